@@ -1,0 +1,1 @@
+"""The command `postlane`: parse, call, print."""

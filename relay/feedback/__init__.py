@@ -1,0 +1,1 @@
+"""Feedback: what replies mean, what follows from them, the event log and delivery status notifications."""

@@ -1,0 +1,40 @@
+"""Header fields of a message as bytes (RFC 5322 2.2): found, never rewritten. Pure.
+
+A field is kept as it came, folds and line end included. A line in the header that is no field (no colon, or a blank
+before it) is kept as a nameless field, so that what leaves is what came.
+"""
+
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """One header field: `name` in lower case ("" for a line that is none), `raw` with its folds and final CRLF."""
+
+    name: str
+    raw: bytes
+
+    @property
+    def value(self) -> bytes:
+        """Everything after the colon, unfolded (CRLF removed, the blanks after it kept) and stripped."""
+        return self.raw.partition(b":")[2].replace(b"\r\n", b"").strip()
+
+
+def split(content: bytes) -> tuple[list[Field], int]:
+    """Header fields of `content` (CRLF line ends), and where the rest starts: at the blank line, or at the end.
+
+    `content[rest:]` is therefore "" or begins with the CRLF that separates header and body.
+    """
+    if content.startswith(b"\r\n"):
+        return [], 0
+    end = content.find(b"\r\n\r\n")
+    end = len(content) if end < 0 else end + 2
+    fields: list[Field] = []
+    for line in content[:end].removesuffix(b"\r\n").split(b"\r\n"):
+        if line[:1] in (b" ", b"\t") and fields:
+            last = fields[-1]
+            fields[-1] = Field(last.name, last.raw + line + b"\r\n")
+        else:
+            name, colon, _ = line.partition(b":")
+            name = name.rstrip(b" \t")
+            fields.append(Field(name.decode("latin-1").lower() if colon and b" " not in name else "", line + b"\r\n"))
+    return fields, end

@@ -1,0 +1,74 @@
+"""Who may hand in mail and as whom: credentials, brands and their limits, as plain values compiled from policies/.
+
+Only relay/config reads the files; everything here is immutable, so a reload replaces whole objects.
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+from relay.message import MailClass
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` in `window` seconds, sliding; or in each calendar day, week or month of `timezone`.
+
+    `text` is what the admin wrote ("20000/hour", "4/7d"), for messages to people.
+    calendar is "" for sliding windows, else "day", "week" (from Monday) or "month"; `window` is then the longest such period.
+    """
+
+    count: int
+    window: int
+    calendar: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Password:
+    """The hash of one generated password: sha256(salt + password), compared in constant time.
+
+    160 random bits need no slow hash. `until` (ms since epoch, 0: no end) limits the older one while two are valid.
+    """
+
+    salt: bytes
+    digest: bytes
+    until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One app's identity. `mail_class` None stands for `auto`: the evidence decides.
+
+    domains   lower-case A-labels an app may write in From and Sender; {"*"}: any (the sandbox's identity)
+    streams   what X-Postlane-Stream or the user name `name+stream` may name
+    open      any password will do (capture mode, on loopback only)
+    """
+
+    name: str
+    mail_class: MailClass | None
+    domains: frozenset[str]
+    brand: str = ""
+    streams: tuple[str, ...] = ()
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    quota: Rate | None = None
+    over_quota: str = "pace"  # pace | refuse
+    dsn: str = "headers"  # full | headers | none
+    line_endings: str = "refuse"  # refuse | fix
+    long_lines: str = "refuse"  # refuse | allow
+    owner: str = ""
+    passwords: tuple[Password, ...] = ()
+    disabled: bool = False
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """Who speaks. `unsigned` says what happens to mail of a From domain without a key: "refuse" or "send"."""
+
+    name: str
+    title: str = ""
+    domains: frozenset[str] = frozenset()
+    timezone: str = "UTC"
+    public_url: str = ""
+    return_path_domain: str = ""
+    unsigned: str = "refuse"

@@ -1,0 +1,154 @@
+"""The vocabulary: envelope, message, delivery, change. No imports from the rest of Postlane, no I/O.
+
+Times are whole milliseconds since the epoch, UTC. Addresses keep the spelling the app gave; `domain` is always the
+lower-case A-label (RFC 5890), the form DNS and tables use. Content is bytes with CRLF line ends and is never re-encoded.
+"""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class MailClass(IntEnum):
+    """What a message is; the value is its place in line: lower goes first (DESIGN, invariant 5)."""
+
+    TRANSACTIONAL = 0
+    SERVICE = 1
+    MARKETING = 2
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(slots=True)
+class RcptTo:
+    """One accepted RCPT TO with its DSN parameters (RFC 3461 4.1, 4.2), as the app wrote them.
+
+    notify   "" (not given), "NEVER", or upper-case words joined by commas: "SUCCESS,FAILURE,DELAY"
+    orcpt    "" or `addr-type;xtext`, the xtext still encoded, case kept
+    """
+
+    address: str
+    domain: str
+    notify: str = ""
+    orcpt: str = ""
+
+
+@dataclass(slots=True)
+class Envelope:
+    """MAIL FROM and RCPT TO of one transaction (RFC 5321 2.3.1). `sender` is "" for the null return path `<>`.
+
+    ret      "" | "FULL" | "HDRS"          envid   "" or xtext as sent (RFC 3461 4.3, 4.4)
+    size     announced with SIZE=, 0 if not   utf8  SMTPUTF8 was asked for (RFC 6531)
+    """
+
+    sender: str
+    recipients: list[RcptTo] = field(default_factory=list)
+    ret: str = ""
+    envid: str = ""
+    size: int = 0
+    utf8: bool = False
+
+
+@dataclass(slots=True)
+class Peer:
+    """The other end of an app's connection. `protocol` is the `with` word of Received: ESMTP, ESMTPS, ESMTPA, ESMTPSA and
+    their UTF8SMTP forms (RFC 3848, 6531). `tls` is "" in clear, else the version as ssl names it ("TLSv1.3")."""
+
+    ip: str
+    port: int
+    helo: str = ""
+    protocol: str = "ESMTP"
+    tls: str = ""
+
+
+@dataclass(slots=True)
+class Message:
+    """A message as the spool keeps it: the facts events and queues need, and its content once for all recipients.
+
+    id         16 characters, sortable by time (relay/ids.py)
+    content    header fields that are the same for all recipients, blank line, body; None when not in memory
+    author     the From address (first mailbox);  message_id, subject: of the header, decoded, bounded
+    utf8       the header holds octets above 127: only an SMTPUTF8 host can take it (RFC 6531)
+    eightbit   the body does: 8BITMIME (RFC 6152)
+    row        the spool's key of it, set by put
+    many       more than one recipient when accepted
+    """
+
+    id: str
+    accepted_at: int
+    credential: str
+    brand: str
+    stream: str
+    mail_class: MailClass
+    author: str
+    message_id: str
+    subject: str
+    size: int
+    campaign: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    ret: str = ""
+    envid: str = ""
+    dsn: str = "headers"  # the credential's: full | headers | none
+    utf8: bool = False
+    eightbit: bool = False
+    many: bool = False
+    row: int = 0
+    content: bytes | None = None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message's way to one recipient: what the schedule queues and an attempt carries.
+
+    sender     the app's own MAIL FROM ("" for <>)        mail_from  the return path on the wire (VERP later)
+    head       header fields of this recipient alone, sent in front of the message's content: trace id, DKIM-Signature,
+               Received and what was added; each ends with CRLF
+    site       whose limits it shares; with the class, its lane
+    quota      it was accepted over its credential's quota and takes a permit before the next attempt
+    source     our address that a greylisting host has seen ("" otherwise)
+    warned     the app was told of the delay
+    """
+
+    message: Message
+    index: int
+    recipient: str
+    domain: str
+    site: str
+    sender: str
+    mail_from: str
+    head: bytes
+    notify: str = ""
+    orcpt: str = ""
+    attempts: int = 0
+    next_attempt: int = 0
+    source: str = ""
+    last_reply: str = ""
+    held: bool = False
+    quota: bool = False
+    warned: bool = False
+
+    @property
+    def lane(self) -> tuple[MailClass, str]:
+        return self.message.mail_class, self.site
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Identity within one spool shard."""
+        return self.message.row, self.index
+
+
+@dataclass(slots=True)
+class Change:
+    """What one step does to the spool, in one transaction: all of it or nothing (DESIGN, invariant 2).
+
+    put       new messages with their deliveries (an accepted one; the DSN of a bounce)
+    finished  deliveries that ended; a message leaves with its last delivery
+    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota or warned changed
+    events    their records, one JSON object each, without line end
+    """
+
+    put: list[tuple[Message, list[Delivery]]] = field(default_factory=list)
+    finished: list[Delivery] = field(default_factory=list)
+    again: list[Delivery] = field(default_factory=list)
+    events: list[bytes] = field(default_factory=list)

@@ -1,0 +1,76 @@
+"""What a remote, or we ourselves, said to one step: replies and outcomes as values (DESIGN, invariant 10).
+
+An exception is our own fault and propagates; what the far side does to us is an `Outcome`, one per recipient.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One SMTP reply (RFC 5321 4.2) with its enhanced status code (RFC 3463; "" where a remote gave none).
+
+    `text` is one line; the lines of a remote's multiline reply are joined by a blank.
+    """
+
+    code: int
+    enhanced: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.enhanced} {self.text}" if self.enhanced else f"{self.code} {self.text}"
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.code < 300
+
+    @property
+    def temporary(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        return self.code >= 500
+
+
+class Scope(Enum):
+    """How far a failure reaches: what else would fail the same way (STYLE, habit 7)."""
+
+    RECIPIENT = "recipient"  # this address at this site
+    MESSAGE = "message"  # this message, to whomever (content, size, sender, a parameter the peer lacks)
+    HOST = "host"  # this MX host or connection; another host of the site may do
+    SITE = "site"  # the whole site (DNS, no host answers)
+    SOURCE = "source"  # our own sending address (cannot bind, not welcome)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one attempt for one recipient.
+
+    reply     the far side's words; our own where `internal`
+    command   what it answered: DNS, CONNECT, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA or END (after the final dot)
+    scope     how far the failure reaches; RECIPIENT on success
+    mx, tls   host that answered ("" if none) and the TLS version of the connection ("" in clear)
+    source    our sending address ("" when the system chose)
+    internal  these are our own words (timeouts, DNS, connection lost): back-off rules for replies never see them
+    relayed_dsn  the peer offered DSN and was handed NOTIFY, RET, ENVID, ORCPT: success reports are its duty (RFC 3461 5.2.2)
+    """
+
+    reply: Reply
+    command: str
+    scope: Scope = Scope.RECIPIENT
+    mx: str = ""
+    tls: str = ""
+    source: str = ""
+    internal: bool = False
+    relayed_dsn: bool = False
+
+    @property
+    def delivered(self) -> bool:
+        return self.reply.ok
+
+    @property
+    def permanent(self) -> bool:
+        """Will trying again not help? A host's or source's refusal, however hard, says nothing of the recipient."""
+        return self.reply.permanent and self.scope in (Scope.RECIPIENT, Scope.MESSAGE)

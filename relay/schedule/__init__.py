@@ -1,0 +1,1 @@
+"""The schedule: which delivery goes next, and when a deferred one goes again."""

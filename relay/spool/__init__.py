@@ -1,0 +1,1 @@
+"""The spool: the durability boundary. Nobody else opens its files."""

@@ -1,0 +1,1 @@
+"""State: what all workers must agree on, behind one interface: quotas and connection permits."""
