@@ -1,1 +1,29 @@
-"""Config: the only reader of config/ and policies/; turns files into plain, frozen values or into a list of problems."""
+"""Config: the only reader of config/ and policies/; turns files into plain, frozen values or into a list of problems.
+
+    files --reader--> Document --schema--> sections --deployment, policies--> Deployment, Policies
+                 \\______________________ problems ______________________/
+
+Nothing comes into force that has an error: `load_deployment` and `load_policies` raise ConfigErrors with all of them.
+"""
+
+from relay.config.deployment import Deployment, Listener, examine_deployment, load_deployment
+from relay.config.places import MissingDirectory, find_directories
+from relay.config.policies import Policies, examine_policies, load_policies, sandbox_credential
+from relay.config.problems import ConfigErrors, Problem
+from relay.config.secret import load_secret
+
+__all__ = [
+    "ConfigErrors",
+    "Deployment",
+    "Listener",
+    "MissingDirectory",
+    "Policies",
+    "Problem",
+    "examine_deployment",
+    "examine_policies",
+    "find_directories",
+    "load_deployment",
+    "load_policies",
+    "load_secret",
+    "sandbox_credential",
+]

@@ -1,0 +1,467 @@
+"""policies/: what may happen to mail, the same on every node. Brands, credentials, retry, routes and shaping so far.
+
+The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
+reported as not yet supported, so that nobody relies on them unawares.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from relay.config.deployment import NOT_YET, Deployment, unknown_files
+from relay.config.fields import (
+    Domain,
+    MaybeDomain,
+    Name,
+    Network,
+    Passwords,
+    PositiveDuration,
+    Rate,
+    SendingDomain,
+    Timezone,
+    Url,
+)
+from relay.config.problems import Problem, no_such
+from relay.config.reader import Document, Examined, M, Section, read, setting, shown_path
+from relay.config.trust import doubt
+from relay.config.wording import Loc
+from relay.identity import Brand, Credential
+from relay.message import MailClass
+from relay.schedule.retry import RetryPolicy
+
+FILES = ("brands.toml", "credentials.toml", "retry.toml", "routes.toml", "shaping.toml")
+LATER_FILES = ("streams.toml", "caps.toml", "recipients.toml", "bounces.toml")
+ClassName = Literal["transactional", "service", "marketing"]
+
+
+def _in_english(value: object) -> object:
+    """One text stands for the same in every language."""
+    return {"en": value} if isinstance(value, str) else value
+
+
+Texts = Annotated[dict[str, str], BeforeValidator(_in_english), Field(min_length=1)]
+
+
+class BrandTable(Section):
+    """Who speaks. The From domain decides the brand."""
+
+    name: Texts = setting({"en": ""}, "as recipients read it, by language")
+    domains: list[Domain] = setting([], "From domains that are its")
+    timezone: Timezone = setting("UTC", "of its calendar days, weeks and months")
+    public_url: Url = setting("", "of its unsubscribe and preference pages")
+    return_path_domain: MaybeDomain = setting(
+        "", description="bounces come back to it; under a domain of the brand's own"
+    )
+    postal_address: str = ""
+    logo: str = setting("", "file, relative to policies/")
+    topics: dict[Name, Texts] = setting({})
+    checks: dict[str, Literal["warn", "flag", "refuse"]] = setting({})
+    unsigned: Literal["refuse", "send"] = setting("refuse", "mail of a From domain without a DKIM key")
+
+
+class BrandsFile(Section):
+    """policies/brands.toml"""
+
+    brand: dict[Name, BrandTable] = setting({})
+
+
+class Webhook(Section):
+    url: Url
+    events: list[str] = setting([])
+    secret_file: str = ""
+
+
+class CredentialTable(Section):
+    """One app."""
+
+    mail_class: Literal["transactional", "service", "marketing", "auto"] = Field(alias="class")
+    domains: list[SendingDomain] = Field(min_length=1, description="what it may write in From and Sender")
+    brand: str = setting("", "where the From domain does not tell")
+    streams: list[Name] = setting([], "what X-Postlane-Stream or the user name NAME+STREAM may name")
+    networks: list[Network] = setting([], "machines that cannot log in")
+    quota: Rate | None = None
+    over_quota: Literal["pace", "refuse"] = "pace"
+    on_suppressed: Literal["withhold", "refuse"] = "withhold"
+    dsn: Literal["full", "headers", "none"] = setting("headers", "what a bounce returns of the message")
+    line_endings: Literal["refuse", "fix"] = setting("refuse", "bare CR or LF")
+    long_lines: Literal["refuse", "allow"] = setting("refuse", "over 998 octets (RFC 5322 2.1.1)")
+    owner: str = setting("", "whom reports and alerts name")
+    webhook: Webhook | None = None
+    password: Passwords = setting([], "sha256:SALT:DIGEST; two while one is rotated")
+    disabled: bool = False
+
+
+class CredentialsFile(Section):
+    """policies/credentials.toml"""
+
+    credential: dict[Name, CredentialTable] = setting({})
+
+
+class RetryTable(Section):
+    """When a delivery is tried again, and until when."""
+
+    wait: list[PositiveDuration] = Field(min_length=1, description="steps; the last repeats until give_up")
+    give_up: PositiveDuration
+    warn_after: PositiveDuration | None = setting(None, "the app is told of the delay")
+
+
+# Transactional mail is quick, since somebody waits for it; greylisting commonly lasts 5 minutes. None keeps the four to
+# five days of RFC 5321 4.5.4.1, which allows for less where the sender knows better: mail this old helps nobody.
+_SHIPPED_RETRY: dict[ClassName, dict[str, Any]] = {
+    "transactional": {"wait": ["15s", "1m", "5m", "15m", "30m"], "give_up": "1d", "warn_after": "10m"},
+    "service": {"wait": ["5m", "20m", "1h", "3h"], "give_up": "2d"},
+    "marketing": {"wait": ["20m", "1h", "3h", "6h"], "give_up": "2d"},
+}
+
+
+def _over_shipped(kind: ClassName) -> BeforeValidator:
+    """What the program ships is overridden key by key."""
+    return BeforeValidator(lambda value: {**_SHIPPED_RETRY[kind], **value} if isinstance(value, dict) else value)
+
+
+class RetryFile(Section):
+    """policies/retry.toml"""
+
+    transactional: Annotated[RetryTable, _over_shipped("transactional")] = setting({})
+    service: Annotated[RetryTable, _over_shipped("service")] = setting({})
+    marketing: Annotated[RetryTable, _over_shipped("marketing")] = setting({})
+
+
+class RoutesTable(Section):
+    """A pool for each class; none falls back to another's."""
+
+    transactional: str = "transactional"
+    service: str = "service"
+    marketing: str = "marketing"
+
+
+class RoutesFile(Section):
+    """policies/routes.toml"""
+
+    default: RoutesTable = RoutesTable()
+    route: list[Any] = setting([])
+
+
+class ShapingTable(Section):
+    """Pace towards a site that nothing else is said of."""
+
+    connections: int = setting(10, "per source and site, all workers together", ge=1, le=1000)
+    messages_per_connection: int = setting(100, "then a new connection", ge=1, le=100_000)
+    site_connections: int | None = setting(None, ge=1)
+    rate: Rate | None = None
+    site_rate: Rate | None = None
+    reserved: int | None = setting(None, ge=0)
+    tls: str | None = None
+
+
+class ShapingFile(Section):
+    """policies/shaping.toml"""
+
+    default: ShapingTable = ShapingTable()
+    provider: dict[str, Any] = setting({})
+    domain: dict[str, Any] = setting({})
+    backoff: list[Any] = setting([])
+
+
+@dataclass(frozen=True, slots=True)
+class Shaping:
+    connections: int
+    messages_per_connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """All of policies/, compiled. `version` is the same on every node that has the same files."""
+
+    version: str
+    brands: Mapping[str, Brand]
+    credentials: Mapping[str, Credential]
+    retry: Mapping[MailClass, RetryPolicy]
+    routes: Mapping[MailClass, str]
+    shaping: Shaping
+    warnings: tuple[Problem, ...] = field(repr=False)
+
+    def brand_of(self, domain: str) -> Brand | None:
+        """The brand a From domain belongs to: its own, else that of the nearest domain above it."""
+        owners = {own: brand for brand in self.brands.values() for own in brand.domains}
+        while domain:
+            if domain in owners:
+                return owners[domain]
+            domain = domain.partition(".")[2]
+        return None
+
+
+@dataclass(slots=True)
+class _Folder:
+    """policies/ while it is read: its documents by file name, and what was found wrong."""
+
+    path: Path
+    overlay: Mapping[str, str]
+    problems: list[Problem]
+    documents: dict[str, Document]
+
+    def load(self, name: str, model: type[M]) -> M:
+        """The file as `model`; the model's defaults where there is no such file, or nothing of it can be used."""
+        path = self.path / name
+        if name not in self.overlay and not path.exists():
+            return model.model_validate({})
+        document, found = read(path, self.overlay.get(name))
+        self.problems += found
+        if document is None:
+            return model.model_validate({})
+        self.documents[name] = document
+        valid, found = document.validate(model)
+        self.problems += found
+        return valid or model.model_validate({})
+
+    def readable(self, name: str) -> bool:
+        """Is what we know of the names in this file complete?"""
+        return name in self.documents or not (self.path / name).exists()
+
+
+def load_policies(policies_dir: Path, deployment: Deployment) -> Policies:
+    """policies/ as it may come into force; raises ConfigErrors."""
+    return examine_policies(policies_dir, deployment).accepted()
+
+
+def examine_policies(
+    policies_dir: Path, deployment: Deployment | None, overlay: Mapping[str, str] = MappingProxyType({})
+) -> Examined[Policies]:
+    """Everything that is wrong with policies/; with `overlay`, as if these files held these texts.
+
+    Without a deployment (config/ is too broken for one), names that only config/ defines are not looked up.
+    """
+    paths = sorted(policies_dir.glob("*.toml"))
+    folder = _Folder(policies_dir, overlay, list(unknown_files(paths, FILES + LATER_FILES)), {})
+    brands = folder.load("brands.toml", BrandsFile)
+    credentials = folder.load("credentials.toml", CredentialsFile)
+    retry = folder.load("retry.toml", RetryFile)
+    routes = folder.load("routes.toml", RoutesFile)
+    shaping = folder.load("shaping.toml", ShapingFile)
+    folder.problems += _of_brands(folder, brands)
+    folder.problems += _of_credentials(folder, credentials, deployment)
+    folder.problems += _of_routes(folder, routes, deployment)
+    folder.problems += _of_shaping(folder)
+    folder.problems += _later_files(folder, paths)
+    if deployment is not None:
+        folder.problems += _of_listeners(folder, deployment)
+    warnings = tuple(problem for problem in folder.problems if problem.warning)
+    policies = Policies(
+        version=_version(paths, overlay),
+        brands=MappingProxyType({name: _brand(name, table) for name, table in brands.brand.items()}),
+        credentials=MappingProxyType(
+            {name: _credential(name, table) for name, table in credentials.credential.items()}
+        ),
+        retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
+        routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
+        shaping=Shaping(shaping.default.connections, shaping.default.messages_per_connection),
+        warnings=warnings,
+    )
+    return Examined(policies, folder.problems, len(paths))
+
+
+def _version(paths: Iterable[Path], overlay: Mapping[str, str]) -> str:
+    """Six hexadecimal digits of all files: enough to tell the versions of one installation apart."""
+    digest = sha256()
+    for path in paths:
+        text = overlay[path.name].encode() if path.name in overlay else path.read_bytes()
+        digest.update(b"%s\0%d\0%s" % (path.name.encode(), len(text), text))
+    return digest.hexdigest()[:6]
+
+
+def _brand(name: str, table: BrandTable) -> Brand:
+    return Brand(
+        name=name,
+        title=table.name.get("en") or next(iter(table.name.values())),
+        domains=frozenset(table.domains),
+        timezone=table.timezone,
+        public_url=table.public_url,
+        return_path_domain=table.return_path_domain,
+        unsigned=table.unsigned,
+    )
+
+
+def _credential(name: str, table: CredentialTable) -> Credential:
+    return Credential(
+        name=name,
+        mail_class=None if table.mail_class == "auto" else MailClass[table.mail_class.upper()],
+        domains=frozenset(table.domains),
+        brand=table.brand,
+        streams=tuple(table.streams),
+        networks=tuple(table.networks),
+        quota=table.quota,
+        over_quota=table.over_quota,
+        dsn=table.dsn,
+        line_endings=table.line_endings,
+        long_lines=table.long_lines,
+        owner=table.owner,
+        passwords=tuple(table.password),
+        disabled=table.disabled,
+    )
+
+
+def _retry(table: RetryTable) -> RetryPolicy:
+    return RetryPolicy(tuple(table.wait), table.give_up, table.warn_after)
+
+
+def sandbox_credential(deployment: Deployment, policies: Policies) -> Credential | None:
+    """In capture mode, who an app is that logs in on loopback as anybody, with any password; None in live mode.
+
+    It is the first listener's own credential, else `local`, else made up here: the sandbox takes mail as it is.
+    """
+    if not deployment.capture:
+        return None
+    name = next((listener.credential for listener in deployment.listeners if listener.credential), "local")
+    own = policies.credentials.get(name) or Credential(name, None, frozenset({"*"}))
+    return replace(own, open=True)
+
+
+# What no single key shows. Where a document has errors already, warnings are left out: they may follow from those.
+
+
+def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
+    document = folder.documents.get("brands.toml")
+    if document is None:
+        return
+    owners: dict[str, str] = {}
+    for name, brand in brands.brand.items():
+        for number, domain in enumerate(brand.domains):
+            if domain in owners:
+                message = f'"{domain}" belongs to brand {owners[domain]} already; the From domain decides the brand'
+                yield document.problem(("brand", name, "domains", number), message, "duplicate")
+            owners.setdefault(domain, name)
+    yield from _not_yet(document, "brand", ("return_path_domain", "checks"))
+
+
+def _not_yet(document: Document, kind: str, keys: tuple[str, ...]) -> Iterator[Problem]:
+    for name in () if document.broken else document.names(kind):
+        for key in keys:
+            if document.data[kind][name].get(key):
+                yield document.problem((kind, name, key), NOT_YET, "not-yet", warning=True)
+
+
+def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployment | None) -> Iterator[Problem]:
+    document = folder.documents.get("credentials.toml")
+    if document is None:
+        return
+    brands = folder.documents["brands.toml"].names("brand") if "brands.toml" in folder.documents else []
+    for name, credential in file.credential.items():
+        loc: Loc = ("credential", name)
+        if credential.brand and credential.brand not in brands and folder.readable("brands.toml"):
+            yield document.problem(
+                (*loc, "brand"), no_such("brand", credential.brand, brands, "brands.toml"), "unknown-name"
+            )
+        if not document.broken:
+            yield from _of_access(document, loc, credential, deployment)
+    yield from _networks_twice(document, file)
+    yield from _not_yet(document, "credential", ("webhook", "on_suppressed"))
+
+
+def _of_access(
+    document: Document, loc: Loc, credential: CredentialTable, deployment: Deployment | None
+) -> Iterator[Problem]:
+    for number, password in enumerate(credential.password):
+        if len(password.digest) < sha256().digest_size:
+            message = "is cut short: no password fits it; make a new one with: postlane credentials rotate"
+            yield document.problem((*loc, "password", number), message, "password", warning=True)
+    for number, network in enumerate(credential.networks):
+        why = doubt(network)
+        if why:
+            yield document.problem((*loc, "networks", number), f'"{network}" {why}', "trust", warning=True)
+    trusted = [listener.credential for listener in deployment.listeners] if deployment else [loc[1]]
+    if not (credential.password or credential.networks or credential.disabled or loc[1] in trusted):
+        message = f"nobody can use it: no password and no networks; postlane credentials rotate {loc[1]}"
+        yield document.problem(loc, message, "no-login", warning=True)
+    if "*" in credential.domains and deployment and not deployment.capture:
+        message = 'lets the app write any From domain; "*" is for the sandbox'
+        yield document.problem((*loc, "domains"), message, "any-domain", warning=True)
+
+
+def _networks_twice(document: Document, file: CredentialsFile) -> Iterator[Problem]:
+    owners: dict[object, str] = {}
+    for name, credential in file.credential.items():
+        for number, network in enumerate(credential.networks):
+            if network in owners:
+                message = f'"{network}" belongs to credential {owners[network]} already; an address has one identity'
+                yield document.problem(("credential", name, "networks", number), message, "duplicate")
+            owners.setdefault(network, name)
+
+
+def _of_routes(folder: _Folder, routes: RoutesFile, deployment: Deployment | None) -> Iterator[Problem]:
+    document = folder.documents.get("routes.toml")
+    if deployment is not None:
+        for kind in MailClass:
+            pool = getattr(routes.default, kind.label)
+            if pool not in deployment.pools:
+                message = no_such("pool", pool, deployment.pools, deployment.pools_file)
+                place = document or Document(shown_path(folder.path / "routes.toml"), "", {}, {}, frozenset())
+                yield place.problem(("default", kind.label), message, "unknown-name")
+    if document is None or document.broken:
+        return
+    urgent = routes.default.transactional
+    for kind in (MailClass.SERVICE, MailClass.MARKETING):
+        if getattr(routes.default, kind.label) == urgent:
+            message = (
+                f'pool "{urgent}" carries transactional mail too: one complaint about {kind.label} mail harms both'
+            )
+            yield document.problem(("default", kind.label), message, "mixed-pool", warning=True)
+    if routes.route:
+        yield document.problem(("route",), NOT_YET, "not-yet", warning=True)
+
+
+_SHAPING_LATER: tuple[Loc, ...] = (
+    *(("default", key) for key in ("site_connections", "rate", "site_rate", "reserved", "tls")),
+    ("provider",),
+    ("domain",),
+    ("backoff",),
+)
+
+
+def _of_shaping(folder: _Folder) -> Iterator[Problem]:
+    document = folder.documents.get("shaping.toml")
+    if document is None:
+        return
+    yield from _unquoted_domains(document)
+    for loc in () if document.broken else _SHAPING_LATER:
+        if loc in document.places:
+            yield document.problem(loc, NOT_YET, "not-yet", warning=True)
+
+
+def _unquoted_domains(document: Document) -> Iterator[Problem]:
+    """`[domain.bank.example]`: TOML makes a table in a table of it, and nothing would hold for bank.example."""
+    domains = document.data.get("domain")
+    for name, table in domains.items() if isinstance(domains, dict) else ():
+        loc: Loc = ("domain", name)
+        inner = table
+        while isinstance(inner, dict) and len(inner) == 1 and isinstance(next(iter(inner.values())), dict):
+            step, inner = next(iter(inner.items()))
+            loc = (*loc, step)
+        if len(loc) > 2:
+            whole = ".".join(map(str, loc[1:]))
+            yield document.problem(loc, f'a domain needs quotes: [domain."{whole}"]', "domain-quotes")
+
+
+def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:
+    for path in paths:
+        if path.name in LATER_FILES:
+            document, found = read(path)
+            yield from found  # what does not even parse is worth knowing now
+            if document is not None and document.data:
+                yield Problem(document.file, 0, "", f"{NOT_YET}: what it says does not hold", "not-yet", warning=True)
+
+
+def _of_listeners(folder: _Folder, deployment: Deployment) -> Iterator[Problem]:
+    """Names in config/ that policies/ defines."""
+    document = folder.documents.get("credentials.toml")
+    names = document.names("credential") if document else []
+    if not folder.readable("credentials.toml"):
+        return
+    for number, listener in enumerate(deployment.listeners):
+        if listener.credential and listener.credential not in names:
+            message = no_such("credential", listener.credential, names, "credentials.toml")
+            yield deployment.document.problem(("listener", number, "credential"), message, "unknown-name")

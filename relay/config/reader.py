@@ -1,0 +1,235 @@
+"""One TOML file: its data, the place of each key, and its validation against a schema.
+
+A file is read in three steps, each reporting all it finds: syntax (relay/config/syntax.py), schema (pydantic, worded by
+relay/config/wording.py), and what only the whole shows, which the callers check with `Document.problem`. So that the
+third step sees as much as it can, what failed in the second is left out and the rest validated again.
+"""
+
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import spanned_toml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from relay.config import syntax
+from relay.config.problems import ConfigErrors, Problem
+from relay.config.wording import Loc, explain
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPED = {"\b": ("a backspace", r"\b"), "\f": ("a form feed", r"\f"), "\x1b": ("an escape", r"\e")}
+
+
+class Section(BaseModel):
+    """A table of a file: unknown keys are errors, no value is bent into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+
+def setting(default: Any, description: str = "", **limits: Any) -> Any:
+    """A key that need not be there. `default` is what an admin would write, so that samples and defaults read alike."""
+    return Field(default=default, description=description or None, **limits)
+
+
+@dataclass(slots=True)
+class Examined(Generic[T]):
+    """What became of files: all problems, and a value where there is enough for one, even if it must not be used."""
+
+    value: T | None
+    problems: list[Problem]
+    files: int
+
+    def accepted(self) -> T:
+        """The value; raises ConfigErrors if anything is wrong with it."""
+        if self.value is None or any(not problem.warning for problem in self.problems):
+            raise ConfigErrors(self.problems)
+        return self.value
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.warning)
+
+
+@dataclass(slots=True)
+class Document:
+    """A file that parses. `data` is plain; `places` has the offset of each key, and of each element of a list.
+
+    `broken` is set once the schema found an error: what is said of the whole is then incomplete.
+    """
+
+    file: str
+    text: str
+    data: dict[str, Any]
+    places: dict[Loc, int] = field(repr=False)
+    tables: frozenset[Loc] = field(repr=False)
+    broken: bool = False
+
+    def line(self, loc: Loc) -> int:
+        """The line of a key; of the nearest table around it, where it is not there."""
+        while loc and loc not in self.places:
+            loc = loc[:-1]
+        return self.text.count("\n", 0, self.places[loc]) + 1 if loc else 1
+
+    def label(self, loc: Loc) -> str:
+        """`stream.password-reset.match.subject[2]`: rules by their name, or `#1`; elements of lists counted from 1."""
+        path = ""
+        here: Any = self.data
+        for at, step in enumerate(loc):
+            inside = _step(here, step)
+            if isinstance(step, str):
+                path += f".{step}" if _BARE.fullmatch(step) else f'."{step}"'
+            elif not isinstance(here, list):  # one value that stands for a list of one
+                continue
+            elif loc[: at + 1] in self.tables:
+                title = inside.get("name") if isinstance(inside, dict) else None
+                path += f".{title}" if isinstance(title, str) else f".#{step + 1}"
+            else:
+                path += f"[{step + 1}]"
+            here = inside
+        return path.removeprefix(".")
+
+    def problem(self, loc: Loc, message: str, slug: str, *, warning: bool = False, cure: str = "") -> Problem:
+        return Problem(self.file, self.line(loc), self.label(loc), message, slug, warning, cure)
+
+    def names(self, kind: str) -> list[str]:
+        """The names of all `[kind.NAME]`, those with errors included."""
+        tables = self.data.get(kind)
+        return list(tables) if isinstance(tables, dict) else []
+
+    def validate(self, model: type[M]) -> tuple[M | None, list[Problem]]:
+        """The file as `model`, and its errors; with errors, what is left without them (None: nothing is)."""
+        problems = list(self._control_characters())
+        data: Any = self.data
+        while True:
+            try:
+                valid = model.model_validate(data)
+            except ValidationError as wrong:
+                data = deepcopy(data)
+                if not self.broken:
+                    problems += self._problems(model, wrong)
+                    self.broken = True
+                if not _prune(data, wrong):
+                    return None, problems
+            else:
+                return valid, problems
+
+    def _problems(self, model: type[BaseModel], wrong: ValidationError) -> Iterator[Problem]:
+        for error in wrong.errors(include_url=False):
+            slug, message = explain(model, error)
+            yield self.problem(_real(error["loc"]), message, slug)
+
+    def _control_characters(self) -> Iterator[Problem]:
+        r"""`"\b"` is a legal backspace in TOML: a pattern with it would never match, and nobody would know."""
+        for loc, text in _texts(self.data, ()):
+            for character, (what, escape) in _ESCAPED.items():
+                if character in text:
+                    self.broken = True
+                    cure = f"in double quotes {escape} means that; put the pattern in single quotes"
+                    yield self.problem(loc, f"holds {what}: {cure}", "pattern")
+
+
+def _step(here: Any, step: str | int) -> Any:
+    if isinstance(here, dict):
+        return here.get(step)
+    if isinstance(here, list) and isinstance(step, int) and step < len(here):
+        return here[step]
+    return None
+
+
+def _real(loc: Loc) -> Loc:
+    """pydantic's location without its own words (`[key]`: the name of a table is at fault)."""
+    return tuple(part for part in loc if part != "[key]")
+
+
+def _prune(data: Any, wrong: ValidationError) -> bool:
+    """Leave out what is wrong, in place; where something is missing, the table it is missing in. False: all is."""
+    locations = {_real(error["loc"])[: -1 if error["type"] == "missing" else None] for error in wrong.errors()}
+    for loc in sorted(locations, key=lambda loc: [str(part).zfill(6) for part in loc], reverse=True):
+        if not loc:
+            return False
+        here = data
+        for step in loc[:-1]:
+            here = _step(here, step)
+        if isinstance(here, dict):
+            if loc[-1] not in here:  # a table that is not there lacks something: so does the one around it
+                return False
+            del here[loc[-1]]
+        elif isinstance(here, list) and isinstance(loc[-1], int):
+            del here[loc[-1]]
+    return True
+
+
+def _texts(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
+    if isinstance(value, str):
+        yield loc, value
+    elif isinstance(value, (dict, list)):
+        for key, inside in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts(inside, (*loc, key))
+
+
+def shown_path(path: Path) -> str:
+    """As short as it can be and still open from here: relative below the working directory."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def read(path: Path, text: str | None = None) -> tuple[Document | None, list[Problem]]:
+    """The file at `path`, or `text` in its stead (an edit that is to be checked before it is written)."""
+    file = shown_path(path)
+    if text is None:
+        try:
+            # A byte order mark is what Windows editors put in front; it is no part of the text.
+            text = path.read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            return None, [Problem(file, line, "", "is not UTF-8; save the file in that encoding", "encoding")]
+        except OSError as error:
+            return None, [Problem(file, 0, "", f"cannot be read: {error.strerror}", "file")]
+    try:
+        spanned = spanned_toml.loads(text)
+    except spanned_toml.TOMLDecodeError as error:
+        return None, syntax.problems_of(file, text, error)
+    except RecursionError:
+        return None, [Problem(file, 1, "", "is nested too deeply", "toml")]
+    text = text.replace("\r\n", "\n")  # as the parser counts
+    places: dict[Loc, int] = {}
+    tables: set[Loc] = set()
+    _find(spanned, (), text, places, tables)
+    return Document(file, text, spanned.unspan(), places, frozenset(tables)), []
+
+
+def _find(value: Any, loc: Loc, text: str, places: dict[Loc, int], tables: set[Loc]) -> None:
+    """Note the offset of all keys and elements below `value`, and which elements are `[[tables]]`."""
+    inner = value.inner()
+    if isinstance(inner, dict):
+        for key, inside in inner.items():
+            places[*loc, key.inner()] = key.span().start
+            _find(inside, (*loc, key.inner()), text, places, tables)
+    elif isinstance(inner, list):
+        for number, inside in enumerate(inner):
+            here = (*loc, number)
+            _find(inside, here, text, places, tables)
+            if inside.span().stop:
+                places[here] = inside.span().start
+            else:  # the parser gives no position for [[tables]]: the header above its first key
+                tables.add(here)
+                first = min((places[(*here, key.inner())] for key in inside.inner()), default=None)
+                if first is not None:
+                    places[here] = _header_above(text, first)
+
+
+def _header_above(text: str, offset: int) -> int:
+    """Where the `[[header]]` of the table stands whose first key is at `offset`; only comments lie between."""
+    start = offset
+    while start > 0:
+        start = text.rfind("\n", 0, start - 1) + 1
+        if text.startswith("[", start) or text[start:offset].lstrip(" \t").startswith("["):
+            return start
+    return offset

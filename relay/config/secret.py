@@ -1,0 +1,57 @@
+"""The secret that signs tokens in mail, return paths and recipient keys: read, or made at first start."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from relay.config.deployment import Deployment
+from relay.config.problems import ConfigErrors
+
+SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
+
+
+def load_secret(deployment: Deployment) -> bytes:
+    """The file's octets, as they are; raises ConfigErrors where it cannot be used.
+
+    Without `[secrets] file` it is `data_dir/secret`, made by whichever process comes first; all others read that one.
+    """
+    named = deployment.secrets.file
+    path = deployment.home / named if named else deployment.node.data_dir / "secret"
+    try:
+        if not named and not path.exists():
+            _make(path)
+        secret = path.read_bytes()
+        strangers = path.stat().st_mode & 0o007
+    except OSError as error:
+        raise _refused(deployment, f'"{path}" cannot be read or made: {error.strerror}') from None
+    if len(secret) < SECRET_BYTES:
+        raise _refused(deployment, f'"{path}" holds {len(secret)} octets; {SECRET_BYTES} at least')
+    if strangers:
+        raise _refused(deployment, f'"{path}" is open to everybody on this machine; chmod o-rwx')
+    return secret
+
+
+def _refused(deployment: Deployment, message: str) -> ConfigErrors:
+    return ConfigErrors([deployment.document.problem(("secrets", "file"), message, "file")])
+
+
+def _make(path: Path) -> None:
+    """Whole or not at all, and never over one that is there: written aside, then linked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was first: its secret counts
+            os.link(aside, path)
+    finally:
+        aside.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,278 @@
+"""Durations, rates, sizes and addresses as admins write them, read into plain values. Pure.
+
+Every function takes what stood in the file (of whatever type) and returns a value or raises `Wrong` in the words of
+the error messages; none of them knows where in which file it stands.
+"""
+
+import json
+import re
+from datetime import date
+from functools import cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, available_timezones
+
+import idna
+
+from relay.config.problems import Wrong, did_you_mean
+from relay.identity import Rate
+
+_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_RATE = re.compile(r"(\d{1,12})/([a-z0-9]+)", re.ASCII)
+_SLIDING_S = {"second": 1, "minute": 60, "hour": 3_600}
+# The longest such period in seconds: a day on which the clocks go back has 25 hours, as part of its week and month too.
+_CALENDAR_S = {"day": 90_000, "week": 608_400, "month": 2_682_000}
+_RATE_WORDS = (*_SLIDING_S, *_CALENDAR_S)
+# Binary, as in Exim's limits and as people mean it: "25MB" never refuses what some other host calls 25 MB.
+_SIZE_UNITS = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
+_SIZE = re.compile(r"(\d{1,9}) ?(b|kb|mb|gb)", re.ASCII | re.IGNORECASE)
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+# Names stand in events, header fields and SMTP user names (`name+stream`): no "+", no "@", no blanks, no capitals.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+Network = IPv4Network | IPv6Network
+
+
+class Address(NamedTuple):
+    """Where to listen: an IP address and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def shown(value: object) -> str:
+    """A value as it would stand in TOML."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, date):  # datetime included
+        return value.isoformat()
+    if isinstance(value, (str, bool)):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def duration(value: object) -> int:
+    """`90s 15m 2h 7d` in ms."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match:
+        return int(match[1]) * _UNIT_MS[match[2]]
+    raise Wrong("duration", f'{shown(value)} is no duration: a number and s, m, h or d, such as "{_likely(value)}"')
+
+
+def positive_duration(value: object) -> int:
+    """A duration of one second or more, in ms."""
+    span = duration(value)
+    if span:
+        return span
+    raise Wrong("duration", f'"{value}" is no time at all; "1s" at least')
+
+
+def _likely(value: object) -> str:
+    """What somebody who wrote this may have meant: "24 hours" is "24h", a bare number is minutes."""
+    match = re.fullmatch(r"(\d{1,9})\s*([a-z]*)", str(value).strip().lower(), re.ASCII)
+    if not match:
+        return "15m"
+    return match[1] + (match[2][0] if match[2][:1] in _UNIT_MS and match[2][:2] not in ("mo", "ms") else "m")
+
+
+def rate(value: object) -> Rate:
+    """`40/second` (sliding), `5/week` (calendar), `4/7d` (sliding) as a Rate."""
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if not match or not isinstance(value, str):
+        raise Wrong(
+            "rate",
+            f'{shown(value)} is no rate: a number per {", ".join(_RATE_WORDS)} or time, such as "40/second" or "4/7d"',
+        )
+    count, per = int(match[1]), match[2]
+    if count == 0:
+        raise Wrong("rate", f'"{value}" would let nothing through; a rate is 1 or more')
+    if per in _CALENDAR_S:
+        return Rate(count, _CALENDAR_S[per], per, value)
+    return Rate(count, _sliding_seconds(value, count, per), "", value)
+
+
+def _sliding_seconds(text: str, count: int, per: str) -> int:
+    if per in _SLIDING_S:
+        return _SLIDING_S[per]
+    span = _DURATION.fullmatch(per)
+    if span and int(span[1]):
+        return int(span[1]) * _UNIT_MS[span[2]] // 1_000
+    word = (
+        next((word for word in _RATE_WORDS if word.startswith(per)), None) or did_you_mean(per, _RATE_WORDS) or "second"
+    )
+    raise Wrong("rate", f'"{text}" is no rate; write "{count}/{word}"')
+
+
+def size(value: object) -> int:
+    """`25MB` in bytes; 1 MB is 1,048,576."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if not match or not int(match[1]):
+        raise Wrong("size", f'{shown(value)} is no size: a number and KB, MB or GB, such as "25MB"')
+    return int(match[1]) * _SIZE_UNITS[match[2].lower()]
+
+
+def address(value: object) -> Address:
+    """`127.0.0.1:2525`, `[::]:587`"""
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    bracketed = host.startswith("[") and host.endswith("]")
+    try:
+        ip = ip_address(host[1:-1] if bracketed else "127.0.0.1" if host == "localhost" else host)
+        if bracketed == (ip.version == 6):
+            return Address(str(ip), port_number(port))
+    except ValueError:
+        pass
+    raise Wrong("address", f'{shown(value)} is no address and port, such as "127.0.0.1:2525" or "[::1]:2525"')
+
+
+def port_number(text: str) -> int:
+    """0 to 65535; listening on 0 is the kernel's choice of a port."""
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise Wrong("address", f"{shown(text)} is no port; 1 to 65535")
+
+
+def maybe_address(value: object) -> str:
+    """An address and port, normalised, or "" for none."""
+    return "" if value == "" else str(address(value))
+
+
+def folder(value: object) -> Path:
+    if isinstance(value, str) and value.strip():
+        return Path(value)
+    raise Wrong("type", f'{shown(value)} is no folder, such as "/var/lib/postlane"')
+
+
+def nameserver(value: object) -> str:
+    """`127.0.0.1:53`; without a port, 53."""
+    try:
+        if isinstance(value, str):
+            ip = ip_address(value)
+            return str(Address(str(ip), 53))
+    except ValueError:
+        pass
+    try:
+        return str(address(value))
+    except Wrong:
+        raise Wrong("address", f'{shown(value)} is no name server\'s address, such as "127.0.0.1:53"') from None
+
+
+def source_address(value: object) -> str:
+    """An IP address of this machine, or "" for the system's choice."""
+    try:
+        return str(ip_address(value)) if isinstance(value, str) and value else "" if value == "" else _no_ip(value)
+    except ValueError:
+        return _no_ip(value)
+
+
+def _no_ip(value: object) -> str:
+    raise Wrong("address", f'{shown(value)} is no IP address, such as "192.0.2.10"')
+
+
+def network(value: object) -> Network:
+    """`10.20.0.0/16`; a single address is a network of one."""
+    if not isinstance(value, str):
+        raise Wrong("network", f'{shown(value)} is no network, such as "10.20.0.0/16"')
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        wide = ip_network(value, strict=False)
+    except ValueError:
+        raise Wrong("network", f'{shown(value)} is no network, such as "10.20.0.0/16"') from None
+    alone = value.partition("/")[0]
+    raise Wrong(
+        "network", f'"{value}" is an address inside a network; write "{wide}" for all of it, "{alone}" for that one'
+    )
+
+
+def domain(value: object) -> str:
+    """A domain name as lower-case A-label (RFC 5890), the form DNS and tables use."""
+    if isinstance(value, str):
+        text = value.strip().removesuffix(".").lower()
+        if text.startswith(("@", "*.")) or "@" in text:
+            raise Wrong("domain", f'"{value}" is no domain name; write "{text.rpartition("@")[2].removeprefix("*.")}"')
+        labels = _a_label(text)
+        if labels is not None:
+            return labels
+    raise Wrong("domain", f'{shown(value)} is no domain name, such as "shop.example"')
+
+
+def _a_label(text: str) -> str | None:
+    if not text.isascii():
+        try:
+            text = idna.encode(text, uts46=True).decode("ascii")
+        except idna.IDNAError:
+            return None
+    # 253: the longest name that fits into 255 octets on the wire (RFC 1035 2.3.4)
+    return text if len(text) <= 253 and all(map(_LABEL.fullmatch, text.split("."))) else None
+
+
+def sending_domain(value: object) -> str:
+    """A domain an app may write in From, or `*` for any."""
+    return "*" if value == "*" else domain(value)
+
+
+def maybe_domain(value: object) -> str:
+    return "" if value == "" else domain(value)
+
+
+def name(value: object) -> str:
+    """The name of a credential, brand, pool, stream."""
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return value
+    raise Wrong("name", f"{shown(value)} is no name: small letters, digits, and . _ - between them, 63 at most")
+
+
+def host_and_port(value: object) -> str:
+    """`relay.example.com:587`, `192.0.2.1:25`, `[2001:db8::1]:25`, or "" for none; as written."""
+    if value == "":
+        return ""
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    try:
+        port_number(port)
+        if host.startswith("["):
+            address(value)
+        else:
+            domain(host)
+    except Wrong:
+        raise Wrong("address", f'{shown(value)} is no host and port, such as "relay.example.com:587"') from None
+    return str(value).lower()
+
+
+def web_url(value: object) -> str:
+    """An absolute http or https URL without a final slash, or "" for none."""
+    if value == "":
+        return ""
+    if isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        return value.rstrip("/")
+    raise Wrong("url", f'{shown(value)} is no URL, such as "https://mail.shop.example"')
+
+
+def state_url(value: object) -> str:
+    """`sqlite:` or `redis://host:6379/0`"""
+    if isinstance(value, str) and (value == "sqlite:" or re.fullmatch(r"rediss?://[^\s/]+(/\d+)?", value)):
+        return value
+    raise Wrong("url", f'{shown(value)} is no place for state; write "sqlite:" or such as "redis://10.0.0.9:6379/0"')
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def timezone(value: object) -> str:
+    """A name of the IANA time zone database that this machine knows."""
+    if isinstance(value, str) and value in _zones():
+        ZoneInfo(value)
+        return value
+    close = did_you_mean(value, _zones()) if isinstance(value, str) else None
+    hint = f'did you mean "{close}"?' if close else 'such as "Europe/Berlin"'
+    raise Wrong("timezone", f"{shown(value)} is no time zone; {hint}")
