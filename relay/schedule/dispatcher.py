@@ -1,0 +1,193 @@
+"""The only sleeping loop: carries out what `Ready` decides. Starts attempts, reads the spool, waits for the next time.
+
+Every attempt is a task of its own. What it returns says what became of its delivery: None, it has ended; a time, its
+row waits in the spool until then. Either is committed when it returns. An attempt that raises met a fault of ours: its
+row is as it was, and it goes again after a pause, from the spool. While the spool is not healthy nothing is started, as
+no outcome could be recorded. What is offered with room to spare starts at once, without a look at the queue.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from typing import Protocol
+
+import structlog
+
+from relay.message import Delivery
+from relay.schedule.ready import DEFAULT_LIMITS, Key, LaneKey, Limits, Load, Ready
+
+log = structlog.get_logger()
+
+LONGEST_SLEEP = 60_000  # a clock that is set forward is noticed within a minute
+HEALTH_CHECK = 1_000  # how often a spool that is not healthy is looked at
+
+
+class DueMail(Protocol):
+    """What the schedule needs of the spool."""
+
+    @property
+    def healthy(self) -> bool: ...
+
+    async def due(self, lane: LaneKey, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
+        """Up to `limit` rows with next_attempt <= now that are neither held nor `known`, earliest first."""
+        ...
+
+    async def lanes(self) -> list[tuple[LaneKey, int]]:
+        """Every lane with waiting rows, and the earliest next_attempt of each."""
+        ...
+
+
+class Dispatcher:
+    """Runs the schedule of one spool shard. `attempt` is story 2; `clock` gives ms since the epoch."""
+
+    def __init__(
+        self,
+        spool: DueMail,
+        attempt: Callable[[Delivery], Awaitable[int | None]],
+        clock: Callable[[], int],
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._spool = spool
+        self._attempt = attempt
+        self._clock = clock
+        self._ready = Ready(limits)
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._reads: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._wake_at = 0
+        self._stopped = False
+
+    def __repr__(self) -> str:
+        return f"<Dispatcher {self._ready!r}{' stopped' if self._stopped else ''}>"
+
+    # -- mail in
+
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
+        """Just committed: start them now where there is room, else keep or leave them to their turn."""
+        if self._stopped:
+            return  # they are in the spool; the next start finds them
+        now = self._clock()
+        waiting = False
+        for delivery in deliveries:
+            if self._ready.offer(delivery, now):
+                self._launch(delivery)
+            else:
+                waiting = True
+        if waiting:
+            self._poke()
+
+    def wake(self, lane: LaneKey, at: int) -> None:
+        """Rows of this lane were changed behind the schedule's back; the earliest is due at `at`."""
+        self._ready.note(lane, at, self._clock())
+        self._poke()
+
+    # -- commands
+
+    def in_flight(self, key: Key) -> bool:
+        return self._ready.in_flight(key)
+
+    def claim(self, keys: Iterable[Key]) -> list[Key]:
+        """Neither start nor load these until `forget`. Returns them without those in flight, which go on."""
+        return self._ready.claim(keys, self._clock())
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Their rows were deleted, held or moved: drop them from memory (not what is in flight) and end the claim."""
+        self._ready.forget(keys, self._clock())
+        self._poke()
+
+    def stats(self) -> dict[str, int]:
+        """Numbers for metrics and status."""
+        return self._ready.stats()
+
+    # -- the loop
+
+    async def run(self) -> None:
+        """Until `drain`: find what waits in the spool, then do what is due and sleep until the next time."""
+        await self._survey()
+        while not self._stopped:
+            self._changed.clear()
+            self._wake_at = self._pump()
+            await self._sleep(self._wake_at - self._clock())
+
+    async def drain(self, seconds: float) -> int:
+        """Start nothing more and wait for what is in flight; returns how many are when the time is up."""
+        self._stopped = True
+        self._changed.set()
+        for read in self._reads:
+            read.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks.values()), timeout=seconds)
+        return len(self._tasks)
+
+    async def _survey(self) -> None:
+        """Fill the table of lanes. Mail is already being accepted and offered meanwhile."""
+        while not self._stopped:
+            try:
+                lanes = await self._spool.lanes()
+            except Exception:
+                log.exception("the spool's lanes could not be read; trying again")
+                self._changed.clear()
+                await self._sleep(HEALTH_CHECK)
+                continue
+            now = self._clock()
+            for lane, at in lanes:
+                self._ready.note(lane, at, now)
+            return
+
+    async def _sleep(self, ms: int) -> None:
+        try:
+            async with asyncio.timeout(min(max(ms, 1), LONGEST_SLEEP) / 1000):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _poke(self) -> None:
+        """Something happened: act on it now, and let the loop sleep no longer than it should."""
+        if self._pump() < self._wake_at:
+            self._changed.set()
+
+    def _pump(self) -> int:
+        """Do all there is to do; returns when to come again."""
+        now = self._clock()
+        if self._stopped:
+            return now + LONGEST_SLEEP
+        if not self._spool.healthy:
+            return now + HEALTH_CHECK
+        plan = self._ready.step(now)
+        for delivery in plan.starts:
+            self._launch(delivery)
+        for load in plan.loads:
+            task = asyncio.create_task(self._read(load))
+            self._reads.add(task)
+            task.add_done_callback(self._reads.discard)
+        return now + LONGEST_SLEEP if plan.wake_at is None else plan.wake_at
+
+    def _launch(self, delivery: Delivery) -> None:
+        self._tasks[delivery.key] = asyncio.create_task(self._carry(delivery))
+
+    async def _carry(self, delivery: Delivery) -> None:
+        try:
+            again = await self._attempt(delivery)
+        except BaseException as fault:  # a cancelled attempt too must leave the schedule in order
+            self._ready.failed(delivery, self._clock())
+            if not isinstance(fault, Exception):
+                raise
+            log.exception("an attempt failed by a fault of our own", id=delivery.message.id, rcpt=delivery.index)
+        else:
+            self._ready.finished(delivery, again, self._clock())
+        finally:
+            del self._tasks[delivery.key]
+            self._poke()
+
+    async def _read(self, load: Load) -> None:
+        following: Load | None = load
+        while following is not None:
+            load = following
+            try:
+                rows = await self._spool.due(load.lane, load.until, load.limit, self._ready.known)
+            except Exception:
+                log.exception("due mail could not be read; trying again", site=load.lane[1])
+                self._ready.load_failed(load, self._clock())
+                following = None
+            else:
+                following = self._ready.loaded(load, rows, self._clock())
+            self._poke()

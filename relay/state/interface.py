@@ -1,0 +1,51 @@
+"""State: what all workers, and later all nodes, must agree on. One interface, several backends, one contract suite.
+
+A permit is taken before it is used, so a crash wastes permits and never exceeds a limit.
+"""
+
+from typing import Protocol
+
+from relay.identity import Rate
+
+
+class StateError(Exception):
+    """State cannot answer now (disk full, locked for too long). Nothing was granted; ask again later."""
+
+
+class State(Protocol):
+    """All methods but `now` raise StateError. Keys and holders are any text; times are ms."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def now(self) -> int:
+        """The clock by which limits are counted, in ms since the epoch."""
+        ...
+
+    async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
+        """Take `count` permits of `key`, all or none. 0: granted; else in how many ms it may be asked again.
+
+        Never more than rate.count are granted in any window, whoever asks and whatever crashes; more than that in one
+        call never is. `timezone` is where a calendar day, week or month begins. A rate with another window starts anew.
+        """
+        ...
+
+    async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
+        """One more lease of `key` for `holder`, unless `limit` are held. It ends after the ttl.
+
+        A holder may have several of one key; they end together, when the last one would.
+        """
+        ...
+
+    async def renew(self, holder: str, ttl_ms: int) -> None:
+        """All leases of `holder` live for another ttl."""
+        ...
+
+    async def release(self, key: str, holder: str) -> None:
+        """Give one lease back; without effect where it has ended."""
+        ...
+
+    async def drop(self, holder: str) -> None:
+        """Give back all that `holder` has: it starts anew, or ends."""
+        ...

@@ -1,0 +1,275 @@
+"""State in one SQLite file, shared by all worker processes of a node.
+
+One thread per worker does everything with the connection. What was asked for while a transaction ran is done together
+in the next one, BEGIN IMMEDIATE: the write lock is held from the first read, so no other process grants in between. The
+clock is read under that lock, so time goes forward from one transaction to the next.
+
+Durability: what is granted must be on record before it is used. With WAL a commit survives the death of any process at
+once. Quotas are promised exactly, through a loss of power too: a transaction that takes permits is fsynced
+(synchronous=FULL). Leases mean nothing after a loss of power, since the connections are gone: transactions with nothing
+else are not (NORMAL), so that a connection does not cost a disk flush beside the spool's.
+"""
+
+import asyncio
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import apsw
+import structlog
+
+from relay.identity import Rate
+from relay.state import limits
+from relay.state.interface import StateError
+
+log = structlog.get_logger()
+
+SQLITE_NEEDED = (3, 51, 3)  # older libraries can lose commits when two connections write and checkpoint (DESIGN)
+BATCH = 256  # requests in one transaction: about 5 ms with the lock held
+BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
+BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
+SWEEP_EVERY = 600_000  # ms between two removals of what no longer counts: keeps the file small, no decision needs it
+
+MIGRATIONS: tuple[str, ...] = (
+    # 1: what was granted of a rate in each slot, and who holds how many leases of what.
+    """
+    CREATE TABLE granted (
+        key TEXT NOT NULL,
+        slot INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        PRIMARY KEY (key, slot)
+    ) WITHOUT ROWID;
+    CREATE TABLE lease (
+        key TEXT NOT NULL,
+        holder TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        expires INTEGER NOT NULL,
+        PRIMARY KEY (key, holder)
+    ) WITHOUT ROWID;
+    CREATE INDEX lease_holder ON lease (holder);
+    """,
+)
+
+_GRANT = (
+    """INSERT INTO granted VALUES (?, ?, ?, ?) ON CONFLICT (key, slot) DO UPDATE SET count = count + excluded.count"""
+)
+_LEASE = """INSERT INTO lease VALUES (?, ?, 1, ?)
+    ON CONFLICT (key, holder) DO UPDATE SET count = count + 1, expires = excluded.expires"""
+
+
+def clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class Request(NamedTuple):
+    """One question, asked in the loop, answered by the thread. `durable`: it must outlive a loss of power."""
+
+    action: Callable[[int], Any]
+    answer: asyncio.Future[Any]
+    durable: bool
+
+
+class SqliteState:
+    """The embedded backend of relay.state.interface.State."""
+
+    def __init__(self, path: Path, clock: Callable[[], int] = clock) -> None:
+        self.now = clock
+        self._path = path
+        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._db: Any = None
+        self._durable = True
+        self._sweep_at = 0
+
+    def __repr__(self) -> str:
+        return f"<SqliteState {self._path}: {self._requests.qsize()} waiting, {'open' if self._thread else 'closed'}>"
+
+    # -- in the loop
+
+    async def open(self) -> None:
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = loop.create_future()
+        self._thread = threading.Thread(target=self._work, args=(loop, opened), name="state", daemon=True)
+        self._thread.start()
+        await opened
+
+    async def close(self) -> None:
+        if self._thread is not None:
+            self._requests.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._thread = None
+
+    async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
+        zone = ZoneInfo(timezone)
+        waited: int = await self._ask(lambda now: self._take(key, rate, count, zone, now), durable=True)
+        return waited
+
+    async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
+        granted: bool = await self._ask(lambda now: self._acquire(key, limit, holder, now, now + ttl_ms))
+        return granted
+
+    async def renew(self, holder: str, ttl_ms: int) -> None:
+        await self._ask(lambda now: self._do("UPDATE lease SET expires = ? WHERE holder = ?", now + ttl_ms, holder))
+
+    async def release(self, key: str, holder: str) -> None:
+        await self._ask(lambda _: self._release(key, holder))
+
+    async def drop(self, holder: str) -> None:
+        await self._ask(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
+
+    async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
+        if self._thread is None:
+            raise StateError(f"{self._path} is not open")
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._requests.put(Request(action, answer, durable))
+        return await answer
+
+    # -- in the thread
+
+    def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
+        try:
+            self._db = _connect(self._path)
+        except (apsw.Error, OSError, StateError) as fault:
+            loop.call_soon_threadsafe(_answer, [(opened, None)], StateError(f"{self._path}: {fault}"))
+            return
+        loop.call_soon_threadsafe(_answer, [(opened, None)], None)
+        try:
+            while batch := self._collect():
+                answers, error = self._transact(batch)
+                loop.call_soon_threadsafe(_answer, answers, error)
+        finally:
+            self._db.close()
+
+    def _collect(self) -> list[Request]:
+        """What waits, at least one; nothing when it is time to stop."""
+        first = self._requests.get()
+        if first is None:
+            return []
+        batch = [first]
+        while len(batch) < BATCH:
+            try:
+                following = self._requests.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                self._requests.put(None)
+                break
+            batch.append(following)
+        return batch
+
+    def _transact(self, batch: list[Request]) -> tuple[list[tuple[asyncio.Future[Any], Any]], StateError | None]:
+        """Do them all in one transaction: every answer, or one error for all of them and no trace in the file."""
+        try:
+            self._set_durable(any(request.durable for request in batch))
+            self._db.execute("BEGIN IMMEDIATE")
+            now = self.now()
+            self._sweep(now)
+            answers = [(request.answer, request.action(now)) for request in batch]
+            self._db.execute("COMMIT")
+        except Exception as fault:  # whatever it is, those who asked must hear of it, and the thread lives on
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            log.exception("state: a transaction failed", file=str(self._path))
+            return [(request.answer, None) for request in batch], StateError(f"{self._path}: {fault}")
+        return answers, None
+
+    def _set_durable(self, durable: bool) -> None:
+        if durable != self._durable:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
+    def _take(self, key: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> int:
+        name = f"{key} {rate.calendar or rate.window}"
+        slot = limits.slot_of(rate, now, zone)
+        oldest = limits.oldest_slot(rate, slot)
+        granted = self._db.execute(
+            "SELECT slot, count FROM granted WHERE key = ? AND slot >= ?", (name, oldest)
+        ).fetchall()
+        wait = limits.wait(rate, granted, count, now, zone)
+        if not wait:
+            self._do(_GRANT, name, slot, count, limits.expiry(rate, slot, zone))
+        return wait
+
+    def _acquire(self, key: str, limit: int, holder: str, now: int, expires: int) -> bool:
+        self._do("DELETE FROM lease WHERE key = ? AND expires <= ?", key, now)
+        held = self._db.execute("SELECT coalesce(sum(count), 0) FROM lease WHERE key = ?", (key,)).fetchall()[0][0]
+        if held >= limit:
+            return False
+        self._do(_LEASE, key, holder, expires)
+        return True
+
+    def _release(self, key: str, holder: str) -> None:
+        self._do("DELETE FROM lease WHERE key = ? AND holder = ? AND count = 1", key, holder)
+        self._do("UPDATE lease SET count = count - 1 WHERE key = ? AND holder = ? AND count > 1", key, holder)
+
+    def _sweep(self, now: int) -> None:
+        if now >= self._sweep_at:
+            self._sweep_at = now + SWEEP_EVERY
+            self._do("DELETE FROM granted WHERE expires <= ?", now)
+            self._do("DELETE FROM lease WHERE expires <= ?", now)
+
+    def _do(self, statement: str, *values: str | int) -> None:
+        self._db.execute(statement, values)
+
+
+def _answer(answers: list[tuple["asyncio.Future[Any]", Any]], error: StateError | None) -> None:
+    for future, value in answers:
+        if not future.done():  # whoever asked may be gone
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+
+def _connect(path: Path) -> Any:
+    """An open, migrated connection. Raises apsw.Error or StateError."""
+    if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) < SQLITE_NEEDED:
+        raise StateError(f"SQLite {apsw.sqlite_lib_version()} may lose commits; {SQLITE_NEEDED} or newer is needed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    db = apsw.Connection(str(path))
+    db.set_busy_handler(_wait_for_lock())
+    _enter_wal(db)
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("BEGIN IMMEDIATE")
+    version = db.pragma("user_version")
+    if version > len(MIGRATIONS):
+        raise StateError(f"written by a newer Postlane (form {version}, known {len(MIGRATIONS)})")
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        db.execute(script)
+        db.pragma("user_version", number)
+    db.execute("COMMIT")
+    return db
+
+
+def _wait_for_lock() -> Callable[[int], bool]:
+    """SQLite's busy handler: short naps of random length; its own back-off of up to 100 ms lets the patient starve."""
+    until = 0.0
+
+    def busy(tries: int) -> bool:
+        nonlocal until
+        if tries == 0:
+            until = time.monotonic() + BUSY_SECONDS
+        time.sleep(random.uniform(0, 2 * BUSY_NAP))
+        return time.monotonic() < until
+
+    return busy
+
+
+def _enter_wal(db: Any) -> None:
+    """Workers start together, and the one change of a new file's journal mode does not call the busy handler."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL").fetchall()
+            return
+        except apsw.BusyError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(BUSY_NAP)
