@@ -1,0 +1,370 @@
+"""Connections kept and shared: how many per (source, site), who gets the next one, when they close.
+
+Strategy: a lane per (source, EHLO name, site, TLS requirement). An idle connection goes to whoever asks, the last
+used first; else, below the limit and with a permit that all workers share, the task that asked opens one; else it
+waits in line, by class and then by time. What comes free is handed to the head of the line, so a newcomer never
+overtakes. The caller must `release` each connection it got, whatever happened.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Protocol
+
+from relay.egress.connection import Connection, Opening, Target, open_connection
+from relay.egress.failure import ours
+from relay.egress.mx import Route
+from relay.egress.pools import Source
+from relay.egress.settings import EgressSettings
+from relay.egress.tls import Requirement
+from relay.message import MailClass
+from relay.outcome import Outcome, Scope
+
+ASK_AGAIN = 0.25  # seconds after a refused permit: another worker's connection may have closed
+MAX_TRIES = 10  # addresses tried for one connection: at 60 s each, ten minutes of an attempt at most
+SLOW_FAILURE = 1.0  # seconds: what fails sooner costs nothing to try again
+REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
+SLOW_ADDRESS = 300.0  # seconds for which an address that did not answer is tried last
+MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
+
+Key = tuple[str, str, str, str]
+
+
+def key_of(source: Source, site: str, requirement: str) -> Key:
+    """What connections are kept under: source address, EHLO name, site, TLS requirement.
+
+    Pools that share an address but not the name share no connection. A kept connection fulfils its requirement by the
+    way it was opened; what TLS came of it stands in `Connection.tls`.
+    """
+    return source.address, source.ehlo, site, requirement
+
+
+class Permits(Protocol):
+    """Connections of one source to one site, counted over all workers."""
+
+    async def acquire(self, source: str, site: str, limit: int) -> bool: ...
+    def release(self, source: str, site: str) -> None: ...
+
+
+class _Turn(Enum):
+    """What a waiting task is handed besides a connection or an outcome: the right to open one."""
+
+    OPEN = "open"
+
+
+_Grant = Connection | Outcome | _Turn
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A connection somebody asks for.
+
+    avoid   addresses that just failed        fresh   a kept connection proved stale, and with it all that are idle
+    """
+
+    source: Source
+    site: str
+    route: Route
+    mail_class: MailClass
+    avoid: Collection[str] = ()
+    fresh: bool = False
+
+
+@dataclass(slots=True)
+class Lane:
+    """One key. `slots` counts connections that are open, being opened, or about to be; who waits is in line by class.
+
+    down   what the last one who tried to open heard, after a long wait: the answer for all until `down_until`
+    """
+
+    slots: int = 0
+    idle: list[Connection] = field(default_factory=list)
+    lines: tuple[deque["asyncio.Future[_Grant]"], ...] = field(
+        default_factory=lambda: tuple(deque() for _ in MailClass)
+    )
+    asking: asyncio.TimerHandle | None = None
+    down: Outcome | None = None
+    down_until: float = 0.0
+
+    @property
+    def queued(self) -> int:
+        return sum(map(len, self.lines))
+
+    def hand(self, grant: _Grant) -> bool:
+        """Give `grant` to the head of the line; False if nobody waits."""
+        for line in self.lines:
+            while line:
+                future = line.popleft()
+                if not future.done():
+                    future.set_result(grant)
+                    return True
+        return False
+
+
+class Connections:
+    """The pool. Its counts: `stats`; `close` says good-bye to all."""
+
+    def __init__(self, settings: EgressSettings, permits: Permits, requirement: Requirement) -> None:
+        self._settings = settings
+        self._requirement = requirement
+        self._permits = permits
+        self._lanes: dict[Key, Lane] = {}
+        self._open: dict[Connection, tuple[Key, Lane]] = {}
+        self._slow: dict[str, float] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._drained: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return "<Connections " + " ".join(f"{name}={count}" for name, count in self.stats().items()) + ">"
+
+    def stats(self) -> dict[str, int]:
+        """Numbers of now: open, idle, tasks waiting for one, sessions waiting for the reply to their final dot."""
+        lanes = self._lanes.values()
+        return {
+            "open": len(self._open),
+            "idle": sum(len(lane.idle) for lane in lanes),
+            "waiting": sum(lane.queued for lane in lanes),
+            "awaiting_final": self.awaiting_final,
+        }
+
+    @property
+    def awaiting_final(self) -> int:
+        return sum(connection.awaiting_final for connection in self._open)
+
+    # -------------------------------------------------------------------------------------------------- lease
+
+    def idle(self, key: Key) -> Connection | None:
+        """An idle connection right now, else None. While there is one, nobody waits in line."""
+        lane = self._lanes.get(key)
+        while lane is not None and lane.idle:
+            connection = lane.idle.pop()
+            if connection.usable:
+                return connection
+        return None
+
+    async def lease(self, wanted: Wanted) -> Connection | Outcome:
+        """A connection for one transaction; waits its turn. The outcome says why there is none."""
+        lane = self._lanes.setdefault(self._key(wanted), Lane())
+        self._sweep_later()
+        grant = self._grant(lane, wanted) or await self._wait(lane, wanted)
+        while isinstance(grant, _Turn):
+            if await self._permitted(lane, wanted):
+                return await self._open_for(lane, wanted)
+            grant = await self._wait(lane, wanted, first=True)
+        return grant
+
+    def release(self, connection: Connection) -> None:
+        """Give a connection back: to the next in line, to the idle ones, or to its end."""
+        known = self._open.get(connection)
+        if known is None or not connection.usable:
+            return  # it is gone, or will report that it is
+        if self._closing or connection.used >= self._settings.messages_per_connection:
+            connection.quit()
+        elif not known[1].hand(connection):
+            connection.idle_since = asyncio.get_running_loop().time()
+            known[1].idle.append(connection)
+
+    def _key(self, wanted: Wanted) -> Key:
+        return key_of(wanted.source, wanted.site, self._requirement.value)
+
+    def _grant(self, lane: Lane, wanted: Wanted) -> _Grant | None:
+        """What can be had without waiting."""
+        if self._closing:
+            return _shutting_down()
+        if lane.queued:
+            return None
+        suited = [] if wanted.fresh else [c for c in lane.idle if c.usable and c.target.address not in wanted.avoid]
+        if suited:
+            lane.idle.remove(suited[-1])
+            return suited[-1]
+        for unsuited in lane.idle:
+            unsuited.quit()
+        lane.idle.clear()
+        if lane.down is not None and asyncio.get_running_loop().time() < lane.down_until:
+            return replace(lane.down)
+        if lane.slots < self._settings.connections and lane.asking is None:
+            lane.slots += 1
+            return _Turn.OPEN
+        return None
+
+    async def _wait(self, lane: Lane, wanted: Wanted, *, first: bool = False) -> _Grant:
+        if self._closing:
+            return _shutting_down()
+        future: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
+        line = lane.lines[wanted.mail_class]
+        (line.appendleft if first else line.append)(future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.cancelled():
+                line.remove(future)
+            elif isinstance(grant := future.result(), Connection):
+                self.release(grant)
+            elif isinstance(grant, _Turn):
+                self._free_slot(lane)
+            raise
+
+    async def _permitted(self, lane: Lane, wanted: Wanted) -> bool:
+        """Ask for a permit; refused, the slot is given up and the head of the line asks again soon."""
+        try:
+            granted = await self._permits.acquire(wanted.source.address, wanted.site, self._settings.connections)
+        except BaseException:
+            self._free_slot(lane)
+            raise
+        if not granted:
+            lane.slots -= 1
+            if lane.asking is None:
+                lane.asking = asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask_again, lane)
+        elif lane.queued:
+            self._invite(lane)
+        return granted
+
+    def _ask_again(self, lane: Lane) -> None:
+        lane.asking = None
+        self._invite(lane)
+
+    def _invite(self, lane: Lane) -> None:
+        """Let the head of the line open one, if there is room."""
+        if lane.slots < self._settings.connections and lane.hand(_Turn.OPEN):
+            lane.slots += 1
+
+    def _free_slot(self, lane: Lane) -> None:
+        if not lane.hand(_Turn.OPEN):
+            lane.slots -= 1
+
+    # ------------------------------------------------------------------------------------------------ opening
+
+    async def _open_for(self, lane: Lane, wanted: Wanted) -> Connection | Outcome:
+        """Open one, in the lane's slot and with its permit; both are given back when it fails."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        try:
+            result = await self._try_hosts(wanted)
+        except BaseException:
+            self._permits.release(wanted.source.address, wanted.site)
+            self._free_slot(lane)
+            raise
+        if isinstance(result, Connection):
+            self._open[result] = self._key(wanted), lane
+            return result
+        self._permits.release(wanted.source.address, wanted.site)
+        self._failed(lane, result, loop.time() - started)
+        return result
+
+    def _failed(self, lane: Lane, outcome: Outcome, took: float) -> None:
+        """The slot stays empty: whoever still has a connection there serves the line. With none left, all in line hear
+        the outcome."""
+        lane.slots -= 1
+        if lane.slots:
+            return
+        if took >= SLOW_FAILURE:
+            lane.down, lane.down_until = outcome, asyncio.get_running_loop().time() + min(took, REMEMBER)
+        while lane.hand(replace(outcome)):
+            pass
+
+    async def _try_hosts(self, wanted: Wanted) -> Connection | Outcome:
+        """One address after the other; the last outcome if none will have us, which is then the site's."""
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        ehlo = wanted.source.ehlo or settings.hostname
+        opening = Opening(wanted.source, ehlo, self._requirement, settings.timeouts, settings.relay)
+        outcome = _unreachable(wanted)
+        for target in self._targets(wanted, loop.time()):
+            started = loop.time()
+            result = await open_connection(target, opening, self._lost)
+            if isinstance(result, Connection) or result.scope is Scope.SOURCE:
+                return result
+            if loop.time() - started >= SLOW_FAILURE:
+                self._remember_slow(target.address, loop.time() + SLOW_ADDRESS)
+            outcome = replace(result, scope=Scope.SITE)
+        return outcome
+
+    def _targets(self, wanted: Wanted, now: float) -> list[Target]:
+        """The addresses to try, in order: of the source's family, without those to avoid, slow ones last."""
+        targets = [
+            Target(host.name, address, wanted.route.port)
+            for host in wanted.route.hosts
+            for address in host.addresses
+            if address not in wanted.avoid and _same_family(wanted.source.address, address)
+        ]
+        targets.sort(key=lambda target: self._slow.get(target.address, 0.0) > now)
+        return targets[:MAX_TRIES]
+
+    def _remember_slow(self, address: str, until: float) -> None:
+        if len(self._slow) >= MAX_SLOW:
+            self._slow.clear()
+        self._slow[address] = until
+
+    # ------------------------------------------------------------------------------------------------ closing
+
+    def _lost(self, connection: Connection) -> None:
+        known = self._open.pop(connection, None)
+        if known is None:
+            return
+        (address, _, site, _), lane = known
+        self._permits.release(address, site)
+        if connection in lane.idle:
+            lane.idle.remove(connection)
+        self._free_slot(lane)
+        if not self._open and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None and not self._closing:
+            self._sweeper = asyncio.get_running_loop().call_later(self._settings.idle, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for long and forget empty lanes; comes again while there are any."""
+        self._sweeper = None
+        now = asyncio.get_running_loop().time()
+        for key, lane in list(self._lanes.items()):
+            old = [c for c in lane.idle if now - c.idle_since >= self._settings.idle]
+            lane.idle = [c for c in lane.idle if c not in old]
+            for connection in old:
+                connection.quit()
+            if not (lane.slots or lane.queued or lane.asking or lane.down_until > now):
+                del self._lanes[key]
+        if self._lanes:
+            self._sweep_later()
+
+    async def close(self, seconds: float) -> int:
+        """QUIT what is idle, wait at most `seconds` for the rest, then cut it. Returns how many sessions were cut while
+        their peer decided on a message: as many may be delivered twice."""
+        self._closing = True
+        for lane in self._lanes.values():
+            while lane.hand(_shutting_down()):
+                pass
+            for connection in lane.idle:
+                connection.quit()
+            lane.idle.clear()
+            if lane.asking is not None:
+                lane.asking.cancel()
+        await self._wait_for_end(seconds)
+        doubtful = self.awaiting_final
+        for connection in list(self._open):
+            connection.abort()
+        await self._wait_for_end(1.0)  # the loop tells of each end in its next turn
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return doubtful
+
+    async def _wait_for_end(self, seconds: float) -> None:
+        if self._open:
+            self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._drained], timeout=seconds)
+
+
+def _same_family(source: str, address: str) -> bool:
+    return not source or (":" in source) == (":" in address)
+
+
+def _unreachable(wanted: Wanted) -> Outcome:
+    text = f"no address of {wanted.site} can be reached from {wanted.source.address or 'here'}"
+    return replace(ours(451, "4.4.4", text, "CONNECT", Scope.SOURCE), source=wanted.source.address)
+
+
+def _shutting_down() -> Outcome:
+    return ours(421, "4.3.2", "this server is shutting down", "CONNECT", Scope.SITE)

@@ -1,0 +1,117 @@
+"""The door of egress: one delivery in, one Outcome out. Nothing a remote does raises.
+
+Strategy: a kept connection if there is one; else route (DNS, cached), then a connection of the pool. A kept
+connection that proves stale costs a second try on a fresh one; a host that fails before it has the message costs a
+try of the next host.
+"""
+
+from relay.egress.connection import Connection
+from relay.egress.connections import Connections, Permits, Wanted, key_of
+from relay.egress.failure import ours, scope_of
+from relay.egress.mx import Rules, site_of
+from relay.egress.pools import Source
+from relay.egress.resolver import Resolver
+from relay.egress.settings import EgressSettings
+from relay.egress.tls import requirement_for
+from relay.egress.transaction import Transaction, commands, final_dot, stuff
+from relay.message import Delivery
+from relay.outcome import Outcome, Scope
+
+
+class Courier:
+    """Carries deliveries to their recipients' servers, or all of them to a relay."""
+
+    def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        requirement = requirement_for(settings.relay)
+        self._requirement = requirement.value
+        self._connections = Connections(settings, permits, requirement)
+        self._relay_site = site_of("", settings.relay)
+        self._rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
+
+    def __repr__(self) -> str:
+        return f"<Courier {self._relay_site or 'to MX'} {self._connections!r} {self._resolver!r}>"
+
+    def stats(self) -> dict[str, int]:
+        return self._connections.stats()
+
+    async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
+        """Try once to deliver `delivery.head + content` from `source`."""
+        site = self._relay_site or delivery.domain
+        connection = self._connections.idle(key_of(source, site, self._requirement)) or await self._lease(
+            delivery, source, site
+        )
+        if isinstance(connection, Outcome):
+            return connection
+        kept = connection.used > 0
+        outcome = await self._transact(connection, delivery, content)
+        if kept and _was_stale(outcome):
+            connection = await self._lease(delivery, source, site, fresh=True)
+            if isinstance(connection, Outcome):
+                return connection
+            outcome = await self._transact(connection, delivery, content)
+        if _next_host_may_do(outcome):
+            # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
+            other = await self._lease(delivery, source, site, avoid=connection.target.address)
+            if isinstance(other, Connection):
+                return await self._transact(other, delivery, content)
+        return outcome
+
+    async def _lease(
+        self, delivery: Delivery, source: Source, site: str, *, fresh: bool = False, avoid: str = ""
+    ) -> Connection | Outcome:
+        relay = self._settings.relay
+        if relay is not None:
+            route = await self._resolver.relay_route(relay)
+        else:
+            route = await self._resolver.route(delivery.domain, self._rules)
+        if isinstance(route, Outcome):
+            return route
+        if avoid and all(address == avoid for host in route.hosts for address in host.addresses):
+            return ours(421, "4.4.1", f"{site} has no other host", "CONNECT", Scope.SITE)
+        return await self._connections.lease(Wanted(source, site, route, delivery.message.mail_class, (avoid,), fresh))
+
+    async def _transact(self, connection: Connection, delivery: Delivery, content: bytes) -> Outcome:
+        """One transaction; the connection is given back. What the peer cannot take is not even tried."""
+        head = delivery.head
+        told = commands(delivery, len(head) + len(content), connection.features)
+        if isinstance(told, Outcome):
+            self._connections.release(connection)
+            told.mx, told.tls, told.source = connection.target.host, connection.tls, connection.source.address
+            return told
+        pieces = (stuff(head), stuff(content), final_dot(content or head))
+        try:
+            transaction = await connection.send(told[0], told[1], pieces)
+        finally:
+            self._connections.release(connection)
+        return _outcome(connection, transaction)
+
+    async def close(self, seconds: float) -> int:
+        """Say good-bye to all peers within `seconds`. Returns how many messages may arrive twice for it."""
+        return await self._connections.close(seconds)
+
+
+def _outcome(connection: Connection, transaction: Transaction) -> Outcome:
+    reply, command = transaction.answer
+    return Outcome(
+        reply,
+        command,
+        Scope.HOST if transaction.internal else scope_of(command, reply),
+        connection.target.host,
+        connection.tls,
+        connection.source.address,
+        transaction.internal,
+        connection.features.dsn,
+    )
+
+
+def _was_stale(outcome: Outcome) -> bool:
+    """Did a kept connection end before the peer took up the message? Then nothing was tried: most servers close idle
+    sessions, with or without a 421, and our MAIL may cross that."""
+    return outcome.command in ("RSET", "MAIL") and outcome.reply.code == 421
+
+
+def _next_host_may_do(outcome: Outcome) -> bool:
+    """This host failed for its own reasons before it had the message, so that nothing can arrive twice."""
+    return outcome.scope is Scope.HOST and outcome.reply.temporary and outcome.command != "END"

@@ -1,0 +1,169 @@
+"""Where a domain's mail goes (RFC 5321 5.1, RFC 7505): answers of DNS in, hosts in the order to try out. Pure.
+
+Rules: MX by preference, equal ones shuffled; no MX: the domain itself (implicit MX); "." : no mail at all. Hosts not
+better than ourselves are dropped, as are addresses that are not public. Temporary trouble in DNS is never a reason to
+bounce.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import chain, zip_longest
+
+from relay.egress.failure import ours
+from relay.egress.settings import Relay
+from relay.outcome import Outcome, Scope
+
+MAX_HOSTS = 10  # looked up for one route: the largest real sets have 5 to 7; a hostile zone may list thousands
+MAX_ADDRESSES = 8  # of one host and family
+
+
+class Found(Enum):
+    """How a look-up ended: records; the name exists without them; no such name; no usable answer now."""
+
+    RECORDS = "records"
+    NOTHING = "nothing"
+    NO_NAME = "no such name"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One look-up. `records` are (preference, host) for MX, (0, address) for A and AAAA; `detail` is for people."""
+
+    found: Found
+    records: tuple[tuple[int, str], ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MxHost:
+    """A host that takes a domain's mail, with the addresses to try in order."""
+
+    name: str
+    preference: int
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Hosts in the order to try; never empty."""
+
+    hosts: tuple[MxHost, ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What may be a next host: see EgressSettings."""
+
+    port: int
+    allow_private: bool
+    own_hostnames: frozenset[str]
+    own_addresses: frozenset[str]
+
+
+def site_of(domain: str, relay: Relay | None) -> str:
+    """Whose limits mail to `domain` shares: the relay's where there is one, else the domain's own."""
+    if relay is None:
+        return domain
+    return f"[{relay.host}]:{relay.port}" if ":" in relay.host else f"{relay.host}:{relay.port}"
+
+
+def literal(domain: str) -> str | None:
+    """The address of an address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 4.1.3); None for a name."""
+    if not (domain.startswith("[") and domain.endswith("]")):
+        return None
+    inner = domain[1:-1]
+    address = parse_address(inner[5:] if inner[:5].lower() == "ipv6:" else inner)
+    return str(address) if address else None
+
+
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def is_public(address: str) -> bool:
+    """May mail for the world go there? Not to loopback, private, shared, documentation, multicast and the like
+    (the IANA special-purpose registries, as `ipaddress` knows them); an IPv4 address in IPv6 dress counts as itself."""
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return ip.is_global and not ip.is_multicast
+
+
+def exchanges(domain: str, answer: Answer) -> tuple[tuple[int, str], ...] | Outcome:
+    """The hosts an MX answer names, best first, at most MAX_HOSTS; or why there are none.
+
+    A name that exists without MX is its own host (RFC 5321 5.1). A null MX is a single "." (RFC 7505 3); among others
+    it is nonsense and ignored.
+    """
+    if answer.found is Found.FAILED:
+        return ours(451, "4.4.3", f"DNS has no answer for {domain} now: {answer.detail}", "DNS", Scope.SITE)
+    if answer.found is Found.NO_NAME:
+        return ours(550, "5.1.2", f"no such domain: {domain}", "DNS", Scope.RECIPIENT)
+    if answer.found is Found.NOTHING:
+        return ((0, domain),)
+    named = sorted((preference, host) for preference, host in answer.records if host)
+    if not named:
+        return ours(556, "5.1.10", f"{domain} accepts no mail (null MX)", "DNS", Scope.RECIPIENT)
+    return tuple(named[:MAX_HOSTS])
+
+
+def choose_hosts(
+    domain: str,
+    named: Sequence[tuple[int, str]],
+    found: Mapping[str, Sequence[Answer]],
+    rules: Rules,
+    rand: Callable[[], float],
+) -> Route | Outcome:
+    """The route over `named` exchanges, given what AAAA and A look-ups `found` for each; `rand` shuffles equals."""
+    hosts = [
+        MxHost(name, preference, _interleave([_shuffled(answer, rand) for answer in found[name]]))
+        for preference, name in sorted(named, key=lambda each: (each[0], rand()))
+    ]
+    hosts = [host for host in hosts if host.addresses]
+    if not hosts:
+        return _no_address(domain, named, found)
+    ours_at = min((host.preference for host in hosts if _is_ours(host, rules)), default=None)
+    if ours_at is not None:
+        hosts = [host for host in hosts if host.preference < ours_at]
+        if not hosts:
+            return ours(554, "5.4.6", f"mail for {domain} loops back to this server", "DNS", Scope.RECIPIENT)
+    public = hosts if rules.allow_private else [only for host in hosts if (only := _public(host)).addresses]
+    if not public:
+        text = f"{domain} leads to {hosts[0].addresses[0]}, which is no public address"
+        return ours(550, "5.4.4", text, "DNS", Scope.RECIPIENT)
+    return Route(tuple(public), rules.port)
+
+
+def _shuffled(answer: Answer, rand: Callable[[], float]) -> list[str]:
+    return [address for _, address in sorted(answer.records, key=lambda _: rand())][:MAX_ADDRESSES]
+
+
+def _interleave(families: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """AAAA, A, AAAA, A ...: one broken family costs a single timeout, not one an address."""
+    return tuple(address for address in chain.from_iterable(zip_longest(*families)) if address)
+
+
+def _is_ours(host: MxHost, rules: Rules) -> bool:
+    return host.name in rules.own_hostnames or not rules.own_addresses.isdisjoint(host.addresses)
+
+
+def _public(host: MxHost) -> MxHost:
+    return MxHost(host.name, host.preference, tuple(filter(is_public, host.addresses)))
+
+
+def _no_address(domain: str, named: Sequence[tuple[int, str]], found: Mapping[str, Sequence[Answer]]) -> Outcome:
+    """No host has an address: temporary while any look-up failed, else final (RFC 5321 5.1)."""
+    failed = [answer for answers in found.values() for answer in answers if answer.found is Found.FAILED]
+    if failed:
+        text = f"DNS has no address for the hosts of {domain} now: {failed[0].detail}"
+        return ours(451, "4.4.3", text, "DNS", Scope.SITE)
+    if [name for _, name in named] == [domain]:
+        return ours(550, "5.1.2", f"{domain} has neither MX nor address", "DNS", Scope.RECIPIENT)
+    return ours(550, "5.4.4", f"no mail host of {domain} has an address", "DNS", Scope.RECIPIENT)

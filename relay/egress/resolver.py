@@ -1,0 +1,187 @@
+"""DNS for egress, on dnspython: MX, AAAA and A with a cache; what the answers mean is decided in mx.py.
+
+Strategy: one cache entry a (name, type), for its TTL, a missing name or record for the zone's negative TTL (RFC 2308
+5), a failure for a few seconds; the same question asked twice at once is sent once. The caller gets a Route or an
+Outcome.
+"""
+
+import asyncio
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dns.asyncresolver
+import dns.exception
+import dns.name
+import dns.nameserver
+import dns.rdatatype
+import dns.resolver
+import dns.ttl
+import structlog
+
+from relay.egress.failure import ours
+from relay.egress.mx import Answer, Found, MxHost, Route, Rules, choose_hosts, exchanges, literal, parse_address
+from relay.egress.settings import Relay
+from relay.outcome import Outcome, Scope
+
+log = structlog.get_logger()
+
+MAX_ENTRIES = 50_000  # some 500 octets each: 25 MB at most
+MAX_TTL = 86_400  # RFC 8767 would allow a week; a day lets a mistaken TTL be mended by tomorrow
+MAX_NEGATIVE = 3 * 3600  # RFC 2308 5: one to three hours work well
+FAILURE_TTL = (
+    5  # RFC 2308 7 allows five minutes; just enough that a full lane does not ask a dead server for each message
+)
+QUERIES = 200  # on the way at once: each holds a socket
+
+
+class Resolver:
+    """Looks up hosts through `nameservers` ("host:port"; none: the system's). `clock` gives milliseconds."""
+
+    def __init__(
+        self,
+        nameservers: Sequence[str] = (),
+        *,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        rand: Callable[[], float] = random.random,
+        timeout: float = 5,
+        lifetime: float = 20,
+    ) -> None:
+        """`timeout`: seconds for one question to one server; `lifetime`: for all tries of one look-up."""
+        self._clock = clock
+        self._rand = rand
+        self._nameservers = [_nameserver(each) for each in nameservers]
+        self._timeout = timeout
+        self._lifetime = lifetime
+        self._client: dns.asyncresolver.Resolver | None = None
+        self._cache: OrderedDict[tuple[str, str], tuple[int, Answer]] = OrderedDict()
+        self._running: dict[tuple[str, str], asyncio.Task[Answer]] = {}
+        self._queries = asyncio.Semaphore(QUERIES)
+
+    def __repr__(self) -> str:
+        servers = [str(each) for each in self._nameservers] or "of the system"
+        return f"<Resolver {servers} cached={len(self._cache)} asking={len(self._running)}>"
+
+    async def route(self, domain: str, rules: Rules) -> Route | Outcome:
+        """Where mail for `domain` (an A-label, or an address literal) goes now, or why nowhere."""
+        address = literal(domain)
+        if address is not None:
+            found = {domain: (Answer(Found.RECORDS, ((0, address),)),)}
+            return choose_hosts(domain, ((0, domain),), found, rules, self._rand)
+        named = exchanges(domain, await self._look_up(domain, "MX"))
+        if isinstance(named, Outcome):
+            return named
+        hosts = {host for _, host in named}
+        answers = await asyncio.gather(*(self._addresses(host) for host in hosts))
+        return choose_hosts(domain, named, dict(zip(hosts, answers, strict=True)), rules, self._rand)
+
+    async def relay_route(self, relay: Relay) -> Route | Outcome:
+        """The addresses of a relay the admin named: any address will do, and the system's hosts file counts too."""
+        if parse_address(relay.host):
+            return Route((MxHost(relay.host, 0, (relay.host,)),), relay.port)
+        answers = await self._addresses(relay.host)
+        addresses = [address for answer in answers for _, address in answer.records]
+        addresses = addresses or await _system_addresses(relay.host)
+        if not addresses:
+            text = f"relay_host {relay.host} has no address: {answers[-1].detail or answers[-1].found.value}"
+            return ours(451, "4.4.3", text, "DNS", Scope.SITE)
+        return Route((MxHost(relay.host, 0, tuple(addresses)),), relay.port)
+
+    async def _addresses(self, host: str) -> tuple[Answer, Answer]:
+        v6, v4 = await asyncio.gather(self._look_up(host, "AAAA"), self._look_up(host, "A"))
+        return v6, v4
+
+    async def _look_up(self, name: str, kind: str) -> Answer:
+        key = (name, kind)
+        cached = self._cache.get(key)
+        if cached is not None:
+            if self._clock() < cached[0]:
+                self._cache.move_to_end(key)
+                return cached[1]
+            del self._cache[key]
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = asyncio.create_task(self._ask(name, kind))
+            task.add_done_callback(lambda _: self._running.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _ask(self, name: str, kind: str) -> Answer:
+        async with self._queries:
+            answer, ttl = await self._query(name, kind)
+        if answer.found is Found.FAILED:
+            log.debug("DNS look-up failed", name=name, kind=kind, detail=answer.detail)
+        if ttl > 0:
+            self._cache[name, kind] = (self._clock() + ttl * 1000, answer)
+            if len(self._cache) > MAX_ENTRIES:
+                self._cache.popitem(last=False)
+        return answer
+
+    async def _query(self, name: str, kind: str) -> tuple[Answer, int]:
+        """Ask; the answer and how many seconds it holds. dnspython's exceptions end here; the unknown is temporary."""
+        try:
+            question = dns.name.from_text(name)
+            client = self._client or self._configure()
+            result = await client.resolve(question, kind, raise_on_no_answer=False, search=False)
+        except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.BadEscape) as error:
+            return Answer(Found.NO_NAME, detail=str(error)), MAX_NEGATIVE
+        except dns.resolver.NXDOMAIN as error:
+            return Answer(Found.NO_NAME), _negative_ttl(error)
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            return Answer(Found.FAILED, detail=_words(error)), FAILURE_TTL
+        ttl = int(result.chaining_result.minimum_ttl)
+        if result.rrset is None:
+            return Answer(Found.NOTHING), _negative(ttl)
+        return Answer(Found.RECORDS, tuple(map(_record, result.rrset))), min(ttl, MAX_TTL)
+
+    def _configure(self) -> dns.asyncresolver.Resolver:
+        """Made at the first question: a machine without a resolv.conf still starts, and its mail waits."""
+        client = dns.asyncresolver.Resolver(configure=not self._nameservers)
+        if self._nameservers:
+            client.nameservers = self._nameservers
+        client.timeout, client.lifetime = self._timeout, self._lifetime
+        client.use_edns(0, 0, 1232)  # the size that is not fragmented (DNS flag day 2020); larger answers come by TCP
+        self._client = client
+        return client
+
+
+def _nameserver(text: str) -> dns.nameserver.Do53Nameserver:
+    host, _, port = text.rpartition(":")
+    return dns.nameserver.Do53Nameserver(host.strip("[]"), int(port))
+
+
+def _record(rdata: Any) -> tuple[int, str]:
+    """(preference, host) of an MX record, "" for the root; (0, address) of others."""
+    if rdata.rdtype == dns.rdatatype.MX:
+        name = rdata.exchange.to_text(omit_final_dot=True).lower()
+        return rdata.preference, "" if name == "." else name
+    return 0, rdata.address
+
+
+def _negative_ttl(error: dns.resolver.NXDOMAIN) -> int:
+    responses: Mapping[object, Any] = error.kwargs["responses"]
+    return _negative(min((int(each.resolve_chaining().minimum_ttl) for each in responses.values()), default=0))
+
+
+def _negative(ttl: int) -> int:
+    """Without a SOA record nobody said how long (dnspython then gives the largest TTL): not kept (RFC 2308 5)."""
+    return 0 if ttl >= dns.ttl.MAX_TTL else min(ttl, MAX_NEGATIVE)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, dns.resolver.LifetimeTimeout):
+        return "no answer in time"
+    if isinstance(error, dns.resolver.NoNameservers):
+        return "the name servers answer with an error"
+    if isinstance(error, dns.resolver.NoResolverConfiguration):
+        return "this machine names no name servers"
+    return type(error).__name__
+
+
+async def _system_addresses(host: str) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=1)
+    except (OSError, UnicodeError):
+        return []
+    return list(dict.fromkeys(str(each[4][0]) for each in found))

@@ -1,0 +1,60 @@
+"""What the wiring tells egress: plain values, each with its reason. Nothing here reads a file."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds to wait for each step: KumoMTA's shipped values (PEERS), save where a comment says why not.
+
+    A timer runs until the whole reply is there, so a peer that sends a byte a second gains nothing by it.
+    """
+
+    connect: float = 60
+    banner: float = 60
+    ehlo: float = 300
+    starttls: float = 30  # there 5, which turns every slow handshake into mail in clear
+    auth: float = 120
+    mail: float = 300
+    rcpt: float = 300
+    data: float = 120  # there 30; RFC 5321 4.5.3.2.4 asks for two minutes
+    final: float = 600  # RFC 5321 4.5.3.2.6: giving up on a slow scanner sends twice
+    content: float = 3600  # a peer that takes the content in driblets: 25 MB in an hour are 7 KB/s
+    quit: float = 5  # the mail is delivered; nobody waits for good-bye
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The host that takes everything instead of the recipients' MX.
+
+    With a user we log in, and then only over verified TLS, unless the relay is on loopback.
+    """
+
+    host: str
+    port: int
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSettings:
+    """What holds for all mail of a node.
+
+    hostname       EHLO name of sources that name none
+    connections    per source and site, of all workers together (Permits); KumoMTA's default
+    idle           seconds an unused connection is kept: long enough for a queue's next message, short enough not to
+                   hold a peer's slot for nothing
+    own_hostnames, own_addresses
+                   ours, as an MX would name them: where *we* answer on `port`. Mail routed there is a loop
+    """
+
+    hostname: str
+    port: int = 25
+    relay: Relay | None = None
+    allow_private: bool = False
+    connections: int = 10
+    messages_per_connection: int = 100
+    idle: float = 5
+    own_hostnames: frozenset[str] = frozenset()
+    own_addresses: frozenset[str] = frozenset()
+    timeouts: Timeouts = Timeouts()
