@@ -1,0 +1,136 @@
+"""Makes the DKIM-Signature fields of a message, the slow part of it off the event loop where that pays.
+
+An RSA-2048 signature takes 215 us in OpenSSL, which releases the GIL meanwhile. Requests are collected for one turn of
+the loop. A single one, with nothing else in hand, is signed on the spot: a thread could not do it sooner, and its
+hand-over costs. More of them go to the threads in as many batches as there are threads, and each batch comes back with
+one call_soon_threadsafe (a wake-up of the loop costs 10 to 20 us, which a batch shares).
+
+The caller must close() it; every request is answered, also those that were waiting then.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
+
+from relay.header import Field
+from relay.signing import dkim
+from relay.signing.keys import SigningKey
+
+
+class _Request:
+    """One message's digests, a key for each, and the future its signatures go to."""
+
+    __slots__ = ("_fault", "_future", "_signatures", "_wanted")
+
+    def __init__(self, wanted: list[tuple[SigningKey, bytes]], future: "asyncio.Future[list[bytes]]") -> None:
+        self._wanted = wanted
+        self._future = future
+        self._signatures: list[bytes] = []
+        self._fault: Exception | None = None
+
+    def work(self) -> None:
+        """In any thread."""
+        try:
+            self._signatures = [key.sign(digest) for key, digest in self._wanted]
+        except Exception as fault:  # our own fault (a broken key): the caller's, not the thread's
+            self._fault = fault
+
+    def answer(self) -> None:
+        """In the loop's thread. The caller may have been cancelled meanwhile."""
+        if self._future.done():
+            return
+        if self._fault is None:
+            self._future.set_result(self._signatures)
+        else:
+            self._future.set_exception(self._fault)
+
+
+_Batch = tuple[asyncio.AbstractEventLoop, list[_Request]]
+
+
+class Signer:
+    """Signs for one event loop. `threads`: two keep both cores of a small machine busy when one worker gets all the
+    connections; more only wait for the GIL. They start with the first batch."""
+
+    def __init__(self, threads: int = 2) -> None:
+        self._size = threads
+        self._threads: list[Thread] = []
+        self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._arrived: list[_Request] = []
+        self._batches = 0
+        self._closed = False
+        self.inline = 0
+        self.handed_over = 0
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._threads)} threads, {self._batches} batches in hand"
+        return f"<Signer {state}, {self.inline} signed inline, {self.handed_over} in threads>"
+
+    async def sign(self, fields: Sequence[Field], content_hash: bytes, keys: Sequence[SigningKey], now: int) -> bytes:
+        """A DKIM-Signature field for each key, each ending CRLF; b"" for no keys. `now` in ms."""
+        if not keys:
+            return b""
+        names, header = dkim.signed_header(fields)
+        drafts = [
+            dkim.draft(key.domain, key.selector, key.algorithm, names=names, content_hash=content_hash, now=now)
+            for key in keys
+        ]
+        wanted = [(key, dkim.digest(header, draft)) for key, draft in zip(keys, drafts, strict=True)]
+        signatures = await self._request(wanted)
+        return b"".join([dkim.finish(d, s) for d, s in zip(drafts, signatures, strict=True)])
+
+    def _request(self, wanted: list[tuple[SigningKey, bytes]]) -> "asyncio.Future[list[bytes]]":
+        if self._closed:
+            raise RuntimeError("the signer is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[list[bytes]] = loop.create_future()
+        if not self._arrived:
+            loop.call_soon(self._turn, loop)
+        self._arrived.append(_Request(wanted, future))
+        return future
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What arrived in one turn of the loop: signed here or dealt out."""
+        requests, self._arrived = self._arrived, []
+        if self._closed or (len(requests) == 1 and not self._batches):
+            self.inline += len(requests)
+            for request in requests:
+                request.work()
+                request.answer()
+            return
+        self._start_threads()
+        self.handed_over += len(requests)
+        share = -(-len(requests) // self._size)
+        for first in range(0, len(requests), share):
+            self._batches += 1
+            self._queue.put((loop, requests[first : first + share]))
+
+    def _start_threads(self) -> None:
+        while len(self._threads) < self._size:
+            thread = Thread(target=self._work, name=f"signer-{len(self._threads)}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _work(self) -> None:
+        while (batch := self._queue.get()) is not None:
+            loop, requests = batch
+            for request in requests:
+                request.work()
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._finished, requests)
+
+    def _finished(self, requests: list[_Request]) -> None:
+        self._batches -= 1
+        for request in requests:
+            request.answer()
+
+    def close(self) -> None:
+        """Ends the threads when they have signed what they hold (a few ms)."""
+        self._closed = True
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()

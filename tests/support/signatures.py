@@ -1,0 +1,53 @@
+"""Checks DKIM signatures with dkimpy, the published keys handed to it in place of DNS."""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+
+import dkim
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from relay.signing.keyfile import ED25519, RSA, PrivateKey, new_private_key
+from relay.signing.keys import SigningKey
+
+NOW = 1_795_262_400_000  # 2026-11-21T12:00:00Z
+
+
+@cache
+def rsa_private() -> PrivateKey:
+    """One RSA-2048 key for a whole test run: making one takes a good part of a second."""
+    return new_private_key(RSA)
+
+
+@cache
+def weak_private(bits: int) -> PrivateKey:
+    return generate_private_key(public_exponent=65537, key_size=bits)
+
+
+@cache
+def ed25519_private() -> PrivateKey:
+    return new_private_key(ED25519)
+
+
+def both_keys(domain: str = "example.com") -> tuple[SigningKey, SigningKey]:
+    return (
+        SigningKey(domain, "2026b", RSA, rsa_private()),
+        SigningKey(domain, "2026b-ed", ED25519, ed25519_private()),
+    )
+
+
+def verdicts(message: bytes, keys: Iterable[SigningKey], signatures: int) -> list[bool]:
+    """What dkimpy says of the first so many DKIM-Signature fields of a message."""
+    records = {f"{key.dns_name}.".encode(): key.dns_value.encode() for key in keys}
+
+    def txt(name: bytes, timeout: int = 5) -> bytes | None:
+        return records.get(name)
+
+    checked = dkim.DKIM(message)
+    return [bool(_verified(checked, index, txt)) for index in range(signatures)]
+
+
+def _verified(checked: "dkim.DKIM", index: int, txt: Callable[..., bytes | None]) -> object:
+    try:
+        return checked.verify(index, dnsfunc=txt)
+    except dkim.ValidationError:  # a body hash that differs
+        return False
