@@ -1,0 +1,127 @@
+"""Who a peer is: by user and password, or by its address. Pure; built anew from the policies at each reload.
+
+Passwords are generated with 160 random bits, so one salted sha256 is enough and a check takes microseconds. Every path
+does the same work (an unknown user is compared with a dummy), and digests are compared in constant time.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from relay.identity import Credential, Password
+
+_NOBODY = Password(b"nobody", bytes(32))
+_WIDEST_PUBLIC = {4: 16, 6: 32}  # what a provider gives to one customer at the very most
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A peer's identity, and the stream its user name asked for ("" if none). May it have that one? Policy says."""
+
+    credential: Credential
+    stream: str = ""
+
+
+class Directory:
+    """All credentials, by name and by network."""
+
+    def __init__(self, credentials: Iterable[Credential]) -> None:
+        self._by_name = {credential.name: credential for credential in credentials}
+        self._open = next((one for one in self._by_name.values() if one.open and not one.disabled), None)
+        self._by_prefix: dict[tuple[int, int], dict[int, Credential]] = {}
+        for credential in self._by_name.values():
+            for network in () if credential.disabled else credential.networks:
+                table = self._by_prefix.setdefault((network.version, network.prefixlen), {})
+                table.setdefault(int(network.network_address), credential)
+        self._prefixes = sorted(self._by_prefix, reverse=True)  # longest first: the narrowest network names the peer
+
+    def __repr__(self) -> str:
+        return f"<Directory {len(self._by_name)} credentials, {sum(map(len, self._by_prefix.values()))} networks>"
+
+    def get(self, name: str) -> Credential | None:
+        return self._by_name.get(name)
+
+    def login(self, user: str, password: str, now: int, peer_is_loopback: bool) -> Login | None:
+        """The identity of `user`, which is `name` or `name+stream`.
+
+        Where a credential is open (capture mode), a loopback peer that nobody else vouches for gets that one.
+        """
+        name, _, stream = user.partition("+")
+        credential = self._by_name.get(name)
+        if (
+            _matches(credential.passwords if credential else (), password, now)
+            and credential
+            and not credential.disabled
+        ):
+            return Login(credential, stream)
+        if peer_is_loopback and self._open is not None:
+            return Login(self._open, stream)
+        return None
+
+    def by_network(
+        self, ip: str, trust: Sequence[IPv4Network | IPv6Network] = (), local: str = ""
+    ) -> Credential | None:
+        """The credential whose narrowest network holds `ip`; else the one named `local`, where `trust` holds it."""
+        address = _address(ip)
+        if address is None:
+            return None
+        number = int(address)
+        for version, length in self._prefixes:
+            if version == address.version:
+                found = self._by_prefix[version, length].get(
+                    number >> (address.max_prefixlen - length) << (address.max_prefixlen - length)
+                )
+                if found is not None:
+                    return found
+        if not any(address.version == network.version and address in network for network in trust):
+            return None
+        known = self._by_name.get(local)
+        return None if known is None or known.disabled else known
+
+
+def _matches(passwords: Sequence[Password], given: str, now: int) -> bool:
+    """Is `given` one of them? All are compared, so that time tells neither which nor whether there was one."""
+    octets = given.encode("utf-8", "surrogatepass")
+    right = False
+    for password in passwords or (_NOBODY,):
+        digest = hashlib.sha256(password.salt + octets).digest()
+        same = hmac.compare_digest(digest, password.digest)
+        right |= same and (not password.until or now <= password.until)
+    return right
+
+
+def _address(ip: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(ip.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_loopback(ip: str) -> bool:
+    return ip.startswith(("127.", "::ffff:127.")) or ip == "::1"
+
+
+def doubtful_networks(networks: Iterable[IPv4Network | IPv6Network]) -> list[tuple[str, str]]:
+    """Trusted networks that look like a mistake, each with why: behind a NAT or proxy all the world has one address."""
+    doubts = []
+    for network in networks:
+        gateway = network.num_addresses == 1 and int(network.network_address) & 0xFF in (1, 254)
+        if network.is_loopback:
+            continue
+        if network.prefixlen == 0:
+            doubts.append((str(network), "it is everybody: an open relay"))
+        elif not network.is_private and network.prefixlen < _WIDEST_PUBLIC[network.version]:
+            doubts.append((str(network), "it is public and wider than one organisation's network"))
+        elif gateway:
+            doubts.append((str(network), "it looks like a gateway: behind NAT or a proxy every peer has this address"))
+        elif network.version == 4 and network.overlaps(_CONTAINER_BRIDGE):
+            doubts.append(
+                (str(network), "a container bridge: forwarded connections from anywhere have its gateway's address")
+            )
+    return doubts
+
+
+_CONTAINER_BRIDGE = IPv4Network("172.17.0.0/16")  # what container engines set up by default

@@ -1,0 +1,138 @@
+"""One listening socket and its sessions. The socket is the supervisor's: bound, listening, and outliving this process.
+
+Under implicit TLS the listener accepts by itself, so that a peer is counted before its handshake and a silent one
+costs a descriptor for `tls_seconds` at most.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from relay.edge.desk import Counters, Desk
+from relay.edge.limits import ByteBudget, Limits, ListenerSettings
+from relay.edge.session import Session
+from relay.edge.submission import Door
+
+log = structlog.get_logger()
+
+BACKLOG = (
+    1024  # connections the kernel holds while a worker restarts; above Debian's 128 of old, below net.core.somaxconn
+)
+RETRY_SECONDS = 1.0  # out of descriptors: wait for sessions to end, as asyncio's own servers do
+OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def server_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """TLS 1.2 and newer (RFC 8996, 8314 4). Calling load_cert_chain on it again puts a renewed certificate in force."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(cert, key)
+    return context
+
+
+class Listener:
+    """`start`, then `stop_accepting`, then `drain`. `budget` and `door` are the worker's, shared by its listeners."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        settings: ListenerSettings,
+        limits: Limits,
+        door: Door,
+        budget: ByteBudget,
+        clock: Callable[[], int],
+    ) -> None:
+        self.desk = Desk(settings, limits, door, budget, clock)
+        self._socket = sock
+        self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.desk.settings.hostname} tls={self.desk.settings.tls} {self.desk!r}>"
+
+    @property
+    def counters(self) -> Counters:
+        return self.desk.counters
+
+    @property
+    def connections(self) -> int:
+        """How many are connected now."""
+        return self.desk.present
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._socket.setblocking(False)
+        if self.desk.settings.tls == "implicit":
+            self._accepting = loop.create_task(self._accept(loop))
+        else:
+            self._server = await loop.create_server(
+                lambda: Session(self.desk, loop), sock=self._socket, backlog=BACKLOG
+            )
+        self._sweep(loop)
+
+    async def stop_accepting(self) -> None:
+        """New connections wait in the socket's queue for the next worker."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._accepting is not None:
+            self._accepting.cancel()
+            await asyncio.wait([self._accepting])
+            self._accepting = None
+            self._socket.close()
+
+    async def drain(self, seconds: float) -> int:
+        """Ends all sessions, the busy ones after their transaction, but within `seconds`.
+
+        How many were cut while a message of theirs was being saved? Each may come again: a possible duplicate.
+        """
+        for handshake in list(self._handshakes):
+            handshake.cancel()
+        saving = await self.desk.drain(seconds)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        return saving
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.desk.sweep(loop.time())
+        self._sweeper = loop.call_later(self.desk.limits.sweep_seconds, self._sweep, loop)
+
+    async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+        while True:
+            try:
+                sock, address = await loop.sock_accept(self._socket)
+            except OSError as error:
+                if error.errno in OUT_OF_ROOM:
+                    log.warning("cannot accept connections", error=str(error))
+                    await asyncio.sleep(RETRY_SECONDS)
+                continue  # else the peer was gone before we came (accept(2): try again)
+            if not self.desk.enter(address[0]):
+                sock.close()  # 421 could only be said after a handshake, which is what costs
+                continue
+            handshake = loop.create_task(self._shake_hands(loop, sock, address[0]))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, ip: str) -> None:
+        session = Session(self.desk, loop, admitted=ip)
+        try:
+            await loop.connect_accepted_socket(
+                lambda: session,
+                sock,
+                ssl=self.desk.settings.context,
+                ssl_handshake_timeout=self.desk.limits.tls_seconds,
+            )
+        except (OSError, ssl.SSLError, TimeoutError, asyncio.CancelledError) as error:
+            log.debug("TLS handshake failed", peer=ip, error=str(error))
+            if session.transport is None:
+                session.connection_lost(None)
+            sock.close()
