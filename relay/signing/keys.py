@@ -15,14 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from relay.signing.entries import Entry, KeyProblem, KeysError, read_entries, unreadable
-from relay.signing.keyfile import STRONG, PrivateKey, algorithm_of, parse_private_key, throwaway_key
+from relay.signing.keyfile import PADDING, STRONG, PrivateKey, algorithm_of, parse_private_key, throwaway_key
 
 LONGEST = 4096  # bits; beyond, verifiers need not follow (RFC 8301 3.2)
 SANDBOX_SELECTOR = "sandbox"
@@ -30,7 +29,6 @@ SANDBOX_SELECTOR = "sandbox"
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _SELECTOR = re.compile(r"(?=.{1,63}\Z)[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
-_PADDING = PKCS1v15()
 _HASHED = Prehashed(SHA256())
 
 
@@ -61,7 +59,7 @@ class SigningKey:
     def sign(self, digest: bytes) -> bytes:
         """Signs a SHA-256 digest: RSASSA-PKCS1-v1_5 over it (RFC 6376 3.3.1), or PureEdDSA of it (RFC 8463 3)."""
         if isinstance(self.private, RSAPrivateKey):
-            return self.private.sign(digest, _PADDING, _HASHED)
+            return self.private.sign(digest, PADDING, _HASHED)
         return self.private.sign(digest)
 
     @property

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relay.signing.entries import KeysError
@@ -50,6 +51,23 @@ def test_a_crash_while_writing_does_no_harm_later(tmp_path: Path, monkeypatch: p
 def test_a_short_rsa_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeysError, match="512 bits: verifiers refuse less than 1024"):
         parse_private_key(RSA_512, tmp_path / "old.pem")
+
+
+def test_a_damaged_key_is_noticed_at_load(tmp_path: Path) -> None:
+    """Its form is right, so only a signature tells: p and q changed by two."""
+    numbers = rsa_private().private_numbers()  # type: ignore[union-attr]
+    bent = RSAPrivateNumbers(
+        numbers.p + 2,
+        numbers.q + 2,
+        numbers.d,
+        numbers.dmp1,
+        numbers.dmq1,
+        numbers.iqmp,
+        RSAPublicNumbers(65537, (numbers.p + 2) * (numbers.q + 2)),
+    ).private_key(unsafe_skip_rsa_key_validation=True)
+    write_private_key(tmp_path / "a.pem", bent)
+    with pytest.raises(KeysError, match="is damaged: its own signatures fail"):
+        parse_private_key((tmp_path / "a.pem").read_bytes(), tmp_path / "a.pem")
 
 
 def test_workers_that_start_together_share_one_throw_away_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from relay.signing.entries import KeysError
 from relay.signing.keyfile import ED25519, RSA, PrivateKey
 from relay.signing.keys import KeyRing, SigningKey, is_domain, is_selector, load_keys, read_keys
-from tests.support.signatures import both_keys, ed25519_private, rsa_private, weak_private
+from tests.support.signatures import both_keys, ed25519_private, long_private, rsa_private, weak_private
 
 
 def pem(private: PrivateKey, kind: PrivateFormat = PrivateFormat.PKCS8) -> bytes:
@@ -154,6 +154,7 @@ def test_keys_are_read_with_their_states(tmp_path: Path) -> None:
 
 
 def test_what_should_not_stay_so_is_a_warning(tmp_path: Path) -> None:
+    put(tmp_path, "example.com/long.pem", pem(long_private()))
     put(tmp_path, "example.com/old.pem", pem(weak_private(1024)))
     put(tmp_path, "example.com/open.pem", pem(rsa_private())).chmod(0o644)
     put(tmp_path, "example.com/other.key", b"")
@@ -166,6 +167,7 @@ def test_what_should_not_stay_so_is_a_warning(tmp_path: Path) -> None:
     with capture_logs() as logs:
         keys = load_keys(tmp_path)
     assert [str(warning).removeprefix(f"{tmp_path}/") for warning in keys.warnings] == [
+        "example.com/long.pem: warning: not every verifier takes RSA of more than 4096 bits (RFC 8301)   [dkim-key]",
         "example.com/old.pem: warning: RSA of 1024 bits is weak; replace it by 2048 (RFC 8301)   [dkim-key]",
         "example.com/open.pem: warning: every user of this machine can read it: "
         f"chmod o= {tmp_path}/example.com/open.pem   [dkim-key]",
@@ -173,7 +175,7 @@ def test_what_should_not_stay_so_is_a_warning(tmp_path: Path) -> None:
         'keys.toml: key."example.com".gone: warning: active, but example.com/gone.pem is missing; '
         "bring it back or drop the entry   [dkim-key]",
     ]
-    assert [entry["log_level"] for entry in logs] == ["warning"] * 4
+    assert [entry["log_level"] for entry in logs] == ["warning"] * 5
 
 
 def foreign_files() -> dict[str, bytes]:
@@ -238,6 +240,15 @@ def test_a_key_that_must_not_be_read_names_the_user(tmp_path: Path, monkeypatch:
         f"{file.relative_to(tmp_path)}: cannot be read (Permission denied); "
         f"give it to the user Postlane runs as (uid {os.geteuid()})   [dkim-key]"
     ]
+
+
+def test_a_directory_that_must_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(KeysError, match=r"cannot be read \(Permission denied\); give it to the user"):
+        load_keys(tmp_path)
 
 
 # DNS

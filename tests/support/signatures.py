@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 import dkim
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers, generate_private_key
 
 from relay.signing.keyfile import ED25519, RSA, PrivateKey, new_private_key
 from relay.signing.keys import SigningKey
@@ -21,6 +21,15 @@ def rsa_private() -> PrivateKey:
 @cache
 def weak_private(bits: int) -> PrivateKey:
     return generate_private_key(public_exponent=65537, key_size=bits)
+
+
+@cache
+def long_private() -> PrivateKey:
+    """RSA of 4484 bits, at once: its primes are the 16th and the 17th of Mersenne."""
+    p, q = 2**2203 - 1, 2**2281 - 1
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    numbers = RSAPublicNumbers(65537, p * q)
+    return RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), numbers).private_key()
 
 
 @cache
