@@ -157,7 +157,7 @@ class Ready:
         if not lane.parked and self._has_place(lane) and self._fits(lane, delivery):
             self._start(lane, delivery)
             return True
-        if len(lane.parked) >= self.limits.lane_window or self._parked >= self._offer_room:
+        if len(lane.parked) >= self.limits.lane_window or self._parked + self._reserved >= self._offer_room:
             self._note(lane, delivery.next_attempt, now)
             return False
         self._contents.keep(delivery)
@@ -439,29 +439,31 @@ class Contents:
     def __init__(self, budget: int) -> None:
         self.held = 0
         self._budget = budget
-        self._parked: dict[int, int] = {}  # message row: how many of its deliveries are parked with content
+        # By identity: how many deliveries are parked with this very object, and the bytes counted for it. Another
+        # object of the same row, read from the spool, has no content.
+        self._parked: dict[int, tuple[int, int]] = {}
 
     def keep(self, delivery: Delivery) -> None:
         """A delivery is parked: its content stays where the budget allows, else it is read back from the spool."""
         message = delivery.message
         if message.content is None:
             return
-        others = self._parked.get(message.row, 0)
+        others, size = self._parked.get(id(message), (0, len(message.content)))
         if not others:
-            if self.held + len(message.content) > self._budget:
+            if self.held + size > self._budget:
                 message.content = None
                 return
-            self.held += len(message.content)
-        self._parked[message.row] = others + 1
+            self.held += size
+        self._parked[id(message)] = others + 1, size
 
     def release(self, delivery: Delivery) -> None:
         """A delivery is parked no longer."""
-        message = delivery.message
-        others = self._parked.pop(message.row, 0) - 1
-        if others > 0:
-            self._parked[message.row] = others
-        elif others == 0 and message.content is not None:
-            self.held -= len(message.content)
+        identity = id(delivery.message)
+        parked, size = self._parked.pop(identity, (0, 0))
+        if parked > 1:
+            self._parked[identity] = parked - 1, size
+        else:
+            self.held -= size
 
 
 def _earlier(one: int | None, other: int) -> int:
