@@ -1,0 +1,285 @@
+"""`postlane events` and `postlane message`: the event log, and one message's story, for people and for scripts."""
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from relay.config import load_deployment
+from relay.config.problems import Wrong
+from relay.config.units import duration
+from relay.feedback.eventlog import Tail, read
+from relay.ids import time_of
+
+Event = Mapping[str, Any]
+
+_FIELDS = ("id", "recipient", "domain", "site", "stream", "credential", "brand", "campaign", "pool")
+_CLASSES = ("transactional", "service", "marketing")
+_DAY_MS = 86_400_000
+_LOOK_AGAIN = 0.2  # seconds between looks with --follow
+_CLOCKS_APART = 60_000  # ms by which an event may be older than its message's id says: two clocks of one machine
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser("events", help="the event log")
+    parser.add_argument(
+        "--follow", action="store_true", help="go on with what happens now (with --since: from then on)"
+    )
+    for name in _FIELDS:
+        parser.add_argument(f"--{name}", metavar=name.upper())
+    parser.add_argument(
+        "--type", metavar="TYPE", help="accepted, delivered, deferred, bounced ...; several with commas"
+    )
+    parser.add_argument("--class", dest="mail_class", choices=_CLASSES)
+    parser.add_argument("--since", metavar="24h", help="a time ago or an RFC 3339 time (default 24h)")
+    parser.add_argument("--until", metavar="1h", help="likewise (default: now)")
+    parser.set_defaults(run=run_events)
+    message = subparsers.add_parser("message", help="one message's whole story")
+    message.add_argument("id", metavar="ID|MESSAGE-ID")
+    message.set_defaults(run=run_message)
+
+
+def run_events(args: argparse.Namespace) -> int:
+    node = load_deployment(args.config).node
+    directory, zone, now = node.data_dir / "events", ZoneInfo(node.timezone), _now()
+    try:
+        since = parse_since(args.since, now, zone) if args.since else None
+        until = parse_since(args.until, now, zone) if args.until else None
+    except ValueError as error:
+        print(f"postlane events: {error}", file=sys.stderr)
+        return 2
+    match = chosen(args)
+    if args.follow:
+        events = _followed(directory, since, match)
+    else:
+        start = _accepted(match.get("id")) if since is None else since
+        events = read(directory, since=now - _DAY_MS if start is None else start, until=until, match=match)
+    _show(events, zone, now, as_json=args.json)
+    return 0
+
+
+def run_message(args: argparse.Namespace) -> int:
+    node = load_deployment(args.config).node
+    directory, zone = node.data_dir / "events", ZoneInfo(node.timezone)
+    field = "id" if time_of(args.id) is not None else "message_id"
+    name = args.id if field == "id" or args.id.startswith("<") else f"<{args.id}>"
+    events = list(read(directory, since=_accepted(args.id) or 0, match={field: name}))
+    if not events:
+        print(f"postlane message: no event of {name} in {directory}", file=sys.stderr)
+        return 1
+    if args.json:
+        _show(events, zone, _now(), as_json=True)
+    else:
+        print("\n\n".join(story(of_one, zone) for of_one in _by_message(events)))
+    return 0
+
+
+def parse_since(text: str, now: int, zone: tzinfo = UTC) -> int:
+    """`90s 15m 2h 7d` before `now`, or an RFC 3339 time or date (of `zone` unless it says). Raises ValueError."""
+    with contextlib.suppress(Wrong):
+        return now - duration(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f'"{text}" is no time: say 2h (90s, 15m, 7d) or 2026-11-21T12:00:00Z') from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000)
+
+
+def duration_ms(text: str) -> int:
+    """`90s 15m 2h 7d` in ms, as argparse wants it."""
+    try:
+        return duration(text)
+    except Wrong as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def chosen(args: argparse.Namespace) -> dict[str, str | list[str]]:
+    """The selectors that were given, by the events' field names."""
+    match: dict[str, str | list[str]] = {name: getattr(args, name) for name in _FIELDS if getattr(args, name)}
+    if args.type:
+        match["type"] = args.type.split(",")
+    if args.mail_class:
+        match["class"] = args.mail_class
+    return match
+
+
+def fits(event: Event, match: Mapping[str, str | list[str]]) -> bool:
+    """What `read` asks of past events, of a new one."""
+    for field, value in match.items():
+        wanted = [value] if isinstance(value, str) else value
+        if str(event.get(field, "")).lower() not in [one.lower() for one in wanted]:
+            return False
+    return True
+
+
+def _followed(directory: Path, since: int | None, match: Mapping[str, str | list[str]]) -> Iterator[Event]:
+    """Events since then, if asked for, and then new ones for ever. The tail is opened first, so that none is missed."""
+    tail = Tail(directory)
+    shown = set()
+    if since is not None:
+        recent = datetime.fromtimestamp(_now() / 1000 - 60, UTC).isoformat()  # older ones cannot come again
+        for event in read(directory, since=since, match=match):
+            if event["time"] >= recent:
+                shown.add(event["event_id"])
+            yield event
+    while True:
+        for event in tail.poll():
+            if fits(event, match) and event.get("event_id") not in shown:
+                yield event
+        time.sleep(_LOOK_AGAIN)
+
+
+def _show(events: Iterable[Event], zone: tzinfo, now: int, *, as_json: bool) -> None:
+    day = _local(now, zone).date()
+    for event in events:
+        if as_json:
+            print(json.dumps(event, ensure_ascii=False), flush=True)
+            continue
+        moment = _moment(event, zone)
+        if moment and moment.date() != day:
+            day = moment.date()
+            print(f"-- {moment:%a %d %b %Y}")
+        print(render_line(event, zone), flush=True)
+
+
+def render_line(event: Event, zone: tzinfo) -> str:
+    """One event as one line of a console, without line end; it leaves out what the event does not hold."""
+    moment = _moment(event, zone)
+    facts = [f"{moment:%H:%M:%S}" if moment else "--:--:--", f"{event.get('type', '?'):<9}"]
+    head = " ".join(facts)
+    told = _printable(_told(event))
+    return "  ".join(part for part in (head, _text(event, "id"), told) if part).rstrip()
+
+
+def _told(event: Event) -> str:
+    """What an event says behind time, type and id."""
+    kind = event.get("type")
+    if kind == "accepted":
+        subject = f'"{event["subject"]}"' if event.get("subject") else ""
+        label = f"{_text(event, 'class'):<10}"
+        return "  ".join(
+            part for part in (_text(event, "credential"), label, _text(event, "recipient"), subject) if part
+        )
+    if kind == "delivered":
+        return _delivered(event)
+    if kind in ("bounced", "bounced-late", "deferred", "rejected"):
+        return _refused(event)
+    if kind in ("withheld", "postponed"):
+        return _joined(": ", _joined(" ", _text(event, "recipient"), _text(event, "reason")), _text(event, "detail"))
+    return _other(event)
+
+
+def _delivered(event: Event) -> str:
+    captured = _reply(event).startswith("250 2.0.0 OK captured")
+    to = "to the capture server" if captured else _joined(" to ", _text(event, "recipient"), _text(event, "mx"))
+    took = f"in {_span(event['delay_ms'])}" if isinstance(event.get("delay_ms"), int) else ""
+    signed = ", ".join(f"signed d={name}" for name in _signers(event))
+    return _joined(", ", _joined(" ", to, took), _text(event, "tls"), signed)
+
+
+def _refused(event: Event) -> str:
+    """bounced, deferred, rejected: whose, what kind, the words, what follows."""
+    who = "" if "(simulated)" in _reply(event) else _text(event, "recipient") or _text(event, "peer")
+    what = _text(event, "category") or _text(event, "reason")
+    words = _joined(": ", _joined("  ", who, what), _reply(event))
+    again = f"next attempt {event['next_attempt']}" if event.get("next_attempt") else ""
+    suppressed = "address suppressed" if event.get("suppressed") else ""
+    return _joined("; ", words, again, suppressed)
+
+
+def _other(event: Event) -> str:
+    """Types with a shape of their own: who and what, in the order of the fields, without what all events have."""
+    common = {"v", "time", "type", "event_id", "node", "policies", "id", "rcpt", "message_id", "metadata"}
+    facts = {name: value for name, value in event.items() if name not in common and value not in (None, "", {}, [])}
+    return " ".join(f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in facts.items())
+
+
+def story(events: list[Event], zone: tzinfo) -> str:
+    """One message from accept to its last event, each line with its date, recipient by recipient in time order."""
+    first = events[0]
+    subject = f'"{first["subject"]}"' if first.get("subject") else ""
+    about = ("credential", "brand", "stream", "class", "campaign")
+    lines = [
+        _joined("  ", _text(first, "id"), subject, _text(first, "message_id")),
+        _joined("  ", f"  from {_text(first, 'from') or _text(first, 'sender') or '<>'}", _size(first)),
+        "  " + ", ".join(f"{name} {first[name]}" for name in about if first.get(name)),
+    ]
+    for event in events:
+        moment = _moment(event, zone)
+        when = f"{moment:%d %b %H:%M:%S}.{moment.microsecond // 1000:03d}" if moment else "?"
+        told = _text(event, "recipient") if event.get("type") == "accepted" else _told(event)
+        lines.append(f"  {when}  {event.get('type', '?'):<10}  {told}".rstrip())
+    return "\n".join(_printable(line) for line in lines)
+
+
+def _by_message(events: list[dict[str, Any]]) -> list[list[Event]]:
+    """One Message-ID may belong to several messages: an app that sends to each recipient by itself."""
+    groups: dict[str, list[Event]] = {}
+    for event in events:
+        groups.setdefault(str(event.get("id")), []).append(event)
+    return list(groups.values())
+
+
+def _size(event: Event) -> str:
+    size = event.get("size")
+    return f"{size / 1000:.1f} kB" if isinstance(size, int) else ""
+
+
+def _span(ms: int) -> str:
+    if ms < 10_000:
+        return f"{ms} ms"
+    return f"{ms / 1000:.0f} s" if ms < 600_000 else f"{ms / 60_000:.0f} min"
+
+
+def _signers(event: Event) -> list[str]:
+    signed = event.get("signed")
+    names = [one.get("d") for one in signed if isinstance(one, dict)] if isinstance(signed, list) else []
+    return list(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
+def _reply(event: Event) -> str:
+    reply = event.get("reply")
+    if not isinstance(reply, Mapping):
+        return ""
+    return _joined(" ", *(str(reply.get(part) or "") for part in ("code", "enhanced", "text")))
+
+
+def _text(event: Event, name: str) -> str:
+    value = event.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _joined(by: str, *parts: str) -> str:
+    return by.join(part for part in parts if part)
+
+
+def _printable(text: str) -> str:
+    """Without what a stranger's subject or reply could do to a terminal: control characters become one blank each."""
+    return "".join(" " if ord(one) < 32 or 127 <= ord(one) < 160 else one for one in text)
+
+
+def _moment(event: Event, zone: tzinfo) -> datetime | None:
+    try:
+        return datetime.fromisoformat(_text(event, "time")).astimezone(zone)
+    except ValueError:
+        return None
+
+
+def _local(ms: int, zone: tzinfo) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, zone)
+
+
+def _accepted(identifier: object) -> int | None:
+    """From when on a message's events are to be looked for."""
+    at = time_of(identifier) if isinstance(identifier, str) else None
+    return None if at is None else at - _CLOCKS_APART
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

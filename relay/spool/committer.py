@@ -1,0 +1,284 @@
+"""The one thread that owns a shard: group commit, then reads, then housekeeping.
+
+Strategy. The thread takes all that waits, bounded by count and bytes, applies every write in one transaction, answers
+all of them with one call into the loop, then does the reads. Outcomes alone wait a few milliseconds to share new mail's
+fsync.
+
+Faults. No room: the batch rolls back; its outcomes are kept and tried again each second until they are saved, new mail
+is refused with SpoolFull, and `healthy` is False until there is room again. An error that one write brought with it
+fails that write alone. Everything else, a failed fsync above all, leaves unknown what is on the disk: nothing more is
+acknowledged, `on_fatal` is called, and recovery is a new process that reads the file afresh (PostgreSQL's lesson of
+2018: an fsync that is tried again after it failed may say yes to data that is gone,
+https://wiki.postgresql.org/wiki/Fsync_Errors).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+import apsw
+import structlog
+
+from relay.spool.errors import SpoolError, SpoolFull
+from relay.spool.shard import Fault, Shard, Write
+
+log = structlog.get_logger()
+
+MAX_OPERATIONS = 256  # of one batch: more gains nothing (the fsync is shared already) and delays the first of them
+MAX_BYTES = 16 << 20  # of one batch: about a tenth of a second of writing on a slow disk
+RIDE = 0.005  # seconds outcomes wait for new mail to share its fsync with
+RETRY = 1.0  # seconds between looks at a full disk
+CHECKPOINT_BYTES = 8 << 20  # written since the last checkpoint: the WAL's size in normal times
+HOUSEKEEPING = 10.0  # seconds between looks at the size of the file while mail leaves
+
+Answers = list[tuple[asyncio.Future[Any], object]]
+
+
+@dataclass(slots=True, eq=False)
+class Read:
+    """`work` runs in the thread, after the writes submitted before it."""
+
+    future: asyncio.Future[Any]
+    work: Callable[[apsw.Connection], Any]
+
+
+class Committer:
+    """Owns one shard in a thread of its own, from `start` to `stop`. `healthy`: there is room, no fault."""
+
+    def __init__(
+        self,
+        path: Path,
+        on_fatal: Callable[[BaseException], None],
+        vfs: str = "",
+        housekeeping: float = HOUSEKEEPING,
+    ) -> None:
+        self.healthy = False  # until it is open
+        self._path = path
+        self._on_fatal = on_fatal
+        self._vfs = vfs
+        self._housekeeping = housekeeping
+        self._queue: SimpleQueue[Write | Read | None] = SimpleQueue()
+        self._stuck: list[Write] = []
+        self._looked = 0.0  # when the disk's room or the file's size was last looked at (monotonic)
+        self._dead: BaseException | None = None
+        self._closed: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._shard: Shard
+
+    def __repr__(self) -> str:
+        state = f"dead: {self._dead}" if self._dead else "healthy" if self.healthy else "not open or full"
+        return f"<Committer {self._path} {state}, {self._queue.qsize()} waiting, {len(self._stuck)} kept>"
+
+    # What the loop's thread calls.
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[int]:
+        """Opens the shard; the result is the highest message row in it. Answers come in `loop`."""
+        self._loop = loop
+        opened: asyncio.Future[int] = loop.create_future()
+        Thread(target=self._run, args=(opened,), name=f"spool {self._path.name}", daemon=True).start()
+        return opened
+
+    def submit(self, operation: Write | Read) -> None:
+        if self._closed is None:
+            self._queue.put(operation)
+        if (
+            self._dead is not None or self._closed is not None
+        ):  # asked after the put: the thread may have died meanwhile
+            _complete([(operation.future, SpoolError(f"{self._path} is closed: {self._dead or 'shutting down'}"))])
+
+    def stop(self) -> asyncio.Future[None]:
+        """Everything submitted before is done first; the result comes when the file is closed."""
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+            self._queue.put(None)
+        if self._dead is not None:
+            _complete([(self._closed, None)])
+        return self._closed
+
+    # The thread.
+
+    def _run(self, opened: asyncio.Future[int]) -> None:
+        try:
+            self._shard = Shard(self._path, self._vfs)
+            highest = self._shard.highest_row()
+        except Exception as error:
+            self._dead = error
+            refusal = error if isinstance(error, SpoolError) else SpoolError(f"{self._path} cannot be opened: {error}")
+            self._answer([(opened, refusal)])
+            return
+        self.healthy = True
+        self._answer([(opened, highest)])
+        running = True
+        while running:
+            writes, reads, running = self._collect()
+            try:
+                self._commit(writes)
+                self._read(reads)
+                self._keep_house(running)
+                if not running:
+                    self._close()
+            except BaseException as error:
+                self._die(error, [*writes, *reads])
+                return
+
+    def _collect(self) -> tuple[list[Write], list[Read], bool]:
+        """What waits; nothing, if for some time nothing came and there is housekeeping to do. False: stop after it."""
+        writes: list[Write] = []
+        reads: list[Read] = []
+        size, patient, leave_by = 0, True, 0.0
+        wait = self._patience()
+        while len(writes) + len(reads) < MAX_OPERATIONS and size < MAX_BYTES:
+            try:
+                operation = self._queue.get(wait != 0, wait)
+            except Empty:
+                break
+            if operation is None:
+                return writes, reads, False
+            if isinstance(operation, Read):
+                reads.append(operation)
+                patient = False
+            else:
+                writes.append(operation)
+                size += operation.size
+                patient = patient and operation.patient
+                leave_by = leave_by or time.monotonic() + RIDE
+            wait = max(0.0, leave_by - time.monotonic()) if patient else 0.0
+        return writes, reads, True
+
+    def _patience(self) -> float | None:
+        """Seconds to wait for a first operation; None: as long as it takes."""
+        if not self.healthy:
+            return RETRY
+        return self._housekeeping if self._shard.shrinks else None
+
+    def _commit(self, writes: list[Write]) -> None:
+        if writes and self.healthy:
+            self._try(writes)
+        else:
+            self._set_aside(writes)
+
+    def _try(self, writes: list[Write]) -> None:
+        """Saves `writes` together, else apart; keeps or refuses what there is no room for. Raises what is fatal."""
+        try:
+            self._shard.transact(writes)
+        except Exception as error:
+            fault = self._shard.fault(error)
+            if fault is Fault.FATAL:
+                raise
+            if len(writes) > 1 and not (fault is Fault.FULL and all(write.patient for write in writes)):
+                self._try_apart(writes, fault)
+            elif fault is Fault.FULL:
+                self._fall_ill(error)
+                self._set_aside(writes)
+            else:
+                self._answer([(write.future, SpoolError(f"cannot be stored: {error}")) for write in writes])
+        else:
+            self._answer([(write.future, None) for write in writes])
+
+    def _try_apart(self, writes: list[Write], fault: Fault) -> None:
+        """A batch rolled back. No room: outcomes first and together, then new mail one by one, until that fails."""
+        if fault is Fault.FULL:
+            self._shard.checkpoint()  # the WAL is then written from its start again: often room enough for outcomes
+            outcomes = [write for write in writes if write.patient]
+            if outcomes:
+                self._try(outcomes)
+            writes = [write for write in writes if not write.patient]
+        for write in writes:
+            if fault is Fault.OURS or self.healthy:
+                self._try([write])
+            else:
+                self._set_aside([write])
+
+    def _set_aside(self, writes: list[Write]) -> None:
+        """There is no room: outcomes are kept, new mail is refused without asking the disk."""
+        self._stuck += [write for write in writes if write.patient]
+        full = f"{self._path}: no room on the disk"
+        self._answer([(write.future, SpoolFull(full)) for write in writes if not write.patient])
+
+    def _fall_ill(self, error: Exception) -> None:
+        if self.healthy:
+            log.error("spool full", path=str(self._path), error=str(error))
+        self.healthy = False
+        self._looked = time.monotonic()
+
+    def _look_again(self) -> None:
+        """Is there room again? First for the outcomes that were kept, then for new mail."""
+        kept, self._stuck = self._stuck, []
+        self._shard.checkpoint()
+        if kept:
+            self._try(kept)
+        if not self._stuck and self._shard.room():
+            self.healthy = True
+            log.info("spool has room again", path=str(self._path))
+
+    def _read(self, reads: list[Read]) -> None:
+        for read in reads:
+            try:
+                result: object = read.work(self._shard.db)
+            except Exception as error:
+                if isinstance(error, apsw.Error) and self._shard.fault(error) is Fault.FATAL:
+                    raise
+                result = error
+            self._answer([(read.future, result)])
+
+    def _keep_house(self, running: bool) -> None:
+        """What may wait until the batch is answered: room, the WAL, the file's size."""
+        if self._shard.written >= CHECKPOINT_BYTES:
+            self._shard.checkpoint()
+        now = time.monotonic()
+        if running and now - self._looked >= (self._housekeeping if self.healthy else RETRY):
+            self._looked = now
+            if not self.healthy:
+                self._look_again()
+            elif self._shard.shrinks:
+                self._shard.shrink()
+
+    # The end.
+
+    def _close(self) -> None:
+        """One last try for outcomes that wait for room, then the file is closed."""
+        kept, self._stuck = self._stuck, []
+        if kept:
+            self._try(kept)
+        self._answer([(write.future, SpoolError("closed while there was no room")) for write in self._stuck])
+        self._shard.close()
+        self._answer([(self._closed, None)] if self._closed else [])
+
+    def _die(self, error: BaseException, unanswered: Iterable[Write | Read]) -> None:
+        """Nothing more is promised: what waits fails, and the wiring hears of it."""
+        self._dead = error
+        self.healthy = False
+        log.error("spool failed", path=str(self._path), error=repr(error))
+        waiting: list[Write | Read | None] = [*unanswered, *self._stuck]
+        while not self._queue.empty():
+            waiting.append(self._queue.get_nowait())
+        self._shard.abandon()
+        why = f"{self._path}: {error}"
+        self._answer([(operation.future, SpoolError(why)) for operation in waiting if operation])
+        self._call(self._on_fatal, error)
+        self._answer([(self._closed, None)] if self._closed else [])
+
+    def _answer(self, answers: Answers) -> None:
+        if answers:
+            self._call(_complete, answers)
+
+    def _call(self, function: Callable[[Any], None], argument: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, argument)
+        except RuntimeError:  # the loop is closed: nobody is left to hear it
+            log.debug("spool answered a closed loop", path=str(self._path))
+
+
+def _complete(answers: Answers) -> None:
+    for future, result in answers:
+        if future.done():  # its waiter was cancelled, and what it asked for was done all the same; or it failed already
+            continue
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)

@@ -1,0 +1,211 @@
+"""The reads of a shard: due mail, lanes, pages for commands, counts, the outbox. Each runs in the committer's thread.
+
+A read must not hold up commits, so it is bounded (pages of a fixed number of rows) and comes back as one packed row:
+SQLite gives up Python's lock at each row it returns, and winning it back from a busy loop takes longer than the row.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import orjson
+
+from relay.message import Delivery, MailClass, Message
+from relay.spool import rows
+
+Lane = tuple[MailClass, str]
+Key = tuple[int, int]
+
+KEYS_A_LOOK = 512  # keys of due mail read at a time; those already in memory are passed over
+SCAN = 2_000  # recipients a page looks at between two commits: some milliseconds
+OUTBOX_ROWS = 4_096  # commits exported at a time, at most
+
+# Both aggregates see the rows in the same order, so the heads can be cut out of their concatenation by their lengths.
+_PACKED = """
+SELECT json_group_array(json_array(r.message, m.id, m.accepted_at, json(m.facts),
+           json_array(r.idx, r.site, r.next_attempt, r.attempts, r.held, r.quota, r.warned, r.source, r.last_reply,
+               json(r.facts)),
+           length(r.head))),
+       CAST(group_concat(r.head, '') AS BLOB)
+"""
+
+_END = "SELECT message, idx"
+
+_DUE_KEYS = """
+SELECT json_group_array(json_array(next_attempt, message, idx)) FROM (
+    SELECT next_attempt, message, idx FROM recipient
+     WHERE held = 0 AND class = ?1 AND site = ?2 AND next_attempt <= ?3 AND (next_attempt, message, idx) > (?4, ?5, ?6)
+     ORDER BY next_attempt, message, idx LIMIT ?7)
+"""
+
+_BY_KEYS = (
+    _PACKED
+    + """
+  FROM json_each(?) AS k CROSS JOIN recipient AS r CROSS JOIN message AS m
+ WHERE r.message = k.value ->> 0 AND r.idx = k.value ->> 1 AND m.row = r.message
+"""
+)
+
+# A skip-scan: from each lane straight to the next, whatever waits in between.
+_LANES = """
+WITH RECURSIVE lane (class, site) AS (
+    SELECT c.value, (SELECT site FROM recipient WHERE held = 0 AND class = c.value ORDER BY site LIMIT 1)
+      FROM json_each(?) AS c
+    UNION ALL
+    SELECT class, (SELECT site FROM recipient
+                    WHERE held = 0 AND class = lane.class AND site > lane.site ORDER BY site LIMIT 1)
+      FROM lane WHERE site IS NOT NULL)
+SELECT json_group_array(json_array(class, site, (
+    SELECT next_attempt FROM recipient AS r
+     WHERE held = 0 AND r.class = lane.class AND r.site = lane.site ORDER BY next_attempt LIMIT 1)))
+  FROM lane WHERE site IS NOT NULL
+"""
+
+_COUNTS = """
+SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
+           (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site)),
+       (SELECT count(*) FROM recipient WHERE held = 1),
+       (SELECT accepted_at FROM message ORDER BY row LIMIT 1)
+"""
+
+_OUTBOX = """
+SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB) FROM (
+    SELECT sequence, lines, sum(length(lines)) OVER (ORDER BY sequence) - length(lines) AS before
+      FROM (SELECT sequence, lines FROM outbox ORDER BY sequence LIMIT ?2)
+     ORDER BY sequence)
+ WHERE before < ?1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which mail a command means: all that is given must hold; None asks nothing. Domains and addresses in any case.
+
+    older_than  age in ms since accept
+    """
+
+    id: str | None = None
+    recipient: str | None = None
+    domain: str | None = None
+    site: str | None = None
+    credential: str | None = None
+    brand: str | None = None
+    stream: str | None = None
+    campaign: str | None = None
+    mail_class: MailClass | None = None
+    held: bool | None = None
+    older_than: int | None = None
+
+    @property
+    def among(self) -> str:
+        """SQL over table recipient that an index answers: nothing else is looked at."""
+        held = "held = 1" if self.held else "1"
+        return held if self.id is None else f"{held} AND message IN (SELECT row FROM message WHERE id = :id)"  # noqa: S608
+
+    @property
+    def conditions(self) -> str:
+        """SQL over recipient r and message m."""
+        return " AND ".join(["1", *(sql for name, sql in _CONDITIONS.items() if getattr(self, name) is not None)])
+
+    def values(self, now: int) -> dict[str, Any]:
+        """What `among` and `conditions` name with a colon."""
+        values = {name: getattr(self, name) for name in ("id", *_CONDITIONS)}
+        values["mail_class"] = None if self.mail_class is None else self.mail_class.value
+        values["accepted_by"] = now - (self.older_than or 0)
+        return values
+
+
+_CONDITIONS = {
+    "recipient": "lower(r.facts ->> 0) = lower(:recipient)",
+    "domain": "r.facts ->> 1 = lower(:domain)",
+    "site": "r.site = lower(:site)",
+    "credential": "m.facts ->> 'credential' = :credential",
+    "brand": "m.facts ->> 'brand' = :brand",
+    "stream": "m.facts ->> 'stream' = :stream",
+    "campaign": "m.facts ->> 'campaign' = :campaign",
+    "mail_class": "r.class = :mail_class",
+    "held": "r.held = :held",
+    "older_than": "m.accepted_at <= :accepted_by",
+}
+
+
+def due(db: apsw.Connection, lane: Lane, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
+    """The earliest `limit` deliveries of a lane that are due and not known, oldest appointment first."""
+    keys: list[Key] = []
+    after = [-1, -1, -1]
+    while len(keys) < limit:
+        found = _loads(db, _DUE_KEYS, [lane[0].value, lane[1], now, *after, KEYS_A_LOOK])
+        keys += [(row, index) for _, row, index in found if (row, index) not in known]
+        if len(found) < KEYS_A_LOOK:
+            break
+        after = found[-1]
+    if not keys:
+        return []
+    deliveries = _deliveries(db, _BY_KEYS, [orjson.dumps(keys[:limit]).decode()])
+    return sorted(deliveries, key=lambda delivery: (delivery.next_attempt, *delivery.key))
+
+
+def lanes(db: apsw.Connection) -> list[tuple[Lane, int]]:
+    classes = orjson.dumps([member.value for member in MailClass]).decode()
+    return [((MailClass(number), site), at) for number, site, at in _loads(db, _LANES, [classes])]
+
+
+def content(db: apsw.Connection, row: int) -> bytes:
+    found: bytes | None = db.execute("SELECT content FROM message WHERE row = ?", (row,)).get
+    if found is None:
+        raise LookupError(f"message {row} has left the spool")
+    return found
+
+
+def scan(
+    db: apsw.Connection, selector: Selector, now: int, after: Key, limit: int
+) -> tuple[list[Delivery], Key | None]:
+    """At most `limit` matches among the next SCAN recipients, and the last key looked at; None: that was the end."""
+    among = f"SELECT * FROM recipient WHERE {selector.among} AND (message, idx) > (:row, :idx)"  # noqa: S608
+    values = {**selector.values(now), "row": after[0], "idx": after[1], "limit": limit, "skip": SCAN - 1}
+    last: Key | None = db.execute(f"{_END} FROM ({among}) ORDER BY message, idx LIMIT 1 OFFSET :skip", values).get
+    if last is not None:
+        among += " AND (message, idx) <= (:last_row, :last_idx)"
+        values |= {"last_row": last[0], "last_idx": last[1]}
+    matches = f"""
+        SELECT r.* FROM ({among}) AS r JOIN message AS m ON m.row = r.message
+         WHERE {selector.conditions} ORDER BY r.message, r.idx LIMIT :limit"""  # noqa: S608 - only our own words
+    return _deliveries(db, f"{_PACKED} FROM ({matches}) AS r JOIN message AS m ON m.row = r.message", values), last
+
+
+def counts(db: apsw.Connection) -> dict[str, Any]:
+    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting in each."""
+    by_lane, held, oldest = db.execute(_COUNTS).get
+    each = {(MailClass(number), site): n for number, site, n in orjson.loads(by_lane)}
+    return {"waiting": sum(each.values()), "held": held, "oldest": oldest, "lanes": each}
+
+
+def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:
+    """The earliest commits' events, whole commits, at least one and none that begins beyond `limit_bytes`."""
+    sequence, lines = db.execute(_OUTBOX, (limit_bytes, OUTBOX_ROWS)).get
+    return None if sequence is None else (sequence, lines)
+
+
+def export_mark(db: apsw.Connection) -> tuple[str, int]:
+    file, offset = db.execute("SELECT file, offset FROM export").get
+    return file, offset
+
+
+def _loads(db: apsw.Connection, sql: str, values: list[Any]) -> list[Any]:
+    packed: list[Any] = orjson.loads(db.execute(sql, values).get)
+    return packed
+
+
+def _deliveries(db: apsw.Connection, sql: str, values: list[Any] | dict[str, Any]) -> list[Delivery]:
+    packed, heads = db.execute(sql, values).get
+    messages: dict[int, Message] = {}
+    deliveries = []
+    start = 0
+    for row, identifier, accepted_at, facts, columns, length in orjson.loads(packed):
+        message = messages.get(row)
+        if message is None:
+            message = messages[row] = rows.message_of(row, identifier, accepted_at, facts)
+        deliveries.append(rows.delivery_of(message, columns, heads[start : start + length]))
+        start += length
+    return deliveries

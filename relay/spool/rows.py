@@ -1,0 +1,98 @@
+"""Messages, deliveries and changes as rows, and back. Pure.
+
+What a query asks for stands in columns; the rest is JSON: an object for a message (a field that a later version adds
+has its default in older rows), a bare array for the many recipients.
+"""
+
+from typing import Any
+
+import orjson
+
+from relay.message import Change, Delivery, MailClass, Message
+
+# Fields of Message that its `facts` hold; id, accepted_at and content are columns, row is the key.
+_MESSAGE_FACTS = (
+    "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
+    "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many",
+)  # fmt: skip
+RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")
+
+MESSAGE_COLUMNS = ("row", "id", "accepted_at", "facts", "content")
+RECIPIENT_COLUMNS = (
+    "message", "idx", "class", "site", "next_attempt", "attempts", "held", "quota", "warned", "source", "last_reply",
+    "facts", "head",
+)  # fmt: skip
+
+# A key packed into one integer: the index takes the low 16 bits (an envelope has at most some thousand recipients).
+INDEX_BITS = 16
+_INDEX_LIMIT = 1 << INDEX_BITS
+
+
+def message_row(message: Message) -> tuple[int, str, int, str, bytes]:
+    """In the order of MESSAGE_COLUMNS. Raises where a field cannot be stored."""
+    if message.content is None:
+        raise ValueError(f"message {message.id} has no content to store")
+    facts = {
+        "mail_class": message.mail_class.value,
+        "credential": message.credential,
+        "brand": message.brand,
+        "stream": message.stream,
+        "author": message.author,
+        "message_id": message.message_id,
+        "subject": message.subject,
+        "size": message.size,
+        "campaign": message.campaign,
+        "metadata": message.metadata,
+        "ret": message.ret,
+        "envid": message.envid,
+        "dsn": message.dsn,
+        "utf8": message.utf8,
+        "eightbit": message.eightbit,
+        "many": message.many,
+    }
+    return message.row, message.id, message.accepted_at, orjson.dumps(facts).decode(), message.content
+
+
+def message_of(row: int, identifier: str, accepted_at: int, facts: dict[str, Any]) -> Message:
+    """The message without its content. Facts that this version does not know are left out."""
+    known = {name: facts[name] for name in _MESSAGE_FACTS if name in facts}
+    return Message(id=identifier, accepted_at=accepted_at, row=row, mail_class=MailClass(facts["mail_class"]), **known)
+
+
+def recipient_row(row: int, delivery: Delivery) -> tuple[Any, ...]:
+    """In the order of RECIPIENT_COLUMNS; `row` is the message's."""
+    if not 0 <= delivery.index < _INDEX_LIMIT:
+        raise ValueError(f"recipient {delivery.index} is beyond {_INDEX_LIMIT}")
+    d = delivery
+    facts = orjson.dumps([d.recipient, d.domain, d.sender, d.mail_from, d.notify, d.orcpt]).decode()
+    return (
+        row, d.index, d.message.mail_class.value, d.site, d.next_attempt, d.attempts, int(d.held), int(d.quota),
+        int(d.warned), d.source, d.last_reply, facts, d.head,
+    )  # fmt: skip
+
+
+def delivery_of(message: Message, columns: list[Any], head: bytes) -> Delivery:
+    """`columns` are those of queries.py: idx, site, next_attempt, attempts, held, quota, warned, source, last_reply,
+    facts."""
+    index, site, next_attempt, attempts, held, quota, warned, source, last_reply, facts = columns
+    return Delivery(
+        message, index, facts[0], facts[1], site, facts[2], facts[3], head, facts[4], facts[5],
+        attempts, next_attempt, source, last_reply, bool(held), bool(quota), bool(warned),
+    )  # fmt: skip
+
+
+def packed_key(delivery: Delivery) -> int:
+    return delivery.message.row << INDEX_BITS | delivery.index
+
+
+def again_row(delivery: Delivery) -> list[Any]:
+    """What an attempt changes, in the order committer.UPDATE_AGAIN reads it."""
+    d = delivery
+    return [
+        d.message.row, d.index, d.next_attempt, d.attempts, int(d.held), int(d.quota), int(d.warned), d.source,
+        d.last_reply,
+    ]  # fmt: skip
+
+
+def lines_of(change: Change) -> bytes:
+    return b"\n".join(change.events) + b"\n" if change.events else b""

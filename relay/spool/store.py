@@ -1,0 +1,173 @@
+"""The door of the spool: one shard, as the loop sees it. What `put` and `settle` returned from is on the disk.
+
+The caller offers a message it has put to the schedule in the same turn of the loop in which `put` returns: from then on
+`due` may return it too, so `due` is told what is known already.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Container
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from relay.message import Change, Delivery, MailClass, Message
+from relay.spool import queries, rows
+from relay.spool.committer import HOUSEKEEPING, Committer, Read
+from relay.spool.errors import SpoolBusy, SpoolError, SpoolFull
+from relay.spool.queries import Selector
+from relay.spool.shard import Write
+
+__all__ = ["Selector", "Spool", "SpoolBusy", "SpoolError", "SpoolFull"]
+
+T = TypeVar("T")
+
+# Counting a million recipients takes a tenth of a second in which nothing is committed: that is done seldom enough to
+# cost at most a hundredth of the time.
+_COUNTS_SHARE = 100
+_COUNTS_FREE = 0.005  # seconds: a count that is quicker is made afresh each time
+
+
+class Spool:
+    """One shard's file. One thread owns the SQLite connection and does everything with it: group commit, reads.
+
+    put and settle raise SpoolError when the change is not saved (SpoolFull: there was no room). `on_fatal` is called in
+    the loop when the file can no longer be trusted: the process should end and be started again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], int],
+        on_fatal: Callable[[BaseException], None],
+        vfs: str = "",
+        housekeeping: float = HOUSEKEEPING,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._committer = Committer(path, on_fatal, vfs, housekeeping)
+        self._next_row = 1
+        self._counts: dict[str, Any] | None = None
+        self._counted_until = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Spool {self.path}, next row {self._next_row}, {self._committer}>"
+
+    @property
+    def healthy(self) -> bool:
+        """There is room and the file is sound. While it is False new mail is refused; it turns True again by itself."""
+        return self._committer.healthy
+
+    async def open(self) -> None:
+        """Raises SpoolBusy while another process has the shard open, SpoolError where it cannot be read."""
+        self._loop = asyncio.get_running_loop()
+        self._next_row = await self._committer.start(self._loop) + 1
+
+    async def close(self) -> None:
+        """Everything asked for before is done first."""
+        await self._committer.stop()
+
+    async def put(self, change: Change) -> None:
+        """Saves new mail, or refuses it. `message.row` of each new message is set before this first waits."""
+        await self._write(change, patient=False)
+
+    async def settle(self, change: Change) -> None:
+        """Saves outcomes: with the next put, at latest after a few ms; while there is no room it waits, and loses
+        nothing. What strangers can cause without end (rejections) goes through `put`, which does not wait."""
+        await self._write(change, patient=True)
+
+    async def due(
+        self, lane: tuple[MailClass, str], now: int, limit: int, known: Container[tuple[int, int]]
+    ) -> list[Delivery]:
+        """The earliest deliveries of the lane due at `now` that are not `known` and not held, without content.
+
+        Deliveries of one message share its Message.
+        """
+        return await self._read(lambda db: queries.due(db, lane, now, limit, known))
+
+    async def lanes(self) -> list[tuple[tuple[MailClass, str], int]]:
+        """Every lane with waiting mail, and its earliest next_attempt."""
+        return await self._read(queries.lanes)
+
+    async def content(self, message: Message) -> bytes:
+        """Raises LookupError when the message has left."""
+        return await self._read(lambda db: queries.content(db, message.row))
+
+    async def page(self, selector: Selector, after: tuple[int, int] | None, limit: int) -> list[Delivery]:
+        """The next deliveries that `selector` means, by key; fewer than `limit` only at the end.
+
+        `after` is the key of the last one of the page before.
+        """
+        now = self._clock()
+        found: list[Delivery] = []
+        start: tuple[int, int] | None = after or (0, -1)
+        while start is not None and len(found) < limit:
+            part = partial(queries.scan, selector=selector, now=now, after=start, limit=limit - len(found))
+            more, start = await self._read(part)
+            found += more
+        return found
+
+    async def counts(self) -> dict[str, Any]:
+        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site): waiting}}.
+
+        Of a spool with very many recipients they may be some seconds old.
+        """
+        now = time.monotonic()
+        if self._counts is None or now >= self._counted_until:
+            counted, seconds = await self._read(_timed_counts)
+            self._counts = counted
+            self._counted_until = now + (seconds * _COUNTS_SHARE if seconds > _COUNTS_FREE else 0.0)
+            return counted
+        return self._counts
+
+    async def outbox(self, limit_bytes: int) -> tuple[int, bytes] | None:
+        """The earliest events not yet exported: sequence of the last, and lines that each end in LF. None: all are."""
+        return await self._read(lambda db: queries.outbox(db, limit_bytes))
+
+    async def export_mark(self) -> tuple[str, int]:
+        """The file of the event log being written ("" before the first), and how much of it is known to be good."""
+        return await self._read(queries.export_mark)
+
+    async def exported(self, sequence: int, file: str, offset: int) -> None:
+        """The outbox up to `sequence` is safe in `file` up to `offset`: forgets the one, notes the other, at once."""
+        write = Write(self._loop.create_future(), patient=True, export=(sequence, file, offset))
+        self._committer.submit(write)
+        await write.future
+
+    def _write(self, change: Change, *, patient: bool) -> asyncio.Future[None]:
+        write = Write(self._loop.create_future(), patient, lines=rows.lines_of(change))
+        write.size = len(write.lines)
+        for message, deliveries in change.put:
+            self._add(write, message, deliveries)
+        for delivery in change.finished:
+            write.finished.append(rows.packed_key(delivery))
+            (write.shared if delivery.message.many else write.singles).append(delivery.message.row)
+        for delivery in change.again:
+            write.again.append(rows.again_row(delivery))
+        self._committer.submit(write)
+        return write.future
+
+    def _add(self, write: Write, message: Message, deliveries: list[Delivery]) -> None:
+        message.row = self._next_row
+        self._next_row += 1
+        message.many = message.many or len(deliveries) > 1
+        write.messages.append(rows.message_row(message))
+        write.size += len(message.content or b"")
+        for delivery in deliveries:
+            write.recipients.append(rows.recipient_row(message.row, delivery))
+            write.size += len(delivery.head)
+
+    async def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+        read = Read(self._loop.create_future(), work)
+        self._committer.submit(read)
+        result: T = await read.future
+        return result
+
+
+def _timed_counts(db: apsw.Connection) -> tuple[dict[str, Any], float]:
+    start = time.monotonic()
+    counted = queries.counts(db)
+    return counted, time.monotonic() - start
