@@ -268,8 +268,8 @@ class Ready:
             if lane.alarm == at:
                 lane.alarm = None
                 self._feed(lane, now)
-        starts = self._plan_starts(now)
-        loads = self._plan_loads(now)
+        starts = self._plan_starts(now) if any(self._ready) else []
+        loads = self._plan_loads(now) if any(self._hungry) else []
         wake_at = self._alarms[0][0] if self._alarms else None
         if self._barred:
             wake_at = _earlier(wake_at, self._barred[0][0])

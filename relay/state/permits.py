@@ -50,6 +50,8 @@ class ConnectionPermits:
                 async with asyncio.timeout_at(renew_at):
                     await self._released.wait()
             except TimeoutError:
+                pass
+            if loop.time() >= renew_at:  # also where there was always something to give back
                 await self._try(self._state.renew(self._holder, LEASE))
                 renew_at = loop.time() + RENEW_EVERY
             self._released.clear()

@@ -1,0 +1,168 @@
+"""What every backend of State promises. A backend is added to BACKENDS and passes all of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay.identity import Rate
+from relay.state.interface import State
+from relay.state.sqlite import SqliteState
+from tests.support.clocks import Clock
+
+Opened = Callable[[], State]
+
+
+def sqlite(directory: Path, clock: Clock) -> Opened:
+    return lambda: SqliteState(directory / "state.db", clock)
+
+
+BACKENDS = {"sqlite": sqlite}
+PER_MINUTE = Rate(10, 60, "", "10/minute")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Opened:
+    """Makes one more worker's view of the same state."""
+    return BACKENDS[request.param](tmp_path, clock)
+
+
+@pytest.fixture
+async def state(backend: Opened) -> AsyncIterator[State]:
+    state = backend()
+    await state.open()
+    yield state
+    await state.close()
+
+
+async def test_a_rate_is_granted_up_to_its_count_and_again_when_told(state: State, clock: Clock) -> None:
+    assert [await state.take("k", PER_MINUTE, 1) for _ in range(10)] == [0] * 10
+    pause = await state.take("k", PER_MINUTE, 1)
+    assert 60_000 <= pause <= 61_250
+    assert await state.take("other", PER_MINUTE, 1) == 0
+    clock.now += pause - 1
+    assert await state.take("k", PER_MINUTE, 1) == 1
+    clock.now += 1
+    assert await state.take("k", PER_MINUTE, 10) == 0
+    assert state.now() == clock.now
+
+
+async def test_permits_are_granted_all_or_none(state: State) -> None:
+    assert await state.take("k", PER_MINUTE, 7) == 0
+    assert await state.take("k", PER_MINUTE, 4) > 0
+    assert await state.take("k", PER_MINUTE, 3) == 0
+    assert await state.take("k", PER_MINUTE, 11) > 0
+
+
+async def test_a_higher_count_is_in_force_at_once_and_keeps_what_was_granted(state: State) -> None:
+    assert await state.take("k", PER_MINUTE, 10) == 0
+    more = Rate(15, 60, "", "15/minute")
+    assert await state.take("k", more, 6) > 0
+    assert await state.take("k", more, 5) == 0
+
+
+async def test_a_calendar_day_begins_at_the_brands_midnight(state: State, clock: Clock) -> None:
+    zone = ZoneInfo("Asia/Jerusalem")
+    clock.now = int(datetime(2026, 11, 21, 22, 0, tzinfo=zone).timestamp() * 1000)
+    daily = Rate(2, 86_400, "day", "2/day")
+    assert await state.take("k", daily, 2, "Asia/Jerusalem") == 0
+    assert await state.take("k", daily, 1, "Asia/Jerusalem") == 2 * 3_600_000
+    clock.now += 2 * 3_600_000
+    assert await state.take("k", daily, 2, "Asia/Jerusalem") == 0
+
+
+async def test_two_workers_count_together(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    answers = await asyncio.gather(*((state, other)[n % 2].take("k", PER_MINUTE, 1) for n in range(40)))
+    assert sum(not answer for answer in answers) == 10
+    await other.close()
+
+
+async def test_what_was_granted_is_remembered_by_the_next_life(backend: Opened, state: State, clock: Clock) -> None:
+    await state.take("k", PER_MINUTE, 10)
+    await state.close()
+    clock.now += 59_000
+    reborn = backend()
+    await reborn.open()
+    assert await reborn.take("k", PER_MINUTE, 1) > 0
+    await reborn.close()
+
+
+Step = tuple[str, float, int]
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["take", "take", "take", "take", "reopen"]), st.floats(0, 0.25), st.integers(1, 6)),
+    min_size=20,
+    max_size=60,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS, count=st.integers(1, 12), window=st.sampled_from([1, 60, 86_400]))
+async def test_no_window_ever_holds_more_also_over_restarts(
+    backend: Opened, clock: Clock, steps: list[Step], count: int, window: int
+) -> None:
+    key, rate = f"key since {clock.now}", Rate(count, window, "", "")
+    state = backend()
+    await state.open()
+    granted: list[tuple[int, int]] = []
+    for step, pause, wanted in steps:
+        clock.now += int(pause * window * 1000)
+        if step == "reopen":
+            await state.close()
+            state = backend()
+            await state.open()
+        elif not await state.take(key, rate, wanted):
+            granted.append((clock.now, wanted))
+    await state.close()
+    clock.now += 1
+    for end, _ in granted:
+        assert sum(number for at, number in granted if end - window * 1000 < at <= end) <= count
+
+
+async def test_leases_are_granted_up_to_the_limit(state: State) -> None:
+    assert [await state.acquire("c", 3, holder, 30_000) for holder in "aabb"] == [True, True, True, False]
+    assert await state.acquire("d", 3, "b", 30_000)
+    await state.release("c", "a")
+    assert await state.acquire("c", 3, "b", 30_000)
+    assert not await state.acquire("c", 3, "a", 30_000)
+    assert not await state.acquire("c", 2, "a", 30_000)
+
+
+async def test_a_lease_ends_unless_renewed(state: State, clock: Clock) -> None:
+    assert await state.acquire("c", 2, "dead", 30_000)
+    assert await state.acquire("c", 2, "alive", 30_000)
+    clock.now += 20_000
+    await state.renew("alive", 30_000)
+    assert not await state.acquire("c", 2, "new", 30_000)
+    clock.now += 10_000
+    assert await state.acquire("c", 2, "new", 30_000)
+    assert not await state.acquire("c", 2, "new", 30_000)
+
+
+async def test_what_has_ended_is_given_back_without_effect(state: State, clock: Clock) -> None:
+    assert await state.acquire("c", 1, "slow", 30_000)
+    clock.now += 30_000
+    assert await state.acquire("c", 1, "new", 30_000)
+    await state.release("c", "slow")
+    await state.release("c", "nobody")
+    assert not await state.acquire("c", 1, "slow", 30_000)
+
+
+async def test_a_holder_drops_all_at_once(state: State) -> None:
+    for key in "cd":
+        for _ in range(2):
+            assert await state.acquire(key, 2, "a", 30_000)
+    await state.drop("a")
+    assert await state.acquire("c", 1, "b", 30_000)
+    assert await state.acquire("d", 1, "b", 30_000)

@@ -1,0 +1,158 @@
+"""The SQLite backend: several processes, kill -9, faults of the file."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from relay.identity import Rate
+from relay.state import sqlite
+from relay.state.interface import StateError
+from relay.state.sqlite import SqliteState
+from tests.support.clocks import Clock
+
+ROOT = Path(__file__).parents[2]
+PER_HOUR = Rate(10, 3_600, "", "10/hour")
+
+
+def taker(file: Path, *what: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.support.state_taker", str(file), *what]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("what", [("take", "60/3600"), ("lease", "60")])
+def test_several_processes_never_exceed_a_limit(tmp_path: Path, what: tuple[str, str]) -> None:
+    workers = [taker(tmp_path / "state.db", *what, "30") for _ in range(3)]
+    said = [word for worker in workers for word in worker.communicate(timeout=60)[0].split()]
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
+    assert said.count("granted") == 60
+    assert said.count("refused") == 30
+
+
+async def test_what_a_killed_process_was_granted_stays_taken(tmp_path: Path) -> None:
+    with taker(tmp_path / "state.db", "take", "200/3600", "100000") as worker:
+        assert worker.stdout is not None
+        heard = [worker.stdout.readline().strip() for _ in range(20)]
+        worker.send_signal(signal.SIGKILL)
+        heard += worker.stdout.read().split()
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    rate, rest = Rate(200, 3_600, "", ""), 0
+    while not await state.take("quota", rate, 1):
+        rest += 1
+    await state.close()
+    assert worker.returncode == -signal.SIGKILL
+    assert heard.count("granted") + rest <= 200
+    assert heard.count("granted") + rest >= 199, "at most what was in hand is wasted"
+
+
+async def test_what_is_asked_together_is_done_in_one_transaction(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    commits = 0
+
+    def count() -> bool:
+        nonlocal commits
+        commits += 1
+        return False
+
+    state._db.set_commit_hook(count)
+    await asyncio.gather(*(state.take("k", Rate(1_000, 60, "", ""), 1) for _ in range(200)))
+    assert commits < 100
+    await state.close()
+
+
+async def test_a_full_disk_refuses_all_and_records_nothing(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db", Clock())
+    await state.open()
+    await state.take("k", PER_HOUR, 1)
+    state._db.pragma("max_page_count", state._db.pragma("page_count"))
+    large = "x" * 20_000
+    with pytest.raises(StateError, match="full"):
+        await state.acquire(large, 1, "a", 30_000)
+    state._db.pragma("max_page_count", 1_000_000)
+    assert await state.take("k", PER_HOUR, 9) == 0
+    assert await state.acquire(large, 1, "a", 30_000)
+    await state.close()
+
+
+async def test_a_lock_that_is_never_given_back_is_an_error_and_not_a_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    other = apsw.Connection(str(tmp_path / "state.db"))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateError, match="lock"):
+        await state.take("k", PER_HOUR, 1)
+    other.execute("ROLLBACK")
+    other.close()
+    assert await state.take("k", PER_HOUR, 1) == 0
+    await state.close()
+
+
+async def test_only_quotas_wait_for_the_disk(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    full, normal = 2, 1
+    await state.acquire("c", 1, "a", 30_000)
+    assert state._db.pragma("synchronous") == normal
+    await state.take("k", PER_HOUR, 1)
+    assert state._db.pragma("synchronous") == full
+    assert state._db.pragma("journal_mode") == "wal"
+    await state.close()
+
+
+async def test_what_no_longer_counts_is_swept(tmp_path: Path) -> None:
+    clock = Clock()
+    state = SqliteState(tmp_path / "state.db", clock)
+    await state.open()
+    for key in range(50):
+        await state.take(f"k{key}", PER_HOUR, 1)
+        await state.acquire(f"c{key}", 1, "a", 30_000)
+    clock.now += 3_700_000
+    await state.take("k", PER_HOUR, 1)
+    rows = state._db.execute("SELECT (SELECT count(*) FROM granted), (SELECT count(*) FROM lease)").fetchall()
+    assert rows == [(1, 0)]
+    await state.close()
+
+
+async def test_an_answer_nobody_waits_for_any_more_does_no_harm(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    gone = asyncio.create_task(state.take("k", PER_HOUR, 1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await state.take("k", PER_HOUR, 9) == 0, "asked in order: the cancelled one had the first permit"
+    assert await state.take("k", PER_HOUR, 1) > 0
+    await state.close()
+
+
+async def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "state.db").write_bytes(b"not a database, " * 100)
+    with pytest.raises(StateError, match="not a database"):
+        await SqliteState(tmp_path / "state.db").open()
+    newer = apsw.Connection(str(tmp_path / "newer.db"))
+    newer.pragma("user_version", 99)
+    newer.close()
+    with pytest.raises(StateError, match="newer Postlane"):
+        await SqliteState(tmp_path / "newer.db").open()
+    monkeypatch.setattr(sqlite, "SQLITE_NEEDED", (99, 0, 0))
+    with pytest.raises(StateError, match="may lose commits"):
+        await SqliteState(tmp_path / "fine.db").open()
+
+
+async def test_before_open_and_after_close_it_says_so(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    assert "closed" in repr(state)
+    await state.close()
+    await state.open()
+    assert "open" in repr(state)
+    await state.close()
+    with pytest.raises(StateError, match="not open"):
+        await state.take("k", PER_HOUR, 1)
