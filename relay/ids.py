@@ -10,6 +10,7 @@ from collections.abc import Callable
 from hashlib import blake2s
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 
 
@@ -49,7 +50,17 @@ def time_of(identifier: str) -> int | None:
     """When an id was made, in ms; None for what is no id."""
     if len(identifier) != 16 or not set(identifier) <= set(_ALPHABET):
         return None
+    return int.from_bytes(pack(identifier), "big") >> 30
+
+
+def pack(identifier: str) -> bytes:
+    """The 80 bits of an id as 10 octets."""
     number = 0
-    for character in identifier[:10]:
-        number = number * 32 + _ALPHABET.index(character)
-    return number
+    for character in identifier:
+        number = number << 5 | _VALUES[character]
+    return number.to_bytes(10, "big")
+
+
+def unpack(octets: bytes) -> str:
+    """The id whose 80 bits these 10 octets are."""
+    return _encode(int.from_bytes(octets, "big"), 16)

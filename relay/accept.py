@@ -1,0 +1,181 @@
+"""Story 1: from DATA to 250. Classify, check, sign, put; the answer is sent when the message is on disk."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.edge.submission import Submission
+from relay.event import Recorder
+from relay.header import Field, split
+from relay.identity import Brand, Rate
+from relay.message import Change, Delivery, Message, RcptTo
+from relay.outcome import Reply
+from relay.policy.decide import Decision, Refusal, decide
+from relay.rewrite import Rewritten, received_field, rewrite, subject_of
+from relay.signing.dkim import body_hash
+from relay.signing.keys import SigningKey
+from relay.spool.errors import SpoolError
+from relay.trace import Tracer
+
+
+KeysFor = Callable[[str], Sequence[SigningKey]]  # From domain -> its active keys
+
+
+class _Spool(Protocol):
+    async def put(self, change: Change) -> None: ...
+
+
+class _Signer(Protocol):
+    async def sign(
+        self, fields: Sequence[Field], content_hash: bytes, keys: Sequence[SigningKey], now: int
+    ) -> bytes: ...
+
+
+class _Quotas(Protocol):
+    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int: ...
+
+
+@dataclass(slots=True)
+class Acceptance:
+    """What accept() needs of the worker; the wiring replaces `brands` and `keys_for` at a reload.
+
+    keys_for   From domain -> its active DKIM keys       site_of  recipient domain -> site
+    offer      hands what was just committed to the schedule
+    """
+
+    hostname: str
+    postmaster: str
+    clock: Callable[[], int]
+    next_id: Callable[[], str]
+    brands: Mapping[str, Brand]
+    keys_for: KeysFor
+    site_of: Callable[[str], str]
+    signer: _Signer
+    tracer: Tracer
+    quotas: _Quotas
+    spool: _Spool
+    offer: Callable[[Sequence[Delivery]], None]
+    recorder: Recorder
+
+
+async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
+    """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content."""
+    now, credential = submission.received_at, submission.credential
+    fields, rest = split(submission.content)
+    decision = decide(fields, credential, submission.stream, house.brands, house.postmaster)
+    if isinstance(decision, Refusal):
+        return decision
+    keys = house.keys_for(decision.author_domain)
+    if not keys and not _may_leave_unsigned(decision, house):
+        return _no_key(decision)
+    wait = 0
+    if credential.quota is not None:
+        count = len(submission.envelope.recipients)
+        wait = await house.quotas.take(credential.name, credential.quota, count, _timezone(decision, house))
+        if wait and credential.over_quota == "refuse":
+            return _over_quota(credential.name, credential.quota, wait)
+    message_id = house.next_id()
+    letter = rewrite(
+        fields,
+        rest,
+        submission.content,
+        message_id=f"<{message_id}@{decision.author_domain}>",
+        received=received_field(submission.peer, house.hostname, message_id, now),
+        now=now,
+    )
+    signature = b""
+    if keys:
+        signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
+    message = _message(message_id, submission, decision, letter, fields)
+    deliveries = [
+        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, wait, house)
+        for i, rcpt in enumerate(submission.envelope.recipients)
+    ]
+    signed = {"signed": [{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys]}
+    events = [house.recorder.of_delivery("accepted", d, signed | _looked_at(message, d)) for d in deliveries]
+    try:
+        await house.spool.put(Change(put=[(message, deliveries)], events=events))
+    except SpoolError:
+        return Reply(452, "4.3.1", "The message could not be saved; try again later")
+    house.offer(deliveries)
+    return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
+
+
+def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
+    """What an `accepted` event tells beyond the common fields. Recipients over quota say so, and until when they wait."""
+    facts: dict[str, object] = {"subject": message.subject, "size": message.size, "site": delivery.site}
+    if delivery.quota:
+        facts["over_quota"] = True
+    return facts
+
+
+def _may_leave_unsigned(decision: Decision, house: Acceptance) -> bool:
+    brand = house.brands.get(decision.brand)
+    return brand is not None and brand.unsigned == "send"
+
+
+def _timezone(decision: Decision, house: Acceptance) -> str:
+    """Calendar days of a quota are the brand's."""
+    brand = house.brands.get(decision.brand)
+    return brand.timezone if brand is not None else "UTC"
+
+
+def _no_key(decision: Decision) -> Refusal:
+    domain = decision.author_domain
+    return Refusal(
+        Reply(
+            550, "5.7.20", f"No DKIM key for {domain} here, so it would leave unsigned: postlane keys generate {domain}"
+        ),
+        "unsigned",
+    )
+
+
+def _over_quota(name: str, quota: Rate, wait: int) -> Refusal:
+    return Refusal(Reply(450, "4.7.1", f"{name} is over {quota.text}; again in {-(-wait // 1000)} s"), "quota")
+
+
+def _message(
+    message_id: str, submission: Submission, decision: Decision, letter: Rewritten, fields: Sequence[Field]
+) -> Message:
+    envelope, content = submission.envelope, letter.content
+    header = content[: letter.body_start]
+    return Message(
+        id=message_id,
+        accepted_at=submission.received_at,
+        credential=submission.credential.name,
+        brand=decision.brand,
+        stream=decision.stream,
+        mail_class=decision.mail_class,
+        author=decision.author,
+        message_id=letter.message_id,
+        subject=subject_of(fields),
+        size=len(submission.content),
+        campaign=decision.campaign,
+        metadata=decision.metadata,
+        ret=envelope.ret,
+        envid=envelope.envid,
+        dsn=submission.credential.dsn,
+        utf8=not header.isascii(),
+        eightbit=not content.isascii(),
+        many=len(envelope.recipients) > 1,
+        content=content,
+    )
+
+
+def _delivery(
+    message: Message, index: int, rcpt: RcptTo, sender: str, signed_head: bytes, wait: int, house: Acceptance
+) -> Delivery:
+    return Delivery(
+        message=message,
+        index=index,
+        recipient=rcpt.address,
+        domain=rcpt.domain,
+        site=house.site_of(rcpt.domain),
+        sender=sender,
+        mail_from=sender,
+        head=house.tracer.field(message.id, index) + signed_head,
+        notify=rcpt.notify,
+        orcpt=rcpt.orcpt,
+        next_attempt=message.accepted_at + wait,
+        quota=wait > 0,
+    )

@@ -1,0 +1,165 @@
+"""Story 2: from due to done. Recheck, source, send, consequences, commit; one recipient of one message at a time."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.egress.pools import Pool, Source
+from relay.event import Recorder, iso
+from relay.feedback.consequences import Report, Retry, judge
+from relay.feedback.reports import report
+from relay.header import Field, split
+from relay.identity import Rate
+from relay.message import Change, Delivery, MailClass, Message
+from relay.outcome import Outcome
+from relay.policy.sender import domain_of
+from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
+from relay.signing.dkim import body_hash
+from relay.signing.keys import SigningKey
+from relay.trace import Tracer
+
+
+class _Spool(Protocol):
+    async def content(self, message: Message) -> bytes: ...
+    async def settle(self, change: Change) -> None: ...
+
+
+class _Courier(Protocol):
+    async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome: ...
+
+
+class _Signer(Protocol):
+    async def sign(
+        self, fields: Sequence[Field], content_hash: bytes, keys: Sequence[SigningKey], now: int
+    ) -> bytes: ...
+
+
+class _Quotas(Protocol):
+    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int: ...
+
+
+@dataclass(slots=True)
+class Attempting:
+    """What attempt() needs of the worker; the wiring replaces `pools`, `retry`, `quota_of` and `keys_for` at a reload."""
+
+    hostname: str
+    clock: Callable[[], int]
+    next_id: Callable[[], str]
+    pools: Mapping[MailClass, Pool]
+    retry: Mapping[MailClass, RetryPolicy]
+    quota_of: Callable[[Message], tuple[Rate, str] | None]  # the credential's quota and the brand's time zone
+    keys_for: Callable[[str], Sequence[SigningKey]]
+    site_of: Callable[[str], str]
+    signer: _Signer
+    tracer: Tracer
+    quotas: _Quotas
+    spool: _Spool
+    courier: _Courier
+    offer: Callable[[Sequence[Delivery]], None]
+    recorder: Recorder
+
+
+async def attempt(delivery: Delivery, house: Attempting) -> int | None:
+    """Try once. None: the delivery has ended; else when (ms) it goes again. What it came to is on disk when this returns."""
+    message = delivery.message
+    if delivery.quota and (until := await _over_quota(delivery, house)):
+        return until
+    pool = house.pools[message.mail_class]
+    source = pool.choose(delivery.source, random.random())
+    content = message.content if message.content is not None else await house.spool.content(message)
+    outcome = await house.courier.send(delivery, content, source)
+    verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
+    change = Change(events=verdict.events)
+    (change.finished if verdict.again is None else change.again).append(delivery)
+    if verdict.report is not None:
+        await _add_report(change, verdict.report, delivery, verdict.outcome, content, verdict.again, house)
+    await house.spool.settle(change)
+    for _, deliveries in change.put:
+        house.offer(deliveries)
+    return verdict.again
+
+
+def _retry(delivery: Delivery, house: Attempting) -> Retry:
+    policy, now, accepted = house.retry[delivery.message.mail_class], house.clock(), delivery.message.accepted_at
+    again = next_attempt(policy, delivery.attempts, accepted, now, random.random())
+    return Retry(again, not delivery.warned and warn_due(policy, accepted, now))
+
+
+async def _over_quota(delivery: Delivery, house: Attempting) -> int | None:
+    """Mail taken over its credential's quota is paced: it takes its permit now, or waits until there is one."""
+    name = delivery.message.credential
+    quota = house.quota_of(delivery.message)
+    wait = await house.quotas.take(name, quota[0], 1, quota[1]) if quota is not None else 0
+    if quota is None or not wait:
+        delivery.quota = False
+        return None
+    # Spread what waits over the following half minute, so that a window's opening is no stampede.
+    delivery.next_attempt = house.clock() + wait + random.randrange(30_000)
+    until = {
+        "reason": "quota",
+        "detail": f"{name} is over {quota[0].text}",
+        "until": iso(delivery.next_attempt),
+    }
+    event = house.recorder.of_delivery("postponed", delivery, until)
+    await house.spool.settle(Change(again=[delivery], events=[event]))
+    return delivery.next_attempt
+
+
+async def _add_report(
+    change: Change,
+    kind: Report,
+    about: Delivery,
+    outcome: Outcome,
+    content: bytes,
+    again: int | None,
+    house: Attempting,
+) -> None:
+    """Put the sender's notification into the same transaction as what it reports: signed, from <>, transactional."""
+    now, identifier = house.clock(), house.next_id()
+    until = about.message.accepted_at + house.retry[about.message.mail_class].give_up
+    letter = report(
+        kind.value,
+        about,
+        content,
+        outcome,
+        now=now,
+        again=again,
+        until=until,
+        hostname=house.hostname,
+        identifier=identifier,
+    )
+    fields, rest = split(letter)
+    keys = house.keys_for(house.hostname)
+    signature = await house.signer.sign(fields, body_hash(letter, rest + 2), keys, now) if keys else b""
+    message = Message(
+        id=identifier,
+        accepted_at=now,
+        credential=about.message.credential,
+        brand=about.message.brand,
+        stream="dsn",
+        mail_class=MailClass.TRANSACTIONAL,
+        author=f"MAILER-DAEMON@{house.hostname}",
+        message_id=f"<{identifier}@{house.hostname}>",
+        subject="Delivery status notification",
+        size=len(letter),
+        utf8=not letter[:rest].isascii(),
+        eightbit=not letter.isascii(),
+        content=letter,
+    )
+    domain = domain_of(about.sender)
+    note = Delivery(
+        message=message,
+        index=0,
+        recipient=about.sender,
+        domain=domain,
+        site=house.site_of(domain),
+        sender="",
+        mail_from="",
+        head=house.tracer.field(identifier, 0) + signature,
+        notify="NEVER",
+        next_attempt=now,
+    )
+    change.put.append((message, [note]))
+    facts = {"subject": message.subject, "size": message.size, "site": note.site, "report_of": about.message.id}
+    change.events.append(house.recorder.of_delivery("accepted", note, facts))

@@ -1,0 +1,87 @@
+"""The command `postlane`: finds the folders, hands the words to a command, turns what it says into an exit status.
+
+Exit status: 0 done, 1 what it checked is wrong or the node cannot do it, 2 misuse (INTERFACE, "The command postlane").
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from relay import __version__
+from relay.cli import check, credentials, events, keys, queue, send, serve, status
+from relay.config import ConfigErrors, MissingDirectory, find_directories
+from relay.control import NodeDown
+from relay.supervisor import StartError
+
+COMMANDS = (serve, status, check, send, events, queue, credentials, keys)
+NEEDS_NO_FOLDERS = frozenset({"bounce"})
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="postlane", description="A sending gateway for an organisation's mail.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"postlane {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add_parser(subparsers)
+    for one in _all_parsers(subparsers):
+        one.add_argument("--config", metavar="DIR", default=argparse.SUPPRESS, help="config/ of this machine")
+        one.add_argument("--policies", metavar="DIR", default=argparse.SUPPRESS, help="policies/ of the cluster")
+        if not any("--json" in action.option_strings for action in one._actions):
+            one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one object a line")
+    parser.set_defaults(json=False, config=None, policies=None)
+    return parser
+
+
+def _all_parsers(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> Iterator[argparse.ArgumentParser]:
+    """Every command's parser, those of sub-commands too, so that an option may stand at the end of the line."""
+    for parser in dict.fromkeys(subparsers.choices.values()):
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from _all_parsers(action)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = build_parser().parse_args(arguments)
+    try:
+        args.config, args.policies = find_directories(args.config, args.policies)
+        status_code: int = args.run(args)
+        sys.stdout.flush()
+    except MissingDirectory as error:
+        return _fail(str(error), 2)
+    except ConfigErrors as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 1
+    except NodeDown as error:
+        return _fail(_not_running(args.config, error), 1)
+    except StartError as error:
+        return _fail(str(error), 1)
+    except BrokenPipeError:  # `postlane events | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status_code
+
+
+def _not_running(config: Path, error: NodeDown) -> str:
+    from relay.config import load_deployment  # only here: the message names the node
+
+    node = load_deployment(config).node
+    return f"{node.name} is not running (no answer at {node.data_dir}/control.sock: {error}). systemctl status postlane"
+
+
+def _fail(text: str, code: int) -> int:
+    print(f"postlane: {text}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

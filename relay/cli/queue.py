@@ -1,0 +1,155 @@
+"""`postlane queue`: what waits, and an operator's hand on it."""
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from relay.cli.events import duration_ms
+from relay.config import load_deployment
+from relay.control import request
+
+Json = dict[str, Any]
+_SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "class", "recipient", "id")
+_DONE = {"hold": "held", "release": "released", "retry": "due now", "cancel": "cancelled"}
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser("queue", help="list, show, hold, release, retry, cancel what waits")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what waits, oldest first within a shard")
+    _add_selectors(listing)
+    listing.add_argument("--limit", type=int, default=100, help="rows at most (default 100; 0: all)")
+    listing.set_defaults(run=run_list)
+    show = actions.add_parser("show", help="one message: each recipient, why it waits, when it goes next")
+    show.add_argument("id", metavar="ID")
+    show.set_defaults(run=run_show)
+    helps = {
+        "hold": "keep from being sent until released",
+        "release": "let held mail go",
+        "retry": "try deferred mail now",
+        "cancel": "end it: it is never sent",
+    }
+    for action, text in helps.items():
+        one = actions.add_parser(action, help=text)
+        one.add_argument("ids", metavar="ID", nargs="*")
+        _add_selectors(one)
+        one.add_argument("--all", action="store_true", help="everything that waits")
+        one.add_argument("--reason", default="", help="why; kept in the events")
+        one.add_argument("--dry-run", action="store_true", help="only count")
+        one.add_argument("--yes", action="store_true", help="do not ask")
+        one.set_defaults(run=run_change)
+
+
+def _add_selectors(parser: argparse.ArgumentParser) -> None:
+    for name in _SELECTORS:
+        if name != "id":
+            choices = ("transactional", "service", "marketing") if name == "class" else None
+            parser.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), choices=choices)
+    parser.add_argument(
+        "--older-than", dest="by_older_than", metavar="2h", type=duration_ms, help="accepted longer ago"
+    )
+    parser.add_argument("--held", dest="by_held", action="store_const", const=True, help="only held mail")
+
+
+def chosen(args: argparse.Namespace) -> Json:
+    """The selectors that were given."""
+    given = {name.removeprefix("by_"): value for name, value in vars(args).items() if name.startswith("by_")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+class Refused(Exception):
+    """The node's own word on why it did not do it."""
+
+
+def pages(data_dir: Path, question: Json) -> Iterator[Json]:
+    cursor: list[int] | None = None
+    while True:
+        answer = request(data_dir, {**question, "cursor": cursor})
+        if "error" in answer:
+            raise Refused(answer["error"])
+        yield answer
+        cursor = answer["cursor"]
+        if cursor is None:
+            return
+
+
+def run_list(args: argparse.Namespace) -> int:
+    data_dir = load_deployment(args.config).node.data_dir
+    shown = 0
+    for page in pages(data_dir, {"do": "queue.page", "selector": chosen(args)}):
+        for item in page["items"]:
+            if args.limit and shown >= args.limit:
+                print(f"(more; --limit {args.limit})", file=sys.stderr)
+                return 0
+            print(json.dumps(item) if args.json else line(item))
+            shown += 1
+    if not shown and not args.json:
+        print("Nothing waits." if not chosen(args) else "Nothing that waits fits.")
+    return 0
+
+
+def line(item: Json) -> str:
+    when = "held" if item["held"] else "sending now" if item["in_flight"] else f"next {item['next_attempt']}"
+    reply = f"  {item['last_reply']}" if item["last_reply"] else ""
+    return f"{item['id']}  {item['class']:<13}  {item['recipient']}  attempts {item['attempts']}  {when}{reply}"
+
+
+def run_show(args: argparse.Namespace) -> int:
+    data_dir = load_deployment(args.config).node.data_dir
+    found = [i for page in pages(data_dir, {"do": "queue.page", "selector": {"id": args.id}}) for i in page["items"]]
+    if not found:
+        print(f"{args.id} does not wait here. Its story: postlane message {args.id}", file=sys.stderr)
+        return 1
+    for item in found:
+        print(
+            json.dumps(item) if args.json else "\n".join(f"{name:<13} {value}" for name, value in item.items()) + "\n"
+        )
+    return 0
+
+
+def run_change(args: argparse.Namespace) -> int:
+    data_dir = load_deployment(args.config).node.data_dir
+    selectors = [{**chosen(args), "id": one} for one in args.ids] or [chosen(args)]
+    if not args.all and selectors == [{}]:
+        print(
+            f"postlane queue {args.action}: say which mail: an ID, --stream, --domain, --credential ... or --all.",
+            file=sys.stderr,
+        )
+        return 2
+    waiting = sum(count(data_dir, selector) for selector in selectors)
+    if args.dry_run:
+        print(
+            json.dumps({"would_change": waiting}) if args.json else f"{waiting:,} deliveries fit. Nothing was changed."
+        )
+        return 0
+    if not args.yes and sys.stdin.isatty() and not confirmed(args.action, waiting):
+        print("Nothing was changed.", file=sys.stderr)
+        return 1
+    done = {"changed": 0, "in_flight": 0}
+    for selector in selectors:
+        question = {"do": "queue.change", "action": args.action, "selector": selector, "reason": args.reason}
+        for page in pages(data_dir, question):
+            done["changed"] += page["changed"]
+            done["in_flight"] += page["in_flight"]
+    audit = {"by": getpass.getuser(), "via": "cli", "action": f"queue {args.action}", "what": chosen(args) or args.ids}
+    request(data_dir, {"do": "record", "kind": "audit", "facts": {**audit, "reason": args.reason, **done}})
+    if args.json:
+        print(json.dumps(done))
+    else:
+        left = f"; {done['in_flight']:,} are being sent at this moment and were left alone" if done["in_flight"] else ""
+        print(f"{done['changed']:,} {_DONE[args.action]}{left}.")
+    return 0
+
+
+def count(data_dir: Path, selector: Json) -> int:
+    return sum(len(page["items"]) for page in pages(data_dir, {"do": "queue.page", "selector": selector}))
+
+
+def confirmed(action: str, waiting: int) -> bool:
+    if action != "cancel":
+        return input(f"This changes {waiting:,} deliveries ({action}). Go on? [y/N] ").strip().lower() in ("y", "yes")
+    return input(f"This cancels {waiting:,} deliveries for good. Type {waiting} to go on: ").strip() == str(waiting)

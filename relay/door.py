@@ -1,0 +1,109 @@
+"""The door between edge and accept(): who may come in, and the record of who was turned away."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
+
+import structlog
+
+from relay.accept import Acceptance, KeysFor, accept
+from relay.edge.credentials import Directory, Login, is_loopback
+from relay.edge.submission import Submission
+from relay.event import Facts, reply_facts
+from relay.identity import Brand, Credential
+from relay.message import Change
+from relay.outcome import Reply
+from relay.policy.decide import Refusal
+
+log = structlog.get_logger()
+
+# `rejected` events a worker writes in a second: strangers can cause them, so they are bounded; the rest is only counted.
+# A postmaster learns nothing from the 51st copy in a second.
+MAX_REJECTED_A_SECOND = 50
+
+
+class _Spool(Protocol):
+    async def settle(self, change: Change) -> None: ...
+
+
+@dataclass(slots=True)
+class _Allowance:
+    second: int = 0
+    used: int = 0
+
+    def take(self, now: int) -> bool:
+        second = now // 1000
+        if second != self.second:
+            self.second, self.used = second, 0
+        self.used += 1
+        return self.used <= MAX_REJECTED_A_SECOND
+
+
+class Door:
+    """What the edge's sessions call. `apply` swaps credentials, brands and keys at a reload."""
+
+    def __init__(self, house: Acceptance, spool: _Spool) -> None:
+        self._house = house
+        self._spool = spool
+        self._directory = Directory(())
+        self._allowance = _Allowance()
+        self._recording: set[asyncio.Task[None]] = set()
+        self.counters = {"accepted": 0, "rejected": 0, "rejected_unrecorded": 0, "failed": 0}
+
+    def __repr__(self) -> str:
+        return f"<Door accepted={self.counters['accepted']} rejected={self.counters['rejected']}>"
+
+    def apply(self, directory: Directory, brands: Mapping[str, Brand], keys_for: KeysFor) -> None:
+        self._directory = directory
+        self._house.brands, self._house.keys_for = brands, keys_for
+
+    def login(self, user: str, password: str, peer_ip: str) -> Login | None:
+        """Who this is; None if the name or the password is wrong. Synchronous: one SHA-256, no I/O."""
+        return self._directory.login(user, password, self._house.clock(), is_loopback(peer_ip))
+
+    def by_network(self, peer_ip: str, trust: Sequence[IPv4Network | IPv6Network], local: str) -> Credential | None:
+        """The identity of a peer that did not log in: a credential that lists its network, else the listener's own."""
+        return self._directory.by_network(peer_ip, trust, local)
+
+    async def accept(self, submission: Submission) -> Reply:
+        """accept() with the one guarantee that a session needs: an answer, whatever happens."""
+        try:
+            answer = await accept(submission, self._house)
+        except Exception:
+            log.exception("accept failed", credential=submission.credential.name, size=len(submission.content))
+            self.counters["failed"] += 1
+            return Reply(451, "4.3.0", "A fault on our side; try again later")
+        if isinstance(answer, Refusal):
+            self.rejected(_facts(submission, answer))
+            return answer.reply
+        self.counters["accepted" if answer.ok else "failed"] += 1
+        return answer
+
+    def rejected(self, facts: Facts) -> None:
+        """Record a refusal, soon; bounded, so that strangers cannot fill the event log."""
+        self.counters["rejected"] += 1
+        if not self._allowance.take(self._house.clock()):
+            self.counters["rejected_unrecorded"] += 1
+            return
+        self.record("rejected", facts)
+
+    def record(self, kind: str, facts: Facts) -> None:
+        """Write an event that belongs to no message; it is on disk within some ms."""
+        change = Change(events=[self._house.recorder.record(kind, facts)])
+        task = asyncio.create_task(self._spool.settle(change))
+        self._recording.add(task)
+        task.add_done_callback(self._recording.discard)
+
+
+def _facts(submission: Submission, refusal: Refusal) -> Facts:
+    return {
+        "credential": submission.credential.name,
+        "peer": submission.peer.ip,
+        "command": "DATA",
+        "sender": submission.envelope.sender,
+        "recipient": submission.envelope.recipients[0].address,
+        "reply": reply_facts(refusal.reply),
+        "reason": refusal.reason,
+    }

@@ -1,0 +1,92 @@
+"""What follows from the outcome of an attempt: the one place that turns scope and hardness into consequences. Pure.
+
+It returns a Verdict: the events to record, when to try again or that the delivery is finished, and which report the
+sender is owed. attempt() carries it out in one transaction.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from relay.event import Facts, Recorder, iso
+from relay.feedback.replies import classify
+from relay.message import Delivery
+from relay.outcome import Outcome, Reply
+
+
+class Report(Enum):
+    """The delivery status notifications of RFC 3464 that we send, by their Action."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    RELAYED = "relayed"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """again: ms when to try next, None if the delivery has ended. outcome: what a report is to tell."""
+
+    events: list[bytes]
+    again: int | None
+    report: Report | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What the retry policy says of this delivery, worked out by the caller: `again` None means give up; `warn`: it is late
+    and the app was not told yet."""
+
+    again: int | None
+    warn: bool
+
+
+def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool: str, recorder: Recorder) -> Verdict:
+    """Updates the delivery's own row (attempts, last reply, source kept) and says what follows."""
+    delivery.attempts += 1
+    if outcome.delivered:
+        return _delivered(delivery, outcome, pool, recorder)
+    category, _ = classify(outcome.reply, outcome.command)
+    delivery.last_reply = str(outcome.reply)
+    if outcome.permanent:
+        return _bounced(delivery, outcome, pool, recorder, {"category": category, "permanent": True})
+    plan = retry()
+    if plan.again is None:
+        late = Reply(550, "5.4.7", f"Not delivered in time; the last answer was: {outcome.reply}")
+        facts: Facts = {"category": "expired", "permanent": False}
+        verdict = _bounced(delivery, outcome, pool, recorder, facts)
+        verdict.outcome = Outcome(late, outcome.command, outcome.scope, outcome.mx, outcome.tls, outcome.source, True)
+        return verdict
+    if category == "greylisted":
+        delivery.source = (
+            outcome.source
+        )  # a greylisting host knows the pair (our address, recipient): come back from it
+    delivery.next_attempt = plan.again
+    facts = {"category": category, "permanent": False, "next_attempt": iso(plan.again)}
+    events = [recorder.of_attempt("deferred", delivery, outcome, pool, facts)]
+    return Verdict(events, plan.again, _delay_report(delivery, plan), outcome)
+
+
+def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:
+    event = recorder.of_attempt("delivered", delivery, outcome, pool, {})
+    asked = delivery.sender and "SUCCESS" in delivery.notify and not outcome.relayed_dsn
+    return Verdict([event], None, Report.RELAYED if asked else None, outcome)
+
+
+def _bounced(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder, facts: Facts) -> Verdict:
+    event = recorder.of_attempt("bounced", delivery, outcome, pool, facts)
+    return Verdict([event], None, Report.FAILED if owes_failure_report(delivery) else None, outcome)
+
+
+def owes_failure_report(delivery: Delivery) -> bool:
+    """RFC 3461 4.1: without NOTIFY a failure is reported. Never to <>: a bounce of a bounce (RFC 5321 6.1)."""
+    if not delivery.sender or delivery.message.dsn == "none":
+        return False
+    return not delivery.notify or "FAILURE" in delivery.notify
+
+
+def _delay_report(delivery: Delivery, plan: Retry) -> Report | None:
+    if not plan.warn:
+        return None
+    delivery.warned = True
+    return Report.DELAYED if delivery.sender and "DELAY" in delivery.notify and delivery.message.dsn != "none" else None

@@ -1,0 +1,142 @@
+"""What a message is and whether it may enter: stream, class and brand, or the refusal. Pure.
+
+The order of words that count is INTERFACE's ("Whose word counts"): the app's own stream, if its credential lists it;
+else the stream named as the credential. Class `auto` is decided by what the header says of itself (RFC 2369, 2919, 3834).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from relay.header import Field
+from relay.identity import Brand, Credential
+from relay.message import MailClass
+from relay.outcome import Reply
+from relay.policy.sender import domain_of, mailboxes, permitted
+
+# Postfix's hopcount_limit; RFC 5321 6.3 asks that a limit, if any, not be small (at least 100 in simple counters), but
+# mail handed in by an app has passed one or two hosts, not fifty.
+MAX_RECEIVED = 50
+MAX_METADATA = 10  # INTERFACE: X-Postlane-Metadata-NAME, up to 10
+MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every event of the message
+
+_BULK_FIELDS = frozenset({"list-unsubscribe", "list-id", "list-unsubscribe-post"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message is not taken; `reason` is the slug of the `rejected` event."""
+
+    reply: Reply
+    reason: str
+
+
+@dataclass(slots=True)
+class Decision:
+    """What the message is. `author` is the first mailbox of From, `author_domain` its A-label."""
+
+    author: str
+    author_domain: str
+    stream: str
+    mail_class: MailClass
+    brand: str
+    campaign: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def decide(
+    fields: Sequence[Field], credential: Credential, stream: str, brands: Mapping[str, Brand], postmaster: str
+) -> Decision | Refusal:
+    """`stream` is the one of the user name (`name+stream`), "" if none. `postmaster` is whom a refused app may ask."""
+    if sum(f.name == "received" for f in fields) > MAX_RECEIVED:
+        return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
+    author = _author(fields, credential, postmaster)
+    if isinstance(author, Refusal):
+        return author
+    own = {f.name.removeprefix("x-postlane-"): text(f.value) for f in fields if f.name.startswith("x-postlane-")}
+    named = own.get("stream") or stream
+    if named and named not in credential.streams:
+        listed = ", ".join(credential.streams) or "none by name"
+        reply = Reply(550, "5.7.1", f'No stream "{printable(named)}" for {credential.name}; it may use: {listed}')
+        return Refusal(reply, "stream")
+    domain = domain_of(author)
+    mail_class = credential.mail_class
+    return Decision(
+        author=author,
+        author_domain=domain,
+        stream=named or credential.name,
+        mail_class=class_by_header(fields) if mail_class is None else mail_class,
+        brand=credential.brand or brand_of(domain, brands),
+        campaign=own.get("campaign") or None,
+        metadata=dict(_metadata(own)),
+    )
+
+
+def _author(fields: Sequence[Field], credential: Credential, postmaster: str) -> str | Refusal:
+    """RFC 6409 6.1 and 8.1: one From field, every mailbox in it and in Sender within the credential's domains."""
+    found = [f for f in fields if f.name == "from"]
+    if len(found) != 1:
+        what = "has no From field" if not found else f"has {len(found)} From fields; one is allowed"
+        return Refusal(Reply(550, "5.6.0", f"The message {what}"), "from")
+    senders = [f for f in fields if f.name == "sender"]
+    if len(senders) > 1:
+        return Refusal(Reply(550, "5.6.0", f"The message has {len(senders)} Sender fields; one is allowed"), "from")
+    first = ""
+    for one in (*found, *senders):
+        addresses = mailboxes(one.value)
+        if not addresses:
+            label = one.name.capitalize()
+            return Refusal(
+                Reply(550, "5.6.0", f"{label} field is no list of addresses: {printable(text(one.value))}"), "from"
+            )
+        first = first or addresses[0]
+        for address in addresses:
+            domain = domain_of(address)
+            if not permitted(domain, credential.domains):
+                return Refusal(_foreign(one.name.capitalize(), domain, credential, postmaster), f"{one.name}-domain")
+    return first
+
+
+def _foreign(label: str, domain: str, credential: Credential, postmaster: str) -> Reply:
+    listed = ", ".join(sorted(credential.domains)) or "none"
+    return Reply(
+        550,
+        "5.7.1",
+        f"{label} domain {printable(domain)} is not one of {credential.name}'s: {listed}. Ask {postmaster}",
+    )
+
+
+def class_by_header(fields: Iterable[Field]) -> MailClass:
+    """For credentials of class `auto`: mail that calls itself list mail is marketing, the rest transactional.
+
+    Only what a sender declares counts here; mail wrongly held back harms more than mail wrongly let go (invariant 5).
+    """
+    for f in fields:
+        if f.name in _BULK_FIELDS or (f.name == "precedence" and f.value.lower() in (b"bulk", b"list", b"junk")):
+            return MailClass.MARKETING
+    return MailClass.TRANSACTIONAL
+
+
+def brand_of(domain: str, brands: Mapping[str, Brand]) -> str:
+    """The brand that lists the domain, else the one that lists the nearest parent; "" if none does."""
+    while domain:
+        for brand in brands.values():
+            if domain in brand.domains:
+                return brand.name
+        domain = domain.partition(".")[2]
+    return ""
+
+
+def _metadata(own: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    names = [name for name in own if name.startswith("metadata-") and name != "metadata-"]
+    for name in names[:MAX_METADATA]:
+        yield name.removeprefix("metadata-"), own[name]
+
+
+def text(value: bytes) -> str:
+    """A field's value as bounded text; octets that are no UTF-8 are shown as U+FFFD."""
+    return value[:MAX_LABEL].decode(errors="replace")
+
+
+def printable(value: str) -> str:
+    """`value` fit for an SMTP reply: printable ASCII, at most 80 characters."""
+    return "".join(c if " " <= c <= "~" else "?" for c in value[:80])

@@ -1,0 +1,124 @@
+"""A worker's side of `postlane queue`: pages of its shards, and what an operator does to the deliveries in them.
+
+Each call handles one page, so a command over a million rows never holds a worker up for long; a delivery that is being
+sent at this moment is left alone and counted as `in_flight`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from relay.event import Recorder, iso
+from relay.message import Change, Delivery, MailClass
+from relay.schedule.dispatcher import Dispatcher
+from relay.spool.queries import Selector
+from relay.spool.store import Spool
+
+Json = dict[str, Any]
+PAGE = 500  # deliveries a page: some 300 KB of JSON, a few ms of the spool's thread
+
+
+@dataclass(slots=True)
+class QueueCommands:
+    """One shard under an operator's hands."""
+
+    spool: Spool
+    dispatcher: Dispatcher
+    recorder: Recorder
+    clock: Callable[[], int]
+
+    async def page(self, question: Json) -> Json:
+        """{"selector", "after"} -> {"items", "after" (null: no more)}"""
+        rows = await self._rows(question)
+        return {"items": [self._describe(d) for d in rows], "after": _cursor(rows)}
+
+    async def change(self, question: Json) -> Json:
+        """{"action": hold|release|retry|cancel, "selector", "after", "reason"} -> {"changed", "in_flight", "after"}"""
+        rows = await self._rows(question)
+        claimed = set(self.dispatcher.claim([d.key for d in rows]))
+        free = [d for d in rows if d.key in claimed]
+        act = {"hold": self._hold, "release": self._release, "retry": self._retry, "cancel": self._cancel}
+        try:
+            chosen, change = act[question["action"]](free, str(question.get("reason", "")))
+            if chosen:
+                await self.spool.settle(change)
+        finally:
+            self.dispatcher.forget(claimed)
+        for lane, at in _earliest(d for d in free if not d.held).items():
+            self.dispatcher.wake(lane, at)
+        return {"changed": len(chosen), "in_flight": len(rows) - len(free), "after": _cursor(rows)}
+
+    async def _rows(self, question: Json) -> list[Delivery]:
+        after = question.get("after")
+        return await self.spool.page(selector(question.get("selector") or {}), tuple(after) if after else None, PAGE)
+
+    def _hold(self, rows: Sequence[Delivery], reason: str) -> tuple[list[Delivery], Change]:
+        chosen = [d for d in rows if not d.held]
+        for delivery in chosen:
+            delivery.held = True
+        facts = {"reason": "held", "detail": reason, "until": None}
+        return chosen, Change(again=chosen, events=[self.recorder.of_delivery("postponed", d, facts) for d in chosen])
+
+    def _release(self, rows: Sequence[Delivery], _: str) -> tuple[list[Delivery], Change]:
+        chosen = [d for d in rows if d.held]
+        for delivery in chosen:
+            delivery.held = False
+            delivery.next_attempt = max(delivery.next_attempt, self.clock())
+        return chosen, Change(again=chosen)
+
+    def _retry(self, rows: Sequence[Delivery], _: str) -> tuple[list[Delivery], Change]:
+        now = self.clock()
+        chosen = [d for d in rows if not d.held]
+        for delivery in chosen:
+            delivery.next_attempt = min(delivery.next_attempt, now)
+        return chosen, Change(again=chosen)
+
+    def _cancel(self, rows: Sequence[Delivery], reason: str) -> tuple[list[Delivery], Change]:
+        facts = {"reason": "cancelled", "detail": reason}
+        chosen = list(rows)
+        return chosen, Change(finished=chosen, events=[self.recorder.of_delivery("withheld", d, facts) for d in chosen])
+
+    def _describe(self, delivery: Delivery) -> Json:
+        message = delivery.message
+        return {
+            "id": message.id,
+            "rcpt": delivery.index,
+            "recipient": delivery.recipient,
+            "domain": delivery.domain,
+            "site": delivery.site,
+            "sender": delivery.sender,
+            "from": message.author,
+            "subject": message.subject,
+            "credential": message.credential,
+            "brand": message.brand,
+            "stream": message.stream,
+            "class": message.mail_class.label,
+            "campaign": message.campaign,
+            "accepted": iso(message.accepted_at),
+            "size": message.size,
+            "attempts": delivery.attempts,
+            "next_attempt": None if delivery.held else iso(delivery.next_attempt),
+            "held": delivery.held,
+            "in_flight": self.dispatcher.in_flight(delivery.key),
+            "last_reply": delivery.last_reply,
+        }
+
+
+def _earliest(deliveries: Iterable[Delivery]) -> dict[tuple[MailClass, str], int]:
+    """For each lane, when the first of these is due: what the schedule must look at again."""
+    times: dict[tuple[MailClass, str], int] = {}
+    for delivery in deliveries:
+        times[delivery.lane] = min(delivery.next_attempt, times.get(delivery.lane, delivery.next_attempt))
+    return times
+
+
+def _cursor(rows: Sequence[Delivery]) -> list[int] | None:
+    return list(rows[-1].key) if len(rows) == PAGE else None
+
+
+def selector(wanted: Json) -> Selector:
+    """The selectors of `postlane queue` as the spool understands them; `class` is a word there, a number here."""
+    named = {("mail_class" if key == "class" else key): value for key, value in wanted.items()}
+    if "mail_class" in named:
+        named["mail_class"] = MailClass[named["mail_class"].upper()]
+    return Selector(**named)

@@ -1,0 +1,115 @@
+"""What Postlane changes in a header, exactly as INTERFACE's table says. Pure; called by accept() alone.
+
+The message is taken apart into what is the same for all recipients (`content`: the kept fields, blank line and body,
+every octet as it came) and what is put in front of it (`added`; the trace id per recipient). Fields are removed by
+leaving them out, so where nothing is removed `content` is the very bytes the app sent.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.errors import HeaderParseError
+from email.header import decode_header
+from email.utils import format_datetime
+from functools import lru_cache
+
+from relay.header import Field
+from relay.message import Peer
+
+_REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
+_SIGNED_LIST = re.compile(rb"(?:^|;)\s*h\s*=([^;]*)")
+_UNSAFE = re.compile(r"[^A-Za-z0-9.:_\-\[\]]")
+MAX_SUBJECT = 300  # characters of a subject kept in events
+
+
+@dataclass(slots=True)
+class Rewritten:
+    """fields: those that leave, ours first (what is signed); added: ours as bytes; content: the app's, kept."""
+
+    fields: list[Field]
+    added: bytes
+    content: bytes
+    body_start: int
+    message_id: str
+    dropped_signatures: int = 0
+
+
+def rewrite(
+    fields: Sequence[Field], rest: int, content: bytes, *, message_id: str, received: bytes, now: int
+) -> Rewritten:
+    """`rest` is where header.split() found the blank line; `message_id` is used if the app set none."""
+    if not content.endswith(b"\r\n"):  # only BDAT can bring this about (DESIGN, invariant 4)
+        rest += 2 * (rest == len(content))
+        content += b"\r\n"
+    if rest == len(content):
+        content += b"\r\n"  # a header alone: the blank line that ends it (RFC 5322 2.1)
+    kept, dropped = _kept(fields)
+    if len(kept) != len(fields):
+        header = b"".join([f.raw for f in kept])
+        content, rest = header + content[rest:], len(header)
+    ours = [Field("received", received)]
+    own_id = next((f for f in kept if f.name == "message-id"), None)
+    if own_id is None:
+        ours.append(Field("message-id", b"Message-ID: " + message_id.encode() + b"\r\n"))
+    if not any(f.name == "date" for f in kept):
+        ours.append(Field("date", b"Date: " + date(now).encode() + b"\r\n"))
+    return Rewritten(
+        fields=ours + kept,
+        added=b"".join([f.raw for f in ours]),
+        content=content,
+        body_start=rest + 2,
+        message_id=message_id if own_id is None else own_id.value[:998].decode(errors="replace"),
+        dropped_signatures=dropped,
+    )
+
+
+def _kept(fields: Sequence[Field]) -> tuple[list[Field], int]:
+    """All but the removed ones, and but the app's signatures that cover a removed one: they would fail (RFC 6376 3.7)."""
+    removed = {f.name for f in fields if f.name in _REMOVED or f.name.startswith("x-postlane-")}
+    if not removed:
+        return list(fields), 0
+    kept = [f for f in fields if f.name not in removed]
+    valid = [f for f in kept if f.name != "dkim-signature" or not removed & _signed_names(f.value)]
+    return valid, len(kept) - len(valid)
+
+
+def _signed_names(signature: bytes) -> set[str]:
+    match = _SIGNED_LIST.search(signature)
+    return {name.strip().decode("latin-1").lower() for name in match[1].split(b":")} if match else set()
+
+
+def received_field(peer: Peer, hostname: str, message_id: str, now: int) -> bytes:
+    """Received, as RFC 5321 4.4 asks; no `for` clause, because a copy may go to others who must not see it."""
+    helo = _UNSAFE.sub("?", peer.helo)[:255] or "unknown"
+    address = f"IPv6:{peer.ip}" if ":" in peer.ip else peer.ip
+    tls = f"\r\n\t(using {peer.tls})" if peer.tls else ""
+    line = (
+        f"Received: from {helo} ([{address}])\r\n\tby {hostname} (Postlane) with {peer.protocol} id {message_id}{tls};"
+        f"\r\n\t{date(now)}\r\n"
+    )
+    return line.encode()
+
+
+def date(now: int) -> str:
+    """RFC 5322 3.3, in UTC; `now` in ms."""
+    return _date(now // 1000)
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC))
+
+
+def subject_of(fields: Sequence[Field]) -> str:
+    """The subject as people read it (RFC 2047 decoded), bounded; never raises."""
+    raw = next((f.value for f in fields if f.name == "subject"), b"")[: MAX_SUBJECT * 4]
+    plain = raw.decode(errors="replace")
+    if "=?" not in plain:
+        return plain[:MAX_SUBJECT]
+    try:
+        words = decode_header(plain)
+        decoded = "".join(w if isinstance(w, str) else w.decode(c or "latin-1", errors="replace") for w, c in words)
+    except (LookupError, ValueError, HeaderParseError):
+        decoded = plain
+    return " ".join(decoded.split())[:MAX_SUBJECT]

@@ -1,0 +1,69 @@
+"""From the configuration's words to the stages' plain values; the wiring's other half (relay/worker.py)."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from relay.config import Deployment, Listener, Policies
+from relay.edge.limits import ByteBudget, Limits, ListenerSettings
+from relay.edge.listener import server_context
+from relay.egress.mx import site_of
+from relay.egress.settings import EgressSettings, Relay
+
+# Message data that all sessions of one worker hold at once. 64 MB leave the worker under its 200 MB with everything else;
+# what is beyond is answered 452 and comes again. Never less than two messages of the largest size.
+BYTES_IN_HAND = 64_000_000
+
+
+def listener_settings(deployment: Deployment, listener: Listener) -> ListenerSettings:
+    return ListenerSettings(
+        hostname=deployment.node.hostname,
+        tls=listener.tls,
+        context=server_context(Path(deployment.tls.cert), Path(deployment.tls.key)) if listener.tls != "off" else None,
+        auth=listener.auth,
+        trust=tuple(listener.trust),
+        credential=listener.credential,
+        role=listener.role,
+    )
+
+
+def limits(listener: Listener) -> Limits:
+    return Limits(max_size=listener.max_size)
+
+
+def byte_budget(deployment: Deployment) -> ByteBudget:
+    largest = max((listener.max_size for listener in deployment.listeners), default=0)
+    return ByteBudget(max(BYTES_IN_HAND, 2 * largest))
+
+
+def egress_settings(deployment: Deployment, policies: Policies, capture: str) -> EgressSettings:
+    """`capture`: "host:port" of the capture server, which then takes everything; "" in live mode."""
+    host, _, port = capture.rpartition(":")
+    relay = Relay(host, int(port)) if capture else None
+    if relay is None and deployment.relay is not None:
+        relay = Relay(*deployment.relay, deployment.delivery.relay_user, deployment.relay_password)
+    return EgressSettings(
+        hostname=deployment.node.hostname,
+        port=deployment.delivery.port,
+        relay=relay,
+        allow_private=deployment.delivery.allow_private,
+        connections=policies.shaping.connections,
+        messages_per_connection=policies.shaping.messages_per_connection,
+        own_hostnames=frozenset({deployment.node.hostname}),
+        own_addresses=own_addresses(deployment),
+    )
+
+
+def own_addresses(deployment: Deployment) -> frozenset[str]:
+    """Where we ourselves answer on the port of MX hosts: mail routed there would come back to us (RFC 5321 5.1)."""
+    port = deployment.delivery.port
+    hosts = {listener.bind.host for listener in deployment.listeners if listener.bind.port == port}
+    if not hosts & {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
+        return frozenset(hosts)
+    names = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+    return frozenset({str(name[4][0]) for name in names})
+
+
+def site_chooser(settings: EgressSettings) -> Callable[[str], str]:
+    """Recipient domain -> the site whose limits it shares."""
+    return lambda domain: site_of(domain, settings.relay)

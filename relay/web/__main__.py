@@ -1,0 +1,145 @@
+"""The web process: joins pages, capture server and the hourly archive with the sockets the supervisor hands over."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+import uvicorn
+import uvloop
+
+from relay import __version__, control, logs
+from relay.config import Deployment, load_deployment
+from relay.feedback.eventlog import read, to_parquet
+from relay.ids import time_of
+from relay.signing.keys import KeyRing, load_keys
+from relay.web.app import create_app
+from relay.web.capture import CaptureServer
+from relay.web.captures import Captures
+from relay.web.connect import SubmissionPort
+from relay.web.settings import WebSettings
+from relay.web.stories import Event
+from relay.web.tail import EventTail
+
+log = structlog.get_logger()
+
+ARCHIVE_EVERY = 60.0  # seconds between looks for hours that are over: Parquet is for reports, which can wait a minute
+DAY = 86_400_000
+
+
+def clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class WebProcess:
+    """`admin`, `capture`: listening sockets; None where there is no such server."""
+
+    def __init__(self, deployment: Deployment, admin: socket.socket | None, capture: socket.socket | None) -> None:
+        self._deployment = deployment
+        self._admin = admin
+        self._directory = deployment.node.data_dir / "events"
+        self._captures = Captures(deployment.node.data_dir / "capture") if capture else None
+        self._server: CaptureServer | None = None
+        if capture is not None and self._captures is not None:
+            self._server = CaptureServer(capture, self._captures, hostname=deployment.node.hostname, clock=clock)
+
+    def __repr__(self) -> str:
+        return f"<WebProcess admin={self._admin is not None} capture={self._server!r}>"
+
+    async def run(self) -> None:
+        """Until SIGTERM."""
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        archive = asyncio.create_task(self._archive())
+        if self._server is not None:
+            await self._server.start()
+        pages = _Pages(create_app(self._settings(), self._ask)) if self._admin is not None else None
+        serving = asyncio.create_task(pages.serve([self._admin])) if pages and self._admin else None
+        await stop.wait()
+        if pages is not None and serving is not None:
+            pages.should_exit = True
+            await serving
+        if self._server is not None:
+            await self._server.stop()
+        archive.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await archive
+
+    def _settings(self) -> WebSettings:
+        deployment = self._deployment
+        captured = self._captures is not None
+        host = deployment.web.admin.rpartition(":")[0].strip("[]")
+        return WebSettings(
+            node=deployment.node.name,
+            hostname=deployment.node.hostname,
+            mode=deployment.delivery.mode,
+            events=EventTail(self._directory, self._find),
+            clock=clock,
+            version=__version__,
+            ports=tuple(
+                SubmissionPort(one.bind.host, one.bind.port, one.tls, login=one.auth == "required")
+                for one in deployment.listeners
+                if one.role == "submission"
+            ),
+            hosts=frozenset({deployment.node.hostname}),
+            any_address=host in ("0.0.0.0", "::"),  # noqa: S104 compared, not bound
+            captures=self._captures,
+            public_keys=_public_keys(load_keys(deployment.dkim_dir, deployment.node.data_dir if captured else None)),
+        )
+
+    async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        return await control.ask(self._deployment.node.data_dir, question)
+
+    def _find(self, identifier: str) -> Iterable[Event]:
+        """One message's events from the whole log; an id tells where in it to begin."""
+        made = time_of(identifier)
+        if made is None:
+            return ()
+        return read(self._directory, since=made - 60_000, until=clock() + DAY, match={"id": identifier})
+
+    async def _archive(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(to_parquet, self._directory, clock())
+            except Exception:  # a full disk, say: the lines stay where they are until it works
+                log.exception("an hour of events could not be archived; trying again")
+            await asyncio.sleep(ARCHIVE_EVERY)
+
+
+class _Pages(uvicorn.Server):
+    """uvicorn without its own signal handling: when to stop is this process's business."""
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+def _public_keys(ring: KeyRing) -> Any:
+    def find(selector: str, domain: str) -> bytes | None:
+        keys = (*ring.keys, *ring.for_domain(domain))
+        return next((k.dns_value.encode() for k in keys if (k.selector, k.domain) == (selector, domain)), None)
+
+    return find
+
+
+def main() -> None:
+    order = orjson.loads(sys.argv[1])
+    logs.configure("web", os.environ.get("POSTLANE_LOG", "info"))
+    links = {name: socket.socket(fileno=order[name]) for name in ("admin", "capture") if name in order}
+    process = WebProcess(load_deployment(Path(order["config"])), links.get("admin"), links.get("capture"))
+    uvloop.run(process.run())
+
+
+if __name__ == "__main__":
+    main()

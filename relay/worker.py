@@ -1,0 +1,345 @@
+"""The wiring of one worker process: the one place that turns the configuration into stages and joins them.
+
+A worker runs edge, schedule and egress in one uvloop, and owns its shard of the spool; shards that have no worker (there
+were more workers before) are adopted: their mail goes out, new mail goes to the worker's own. The supervisor hands it
+listening sockets and one end of a socket pair; when that pair closes, the worker drains and ends.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import orjson
+import structlog
+import uvloop
+
+from relay import __version__, logs, settings
+from relay.accept import Acceptance
+from relay.attempt import Attempting, attempt
+from relay.config import Deployment, Policies, load_deployment, load_policies, load_secret, sandbox_credential
+from relay.control import Json, answer_channel
+from relay.door import Door
+from relay.edge.credentials import Directory
+from relay.edge.listener import Listener
+from relay.egress.courier import Courier
+from relay.egress.resolver import Resolver
+from relay.event import Recorder
+from relay.feedback.eventlog import Exporter
+from relay.identity import Rate
+from relay.ids import Ids
+from relay.message import Delivery, Message
+from relay.queue_commands import QueueCommands
+from relay.schedule.dispatcher import Dispatcher
+from relay.signing.keys import KeyRing, load_keys
+from relay.signing.signer import Signer
+from relay.spool.store import Spool
+from relay.state.permits import ConnectionPermits, QuotaLeases
+from relay.state.sqlite import SqliteState
+from relay.trace import Tracer
+
+log = structlog.get_logger()
+
+# A worker that stops gives its sessions and attempts this long (s); a session that waits for the answer to its final
+# dot may take ten minutes, so what is cut off here is counted and may be delivered twice (ARCHITECTURE, restart).
+DRAIN_SECONDS = 20.0
+
+
+def clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the supervisor tells a worker at its start. `shards`: its own first, then the adopted ones.
+
+    listeners  descriptors, in the order of the deployment's listeners     control  its end of the socket pair
+    capture    "host:port" of the capture server; "" in live mode
+    """
+
+    config: str
+    policies: str
+    shards: tuple[int, ...]
+    listeners: tuple[int, ...]
+    control: int
+    capture: str
+
+    def dump(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+    @classmethod
+    def load(cls, text: str) -> "Order":
+        facts = orjson.loads(text)
+        return cls(**{**facts, "shards": tuple(facts["shards"]), "listeners": tuple(facts["listeners"])})
+
+
+@dataclass(slots=True)
+class Shard:
+    """One spool file with what works on it."""
+
+    number: int
+    spool: Spool
+    dispatcher: Dispatcher
+    exporter: Exporter
+    attempting: Attempting
+    commands: QueueCommands
+
+
+class Worker:
+    """Built from an Order; `run()` returns the exit status when it has drained."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.deployment: Deployment = load_deployment(Path(order.config))
+        self.policies: Policies = load_policies(Path(order.policies), self.deployment)
+        self.keys: KeyRing = self._load_keys()
+        self._prepared: tuple[Policies, KeyRing] | None = None
+        self._stop = asyncio.Event()
+        self._fatal = False
+        self._started = clock()
+        node, data_dir = self.deployment.node, self.deployment.node.data_dir
+        self.ids = Ids(node.name, order.shards[0], clock)
+        self.recorder = Recorder(node.name, clock, self.ids.next)
+        self.state = SqliteState(data_dir / "state.db")
+        self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}")
+        self.quotas = QuotaLeases(self.state)
+        self.signer = Signer()
+        self.tracer = Tracer(load_secret(self.deployment))
+        egress = settings.egress_settings(self.deployment, self.policies, order.capture)
+        self.site_of = settings.site_chooser(egress)
+        self.courier = Courier(egress, Resolver(self.deployment.dns.nameservers), self.permits)
+        self.shards = [self._build_shard(number) for number in order.shards]
+        self.door = self._build_door(self.shards[0])
+        self.listeners = self._build_listeners()
+        self._apply(self.policies, self.keys)
+
+    def __repr__(self) -> str:
+        return f"<Worker shards={self.order.shards} listeners={len(self.listeners)} policies={self.policies.version}>"
+
+    # --- wiring -------------------------------------------------------------------------------------------------
+
+    def _load_keys(self) -> KeyRing:
+        captured = self.deployment.delivery.mode == "capture"
+        return load_keys(self.deployment.dkim_dir, self.deployment.node.data_dir if captured else None)
+
+    def _build_shard(self, number: int) -> Shard:
+        data_dir = self.deployment.node.data_dir
+        spool = Spool(data_dir / "spool" / f"{number}.db", clock=clock, on_fatal=self._spool_failed)
+        attempting = Attempting(
+            hostname=self.deployment.node.hostname,
+            clock=clock,
+            next_id=self.ids.next,
+            pools={},  # with the other policies: _apply
+            retry=self.policies.retry,
+            quota_of=self._quota_of,
+            keys_for=self.keys.for_domain,
+            site_of=self.site_of,
+            signer=self.signer,
+            tracer=self.tracer,
+            quotas=self.quotas,
+            spool=spool,
+            courier=self.courier,
+            offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
+            recorder=self.recorder,
+        )
+
+        async def try_once(delivery: Delivery) -> int | None:
+            return await attempt(delivery, attempting)
+
+        dispatcher = Dispatcher(spool, try_once, clock)
+        exporter = Exporter(spool, data_dir / "events", number, clock)
+        commands = QueueCommands(spool, dispatcher, self.recorder, clock)
+        return Shard(number, spool, dispatcher, exporter, attempting, commands)
+
+    def _build_door(self, own: Shard) -> Door:
+        house = Acceptance(
+            hostname=self.deployment.node.hostname,
+            postmaster=f"postmaster@{self.deployment.node.hostname}",
+            clock=clock,
+            next_id=self.ids.next,
+            brands=self.policies.brands,
+            keys_for=self.keys.for_domain,
+            site_of=self.site_of,
+            signer=self.signer,
+            tracer=self.tracer,
+            quotas=self.quotas,
+            spool=own.spool,
+            offer=own.dispatcher.offer,
+            recorder=self.recorder,
+        )
+        return Door(house, own.spool)
+
+    def _build_listeners(self) -> list[Listener]:
+        budget = settings.byte_budget(self.deployment)
+        pairs = zip(self.order.listeners, self.deployment.listeners, strict=True)
+        return [
+            Listener(
+                socket.socket(fileno=descriptor),
+                settings=settings.listener_settings(self.deployment, listener),
+                limits=settings.limits(listener),
+                door=self.door,
+                budget=budget,
+                clock=clock,
+            )
+            for descriptor, listener in pairs
+        ]
+
+    def _apply(self, policies: Policies, keys: KeyRing) -> None:
+        """Put policies and keys in force: whole objects are replaced, nothing that runs sees half of them."""
+        self.policies, self.keys = policies, keys
+        self.recorder.policies = policies.version
+        stranger = sandbox_credential(self.deployment, policies)
+        everybody = {**policies.credentials, **({stranger.name: stranger} if stranger else {})}
+        self.door.apply(Directory(everybody.values()), policies.brands, keys.for_domain)
+        pools = {mail_class: self.deployment.pools[name] for mail_class, name in policies.routes.items()}
+        for shard in self.shards:
+            house = shard.attempting
+            house.pools, house.retry, house.keys_for = pools, policies.retry, keys.for_domain
+
+    def _quota_of(self, message: Message) -> tuple[Rate, str] | None:
+        credential = self.policies.credentials.get(message.credential)
+        if credential is None or credential.quota is None:
+            return None
+        brand = self.policies.brands.get(message.brand)
+        return credential.quota, brand.timezone if brand is not None else "UTC"
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def _spool_failed(self, error: BaseException) -> None:
+        """A failed fsync may have lost what SQLite thinks is written: stop; a fresh process recovers the file."""
+        log.critical("spool failed; this worker stops and is started anew", error=str(error))
+        self._fatal = True
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Until told to stop."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        control = asyncio.create_task(answer_channel(socket.socket(fileno=self.order.control), self._answer))
+        control.add_done_callback(lambda _: self._stop.set())
+        await self.state.open()
+        for shard in self.shards:
+            await shard.spool.open()
+        running = [
+            asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
+        ]
+        running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
+        for task in running:
+            task.add_done_callback(self._task_ended)
+        for listener in self.listeners:
+            await listener.start()
+        gc.collect()
+        gc.freeze()  # what exists now lives as long as the process: the collector need not look at it again
+        gc.set_threshold(50_000, 20, 20)  # a message's objects die by reference count; 700 would look 30 times a second
+        log.info("worker runs", shards=self.order.shards, policies=self.policies.version)
+        await self._stop.wait()
+        if self._fatal:
+            return 1
+        await self._drain(running, control)
+        return 0
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("a part of the worker failed", exc_info=error)
+            self._fatal = True
+            self._stop.set()
+
+    async def _drain(self, running: Sequence[asyncio.Task[None]], control: asyncio.Task[None]) -> None:
+        """Finish what is under way within the bound; new connections wait in the supervisor's sockets."""
+        for listener in self.listeners:
+            await listener.stop_accepting()
+        saving = sum(await asyncio.gather(*(listener.drain(DRAIN_SECONDS / 2) for listener in self.listeners)))
+        flying = sum(await asyncio.gather(*(shard.dispatcher.drain(DRAIN_SECONDS / 2) for shard in self.shards)))
+        if saving or flying:
+            log.warning("stopped with mail under way; it may arrive twice", handed_in=saving, delivering=flying)
+        await self.courier.close(2.0)
+        for task in (*running, control):
+            task.cancel()
+        await asyncio.gather(*running, control, return_exceptions=True)
+        for shard in self.shards:
+            await shard.exporter.flush()
+            await shard.spool.close()
+        await self.permits.close()
+        await self.state.close()
+        self.signer.close()
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    async def _answer(self, question: Json) -> Json:
+        match question.get("do"):
+            case "stats":
+                return await self._stats()
+            case "queue.page":
+                return await self._commands(question).page(question)
+            case "queue.change":
+                return await self._commands(question).change(question)
+            case "prepare":
+                return self._prepare()
+            case "commit":
+                return self._commit()
+            case "record":
+                self.door.record(question["kind"], question["facts"])
+                return {"ok": True}
+        return {"error": f"a worker does not know how to {question.get('do')}"}
+
+    def _commands(self, question: Json) -> QueueCommands:
+        return next(shard for shard in self.shards if shard.number == question["shard"]).commands
+
+    def _prepare(self) -> Json:
+        """Read the files anew and keep them ready; `commit` puts them in force (all workers or none)."""
+        policies = load_policies(Path(self.order.policies), self.deployment)
+        self._prepared = policies, self._load_keys()
+        return {"version": policies.version}
+
+    def _commit(self) -> Json:
+        if self._prepared is not None:
+            self._apply(*self._prepared)
+            self._prepared = None
+        return {"version": self.policies.version}
+
+    async def _stats(self) -> Json:
+        shards = [
+            {
+                "shard": shard.number,
+                "healthy": shard.spool.healthy,
+                "queue": await shard.spool.counts(),
+                "schedule": shard.dispatcher.stats(),
+            }
+            for shard in self.shards
+        ]
+        counters: dict[str, int] = dict(self.door.counters)
+        for listener in self.listeners:
+            for name, value in asdict(listener.counters).items():
+                counters[name] = counters.get(name, 0) + value
+        return {
+            "pid": os.getpid(),
+            "version": __version__,
+            "policies": self.policies.version,
+            "started": self._started,
+            "healthy": all(shard.spool.healthy for shard in self.shards),
+            "shards": shards,
+            "counters": counters,
+            "gauges": {"connections": sum(listener.connections for listener in self.listeners)},
+            "egress": self.courier.stats(),
+        }
+
+
+def main() -> int:
+    order = Order.load(sys.argv[1])
+    logs.configure(f"worker-{order.shards[0]}", os.environ.get("POSTLANE_LOG", "info"))
+
+    async def run() -> int:
+        return await Worker(order).run()
+
+    return uvloop.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

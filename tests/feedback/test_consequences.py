@@ -1,0 +1,109 @@
+"""From an outcome to what follows: events, next attempt, report. The one table of consequences."""
+
+import json
+from typing import Any
+
+import pytest
+
+from relay.event import Recorder
+from relay.feedback.consequences import Report, Retry, Verdict, judge
+from relay.message import Delivery, MailClass, Message
+from relay.outcome import Outcome, Reply, Scope
+
+NOW = 1_795_267_531_104
+
+
+def delivery(sender: str = "app@a.example", notify: str = "", dsn: str = "headers") -> Delivery:
+    message = Message(
+        "0" * 16, NOW - 500, "shop", "", "shop", MailClass.TRANSACTIONAL, "app@a.example", "<1@a>", "Hi", 9, dsn=dsn
+    )
+    return Delivery(message, 0, "dana@b.example", "b.example", "b.example", sender, sender, b"", notify=notify)
+
+
+def judged(one: Delivery, outcome: Outcome, retry: Retry | None = None) -> tuple[Verdict, dict[str, Any]]:
+    recorder = Recorder("n", lambda: NOW, lambda: "e", "p")
+    verdict = judge(one, outcome, lambda: retry or Retry(NOW + 1000, warn=False), "transactional", recorder)
+    assert len(verdict.events) == 1
+    return verdict, json.loads(verdict.events[0])
+
+
+def refused(code: int, enhanced: str, text: str, scope: Scope = Scope.RECIPIENT, command: str = "RCPT") -> Outcome:
+    return Outcome(Reply(code, enhanced, text), command, scope, mx="mx.b.example", source="192.0.2.1")
+
+
+def test_delivered() -> None:
+    verdict, event = judged(delivery(), Outcome(Reply(250, "2.0.0", "OK"), "END", mx="mx.b.example", tls="TLSv1.3"))
+    assert (verdict.again, verdict.report, event["type"]) == (None, None, "delivered")
+    assert (event["attempt"], event["delay_ms"], event["mx"], event["tls"]) == (1, 500, "mx.b.example", "TLSv1.3")
+
+
+def test_success_is_reported_where_asked_and_not_already_the_next_hosts_duty() -> None:
+    done = Outcome(Reply(250, "2.0.0", "OK"), "END")
+    assert judged(delivery(notify="SUCCESS,FAILURE"), done)[0].report is Report.RELAYED
+    assert judged(delivery(notify="FAILURE"), done)[0].report is None
+    assert judged(delivery(sender="", notify="SUCCESS"), done)[0].report is None
+    done.relayed_dsn = True
+    assert judged(delivery(notify="SUCCESS"), done)[0].report is None
+
+
+def test_a_recipients_permanent_refusal_bounces_and_is_reported() -> None:
+    verdict, event = judged(delivery(), refused(550, "5.1.1", "no such user"))
+    assert (verdict.again, verdict.report) == (None, Report.FAILED)
+    assert (event["type"], event["category"], event["permanent"]) == ("bounced", "bad-mailbox", True)
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify", "dsn", "owed"),
+    [
+        ("app@a.example", "", "headers", True),
+        ("app@a.example", "FAILURE", "headers", True),
+        ("app@a.example", "NEVER", "headers", False),
+        ("app@a.example", "DELAY", "headers", False),
+        ("app@a.example", "", "none", False),
+        ("", "", "headers", False),  # a bounce of a bounce is never sent
+    ],
+)
+def test_who_is_owed_a_failure_report(sender: str, notify: str, dsn: str, owed: bool) -> None:
+    verdict, _ = judged(delivery(sender, notify, dsn), refused(550, "5.1.1", "no such user"))
+    assert (verdict.report is Report.FAILED) is owed
+
+
+@pytest.mark.parametrize("scope", [Scope.HOST, Scope.SITE, Scope.SOURCE])
+def test_a_hosts_or_sources_refusal_however_hard_is_tried_again(scope: Scope) -> None:
+    verdict, event = judged(delivery(), refused(554, "5.7.1", "not from you", scope, "CONNECT"))
+    assert (verdict.again, event["type"], event["permanent"]) == (NOW + 1000, "deferred", False)
+
+
+def test_deferred_tells_when_it_goes_again_and_keeps_the_reply() -> None:
+    one = delivery()
+    verdict, event = judged(one, refused(452, "4.2.2", "mailbox full"))
+    assert (verdict.again, verdict.report, event["type"]) == (NOW + 1000, None, "deferred")
+    assert event["next_attempt"] == "2026-11-21T13:25:32.104Z"
+    assert (one.attempts, one.next_attempt, one.last_reply) == (1, NOW + 1000, "452 4.2.2 mailbox full")
+
+
+def test_the_source_is_kept_after_greylisting_and_only_then() -> None:
+    one = delivery()
+    judged(one, refused(452, "4.2.2", "mailbox full"))
+    assert one.source == ""
+    judged(one, refused(451, "4.7.1", "Greylisted, try again in 5 minutes"))
+    assert one.source == "192.0.2.1"
+
+
+def test_giving_up_bounces_as_expired_with_the_last_answer() -> None:
+    verdict, event = judged(delivery(), refused(452, "4.2.2", "mailbox full"), Retry(None, warn=False))
+    assert (verdict.again, verdict.report) == (None, Report.FAILED)
+    assert (event["type"], event["category"], event["permanent"]) == ("bounced", "expired", False)
+    assert event["reply"]["code"] == 452
+    assert str(verdict.outcome.reply) == (
+        "550 5.4.7 Not delivered in time; the last answer was: 452 4.2.2 mailbox full"
+    )
+
+
+def test_a_delay_is_reported_once_and_only_where_asked() -> None:
+    one = delivery(notify="DELAY")
+    late = Retry(NOW + 1000, warn=True)
+    assert judged(one, refused(452, "4.2.2", "full"), late)[0].report is Report.DELAYED
+    assert one.warned
+    assert judged(one, refused(452, "4.2.2", "full"))[0].report is None
+    assert judged(delivery(), refused(452, "4.2.2", "full"), late)[0].report is None

@@ -1,0 +1,98 @@
+"""Whose mail it is and what it is, or why it may not enter."""
+
+from relay.header import split
+from relay.identity import Brand, Credential
+from relay.message import MailClass
+from relay.policy.decide import Decision, Refusal, decide
+
+SHOP = Credential(
+    "shop-web", MailClass.TRANSACTIONAL, frozenset({"arava.example"}), streams=("order", "password-reset")
+)
+BRANDS = {"arava": Brand("arava", domains=frozenset({"arava.example"}))}
+
+
+def decided(header: str, credential: Credential = SHOP, stream: str = "") -> Decision | Refusal:
+    fields, _ = split(header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n")
+    return decide(fields, credential, stream, BRANDS, "postmaster@relay.example")
+
+
+def accepted(header: str, credential: Credential = SHOP, stream: str = "") -> Decision:
+    decision = decided(header, credential, stream)
+    assert isinstance(decision, Decision), decision
+    return decision
+
+
+def refused(header: str, credential: Credential = SHOP, stream: str = "") -> str:
+    decision = decided(header, credential, stream)
+    assert isinstance(decision, Refusal), decision
+    return f"{decision.reply} [{decision.reason}]"
+
+
+def test_stream_is_the_credential_unless_the_app_names_one_it_may_use() -> None:
+    assert accepted("From: a@arava.example").stream == "shop-web"
+    assert accepted("From: a@arava.example\nX-Postlane-Stream: order").stream == "order"
+    assert accepted("From: a@arava.example", stream="password-reset").stream == "password-reset"
+    assert accepted("From: a@arava.example\nX-Postlane-Stream: order", stream="password-reset").stream == "order"
+
+
+def test_unlisted_stream_is_refused_and_names_the_listed_ones() -> None:
+    assert refused("From: a@arava.example\nX-Postlane-Stream: newsletters") == (
+        '550 5.7.1 No stream "newsletters" for shop-web; it may use: order, password-reset [stream]'
+    )
+
+
+def test_from_outside_the_domains_names_the_domain_and_whom_to_ask() -> None:
+    assert refused("From: wordpress@blog.example") == (
+        "550 5.7.1 From domain blog.example is not one of shop-web's: arava.example. "
+        "Ask postmaster@relay.example [from-domain]"
+    )
+
+
+def test_every_mailbox_of_from_and_sender_is_checked() -> None:
+    assert "blog.example" in refused("From: a@arava.example, b@blog.example")
+    assert "[sender-domain]" in refused("From: a@arava.example\nSender: b@blog.example")
+    assert accepted("From: a@arava.example\nSender: b@arava.example").author == "a@arava.example"
+
+
+def test_exactly_one_from_field() -> None:
+    assert refused("Subject: x") == "550 5.6.0 The message has no From field [from]"
+    assert "2 From fields" in refused("From: a@arava.example\nFrom: b@arava.example")
+    assert "2 Sender fields" in refused("From: a@arava.example\nSender: a@arava.example\nSender: b@arava.example")
+    assert "no list of addresses" in refused("From: ceo@bank.example <a@arava.example>")
+
+
+def test_a_loop_is_refused() -> None:
+    hops = "\n".join(["Received: from a by b"] * 51)
+    assert refused(f"{hops}\nFrom: a@arava.example").startswith("554 5.4.6")
+    assert accepted("Received: from a by b\nFrom: a@arava.example")
+
+
+def test_brand_comes_from_the_from_domain_or_its_parent() -> None:
+    anyone = Credential("local", None, frozenset({"*"}))
+    assert accepted("From: a@arava.example", anyone).brand == "arava"
+    assert accepted("From: a@news.arava.example", anyone).brand == "arava"
+    assert accepted("From: a@other.example", anyone).brand == ""
+    assert accepted("From: a@arava.example", Credential("x", None, frozenset({"*"}), brand="marom")).brand == "marom"
+
+
+def test_class_auto_is_decided_by_what_the_header_declares() -> None:
+    anyone = Credential("local", None, frozenset({"*"}))
+    assert accepted("From: a@b.example", anyone).mail_class is MailClass.TRANSACTIONAL
+    assert (
+        accepted("From: a@b.example\nList-Unsubscribe: <https://b.example/u>", anyone).mail_class is MailClass.MARKETING
+    )
+    assert accepted("From: a@b.example\nPrecedence: Bulk", anyone).mail_class is MailClass.MARKETING
+    # A credential's word that it is transactional is not overruled on a single message (invariant 5).
+    assert accepted("From: a@arava.example\nPrecedence: bulk").mail_class is MailClass.TRANSACTIONAL
+
+
+def test_campaign_and_metadata_are_kept_and_bounded() -> None:
+    many = "\n".join(f"X-Postlane-Metadata-K{i}: v{i}" for i in range(12))
+    decision = accepted(f"From: a@arava.example\nX-Postlane-Campaign: weekend-47\n{many}")
+    assert decision.campaign == "weekend-47"
+    assert len(decision.metadata) == 10
+    assert decision.metadata["k0"] == "v0"
+
+
+def test_replies_are_ascii_whatever_the_app_wrote() -> None:
+    assert refused("From: a@arava.example\nX-Postlane-Stream: מבצע").isascii()

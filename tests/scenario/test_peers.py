@@ -1,0 +1,143 @@
+"""Real peers: five clients hand in, a real Postfix found through a real DNS server takes over STARTTLS, OpenDKIM verifies."""
+
+import asyncio
+import base64
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from pathlib import Path
+
+import dkim
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from tests.support import clients, opendkim
+from tests.support.dnsserver import DnsServer
+from tests.support.node import Node, wait_for
+from tests.support.postfix import PostfixMx
+from tests.support.sink import Sink
+
+pytestmark = pytest.mark.scenario
+
+
+def record_of(pem: Path) -> str:
+    key = serialization.load_pem_private_key(pem.read_bytes(), None).public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return "v=DKIM1; k=rsa; p=" + base64.b64encode(der).decode()
+
+
+def assert_both_verify(content: bytes, record: str, selector: str, domain: str) -> None:
+    """dkimpy and OpenDKIM, two programs that share no code, call the signature good."""
+    assert dkim.verify(content, dnsfunc=lambda name, timeout=5: record.encode())
+    verdicts = opendkim.verify(content, {f"{selector}._domainkey.{domain}": record})
+    assert verdicts
+    assert all(verdict.passed for verdict in verdicts), verdicts
+
+
+SENDERS = {
+    "swaks": clients.send_swaks,
+    "msmtp": clients.send_msmtp,
+    "smtplib": clients.send_smtplib,
+    "nodemailer": clients.send_nodemailer,
+    "django": clients.send_django,
+}
+
+
+@pytest.mark.parametrize("client", SENDERS)
+def test_a_message_of_each_client_arrives_signed(client: str, tmp_path: Path) -> None:
+    with Sink() as sink:
+        delivery = f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"'
+        with Node(tmp_path, delivery=delivery) as node:
+            record = record_of(node.add_key("test.example"))
+            assert "version" in node.ask({"do": "reload"})
+            mail = clients.Mail(
+                sender="app@test.example", recipient="dana@example.com", subject=f"From {client}", body="Shalom שלום\n"
+            )
+            SENDERS[client](clients.Server("127.0.0.1", node.smtp), mail)
+            wait_for("the message", lambda: sink.messages)
+    received = sink.messages[0]
+    assert received.sender == "app@test.example"
+    assert received.recipients == ["dana@example.com"]
+    message = message_from_bytes(received.content, policy=policy.default)
+    assert message["Subject"] == f"From {client}"
+    body = message.get_body(("plain",))
+    assert body is not None
+    assert "Shalom שלום" in body.get_content()
+    assert_both_verify(received.content, record, "s1", "test.example")
+
+
+@contextmanager
+def serving(dns: DnsServer) -> Iterator[None]:
+    """The DNS server in a loop of its own, so that the test may block."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(dns.start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(dns.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
+
+
+def live(folder: Path, dns: DnsServer, port: int) -> Node:
+    delivery = f'mode = "live"\nport = {port}\nallow_private = true'
+    return Node(folder, delivery=delivery, nameservers=f'"{dns.address}"')
+
+
+def test_a_real_postfix_found_by_dns_takes_mail_over_starttls(tmp_path: Path) -> None:
+    mail = tmp_path / "mx"
+    mail.mkdir()
+    dns = DnsServer()
+    with serving(dns), PostfixMx(mail, "recipient.example", host="127.0.0.2") as mx:
+        dns.add("recipient.example", "MX", "10 mx1.recipient.example.", "20 mx2.recipient.example.")
+        dns.add("mx1.recipient.example", "A", "127.0.0.3")  # nobody listens there: the next host takes it
+        dns.add("mx2.recipient.example", "A", "127.0.0.2")
+        with live(tmp_path / "node", dns, mx.port) as node:
+            record = record_of(node.add_key("test.example"))
+            assert "version" in node.ask({"do": "reload"})
+            identifier = node.send("dana@recipient.example", body="..a line of dots\n.\nשלום\n")
+            event = node.final(identifier, 60)
+            assert event["type"] == "delivered", event
+            assert event["tls"].startswith("TLSv1.")
+            assert event["mx"] == "mx2.recipient.example"
+        content = mx.wait(1)[0].replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    assert b"with ESMTPS" in content
+    assert b"using TLS" in content.partition(b"\r\n\r\n")[0]
+    body = message_from_bytes(content, policy=policy.default).get_body(("plain",))
+    assert body is not None
+    assert "..a line of dots\n.\nשלום" in body.get_content()
+    assert dkim.verify(content, dnsfunc=lambda name, timeout=5: record.encode())
+
+
+def test_dns_down_means_mail_waits_and_nothing_bounces(tmp_path: Path) -> None:
+    dns = DnsServer()
+    dns.add("example.com", "MX", "10 mx.example.com.")
+    dns.add("mx.example.com", "A", "127.0.0.1")
+    dns.fail("example.com")
+    with serving(dns), Sink() as sink, live(tmp_path, dns, sink.port) as node:
+        node.add_key("test.example")
+        assert "version" in node.ask({"do": "reload"})
+        identifier = node.send("dana@example.com")
+        deferred = wait_for("the deferral", lambda: node.events(id=identifier, type="deferred"))[0]
+        assert (deferred["category"], deferred["permanent"]) == ("dns-failure", False)
+        dns.fail()
+        assert node.final(identifier)["type"] == "delivered"
+        assert not node.events(type="bounced")
+
+
+def test_what_dns_says_for_good_bounces_and_says_why(tmp_path: Path) -> None:
+    dns = DnsServer()
+    dns.add("nomail.example", "MX", "0 .")
+    dns.add("loop.example", "MX", "10 relay.test.example.")
+    dns.add("relay.test.example", "A", "127.0.0.1")
+    with serving(dns), Sink() as sink, live(tmp_path, dns, sink.port) as node:
+        node.add_key("test.example")
+        assert "version" in node.ask({"do": "reload"})
+        expected = {"nomail.example": "5.1.10", "nowhere.example": "5.1.2", "loop.example": "5.4.6"}
+        for domain, enhanced in expected.items():
+            event = node.final(node.send(f"dana@{domain}"))
+            assert (domain, event["type"], event["reply"]["enhanced"]) == (domain, "bounced", enhanced)
