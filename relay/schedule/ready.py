@@ -8,7 +8,7 @@ Order: transactional lanes first, then service, then marketing; lanes of one cla
 a lane by `next_attempt`. While due rows of a lane wait in the spool, what is offered to it queues behind them there.
 
 Nothing is in memory twice. `known` holds the key of all that is parked, in flight, barred or claimed; the spool is
-asked for rows without those. A row read before its delivery ended but handed over after it is told by `Lane.left`.
+asked for rows without those. What ends while a read is under way is noted with it: the row read of it is stale.
 
 The caller does what it is told and reports back: `offer` and `step` say what to start, `step` also what to load and
 when to come again; `finished` or `failed` follow each start, `loaded` or `load_failed` each load.
@@ -88,9 +88,9 @@ _NOTHING: deque[Delivery] = deque(maxlen=0)  # shared by all lanes with nothing 
 
 
 class Lane:
-    """One (class, site). `ready`, `hungry`: it is in line to start, to load. `left`: keys that ended during a load."""
+    """One (class, site). `ready`, `hungry`: it stands in line to start, to load."""
 
-    __slots__ = ("alarm", "hungry", "in_flight", "key", "large", "left", "loading", "parked", "ready", "spool_at")
+    __slots__ = ("alarm", "hungry", "in_flight", "key", "large", "loading", "parked", "ready", "spool_at")
 
     def __init__(self, key: LaneKey) -> None:
         self.key = key
@@ -101,7 +101,6 @@ class Lane:
         self.ready = False
         self.hungry = False
         self.loading = False
-        self.left: set[Key] | None = None
         self.alarm: int | None = None
 
     def __repr__(self) -> str:
@@ -128,7 +127,7 @@ class Ready:
         self._lanes: dict[LaneKey, Lane] = {}
         self._ready: list[deque[Lane]] = [deque() for _ in MailClass]
         self._hungry: list[deque[Lane]] = [deque() for _ in MailClass]
-        self._loading: set[Lane] = set()
+        self._loading: dict[Lane, set[Key]] = {}  # with the keys that left the schedule since the load began
         self._oversize: list[Lane] = []  # their next delivery is too large for now
         self._alarms: list[tuple[int, int, Lane]] = []
         self._sequence = count()  # so that the heap never compares lanes
@@ -174,8 +173,8 @@ class Ready:
         lane = self._land(delivery)
         key = delivery.key
         del self.known[key]
-        if lane.left is not None:
-            lane.left.add(key)
+        if lane.loading:
+            self._loading[lane].add(key)
         if at is not None:
             self._note(lane, at, now)
         self._settle(lane, now)
@@ -194,7 +193,7 @@ class Ready:
         self._reserved -= load.limit
         peek = load.until == FOREVER
         horizon = now if peek else load.until
-        gone = lane.left or ()
+        gone = self._loading[lane]
         self._take_in(
             lane, [d for d in rows if d.next_attempt <= horizon and d.key not in self.known and d.key not in gone]
         )
@@ -232,9 +231,8 @@ class Ready:
         dropped = self._withdraw(keys, now)
         for key in dropped:
             self.known.pop(key, None)
-        for lane in self._loading:
-            if lane.left is not None:
-                lane.left.update(dropped)
+        for left in self._loading.values():
+            left.update(dropped)
 
     def in_flight(self, key: Key) -> bool:
         return key in self._flying
@@ -301,9 +299,8 @@ class Ready:
                 lane = line.popleft()
                 lane.hungry = False
                 lane.loading = True
-                lane.left = set()
                 lane.spool_at = None  # what is noted from here on is news; the load tells the rest
-                self._loading.add(lane)
+                self._loading[lane] = set()
                 limit = min(2 * self.limits.lane_attempts, room)
                 self._reserved += limit
                 loads.append(Load(lane.key, now, limit))
@@ -358,8 +355,7 @@ class Ready:
 
     def _end_load(self, lane: Lane) -> None:
         lane.loading = False
-        lane.left = None
-        self._loading.discard(lane)
+        del self._loading[lane]
 
     # -- deliveries
 

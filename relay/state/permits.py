@@ -87,14 +87,13 @@ class ConnectionPermits:
     async def _give_back(self) -> None:
         """All that is owed, at once; what State cannot take now is owed until the next round."""
         owed, self._owed = list(self._owed.elements()), Counter()
-        answers = await asyncio.gather(
-            *(self._state.release(key, self._holder) for key in owed), return_exceptions=True
-        )
-        for key, answer in zip(owed, answers, strict=True):
-            if isinstance(answer, StateError):
-                self._owed[key] += 1
-            elif isinstance(answer, BaseException):
-                raise answer
+        await asyncio.gather(*(self._give_one_back(key) for key in owed))
+
+    async def _give_one_back(self, key: str) -> None:
+        try:
+            await self._state.release(key, self._holder)
+        except StateError:
+            self._owed[key] += 1
 
     async def _try(self, step: Awaitable[None]) -> None:
         try:
