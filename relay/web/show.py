@@ -1,0 +1,110 @@
+"""Values as people read them: times, sizes, spans, counts. Pure; the templates' filters."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from relay.event import iso
+from relay.web.metrics import CLASSES, Stats, lanes, totals
+from relay.web.stories import Event
+
+# Fields of an event that its line in the story shows elsewhere, or that only programs need.
+_PLACED = {"v", "time", "type", "id", "rcpt", "message_id", "sender", "from", "recipient", "domain", "subject", "class"}
+_PLACED |= {"stream", "credential", "brand", "campaign", "reply", "reason", "detail"}
+_FOR_PROGRAMS = {"event_id", "node", "policies", "metadata", "headers", "evidence"}
+
+
+_ENDS = ("delivered", "deferred", "bounced")
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One class's numbers on the dashboard. `waiting` is None where the node does not answer."""
+
+    name: str
+    waiting: int | None
+    ended: dict[str, int]
+
+
+def tiles(stats: Stats | None, events: Iterable[Event]) -> list[Tile]:
+    """What waits now, and how attempts ended: since the workers started, or as far back as `events` reach."""
+    seen = Counter((str(e.get("class")), str(e.get("type"))) for e in events)
+    waiting: Counter[str] = Counter()
+    counted: dict[str, dict[str, float]] = {}
+    if stats is not None:
+        for (mail_class, _), number in lanes(stats).items():
+            waiting[mail_class] += number
+        counted = {end: totals(stats, end) for end in _ENDS}
+    known = any(counted.values())
+    return [
+        Tile(
+            name,
+            waiting[name] if stats is not None else None,
+            {end: int(counted[end].get(name, 0)) if known else seen[name, end] for end in _ENDS},
+        )
+        for name in CLASSES
+    ]
+
+
+def clock(value: object) -> str:
+    """ "14:05:31" of an event's time, or of ms; "" if it is neither."""
+    text = iso(value) if isinstance(value, int) else str(value or "")
+    return text[11:19]
+
+
+def day(value: object) -> str:
+    """ "Sat 21 Nov 2026"."""
+    text = iso(value) if isinstance(value, int) else str(value or "")
+    try:
+        return datetime.fromisoformat(text[:10]).replace(tzinfo=UTC).strftime("%a %d %b %Y")
+    except ValueError:
+        return ""
+
+
+def size(octets: object) -> str:
+    """ "38 KB": powers of 1,000, as mail servers announce SIZE."""
+    if not isinstance(octets, int):
+        return ""
+    number, unit = float(octets), "B"
+    for larger in ("KB", "MB"):
+        if number < 1000:
+            break
+        number, unit = number / 1000, larger
+    return f"{number:.0f} {unit}" if number >= 10 or unit == "B" else f"{number:.1f} {unit}"
+
+
+def span(ms: object) -> str:
+    """ "38 ms", "2.4 s", "3 min", "5 h", "2 d"."""
+    if not isinstance(ms, int | float):
+        return ""
+    if ms < 1000:
+        return f"{ms:.0f} ms"
+    if ms < 60_000:
+        return f"{ms / 1000:.1f} s"
+    if ms < 3_600_000:
+        return f"{ms / 60_000:.0f} min"
+    return f"{ms / 3_600_000:.0f} h" if ms < 86_400_000 else f"{ms / 86_400_000:.0f} d"
+
+
+def count(number: object) -> str:
+    """ "182,406"; a dash where there is none."""
+    return f"{number:,}" if isinstance(number, int) else "–"
+
+
+def facts(event: Event) -> list[tuple[str, str]]:
+    """What else an event says, in its own words."""
+    unshown = _PLACED | _FOR_PROGRAMS
+    shown: list[tuple[str, Any]] = [
+        (n, v) for n, v in event.items() if n not in unshown and v not in (None, "", [], {})
+    ]
+    return [(name.replace("_", " "), _plain(name, value)) for name, value in shown]
+
+
+def _plain(name: str, value: object) -> str:
+    if name == "size":
+        return size(value)
+    if name.endswith("_ms"):
+        return span(value)
+    return str(value)[:500]

@@ -1,0 +1,307 @@
+"""The admin site through its ASGI door: pages, what they must not do, and what machines read."""
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from relay.web.captures import Captures
+from relay.web.connect import SubmissionPort
+from tests.support.web import IDS, NOW, Events, Node, event, reply, site, stats
+
+HTML_MAIL = (
+    f"Received: from app by relay with ESMTP id {IDS[0]}; Sat, 21 Nov 2026 12:05:31 +0000\r\n"
+    "Subject: Hello\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n"
+    "--b\r\nContent-Type: text/plain\r\n\r\nplain <words>\r\n"
+    "--b\r\nContent-Type: text/html\r\n\r\n<h1>Rich</h1><script>alert(1)</script><img src=https://x.example/p>\r\n--b--\r\n"
+).encode()
+
+
+def client(app: object, host: str = "localhost:8025") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=f"http://{host}")  # type: ignore[arg-type]
+
+
+async def get(app: object, path: str, host: str = "localhost:8025") -> httpx.Response:
+    async with client(app, host) as browser:
+        return await browser.get(path)
+
+
+def accepted(index: int = 0, **facts: object) -> dict[str, object]:
+    return event("accepted", IDS[index], subject=f"Parcel-{index}", size=38_211, **facts)
+
+
+@pytest.fixture
+def captured(tmp_path: Path) -> Path:
+    Captures(tmp_path).add("bounces@shop.example", ["dana@rcpt.example"], [], HTML_MAIL, NOW)
+    return tmp_path
+
+
+async def test_the_dashboard_lists_messages_newest_first_with_their_state() -> None:
+    delivered = event("delivered", IDS[0], reply=reply(250, "2.0.0", "OK"))
+    page = (await get(site(Events(accepted(0), accepted(1), delivered)), "/")).text
+    rows = re.findall(r"<li>(.*?)</li>", page, re.DOTALL)
+    assert [re.search(r">(Parcel-\d)<", row)[1] for row in rows] == ["Parcel-1", "Parcel-0"]  # type: ignore[index]
+    assert ">queued</span>" in rows[0]
+    assert ">delivered</span>" in rows[1]
+    assert f'href="/m/{IDS[0]}"' in rows[1]
+
+
+async def test_a_message_to_several_shows_each_state_once() -> None:
+    events = Events(accepted(0), accepted(0, rcpt=1), accepted(0, rcpt=2), event("bounced", IDS[0], rcpt=2))
+    page = (await get(site(events), "/")).text
+    assert ">1 bounced</span>" in page
+    assert ">2 queued</span>" in page
+    assert "and 2 more" in page
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("?q=PARCEL-1+order", {1}),
+        ("?q=DANA", {0, 1}),
+        ("?q=" + IDS[0], {0}),
+        ("?q=parcel-1+nothing", set()),
+        ("?state=bounced", {1}),
+        ("?class=marketing", {1}),
+        ("?class=service", set()),
+    ],
+)
+async def test_searching_the_recent_messages(query: str, shown: set[int]) -> None:
+    second = [accepted(1, **{"class": "marketing"}), event("bounced", IDS[1], **{"class": "marketing"})]
+    page = (await get(site(Events(accepted(0), *second)), "/" + query)).text
+    assert {n for n in (0, 1) if f"/m/{IDS[n]}" in page} == shown
+    assert ("No recent message matches" in page) is not bool(shown)
+
+
+async def test_numbers_per_class_come_from_the_node() -> None:
+    page = (await get(site(Events()), "/")).text
+    assert re.search(r'marketing">\s*<h2>marketing</h2>\s*<p class="big"><span class="number">28</span>', page)
+    assert "182,406" in page
+
+
+async def test_an_empty_node_says_how_to_begin_and_refreshes_only_when_asked() -> None:
+    page = (await get(site(Events()), "/")).text
+    assert "No mail yet" in page
+    assert "http-equiv" not in page
+    assert 'http-equiv="refresh"' in (await get(site(Events()), "/?live=1")).text
+
+
+async def test_refusals_at_the_door_are_shown() -> None:
+    refused = {"type": "rejected", "time": "2026-11-21T12:00:00.000Z", "peer": "127.0.0.1", "command": "DATA"}
+    words = reply(550, "5.7.1", "From domain blog.example is not one of shop's")
+    page = (await get(site(Events({**refused, "reply": words}, {**refused, "reason": "no-relay"})), "/")).text
+    assert "550 5.7.1 From domain blog.example" in page
+    assert "no-relay" in page
+
+
+@pytest.mark.parametrize("answer", [OSError("no socket"), TimeoutError(), ValueError("x"), {"error": "not running"}])
+async def test_a_node_that_is_down_is_said_so_and_pages_still_work(answer: object) -> None:
+    app = site(Events(accepted()), node=Node(answer))  # type: ignore[arg-type]
+    assert "the node does not answer" in (await get(app, "/")).text
+    assert (await get(app, "/healthz")).text == "ok\n"
+    ready = await get(app, "/readyz")
+    assert (ready.status_code, ready.text) == (503, "the node does not answer\n")
+    assert "postlane_up 0" in (await get(app, "/metrics")).text
+
+
+async def test_ready_when_every_worker_is_up_and_can_save() -> None:
+    assert (await get(site(Events()), "/readyz")).status_code == 200
+    for change, trouble in (({"up": False}, "is down"), ({"healthy": False}, "cannot save mail")):
+        answer = await get(site(Events(), node=Node(stats(**change))), "/readyz")
+        assert (answer.status_code, answer.text) == (503, f"worker-0 {trouble}\n")
+
+
+async def test_the_story_of_one_message() -> None:
+    events = Events(
+        accepted(),
+        event(
+            "deferred",
+            IDS[0],
+            reply=reply(451, "4.7.1", "Greylisted"),
+            category="greylisted",
+            next_attempt="2026-11-21T12:10:00.000Z",
+            attempt=1,
+            delay_ms=38,
+        ),
+        event("delivered", IDS[0], reply=reply(250, "2.0.0", "OK"), mx="mx1.rcpt.example", attempt=2, delay_ms=61_000),
+        accepted(1),
+    )
+    page = (await get(site(events), f"/m/{IDS[0]}")).text
+    story = page[page.index("<h2>Story</h2>") :]
+    assert re.findall(r"<strong>(\w+)</strong>", story) == ["accepted", "deferred", "delivered"]
+    assert "451 4.7.1 Greylisted" in story
+    way = page[page.index("<h2>Recipient</h2>") : page.index("<h2>Content</h2>")]
+    assert "250 2.0.0 OK" in way
+    assert "after 1 min, attempt 2" in way
+    assert "mx1.rcpt.example" in way
+    assert "greylisted" not in way
+
+
+async def test_a_message_to_a_thousand_is_shown_in_part() -> None:
+    page = (await get(site(Events(*(accepted(0, rcpt=n) for n in range(1000)))), f"/m/{IDS[0]}")).text
+    assert page.count("and 800 more") == 2
+    assert len(page) < 500_000
+
+
+@pytest.mark.parametrize("path", ["/m/nothing", "/m/nothing/html", "/m/nothing/source.eml", "/static/x", "/x"])
+async def test_what_is_not_there_is_a_page_that_says_so(path: str) -> None:
+    answer = await get(site(Events()), path)
+    assert answer.status_code == 404
+    assert "<h1>Not found</h1>" in answer.text
+
+
+async def test_a_captured_messages_views(captured: Path) -> None:
+    app = site(Events(accepted()), captured)
+    page = (await get(app, f"/m/{IDS[0]}")).text
+    frame = re.search(r"<iframe [^>]*>", page)
+    assert frame
+    assert re.search(r"\ssandbox\s", frame[0])  # no value: nothing is allowed
+    assert "not signed" in page
+    assert "plain &lt;words&gt;" in (await get(app, f"/m/{IDS[0]}?view=text")).text
+    assert '<th scope="row">Subject</th><td><bdi>Hello</bdi>' in (await get(app, f"/m/{IDS[0]}?view=headers")).text
+    assert "&lt;script&gt;" in (await get(app, f"/m/{IDS[0]}?view=source")).text
+    download = await get(app, f"/m/{IDS[0]}/source.eml")
+    assert download.content == HTML_MAIL
+    assert download.headers["content-disposition"] == f'attachment; filename="{IDS[0]}.eml"'
+
+
+async def test_a_captured_message_is_shown_without_events(captured: Path) -> None:
+    assert (await get(site(Events(), captured), f"/m/{IDS[0]}")).status_code == 200
+
+
+async def test_each_copy_can_be_chosen(captured: Path) -> None:
+    second = Captures(captured).add("a@x", ["noa@rcpt.example"], [], HTML_MAIL.replace(b"Rich", b"Second"), NOW + 1)
+    app = site(Events(accepted()), captured)
+    assert "noa@rcpt.example" in (await get(app, f"/m/{IDS[0]}")).text
+    assert "Rich" in (await get(app, f"/m/{IDS[0]}/html")).text
+    assert "Second" in (await get(app, f"/m/{IDS[0]}/html?copy={second.name}")).text
+    assert "Rich" in (await get(app, f"/m/{IDS[0]}/html?copy=../../x")).text
+
+
+async def test_a_copy_whose_file_has_gone(captured: Path) -> None:
+    app = site(Events(accepted()), captured)
+    (name,) = (c.name for c in Captures(captured).of_message(IDS[0]))
+    (captured / f"{name}.eml").unlink()
+    assert "made room for newer ones" in (await get(app, f"/m/{IDS[0]}")).text
+    assert (await get(app, f"/m/{IDS[0]}/source.eml")).status_code == 404
+
+
+async def test_the_mails_own_html_may_do_nothing(captured: Path) -> None:
+    answer = await get(site(Events(), captured), f"/m/{IDS[0]}/html")
+    policy = dict(d.strip().partition(" ")[::2] for d in answer.headers["content-security-policy"].split(";"))
+    assert policy["sandbox"] == ""  # no allow-…: no scripts, no forms, an origin of its own
+    assert policy["default-src"] == "'none'"
+    assert policy["img-src"] == "data:"
+    assert policy["frame-ancestors"] == "'self'"
+    assert "script-src" not in policy
+
+
+async def test_every_answer_binds_the_browser(captured: Path) -> None:
+    app = site(Events(accepted()), captured)
+    for path in ("/", "/connect", f"/m/{IDS[0]}", "/healthz", "/readyz", "/metrics", "/x", "/static/postlane.css"):
+        headers = (await get(app, path)).headers
+        assert "default-src 'none'" in headers["content-security-policy"], path
+        assert "frame-ancestors 'none'" in headers["content-security-policy"], path
+        assert "script" not in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+async def test_pages_ask_nobody_else_for_anything(captured: Path) -> None:
+    app = site(Events(accepted()), captured)
+    for path in ("/", "/connect", f"/m/{IDS[0]}"):
+        page = (await get(app, path)).text
+        assert "<script" not in page
+        assert not re.search(r"""(?:src|href|action)=["']?(?:https?:)?//""", page), path
+        for address in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
+            assert (await get(app, address)).status_code == 200
+    css = (await get(app, "/static/postlane.css")).text
+    assert "url(" not in css
+    assert "@import" not in css
+
+
+HOSTILE = '"><script>alert(1)</script>{{7*7}}'
+
+
+async def test_nothing_from_outside_becomes_markup(tmp_path: Path) -> None:
+    mail = HTML_MAIL.replace(b"Subject: Hello", f"Subject: {HOSTILE}\r\nX-{HOSTILE}: {HOSTILE}".encode())
+    Captures(tmp_path).add(HOSTILE, [HOSTILE], [], mail, NOW)
+    names = (
+        "subject",
+        "sender",
+        "from",
+        "recipient",
+        "stream",
+        "credential",
+        "campaign",
+        "class",
+        "message_id",
+        "time",
+    )
+    facts = dict.fromkeys((*names, "mx", "category", "reason", "detail", "next_attempt", "anything"), HOSTILE)
+    kinds = ("accepted", "bounced", HOSTILE)
+    events = [event(kind, IDS[0], **facts, reply=reply(550, "5.1.1", HOSTILE)) for kind in kinds]
+    refused = {"type": "rejected", "peer": HOSTILE, "command": HOSTILE, "reply": reply(550, "", HOSTILE)}
+    app = site(Events(*events, refused), tmp_path, hostname=HOSTILE)
+    for path in ("/", f"/?q={HOSTILE}", f"/m/{IDS[0]}", f"/m/{IDS[0]}?view=headers", f"/m/{IDS[0]}?view=source"):
+        answer = await get(app, path)
+        assert answer.status_code == 200
+        assert "<script" not in answer.text
+        assert "{{7*7}}" in answer.text  # shown as it is, not evaluated
+
+
+@pytest.mark.parametrize("path", ["/", f"/m/{IDS[0]}"])
+async def test_events_of_another_version_are_no_fault(path: str) -> None:
+    odd = {"id": IDS[0], "type": None, "time": 7, "rcpt": "x", "reply": "250", "class": ["y"], "size": "big"}
+    bare = {"id": IDS[0], "rcpt": 1, "reply": {"code": None}, "delay_ms": "soon", "recipient": None}
+    assert (await get(site(Events(odd, bare, {"id": 5}, {})), path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:8025", "127.0.0.1", "[::1]:8025", "LOCALHOST", "shop.localhost:1", "relay.example"]
+)
+async def test_who_may_ask(host: str) -> None:
+    assert (await get(site(Events(), hosts=frozenset({"relay.example"})), "/", host)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8025", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.7", "[::2]"],
+)
+async def test_a_name_that_somebody_points_at_us_is_refused(host: str) -> None:
+    app = site(Events(accepted()))
+    for path in ("/", "/metrics", "/healthz"):
+        answer = await get(app, path, host)
+        assert answer.status_code == 421
+        assert "Parcel" not in answer.text
+
+
+async def test_bound_to_a_wildcard_any_address_will_do_but_no_name() -> None:
+    app = site(Events(), any_address=True)
+    assert (await get(app, "/", "10.0.0.7:8025")).status_code == 200
+    assert (await get(app, "/", "evil.example")).status_code == 421
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
+async def test_the_site_only_reads(method: str) -> None:
+    async with client(site(Events())) as browser:
+        answer = await browser.request(method, "/")
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+async def test_settings_to_paste_and_recipients_that_play_a_part() -> None:
+    page = (await get(site(Events()), "/connect")).text
+    for words in ("EMAIL_PORT = 2525", "MAIL_HOST=127.0.0.1", "port: 2525", "WP Mail SMTP", "bounce@sim.test"):
+        assert words in page
+    assert "follows in a later version" in page
+    assert "any password" in page
+
+
+async def test_a_live_node_asks_for_a_credential_and_plays_no_parts() -> None:
+    ports = (SubmissionPort("192.0.2.5", 587, "starttls", login=True),)
+    page = (await get(site(Events(), mode="live", ports=ports), "/connect")).text
+    assert "postlane credentials add" in page
+    assert "sim.test" not in page
+    assert "No listener" in (await get(site(Events(), ports=()), "/connect")).text
