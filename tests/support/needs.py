@@ -1,0 +1,40 @@
+"""Tests that need programs of other packages: skipped with the reason where one is missing, a failure where CI=true."""
+
+import os
+import shutil
+from typing import Final, NoReturn
+
+import pytest
+
+# A Debian package for each program a test may need (make test installs them where it may)
+PACKAGES: Final = {
+    "postfix": "postfix",
+    "smtp-sink": "postfix",
+    "smtp-source": "postfix",
+    "opendkim": "opendkim",
+    "swaks": "swaks and libnet-ssleay-perl",
+    "msmtp": "msmtp",
+    "node": "nodejs and node-nodemailer",
+}
+_PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+
+
+def program(name: str) -> str:
+    """The path of an installed program; else the test ends here, skipped or (CI) failed."""
+    path = shutil.which(name, path=_PATH)
+    if path is None:
+        lack(f"{name} is not installed: apt-get install {PACKAGES.get(name, name)}")
+    return path
+
+
+def root() -> None:
+    """The test goes on only as root."""
+    if os.geteuid():
+        lack("this test starts Postfix, which needs root")
+
+
+def lack(reason: str) -> NoReturn:
+    """Something is missing: skip, or fail where CI promises that everything is there."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI=true, but {reason}")
+    pytest.skip(reason)
