@@ -271,8 +271,8 @@ def unknown_files(files: list[Path], known: tuple[str, ...]) -> Iterator[Problem
     """Files nobody will read: a slip in a name, and what they say would silently not hold."""
     for path in files:
         if path.name not in known:
-            close = did_you_mean(path.name, known)
-            hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
+            close = did_you_mean(path.stem, [name.removesuffix(".toml") for name in known])
+            hint = f"did you mean {close}.toml?" if close else f"there are {', '.join(known)}"
             yield Problem(shown_path(path), 0, "", f"unknown file; {hint}", "unknown-file")
 
 
@@ -326,7 +326,8 @@ _NOT_YET: tuple[tuple[Loc, str | None], ...] = (
     (("delivery", "return_path_domain"), None),
     (("dns", "trust_ad"), None),
     (("state", "url"), "redis"),
-    (("alerts",), None),
+    (("alerts", "mail"), None),
+    (("alerts", "webhook"), None),
 )
 
 
@@ -344,8 +345,9 @@ def _of_tls(document: Document, settings: PostlaneFile, home: Path) -> Iterator[
     for key, file in (("cert", tls.cert), ("key", tls.key)):
         if file and not (home / file).exists():  # a warning: a copy of the files may be checked on another machine
             yield document.problem(("tls", key), f'no file "{file}" on this machine', "file", warning=True)
+    written = document.data.get("tls")  # as it stands: the schema may have left a faulty one out
     for number, listener in enumerate(settings.listener):
-        if listener.tls != "off" and not tls.cert and not document.broken:
+        if listener.tls != "off" and not (tls.cert or written):
             yield document.problem(
                 ("listener", number, "tls"), f'"{listener.tls}" needs a certificate; set cert and key in [tls]', "tls"
             )

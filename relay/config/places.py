@@ -7,7 +7,7 @@ from pathlib import Path
 SYSTEM = Path("/etc/postlane")
 
 
-class MissingDirectory(Exception):  # noqa: N818 says it all
+class MissingDirectory(Exception):
     """No such folder; the text says what to do. Commands print it and exit 2."""
 
 

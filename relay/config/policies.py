@@ -186,15 +186,6 @@ class Policies:
     shaping: Shaping
     warnings: tuple[Problem, ...] = field(repr=False)
 
-    def brand_of(self, domain: str) -> Brand | None:
-        """The brand a From domain belongs to: its own, else that of the nearest domain above it."""
-        owners = {own: brand for brand in self.brands.values() for own in brand.domains}
-        while domain:
-            if domain in owners:
-                return owners[domain]
-            domain = domain.partition(".")[2]
-        return None
-
 
 @dataclass(slots=True)
 class _Folder:
@@ -373,7 +364,8 @@ def _of_access(
         why = doubt(network)
         if why:
             yield document.problem((*loc, "networks", number), f'"{network}" {why}', "trust", warning=True)
-    trusted = [listener.credential for listener in deployment.listeners] if deployment else [loc[1]]
+    sure = deployment is not None and not deployment.document.broken
+    trusted = [listener.credential for listener in deployment.listeners] if deployment and sure else [loc[1]]
     if not (credential.password or credential.networks or credential.disabled or loc[1] in trusted):
         message = f"nobody can use it: no password and no networks; postlane credentials rotate {loc[1]}"
         yield document.problem(loc, message, "no-login", warning=True)
@@ -442,6 +434,7 @@ def _unquoted_domains(document: Document) -> Iterator[Problem]:
             step, inner = next(iter(inner.items()))
             loc = (*loc, step)
         if len(loc) > 2:
+            document.broken = True
             whole = ".".join(map(str, loc[1:]))
             yield document.problem(loc, f'a domain needs quotes: [domain."{whole}"]', "domain-quotes")
 

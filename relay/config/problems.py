@@ -33,7 +33,7 @@ class Problem:
         return f"{line}\nhelp: {self.cure}" if self.cure else line
 
 
-class ConfigErrors(Exception):  # noqa: N818 it is a list of errors
+class ConfigErrors(Exception):
     """Files that must not come into force. `problems` holds every error, and the warnings beside them."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -41,7 +41,7 @@ class ConfigErrors(Exception):  # noqa: N818 it is a list of errors
         self.problems = tuple(problems)
 
 
-class Wrong(ValueError):  # noqa: N818 reads as what it says: raise Wrong(...)
+class Wrong(ValueError):
     """A value that says nothing we understand; raised by whoever reads it, given its place by the reader."""
 
     def __init__(self, slug: str, message: str) -> None:

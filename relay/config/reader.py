@@ -68,6 +68,7 @@ class Document:
     places: dict[Loc, int] = field(repr=False)
     tables: frozenset[Loc] = field(repr=False)
     broken: bool = False
+    _left: dict[Loc, list[int]] = field(default_factory=dict, repr=False)  # elements of lists that some were taken from
 
     def line(self, loc: Loc) -> int:
         """The line of a key; of the nearest table around it, where it is not there."""
@@ -94,6 +95,8 @@ class Document:
         return path.removeprefix(".")
 
     def problem(self, loc: Loc, message: str, slug: str, *, warning: bool = False, cure: str = "") -> Problem:
+        """A problem at `loc` as `validate`'s model counts."""
+        loc = self._as_written(loc)
         return Problem(self.file, self.line(loc), self.label(loc), message, slug, warning, cure)
 
     def names(self, kind: str) -> list[str]:
@@ -113,7 +116,7 @@ class Document:
                 if not self.broken:
                     problems += self._problems(model, wrong)
                     self.broken = True
-                if not _prune(data, wrong):
+                if not self._prune(data, wrong):
                     return None, problems
             else:
                 return valid, problems
@@ -122,6 +125,38 @@ class Document:
         for error in wrong.errors(include_url=False):
             slug, message = explain(model, error)
             yield self.problem(_real(error["loc"]), message, slug)
+
+    def _prune(self, data: Any, wrong: ValidationError) -> bool:
+        """Leave out what is wrong, in place; where something is missing, the table it is missing in. False: all is."""
+        locations = {_real(error["loc"])[: -1 if error["type"] == "missing" else None] for error in wrong.errors()}
+        # From the end of lists to their start, so that what is left keeps its numbers until it is its turn.
+        backwards = sorted(locations, key=lambda loc: [str(part).zfill(6) for part in loc], reverse=True)
+        return all(self._remove(data, loc) for loc in backwards)
+
+    def _remove(self, data: Any, loc: Loc) -> bool:
+        """Remove what stands at `loc`, or the nearest around it that is there. False: nothing around it is."""
+        while loc:
+            here = data
+            for step in loc[:-1]:
+                here = _step(here, step)
+            last = loc[-1]
+            if isinstance(here, dict) and last in here:
+                del here[last]
+                return True
+            if isinstance(here, list) and isinstance(last, int) and last < len(here):
+                self._left.setdefault(self._as_written(loc[:-1]), list(range(len(here)))).pop(last)
+                del here[last]
+                return True
+            loc = loc[:-1]
+        return False
+
+    def _as_written(self, loc: Loc) -> Loc:
+        """`loc` in the file's own counting of list elements."""
+        written: Loc = ()
+        for step in loc:
+            left = self._left.get(written) if isinstance(step, int) else None
+            written += (left[step] if left and isinstance(step, int) else step,)
+        return written
 
     def _control_characters(self) -> Iterator[Problem]:
         r"""`"\b"` is a legal backspace in TOML: a pattern with it would never match, and nobody would know."""
@@ -144,24 +179,6 @@ def _step(here: Any, step: str | int) -> Any:
 def _real(loc: Loc) -> Loc:
     """pydantic's location without its own words (`[key]`: the name of a table is at fault)."""
     return tuple(part for part in loc if part != "[key]")
-
-
-def _prune(data: Any, wrong: ValidationError) -> bool:
-    """Leave out what is wrong, in place; where something is missing, the table it is missing in. False: all is."""
-    locations = {_real(error["loc"])[: -1 if error["type"] == "missing" else None] for error in wrong.errors()}
-    for loc in sorted(locations, key=lambda loc: [str(part).zfill(6) for part in loc], reverse=True):
-        if not loc:
-            return False
-        here = data
-        for step in loc[:-1]:
-            here = _step(here, step)
-        if isinstance(here, dict):
-            if loc[-1] not in here:  # a table that is not there lacks something: so does the one around it
-                return False
-            del here[loc[-1]]
-        elif isinstance(here, list) and isinstance(loc[-1], int):
-            del here[loc[-1]]
-    return True
 
 
 def _texts(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:

@@ -2,11 +2,12 @@
 arrives from there is a gateway's and says nothing about the client. Pure; what it finds are warnings, never errors.
 """
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 from relay.config.units import Network
 
-_DOCKER = ip_network("172.17.0.0/16")  # Docker's default bridge; published ports are reached through its gateway
+# Gateways of the bridges Docker makes unasked, 172.17.0.0/16 to 172.31.0.0/16: published ports are reached by them.
+_DOCKER = tuple(ip_address(f"172.{second}.0.1") for second in range(17, 32))
 _CARRIER_NAT = ip_network("100.64.0.0/10")  # RFC 6598
 # Wider than one site's network commonly is: a /16 holds 65,536 hosts, an IPv6 site is given a /48 (RFC 6177).
 _WIDEST = {4: 16, 6: 48}
@@ -19,8 +20,9 @@ def doubt(network: Network) -> str | None:
         return "is everybody: an open relay; name the networks of your own machines"
     if network.is_loopback:
         return None
-    if network.overlaps(_DOCKER):
-        return "holds Docker's gateway 172.17.0.1, the address of all who use published ports; let containers log in"
+    gateway = next((gateway for gateway in _DOCKER if gateway in network), None)
+    if gateway:
+        return f"holds Docker's gateway {gateway}, the address of all who use published ports; let containers log in"
     if network.overlaps(_CARRIER_NAT):
         return "is shared by a provider's customers (RFC 6598): an address there is nobody's own"
     alone = network.prefixlen == _ALL[network.version]
@@ -29,5 +31,5 @@ def doubt(network: Network) -> str | None:
     if alone and network.version == 4 and network.network_address.packed[-1] in (1, 254):
         return "looks like a router or proxy: everybody behind it would be trusted; let apps log in"
     if network.prefixlen < _WIDEST[network.version]:
-        return f"is very wide ({network.num_addresses:,} addresses); name the networks of your own machines"
+        return f"is very wide, a /{network.prefixlen}; name the networks of your own machines"
     return None

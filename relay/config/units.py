@@ -75,21 +75,23 @@ def positive_duration(value: object) -> int:
 
 
 def _likely(value: object) -> str:
-    """What somebody who wrote this may have meant: "24 hours" is "24h", a bare number is minutes."""
+    """What somebody who wrote this may have meant: "24 hours" is "24h", "2 weeks" is "14d", a bare number minutes."""
     match = re.fullmatch(r"(\d{1,9})\s*([a-z]*)", str(value).strip().lower(), re.ASCII)
     if not match:
         return "15m"
-    return match[1] + (match[2][0] if match[2][:1] in _UNIT_MS and match[2][:2] not in ("mo", "ms") else "m")
+    number, word = int(match[1]), match[2]
+    for start, days in (("w", 7), ("mo", 30), ("y", 365)):
+        if word.startswith(start):
+            return f"{number * days}d"
+    return f"{number}{word[0] if word[:1] in _UNIT_MS else 'm'}"
 
 
 def rate(value: object) -> Rate:
     """`40/second` (sliding), `5/week` (calendar), `4/7d` (sliding) as a Rate."""
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
     if not match or not isinstance(value, str):
-        raise Wrong(
-            "rate",
-            f'{shown(value)} is no rate: a number per {", ".join(_RATE_WORDS)} or time, such as "40/second" or "4/7d"',
-        )
+        words = "a number per second, minute, hour, day, week or month"
+        raise Wrong("rate", f'{shown(value)} is no rate: {words}, such as "40/second", or "4/7d"')
     count, per = int(match[1]), match[2]
     if count == 0:
         raise Wrong("rate", f'"{value}" would let nothing through; a rate is 1 or more')

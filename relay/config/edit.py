@@ -1,0 +1,97 @@
+"""Changes of policies/credentials.toml by command: comments and order stay, and nothing that is wrong is ever written.
+
+One change at a time (a lock on the folder), checked as a whole before it replaces the file, which at every moment is
+the old one or the new one.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomlkit
+from tomlkit import TOMLDocument
+
+from relay.config.deployment import Deployment
+from relay.config.policies import Policies, examine_policies
+from relay.config.problems import ConfigErrors, Problem
+from relay.config.reader import Examined, shown_path
+
+FILE = "credentials.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What a change did: the file before and after, and all policies before (None: they had errors) and after it."""
+
+    file: str
+    before: str
+    after: str
+    version_before: str
+    policies: Policies
+
+
+def edit_credentials(
+    policies_dir: Path, deployment: Deployment, change: Callable[[TOMLDocument], None], *, dry_run: bool = False
+) -> Edited:
+    """Apply `change` to the file and put the result in its place; raises ConfigErrors if it is wrong, or would be.
+
+    Errors in other files do not matter: they were there before.
+    """
+    path = (policies_dir / FILE).resolve()  # a symbolic link is followed, not replaced
+    file = shown_path(policies_dir / FILE)
+    with _locked(path.parent):
+        before = path.read_bytes().decode("utf-8-sig", "replace") if path.exists() else ""  # line ends stay as they are
+        was = _without_errors(examine_policies(policies_dir, deployment), file)
+        document = tomlkit.parse(before if before.endswith("\n") or not before else f"{before}\n")
+        change(document)
+        after = tomlkit.dumps(document)
+        now = _without_errors(examine_policies(policies_dir, deployment, {FILE: after}), file)
+        if not dry_run and after != before:
+            replace(path, after)
+    return Edited(file, before, after, was.version, now)
+
+
+def _without_errors(examined: Examined[Policies], file: str) -> Policies:
+    errors: list[Problem] = [one for one in examined.problems if one.file == file and not one.warning]
+    if errors or examined.value is None:
+        raise ConfigErrors(errors)
+    return examined.value
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def replace(path: Path, text: str) -> None:
+    """Put `text` in the place of the file, with its mode and owner; a crash leaves the old one or the new one."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+            if path.exists():
+                like = path.stat()
+                os.fchmod(file.fileno(), like.st_mode & 0o7777)
+                with suppress(PermissionError):  # only root may give a file away; the mode still says who may read it
+                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,50 @@
+import stat
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from relay.config import ConfigErrors, Deployment, load_deployment, load_secret
+
+
+def deployment(folder: Path, more: str = "") -> Deployment:
+    (folder / "config").mkdir(exist_ok=True)
+    text = f'[node]\nhostname = "a.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n{more}'
+    (folder / "config" / "postlane.toml").write_text(text)
+    return load_deployment(folder / "config", {})
+
+
+def _load(folder: Path) -> bytes:
+    return load_secret(load_deployment(folder / "config", {}))
+
+
+def test_it_is_made_once_for_all_processes(tmp_path: Path) -> None:
+    deployment(tmp_path)
+    with get_context("spawn").Pool(3) as pool:
+        secrets = set(pool.map(_load, [tmp_path] * 6))
+    assert len(secrets) == 1
+    assert len(secrets.pop()) == 32
+    path = tmp_path / "data" / "secret"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path], "nothing is left beside it"
+
+
+def test_a_named_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "master"
+    path.write_bytes(b"x" * 40 + b"\n")
+    path.chmod(0o640)
+    assert load_secret(deployment(tmp_path, '[secrets]\nfile = "master"\n')) == b"x" * 40 + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "why"),
+    [(b"short", 0o600, "holds 5 octets"), (b"x" * 32, 0o644, "open to everybody"), (None, 0, "cannot be read")],
+)
+def test_what_is_refused(tmp_path: Path, content: bytes | None, mode: int, why: str) -> None:
+    path = tmp_path / "master"
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(mode)
+    with pytest.raises(ConfigErrors, match=why) as raised:
+        load_secret(deployment(tmp_path, '[secrets]\nfile = "master"\n'))
+    assert raised.value.problems[0].key == "secrets.file"
