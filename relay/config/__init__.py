@@ -6,10 +6,11 @@
 Nothing comes into force that has an error: `load_deployment` and `load_policies` raise ConfigErrors with all of them.
 """
 
-from relay.config.deployment import Deployment, Listener, examine_deployment, load_deployment
+from relay.config.deployment import Deployment, examine_deployment, load_deployment
 from relay.config.places import MissingDirectory, find_directories
 from relay.config.policies import Policies, examine_policies, load_policies, sandbox_credential
 from relay.config.problems import ConfigErrors, Problem
+from relay.config.schema_config import Listener
 from relay.config.secret import load_secret
 
 __all__ = [

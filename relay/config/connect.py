@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from relay.config.deployment import Deployment, Listener
+from relay.config.deployment import Deployment
+from relay.config.schema_config import Listener
 
 # What says less about who we are comes last: an app that can do TLS should.
 _PREFERRED = ("starttls", "implicit", "off")

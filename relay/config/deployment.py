@@ -1,4 +1,4 @@
-"""config/: this machine. postlane.toml and pools.toml, each key declared once: name, type, default, reason.
+"""config/: this machine. Reads postlane.toml and pools.toml, and says what only the whole of them shows to be wrong.
 
 What is read here is frozen: the schema's own objects serve as values, so no key is named twice. Only the wiring and the
 commands see them; the stages get plain values.
@@ -6,174 +6,37 @@ commands see them; the stages get plain values.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from os import environ as _process_environ
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-
-from relay.config.fields import (
-    Address,
-    Domain,
-    Duration,
-    Folder,
-    HostPort,
-    MaybeAddress,
-    MaybeDomain,
-    Name,
-    Nameserver,
-    Network,
-    Port,
-    Size,
-    SourceAddress,
-    StateUrl,
-    Timezone,
-    Url,
+from relay.config.problems import Problem, did_you_mean
+from relay.config.reader import Document, Examined, read, shown_path
+from relay.config.sandbox import sandbox_binds
+from relay.config.schema_config import (
+    Alerts,
+    DeliverySettings,
+    Dns,
+    Listener,
+    Node,
+    PoolsFile,
+    PoolTable,
+    PostlaneFile,
+    Retention,
+    Secrets,
+    StateSettings,
+    Tls,
+    Web,
 )
-from relay.config.problems import Problem, Wrong, did_you_mean
-from relay.config.reader import Document, Examined, Section, read, setting, shown_path
 from relay.config.trust import doubt
-from relay.config.units import Address as AddressValue
-from relay.config.units import address as parse_address
-from relay.config.units import port_number
 from relay.config.wording import Loc
 from relay.egress.pools import Pool, Source
 from relay.message import MailClass
 
 FILES = ("postlane.toml", "pools.toml")
-# In the sandbox an app may run in a container or on another machine of the room; nothing leaves, so private networks
-# (RFC 1918, 4193, 4291) need no login once HOST opens the port to them.
-_PRIVATE = tuple(
-    map(
-        ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1/128", "fc00::/7", "fe80::/10")
-    )
-)
 NOT_YET = "not yet supported in this version"
-
-
-class Node(Section):
-    """Which machine this is."""
-
-    name: Name = setting("relay-1", "unique in a cluster; stands in every event")
-    hostname: Domain = Field(description="what it calls itself in EHLO and Received (RFC 5321 4.1.4)")
-    data_dir: Folder = setting("data", "spool, state, events; relative to the folder that holds config/")
-    workers: int = setting(0, "processes; 0: one per CPU", ge=0, le=256)
-    timezone: Timezone = setting("UTC", "of reports and --since; events are always UTC")
-
-
-class Tls(Section):
-    """The certificate of every listener with TLS; renewed files are noticed."""
-
-    cert: str = setting("", "chain in PEM")
-    key: str = setting("", "private key in PEM")
-
-
-class Listener(Section):
-    """Where apps connect."""
-
-    bind: Address = Field(description="IP address and port")
-    tls: Literal["off", "starttls", "implicit"] = "off"
-    auth: Literal["required", "optional"] = "required"
-    trust: list[Network] = setting([], "peers that may relay without AUTH ...")
-    credential: str = setting(
-        "", description="... and the identity they then have, where no credential lists their network"
-    )
-    role: Literal["submission", "bounces"] = "submission"
-    max_size: Size = setting("25MB", "of a message: what large mailbox providers take")
-    proxy_protocol: list[Network] = setting([], "peers whose PROXY header is believed")
-
-    @property
-    def host(self) -> str:
-        return self.bind.host
-
-    @property
-    def port(self) -> int:
-        return self.bind.port
-
-
-class Dns(Section):
-    nameservers: list[Nameserver] = setting([], "host:port; empty: the system's")
-    trust_ad: bool = setting(False, "believe the AD bit; only for a validating resolver on loopback")
-
-
-class DeliverySettings(Section):
-    """How mail leaves."""
-
-    mode: Literal["live", "capture"] = setting("live", "capture: nothing leaves")
-    only_to: list[str] = setting([], "staging: only these recipients get mail, the rest is captured")
-    port: Port = setting(25, "of MX hosts")
-    relay_host: HostPort = setting("", "host:port that takes everything, instead of the MX")
-    relay_user: str = ""
-    relay_password_file: str = ""
-    return_path_domain: MaybeDomain = setting(
-        "", description="bounces come back to us; empty: the app's own MAIL FROM stays"
-    )
-    allow_private: bool = setting(False, "deliver to MX hosts on loopback and private addresses")
-
-
-class StateSettings(Section):
-    url: StateUrl = setting("sqlite:", "sqlite: (in data_dir) or redis://host:6379/0")
-    password_file: str = ""
-
-
-class Secrets(Section):
-    file: str = setting("", "the same on every node; empty: made in data_dir at first start")
-
-
-class Web(Section):
-    admin: MaybeAddress = setting("127.0.0.1:8025", "pages and API of the people who run it")
-    public: MaybeAddress = setting("127.0.0.1:8026", "unsubscribe and preference pages")
-    api: MaybeAddress = setting("", "apps' API; empty: on the admin address")
-    public_url: Url = setting("", "for brands that set none")
-
-
-class Alerts(Section):
-    mail: list[str] = setting([])
-    webhook: Url = ""
-
-
-class Retention(Section):
-    """How long what is kept, where nothing else says so. 400 days: a year can be compared with the one before."""
-
-    events: Duration = setting("400d")
-    subjects: Duration = setting("30d", "subject lines in events; 0d keeps none")
-    transcripts: Duration = setting("14d")
-    addresses: Duration = setting("400d", "recipients' addresses in events")
-
-
-class PostlaneFile(Section):
-    """config/postlane.toml"""
-
-    node: Node
-    tls: Tls = Tls()
-    listener: list[Listener] = Field(min_length=1)
-    dns: Dns = Dns()
-    delivery: DeliverySettings = DeliverySettings()
-    state: StateSettings = StateSettings()
-    secrets: Secrets = Secrets()
-    web: Web = Web()
-    alerts: Alerts = Alerts()
-    retention: Retention = Retention()
-
-
-class SourceTable(Section):
-    address: SourceAddress = Field(description="of this machine; empty: the system's choice")
-    ehlo: MaybeDomain = setting("", "the name this address has in DNS; empty: node.hostname")
-    weight: int = setting(1, "its share among the pool's sources", ge=1, le=1000)
-    warmup: date | None = setting(None, "the day its warm-up begins")
-
-
-class PoolTable(Section):
-    sources: list[SourceTable] = Field(min_length=1)
-
-
-class PoolsFile(Section):
-    """config/pools.toml"""
-
-    pool: dict[Name, PoolTable] = setting({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +100,7 @@ def examine_deployment(config_dir: Path, environ: Mapping[str, str] = _process_e
     problems += _whole(document, settings, home)
     password, found = _relay_password(document, settings, home)
     problems += found
-    settings, found = _sandbox_binds(settings, environ)
+    settings, found = sandbox_binds(settings, environ)
     problems += found
     deployment = Deployment(
         home=home,
@@ -416,55 +279,3 @@ def _relay_password(document: Document, settings: PostlaneFile, home: Path) -> t
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not UTF-8"
         return "", [document.problem(("delivery", "relay_password_file"), f'"{file}" cannot be read: {why}', "file")]
-
-
-def _sandbox_binds(settings: PostlaneFile, environ: Mapping[str, str]) -> tuple[PostlaneFile, list[Problem]]:
-    """HOST, SMTP_PORT and WEB_PORT, for `make run` alone: in live mode a stray variable must not move a port.
-
-    The public pages follow the admin page, one port above it. A HOST that is no address is passed over: some shells
-    export the machine's name under it.
-    """
-    if settings.delivery.mode != "capture":
-        return settings, []
-    problems: list[Problem] = []
-    host = _host(environ)
-    smtp, web = (_port(environ, name, problems) for name in ("SMTP_PORT", "WEB_PORT"))
-    listeners = [
-        _moved_listener(listener, host, smtp if at == 0 else None) for at, listener in enumerate(settings.listener)
-    ]
-    pages = {
-        "admin": _moved_page(settings.web.admin, host, web),
-        "public": _moved_page(settings.web.public, host, None if not web else web % 65535 + 1),
-    }
-    return settings.model_copy(update={"listener": listeners, "web": settings.web.model_copy(update=pages)}), problems
-
-
-def _host(environ: Mapping[str, str]) -> str | None:
-    try:
-        return str(ip_address(environ.get("HOST", "")))
-    except ValueError:
-        return None
-
-
-def _port(environ: Mapping[str, str], name: str, problems: list[Problem]) -> int | None:
-    text = environ.get(name, "")
-    try:
-        return port_number(text) if text else None
-    except Wrong as wrong:
-        problems.append(Problem("environment", 0, name, wrong.message, wrong.slug))
-        return None
-
-
-def _moved(address: AddressValue, host: str | None, port: int | None) -> AddressValue:
-    return AddressValue(host or address.host, address.port if port is None else port)
-
-
-def _moved_page(address: str, host: str | None, port: int | None) -> str:
-    return str(_moved(parse_address(address), host, port)) if address else ""
-
-
-def _moved_listener(listener: Listener, host: str | None, port: int | None) -> Listener:
-    changes: dict[str, object] = {"bind": _moved(listener.bind, host, port)}
-    if host and not ip_address(host).is_loopback and listener.trust:
-        changes["trust"] = [*listener.trust, *(private for private in _PRIVATE if private not in listener.trust)]
-    return listener.model_copy(update=changes)

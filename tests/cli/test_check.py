@@ -89,3 +89,16 @@ def test_policies_are_checked_beside_a_config_that_cannot_be_used(
     (here / "policies" / "retry.toml").write_text("[urgent]\n")
     assert run() == 1
     assert "2 errors, 0 warnings in 7 files." in capsys.readouterr().out
+
+
+def test_what_runs_is_named_where_errors_leave_it_alone(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "request", lambda *_: {"policies": "3f9a1c"})
+    assert run() == 0
+    assert "running" not in capsys.readouterr().out
+    (here / "policies" / "retry.toml").write_text("[urgent]\n")
+    assert run() == 1
+    assert capsys.readouterr().out.endswith(
+        "1 error, 0 warnings in 7 files. The running policies (3f9a1c) are untouched.\n"
+    )

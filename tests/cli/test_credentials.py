@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from relay.cli import credentials
+from relay.cli.credential_view import table
 from relay.config import load_deployment, load_policies
 from relay.control import NodeDown
 from relay.identity import Credential
@@ -263,4 +264,4 @@ def test_a_folder_that_cannot_be_written(
 
 
 def test_tables_are_aligned() -> None:
-    assert credentials.table([("A", "B"), ("long", "c")]) == ["A     B", "long  c"]
+    assert table([("A", "B"), ("long", "c")]) == ["A     B", "long  c"]

@@ -1,0 +1,153 @@
+"""The schema of policies/: each key of its files, declared once with type, default and reason.
+
+It knows every key of INTERFACE.md in these files; those that later versions act on are checked in type already.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from relay.config.fields import (
+    Domain,
+    MaybeDomain,
+    Name,
+    Network,
+    Passwords,
+    PositiveDuration,
+    Rate,
+    SendingDomain,
+    Timezone,
+    Url,
+)
+from relay.config.reader import Section, setting
+
+ClassName = Literal["transactional", "service", "marketing"]
+
+
+def _in_english(value: object) -> object:
+    """One text stands for the same in every language."""
+    return {"en": value} if isinstance(value, str) else value
+
+
+Texts = Annotated[dict[str, str], BeforeValidator(_in_english), Field(min_length=1)]
+
+
+class BrandTable(Section):
+    """Who speaks. The From domain decides the brand."""
+
+    name: Texts = setting({"en": ""}, "as recipients read it, by language")
+    domains: list[Domain] = setting([], "From domains that are its")
+    timezone: Timezone = setting("UTC", "of its calendar days, weeks and months")
+    public_url: Url = setting("", "of its unsubscribe and preference pages")
+    return_path_domain: MaybeDomain = setting(
+        "", description="bounces come back to it; under a domain of the brand's own"
+    )
+    postal_address: str = ""
+    logo: str = setting("", "file, relative to policies/")
+    topics: dict[Name, Texts] = setting({})
+    checks: dict[str, Literal["warn", "flag", "refuse"]] = setting({})
+    unsigned: Literal["refuse", "send"] = setting("refuse", "mail of a From domain without a DKIM key")
+
+
+class BrandsFile(Section):
+    """policies/brands.toml"""
+
+    brand: dict[Name, BrandTable] = setting({})
+
+
+class Webhook(Section):
+    url: Url
+    events: list[str] = setting([])
+    secret_file: str = ""
+
+
+class CredentialTable(Section):
+    """One app."""
+
+    mail_class: Literal["transactional", "service", "marketing", "auto"] = Field(alias="class")
+    domains: list[SendingDomain] = Field(min_length=1, description="what it may write in From and Sender")
+    brand: str = setting("", "where the From domain does not tell")
+    streams: list[Name] = setting([], "what X-Postlane-Stream or the user name NAME+STREAM may name")
+    networks: list[Network] = setting([], "machines that cannot log in")
+    quota: Rate | None = None
+    over_quota: Literal["pace", "refuse"] = "pace"
+    on_suppressed: Literal["withhold", "refuse"] = "withhold"
+    dsn: Literal["full", "headers", "none"] = setting("headers", "what a bounce returns of the message")
+    line_endings: Literal["refuse", "fix"] = setting("refuse", "bare CR or LF")
+    long_lines: Literal["refuse", "allow"] = setting("refuse", "over 998 octets (RFC 5322 2.1.1)")
+    owner: str = setting("", "whom reports and alerts name")
+    webhook: Webhook | None = None
+    password: Passwords = setting([], "sha256:SALT:DIGEST; two while one is rotated")
+    disabled: bool = False
+
+
+class CredentialsFile(Section):
+    """policies/credentials.toml"""
+
+    credential: dict[Name, CredentialTable] = setting({})
+
+
+class RetryTable(Section):
+    """When a delivery is tried again, and until when."""
+
+    wait: list[PositiveDuration] = Field(min_length=1, description="steps; the last repeats until give_up")
+    give_up: PositiveDuration
+    warn_after: PositiveDuration | None = setting(None, "the app is told of the delay")
+
+
+# Transactional mail is quick, since somebody waits for it; greylisting commonly lasts 5 minutes. None keeps the four to
+# five days of RFC 5321 4.5.4.1, which allows for less where the sender knows better: mail this old helps nobody.
+_SHIPPED_RETRY: dict[ClassName, dict[str, Any]] = {
+    "transactional": {"wait": ["15s", "1m", "5m", "15m", "30m"], "give_up": "1d", "warn_after": "10m"},
+    "service": {"wait": ["5m", "20m", "1h", "3h"], "give_up": "2d"},
+    "marketing": {"wait": ["20m", "1h", "3h", "6h"], "give_up": "2d"},
+}
+
+
+def _over_shipped(kind: ClassName) -> BeforeValidator:
+    """What the program ships is overridden key by key."""
+    return BeforeValidator(lambda value: {**_SHIPPED_RETRY[kind], **value} if isinstance(value, dict) else value)
+
+
+class RetryFile(Section):
+    """policies/retry.toml"""
+
+    transactional: Annotated[RetryTable, _over_shipped("transactional")] = setting({})
+    service: Annotated[RetryTable, _over_shipped("service")] = setting({})
+    marketing: Annotated[RetryTable, _over_shipped("marketing")] = setting({})
+
+
+class RoutesTable(Section):
+    """A pool for each class; none falls back to another's."""
+
+    transactional: str = "transactional"
+    service: str = "service"
+    marketing: str = "marketing"
+
+
+class RoutesFile(Section):
+    """policies/routes.toml"""
+
+    default: RoutesTable = RoutesTable()
+    route: list[Any] = setting([])
+
+
+class ShapingTable(Section):
+    """Pace towards a site that nothing else is said of."""
+
+    connections: int = setting(10, "per source and site, all workers together", ge=1, le=1000)
+    messages_per_connection: int = setting(100, "then a new connection", ge=1, le=100_000)
+    site_connections: int | None = setting(None, ge=1)
+    rate: Rate | None = None
+    site_rate: Rate | None = None
+    reserved: int | None = setting(None, ge=0)
+    tls: str | None = None
+
+
+class ShapingFile(Section):
+    """policies/shaping.toml"""
+
+    default: ShapingTable = ShapingTable()
+    provider: dict[str, Any] = setting({})
+    domain: dict[str, Any] = setting({})
+    backoff: list[Any] = setting([])

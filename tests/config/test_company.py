@@ -1,0 +1,45 @@
+"""A large installation's files: all of them load, and what this version does not act on is said, not passed over."""
+
+from collections import Counter
+from pathlib import Path
+
+from relay.config import load_deployment, load_policies
+from relay.message import MailClass
+
+COMPANY = Path(__file__).parent / "company"
+
+
+def test_everything_loads() -> None:
+    deployment = load_deployment(COMPANY / "config", {})
+    policies = load_policies(COMPANY / "policies", deployment)
+    assert [str(listener.bind) for listener in deployment.listeners][:2] == ["[::]:587", "[::]:465"]
+    assert deployment.dns.nameservers == ["127.0.0.1:53", "[::1]:53"]
+    assert str(deployment.node.data_dir) == "/srv/postlane"
+    assert deployment.pools["urgent"].sources[1].weight == 3
+    assert policies.routes[MailClass.MARKETING] == "letters"
+    assert policies.brands["harbour"].public_url == "https://mail.harbour.example"
+    assert (policies.shaping.connections, policies.shaping.messages_per_connection) == (6, 50)
+
+
+def test_what_does_not_hold_yet_is_said() -> None:
+    deployment = load_deployment(COMPANY / "config", {})
+    warnings = [*deployment.warnings, *load_policies(COMPANY / "policies", deployment).warnings]
+    assert Counter(problem.slug for problem in warnings) == {"not-yet": 16, "file": 2}
+    assert {problem.key for problem in warnings if problem.slug == "not-yet"} == {
+        "listener.#4.role",
+        "delivery.return_path_domain",
+        "state.url",
+        "alerts.mail",
+        "alerts.webhook",
+        "pool.letters.sources[1].warmup",
+        "brand.harbour.return_path_domain",
+        "brand.harbour.checks",
+        "credential.tickets.webhook",
+        "route",
+        "default.rate",
+        "default.reserved",
+        "provider",
+        "backoff",
+        "domain",
+        "",
+    }
