@@ -111,6 +111,11 @@ class Desk:
         return saving
 
 
+def plain_ip(address: str) -> str:
+    """An IPv4 peer on a dual-stack socket is written as IPv4 (RFC 4291 2.5.5.2): one peer, whatever the listener."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
 @lru_cache(maxsize=4096)
 def _peer_group(ip: str) -> str:
     """Whom a connection counts for: an IPv4 address, or an IPv6 /64 (what every customer line has at least)."""

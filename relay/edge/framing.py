@@ -6,8 +6,9 @@ ends a message here; and since each holds a bare CR or LF, a message with one is
 can be misled either. Where a credential asks for `fix`, bare CR and LF become CRLF after the true end was found, so a
 message is never split.
 
-Each pass over the octets costs 0.5 to 1 us per KB, more than all the rest of a session; hence one search for two things
-(end and stuffed dots), and one `translate` where three `count` would do.
+Each pass over the octets costs 0.5 to 1 us per KB, which soon is more than all the rest of a session. Hence one search
+for two things (end and stuffed dots), and two regular expressions that begin with a literal (they jump from one to the
+next) where three `count` take twice the time.
 """
 
 import re
@@ -22,7 +23,8 @@ BARE = Reply(550, "5.5.2", "bare CR or LF: lines must end with CRLF")
 NUL = Reply(550, "5.6.0", "NUL in the message")
 LONG_LINE = Reply(550, "5.6.0", "line longer than 998 octets")
 
-_HARMLESS = bytes(set(range(256)) - set(b"\r\n\0"))
+_BARE_LF = re.compile(rb"\n(?<!\r\n)")
+_BARE_CR = re.compile(rb"\r(?!\n)")
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -85,10 +87,9 @@ def checked(content: bytes, *, fix: bool, long_lines: bool) -> bytes | Reply:
 
     A BDAT body whose last line has no end gains one: RFC 5322 2.1 knows no other line, and DATA could not carry it.
     """
-    suspects = content.translate(None, _HARMLESS)
-    if suspects != b"\r\n" * (len(suspects) // 2):
-        if b"\0" in suspects:
-            return NUL
+    if b"\0" in content:
+        return NUL
+    if _BARE_LF.search(content) or _BARE_CR.search(content):
         if not fix:
             return BARE
         content = _ANY_LINE_END.sub(b"\r\n", content)

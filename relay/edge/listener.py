@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from relay.edge.desk import Counters, Desk
+from relay.edge.desk import Counters, Desk, plain_ip
 from relay.edge.limits import ByteBudget, Limits, ListenerSettings
 from relay.edge.session import Session
 from relay.edge.submission import Door
@@ -111,14 +111,18 @@ class Listener:
             try:
                 sock, address = await loop.sock_accept(self._socket)
             except OSError as error:
+                if self._socket.fileno() < 0:
+                    log.error("listening socket was closed", error=str(error))
+                    return
                 if error.errno in OUT_OF_ROOM:
                     log.warning("cannot accept connections", error=str(error))
                     await asyncio.sleep(RETRY_SECONDS)
                 continue  # else the peer was gone before we came (accept(2): try again)
-            if not self.desk.enter(address[0]):
+            ip = plain_ip(address[0])
+            if not self.desk.enter(ip):
                 sock.close()  # 421 could only be said after a handshake, which is what costs
                 continue
-            handshake = loop.create_task(self._shake_hands(loop, sock, address[0]))
+            handshake = loop.create_task(self._shake_hands(loop, sock, ip))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 

@@ -109,7 +109,7 @@ class Session(Wire):
 
     def _rested(self) -> None:
         if self._leaving and self.envelope is None and self._step is None and not self._collecting:
-            self.close(replies.GOING_DOWN)
+            self.close(replies.GOING_DOWN, hear_out=False)
 
     def _next_deadline(self, now: float, answered: bool) -> float:
         """A line that drips in renews nothing; message data does, up to a bound for the whole of it."""
@@ -241,7 +241,7 @@ class Session(Wire):
         self.say(replies.OK)
 
     def _do_quit(self, argument: str) -> None:
-        return self._err(replies.NO_ARGUMENT) if argument else self.close(replies.BYE)
+        return self._err(replies.NO_ARGUMENT) if argument else self.close(replies.BYE, hear_out=False)
 
     def _do_help(self, _: str) -> None:
         self.say(replies.HELP)

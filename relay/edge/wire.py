@@ -24,7 +24,7 @@ import structlog
 from aiosmtpd.smtp import SMTP
 
 from relay.edge import replies
-from relay.edge.desk import Desk
+from relay.edge.desk import Desk, plain_ip
 from relay.outcome import Reply
 
 log = structlog.get_logger()
@@ -96,12 +96,12 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         address = transport.get_extra_info("peername")
-        self.ip, self.port = (address[0], address[1]) if address else (self._admitted or "", 0)
+        self.ip, self.port = (plain_ip(address[0]), address[1]) if address else (self._admitted or "", 0)
         tls = transport.get_extra_info("ssl_object")
         self.tls = tls.version() if tls else ""
         if self._admitted is None:
             if not address or not self.desk.enter(self.ip):
-                self.close(replies.TOO_MANY_CONNECTIONS)
+                self.close(replies.TOO_MANY_CONNECTIONS, hear_out=False)
                 return
             self._admitted = self.ip
         self.desk.guests.add(self)
@@ -135,6 +135,7 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
         return self._step is not None and not self.tls
 
     def connection_lost(self, error: Exception | None) -> None:
+        """May be called twice."""
         self.transport = None
         self._closing = True
         if self._line is not None and not self._line.done():
@@ -236,8 +237,12 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
 
     # -- the end
 
-    def close(self, reply: Reply | None) -> None:
-        """Says `reply`, and nothing after it. What the peer does not take within `linger_seconds` is dropped."""
+    def close(self, reply: Reply | None, *, hear_out: bool = True) -> None:
+        """Says `reply`, and nothing after it.
+
+        A peer that is still talking would hear a reset instead of it; so we end our side only, and throw away what
+        comes (`hear_out`) for `linger_seconds` at most. TLS knows no half of a connection.
+        """
         if self._closing:
             return
         if reply is not None:
@@ -245,9 +250,15 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
         self._flush()
         self._closing = True
         self._input.clear()
-        if self.transport is not None:
-            self.desk.guests.add(self)  # also one that was never let in: the sweep ends it if it lingers
-            self.deadline = self.loop.time() + self.desk.limits.linger_seconds
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.desk.guests.add(self)  # also one that was never let in: the sweep ends it if it lingers
+        self.deadline = self.loop.time() + self.desk.limits.linger_seconds
+        if hear_out and not self._at_eof and self.transport.can_write_eof():
+            self.transport.write_eof()
+            if self._reading_paused:
+                self._resume_reading()
+        else:
             self.transport.close()
 
     def abort(self) -> None:
@@ -279,11 +290,12 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
             transport = await self.loop.start_tls(
                 clear, self, context, server_side=True, ssl_handshake_timeout=self.desk.limits.tls_seconds
             )
+            if transport is None:
+                raise ConnectionResetError("connection lost")
         except (OSError, ssl.SSLError, TimeoutError) as error:
             log.debug("TLS handshake failed", peer=self.ip, error=str(error))
             self.abort()
+            self.connection_lost(None)  # asyncio's SSLProtocol does not pass it on before the handshake is done
             return
-        if transport is None:
-            raise ConnectionResetError("connection lost in the handshake")
         self.transport = transport
         self.tls = transport.get_extra_info("ssl_object").version()

@@ -1,0 +1,109 @@
+"""Listeners: who is let in, implicit TLS, and going down without losing or doubling anything unsaid."""
+
+import asyncio
+
+import pytest
+
+from relay.edge.limits import Limits
+from tests.edge.conftest import Opener, until
+from tests.support.smtp_dialogue import Client
+
+BEGIN = "S: 220 *\nC: EHLO app\nS: ...\n"
+TO_ONE = "C: MAIL FROM:<app@example.com>\nC: RCPT TO:<jo@example.net>\nS: 250 *\nS: 250 *\n"
+
+
+async def test_connections_are_limited_and_come_free_again(open_house: Opener) -> None:
+    async with open_house(limits=Limits(connections=2, sweep_seconds=0.02)) as house:
+        first = await house.play(BEGIN)
+        await house.play(BEGIN)
+        await house.play("S: 421 4.7.0 too many connections*\nS: <closed>")
+        assert (house.listener.connections, house.listener.counters.refused) == (2, 1)
+        await first.play("C: QUIT\nS: 221 *\nS: <closed>")
+        await until(lambda: house.listener.connections == 1)
+        await house.play(BEGIN)
+
+
+async def test_connections_of_one_peer_are_limited(open_house: Opener) -> None:
+    async with open_house(limits=Limits(connections_per_peer=1)) as house:
+        await house.play(BEGIN)
+        await house.play("S: 421 4.7.0 *\nS: <closed>")
+
+
+async def test_implicit_tls(open_house: Opener) -> None:
+    async with open_house(tls="implicit") as house:
+        await house.play(BEGIN + TO_ONE + "C: DATA\nS: 354 *\nC: x\nC: .\nS: 250 2.0.0 *", tls=True)
+        peer = house.door.submissions[0].peer
+        assert (peer.ip, peer.protocol, peer.tls) == ("127.0.0.1", "ESMTPS", "TLSv1.3")
+
+
+async def test_a_peer_counts_before_its_handshake(open_house: Opener) -> None:
+    limits = Limits(connections_per_peer=1, tls_seconds=0.2, sweep_seconds=0.02)
+    async with open_house(tls="implicit", limits=limits) as house:
+        silent = await house.connect()
+        await until(lambda: house.listener.connections == 1)
+        second = await house.connect()
+        assert await second.closed()
+        assert house.listener.counters.refused == 1
+        assert await silent.closed()
+        await house.empty()
+        await house.play(BEGIN, tls=True)
+
+
+async def test_clear_text_on_an_implicit_tls_port(open_house: Opener) -> None:
+    async with open_house(tls="implicit") as house:
+        client = await house.connect()
+        await client.send(b"EHLO app\r\n")
+        assert await _hung_up(client)
+        await house.empty()
+
+
+async def test_the_idle_are_told_at_once_that_we_go_down(open_house: Opener) -> None:
+    async with open_house() as house:
+        client = await house.play(BEGIN)
+        await house.listener.stop_accepting()
+        draining = asyncio.create_task(house.listener.drain(20))
+        await client.play("S: 421 4.3.2 *\nS: <closed>")
+        await client.aclose()
+        assert await draining == 0
+
+
+async def test_the_busy_finish_their_transaction(open_house: Opener) -> None:
+    async with open_house() as house:
+        in_envelope = await house.play(BEGIN + TO_ONE)
+        in_data = await house.play(BEGIN + TO_ONE + "C: DATA\nS: 354 *\nC: x")
+        await house.listener.stop_accepting()
+        draining = asyncio.create_task(house.listener.drain(20))
+        await in_data.play("C: .\nS: 250 2.0.0 *\nS: 421 4.3.2 *\nS: <closed>")
+        await in_envelope.play("C: DATA\nS: 354 *\nC: y\nC: .\nS: 250 2.0.0 *\nS: 421 4.3.2 *\nS: <closed>")
+        await in_data.aclose()
+        await in_envelope.aclose()
+        assert await draining == 0
+        assert len(house.door.saved) == 2
+
+
+async def test_what_is_not_finished_in_time_is_cut_and_saves_are_counted(open_house: Opener) -> None:
+    async with open_house() as house:
+        house.door.gate.clear()
+        await house.play(BEGIN + TO_ONE)
+        await house.play(BEGIN + TO_ONE + "C: DATA\nS: 354 *\nC: x\nC: .")
+        await house.door.arrived.wait()
+        await house.listener.stop_accepting()
+        assert await house.listener.drain(0.01) == 1
+        await house.empty()
+
+
+@pytest.mark.parametrize("tls", ["off", "implicit"])
+async def test_after_stop_nobody_is_taken_in(open_house: Opener, tls: str) -> None:
+    async with open_house(tls=tls) as house:
+        await house.listener.stop_accepting()
+        with pytest.raises(OSError):  # noqa: PT011 (refused or reset: the test holds the only copy of the socket)
+            await house.play("S: 220 *")
+
+
+async def _hung_up(client: Client) -> bool:
+    """TLS servers may send an alert first."""
+    try:
+        await asyncio.wait_for(client.reader.read(), 20)
+    except ConnectionError:
+        return True
+    return client.reader.at_eof()
