@@ -6,6 +6,7 @@ the error messages; none of them knows where in which file it stands.
 
 import json
 import re
+from contextlib import suppress
 from datetime import date
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -267,14 +268,15 @@ def state_url(value: object) -> str:
 
 @cache
 def _zones() -> frozenset[str]:
+    """All names: for suggestions alone, since it reads the whole database."""
     return frozenset(available_timezones())
 
 
 def timezone(value: object) -> str:
     """A name of the IANA time zone database that this machine knows."""
-    if isinstance(value, str) and value in _zones():
-        ZoneInfo(value)
-        return value
+    if isinstance(value, str):
+        with suppress(ValueError, OSError, KeyError):  # no name, a folder of the database, not in it
+            return ZoneInfo(value).key
     close = did_you_mean(value, _zones()) if isinstance(value, str) else None
     hint = f'did you mean "{close}"?' if close else 'such as "Europe/Berlin"'
     raise Wrong("timezone", f"{shown(value)} is no time zone; {hint}")
