@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 from relay.config import load_deployment
 from relay.config.problems import Wrong
 from relay.config.units import duration
-from relay.feedback.eventlog import Tail, read
+from relay.feedback.eventlog import Tail, matches, read
 from relay.ids import time_of
 
 Event = Mapping[str, Any]
+Match = dict[str, str | list[str]]
 
 _FIELDS = ("id", "recipient", "domain", "site", "stream", "credential", "brand", "campaign", "pool")
 _CLASSES = ("transactional", "service", "marketing")
@@ -28,9 +29,9 @@ _CLOCKS_APART = 60_000  # ms by which an event may be older than its message's i
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser("events", help="the event log")
-    parser.add_argument(
-        "--follow", action="store_true", help="go on with what happens now (with --since: from then on)"
-    )
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("--follow", action="store_true", help="go on with what happens now (with --since: from then on)")
+    end.add_argument("--until", metavar="1h", help="as --since (default: now)")
     for name in _FIELDS:
         parser.add_argument(f"--{name}", metavar=name.upper())
     parser.add_argument(
@@ -38,7 +39,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--class", dest="mail_class", choices=_CLASSES)
     parser.add_argument("--since", metavar="24h", help="a time ago or an RFC 3339 time (default 24h)")
-    parser.add_argument("--until", metavar="1h", help="likewise (default: now)")
     parser.set_defaults(run=run_events)
     message = subparsers.add_parser("message", help="one message's whole story")
     message.add_argument("id", metavar="ID|MESSAGE-ID")
@@ -55,6 +55,7 @@ def run_events(args: argparse.Namespace) -> int:
         print(f"postlane events: {error}", file=sys.stderr)
         return 2
     match = chosen(args)
+    events: Iterable[Event]
     if args.follow:
         events = _followed(directory, since, match)
     else:
@@ -83,12 +84,13 @@ def run_message(args: argparse.Namespace) -> int:
 def parse_since(text: str, now: int, zone: tzinfo = UTC) -> int:
     """`90s 15m 2h 7d` before `now`, or an RFC 3339 time or date (of `zone` unless it says). Raises ValueError."""
     with contextlib.suppress(Wrong):
-        return now - duration(text)
+        return max(0, now - duration(text))
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
         raise ValueError(f'"{text}" is no time: say 2h (90s, 15m, 7d) or 2026-11-21T12:00:00Z') from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000)
+    return max(0, round(seconds * 1000))
 
 
 def duration_ms(text: str) -> int:
@@ -99,9 +101,9 @@ def duration_ms(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def chosen(args: argparse.Namespace) -> dict[str, str | list[str]]:
+def chosen(args: argparse.Namespace) -> Match:
     """The selectors that were given, by the events' field names."""
-    match: dict[str, str | list[str]] = {name: getattr(args, name) for name in _FIELDS if getattr(args, name)}
+    match: Match = {name: getattr(args, name) for name in _FIELDS if getattr(args, name)}
     if args.type:
         match["type"] = args.type.split(",")
     if args.mail_class:
@@ -109,30 +111,21 @@ def chosen(args: argparse.Namespace) -> dict[str, str | list[str]]:
     return match
 
 
-def fits(event: Event, match: Mapping[str, str | list[str]]) -> bool:
-    """What `read` asks of past events, of a new one."""
-    for field, value in match.items():
-        wanted = [value] if isinstance(value, str) else value
-        if str(event.get(field, "")).lower() not in [one.lower() for one in wanted]:
-            return False
-    return True
-
-
-def _followed(directory: Path, since: int | None, match: Mapping[str, str | list[str]]) -> Iterator[Event]:
+def _followed(directory: Path, since: int | None, match: Match) -> Generator[Event, None, None]:
     """Events since then, if asked for, and then new ones for ever. The tail is opened first, so that none is missed."""
-    tail = Tail(directory)
-    shown = set()
-    if since is not None:
-        recent = datetime.fromtimestamp(_now() / 1000 - 60, UTC).isoformat()  # older ones cannot come again
-        for event in read(directory, since=since, match=match):
-            if event["time"] >= recent:
-                shown.add(event["event_id"])
-            yield event
-    while True:
-        for event in tail.poll():
-            if fits(event, match) and event.get("event_id") not in shown:
+    with contextlib.closing(Tail(directory)) as tail:
+        shown = set()
+        if since is not None:
+            recent = datetime.fromtimestamp(_now() / 1000 - 60, UTC).isoformat()  # older ones cannot come again
+            for event in read(directory, since=since, match=match):
+                if event["time"] >= recent:
+                    shown.add(event["event_id"])
                 yield event
-        time.sleep(_LOOK_AGAIN)
+        while True:
+            for event in tail.poll():
+                if matches(event, match) and event.get("event_id") not in shown:
+                    yield event
+            time.sleep(_LOOK_AGAIN)
 
 
 def _show(events: Iterable[Event], zone: tzinfo, now: int, *, as_json: bool) -> None:
@@ -151,25 +144,20 @@ def _show(events: Iterable[Event], zone: tzinfo, now: int, *, as_json: bool) -> 
 def render_line(event: Event, zone: tzinfo) -> str:
     """One event as one line of a console, without line end; it leaves out what the event does not hold."""
     moment = _moment(event, zone)
-    facts = [f"{moment:%H:%M:%S}" if moment else "--:--:--", f"{event.get('type', '?'):<9}"]
-    head = " ".join(facts)
-    told = _printable(_told(event))
-    return "  ".join(part for part in (head, _text(event, "id"), told) if part).rstrip()
+    head = f"{moment:%H:%M:%S}" if moment else "--:--:--"
+    return _printable(_joined("  ", f"{head} {_kind(event):<9}", _text(event, "id"), _told(event, zone)).rstrip())
 
 
-def _told(event: Event) -> str:
+def _told(event: Event, zone: tzinfo) -> str:
     """What an event says behind time, type and id."""
-    kind = event.get("type")
+    kind = _kind(event)
     if kind == "accepted":
-        subject = f'"{event["subject"]}"' if event.get("subject") else ""
-        label = f"{_text(event, 'class'):<10}"
-        return "  ".join(
-            part for part in (_text(event, "credential"), label, _text(event, "recipient"), subject) if part
-        )
+        label = f"{_text(event, 'class'):<10}" if _text(event, "class") else ""
+        return _joined("  ", _text(event, "credential"), label, _text(event, "recipient"), _subject(event))
     if kind == "delivered":
         return _delivered(event)
     if kind in ("bounced", "bounced-late", "deferred", "rejected"):
-        return _refused(event)
+        return _refused(event, zone)
     if kind in ("withheld", "postponed"):
         return _joined(": ", _joined(" ", _text(event, "recipient"), _text(event, "reason")), _text(event, "detail"))
     return _other(event)
@@ -183,14 +171,21 @@ def _delivered(event: Event) -> str:
     return _joined(", ", _joined(" ", to, took), _text(event, "tls"), signed)
 
 
-def _refused(event: Event) -> str:
+def _refused(event: Event, zone: tzinfo) -> str:
     """bounced, deferred, rejected: whose, what kind, the words, what follows."""
     who = "" if "(simulated)" in _reply(event) else _text(event, "recipient") or _text(event, "peer")
     what = _text(event, "category") or _text(event, "reason")
     words = _joined(": ", _joined("  ", who, what), _reply(event))
-    again = f"next attempt {event['next_attempt']}" if event.get("next_attempt") else ""
+    again = _next_attempt(event, zone)
     suppressed = "address suppressed" if event.get("suppressed") else ""
     return _joined("; ", words, again, suppressed)
+
+
+def _next_attempt(event: Event, zone: tzinfo) -> str:
+    at, now = _moment(event, zone, "next_attempt"), _moment(event, zone)
+    if at is None:
+        return ""
+    return f"next attempt {at:%H:%M:%S}" if now and at.date() == now.date() else f"next attempt {at:%a %d %b %H:%M:%S}"
 
 
 def _other(event: Event) -> str:
@@ -203,18 +198,17 @@ def _other(event: Event) -> str:
 def story(events: list[Event], zone: tzinfo) -> str:
     """One message from accept to its last event, each line with its date, recipient by recipient in time order."""
     first = events[0]
-    subject = f'"{first["subject"]}"' if first.get("subject") else ""
     about = ("credential", "brand", "stream", "class", "campaign")
     lines = [
-        _joined("  ", _text(first, "id"), subject, _text(first, "message_id")),
+        _joined("  ", _text(first, "id"), _subject(first), _text(first, "message_id")),
         _joined("  ", f"  from {_text(first, 'from') or _text(first, 'sender') or '<>'}", _size(first)),
         "  " + ", ".join(f"{name} {first[name]}" for name in about if first.get(name)),
     ]
     for event in events:
         moment = _moment(event, zone)
         when = f"{moment:%d %b %H:%M:%S}.{moment.microsecond // 1000:03d}" if moment else "?"
-        told = _text(event, "recipient") if event.get("type") == "accepted" else _told(event)
-        lines.append(f"  {when}  {event.get('type', '?'):<10}  {told}".rstrip())
+        told = _text(event, "recipient") if _kind(event) == "accepted" else _told(event, zone)
+        lines.append(f"  {when}  {_kind(event):<9}  {told}".rstrip())
     return "\n".join(_printable(line) for line in lines)
 
 
@@ -224,6 +218,14 @@ def _by_message(events: list[dict[str, Any]]) -> list[list[Event]]:
     for event in events:
         groups.setdefault(str(event.get("id")), []).append(event)
     return list(groups.values())
+
+
+def _kind(event: Event) -> str:
+    return _text(event, "type") or "?"
+
+
+def _subject(event: Event) -> str:
+    return f'"{_text(event, "subject")}"' if _text(event, "subject") else ""
 
 
 def _size(event: Event) -> str:
@@ -264,10 +266,10 @@ def _printable(text: str) -> str:
     return "".join(" " if ord(one) < 32 or 127 <= ord(one) < 160 else one for one in text)
 
 
-def _moment(event: Event, zone: tzinfo) -> datetime | None:
+def _moment(event: Event, zone: tzinfo, field: str = "time") -> datetime | None:
     try:
-        return datetime.fromisoformat(_text(event, "time")).astimezone(zone)
-    except ValueError:
+        return datetime.fromisoformat(_text(event, field)).astimezone(zone)
+    except (ValueError, OverflowError):
         return None
 
 

@@ -93,6 +93,16 @@ def read(directory: Path, *, since: int = 0, until: int | None = None, match: Ma
                     yield event
 
 
+def matches(event: Event, match: Mapping[str, str | Collection[str]]) -> bool:
+    """Is it one that `read` would give out for the same `match`?"""
+    for field, value in match.items():
+        fold = str.lower if field in _ANY_CASE else str
+        one_of = [value] if isinstance(value, str) else value
+        if fold(str(event.get(field, ""))) not in {fold(one) for one in one_of}:
+            return False
+    return True
+
+
 @contextmanager
 def _database() -> Iterator["duckdb.DuckDBPyConnection"]:
     import duckdb  # noqa: PLC0415 - it takes a tenth of a second, and workers never ask

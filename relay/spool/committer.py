@@ -34,6 +34,9 @@ MAX_BYTES = 16 << 20  # of one batch: about a tenth of a second of writing on a 
 RIDE = 0.005  # seconds outcomes wait for new mail to share its fsync with
 RETRY = 1.0  # seconds between looks at a full disk
 CHECKPOINT_BYTES = 8 << 20  # written since the last checkpoint: the WAL's size in normal times
+BREATH_EVERY = 0.002  # seconds without an answer after which the loop lets the thread have Python's lock ...
+BREATH = 0.00005  # ... for so long (the system makes it about 0.1 ms), then twice as long each time ...
+LONGEST_BREATH = 0.0002  # ... up to this: a tenth of the loop's time is lost at most, in vain where the disk is slow
 HOUSEKEEPING = 10.0  # seconds between looks at the size of the file while mail leaves
 
 Answers = list[tuple[asyncio.Future[Any], object]]
@@ -63,6 +66,8 @@ class Committer:
         self._vfs = vfs
         self._housekeeping = housekeeping
         self._queue: SimpleQueue[Write | Read | None] = SimpleQueue()
+        self._submitted = self._answered = 0  # counted in the loop's thread
+        self._breathing = False
         self._stuck: list[Write] = []
         self._looked = 0.0  # when the disk's room or the file's size was last looked at (monotonic)
         self._dead: BaseException | None = None
@@ -80,25 +85,48 @@ class Committer:
         """Opens the shard; the result is the highest message row in it. Answers come in `loop`."""
         self._loop = loop
         opened: asyncio.Future[int] = loop.create_future()
+        self._submitted += 1
         Thread(target=self._run, args=(opened,), name=f"spool {self._path.name}", daemon=True).start()
         return opened
 
     def submit(self, operation: Write | Read) -> None:
         if self._closed is None:
             self._queue.put(operation)
-        if (
-            self._dead is not None or self._closed is not None
-        ):  # asked after the put: the thread may have died meanwhile
-            _complete([(operation.future, SpoolError(f"{self._path} is closed: {self._dead or 'shutting down'}"))])
+        # Asked after that: the thread may have died meanwhile, and nobody would answer.
+        if self._dead is not None or self._closed is not None:
+            operation.future.set_exception(SpoolError(f"{self._path} is closed: {self._dead or 'shutting down'}"))
+            return
+        self._submitted += 1
+        if not self._breathing:
+            self._breathing = True
+            self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, BREATH)
 
     def stop(self) -> asyncio.Future[None]:
         """Everything submitted before is done first; the result comes when the file is closed."""
         if self._closed is None:
             self._closed = self._loop.create_future()
+            self._submitted += 1
             self._queue.put(None)
-        if self._dead is not None:
-            _complete([(self._closed, None)])
+        if self._dead is not None and not self._closed.done():
+            self._closed.set_result(None)
         return self._closed
+
+    def _breathe(self, answered: int, breath: float) -> None:
+        """Lets the thread come up for air while something is unanswered.
+
+        A busy loop gives Python's lock up for an instant at each turn and has it back before a waiting thread has
+        woken; each such instant starts the thread's claim to it anew, so that it can wait for seconds (CPython 3.11,
+        ceval_gil.h). So where nothing was answered since the last look, this sleeps for a moment, without the lock.
+        """
+        if self._answered >= self._submitted or self._dead is not None:
+            self._breathing = False
+            return
+        if self._answered == answered:
+            time.sleep(breath)
+            breath = min(2 * breath, LONGEST_BREATH)
+        else:
+            breath = BREATH
+        self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, breath)
 
     # The thread.
 
@@ -250,35 +278,45 @@ class Committer:
         self._answer([(self._closed, None)] if self._closed else [])
 
     def _die(self, error: BaseException, unanswered: Iterable[Write | Read]) -> None:
-        """Nothing more is promised: what waits fails, and the wiring hears of it."""
+        """Nothing more is promised: what waits fails."""
         self._dead = error
         self.healthy = False
         log.error("spool failed", path=str(self._path), error=repr(error))
         waiting: list[Write | Read | None] = [*unanswered, *self._stuck]
         while not self._queue.empty():
             waiting.append(self._queue.get_nowait())
-        self._shard.abandon()
         why = f"{self._path}: {error}"
-        self._answer([(operation.future, SpoolError(why)) for operation in waiting if operation])
-        self._call(self._on_fatal, error)
-        self._answer([(self._closed, None)] if self._closed else [])
+        answers: Answers = [(operation.future, SpoolError(why)) for operation in waiting if operation]
+        if self._closed is not None:
+            answers.append((self._closed, None))
+        try:
+            self._shard.abandon()
+        finally:
+            self._call(self._bury, answers)
+
+    def _bury(self, answers: Answers) -> None:
+        """In the loop's thread: the wiring hears of it before those who waited go on."""
+        self._complete(answers)
+        if self._dead is not None:
+            self._on_fatal(self._dead)
 
     def _answer(self, answers: Answers) -> None:
         if answers:
-            self._call(_complete, answers)
+            self._call(self._complete, answers)
 
-    def _call(self, function: Callable[[Any], None], argument: object) -> None:
+    def _call(self, function: Callable[[Answers], None], argument: Answers) -> None:
         try:
             self._loop.call_soon_threadsafe(function, argument)
         except RuntimeError:  # the loop is closed: nobody is left to hear it
             log.debug("spool answered a closed loop", path=str(self._path))
 
-
-def _complete(answers: Answers) -> None:
-    for future, result in answers:
-        if future.done():  # its waiter was cancelled, and what it asked for was done all the same; or it failed already
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+    def _complete(self, answers: Answers) -> None:
+        """In the loop's thread."""
+        for future, result in answers:
+            self._answered += 1
+            if future.done():  # its waiter was cancelled, and what it asked for was done all the same
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

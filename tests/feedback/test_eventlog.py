@@ -11,7 +11,9 @@ import pytest
 
 from relay.event import iso
 from relay.feedback import eventarchive
-from relay.feedback.eventlog import Exporter, Tail, follow, read, to_parquet
+from relay.feedback.eventlog import Exporter, Tail, follow, matches, read, to_parquet
+from relay.message import Change
+from relay.spool.store import Spool
 
 T0 = 1_763_726_400_000  # 2025-11-21T12:00:00Z
 HOUR = 3_600_000
@@ -323,6 +325,13 @@ def test_read_takes_both_kinds_of_files_as_one(mixed: Path, asked: dict[str, Any
     assert found(mixed, **asked) == expected
 
 
+@pytest.mark.parametrize(
+    "match", [asked["match"] for asked, _ in READ if isinstance(asked.get("match"), dict)], ids=repr
+)
+def test_new_events_match_as_past_ones_do(mixed: Path, match: dict[str, str]) -> None:
+    assert [one for one in read(mixed) if matches(one, match)] == list(read(mixed, match=match))
+
+
 def test_read_of_an_empty_or_missing_folder(directory: Path) -> None:
     assert found(directory) == []
     directory.mkdir()
@@ -403,3 +412,16 @@ async def test_follow(directory: Path) -> None:
     assert await first == event(2)
     assert await anext(events) == event(3)
     await events.aclose()
+
+
+async def test_a_real_spool_and_a_crash_in_between(directory: Path, tmp_path: Path, clock: Clock) -> None:
+    spool = Spool(tmp_path / "0.db", clock=clock, on_fatal=lambda error: pytest.fail(repr(error)))
+    await spool.open()
+    await spool.put(Change(events=[line(1).rstrip(), line(2).rstrip()]))
+    await Exporter(spool, directory, 0, clock).step()
+    await spool.put(Change(events=[line(3).rstrip()]))
+    append(directory / OPEN, line(3) + line(4)[:9])  # a step that died before it was noted
+    await Exporter(spool, directory, 0, clock).step()
+    assert texts(directory) == {OPEN: line(1) + line(2) + line(3)}
+    assert await spool.outbox(1) is None
+    await spool.close()

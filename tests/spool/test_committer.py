@@ -1,8 +1,10 @@
 """Group commit, and what happens when the disk is slow, full or broken."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apsw
@@ -87,6 +89,20 @@ async def test_an_outcome_alone_is_saved_too(spool: Spool, disk: FaultyDisk) -> 
     before = disk.syncs
     await spool.settle(Change(finished=made[1]))
     assert disk.syncs - before == 1
+
+
+async def test_the_loop_lets_the_thread_come_up_for_air_while_something_is_unanswered(
+    spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaths: list[float] = []
+    monkeypatch.setattr(committer, "time", SimpleNamespace(monotonic=time.monotonic, sleep=breaths.append))
+    disk.delay = 0.3
+    await spool.put(Change(put=[letter()]))
+    assert breaths[:3] == [committer.BREATH, 2 * committer.BREATH, 4 * committer.BREATH]
+    assert max(breaths) == committer.LONGEST_BREATH
+    async with asyncio.timeout(10):
+        while spool._committer._breathing:  # noqa: ASYNC110 - it ends at the next of its turns
+            await asyncio.sleep(0.001)
 
 
 async def test_a_batch_is_bounded(spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch) -> None:
