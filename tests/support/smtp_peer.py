@@ -1,11 +1,11 @@
 """A scripted SMTP server on loopback: it says what the test tells it to, and remembers what it heard.
 
-    async with SmtpPeer(capabilities=("PIPELINING", "8BITMIME"), script={"RCPT": ["450 4.2.0 later", "250 ok"]}) as peer:
+    async with SmtpPeer(capabilities=("PIPELINING",), script={"RCPT": ["450 4.2.0 later", "250 ok"]}) as peer:
         ...
         assert peer.transactions[0].content == b"..."
 
-A script gives, for a command (CONNECT, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, END, RSET, QUIT), one answer for ever or
-a list of answers, after which the usual ones follow. An answer is a text, or one of the actions below.
+A script gives, for a command (CONNECT, EHLO, HELO, STARTTLS, AUTH, MAIL, RCPT, DATA, END, RSET, QUIT), one answer for
+ever or a list of answers, after which the usual ones follow. An answer is a text, or one of the actions below.
 """
 
 import asyncio
@@ -52,7 +52,26 @@ class Silence:
     """Say nothing, ever."""
 
 
-Answer = str | Wait | Close | Reset | Raw | Silence
+@dataclass(frozen=True)
+class Drip:
+    """Send an octet now and then, for ever, never a line."""
+
+
+@dataclass(frozen=True)
+class Deaf:
+    """Say `reply` and read no more, nor close."""
+
+    reply: str
+
+
+@dataclass(frozen=True)
+class Slow:
+    """To DATA: go on, and read the content with a pause after each piece."""
+
+    pause: float
+
+
+Answer = str | Drip | Deaf | Slow | Wait | Close | Reset | Raw | Silence
 Script = Mapping[str, Answer | Sequence[Answer]]
 
 _USUAL = {
@@ -99,7 +118,14 @@ class SmtpPeer:
     def __init__(
         self,
         *,
-        capabilities: Sequence[str] = ("PIPELINING", "SIZE 50000000", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES"),
+        capabilities: Sequence[str] = (
+            "PIPELINING",
+            "SIZE 50000000",
+            "8BITMIME",
+            "SMTPUTF8",
+            "DSN",
+            "ENHANCEDSTATUSCODES",
+        ),
         script: Script | None = None,
         context: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
@@ -194,7 +220,7 @@ class _Session:
             await self.on_command(command)
 
     async def on_command(self, command: str) -> None:
-        verb = command.split(" ")[0].upper()
+        verb = command.split(" ", maxsplit=1)[0].upper()
         if verb == "EHLO":
             self.ehlo = command[5:]
             await self.act(self.greeting())
@@ -231,17 +257,26 @@ class _Session:
         await self.act(reply)
         if isinstance(reply, str) and not reply.startswith("3"):
             return
-        content = b""
-        while (line := await self.reader.readline()) != b".\r\n":
-            if not line:
-                raise _Over
-            content += line[1:] if line.startswith(b".") else line
+        content = await self.read_content(reply.pause if isinstance(reply, Slow) else 0)
         end = self.peer.answer("END")
         if isinstance(end, (str, Wait)):
-            heard = Heard(self.mail, self.rcpt, content, self.ehlo, self.dialogue.client, self.tls, self.dialogue.number)
+            heard = Heard(
+                self.mail, self.rcpt, content, self.ehlo, self.dialogue.client, self.tls, self.dialogue.number
+            )
             self.peer.transactions.append(heard)
         self.mail = self.rcpt = ""
         await self.act(end)
+
+    async def read_content(self, pause: float) -> bytes:
+        """Up to the final dot, behind which a client must wait, with the dots unstuffed (RFC 5321 4.5.2)."""
+        wire = bytearray(b"\r\n")
+        while not wire.endswith(b"\r\n.\r\n"):
+            piece = await self.reader.read(2**20)
+            if not piece:
+                raise _Over
+            wire += piece
+            await asyncio.sleep(pause)
+        return bytes(wire[:-3]).replace(b"\r\n.", b"\r\n")[2:]
 
     async def on_starttls(self) -> None:
         reply = self.peer.answer("STARTTLS")
@@ -270,16 +305,31 @@ class _Session:
                 self.writer.write(octets)
                 if close:
                     raise _Over
-            case Close(reply):
-                if reply:
-                    self.writer.write(reply.encode() + b"\r\n")
-                raise _Over
+            case Slow():
+                # Small kernel buffers, or they would swallow what is to be read slowly.
+                self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+                self.writer.write(b"354 go ahead\r\n")
+            case _:
+                await self.misbehave(answer)
+        await self.writer.drain()
+
+    async def misbehave(self, answer: Answer) -> None:
+        """The actions after which the session does not go on."""
+        match answer:
+            case Drip():
+                while True:
+                    self.writer.write(b"2")
+                    await self.writer.drain()
+                    await asyncio.sleep(0.01)
+            case Deaf(reply):
+                self.writer.write(reply.encode() + b"\r\n")
+                await asyncio.Event().wait()
+            case Close(reply) if reply:
+                self.writer.write(reply.encode() + b"\r\n")
             case Reset():
                 linger = struct.pack("ii", 1, 0)
                 self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self.writer.transport.abort()
-                raise _Over
             case Silence():
                 await self.reader.read()
-                raise _Over
-        await self.writer.drain()
+        raise _Over

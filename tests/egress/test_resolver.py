@@ -1,0 +1,219 @@
+"""The resolver against a real DNS server of our own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from dns.resolver import BaseResolver, NoResolverConfiguration
+
+from relay.egress.mx import Route, Rules
+from relay.egress.resolver import Resolver
+from relay.egress.settings import Relay
+from relay.outcome import Outcome, Scope
+from tests.support.dnsserver import DnsServer
+from tests.support.egress import run_on
+
+RULES = Rules(25, True, frozenset(), frozenset())
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+async def dns() -> AsyncIterator[DnsServer]:
+    async with DnsServer(negative_ttl=60) as server:
+        server.add("example.test", "MX", "10 mx1.example.test.", "20 mx2.example.test.", ttl=300)
+        server.add("mx1.example.test", "A", "127.0.0.1", ttl=30)
+        server.add("mx1.example.test", "AAAA", "::1", ttl=30)
+        server.add("mx2.example.test", "A", "127.0.0.2", ttl=30)
+        yield server
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def resolver(dns: DnsServer, clock: Callable[[], int]) -> Resolver:
+    return Resolver([dns.address], clock=clock, rand=lambda: 0.5, timeout=0.2, lifetime=0.4)
+
+
+def hosts(route: Route | Outcome) -> list[tuple[str, tuple[str, ...]]]:
+    assert isinstance(route, Route), route
+    return [(host.name, host.addresses) for host in route.hosts]
+
+
+def refusal(route: Route | Outcome) -> tuple[int, str, bool]:
+    assert isinstance(route, Outcome), route
+    return route.reply.code, route.reply.enhanced, route.permanent
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_mx_aaaa_and_a(loop: str) -> None:
+    async def work() -> None:
+        async with DnsServer() as dns:
+            dns.add("example.test", "MX", "10 MX1.Example.test.")
+            dns.add("mx1.example.test", "AAAA", "::1")
+            dns.add("mx1.example.test", "A", "127.0.0.1")
+            route = await Resolver([dns.address]).route("example.test", RULES)
+            assert hosts(route) == [("mx1.example.test", ("::1", "127.0.0.1"))]
+
+    run_on(loop, work)
+
+
+async def test_answers_are_kept_for_their_ttl(dns: DnsServer, resolver: Resolver, clock: Clock) -> None:
+    expected = [("mx1.example.test", ("::1", "127.0.0.1")), ("mx2.example.test", ("127.0.0.2",))]
+    for _ in range(3):
+        assert hosts(await resolver.route("example.test", RULES)) == expected
+    assert len(dns.queries) == 5
+    clock.now += 29_999
+    await resolver.route("example.test", RULES)
+    assert len(dns.queries) == 5
+    clock.now += 1
+    await resolver.route("example.test", RULES)
+    assert dns.asked("mx1.example.test", "A") == 2
+    assert dns.asked("example.test", "MX") == 1
+
+
+async def test_a_missing_name_is_remembered(dns: DnsServer, resolver: Resolver, clock: Clock) -> None:
+    for _ in range(3):
+        assert refusal(await resolver.route("gone.invalid", RULES)) == (550, "5.1.2", True)
+    assert len(dns.queries) == 1
+    clock.now += 60_000
+    dns.add("gone.invalid", "A", "127.0.0.1")
+    assert hosts(await resolver.route("gone.invalid", RULES)) == [("gone.invalid", ("127.0.0.1",))]
+
+
+async def test_a_missing_record_is_remembered(dns: DnsServer, resolver: Resolver, clock: Clock) -> None:
+    dns.add("implicit.test", "A", "127.0.0.1")
+    for _ in range(3):
+        assert hosts(await resolver.route("implicit.test", RULES)) == [("implicit.test", ("127.0.0.1",))]
+    assert dns.asked("implicit.test", "MX") == 1
+    clock.now += 60_000
+    await resolver.route("implicit.test", RULES)
+    assert dns.asked("implicit.test", "MX") == 2
+
+
+async def test_null_mx(dns: DnsServer, resolver: Resolver) -> None:
+    dns.add("nomail.test", "MX", "0 .")
+    assert refusal(await resolver.route("nomail.test", RULES)) == (556, "5.1.10", True)
+
+
+@pytest.mark.parametrize("trouble", ["fail", "silence"])
+async def test_dns_trouble_makes_mail_wait_and_ends(
+    dns: DnsServer, resolver: Resolver, clock: Clock, trouble: str
+) -> None:
+    getattr(dns, trouble)("example.test")
+    route = await resolver.route("example.test", RULES)
+    assert refusal(route) == (451, "4.4.3", False)
+    assert isinstance(route, Outcome)
+    assert route.scope is Scope.SITE
+    asked = len(dns.queries)
+    await resolver.route("example.test", RULES)
+    assert len(dns.queries) == asked, "a failure answers for a few seconds"
+    getattr(dns, trouble)()
+    clock.now += 5_000
+    assert len(hosts(await resolver.route("example.test", RULES))) == 2
+
+
+async def test_no_name_server_at_all_makes_mail_wait() -> None:
+    dns = DnsServer()
+    await dns.start()
+    address = dns.address
+    await dns.stop()
+    assert refusal(await Resolver([address], timeout=0.2, lifetime=0.2).route("example.test", RULES)) == (
+        451,
+        "4.4.3",
+        False,
+    )
+
+
+async def test_trouble_with_one_host_leaves_the_other(dns: DnsServer, resolver: Resolver) -> None:
+    dns.fail("mx1.example.test")
+    assert hosts(await resolver.route("example.test", RULES)) == [("mx2.example.test", ("127.0.0.2",))]
+
+
+async def test_the_second_name_server_helps(dns: DnsServer) -> None:
+    async with DnsServer() as broken:
+        broken.fail("example.test", "mx1.example.test", "mx2.example.test")
+        resolver = Resolver([broken.address, dns.address])
+        assert len(hosts(await resolver.route("example.test", RULES))) == 2
+
+
+async def test_a_truncated_answer_comes_again_by_tcp() -> None:
+    async with DnsServer() as dns:
+        dns.add("example.test", "MX", *(f"10 mx{number}.example.test." for number in range(60)))
+        for number in range(60):
+            dns.add(f"mx{number}.example.test", "A", "127.0.0.1")
+        assert len(hosts(await Resolver([dns.address]).route("example.test", RULES))) == 10
+        assert {query.transport for query in dns.queries} == {"udp", "tcp"}
+
+
+async def test_an_alias_is_followed(dns: DnsServer, resolver: Resolver) -> None:
+    dns.add("alias.test", "CNAME", "example.test.")
+    assert len(hosts(await resolver.route("alias.test", RULES))) == 2
+
+
+async def test_the_same_question_at_once_is_sent_once(dns: DnsServer, resolver: Resolver) -> None:
+    routes = await asyncio.gather(*(resolver.route("example.test", RULES) for _ in range(50)))
+    assert all(len(hosts(route)) == 2 for route in routes)
+    assert len(dns.queries) == 5
+    assert "asking=0" in repr(resolver)
+
+
+async def test_one_who_gives_up_does_not_take_the_answer_from_others(dns: DnsServer, resolver: Resolver) -> None:
+    first = asyncio.create_task(resolver.route("example.test", RULES))
+    second = asyncio.create_task(resolver.route("example.test", RULES))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert len(hosts(await second)) == 2
+
+
+@pytest.mark.parametrize("name", ["a" * 64 + ".test", "a..test", ".".join(["a" * 60] * 5), "a\\999.test"])
+async def test_what_can_be_no_name_does_not_exist(dns: DnsServer, resolver: Resolver, name: str) -> None:
+    assert refusal(await resolver.route(name, RULES)) == (550, "5.1.2", True)
+    assert dns.queries == []
+
+
+async def test_an_address_literal_needs_no_dns(dns: DnsServer, resolver: Resolver) -> None:
+    assert hosts(await resolver.route("[127.0.0.9]", RULES)) == [("[127.0.0.9]", ("127.0.0.9",))]
+    public_only = Rules(25, False, frozenset(), frozenset())
+    assert refusal(await resolver.route("[127.0.0.9]", public_only)) == (550, "5.4.4", True)
+    assert dns.queries == []
+
+
+async def test_relay_by_address_name_and_hosts_file(dns: DnsServer, resolver: Resolver) -> None:
+    assert hosts(await resolver.relay_route(Relay("127.0.0.7", 26))) == [("127.0.0.7", ("127.0.0.7",))]
+    assert dns.queries == []
+    assert hosts(await resolver.relay_route(Relay("mx2.example.test", 26))) == [("mx2.example.test", ("127.0.0.2",))]
+    ((name, addresses),) = hosts(await resolver.relay_route(Relay("localhost", 26)))
+    assert name == "localhost"
+    assert "127.0.0.1" in addresses
+
+
+async def test_a_relay_without_address_makes_mail_wait(resolver: Resolver) -> None:
+    assert refusal(await resolver.relay_route(Relay("relay.invalid", 26))) == (451, "4.4.3", False)
+
+
+async def test_the_cache_is_bounded(dns: DnsServer, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.egress.resolver.MAX_ENTRIES", 3)
+    resolver = Resolver([dns.address], clock=clock)
+    await resolver.route("example.test", RULES)
+    assert "cached=3" in repr(resolver)
+
+
+async def test_a_machine_without_name_servers_makes_mail_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_configured(*_: object) -> None:
+        raise NoResolverConfiguration
+
+    monkeypatch.setattr(BaseResolver, "read_resolv_conf", nothing_configured)
+    route = await Resolver().route("example.test", RULES)
+    assert refusal(route) == (451, "4.4.3", False)
+    assert isinstance(route, Outcome)
+    assert "names no name servers" in route.reply.text

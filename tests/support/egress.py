@@ -1,0 +1,113 @@
+"""What tests of egress share: deliveries, counting permits, a courier between DNS server and SMTP peers, both loops."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvloop
+
+from relay.egress.courier import Courier
+from relay.egress.pools import Source
+from relay.egress.resolver import Resolver
+from relay.egress.settings import EgressSettings, Timeouts
+from relay.message import Delivery, MailClass, Message
+from tests.support.dnsserver import DnsServer
+
+HERE = Source("", "")
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+# Long enough for a loaded machine, short enough for a test that waits for one of them to pass.
+IMPATIENT = Timeouts(
+    connect=0.3,
+    banner=0.3,
+    ehlo=0.3,
+    starttls=2,
+    auth=0.3,
+    mail=0.3,
+    rcpt=0.3,
+    data=0.3,
+    final=0.3,
+    content=2,
+    quit=0.3,
+)
+
+
+def delivery(
+    recipient: str = "joe@example.test",
+    *,
+    domain: str = "",
+    sender: str = "app@sender.test",
+    mail_class: MailClass = MailClass.TRANSACTIONAL,
+    head: bytes = b"",
+    notify: str = "",
+    orcpt: str = "",
+    **message: Any,
+) -> Delivery:
+    domain = domain or recipient.rpartition("@")[2]
+    about = Message(
+        "0" * 16, 0, "app", "brand", "stream", mail_class, sender, "<1@sender.test>", "Hello", 100, **message
+    )
+    return Delivery(about, 0, recipient, domain, domain, sender, sender, head, notify=notify, orcpt=orcpt)
+
+
+class CountingPermits:
+    """Permits up to `limit` per (source, site), whatever the caller's own limit; `held` and `refused` for the test."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self.limit = limit
+        self.held: Counter[tuple[str, str]] = Counter()
+        self.most = 0
+        self.refused = 0
+
+    async def acquire(self, source: str, site: str, limit: int) -> bool:
+        if self.held[source, site] >= min(limit, self.limit):
+            self.refused += 1
+            return False
+        self.held[source, site] += 1
+        self.most = max(self.most, self.held[source, site])
+        return True
+
+    def release(self, source: str, site: str) -> None:
+        self.held[source, site] -= 1
+        assert self.held[source, site] >= 0, "released more than acquired"
+
+
+@asynccontextmanager
+async def courier(
+    port: int, *, permits: CountingPermits | None = None, hosts: tuple[str, ...] = ("127.0.0.1",), **settings: Any
+) -> AsyncIterator[tuple[Courier, DnsServer]]:
+    """A courier to example.test, whose MX hosts mx0, mx1 ... have the addresses `hosts`, in order of preference."""
+    values: dict[str, Any] = {"hostname": "relay.test", "port": port, "allow_private": True} | settings
+    permits = permits or CountingPermits()
+    async with DnsServer() as dns:
+        for number, host in enumerate(hosts):
+            dns.add("example.test", "MX", f"{number} mx{number}.example.test.")
+            dns.add(f"mx{number}.example.test", "A", host)
+        one = Courier(EgressSettings(**values), Resolver([dns.address], timeout=0.3, lifetime=0.3), permits)
+        try:
+            yield one, dns
+        finally:
+            await one.close(1)
+    assert not +permits.held, "every permit is given back"
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds: for what only the loop or the kernel can tell, and no event does."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  there is no event to wait for
+            await asyncio.sleep(0.001)
+
+
+def run_on(loop: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run a test's coroutine function on the loop of that name (LOOPS)."""
+
+    async def main() -> None:
+        async with asyncio.timeout(30):
+            await work()
+
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())
