@@ -1,31 +1,21 @@
-"""One SMTP connection to another server: opened with aiosmtplib, then spoken to by our own protocol.
+"""One SMTP session past its greeting (opening.py), which carries one transaction after another.
 
-Strategy: aiosmtplib does the banner, EHLO, STARTTLS and AUTH on a socket of ours (bound to the source). Then
-`Connection` takes over the transport (`set_protocol`, in clear and under TLS alike), feeds replies to a Transaction
-and writes what that says. One future a transaction, one timer a connection: a reply deadline is a number, and the
-timer looks at it now and then.
+Strategy: `Connection` takes over the transport (`set_protocol`, in clear and under TLS alike), feeds replies to a
+Transaction and writes what that says. One future a transaction, one timer a connection: a reply deadline is a number,
+and the timer looks at it now and then.
 """
 
 import asyncio
-import errno
 import os
-import socket
 import ssl
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import aiosmtplib
-
-from relay.egress.failure import ours, scope_of
 from relay.egress.pools import Source
-from relay.egress.replies import ReplyReader, make_reply, printable
-from relay.egress.settings import Relay, Timeouts
-from relay.egress.tls import Requirement, context_for, server_name
-from relay.egress.transaction import Features, Transaction, features
-from relay.outcome import Outcome, Reply, Scope
-
-IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; the port is chosen at connect, so 28,000 per destination instead of in all
+from relay.egress.replies import ReplyReader, printable
+from relay.egress.settings import Timeouts
+from relay.egress.transaction import Features, Transaction
+from relay.outcome import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +83,8 @@ class Connection(asyncio.Protocol):
     @property
     def awaiting_final(self) -> bool:
         """Is the peer deciding on a message it has? Cut now, that message may arrive twice."""
-        return self._transaction is not None and self._transaction.waiting == "END"
+        transaction = self._transaction
+        return transaction is not None and transaction.waiting == "END" and transaction.reply is None
 
     # ------------------------------------------------------------------------------------------- transactions
 
@@ -128,7 +119,7 @@ class Connection(asyncio.Protocol):
             if transaction.finished:
                 self._finish(transaction)
             else:
-                self._deadline = self._loop.time() + self._patience[transaction.waiting]
+                self._expect(self._patience[transaction.waiting])
                 if output:
                     self._write(output)
         if self._reader.fault:
@@ -203,7 +194,7 @@ class Connection(asyncio.Protocol):
         return Reply(421, "4.4.2", text + _doubt(waiting))
 
     def _lost_reply(self, waiting: str, error: Exception | None = None) -> Reply:
-        why = f" ({_words(error)})" if error else ""
+        why = f" ({describe(error)})" if error else ""
         return Reply(421, "4.4.2", f"{self.target} closed the connection at {waiting}{why}{_doubt(waiting)}")
 
     # ------------------------------------------------------------------------------------------------ closing
@@ -241,154 +232,7 @@ def _doubt(waiting: str) -> str:
     return "; the message may have been delivered" if waiting == "END" else ""
 
 
-# ----------------------------------------------------------------------------------------------------- opening
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """How to open a connection: who we are, what TLS it needs, whom to log in as."""
-
-    source: Source
-    ehlo: str
-    requirement: Requirement
-    timeouts: Timeouts
-    relay: Relay | None = None
-
-
-class _Failed(Exception):
-    """Opening ended early; carries why."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(str(outcome.reply))
-        self.outcome = outcome
-
-
-class _HandshakeFailed(_Failed):
-    """The peer offered STARTTLS and then could not do it."""
-
-
-async def open_connection(target: Target, how: Opening, on_lost: Callable[[Connection], None]) -> Connection | Outcome:
-    """Connect, greet, encrypt, log in. An Outcome says why not; nothing a peer does raises."""
-    try:
-        try:
-            return await _open(target, how, on_lost, starttls=True)
-        except _HandshakeFailed as failed:
-            if how.requirement is not Requirement.OPPORTUNISTIC:
-                return failed.outcome
-            return await _open(target, how, on_lost, starttls=False)
-    except _Failed as failed:
-        return failed.outcome
-
-
-async def _open(target: Target, how: Opening, on_lost: Callable[[Connection], None], *, starttls: bool) -> Connection:
-    client = aiosmtplib.SMTP(
-        sock=await _dial(target, how),
-        local_hostname=how.ehlo,
-        timeout=how.timeouts.banner,
-        start_tls=False,
-        tls_context=context_for(how.requirement),
-    )
-    try:
-        await _step(client.connect(), "CONNECT", target, how)
-        await _greet(client, target, how)
-        if starttls:
-            await _encrypt(client, target, how)
-        if how.relay is not None and how.relay.user:
-            login = client.login(how.relay.user, how.relay.password, timeout=how.timeouts.auth)
-            await _step(login, "AUTH", target, how)
-        transport = client.transport
-        if transport is None or transport.is_closing():
-            raise _Failed(_outcome("EHLO", ConnectionResetError(errno.ECONNRESET, ""), target, how))
-    except BaseException:
-        _discard(client)
-        raise
-    taken = cast(asyncio.Transport, transport)
-    return Connection(taken, target, how.source, features(client.esmtp_extensions), how.timeouts, on_lost)
-
-
-async def _dial(target: Target, how: Opening) -> socket.socket:
-    """A connected socket, bound to the source."""
-    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if how.source.address:
-            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            _bind(sock, how)
-        async with asyncio.timeout(how.timeouts.connect):
-            await asyncio.get_running_loop().sock_connect(sock, (target.address, target.port))
-    except OSError as error:
-        sock.close()
-        raise _Failed(_outcome("CONNECT", error, target, how)) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _bind(sock: socket.socket, how: Opening) -> None:
-    """Raises _Failed with scope SOURCE: no other host will do, another address of ours may."""
-    try:
-        sock.bind((how.source.address, 0))
-    except OSError as error:
-        text = f"cannot send from {how.source.address}: {os.strerror(error.errno or errno.EIO)}"
-        outcome = replace(ours(451, "4.4.0", text, "CONNECT", Scope.SOURCE), source=how.source.address)
-        raise _Failed(outcome) from error
-
-
-async def _greet(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
-    """EHLO, or HELO for a host that has never heard of it (RFC 5321 3.2)."""
-    try:
-        await _step(client.ehlo(timeout=how.timeouts.ehlo), "EHLO", target, how)
-    except _Failed as failed:
-        if not client.is_connected or failed.outcome.internal or not failed.outcome.reply.permanent:
-            raise
-        await _step(client.helo(timeout=how.timeouts.ehlo), "EHLO", target, how)
-
-
-async def _encrypt(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
-    """STARTTLS where it is offered, EHLO again after it (RFC 3207 4.2). A refusal (454) leaves an opportunistic
-    connection as it is."""
-    optional = how.requirement is Requirement.OPPORTUNISTIC
-    if not client.supports_extension("starttls"):
-        if not optional:
-            text = f"{target} does not offer STARTTLS, and a password is sent only over it"
-            raise _Failed(ours(451, "4.7.10", text, "STARTTLS", Scope.HOST))
-        return
-    handshake = client.starttls(server_hostname=server_name(target.host), timeout=how.timeouts.starttls)
-    try:
-        await _step(handshake, "STARTTLS", target, how)
-    except _Failed as failed:
-        if failed.outcome.internal:
-            raise _HandshakeFailed(failed.outcome) from failed
-        if not optional or not client.is_connected:
-            raise
-        return
-    await _greet(client, target, how)
-
-
-async def _step(work: Coroutine[object, object, object], command: str, target: Target, how: Opening) -> None:
-    """One exchange by aiosmtplib; its exceptions, and what TLS and the system throw, become outcomes here."""
-    try:
-        await work
-    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        raise _Failed(_outcome(command, error, target, how)) from error
-
-
-def _outcome(command: str, error: Exception, target: Target, how: Opening) -> Outcome:
-    """The one table of foreign exceptions: a reply where the peer gave one, else our words; temporary."""
-    if isinstance(error, aiosmtplib.SMTPResponseException) and 200 <= error.code < 600:
-        reply, internal = make_reply(error.code, error.message.split("\n")), False
-    else:
-        reply, internal = Reply(421, "4.4.2", f"{target}: {_words(error)} at {command}"), True
-    if reply.code < 400:
-        reply, internal = Reply(421, "4.5.0", f"{target} answered {command} with {reply}"), True
-    scope = scope_of(command, reply)
-    return Outcome(reply, command, scope, target.host, "", how.source.address, internal)
-
-
-def _words(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """What went wrong, in a few words and on one line."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
@@ -399,13 +243,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno).lower()
     return printable(str(error))[:200]
-
-
-def _discard(client: aiosmtplib.SMTP) -> None:
-    """Drop a half-open connection at once: nobody waits for its good-bye."""
-    transport = client.transport
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
-    client.close()
-    if client.sock is not None:
-        client.sock.close()

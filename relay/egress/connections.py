@@ -8,14 +8,13 @@ overtakes. The caller must `release` each connection it got, whatever happened.
 
 import asyncio
 from collections import deque
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
-from relay.egress.connection import Connection, Opening, Target, open_connection
+from relay.egress.connection import Connection
+from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
 from relay.egress.failure import ours
-from relay.egress.mx import Route
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings
 from relay.egress.tls import Requirement
@@ -23,11 +22,7 @@ from relay.message import MailClass
 from relay.outcome import Outcome, Scope
 
 ASK_AGAIN = 0.25  # seconds after a refused permit: another worker's connection may have closed
-MAX_TRIES = 10  # addresses tried for one connection: at 60 s each, ten minutes of an attempt at most
-SLOW_FAILURE = 1.0  # seconds: what fails sooner costs nothing to try again
 REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
-SLOW_ADDRESS = 300.0  # seconds for which an address that did not answer is tried last
-MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
 
 Key = tuple[str, str, str, str]
 
@@ -55,21 +50,6 @@ class _Turn(Enum):
 
 
 _Grant = Connection | Outcome | _Turn
-
-
-@dataclass(slots=True)
-class Wanted:
-    """A connection somebody asks for.
-
-    avoid   addresses that just failed        fresh   a kept connection proved stale, and with it all that are idle
-    """
-
-    source: Source
-    site: str
-    route: Route
-    mail_class: MailClass
-    avoid: Collection[str] = ()
-    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -102,6 +82,16 @@ class Lane:
                     return True
         return False
 
+    def invite(self, limit: int) -> None:
+        """Let the head of the line open a connection, if there is room."""
+        if self.slots < limit and self.hand(_Turn.OPEN):
+            self.slots += 1
+
+    def free_slot(self) -> None:
+        """A slot is empty: the head of the line may use it."""
+        if not self.hand(_Turn.OPEN):
+            self.slots -= 1
+
 
 class Connections:
     """The pool. Its counts: `stats`; `close` says good-bye to all."""
@@ -109,10 +99,10 @@ class Connections:
     def __init__(self, settings: EgressSettings, permits: Permits, requirement: Requirement) -> None:
         self._settings = settings
         self._requirement = requirement
+        self._dialer = Dialer(settings, requirement)
         self._permits = permits
         self._lanes: dict[Key, Lane] = {}
         self._open: dict[Connection, tuple[Key, Lane]] = {}
-        self._slow: dict[str, float] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._drained: asyncio.Future[None] | None = None
@@ -153,7 +143,7 @@ class Connections:
         while isinstance(grant, _Turn):
             if await self._permitted(lane, wanted):
                 return await self._open_for(lane, wanted)
-            grant = await self._wait(lane, wanted, first=True)
+            grant = self._kept(lane, wanted) or await self._wait(lane, wanted, first=True)
         return grant
 
     def release(self, connection: Connection) -> None:
@@ -176,10 +166,9 @@ class Connections:
             return _shutting_down()
         if lane.queued:
             return None
-        suited = [] if wanted.fresh else [c for c in lane.idle if c.usable and c.target.address not in wanted.avoid]
-        if suited:
-            lane.idle.remove(suited[-1])
-            return suited[-1]
+        kept = self._kept(lane, wanted)
+        if kept is not None:
+            return kept
         for unsuited in lane.idle:
             unsuited.quit()
         lane.idle.clear()
@@ -189,6 +178,13 @@ class Connections:
             lane.slots += 1
             return _Turn.OPEN
         return None
+
+    def _kept(self, lane: Lane, wanted: Wanted) -> Connection | None:
+        suited = [] if wanted.fresh else [c for c in lane.idle if c.usable and c.target.address not in wanted.avoid]
+        if not suited:
+            return None
+        lane.idle.remove(suited[-1])
+        return suited[-1]
 
     async def _wait(self, lane: Lane, wanted: Wanted, *, first: bool = False) -> _Grant:
         if self._closing:
@@ -204,7 +200,7 @@ class Connections:
             elif isinstance(grant := future.result(), Connection):
                 self.release(grant)
             elif isinstance(grant, _Turn):
-                self._free_slot(lane)
+                lane.free_slot()
             raise
 
     async def _permitted(self, lane: Lane, wanted: Wanted) -> bool:
@@ -212,28 +208,19 @@ class Connections:
         try:
             granted = await self._permits.acquire(wanted.source.address, wanted.site, self._settings.connections)
         except BaseException:
-            self._free_slot(lane)
+            lane.free_slot()
             raise
         if not granted:
             lane.slots -= 1
             if lane.asking is None:
                 lane.asking = asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask_again, lane)
         elif lane.queued:
-            self._invite(lane)
+            lane.invite(self._settings.connections)
         return granted
 
     def _ask_again(self, lane: Lane) -> None:
         lane.asking = None
-        self._invite(lane)
-
-    def _invite(self, lane: Lane) -> None:
-        """Let the head of the line open one, if there is room."""
-        if lane.slots < self._settings.connections and lane.hand(_Turn.OPEN):
-            lane.slots += 1
-
-    def _free_slot(self, lane: Lane) -> None:
-        if not lane.hand(_Turn.OPEN):
-            lane.slots -= 1
+        lane.invite(self._settings.connections)
 
     # ------------------------------------------------------------------------------------------------ opening
 
@@ -242,16 +229,22 @@ class Connections:
         loop = asyncio.get_running_loop()
         started = loop.time()
         try:
-            result = await self._try_hosts(wanted)
+            result = await self._dialer.open(wanted, self._lost)
         except BaseException:
             self._permits.release(wanted.source.address, wanted.site)
-            self._free_slot(lane)
+            lane.free_slot()
             raise
         if isinstance(result, Connection):
             self._open[result] = self._key(wanted), lane
+            if self._closing:
+                result.quit()
+                return _shutting_down()
             return result
         self._permits.release(wanted.source.address, wanted.site)
-        self._failed(lane, result, loop.time() - started)
+        if wanted.avoid:
+            lane.free_slot()  # it says nothing of the hosts that were not tried
+        else:
+            self._failed(lane, result, loop.time() - started)
         return result
 
     def _failed(self, lane: Lane, outcome: Outcome, took: float) -> None:
@@ -265,39 +258,6 @@ class Connections:
         while lane.hand(replace(outcome)):
             pass
 
-    async def _try_hosts(self, wanted: Wanted) -> Connection | Outcome:
-        """One address after the other; the last outcome if none will have us, which is then the site's."""
-        loop = asyncio.get_running_loop()
-        settings = self._settings
-        ehlo = wanted.source.ehlo or settings.hostname
-        opening = Opening(wanted.source, ehlo, self._requirement, settings.timeouts, settings.relay)
-        outcome = _unreachable(wanted)
-        for target in self._targets(wanted, loop.time()):
-            started = loop.time()
-            result = await open_connection(target, opening, self._lost)
-            if isinstance(result, Connection) or result.scope is Scope.SOURCE:
-                return result
-            if loop.time() - started >= SLOW_FAILURE:
-                self._remember_slow(target.address, loop.time() + SLOW_ADDRESS)
-            outcome = replace(result, scope=Scope.SITE)
-        return outcome
-
-    def _targets(self, wanted: Wanted, now: float) -> list[Target]:
-        """The addresses to try, in order: of the source's family, without those to avoid, slow ones last."""
-        targets = [
-            Target(host.name, address, wanted.route.port)
-            for host in wanted.route.hosts
-            for address in host.addresses
-            if address not in wanted.avoid and _same_family(wanted.source.address, address)
-        ]
-        targets.sort(key=lambda target: self._slow.get(target.address, 0.0) > now)
-        return targets[:MAX_TRIES]
-
-    def _remember_slow(self, address: str, until: float) -> None:
-        if len(self._slow) >= MAX_SLOW:
-            self._slow.clear()
-        self._slow[address] = until
-
     # ------------------------------------------------------------------------------------------------ closing
 
     def _lost(self, connection: Connection) -> None:
@@ -308,7 +268,7 @@ class Connections:
         self._permits.release(address, site)
         if connection in lane.idle:
             lane.idle.remove(connection)
-        self._free_slot(lane)
+        lane.free_slot()
         if not self._open and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -355,15 +315,6 @@ class Connections:
         if self._open:
             self._drained = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._drained], timeout=seconds)
-
-
-def _same_family(source: str, address: str) -> bool:
-    return not source or (":" in source) == (":" in address)
-
-
-def _unreachable(wanted: Wanted) -> Outcome:
-    text = f"no address of {wanted.site} can be reached from {wanted.source.address or 'here'}"
-    return replace(ours(451, "4.4.4", text, "CONNECT", Scope.SOURCE), source=wanted.source.address)
 
 
 def _shutting_down() -> Outcome:

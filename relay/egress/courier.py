@@ -6,7 +6,8 @@ try of the next host.
 """
 
 from relay.egress.connection import Connection
-from relay.egress.connections import Connections, Permits, Wanted, key_of
+from relay.egress.connections import Connections, Permits, key_of
+from relay.egress.dialer import Wanted
 from relay.egress.failure import ours, scope_of
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Source

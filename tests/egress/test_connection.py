@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.egress.connection import Connection, Opening, Target, open_connection
+from relay.egress.connection import Connection, Target
+from relay.egress.opening import Opening, open_connection
 from relay.egress.pools import Source
 from relay.egress.settings import Relay, Timeouts
 from relay.egress.tls import Requirement

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from relay.egress.connection import Connection
-from relay.egress.connections import Connections, Wanted, key_of
+from relay.egress.connections import Connections, key_of
+from relay.egress.dialer import Wanted
 from relay.egress.mx import MxHost, Route
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings
@@ -263,8 +264,8 @@ async def test_a_quick_failure_is_tried_again_at_once() -> None:
 
 
 async def test_a_slow_address_is_tried_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.egress.connections.SLOW_FAILURE", 0.1)
-    monkeypatch.setattr("relay.egress.connections.MAX_SLOW", 1)
+    monkeypatch.setattr("relay.egress.dialer.SLOW_FAILURE", 0.1)
+    monkeypatch.setattr("relay.egress.dialer.MAX_SLOW", 1)
     async with (
         SmtpPeer() as good,
         SmtpPeer(host="127.0.0.2", port=good.port, script={"CONNECT": Silence()}) as slow,
@@ -274,8 +275,8 @@ async def test_a_slow_address_is_tried_last(monkeypatch: pytest.MonkeyPatch) -> 
         for _ in range(3):
             await lease(connections, want)
         assert len(slow.sessions) == 1
-        connections._remember_slow("127.0.0.9", 0.0)
-        assert connections._slow == {"127.0.0.9": 0.0}, "bounded"
+        connections._dialer._remember_slow("127.0.0.9", 0.0)
+        assert connections._dialer._slow == {"127.0.0.9": 0.0}, "bounded"
 
 
 async def test_a_source_reaches_only_its_own_family() -> None:
@@ -340,3 +341,56 @@ async def test_close_waits_for_what_ends_in_time() -> None:
         gate.set()
         assert await closing == 0
         await sending
+
+
+async def test_who_is_refused_a_permit_takes_what_came_free_meanwhile() -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    class Hesitant(CountingPermits):
+        async def acquire(self, source: str, site: str, limit: int) -> bool:
+            if not self.held[source, site]:
+                return await super().acquire(source, site, limit)
+            asked.set()
+            await answer.wait()
+            return False
+
+    async with SmtpPeer() as peer, pool(Hesitant()) as connections:
+        first = await lease(connections, wanted(peer))
+        second = asyncio.create_task(lease(connections, wanted(peer)))
+        await asked.wait()
+        connections.release(first)
+        answer.set()
+        assert await second is first
+        connections.release(first)
+
+
+async def test_what_opens_while_we_close_is_closed() -> None:
+    gate = asyncio.Event()
+    async with SmtpPeer(script={"CONNECT": Wait(gate, "220 peer.test")}) as peer, pool() as connections:
+        opening = asyncio.create_task(connections.lease(wanted(peer)))
+        await until(lambda: peer.sessions)
+        await connections.close(1)
+        gate.set()
+        assert isinstance(await opening, Outcome)
+        await peer.sessions[0].ended.wait()
+        assert peer.sessions[0].commands[-1] == "QUIT"
+        await until(lambda: connections.stats()["open"] == 0)
+
+
+async def test_a_second_host_that_fails_says_nothing_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.egress.connections.SLOW_FAILURE", 0.0)
+    async with SmtpPeer() as peer, pool(connections=1) as connections:
+        hosts = (peer.host, "127.0.0.2")
+        assert isinstance(await connections.lease(wanted(peer, hosts=hosts, avoid=(peer.host,))), Outcome)
+        connections.release(await lease(connections, wanted(peer, hosts=hosts)))
+
+
+async def test_a_cancelled_opening_gives_everything_back() -> None:
+    permits = CountingPermits()
+    async with SmtpPeer(script={"CONNECT": [Silence()]}) as peer, pool(permits, connections=1) as connections:
+        opening = asyncio.create_task(connections.lease(wanted(peer)))
+        await until(lambda: peer.sessions)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        assert not +permits.held
+        connections.release(await lease(connections, wanted(peer)))

@@ -1,0 +1,89 @@
+"""From a route to a session: one address after the other, those that lately kept us waiting last."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+
+from relay.egress.connection import Connection, Target
+from relay.egress.failure import ours
+from relay.egress.mx import Route
+from relay.egress.opening import Opening, open_connection
+from relay.egress.pools import Source
+from relay.egress.settings import EgressSettings
+from relay.egress.tls import Requirement
+from relay.message import MailClass
+from relay.outcome import Outcome, Scope
+
+MAX_TRIES = 10  # addresses tried for one connection: at 60 s each, ten minutes of an attempt at most
+SLOW_FAILURE = 1.0  # seconds: what fails sooner costs nothing to try again
+SLOW_ADDRESS = 300.0  # seconds for which an address that did not answer is tried last
+MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
+
+
+@dataclass(slots=True)
+class Wanted:
+    """A connection somebody asks for.
+
+    avoid   addresses that just failed        fresh   a kept connection proved stale, and with it all that are idle
+    """
+
+    source: Source
+    site: str
+    route: Route
+    mail_class: MailClass
+    avoid: Collection[str] = ()
+    fresh: bool = False
+
+
+class Dialer:
+    """Opens connections and remembers which addresses were slow to fail."""
+
+    def __init__(self, settings: EgressSettings, requirement: Requirement) -> None:
+        self._settings = settings
+        self._requirement = requirement
+        self._slow: dict[str, float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Dialer {self._requirement.value} slow={len(self._slow)}>"
+
+    async def open(self, wanted: Wanted, on_lost: Callable[[Connection], None]) -> Connection | Outcome:
+        """One address after the other; the last outcome if none will have us, which is then the site's."""
+        loop = asyncio.get_running_loop()
+        settings = self._settings
+        ehlo = wanted.source.ehlo or settings.hostname
+        opening = Opening(wanted.source, ehlo, self._requirement, settings.timeouts, settings.relay)
+        outcome = _unreachable(wanted)
+        for target in self._targets(wanted, loop.time()):
+            started = loop.time()
+            result = await open_connection(target, opening, on_lost)
+            if isinstance(result, Connection) or result.scope is Scope.SOURCE:
+                return result
+            if loop.time() - started >= SLOW_FAILURE:
+                self._remember_slow(target.address, loop.time() + SLOW_ADDRESS)
+            outcome = replace(result, scope=Scope.SITE)
+        return outcome
+
+    def _targets(self, wanted: Wanted, now: float) -> list[Target]:
+        """The addresses to try, in order: of the source's family, without those to avoid, slow ones last."""
+        targets = [
+            Target(host.name, address, wanted.route.port)
+            for host in wanted.route.hosts
+            for address in host.addresses
+            if address not in wanted.avoid and _same_family(wanted.source.address, address)
+        ]
+        targets.sort(key=lambda target: self._slow.get(target.address, 0.0) > now)
+        return targets[:MAX_TRIES]
+
+    def _remember_slow(self, address: str, until: float) -> None:
+        if len(self._slow) >= MAX_SLOW:
+            self._slow.clear()
+        self._slow[address] = until
+
+
+def _same_family(source: str, address: str) -> bool:
+    return not source or (":" in source) == (":" in address)
+
+
+def _unreachable(wanted: Wanted) -> Outcome:
+    text = f"no address of {wanted.site} can be reached from {wanted.source.address or 'here'}"
+    return replace(ours(451, "4.4.4", text, "CONNECT", Scope.SOURCE), source=wanted.source.address)
