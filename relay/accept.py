@@ -17,7 +17,6 @@ from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
 from relay.trace import Tracer
 
-
 KeysFor = Callable[[str], Sequence[SigningKey]]  # From domain -> its active keys
 
 
@@ -87,12 +86,12 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     if keys:
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
     message = _message(message_id, submission, decision, letter, fields)
+    message.signed = [{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, wait, house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    signed = {"signed": [{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys]}
-    events = [house.recorder.of_delivery("accepted", d, signed | _looked_at(message, d)) for d in deliveries]
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d)) for d in deliveries]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
     except SpoolError:
@@ -103,7 +102,12 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
 
 def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
     """What an `accepted` event tells beyond the common fields. Recipients over quota say so, and until when they wait."""
-    facts: dict[str, object] = {"subject": message.subject, "size": message.size, "site": delivery.site}
+    facts: dict[str, object] = {
+        "subject": message.subject,
+        "size": message.size,
+        "site": delivery.site,
+        "signed": message.signed,
+    }
     if delivery.quota:
         facts["over_quota"] = True
     return facts

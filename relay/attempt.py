@@ -1,6 +1,7 @@
 """Story 2: from due to done. Recheck, source, send, consequences, commit; one recipient of one message at a time."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -58,6 +59,7 @@ class Attempting:
     courier: _Courier
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder
+    tally: Counter[tuple[str, MailClass]]  # outcomes by kind and class, for metrics
 
 
 async def attempt(delivery: Delivery, house: Attempting) -> int | None:
@@ -77,6 +79,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     await house.spool.settle(change)
     for _, deliveries in change.put:
         house.offer(deliveries)
+    ended = "delivered" if outcome.delivered else "bounced"
+    house.tally["deferred" if verdict.again is not None else ended, message.mail_class] += 1
     return verdict.again
 
 
@@ -133,6 +137,7 @@ async def _add_report(
     keys = house.keys_for(house.hostname)
     signature = await house.signer.sign(fields, body_hash(letter, rest + 2), keys, now) if keys else b""
     message = Message(
+        signed=[{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys],
         id=identifier,
         accepted_at=now,
         credential=about.message.credential,

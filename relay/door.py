@@ -16,6 +16,7 @@ from relay.identity import Brand, Credential
 from relay.message import Change
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
+from relay.spool.errors import SpoolError
 
 log = structlog.get_logger()
 
@@ -25,7 +26,7 @@ MAX_REJECTED_A_SECOND = 50
 
 
 class _Spool(Protocol):
-    async def settle(self, change: Change) -> None: ...
+    async def put(self, change: Change) -> None: ...
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class Door:
         self._directory = Directory(())
         self._allowance = _Allowance()
         self._recording: set[asyncio.Task[None]] = set()
-        self.counters = {"accepted": 0, "rejected": 0, "rejected_unrecorded": 0, "failed": 0}
+        self.counters = {"accepted": 0, "rejected": 0, "unrecorded": 0, "failed": 0}
 
     def __repr__(self) -> str:
         return f"<Door accepted={self.counters['accepted']} rejected={self.counters['rejected']}>"
@@ -69,6 +70,11 @@ class Door:
 
     async def accept(self, submission: Submission) -> Reply:
         """accept() with the one guarantee that a session needs: an answer, whatever happens."""
+        # A session keeps whom it knew; a reload may have changed or disabled him since.
+        current = self._directory.get(submission.credential.name)
+        if current is None or current.disabled:
+            return Reply(550, "5.7.1", f"{submission.credential.name} may not send any more")
+        submission.credential = current
         try:
             answer = await accept(submission, self._house)
         except Exception:
@@ -85,16 +91,23 @@ class Door:
         """Record a refusal, soon; bounded, so that strangers cannot fill the event log."""
         self.counters["rejected"] += 1
         if not self._allowance.take(self._house.clock()):
-            self.counters["rejected_unrecorded"] += 1
+            self.counters["unrecorded"] += 1
             return
         self.record("rejected", facts)
 
     def record(self, kind: str, facts: Facts) -> None:
         """Write an event that belongs to no message; it is on disk within some ms."""
         change = Change(events=[self._house.recorder.record(kind, facts)])
-        task = asyncio.create_task(self._spool.settle(change))
+        task = asyncio.create_task(self._put(change))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
+
+    async def _put(self, change: Change) -> None:
+        """By put, not settle: while the disk is full settle keeps what it is given, and strangers could fill memory."""
+        try:
+            await self._spool.put(change)
+        except SpoolError:
+            self.counters["unrecorded"] += 1
 
 
 def _facts(submission: Submission, refusal: Refusal) -> Facts:

@@ -84,6 +84,7 @@ class Recorder:
             "command": outcome.command,
             "delay_ms": self._clock() - delivery.message.accepted_at,
             "size": delivery.message.size,
+            "signed": delivery.message.signed,
         }
         about.update(facts)
         return self.of_delivery(kind, delivery, about)

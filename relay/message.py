@@ -73,6 +73,7 @@ class Message:
     eightbit   the body does: 8BITMIME (RFC 6152)
     row        the spool's key of it, set by put
     many       more than one recipient when accepted
+    signed     our DKIM signatures on it, as events tell them: d (domain), s (selector), a (algorithm)
     """
 
     id: str
@@ -93,6 +94,7 @@ class Message:
     utf8: bool = False
     eightbit: bool = False
     many: bool = False
+    signed: list[dict[str, str]] = field(default_factory=list)
     row: int = 0
     content: bytes | None = None
 

@@ -24,13 +24,15 @@ import structlog
 from relay import __version__, control
 from relay.config import ConfigErrors, Deployment, load_deployment, load_policies, load_secret
 from relay.control import Channel, Json, NodeDown
-from relay.worker import DRAIN_SECONDS, Order
+from relay.order import DRAIN_SECONDS, Order
+from relay.signing.entries import KeysError
+from relay.signing.keys import load_keys
 
 log = structlog.get_logger()
 
 BACKLOG = 1024  # connections that wait while a worker restarts; the kernel caps it at net.core.somaxconn
-RESTART_SECONDS = (0.0, 0.5, 2.0, 5.0, 15.0, 30.0)  # waits after 1st, 2nd ... death in a row
-STEADY_SECONDS = 60.0  # a child that ran this long has not "kept dying"
+RESTART_SECONDS = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0)  # waits after 1st, 2nd ... death in a row: mail waits meanwhile
+STEADY_SECONDS = 10.0  # a child that ran this long does not "keep dying"
 STOP_SECONDS = DRAIN_SECONDS + 10.0  # then SIGKILL
 
 
@@ -40,7 +42,8 @@ class StartError(Exception):
 
 @dataclass(slots=True)
 class Child:
-    """One process under supervision. `command` makes its argument list and the descriptors it inherits, anew each start."""
+    """One process under supervision. `command` makes its argument list and the descriptors it inherits, anew each start;
+    the last of these is its end of the channel. When the channel closes, the supervisor is gone, and the child ends."""
 
     name: str
     command: Callable[["Child"], tuple[list[str], list[int]]]
@@ -53,6 +56,12 @@ class Child:
     def __repr__(self) -> str:
         pid = self.process.pid if self.process else None
         return f"<Child {self.name} pid={pid} deaths={self.deaths}>"
+
+    def connect(self) -> int:
+        """A new channel to the process about to start; the descriptor of its end, which it must inherit."""
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
+        return theirs.detach()
 
     @property
     def up(self) -> bool:
@@ -74,7 +83,11 @@ class Supervisor:
     def __init__(self, config: Path, policies: Path) -> None:
         self.config, self.policies = config, policies
         self.deployment: Deployment = load_deployment(config)
-        self.version = load_policies(policies, self.deployment).version
+        in_force = load_policies(policies, self.deployment)
+        self.version = in_force.version
+        load_keys(self.deployment.dkim_dir)  # a key that cannot be read is told before anything starts
+        for warning in (*self.deployment.warnings, *in_force.warnings):
+            log.warning("config", problem=str(warning))
         data_dir = self.deployment.node.data_dir
         for folder in (data_dir, data_dir / "spool", data_dir / "events"):
             folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -102,8 +115,7 @@ class Supervisor:
         return Child(f"worker-{number}", self._worker_command, shards=(number, *adopted))
 
     def _worker_command(self, child: Child) -> tuple[list[str], list[int]]:
-        ours, theirs = socket.socketpair()
-        child.channel = Channel(ours)
+        control_end = child.connect()
         listeners = tuple(link.fileno() for link in self.sockets.listeners[child.shards[0]])
         capture = self.sockets.capture
         order = Order(
@@ -111,18 +123,19 @@ class Supervisor:
             policies=str(self.policies),
             shards=child.shards,
             listeners=listeners,
-            control=theirs.detach(),
+            control=control_end,
             capture=f"127.0.0.1:{capture.getsockname()[1]}" if capture else "",
         )
         return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
 
-    def _web_command(self, _: Child) -> tuple[list[str], list[int]]:
+    def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
         fds = {
             name: link.fileno()
             for name, link in (("admin", self.sockets.admin), ("capture", self.sockets.capture))
             if link is not None
         }
-        order = orjson.dumps({"config": str(self.config), "policies": str(self.policies), **fds}).decode()
+        fds["control"] = child.connect()
+        order = orjson.dumps({"config": str(self.config), **fds}).decode()
         return [sys.executable, "-m", "relay.web", order], list(fds.values())
 
     async def _start(self, child: Child) -> None:
@@ -134,9 +147,9 @@ class Supervisor:
             start_new_session=True,  # Ctrl-C is for us alone; we tell the children
         )
         child.started = time.monotonic()
-        if child.channel is not None:
-            os.close(descriptors[-1])  # the worker's end of the pair: it must be the only holder
-            await child.channel.open()
+        os.close(descriptors[-1])  # the child's end of the pair: it must be the only holder
+        assert child.channel is not None
+        await child.channel.open()
 
     async def _keep(self, child: Child) -> None:
         """Start the child, and again whenever it ends before we stop."""
@@ -222,8 +235,8 @@ class Supervisor:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
             if child.channel is not None and child.up:
                 with contextlib.suppress(NodeDown):
-                    facts |= await child.channel.ask({"do": "stats"}, timeout=5.0)
-                    facts["up"] = True
+                    answer = await child.channel.ask({"do": "stats"}, timeout=5.0)
+                    facts |= {**answer, "up": "error" not in answer}
             workers.append(facts)
         return {
             "node": self.deployment.node.name,
@@ -239,7 +252,8 @@ class Supervisor:
         """Policies and keys on disk into force, in all workers or none (DESIGN, invariant 9)."""
         try:
             wanted = load_policies(self.policies, self.deployment).version
-        except ConfigErrors as error:
+            load_keys(self.deployment.dkim_dir)
+        except (ConfigErrors, KeysError) as error:
             problems = [str(problem) for problem in error.problems]
             log.error("reload refused; what runs stays as it was", problems=problems)
             return {"error": "policies have errors; what runs stays as it was", "problems": problems}

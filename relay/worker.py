@@ -12,11 +12,11 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import orjson
 import structlog
 import uvloop
 
@@ -34,7 +34,8 @@ from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
-from relay.message import Delivery, Message
+from relay.message import Delivery, MailClass, Message
+from relay.order import DRAIN_SECONDS, Order
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.signing.keys import KeyRing, load_keys
@@ -46,38 +47,10 @@ from relay.trace import Tracer
 
 log = structlog.get_logger()
 
-# A worker that stops gives its sessions and attempts this long (s); a session that waits for the answer to its final
-# dot may take ten minutes, so what is cut off here is counted and may be delivered twice (ARCHITECTURE, restart).
-DRAIN_SECONDS = 20.0
-
 
 def clock() -> int:
     """Milliseconds since the epoch."""
     return time.time_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the supervisor tells a worker at its start. `shards`: its own first, then the adopted ones.
-
-    listeners  descriptors, in the order of the deployment's listeners     control  its end of the socket pair
-    capture    "host:port" of the capture server; "" in live mode
-    """
-
-    config: str
-    policies: str
-    shards: tuple[int, ...]
-    listeners: tuple[int, ...]
-    control: int
-    capture: str
-
-    def dump(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def load(cls, text: str) -> "Order":
-        facts = orjson.loads(text)
-        return cls(**{**facts, "shards": tuple(facts["shards"]), "listeners": tuple(facts["listeners"])})
 
 
 @dataclass(slots=True)
@@ -103,6 +76,7 @@ class Worker:
         self._prepared: tuple[Policies, KeyRing] | None = None
         self._stop = asyncio.Event()
         self._fatal = False
+        self._open = False  # the spool is: questions about it can be answered
         self._started = clock()
         node, data_dir = self.deployment.node, self.deployment.node.data_dir
         self.ids = Ids(node.name, order.shards[0], clock)
@@ -111,6 +85,7 @@ class Worker:
         self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}")
         self.quotas = QuotaLeases(self.state)
         self.signer = Signer()
+        self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.tracer = Tracer(load_secret(self.deployment))
         egress = settings.egress_settings(self.deployment, self.policies, order.capture)
         self.site_of = settings.site_chooser(egress)
@@ -148,6 +123,7 @@ class Worker:
             courier=self.courier,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
+            tally=self.tally,
         )
 
         async def try_once(delivery: Delivery) -> int | None:
@@ -227,6 +203,7 @@ class Worker:
         await self.state.open()
         for shard in self.shards:
             await shard.spool.open()
+        self._open = True
         running = [
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
@@ -273,6 +250,8 @@ class Worker:
     # --- commands -----------------------------------------------------------------------------------------------
 
     async def _answer(self, question: Json) -> Json:
+        if not self._open:
+            return {"error": "the worker is still opening its spool"}
         match question.get("do"):
             case "stats":
                 return await self._stats()
@@ -305,30 +284,35 @@ class Worker:
         return {"version": self.policies.version}
 
     async def _stats(self) -> Json:
-        shards = [
-            {
-                "shard": shard.number,
-                "healthy": shard.spool.healthy,
-                "queue": await shard.spool.counts(),
-                "schedule": shard.dispatcher.stats(),
-            }
-            for shard in self.shards
-        ]
-        counters: dict[str, int] = dict(self.door.counters)
+        """As relay/web/metrics.py reads it."""
+        counters: Json = dict(self.door.counters)
         for listener in self.listeners:
             for name, value in asdict(listener.counters).items():
                 counters[name] = counters.get(name, 0) + value
+        for kind in ("delivered", "deferred", "bounced"):
+            counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
         return {
             "pid": os.getpid(),
             "version": __version__,
             "policies": self.policies.version,
             "started": self._started,
             "healthy": all(shard.spool.healthy for shard in self.shards),
-            "shards": shards,
+            "shards": [await _shard_stats(shard) for shard in self.shards],
             "counters": counters,
             "gauges": {"connections": sum(listener.connections for listener in self.listeners)},
             "egress": self.courier.stats(),
         }
+
+
+async def _shard_stats(shard: Shard) -> Json:
+    queue = await shard.spool.counts()
+    lanes = [{"class": c.label, "site": site, "waiting": count} for (c, site), count in queue["lanes"].items()]
+    return {
+        "shard": shard.number,
+        "healthy": shard.spool.healthy,
+        "queue": {**queue, "lanes": lanes},
+        "schedule": shard.dispatcher.stats(),
+    }
 
 
 def main() -> int:

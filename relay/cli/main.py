@@ -11,12 +11,12 @@ from pathlib import Path
 
 from relay import __version__
 from relay.cli import check, credentials, events, keys, queue, send, serve, status
-from relay.config import ConfigErrors, MissingDirectory, find_directories
+from relay.config import ConfigErrors, MissingDirectory, find_directories, load_deployment
 from relay.control import NodeDown
+from relay.signing.entries import KeysError
 from relay.supervisor import StartError
 
 COMMANDS = (serve, status, check, send, events, queue, credentials, keys)
-NEEDS_NO_FOLDERS = frozenset({"bounce"})
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except MissingDirectory as error:
         return _fail(str(error), 2)
-    except ConfigErrors as error:
+    except (ConfigErrors, KeysError) as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 1
@@ -72,8 +72,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _not_running(config: Path, error: NodeDown) -> str:
-    from relay.config import load_deployment  # only here: the message names the node
-
     node = load_deployment(config).node
     return f"{node.name} is not running (no answer at {node.data_dir}/control.sock: {error}). systemctl status postlane"
 

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
-import idna
-
 from relay.config.problems import Wrong, did_you_mean
+from relay.domain import MAX_DOMAIN, a_label
 from relay.identity import Rate
 
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -209,13 +208,8 @@ def domain(value: object) -> str:
 
 
 def _a_label(text: str) -> str | None:
-    if not text.isascii():
-        try:
-            text = idna.encode(text, uts46=True).decode("ascii")
-        except idna.IDNAError:
-            return None
-    # 253: the longest name that fits into 255 octets on the wire (RFC 1035 2.3.4)
-    return text if len(text) <= 253 and all(map(_LABEL.fullmatch, text.split("."))) else None
+    name = a_label(text)
+    return name if name and len(name) <= MAX_DOMAIN and all(map(_LABEL.fullmatch, name.split("."))) else None
 
 
 def sending_domain(value: object) -> str:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
-import idna
-
+from relay.domain import a_label
 from relay.message import Envelope, RcptTo
 from relay.outcome import Reply
 
@@ -143,13 +142,11 @@ def canonical_domain(domain: str) -> str | None:
     """
     if domain.startswith("["):
         return _literal(domain)
-    if not domain.isascii():
-        try:
-            domain = idna.encode(domain, uts46=True).decode("ascii")
-        except (idna.IDNAError, UnicodeError):
-            return None
-    labels = domain.lower().split(".")
-    if len(labels) < 2 or len(domain) > MAX_DOMAIN:
+    name = a_label(domain)
+    if name is None:
+        return None
+    labels = name.split(".")
+    if len(labels) < 2 or len(name) > MAX_DOMAIN:
         return None
     if any(not label or len(label) > MAX_LABEL or label[0] == "-" or label[-1] == "-" for label in labels):
         return None

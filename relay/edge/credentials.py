@@ -13,7 +13,6 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from relay.identity import Credential, Password
 
 _NOBODY = Password(b"nobody", bytes(32))
-_WIDEST_PUBLIC = {4: 16, 6: 32}  # what a provider gives to one customer at the very most
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +101,3 @@ def _address(ip: str) -> IPv4Address | IPv6Address | None:
 
 def is_loopback(ip: str) -> bool:
     return ip.startswith(("127.", "::ffff:127.")) or ip == "::1"
-
-
-def doubtful_networks(networks: Iterable[IPv4Network | IPv6Network]) -> list[tuple[str, str]]:
-    """Trusted networks that look like a mistake, each with why: behind a NAT or proxy all the world has one address."""
-    doubts = []
-    for network in networks:
-        gateway = network.num_addresses == 1 and int(network.network_address) & 0xFF in (1, 254)
-        if network.is_loopback:
-            continue
-        if network.prefixlen == 0:
-            doubts.append((str(network), "it is everybody: an open relay"))
-        elif not network.is_private and network.prefixlen < _WIDEST_PUBLIC[network.version]:
-            doubts.append((str(network), "it is public and wider than one organisation's network"))
-        elif gateway:
-            doubts.append((str(network), "it looks like a gateway: behind NAT or a proxy every peer has this address"))
-        elif network.version == 4 and network.overlaps(_CONTAINER_BRIDGE):
-            doubts.append(
-                (str(network), "a container bridge: forwarded connections from anywhere have its gateway's address")
-            )
-    return doubts
-
-
-_CONTAINER_BRIDGE = IPv4Network("172.17.0.0/16")  # what container engines set up by default

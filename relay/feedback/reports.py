@@ -19,6 +19,7 @@ from email.quoprimime import body_encode
 from email.utils import format_datetime
 from hashlib import sha256
 
+from relay.domain import a_label
 from relay.feedback.replies import Category, classify
 from relay.message import Delivery
 from relay.outcome import Outcome
@@ -390,11 +391,8 @@ def _ascii_domain(address: str) -> str:
     local, at, domain = address.rpartition("@")
     if not at or address.isascii() or not local.isascii():
         return address
-    try:
-        label = domain.encode("idna")
-        return f"{local}@{label.decode()}" if label.decode("idna") == domain.lower() else address
-    except UnicodeError:
-        return address
+    label = a_label(domain)
+    return f"{local}@{label}" if label else address
 
 
 def _unxtext(value: str) -> str:

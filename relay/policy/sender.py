@@ -8,6 +8,8 @@ internationalised addresses (RFC 6532) are understood; obsolete source routes ar
 import re
 from collections.abc import Iterable
 
+from relay.domain import a_label
+
 # The two forms nearly all mail has: `Name <local@domain>` and `local@domain`. One match, 1 us.
 _SIMPLE = re.compile(
     r'(?:(?:"[^"\\]*"|[^<>()\[\]:;@\\,"]*)<([^<>()\[\]:;@\\,"\s]+@[^<>()\[\]:;@\\,"\s]+)>|([^<>()\[\]:;@\\,"\s]+@[^<>()\[\]:;@\\,"\s]+))'
@@ -69,20 +71,20 @@ def _address_list(tokens: list[str]) -> list[str] | None:
     found: list[str] = []
     entry: list[str] = []
     in_group = False
-    for token in [*tokens, ","]:
-        if token == ":" and not in_group and "<" not in entry and "@" not in entry:
+    for part in [*tokens, ","]:
+        if part == ":" and not in_group and "<" not in entry and "@" not in entry:
             in_group, entry = True, []
-        elif token == "," or (token == ";" and in_group):
+        elif part == "," or (part == ";" and in_group):
             address = _mailbox(entry) if entry else ""
             if address is None:
                 return None
             if address:
                 found.append(address)
-            in_group, entry = in_group and token != ";", []
-        elif token in (":", ";"):
+            in_group, entry = in_group and part != ";", []
+        elif part in (":", ";"):
             return None
         else:
-            entry.append(token)
+            entry.append(part)
     return None if in_group else found
 
 
@@ -101,13 +103,7 @@ def _mailbox(tokens: list[str]) -> str | None:
 
 def domain_of(address: str) -> str:
     """The domain as a lower-case A-label; "" if it is none (RFC 5890)."""
-    domain = address.rpartition("@")[2].lower().rstrip(".")
-    if domain.isascii():
-        return domain
-    try:
-        return domain.encode("idna").decode()
-    except UnicodeError:
-        return ""
+    return a_label(address.rpartition("@")[2].rstrip(".")) or ""
 
 
 def permitted(domain: str, domains: Iterable[str]) -> bool:

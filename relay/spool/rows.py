@@ -13,7 +13,7 @@ from relay.message import Change, Delivery, MailClass, Message
 # Fields of Message that its `facts` hold; id, accepted_at and content are columns, row is the key.
 _MESSAGE_FACTS = (
     "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
-    "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many",
+    "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many", "signed",
 )  # fmt: skip
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")
 
@@ -49,6 +49,7 @@ def message_row(message: Message) -> tuple[int, str, int, str, bytes]:
         "utf8": message.utf8,
         "eightbit": message.eightbit,
         "many": message.many,
+        "signed": message.signed,
     }
     return message.row, message.id, message.accepted_at, orjson.dumps(facts).decode(), message.content
 

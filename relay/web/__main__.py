@@ -40,10 +40,17 @@ def clock() -> int:
 
 
 class WebProcess:
-    """`admin`, `capture`: listening sockets; None where there is no such server."""
+    """`admin`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it ends."""
 
-    def __init__(self, deployment: Deployment, admin: socket.socket | None, capture: socket.socket | None) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        supervisor: socket.socket,
+        admin: socket.socket | None,
+        capture: socket.socket | None,
+    ) -> None:
         self._deployment = deployment
+        self._supervisor = supervisor
         self._admin = admin
         self._directory = deployment.node.data_dir / "events"
         self._captures = Captures(deployment.node.data_dir / "capture") if capture else None
@@ -55,9 +62,11 @@ class WebProcess:
         return f"<WebProcess admin={self._admin is not None} capture={self._server!r}>"
 
     async def run(self) -> None:
-        """Until SIGTERM."""
+        """Until SIGTERM, or the supervisor is gone."""
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        watch = asyncio.create_task(control.answer_channel(self._supervisor, _no_questions))
+        watch.add_done_callback(lambda _: stop.set())
         archive = asyncio.create_task(self._archive())
         if self._server is not None:
             await self._server.start()
@@ -69,9 +78,9 @@ class WebProcess:
             await serving
         if self._server is not None:
             await self._server.stop()
-        archive.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await archive
+        for task in (archive, watch):
+            task.cancel()
+        await asyncio.gather(archive, watch, return_exceptions=True)
 
     def _settings(self) -> WebSettings:
         deployment = self._deployment
@@ -125,6 +134,10 @@ class _Pages(uvicorn.Server):
         yield
 
 
+async def _no_questions(question: control.Json) -> control.Json:
+    return {"error": f"the web process does not know how to {question.get('do')}"}
+
+
 def _public_keys(ring: KeyRing) -> Any:
     def find(selector: str, domain: str) -> bytes | None:
         keys = (*ring.keys, *ring.for_domain(domain))
@@ -136,8 +149,9 @@ def _public_keys(ring: KeyRing) -> Any:
 def main() -> None:
     order = orjson.loads(sys.argv[1])
     logs.configure("web", os.environ.get("POSTLANE_LOG", "info"))
-    links = {name: socket.socket(fileno=order[name]) for name in ("admin", "capture") if name in order}
-    process = WebProcess(load_deployment(Path(order["config"])), links.get("admin"), links.get("capture"))
+    links = {name: socket.socket(fileno=order[name]) for name in ("control", "admin", "capture") if name in order}
+    deployment = load_deployment(Path(order["config"]))
+    process = WebProcess(deployment, links["control"], links.get("admin"), links.get("capture"))
     uvloop.run(process.run())
 
 

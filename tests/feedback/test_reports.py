@@ -251,7 +251,7 @@ def test_a_domain_of_other_scripts_goes_as_a_label() -> None:
     assert letter.isascii()
 
 
-@pytest.mark.parametrize("sender", ["shop@straße.example", "קניות@shop.example", "shop@" + "ü" * 70 + ".example"])
+@pytest.mark.parametrize("sender", ["קניות@shop.example", "shop@" + "ü" * 70 + ".example"])
 def test_a_sender_that_has_no_faithful_ascii_form_stays_as_it_is(sender: str) -> None:
     assert f"To: <{sender}>".encode() in write(sender=sender).replace(b"\r\n ", b" ")
 

@@ -75,12 +75,18 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
                     node.start()
                 else:
                     kill_one_worker(node, chance)
+        except BaseException:
+            node.__exit__()
+            raise
         finally:
             stopping.set()
             for thread in threads:
                 thread.join(30)
-        wait_for("the queue to drain", lambda: waiting(node) == 0, 120)
-        node.stop()
+        try:
+            wait_for("the queue to drain", lambda: waiting(node) == 0, 120)
+        finally:
+            print(node.log())
+            node.stop()
         arrived = Counter(message.header("X-Mark") for message in sink.messages)
     acknowledged = {mark for app in apps for mark in app.acknowledged}
     assert len(acknowledged) > KILLS, "the apps hardly got anything in: this run proves nothing"

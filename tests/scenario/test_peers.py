@@ -32,7 +32,7 @@ def assert_both_verify(content: bytes, record: str, selector: str, domain: str) 
     assert dkim.verify(content, dnsfunc=lambda name, timeout=5: record.encode())
     verdicts = opendkim.verify(content, {f"{selector}._domainkey.{domain}": record})
     assert verdicts
-    assert all(verdict.passed for verdict in verdicts), verdicts
+    assert all(verdict.good for verdict in verdicts), verdicts
 
 
 SENDERS = {
@@ -52,7 +52,7 @@ def test_a_message_of_each_client_arrives_signed(client: str, tmp_path: Path) ->
             record = record_of(node.add_key("test.example"))
             assert "version" in node.ask({"do": "reload"})
             mail = clients.Mail(
-                sender="app@test.example", recipient="dana@example.com", subject=f"From {client}", body="Shalom שלום\n"
+                sender="app@test.example", recipient="dana@example.com", subject=f"From {client}", text="Shalom שלום\n"
             )
             SENDERS[client](clients.Server("127.0.0.1", node.smtp), mail)
             wait_for("the message", lambda: sink.messages)
@@ -63,7 +63,7 @@ def test_a_message_of_each_client_arrives_signed(client: str, tmp_path: Path) ->
     assert message["Subject"] == f"From {client}"
     body = message.get_body(("plain",))
     assert body is not None
-    assert "Shalom שלום" in body.get_content()
+    assert "Shalom שלום".encode() in bytes(body.get_payload(decode=True))
     assert_both_verify(received.content, record, "s1", "test.example")
 
 
@@ -89,10 +89,8 @@ def live(folder: Path, dns: DnsServer, port: int) -> Node:
 
 
 def test_a_real_postfix_found_by_dns_takes_mail_over_starttls(tmp_path: Path) -> None:
-    mail = tmp_path / "mx"
-    mail.mkdir()
     dns = DnsServer()
-    with serving(dns), PostfixMx(mail, "recipient.example", host="127.0.0.2") as mx:
+    with serving(dns), PostfixMx("recipient.example", host="127.0.0.2") as mx:
         dns.add("recipient.example", "MX", "10 mx1.recipient.example.", "20 mx2.recipient.example.")
         dns.add("mx1.recipient.example", "A", "127.0.0.3")  # nobody listens there: the next host takes it
         dns.add("mx2.recipient.example", "A", "127.0.0.2")
@@ -109,7 +107,7 @@ def test_a_real_postfix_found_by_dns_takes_mail_over_starttls(tmp_path: Path) ->
     assert b"using TLS" in content.partition(b"\r\n\r\n")[0]
     body = message_from_bytes(content, policy=policy.default).get_body(("plain",))
     assert body is not None
-    assert "..a line of dots\n.\nשלום" in body.get_content()
+    assert body.get_content().splitlines()[:3] == ["..a line of dots", ".", "שלום"]
     assert dkim.verify(content, dnsfunc=lambda name, timeout=5: record.encode())
 
 

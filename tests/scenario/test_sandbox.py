@@ -126,9 +126,11 @@ def test_each_recipient_of_one_message_has_an_end_of_its_own(node: Node) -> None
     identifier = node.send(["dana@example.com", "bounce@sim.test", "noa@example.org"])
     ends = wait_for(
         "three ends",
-        lambda: (found := [e for e in node.events(id=identifier) if e["type"] in ("delivered", "bounced")])
-        and len(found) == 3
-        and found,
+        lambda: (
+            (found := [e for e in node.events(id=identifier) if e["type"] in ("delivered", "bounced")])
+            and len(found) == 3
+            and found
+        ),
     )
     assert sorted((e["rcpt"], e["type"]) for e in ends) == [(0, "delivered"), (1, "bounced"), (2, "delivered")]
 

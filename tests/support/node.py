@@ -271,8 +271,8 @@ class Node:
     def _read_events(self) -> Iterator[Event]:
         lines: list[Event] = []
         for path in sorted((self.data / "events").glob("*.jsonl")):
-            for line in path.read_bytes().split(b"\n")[:-1]:  # a last line without its end is still being written
-                lines.append(json.loads(line))
+            whole = path.read_bytes().split(b"\n")[:-1]  # a last line without its end is still being written
+            lines += [json.loads(line) for line in whole]
         yield from sorted(lines, key=lambda event: event["time"])
 
     def final(self, identifier: str, seconds: float = 30.0) -> Event:

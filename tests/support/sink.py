@@ -29,7 +29,9 @@ class Received:
 class Sink:
     """`with Sink() as sink:` listens on a loopback port. `answer(received)` may say another reply to the final dot."""
 
-    def __init__(self, host: str = "127.0.0.1", answer: Callable[[Received], str] = lambda _: "250 2.0.0 taken") -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", answer: Callable[[Received], str] = lambda _: "250 2.0.0 taken"
+    ) -> None:
         self.host = host
         self.port = 0
         self.messages: list[Received] = []
@@ -53,10 +55,14 @@ class Sink:
         self._ready.set()
         self._loop.run_forever()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(self._end_sessions())
         self._loop.close()
+
+    async def _end_sessions(self) -> None:
+        sessions = asyncio.all_tasks() - {asyncio.current_task()}
+        for session in sessions:
+            session.cancel()
+        await asyncio.gather(*sessions, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = writer.get_extra_info("peername")[0]
@@ -88,8 +94,8 @@ class Sink:
                 await writer.drain()
                 if verb == "QUIT":
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the node was killed: what it had not finished was not received
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the node was killed, or the test is over: what was not finished was not received
         finally:
             writer.close()
 
