@@ -23,6 +23,7 @@ class Load:
 
     kept    many messages a connection (smtp-source -d); else one
     varied  bodies, senders, sizes and 1,000 recipient domains as bench/varied.py draws them; `size` is then no matter
+    domain  of all recipients of a varied load, instead of those 1,000; rate: its messages a second, 0 for all it can
     """
 
     messages: int
@@ -30,6 +31,8 @@ class Load:
     kept: bool
     sessions: int = 20
     varied: bool = False
+    domain: str = ""
+    rate: int = 0
 
     def __str__(self) -> str:
         what = "varied" if self.varied else f"{self.size // 1024} KB"
@@ -37,7 +40,9 @@ class Load:
 
     def command(self, port: int) -> list[str]:
         if self.varied:
-            return [sys.executable, "-m", "bench.varied", f"{port}", f"{self.messages}", f"{self.sessions}"]
+            numbers = [f"{port}", f"{self.messages}", f"{self.sessions}"]
+            options = ["--domain", self.domain, "--rate", f"{self.rate}"]
+            return [sys.executable, "-m", "bench.varied", *numbers, *options]
         options = ["-s", f"{self.sessions}", "-l", f"{self.size}", "-m", f"{self.messages}"]
         options += ["-f", f"orders@{DOMAIN}", "-t", "dana@recipient.example", "-S", "Your order 1042"]
         return [find("smtp-source"), "-4", *(["-d"] if self.kept else []), *options, f"127.0.0.1:{port}"]

@@ -8,7 +8,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.processes import BenchError, Program, answers_smtp, free_port, start, wait_until
@@ -119,7 +119,17 @@ class PostfixOpenDkim:
 
     name = "Postfix + OpenDKIM"
 
-    def __init__(self, directory: Path, sink: int, key: SigningKey, *, concurrency: int = 20, smtpd: int = 100) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        sink: int,
+        key: SigningKey,
+        *,
+        concurrency: int = 20,
+        smtpd: int = 100,
+        settings: Sequence[str] = (),
+    ) -> None:
+        """`settings`: lines of main.cf on top of the published ones; the last value of a parameter counts."""
         self._directory = directory
         directory.chmod(0o755)
         self.port = free_port()
@@ -141,6 +151,7 @@ class PostfixOpenDkim:
         main_cf, master_cf, opendkim = (
             fill((TEMPLATES / name).read_text(), words) for name in ("main.cf.in", "master.cf.in", "opendkim.conf.in")
         )
+        main_cf += "".join(f"{line}\n" for line in settings)
         self._milter = milter
         self._opendkim_conf = directory / "opendkim.conf"
         self._opendkim_conf.write_text(opendkim)

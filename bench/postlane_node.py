@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench.peers import fill
@@ -30,6 +31,7 @@ class PostlaneNode:
         mail_class: str = "transactional",
         nameservers: tuple[str, ...] = (),
         remote_port: int = 25,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._directory = directory
         self.port = free_port()
@@ -55,6 +57,9 @@ class PostlaneNode:
         key_file.parent.mkdir(parents=True)
         key_file.write_bytes(key.private_pem)
         key_file.chmod(0o600)
+        # The environment of whoever runs the benchmark must not decide which files are read
+        own = {name: value for name, value in os.environ.items() if not name.startswith("POSTLANE_")}
+        self._environment = {**own, **(environment or {})}
         self._program: Program | None = None
 
     def __repr__(self) -> str:
@@ -72,9 +77,8 @@ class PostlaneNode:
             "--policies",
             f"{policies}",
         ]
-        # The environment of whoever runs the benchmark must not decide which files are read
-        env = {name: value for name, value in os.environ.items() if not name.startswith("POSTLANE_")}
-        self._program = program = start("postlane", command, self._directory / "postlane.log", env=env, cwd=ROOT)
+        log = self._directory / "postlane.log"
+        self._program = program = start("postlane", command, log, env=self._environment, cwd=ROOT)
 
         def greets() -> bool:
             program.check()

@@ -1,4 +1,4 @@
-"""A load of our own: `python -m bench.varied PORT MESSAGES SESSIONS`. Prints its times as JSON.
+"""A load of our own: `python -m bench.varied PORT MESSAGES SESSIONS [options]`. Prints its times as JSON.
 
 Unlike smtp-source's, no two messages are alike: 50 senders, 1,000 recipient domains, sizes from 1 to 100 KB, and bodies
 as mail has them: half are indented HTML (runs of blanks, which relaxed canonicalisation must fold), a sixth hold UTF-8.
@@ -7,6 +7,7 @@ Commands are pipelined (RFC 2920) as a modern client's are. The seed is fixed: e
 
 import argparse
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -36,13 +37,13 @@ def _body(draw: random.Random) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n"
 
 
-def messages(count: int, seed: int = 2) -> Iterator[tuple[bytes, bytes]]:
-    """(commands MAIL, RCPT and DATA; content with the final dot), one for each message."""
+def messages(count: int, domain: str = "", seed: int = 2) -> Iterator[tuple[bytes, bytes]]:
+    """(commands MAIL, RCPT and DATA; content with the final dot), one for each message. `domain`: of all recipients."""
     draw = random.Random(seed)
     bodies = [_body(draw) for _ in range(BODIES)]
     for number in range(count):
         sender = f"app{number % 50}@{DOMAIN}"
-        recipient = f"r{number}@d{draw.randrange(1000)}.example"
+        recipient = f"r{number}@{domain or f'd{draw.randrange(1000)}.example'}"
         body = draw.choice(bodies)
         size = len(body) + 300
         content = (
@@ -65,13 +66,18 @@ async def _expect(reader: asyncio.StreamReader, code: bytes) -> None:
             return
 
 
-async def _session(port: int, work: Iterator[tuple[bytes, bytes]]) -> None:
+Work = Iterator[tuple[float, tuple[bytes, bytes]]]  # when to send (time.monotonic()), what
+
+
+async def _session(port: int, work: Work) -> None:
     """One connection that sends until `work`, shared by all, is used up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     await _expect(reader, b"220")
     writer.write(b"EHLO load.example\r\n")
     await _expect(reader, b"250")
-    for commands, content in work:
+    for at, (commands, content) in work:
+        if (early := at - time.monotonic()) > 0:
+            await asyncio.sleep(early)
         writer.write(commands)
         for code in (b"250", b"250", b"354"):
             await _expect(reader, code)
@@ -83,26 +89,28 @@ async def _session(port: int, work: Iterator[tuple[bytes, bytes]]) -> None:
     writer.close()
 
 
-async def _send(port: int, count: int, sessions: int) -> None:
-    work = messages(count)
-    first = next(work)  # draws the bodies before the clock starts
-
-    def rest() -> Iterator[tuple[bytes, bytes]]:
-        yield first
-        yield from work
-
-    shared = rest()
+async def _send(port: int, mail: Iterator[tuple[bytes, bytes]], sessions: int, rate: float) -> None:
+    first = next(mail)  # draws the bodies before the clock starts
     started = time.monotonic()
-    await asyncio.gather(*(_session(port, shared) for _ in range(sessions)))
+
+    def paced() -> Work:
+        for number, message in enumerate(itertools.chain([first], mail)):
+            yield started + number / rate if rate else started, message
+
+    work = paced()
+    await asyncio.gather(*(_session(port, work) for _ in range(sessions)))
     print(json.dumps({"started": started, "ended": time.monotonic()}))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Send varied mail to 127.0.0.1:PORT")
+    parser = argparse.ArgumentParser(prog="python -m bench.varied", description="Send varied mail to 127.0.0.1:PORT")
     for name in ("port", "messages", "sessions"):
         parser.add_argument(name, type=int)
+    parser.add_argument("--domain", default="", help="of every recipient; default: 1,000 of them")
+    parser.add_argument("--rate", type=float, default=0, help="messages a second; default: as fast as they are taken")
     args = parser.parse_args()
-    asyncio.run(asyncio.wait_for(_send(args.port, args.messages, args.sessions), timeout=900))
+    send = _send(args.port, messages(args.messages, args.domain), args.sessions, args.rate)
+    asyncio.run(asyncio.wait_for(send, timeout=900))
 
 
 if __name__ == "__main__":
