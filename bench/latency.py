@@ -14,7 +14,7 @@ import socket
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from bench import machine
 from bench.load import Load, Sink, Source
 from bench.names import DEAD, DEAD_DOMAIN, Names
 from bench.postlane_node import PostlaneNode
-from bench.processes import BenchError, tree, wait_until
+from bench.processes import BenchError, end_on_sigterm, tree, wait_until
 from bench.signing_key import SigningKey
 
 RATE = 100  # messages a second
@@ -112,8 +112,9 @@ def report(node: PostlaneNode, queued: int, seconds: int, directory: Path) -> It
     yield f"to others meanwhile, {RATE} messages/s: {delays(node, calm.messages, done)}; workers {workers(node)} MB"
 
 
-def main() -> int:
-    args = _arguments()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _arguments(argv)
+    end_on_sigterm()
     with tempfile.TemporaryDirectory(dir=args.dir, prefix="postlane-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -147,7 +148,7 @@ def main() -> int:
     return 0
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.latency", description="Delay and memory, idle and beside a dead host"
     )
@@ -158,7 +159,7 @@ def _arguments() -> argparse.Namespace:
         "--dir", help="where the queue lives; the default is the system's directory for temporary files"
     )
     parser.add_argument("--write", metavar="FILE", help="write the result there too")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 class BenchError(Exception):
     """A part of the benchmark did not do what it must; the text says which and why."""
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind the program as Ctrl-C does, so that everything it started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def free_port(host: str = "127.0.0.1") -> int:

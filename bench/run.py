@@ -24,7 +24,7 @@ from pathlib import Path
 from bench import machine
 from bench.load import Load
 from bench.peers import missing
-from bench.processes import BenchError, cpu_seconds, memory
+from bench.processes import BenchError, cpu_seconds, end_on_sigterm, memory
 from bench.proof import prove_signed
 from bench.rig import Builder, builders, carry, running
 from bench.signing_key import SigningKey
@@ -142,8 +142,9 @@ def heading(names: Sequence[str]) -> list[str]:
     return ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
 
 
-def main() -> int:
-    args = _arguments()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _arguments(argv)
+    end_on_sigterm()
     if absent := missing():
         print(
             f"bench: not here: {', '.join(absent)} (apt-get install postfix opendkim, and run as root)", file=sys.stderr
@@ -174,7 +175,7 @@ def main() -> int:
     return 0
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description="Postlane beside Postfix + OpenDKIM")
     parser.add_argument("--only", choices=("", "postfix", "postlane"), default="", help="measure one of them alone")
     parser.add_argument("--rounds", type=int, default=3)
@@ -186,7 +187,7 @@ def _arguments() -> argparse.Namespace:
         "--dir", help="where the queues live; the default is the system's directory for temporary files"
     )
     parser.add_argument("--write", metavar="FILE", help="write the table there too")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ one in half of all starts. The signing threads are to even that out; the spread 
 import argparse
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import machine
 from bench.load import Load
+from bench.processes import end_on_sigterm
 from bench.rig import builders
 from bench.run import measure
 from bench.signing_key import SigningKey
@@ -19,12 +21,13 @@ SESSIONS = (1, 2, 4, 20)
 HEADING = ["| workers | connections | end to end, messages/s (least to most) | CPU ms a message |", "|---|---|---|---|"]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.scaling", description="Workers and connections")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--write", metavar="FILE", help="write the table there too")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    end_on_sigterm()
     key = SigningKey.make()
     with tempfile.TemporaryDirectory(prefix="postlane-bench-") as name:
         parent = Path(name)
@@ -44,7 +47,8 @@ def main() -> None:
     print(text)
     if args.write:
         Path(args.write).write_text(text)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

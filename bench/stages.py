@@ -12,13 +12,13 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load import Load, Sink
 from bench.postlane_node import ROOT, PostlaneNode
-from bench.processes import cpu_seconds
+from bench.processes import cpu_seconds, end_on_sigterm
 from bench.rig import carry
 from bench.run import REST, WARM_UP
 from bench.signing_key import SigningKey
@@ -67,8 +67,9 @@ def table(title: str, spent: Counter[tuple[str, ...]], messages: int, rows: int)
     return [*lines, f"{total / 1000 / messages:8.1f} us in all", ""]
 
 
-def main() -> None:
-    args = _arguments()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = _arguments(argv)
+    end_on_sigterm()
     load = Load(args.messages, args.size * 1024, not args.one, args.sessions, varied=args.varied)
     key = SigningKey.make()
     with tempfile.TemporaryDirectory(prefix="postlane-bench-") as name:
@@ -106,9 +107,10 @@ def main() -> None:
     print(text)
     if args.write:
         Path(args.write).write_text(f"```\n{text}```\n")
+    return 0
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.stages", description="CPU of one message, by stage")
     parser.add_argument("--messages", type=int, default=6000)
     parser.add_argument("--size", type=int, default=10, metavar="KB")
@@ -118,8 +120,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--functions", type=int, default=40, help="how many to list")
     parser.add_argument("--write", metavar="FILE", help="write the tables there too")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -7,11 +7,13 @@ change that is faster beyond the spread has found a fault of the benchmark: plea
 import argparse
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import machine
 from bench.load import Load
 from bench.peers import PostfixOpenDkim
+from bench.processes import end_on_sigterm
 from bench.rig import Builder
 from bench.run import Result, measure
 from bench.signing_key import SigningKey
@@ -38,12 +40,13 @@ VARIANTS = {
 SESSIONS = (8, 20, 40)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.tune", description="Variations of the tuned Postfix")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=4000)
     parser.add_argument("--write", metavar="FILE", help="write the table there too")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
+    end_on_sigterm()
     key = SigningKey.make()
     runs = [(name, build, 20) for name, build in VARIANTS.items()]
     runs += [(f"as published, {sessions} senders", VARIANTS["as published"], sessions) for sessions in SESSIONS]
@@ -68,7 +71,8 @@ def main() -> None:
     print(text)
     if args.write:
         Path(args.write).write_text(text)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
