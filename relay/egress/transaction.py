@@ -8,6 +8,7 @@ DATA leave in one write (RFC 2920 3.1) and three replies are read in order; else
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from relay.domain import a_label
 from relay.egress.failure import ours
 from relay.message import Delivery
 from relay.outcome import Outcome, Reply, Scope
@@ -113,10 +114,7 @@ def wire_address(address: str, domain: str = "") -> str:
     local, at, host = address.rpartition("@")
     if not at or not local.isascii() or host.isascii():
         return address
-    try:
-        return f"{local}@{domain or host.encode('idna').decode('ascii')}"
-    except UnicodeError:
-        return address
+    return f"{local}@{domain or a_label(host) or host}"
 
 
 # ----------------------------------------------------------------------------------------------------- content

@@ -74,6 +74,7 @@ class Exporter:
         self._known = False
         try:
             await self.step()
+            await self.step()  # what was committed while the first one wrote
         except Exception as error:  # at the end of a worker's life: they stay in the outbox for the next one
             log.warning("events not exported; they stay in the spool", error=repr(error))
 
@@ -91,6 +92,8 @@ class Exporter:
             await self._outbox.exported(sequence, self._file, offset)
             self._offset = offset
             self._rotate()
+            if len(lines) < BATCH_BYTES // 2:
+                return  # what came meanwhile goes with the next interval's: a read and two fsyncs for many, not for few
 
     async def _resume(self) -> None:
         """Goes on where the mark says. Open files it does not name are of a spool that was lost: kept as they are."""

@@ -43,8 +43,13 @@ class FakeOutbox:
     async def outbox(self, limit_bytes: int) -> tuple[int, bytes] | None:
         if not self.rows:
             return None
-        sequence = min(self.rows)
-        return sequence, self.rows[sequence]
+        first, *others = sorted(self.rows)
+        last, lines = first, self.rows[first]
+        for sequence in others:
+            if len(lines) >= limit_bytes:
+                break
+            last, lines = sequence, lines + self.rows[sequence]
+        return last, lines
 
     async def export_mark(self) -> tuple[str, int]:
         return self.mark
