@@ -14,7 +14,7 @@ class Order:
     """What the supervisor tells a worker at its start. `shards`: its own first, then the adopted ones.
 
     listeners  descriptors, in the order of the deployment's listeners     control  its end of the socket pair
-    capture    "host:port" of the capture server; "" in live mode
+    capture    "host:port" of the capture server; "" in live mode       workers  how many there are on this node
     """
 
     config: str
@@ -23,6 +23,7 @@ class Order:
     listeners: tuple[int, ...]
     control: int
     capture: str
+    workers: int
 
     def dump(self) -> str:
         return orjson.dumps(asdict(self)).decode()

@@ -36,8 +36,9 @@ def byte_budget(deployment: Deployment) -> ByteBudget:
     return ByteBudget(max(BYTES_IN_HAND, 2 * largest))
 
 
-def egress_settings(deployment: Deployment, policies: Policies, capture: str) -> EgressSettings:
-    """`capture`: "host:port" of the capture server, which then takes everything; "" in live mode."""
+def egress_settings(deployment: Deployment, policies: Policies, capture: str, workers: int) -> EgressSettings:
+    """`capture`: "host:port" of the capture server, which then takes everything; "" in live mode. `workers`: how many
+    share the limits of this node."""
     host, _, port = capture.rpartition(":")
     relay = Relay(host, int(port)) if capture else None
     if relay is None and deployment.relay is not None:
@@ -48,6 +49,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str) ->
         relay=relay,
         allow_private=deployment.delivery.allow_private,
         connections=policies.shaping.connections,
+        share=max(1, policies.shaping.connections // workers),
         messages_per_connection=policies.shaping.messages_per_connection,
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),

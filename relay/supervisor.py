@@ -125,6 +125,7 @@ class Supervisor:
             listeners=listeners,
             control=control_end,
             capture=f"127.0.0.1:{capture.getsockname()[1]}" if capture else "",
+            workers=self.workers,
         )
         return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
 

@@ -40,6 +40,7 @@ from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.signing.keys import KeyRing, load_keys
 from relay.signing.signer import Signer
+from relay.spare import SparePower
 from relay.spool.store import Spool
 from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.sqlite import SqliteState
@@ -84,10 +85,10 @@ class Worker:
         self.state = SqliteState(data_dir / "state.db")
         self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}")
         self.quotas = QuotaLeases(self.state)
-        self.signer = Signer()
+        self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.tracer = Tracer(load_secret(self.deployment))
-        egress = settings.egress_settings(self.deployment, self.policies, order.capture)
+        egress = settings.egress_settings(self.deployment, self.policies, order.capture, order.workers)
         self.site_of = settings.site_chooser(egress)
         self.courier = Courier(egress, Resolver(self.deployment.dns.nameservers), self.permits)
         self.shards = [self._build_shard(number) for number in order.shards]

@@ -98,6 +98,7 @@ class Connections:
 
     def __init__(self, settings: EgressSettings, permits: Permits, requirement: Requirement) -> None:
         self._settings = settings
+        self._room = settings.share or settings.connections
         self._requirement = requirement
         self._dialer = Dialer(settings, requirement)
         self._permits = permits
@@ -174,7 +175,7 @@ class Connections:
         lane.idle.clear()
         if lane.down is not None and asyncio.get_running_loop().time() < lane.down_until:
             return replace(lane.down)
-        if lane.slots < self._settings.connections and lane.asking is None:
+        if lane.slots < self._room and lane.asking is None:
             lane.slots += 1
             return _Turn.OPEN
         return None
@@ -215,12 +216,12 @@ class Connections:
             if lane.asking is None:
                 lane.asking = asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask_again, lane)
         elif lane.queued:
-            lane.invite(self._settings.connections)
+            lane.invite(self._room)
         return granted
 
     def _ask_again(self, lane: Lane) -> None:
         lane.asking = None
-        lane.invite(self._settings.connections)
+        lane.invite(self._room)
 
     # ------------------------------------------------------------------------------------------------ opening
 

@@ -2,14 +2,15 @@
 
 An RSA-2048 signature takes 215 us in OpenSSL, which releases the GIL meanwhile. Requests are collected for one turn of
 the loop. A single one, with nothing else in hand, is signed on the spot: a thread could not do it sooner, and its
-hand-over costs. More of them go to the threads in as many batches as there are threads, and each batch comes back with
-one call_soon_threadsafe (a wake-up of the loop costs 10 to 20 us, which a batch shares).
+hand-over costs. So are all of them while no processor is idle (`spare`): threads would then only fight for Python's
+lock. Else they go to the threads in as many batches as there are threads, and each batch comes back with one
+call_soon_threadsafe (a wake-up of the loop costs 10 to 20 us, which a batch shares).
 
 The caller must close() it; every request is answered, also those that were waiting then.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
@@ -52,10 +53,11 @@ _Batch = tuple[asyncio.AbstractEventLoop, list[_Request]]
 
 class Signer:
     """Signs for one event loop. `threads`: two keep both cores of a small machine busy when one worker gets all the
-    connections; more only wait for the GIL. They start with the first batch."""
+    connections; more only wait for the GIL. They start with the first batch. `spare`: is a processor idle for them?"""
 
-    def __init__(self, threads: int = 2) -> None:
+    def __init__(self, threads: int = 2, spare: Callable[[], bool] = lambda: True) -> None:
         self._size = threads
+        self._spare = spare
         self._threads: list[Thread] = []
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._arrived: list[_Request] = []
@@ -94,7 +96,7 @@ class Signer:
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """What arrived in one turn of the loop: signed here or dealt out."""
         requests, self._arrived = self._arrived, []
-        if self._closed or (len(requests) == 1 and not self._batches):
+        if self._closed or (len(requests) == 1 and not self._batches) or not self._spare():
             self.inline += len(requests)
             for request in requests:
                 request.work()
