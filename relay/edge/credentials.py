@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 from relay.identity import Credential, Password
 
+MOST_KNOWN = 1024  # peers whose network is remembered: app servers are few, and a look-up costs 20 us a connection
 _NOBODY = Password(b"nobody", bytes(32))
 
 
@@ -34,6 +35,7 @@ class Directory:
             for network in () if credential.disabled else credential.networks:
                 table = self._by_prefix.setdefault((network.version, network.prefixlen), {})
                 table.setdefault(int(network.network_address), credential)
+        self._known: dict[tuple[str, tuple[IPv4Network | IPv6Network, ...], str], Credential | None] = {}
         self._prefixes = sorted(self._by_prefix, reverse=True)  # longest first: the narrowest network names the peer
 
     def __repr__(self) -> str:
@@ -63,6 +65,14 @@ class Directory:
         self, ip: str, trust: Sequence[IPv4Network | IPv6Network] = (), local: str = ""
     ) -> Credential | None:
         """The credential whose narrowest network holds `ip`; else the one named `local`, where `trust` holds it."""
+        key = ip, tuple(trust), local
+        if key not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = self._by_network(ip, trust, local)
+        return self._known[key]
+
+    def _by_network(self, ip: str, trust: Sequence[IPv4Network | IPv6Network], local: str) -> Credential | None:
         address = _address(ip)
         if address is None:
             return None
