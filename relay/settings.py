@@ -1,5 +1,6 @@
 """From the configuration's words to the stages' plain values; the wiring's other half (relay/worker.py)."""
 
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from relay.egress.settings import EgressSettings, Relay
 # Message data that all sessions of one worker hold at once. 64 MB leave the worker under its 200 MB with everything else;
 # what is beyond is answered 452 and comes again. Never less than two messages of the largest size.
 BYTES_IN_HAND = 64_000_000
+
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared, not bound
 
 
 def listener_settings(deployment: Deployment, listener: Listener) -> ListenerSettings:
@@ -60,10 +63,20 @@ def own_addresses(deployment: Deployment) -> frozenset[str]:
     """Where we ourselves answer on the port of MX hosts: mail routed there would come back to us (RFC 5321 5.1)."""
     port = deployment.delivery.port
     hosts = {listener.bind.host for listener in deployment.listeners if listener.bind.port == port}
-    if not hosts & {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
+    if not hosts & EVERYWHERE:
         return frozenset(hosts)
-    names = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
-    return frozenset({str(name[4][0]) for name in names})
+    return _addresses_known(deployment) - EVERYWHERE
+
+
+def _addresses_known(deployment: Deployment) -> frozenset[str]:
+    """This machine's addresses, as far as files and the resolver tell; many a host name resolves to loopback or not."""
+    listening = {listener.bind.host for listener in deployment.listeners}
+    sending = {source.address for pool in deployment.pools.values() for source in pool.sources if source.address}
+    named: set[str] = set()
+    with contextlib.suppress(socket.gaierror):
+        found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+        named = {str(name[4][0]) for name in found}
+    return frozenset(listening | sending | named)
 
 
 def site_chooser(settings: EgressSettings) -> Callable[[str], str]:

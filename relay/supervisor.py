@@ -24,6 +24,7 @@ import structlog
 from relay import __version__, control
 from relay.config import ConfigErrors, Deployment, load_deployment, load_policies, load_secret
 from relay.control import Channel, Json, NodeDown
+from relay.edge.listener import server_context
 from relay.order import DRAIN_SECONDS, Order
 from relay.signing.entries import KeysError
 from relay.signing.keys import load_keys
@@ -88,9 +89,9 @@ class Supervisor:
         load_keys(self.deployment.dkim_dir)  # a key that cannot be read is told before anything starts
         for warning in (*self.deployment.warnings, *in_force.warnings):
             log.warning("config", problem=str(warning))
+        _try_certificate(self.deployment)
         data_dir = self.deployment.node.data_dir
-        for folder in (data_dir, data_dir / "spool", data_dir / "events"):
-            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _make_folders(data_dir)
         self._lock = _lock(data_dir)
         load_secret(self.deployment)
         self.workers = self.deployment.node.workers or os.cpu_count() or 1
@@ -311,9 +312,45 @@ class Supervisor:
         return answer
 
 
+def _try_certificate(deployment: Deployment) -> None:
+    """A certificate that does not load is told here, before workers die of it again and again."""
+    if all(listener.tls == "off" for listener in deployment.listeners):
+        return
+    files = [Path(deployment.tls.cert), Path(deployment.tls.key)]
+    for file in files:  # OpenSSL does not say which it was
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise StartError(
+                f"{file} cannot be read: {error.strerror}; "
+                f"set cert and key in [tls] to files that the user Postlane runs as (uid {os.geteuid()}) may read"
+            ) from error
+    try:
+        server_context(*files)
+    except OSError as error:  # ssl.SSLError is one
+        raise StartError(
+            f"{files[0]} and {files[1]} do not serve TLS: {error}; "
+            "cert in [tls] is a chain in PEM, its own certificate first, and key the private key of that, in PEM "
+            "without passphrase"
+        ) from error
+
+
+def _make_folders(data_dir: Path) -> None:
+    for folder in (data_dir, data_dir / "spool", data_dir / "events"):
+        try:
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StartError(f"data_dir {folder} cannot be made: {error.strerror}; set node.data_dir") from error
+
+
 def _lock(data_dir: Path) -> int:
     """One node per data directory; the lock goes with the process, however that ends."""
-    descriptor = os.open(data_dir / "postlane.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = data_dir / "postlane.lock"
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        cure = f"give data_dir to the user Postlane runs as (uid {os.geteuid()}), or set node.data_dir"
+        raise StartError(f"{file} cannot be opened: {error.strerror}; {cure}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,12 +1,15 @@
-"""`postlane check`: every error of config/ and policies/ in one go. Exit 1 if there is one; warnings do not count."""
+"""`postlane check`: every error of config/, its keys and policies/ in one go. Exit 1 if there is one; warnings do not count."""
 
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from relay.config import Deployment, Problem, examine_deployment, examine_policies
-from relay.config.reader import Examined
+from relay.config.reader import Examined, shown_path
 from relay.control import NodeDown, request
+from relay.signing.entries import KeyProblem, KeysError
+from relay.signing.keys import SigningKey, read_keys
 
 # A node that does not answer at once is not worth the wait: its version only rounds off the summary.
 _PATIENCE = 2.0
@@ -22,17 +25,31 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     deployment = examine_deployment(args.config)
+    keys = examine_keys(args.config / "dkim")
     policies = examine_policies(args.policies, deployment.value)
-    problems = in_order([*deployment.problems, *policies.problems])
+    problems = in_order([*deployment.problems, *keys.problems, *policies.problems])
     errors = sum(not problem.warning for problem in problems)
     form = args.format or ("json" if args.json else "text")
     for problem in problems:
         print(FORMATS[form](problem))
     if form == "text":
-        print(
-            summary(errors, len(problems) - errors, deployment.files + policies.files) + _in_force(deployment, errors)
-        )
+        files = deployment.files + keys.files + policies.files
+        print(summary(errors, len(problems) - errors, files) + _in_force(deployment, errors))
     return 1 if errors else 0
+
+
+def examine_keys(directory: Path) -> Examined[list[SigningKey]]:
+    """config/dkim as it would come into force."""
+    files = len([*directory.glob("keys.toml"), *directory.glob("[!.]*/[!.]*.pem")])
+    try:
+        keys, warnings = read_keys(directory)
+    except KeysError as error:
+        return Examined(None, [_problem(one) for one in error.problems], files)
+    return Examined(keys, [_problem(one) for one in warnings], files)
+
+
+def _problem(of: KeyProblem) -> Problem:
+    return Problem(shown_path(of.file), of.line, of.key, of.message, of.slug, of.warning)
 
 
 def in_order(problems: Sequence[Problem]) -> list[Problem]:

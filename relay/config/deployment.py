@@ -182,6 +182,9 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
         for loc, wanted in _NOT_YET:
             if _asked_for(document.data, loc, wanted):
                 yield document.problem(loc, NOT_YET, "not-yet", warning=True)
+        for loc, value, default in _not_yet_acted_on(settings):
+            if value not in (default, ""):
+                yield document.problem(loc, NOT_YET, "not-yet", warning=True)
 
 
 # Keys that later versions act on, and the values that ask for it (None: any but empty).
@@ -192,6 +195,14 @@ _NOT_YET: tuple[tuple[Loc, str | None], ...] = (
     (("alerts", "mail"), None),
     (("alerts", "webhook"), None),
 )
+
+
+def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
+    """Keys of the same kind that the sample shows with a value, and this value: who leaves it asks for nothing."""
+    for name, section, default in (("web", settings.web, Web()), ("retention", settings.retention, Retention())):
+        for key in type(section).model_fields:
+            if (name, key) != ("web", "admin"):
+                yield (name, key), getattr(section, key), getattr(default, key)
 
 
 def _asked_for(data: Any, loc: Loc, wanted: str | None) -> bool:

@@ -73,16 +73,19 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Put `text` in the place of the file, with its mode and owner; a crash leaves the old one or the new one."""
+    """Put `text` in the place of the file, with its mode and owner; a crash leaves the old one or the new one.
+
+    A file that was not there belongs to the owner of its folder, as far as that is ours to say.
+    """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             if path.exists():
-                like = path.stat()
-                os.fchmod(file.fileno(), like.st_mode & 0o7777)
-                with suppress(PermissionError):  # only root may give a file away; the mode still says who may read it
-                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+            like = (path if path.exists() else path.parent).stat()
+            with suppress(PermissionError):  # only root may give a file away; the mode still says who may read it
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

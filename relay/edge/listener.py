@@ -9,6 +9,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -28,10 +29,10 @@ OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 and newer (RFC 8996, 8314 4). Calling load_cert_chain on it again puts a renewed certificate in force."""
+    """TLS 1.2 and newer (RFC 8996, 8314 4). Raises OSError (and so ssl.SSLError) where the files do not serve."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(cert, key)
+    context.load_cert_chain(cert, key, password="")  # an encrypted key is a fault; without this OpenSSL asks a terminal
     return context
 
 
@@ -77,6 +78,21 @@ class Listener:
                 lambda: Session(self.desk, loop), sock=self._socket, backlog=BACKLOG
             )
         self._sweep(loop)
+
+    def renew_certificate(self, cert: Path, key: Path) -> None:
+        """For new connections; on error the old one stays. Nothing happens where there is no TLS.
+
+        A new context, not load_cert_chain on the old: that puts the certificate in first, and where the key then does
+        not fit (half of a renewal), neither the new nor the old one works.
+        """
+        if self.desk.settings.context is None:
+            return
+        try:
+            context = server_context(cert, key)
+        except OSError as error:
+            log.error("renewed certificate refused; the old one stays", cert=str(cert), key=str(key), error=str(error))
+            return
+        self.desk.settings = replace(self.desk.settings, context=context)
 
     async def stop_accepting(self) -> None:
         """New connections wait in the socket's queue for the next worker."""

@@ -1,4 +1,7 @@
-"""One private key in a file: made, written, read. PEM without passphrase, for the owner alone, never overwritten."""
+"""One private key in a file: made, written, read. PEM without passphrase, for the owner alone, never overwritten.
+
+The owner is the user Postlane runs as, also where root made the key: whoever owns the folder.
+"""
 
 import os
 from contextlib import suppress
@@ -44,11 +47,12 @@ def write_private_key(file: Path, private: PrivateKey) -> None:
 
     Written under a hidden name and then linked: it appears whole, and link() never overwrites.
     """
-    file.parent.mkdir(mode=0o755, exist_ok=True)
+    make_folder(file.parent)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)  # left by a crash of an earlier process of this number
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
         out.write(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        hand_over(out.fileno(), file.parent)
         out.flush()
         os.fsync(out.fileno())
     try:
@@ -105,6 +109,23 @@ def throwaway_key(file: Path) -> PrivateKey:
         with suppress(FileExistsError):  # another worker was first; its key it is
             write_private_key(file, new_private_key(RSA))
     return parse_private_key(file.read_bytes(), file)
+
+
+def make_folder(folder: Path) -> None:
+    """Unless it is there."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o755)
+        hand_over(folder, folder.parent)
+
+
+def hand_over(made: int | Path, folder: Path) -> None:
+    """What root just made (an open file, or a directory) gets the owner of the folder it is in, who is to read it.
+
+    Never through a name that the owner of the folder could point elsewhere meanwhile.
+    """
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(made, int))
 
 
 def sync(directory: Path) -> None:

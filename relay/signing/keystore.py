@@ -15,7 +15,7 @@ from string import ascii_lowercase
 import tomlkit
 
 from relay.signing.entries import KeyProblem, KeysError, read_entries
-from relay.signing.keyfile import RSA, new_private_key, sync, write_private_key
+from relay.signing.keyfile import RSA, hand_over, make_folder, new_private_key, sync, write_private_key
 from relay.signing.keys import KeyRing, SigningKey, read_keys
 
 ED25519_SUFFIX = "-ed"  # 2026b and 2026b-ed: one generation of a domain's keys
@@ -88,7 +88,7 @@ def _free_selector(folder: Path, taken: set[str], now: int) -> str:
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """One writer at a time; the lock goes with the process that held it."""
-    directory.mkdir(mode=0o755, exist_ok=True)
+    make_folder(directory)
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         flock(descriptor, LOCK_EX)
@@ -110,7 +110,9 @@ def _record(directory: Path, keys: list[SigningKey]) -> None:
         if "created" not in entry and key.created:
             entry["created"] = datetime.fromtimestamp(key.created // 1000, UTC)
     draft = directory / ".keys.toml.new"
-    with draft.open("w", encoding="utf-8") as out:
+    draft.unlink(missing_ok=True)  # left by a crash
+    with draft.open("x", encoding="utf-8") as out:
+        hand_over(out.fileno(), directory)
         out.write(tomlkit.dumps(document))
         out.flush()
         os.fsync(out.fileno())

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from relay.cli import check
+from relay.signing.keyfile import write_private_key
+from tests.support.signatures import ed25519_private
 
 CASES = Path(__file__).parents[1] / "bad_config"
 
@@ -101,4 +103,41 @@ def test_what_runs_is_named_where_errors_leave_it_alone(
     assert run() == 1
     assert capsys.readouterr().out.endswith(
         "1 error, 0 warnings in 7 files. The running policies (3f9a1c) are untouched.\n"
+    )
+
+
+@pytest.fixture
+def bad_keys(here: Path) -> Path:
+    folder = here / "config" / "dkim" / "example.com"
+    folder.parent.mkdir()
+    write_private_key(folder / "a.pem", ed25519_private())
+    (folder / "a.pem").chmod(0o604)
+    return folder
+
+
+def test_keys_are_checked_too(bad_keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    assert capsys.readouterr().out == (
+        "config/dkim/example.com/a.pem: warning: every user of this machine can read it: "
+        "chmod o= config/dkim/example.com/a.pem   [dkim-key]\n"
+        "0 errors, 1 warning in 8 files.\n"
+    )
+    (bad_keys / "b.pem").write_text("no key")
+    (bad_keys.parent / "keys.toml").write_text('[key."example.com".a]\nstate = "asleep"\n')
+    assert run() == 1
+    assert capsys.readouterr().out == (
+        'config/dkim/keys.toml:2: key."example.com".a.state: "asleep" is no state; write pending, active, retired'
+        "   [key-state]\n"
+        "1 error, 0 warnings in 10 files.\n"
+    )
+
+
+def test_problems_of_keys_as_json_and_as_annotations(bad_keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bad_keys / "b.pem").write_text("no key")
+    assert run(as_json=True) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["file"], found["severity"], found["code"]) == ("config/dkim/example.com/b.pem", "error", "dkim-key")
+    assert run("--format", "github") == 1
+    assert capsys.readouterr().out.startswith(
+        "::error file=config/dkim/example.com/b.pem,title=dkim-key::is no private"
     )

@@ -82,3 +82,11 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
         replace(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_a_new_file_that_root_makes_belongs_to_the_owner_of_its_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    replace(tmp_path / "credentials.toml", "")
+    made = (tmp_path / "credentials.toml").stat()
+    assert (made.st_uid, made.st_gid) == (65534, 65534)

@@ -1,11 +1,14 @@
 """Listeners: who is let in, implicit TLS, and going down without losing or doubling anything unsaid."""
 
 import asyncio
+import ssl
+from pathlib import Path
 
 import pytest
 
 from relay.edge.limits import Limits
-from tests.edge.conftest import Opener, until
+from tests.edge.conftest import House, Opener, until
+from tests.support.certificates import self_signed
 from tests.support.smtp_dialogue import Client
 
 BEGIN = "S: 220 *\nC: EHLO app\nS: ...\n"
@@ -107,3 +110,50 @@ async def _hung_up(client: Client) -> bool:
     except ConnectionError:
         return True
     return client.reader.at_eof()
+
+
+async def greeted_by(house: House, pem: Path) -> str:
+    """Shakes hands with whom that certificate proves, and no other."""
+    context = ssl.create_default_context(cafile=str(pem))
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.port, ssl=context, server_hostname="localhost")
+    line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return line[:3].decode()
+
+
+def pems(folder: Path) -> tuple[Path, Path]:
+    """Two certificates of one name."""
+    for name in ("first", "second"):
+        (folder / name).mkdir()
+    return self_signed(folder / "first", "localhost"), self_signed(folder / "second", "localhost")
+
+
+async def test_new_connections_get_the_renewed_certificate(open_house: Opener, tmp_path: Path) -> None:
+    first, second = pems(tmp_path)
+    async with open_house(tls="implicit") as house:
+        house.listener.renew_certificate(first, first)
+        assert await greeted_by(house, first) == "220"
+        before = await house.connect(tls=True)
+        house.listener.renew_certificate(second, second)
+        assert await greeted_by(house, second) == "220"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await greeted_by(house, first)
+        await before.play(BEGIN)  # who was here stays
+
+
+async def test_the_old_certificate_stays_while_the_new_one_does_not_serve(open_house: Opener, tmp_path: Path) -> None:
+    first, second = pems(tmp_path)
+    async with open_house(tls="implicit") as house:
+        house.listener.renew_certificate(first, first)
+        house.listener.renew_certificate(second, first)  # half of a renewal
+        assert await greeted_by(house, first) == "220"
+        house.listener.renew_certificate(tmp_path / "missing.pem", second)
+        assert await greeted_by(house, first) == "220"
+
+
+async def test_there_is_nothing_to_renew_without_tls(open_house: Opener, tmp_path: Path) -> None:
+    first, _ = pems(tmp_path)
+    async with open_house() as house:
+        house.listener.renew_certificate(first, first)
+        await house.play(BEGIN)

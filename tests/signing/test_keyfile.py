@@ -85,3 +85,40 @@ def test_the_file_is_what_other_tools_read(tmp_path: Path, algorithm: str) -> No
     write_private_key(tmp_path / "a.pem", private)
     expected = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     assert (tmp_path / "a.pem").read_bytes() == expected
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
+    """We are root, says the kernel: whom each new file or folder was given to, by its name when that was done."""
+    to: dict[str, tuple[int, int]] = {}
+
+    def chown(made: int | Path, user: int, group: int, *, follow_symlinks: bool) -> None:
+        assert follow_symlinks == isinstance(made, int)
+        path = Path(f"/proc/self/fd/{made}").readlink() if isinstance(made, int) else made
+        to[path.name] = user, group
+
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("os.chown", chown)
+    return to
+
+
+def test_what_root_makes_belongs_to_the_owner_of_its_folder(
+    tmp_path: Path, given: dict[str, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getpid", lambda: 4711)
+    write_private_key(tmp_path / "example.com" / "2026b.pem", ed25519_private())
+    owner = (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
+    assert given == {"example.com": owner, ".2026b.pem.4711": owner}
+
+
+def test_folders_that_were_there_keep_their_owner(tmp_path: Path, given: dict[str, tuple[int, int]]) -> None:
+    write_private_key(tmp_path / "2026b.pem", ed25519_private())
+    assert tmp_path.name not in given
+
+
+def test_who_is_not_root_gives_nothing_away(
+    tmp_path: Path, given: dict[str, tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    write_private_key(tmp_path / "example.com" / "2026b.pem", ed25519_private())
+    assert given == {}

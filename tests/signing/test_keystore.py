@@ -1,5 +1,6 @@
 """New keys and changed states, as files: what a crash, a second writer or an admin's comments would meet."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -171,3 +172,24 @@ def test_a_key_without_entry_gets_one(tmp_path: Path) -> None:
 def test_what_is_no_key_has_no_state(tmp_path: Path) -> None:
     with pytest.raises(KeysError, match="no such key; see postlane keys list"):
         set_state(tmp_path, "example.com", "2026a", "active")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_what_root_makes_the_service_can_read(tmp_path: Path) -> None:
+    """Twice: the second time everything is there, and keys.toml is put in the place of one that is the service's."""
+    nobody = 65534
+    os.chown(tmp_path, nobody, nobody)
+    for _ in range(2):
+        made(tmp_path / "dkim")
+    found = list(tmp_path.rglob("*"))
+    assert len(found) == 7  # dkim, keys.toml, example.com and four keys
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in found} == {(nobody, nobody)}
+
+
+def test_an_unfinished_keys_toml_is_no_way_to_other_files(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "dkim").mkdir()
+    (tmp_path / "dkim" / ".keys.toml.new").symlink_to(victim)
+    made(tmp_path / "dkim")
+    assert victim.read_text() == "precious"

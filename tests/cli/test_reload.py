@@ -1,0 +1,88 @@
+"""postlane reload, and how the command line tells what a node refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.cli import queue, reload
+from relay.cli.main import main
+
+CONFIG = '[node]\nname = "mx-a"\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    for name in ("config", "policies"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
+    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """What the running node answers."""
+    answer: dict[str, Any] = {}
+
+    def request(data_dir: Path, question: dict[str, Any], patience: float) -> dict[str, Any]:
+        assert (data_dir, question) == (tmp_path / "data", {"do": "reload"})
+        assert patience > 120, "the supervisor may need 60 s for each of two steps"
+        return answer
+
+    monkeypatch.setattr(reload, "request", request)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("before", "line"), [("3f9a1c", "mx-a  c41b08 in force  before: 3f9a1c\n"), ("c41b08", "mx-a  c41b08 in force\n")]
+)
+def test_what_is_in_force(
+    folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str], before: str, line: str
+) -> None:
+    node |= {"version": "c41b08", "before": before}
+    assert main(["reload", *folders]) == 0
+    assert capsys.readouterr() == (line, "")
+
+
+def test_what_is_wrong_with_the_files(
+    folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node |= {"error": "policies have errors", "problems": ["routes.toml:1: a", "retry.toml:2: b"]}
+    assert main(["reload", *folders]) == 1
+    assert capsys.readouterr() == ("", "routes.toml:1: a\nretry.toml:2: b\npostlane: policies have errors\n")
+
+
+def test_which_worker_could_not(folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    node |= {
+        "error": "not every worker could",
+        "workers": [{"version": "c41b08"}, {"error": "worker-1 is not running"}],
+    }
+    assert main(["reload", *folders]) == 1
+    assert capsys.readouterr().err == "worker-1 is not running\npostlane: not every worker could\n"
+
+
+@pytest.mark.parametrize(("answer", "status"), [({"version": "a", "before": "b"}, 0), ({"error": "no"}, 1)])
+def test_as_json(
+    folders: list[str],
+    node: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    answer: dict[str, Any],
+    status: int,
+) -> None:
+    node |= answer
+    assert main(["reload", "--json", *folders]) == status
+    assert json.loads(capsys.readouterr().out) == answer
+
+
+def test_without_a_node(folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reload", *folders]) == 1
+    assert "postlane: mx-a is not running" in capsys.readouterr().err
+
+
+def test_what_the_node_refuses_is_told_without_a_traceback(
+    folders: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "request", lambda *_: {"error": "worker-0 is not running"})
+    assert main(["queue", "list", *folders]) == 1
+    assert capsys.readouterr().err == "postlane: worker-0 is not running\n"

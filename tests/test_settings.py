@@ -1,0 +1,59 @@
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.config import Deployment, load_deployment
+from relay.settings import own_addresses
+
+POOLS = """\
+[pool.a]
+sources = [{ address = "192.0.2.10" }, { address = "2001:db8::10" }]
+[pool.b]
+sources = [{ address = "" }]
+"""
+
+
+def deployment(folder: Path, *binds: str) -> Deployment:
+    (folder / "config").mkdir()
+    listeners = "".join(f'[[listener]]\nbind = "{bind}"\n' for bind in binds)
+    (folder / "config" / "postlane.toml").write_text(f'[node]\nhostname = "relay.test.example"\n{listeners}')
+    (folder / "config" / "pools.toml").write_text(POOLS)
+    return load_deployment(folder / "config", {})
+
+
+@pytest.fixture
+def host_name(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the host's own name resolves to; with nothing in it, the resolver fails."""
+    addresses: list[str] = []
+
+    def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
+        if not addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return addresses
+
+
+def test_bound_to_one_address(tmp_path: Path, host_name: list[str]) -> None:
+    host_name.append("198.51.100.1")
+    assert own_addresses(deployment(tmp_path, "192.0.2.7:25", "0.0.0.0:587")) == {"192.0.2.7"}
+
+
+def test_nothing_of_ours_answers_on_the_port_of_mx_hosts(tmp_path: Path, host_name: list[str]) -> None:
+    host_name.append("198.51.100.1")
+    assert own_addresses(deployment(tmp_path, "0.0.0.0:587")) == frozenset()
+
+
+def test_bound_everywhere(tmp_path: Path, host_name: list[str]) -> None:
+    """Many a machine's own name leads to loopback only: what it sends from and listens on says more."""
+    host_name.append("127.0.1.1")
+    binds = ("0.0.0.0:25", "192.0.2.7:587", "[::]:465")
+    assert own_addresses(deployment(tmp_path, *binds)) == {"127.0.1.1", "192.0.2.7", "192.0.2.10", "2001:db8::10"}
+
+
+@pytest.mark.usefixtures("host_name")
+def test_a_host_name_that_nobody_knows(tmp_path: Path) -> None:
+    assert own_addresses(deployment(tmp_path, "[::]:25")) == {"192.0.2.10", "2001:db8::10"}
