@@ -74,3 +74,12 @@ class Outcome:
     def permanent(self) -> bool:
         """Will trying again not help? A host's or source's refusal, however hard, says nothing of the recipient."""
         return self.reply.permanent and self.scope in (Scope.RECIPIENT, Scope.MESSAGE)
+
+    @property
+    def keeps_source(self) -> bool:
+        """Must the next attempt come from the same address? A greylisting host knows it by (address, sender, recipient).
+
+        Greylisting has no code of its own (RFC 6647 4.1: any 4yz at RCPT or DATA), so each host that put off this
+        recipient or message, and not all mail, is taken for one.
+        """
+        return not self.internal and self.reply.temporary and self.command in ("RCPT", "DATA", "END")

@@ -3,7 +3,8 @@
 Strategy: a lane per (source, EHLO name, site, TLS requirement). An idle connection goes to whoever asks, the last
 used first; else, below the limit and with a permit that all workers share, the task that asked opens one; else it
 waits in line, by class and then by time. What comes free is handed to the head of the line, so a newcomer never
-overtakes. The caller must `release` each connection it got, whatever happened.
+overtakes. The caller must `release` each connection it got, whatever happened. While we shut down nobody gets one: who
+asks or waits is cancelled, since an outcome would count as an attempt that never was.
 """
 
 import asyncio
@@ -14,12 +15,11 @@ from typing import Protocol
 
 from relay.egress.connection import Connection
 from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
-from relay.egress.failure import ours
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings
-from relay.egress.tls import Requirement
+from relay.egress.tls import requirement_for
 from relay.message import MailClass
-from relay.outcome import Outcome, Scope
+from relay.outcome import Outcome
 
 ASK_AGAIN = 0.25  # seconds after a refused permit: another worker's connection may have closed
 REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
@@ -87,20 +87,24 @@ class Lane:
         if self.slots < limit and self.hand(_Turn.OPEN):
             self.slots += 1
 
-    def free_slot(self) -> None:
-        """A slot is empty: the head of the line may use it."""
-        if not self.hand(_Turn.OPEN):
+    def free_slot(self, limit: int) -> None:
+        """A slot is empty: the head of the line may use it, unless a reload left fewer."""
+        if self.slots > limit or not self.hand(_Turn.OPEN):
             self.slots -= 1
+
+    def dismiss(self) -> None:
+        """Cancel all who wait."""
+        for line in self.lines:
+            while line:
+                line.popleft().cancel()
 
 
 class Connections:
     """The pool. Its counts: `stats`; `close` says good-bye to all."""
 
-    def __init__(self, settings: EgressSettings, permits: Permits, requirement: Requirement) -> None:
+    def __init__(self, settings: EgressSettings, permits: Permits) -> None:
         self._settings = settings
-        self._room = settings.share or settings.connections
-        self._requirement = requirement
-        self._dialer = Dialer(settings, requirement)
+        self._dialer = Dialer(settings)
         self._permits = permits
         self._lanes: dict[Key, Lane] = {}
         self._open: dict[Connection, tuple[Key, Lane]] = {}
@@ -125,6 +129,18 @@ class Connections:
     def awaiting_final(self) -> int:
         return sum(connection.awaiting_final for connection in self._open)
 
+    @property
+    def _room(self) -> int:
+        return self._settings.share or self._settings.connections
+
+    def reconfigure(self, settings: EgressSettings) -> None:
+        """New numbers from now on. Where there are too many connections, what is given back closes; where there is new
+        room, the lines move up."""
+        self._settings = self._dialer.settings = settings
+        for lane in self._lanes.values():
+            if lane.asking is None:
+                lane.invite(self._room)
+
     # -------------------------------------------------------------------------------------------------- lease
 
     def idle(self, key: Key) -> Connection | None:
@@ -137,8 +153,9 @@ class Connections:
         return None
 
     async def lease(self, wanted: Wanted) -> Connection | Outcome:
-        """A connection for one transaction; waits its turn. The outcome says why there is none."""
-        lane = self._lanes.setdefault(self._key(wanted), Lane())
+        """A connection for one transaction; waits its turn. The outcome says why there is none; CancelledError, that
+        we shut down."""
+        lane = self._lanes.setdefault(_key(wanted), Lane())
         self._sweep_later()
         grant = self._grant(lane, wanted) or await self._wait(lane, wanted)
         while isinstance(grant, _Turn):
@@ -152,19 +169,17 @@ class Connections:
         known = self._open.get(connection)
         if known is None or not connection.usable:
             return  # it is gone, or will report that it is
-        if self._closing or connection.used >= self._settings.messages_per_connection:
+        lane = known[1]
+        worn = connection.used >= self._settings.messages_per_connection
+        if worn or self._closing or lane.slots > self._room:
             connection.quit()
-        elif not known[1].hand(connection):
+        elif not lane.hand(connection):
             connection.idle_since = asyncio.get_running_loop().time()
-            known[1].idle.append(connection)
-
-    def _key(self, wanted: Wanted) -> Key:
-        return key_of(wanted.source, wanted.site, self._requirement.value)
+            lane.idle.append(connection)
 
     def _grant(self, lane: Lane, wanted: Wanted) -> _Grant | None:
         """What can be had without waiting."""
-        if self._closing:
-            return _shutting_down()
+        self._refuse_while_closing()
         if lane.queued:
             return None
         kept = self._kept(lane, wanted)
@@ -188,8 +203,7 @@ class Connections:
         return suited[-1]
 
     async def _wait(self, lane: Lane, wanted: Wanted, *, first: bool = False) -> _Grant:
-        if self._closing:
-            return _shutting_down()
+        self._refuse_while_closing()
         future: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
         line = lane.lines[wanted.mail_class]
         (line.appendleft if first else line.append)(future)
@@ -197,19 +211,24 @@ class Connections:
             return await future
         except asyncio.CancelledError:
             if future.cancelled():
-                line.remove(future)
+                if future in line:  # it may just have been its turn
+                    line.remove(future)
             elif isinstance(grant := future.result(), Connection):
                 self.release(grant)
             elif isinstance(grant, _Turn):
-                lane.free_slot()
+                lane.free_slot(self._room)
             raise
+
+    def _refuse_while_closing(self) -> None:
+        if self._closing:
+            raise asyncio.CancelledError("this server is shutting down")
 
     async def _permitted(self, lane: Lane, wanted: Wanted) -> bool:
         """Ask for a permit; refused, the slot is given up and the head of the line asks again soon."""
         try:
             granted = await self._permits.acquire(wanted.source.address, wanted.site, self._settings.connections)
         except BaseException:
-            lane.free_slot()
+            lane.free_slot(self._room)
             raise
         if not granted:
             lane.slots -= 1
@@ -233,17 +252,17 @@ class Connections:
             result = await self._dialer.open(wanted, self._lost)
         except BaseException:
             self._permits.release(wanted.source.address, wanted.site)
-            lane.free_slot()
+            lane.free_slot(self._room)
             raise
         if isinstance(result, Connection):
-            self._open[result] = self._key(wanted), lane
+            self._open[result] = _key(wanted), lane
             if self._closing:
                 result.quit()
-                return _shutting_down()
+            self._refuse_while_closing()
             return result
         self._permits.release(wanted.source.address, wanted.site)
         if wanted.avoid:
-            lane.free_slot()  # it says nothing of the hosts that were not tried
+            lane.free_slot(self._room)  # it says nothing of the hosts that were not tried
         else:
             self._failed(lane, result, loop.time() - started)
         return result
@@ -269,7 +288,7 @@ class Connections:
         self._permits.release(address, site)
         if connection in lane.idle:
             lane.idle.remove(connection)
-        lane.free_slot()
+        lane.free_slot(self._room)
         if not self._open and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -296,8 +315,7 @@ class Connections:
         their peer decided on a message: as many may be delivered twice."""
         self._closing = True
         for lane in self._lanes.values():
-            while lane.hand(_shutting_down()):
-                pass
+            lane.dismiss()
             for connection in lane.idle:
                 connection.quit()
             lane.idle.clear()
@@ -318,5 +336,5 @@ class Connections:
             await asyncio.wait([self._drained], timeout=seconds)
 
 
-def _shutting_down() -> Outcome:
-    return ours(421, "4.3.2", "this server is shutting down", "CONNECT", Scope.SITE)
+def _key(wanted: Wanted) -> Key:
+    return key_of(wanted.source, wanted.site, requirement_for(wanted.relay).value)

@@ -5,6 +5,8 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
+from dataclasses import dataclass
+
 from relay.egress.connection import Connection
 from relay.egress.connections import Connections, Permits, key_of
 from relay.egress.dialer import Wanted
@@ -12,66 +14,82 @@ from relay.egress.failure import ours, scope_of
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
-from relay.egress.settings import EgressSettings
+from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import requirement_for
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
 from relay.message import Delivery
 from relay.outcome import Outcome, Scope
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What the settings say of where mail goes. An attempt takes one and keeps it: it never sees half of two.
+
+    site   whose limits all mail shares: the relay's; "" where each domain has its own
+    """
+
+    relay: Relay | None
+    site: str
+    requirement: str
+    rules: Rules
+
+
 class Courier:
     """Carries deliveries to their recipients' servers, or all of them to a relay."""
 
     def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits) -> None:
-        self._settings = settings
         self._resolver = resolver
-        requirement = requirement_for(settings.relay)
-        self._requirement = requirement.value
-        self._connections = Connections(settings, permits, requirement)
-        self._relay_site = site_of("", settings.relay)
-        self._rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
+        self._connections = Connections(settings, permits)
+        self._way = _way(settings)
 
     def __repr__(self) -> str:
-        return f"<Courier {self._relay_site or 'to MX'} {self._connections!r} {self._resolver!r}>"
+        return f"<Courier {self._way.site or 'to MX'} {self._connections!r} {self._resolver!r}>"
 
     def stats(self) -> dict[str, int]:
         return self._connections.stats()
 
+    def reconfigure(self, settings: EgressSettings) -> None:
+        """Put new settings in force: attempts that have begun end as they began, kept connections go on under the new
+        numbers, and what is opened from now on follows the new settings."""
+        self._connections.reconfigure(settings)
+        self._way = _way(settings)
+
     async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
-        """Try once to deliver `delivery.head + content` from `source`."""
-        site = self._relay_site or delivery.domain
-        connection = self._connections.idle(key_of(source, site, self._requirement)) or await self._lease(
-            delivery, source, site
-        )
+        """Try once to deliver `delivery.head + content` from `source`. Raises CancelledError where nothing was tried
+        since we shut down."""
+        way = self._way
+        key = key_of(source, way.site or delivery.domain, way.requirement)
+        connection = self._connections.idle(key) or await self._lease(delivery, source, way)
         if isinstance(connection, Outcome):
             return connection
         kept = connection.used > 0
         outcome = await self._transact(connection, delivery, content)
         if kept and _was_stale(outcome):
-            connection = await self._lease(delivery, source, site, fresh=True)
+            connection = await self._lease(delivery, source, way, fresh=True)
             if isinstance(connection, Outcome):
                 return connection
             outcome = await self._transact(connection, delivery, content)
         if _next_host_may_do(outcome):
             # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
-            other = await self._lease(delivery, source, site, avoid=connection.target.address)
+            other = await self._lease(delivery, source, way, avoid=connection.target.address)
             if isinstance(other, Connection):
                 return await self._transact(other, delivery, content)
         return outcome
 
     async def _lease(
-        self, delivery: Delivery, source: Source, site: str, *, fresh: bool = False, avoid: str = ""
+        self, delivery: Delivery, source: Source, way: _Way, *, fresh: bool = False, avoid: str = ""
     ) -> Connection | Outcome:
-        relay = self._settings.relay
-        if relay is not None:
-            route = await self._resolver.relay_route(relay)
+        site = way.site or delivery.domain
+        if way.relay is not None:
+            route = await self._resolver.relay_route(way.relay)
         else:
-            route = await self._resolver.route(delivery.domain, self._rules)
+            route = await self._resolver.route(delivery.domain, way.rules)
         if isinstance(route, Outcome):
             return route
         if avoid and all(address == avoid for host in route.hosts for address in host.addresses):
             return ours(421, "4.4.1", f"{site} has no other host", "CONNECT", Scope.SITE)
-        return await self._connections.lease(Wanted(source, site, route, delivery.message.mail_class, (avoid,), fresh))
+        wanted = Wanted(source, site, route, delivery.message.mail_class, (avoid,), fresh, way.relay)
+        return await self._connections.lease(wanted)
 
     async def _transact(self, connection: Connection, delivery: Delivery, content: bytes) -> Outcome:
         """One transaction; the connection is given back. What the peer cannot take is not even tried."""
@@ -91,6 +109,12 @@ class Courier:
     async def close(self, seconds: float) -> int:
         """Say good-bye to all peers within `seconds`. Returns how many messages may arrive twice for it."""
         return await self._connections.close(seconds)
+
+
+def _way(settings: EgressSettings) -> _Way:
+    rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
+    relay = settings.relay
+    return _Way(relay, site_of("", relay), requirement_for(relay).value, rules)
 
 
 def _outcome(connection: Connection, transaction: Transaction) -> Outcome:

@@ -9,8 +9,8 @@ from relay.egress.failure import ours
 from relay.egress.mx import Route
 from relay.egress.opening import Opening, open_connection
 from relay.egress.pools import Source
-from relay.egress.settings import EgressSettings
-from relay.egress.tls import Requirement
+from relay.egress.settings import EgressSettings, Relay
+from relay.egress.tls import requirement_for
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
 
@@ -24,6 +24,8 @@ MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
 class Wanted:
     """A connection somebody asks for.
 
+    relay   whom `route` leads to, if not to the recipients' MX: its password and TLS go with the route, so that a
+            reload never brings the one to the other
     avoid   addresses that just failed        fresh   a kept connection proved stale, and with it all that are idle
     """
 
@@ -33,25 +35,24 @@ class Wanted:
     mail_class: MailClass
     avoid: Collection[str] = ()
     fresh: bool = False
+    relay: Relay | None = None
 
 
 class Dialer:
     """Opens connections and remembers which addresses were slow to fail."""
 
-    def __init__(self, settings: EgressSettings, requirement: Requirement) -> None:
-        self._settings = settings
-        self._requirement = requirement
+    def __init__(self, settings: EgressSettings) -> None:
+        self.settings = settings  # a reload replaces it
         self._slow: dict[str, float] = {}
 
     def __repr__(self) -> str:
-        return f"<Dialer {self._requirement.value} slow={len(self._slow)}>"
+        return f"<Dialer slow={len(self._slow)}>"
 
     async def open(self, wanted: Wanted, on_lost: Callable[[Connection], None]) -> Connection | Outcome:
         """One address after the other; the last outcome if none will have us, which is then the site's."""
         loop = asyncio.get_running_loop()
-        settings = self._settings
-        ehlo = wanted.source.ehlo or settings.hostname
-        opening = Opening(wanted.source, ehlo, self._requirement, settings.timeouts, settings.relay)
+        ehlo = wanted.source.ehlo or self.settings.hostname
+        opening = Opening(wanted.source, ehlo, requirement_for(wanted.relay), self.settings.timeouts, wanted.relay)
         outcome = _unreachable(wanted)
         for target in self._targets(wanted, loop.time()):
             started = loop.time()

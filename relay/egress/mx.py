@@ -128,16 +128,18 @@ def choose_hosts(
     ]
     hosts = [host for host in hosts if host.addresses]
     if not hosts:
-        return _no_address(domain, named, found)
+        if [name for _, name in named] == [domain]:
+            return _no_way(domain, found, 550, "5.1.2", f"{domain} has neither MX nor address")
+        return _no_way(domain, found, 550, "5.4.4", f"no mail host of {domain} has an address")
     ours_at = min((host.preference for host in hosts if _is_ours(host, rules)), default=None)
     if ours_at is not None:
         hosts = [host for host in hosts if host.preference < ours_at]
         if not hosts:
-            return ours(554, "5.4.6", f"mail for {domain} loops back to this server", "DNS", Scope.RECIPIENT)
+            return _no_way(domain, found, 554, "5.4.6", f"mail for {domain} loops back to this server")
     public = hosts if rules.allow_private else [only for host in hosts if (only := _public(host)).addresses]
     if not public:
         text = f"{domain} leads to {hosts[0].addresses[0]}, which is no public address"
-        return ours(550, "5.4.4", text, "DNS", Scope.RECIPIENT)
+        return _no_way(domain, found, 550, "5.4.4", text)
     return Route(tuple(public), rules.port)
 
 
@@ -158,12 +160,10 @@ def _public(host: MxHost) -> MxHost:
     return MxHost(host.name, host.preference, tuple(filter(is_public, host.addresses)))
 
 
-def _no_address(domain: str, named: Sequence[tuple[int, str]], found: Mapping[str, Sequence[Answer]]) -> Outcome:
-    """No host has an address: temporary while any look-up failed, else final (RFC 5321 5.1)."""
+def _no_way(domain: str, found: Mapping[str, Sequence[Answer]], code: int, enhanced: str, text: str) -> Outcome:
+    """Final (RFC 5321 5.1), unless a look-up failed: the host we know nothing of may be the one that takes the mail."""
     failed = [answer for answers in found.values() for answer in answers if answer.found is Found.FAILED]
     if failed:
-        text = f"DNS has no address for the hosts of {domain} now: {failed[0].detail}"
+        text = f"DNS does not know all hosts of {domain} now: {failed[0].detail}"
         return ours(451, "4.4.3", text, "DNS", Scope.SITE)
-    if [name for _, name in named] == [domain]:
-        return ours(550, "5.1.2", f"{domain} has neither MX nor address", "DNS", Scope.RECIPIENT)
-    return ours(550, "5.4.4", f"no mail host of {domain} has an address", "DNS", Scope.RECIPIENT)
+    return ours(code, enhanced, text, "DNS", Scope.RECIPIENT)

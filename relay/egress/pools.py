@@ -7,8 +7,6 @@ from bisect import bisect
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from relay.outcome import Outcome
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -46,12 +44,3 @@ class Pool:
         if len(self.sources) == 1:
             return self.sources[0]
         return self.sources[bisect(self._bounds, rand * self._bounds[-1])]
-
-
-def keeps_source(outcome: Outcome) -> bool:
-    """Must the next attempt come from the same address? A greylisting host knows it by (address, sender, recipient).
-
-    Greylisting has no code of its own (RFC 6647 4.1: any 4yz at RCPT or DATA), so each host that put off this
-    recipient or message, and not all mail, is taken for one.
-    """
-    return not outcome.internal and outcome.reply.temporary and outcome.command in ("RCPT", "DATA", "END")

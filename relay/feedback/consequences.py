@@ -57,10 +57,8 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
         verdict = _bounced(delivery, outcome, pool, recorder, facts)
         verdict.outcome = Outcome(late, outcome.command, outcome.scope, outcome.mx, outcome.tls, outcome.source, True)
         return verdict
-    if category == "greylisted":
-        delivery.source = (
-            outcome.source
-        )  # a greylisting host knows the pair (our address, recipient): come back from it
+    if outcome.keeps_source:
+        delivery.source = outcome.source
     delivery.next_attempt = plan.again
     facts = {"category": category, "permanent": False, "next_attempt": iso(plan.again)}
     events = [recorder.of_attempt("deferred", delivery, outcome, pool, facts)]

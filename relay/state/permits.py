@@ -33,12 +33,12 @@ class ConnectionPermits:
     def __init__(self, state: State, holder: str) -> None:
         self._state = state
         self._holder = holder
-        self._held = 0
+        self._held: Counter[str] = Counter()
         self._owed: Counter[str] = Counter()  # given back here, not yet in State
         self._released = asyncio.Event()
 
     def __repr__(self) -> str:
-        return f"<ConnectionPermits {self._holder}: {self._held} held, {self._owed.total()} to give back>"
+        return f"<ConnectionPermits {self._holder}: {self._held.total()} held, {self._owed.total()} to give back>"
 
     async def run(self) -> None:
         """Give back what is released at once, and renew the rest every ten seconds, until cancelled."""
@@ -60,27 +60,35 @@ class ConnectionPermits:
     async def close(self) -> None:
         """Nothing is held any more."""
         await self._try(self._state.drop(self._holder))
-        self._held = 0
+        self._held.clear()
         self._owed.clear()
 
     async def acquire(self, source: str, site: str, limit: int) -> bool:
+        """One more, unless `limit` are held by all workers together.
+
+        One of our own on its way back is used again only beside others of the same key. Where there are fewer permits
+        than workers, a worker holds one: were it to keep that while it is busy, the others' mail would wait as long.
+        """
         key = _key(source, site)
-        if self._owed[key]:  # one of our own, on its way back: keep it
+        if self._owed[key] and 0 < self._held[key] < limit:
             self._owed[key] -= 1
-            self._held += 1
+            self._held[key] += 1
             return True
         try:
             granted = await self._state.acquire(key, limit, self._holder, LEASE)
         except StateError as error:
             log.warning("no connection permits", error=str(error))
             return False
-        self._held += granted
+        if granted:
+            self._held[key] += 1
         return granted
 
     def release(self, source: str, site: str) -> None:
         """Give one back; State hears of it soon."""
         key = _key(source, site)
-        self._held -= 1
+        self._held[key] -= 1
+        if not self._held[key]:
+            del self._held[key]
         self._owed[key] += 1
         self._released.set()
 

@@ -13,7 +13,6 @@ from relay.egress.dialer import Wanted
 from relay.egress.mx import MxHost, Route
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings
-from relay.egress.tls import Requirement
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
 from tests.support.egress import HERE, IMPATIENT, CountingPermits, until
@@ -33,7 +32,7 @@ def wanted(
 @asynccontextmanager
 async def pool(permits: CountingPermits | None = None, **changed: Any) -> AsyncIterator[Connections]:
     permits = permits or CountingPermits()
-    connections = Connections(EgressSettings("relay.test", **changed), permits, Requirement.OPPORTUNISTIC)
+    connections = Connections(EgressSettings("relay.test", **changed), permits)
     try:
         yield connections
     finally:
@@ -123,6 +122,19 @@ async def test_who_leaves_the_line_leaves_no_gap() -> None:
         late.cancel()  # it has been handed the connection and does not know yet
         await asyncio.gather(late, return_exceptions=True)
         assert await last is held
+        connections.release(held)
+
+
+async def test_who_leaves_the_line_as_the_turn_comes() -> None:
+    async with SmtpPeer() as peer, pool(connections=1) as connections:
+        held = await lease(connections, wanted(peer))
+        gone, last = [asyncio.create_task(lease(connections, wanted(peer))) for _ in range(2)]
+        await asyncio.sleep(0)
+        gone.cancel()
+        connections.release(held)
+        assert await last is held
+        await asyncio.wait([gone])
+        assert gone.cancelled()
         connections.release(held)
 
 
@@ -318,8 +330,9 @@ async def test_close_says_good_bye_and_counts_what_is_in_doubt() -> None:
         reply, command = (await sending).answer
         assert command == "END"
         assert "may have been delivered" in reply.text
-        assert isinstance(await waiting, Outcome)
-        assert isinstance(await connections.lease(wanted(peer)), Outcome)
+        assert waiting.cancelled()
+        with pytest.raises(asyncio.CancelledError):
+            await connections.lease(wanted(peer))
         assert connections.stats()["open"] == 0
         await peer.sessions[0].ended.wait()
         assert peer.sessions[0].commands[-1] == "QUIT"
@@ -371,7 +384,8 @@ async def test_what_opens_while_we_close_is_closed() -> None:
         await until(lambda: peer.sessions)
         await connections.close(1)
         gate.set()
-        assert isinstance(await opening, Outcome)
+        await asyncio.wait([opening])
+        assert opening.cancelled()
         await peer.sessions[0].ended.wait()
         assert peer.sessions[0].commands[-1] == "QUIT"
         await until(lambda: connections.stats()["open"] == 0)
@@ -394,3 +408,65 @@ async def test_a_cancelled_opening_gives_everything_back() -> None:
         await asyncio.gather(opening, return_exceptions=True)
         assert not +permits.held
         connections.release(await lease(connections, wanted(peer)))
+
+
+async def test_who_is_refused_a_permit_while_we_close_is_cancelled() -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    class Late(CountingPermits):
+        async def acquire(self, source: str, site: str, limit: int) -> bool:
+            asked.set()
+            await answer.wait()
+            return False
+
+    async with SmtpPeer() as peer, pool(Late()) as connections:
+        asking = asyncio.create_task(connections.lease(wanted(peer)))
+        await asked.wait()
+        await connections.close(1)
+        answer.set()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        assert peer.sessions == []
+
+
+# ------------------------------------------------------------------------------------------------ reconfigure
+
+
+async def test_new_room_is_used_at_once() -> None:
+    async with SmtpPeer() as peer, pool(connections=1) as connections:
+        tasks = [asyncio.create_task(lease(connections, wanted(peer))) for _ in range(4)]
+        await until(lambda: connections.stats()["waiting"] == 3)
+        connections.reconfigure(EgressSettings("relay.test", connections=3))
+        await until(lambda: sum(task.done() for task in tasks) == 3)
+        assert connections.stats()["waiting"] == 1
+        for task in tasks[:3]:
+            connections.release(task.result())
+        connections.release(await tasks[3])
+        assert len(peer.sessions) == 3
+
+
+async def test_too_many_connections_close_as_they_come_back() -> None:
+    async with SmtpPeer() as peer, pool(connections=4, share=3) as connections:
+        first, second, third = [await lease(connections, wanted(peer)) for _ in range(3)]
+        waiting = asyncio.create_task(lease(connections, wanted(peer)))
+        await asyncio.sleep(0)
+        connections.reconfigure(EgressSettings("relay.test", connections=4, share=1))
+        for one, left in ((first, 2), (second, 1)):
+            connections.release(one)
+            await until(lambda left=left: connections.stats()["open"] == left)  # type: ignore[misc]
+        connections.release(third)
+        assert await waiting is third
+        connections.release(third)
+        assert connections.idle(KEY) is third
+        assert len(peer.sessions) == 3
+
+
+async def test_a_kept_connection_goes_on_under_the_new_numbers() -> None:
+    async with SmtpPeer() as peer, pool() as connections:
+        kept = await lease(connections, wanted(peer))
+        connections.reconfigure(EgressSettings("relay.test", messages_per_connection=2))
+        for _ in range(2):
+            await use(kept)
+            connections.release(kept)
+        await peer.sessions[0].ended.wait()
+        assert peer.sessions[0].commands[-1] == "QUIT"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from relay.egress.pools import Source
-from relay.egress.settings import Relay
+from relay.egress.settings import EgressSettings, Relay
 from relay.outcome import Outcome, Scope
 from tests.support.certificates import self_signed, server_context
 from tests.support.egress import HERE, IMPATIENT, courier, delivery, run_on, until
-from tests.support.smtp_peer import Close, Reset, Script, Silence, SmtpPeer
+from tests.support.smtp_peer import Close, Reset, Script, Silence, SmtpPeer, Wait
 
 BODY = b"Subject: x\r\n\r\n.dot\r\nlast line"
 
@@ -261,3 +261,57 @@ async def test_a_cancelled_attempt_leaves_nothing_behind() -> None:
         with pytest.raises(asyncio.CancelledError):
             await attempt
         assert (await one.send(delivery(), BODY, HERE)).delivered
+
+
+async def test_shutting_down_cancels_who_waits_and_lets_a_transaction_end() -> None:
+    gate = asyncio.Event()
+    async with SmtpPeer(script={"END": Wait(gate, "250 ok")}) as peer, courier(peer.port, connections=1) as (one, _):
+        sending = asyncio.create_task(one.send(delivery(), BODY, HERE))
+        await until(lambda: one.stats()["awaiting_final"])
+        waiting = asyncio.create_task(one.send(delivery(), BODY, HERE))
+        await until(lambda: one.stats()["waiting"])
+        closing = asyncio.create_task(one.close(10))
+        await asyncio.wait([waiting])
+        assert waiting.cancelled()
+        gate.set()
+        assert (await sending).delivered
+        assert await closing == 0
+        with pytest.raises(asyncio.CancelledError):
+            await one.send(delivery(), BODY, HERE)
+
+
+# ------------------------------------------------------------------------------------------------- reconfigure
+
+
+async def test_new_settings_hold_for_what_is_opened_from_now_on() -> None:
+    async with SmtpPeer() as old, SmtpPeer() as new, courier(old.port, idle=0.02) as (one, _):
+        assert (await one.send(delivery(), BODY, HERE)).delivered
+        one.reconfigure(EgressSettings("new.test", new.port, allow_private=True, idle=0.02))
+        assert (await one.send(delivery(), BODY, HERE)).delivered
+        assert len(old.transactions) == 2, "a kept connection goes on"
+        await old.sessions[0].ended.wait()
+        assert (await one.send(delivery(), BODY, HERE)).delivered
+        assert [heard.ehlo for heard in new.transactions] == ["new.test"]
+        one.reconfigure(EgressSettings("new.test", new.port))
+        await new.sessions[0].ended.wait()
+        assert said(await one.send(delivery(), BODY, HERE)) == (550, "DNS", Scope.RECIPIENT)
+
+
+async def test_a_new_relay_learns_nothing_from_the_old_way_and_the_old_nothing_of_its_password() -> None:
+    async with (
+        SmtpPeer(capabilities=("AUTH PLAIN",)) as mx,
+        SmtpPeer(capabilities=("AUTH PLAIN",)) as hub,
+        courier(mx.port, connections=1, messages_per_connection=1) as (one, _),
+    ):
+        gate = asyncio.Event()
+        mx.say({"END": [Wait(gate, "250 ok")]})
+        under_way = [asyncio.create_task(one.send(delivery(), BODY, HERE)) for _ in range(2)]
+        await until(lambda: one.stats()["awaiting_final"] and one.stats()["waiting"])
+        relay = Relay("127.0.0.1", hub.port, "user", "secret")
+        one.reconfigure(EgressSettings("relay.test", relay=relay, connections=1, messages_per_connection=1))
+        assert (await one.send(delivery(), BODY, HERE)).delivered
+        gate.set()
+        assert all(outcome.delivered for outcome in await asyncio.gather(*under_way))
+        assert len(mx.transactions) == 2, "who waited goes where it was routed to"
+        assert [session.login for session in mx.sessions] == ["", ""]
+        assert [session.login for session in hub.sessions] == ["user secret"]

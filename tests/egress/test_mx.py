@@ -146,6 +146,15 @@ def test_private_addresses_are_refused_unless_allowed() -> None:
     assert isinstance(choose([(0, "a.test")], found, allow_private=True), Route)
 
 
+@pytest.mark.parametrize("other", [("relay.test", "9.9.9.9"), ("other.test", "10.0.0.1")])
+def test_a_failed_look_up_makes_no_refusal_final(other: tuple[str, str]) -> None:
+    name, address = other
+    named = [(10, "mx1.test"), (20, name)]
+    known = {name: (NOTHING, records(address))}
+    assert refusal(choose(named, known | {"mx1.test": (NOTHING, FAILED)})) == (451, "4.4.3", Scope.SITE, False)
+    assert refusal(choose(named, known | {"mx1.test": (NOTHING, NOTHING)}))[3], "with DNS sound it is final"
+
+
 def test_public_addresses_beside_private_ones_are_used() -> None:
     route = choose([(0, "a.test")], {"a.test": (NOTHING, records("127.0.0.1", "8.8.8.8"))})
     assert isinstance(route, Route)

@@ -2,8 +2,7 @@ from collections import Counter
 
 import pytest
 
-from relay.egress.pools import Pool, Source, keeps_source
-from relay.outcome import Outcome, Reply, Scope
+from relay.egress.pools import Pool, Source
 
 A = Source("192.0.2.1", "a.test", 1)
 B = Source("192.0.2.2", "b.test", 3)
@@ -34,19 +33,3 @@ def test_a_single_source_needs_no_choice() -> None:
 def test_a_pool_that_could_send_nothing_is_refused(sources: tuple[Source, ...]) -> None:
     with pytest.raises(ValueError, match="pool p has no source"):
         Pool("p", sources)
-
-
-@pytest.mark.parametrize(
-    ("code", "command", "internal", "kept"),
-    [
-        (450, "RCPT", False, True),
-        (451, "END", False, True),
-        (450, "RCPT", True, False),  # our own words: nobody has seen the source
-        (421, "CONNECT", False, False),
-        (550, "RCPT", False, False),
-        (250, "END", False, False),
-    ],
-)
-def test_the_source_is_kept_after_what_may_be_greylisting(code: int, command: str, internal: bool, kept: bool) -> None:
-    outcome = Outcome(Reply(code, "", "x"), command, Scope.RECIPIENT, internal=internal)
-    assert keeps_source(outcome) is kept

@@ -82,12 +82,21 @@ def test_deferred_tells_when_it_goes_again_and_keeps_the_reply() -> None:
     assert (one.attempts, one.next_attempt, one.last_reply) == (1, NOW + 1000, "452 4.2.2 mailbox full")
 
 
-def test_the_source_is_kept_after_greylisting_and_only_then() -> None:
+@pytest.mark.parametrize(
+    ("reply", "command", "source"),
+    [
+        ((451, "4.7.1", "Greylisted, try again in 5 minutes"), "RCPT", "192.0.2.1"),
+        ((452, "4.2.2", "mailbox full"), "RCPT", "192.0.2.1"),  # greylisting has no code of its own, nor honest words
+        ((451, "4.3.0", "try again later"), "END", "192.0.2.1"),
+        ((421, "4.7.0", "too many connections"), "CONNECT", ""),
+    ],
+)
+def test_the_source_is_kept_after_what_may_be_greylisting(
+    reply: tuple[int, str, str], command: str, source: str
+) -> None:
     one = delivery()
-    judged(one, refused(452, "4.2.2", "mailbox full"))
-    assert one.source == ""
-    judged(one, refused(451, "4.7.1", "Greylisted, try again in 5 minutes"))
-    assert one.source == "192.0.2.1"
+    judged(one, refused(*reply, command=command))
+    assert one.source == source
 
 
 def test_giving_up_bounces_as_expired_with_the_last_answer() -> None:

@@ -148,10 +148,15 @@ async def test_a_cancelled_attempt_leaves_the_schedule_in_order(spool: FakeSpool
     async def gives_up(_: Delivery) -> int | None:
         raise asyncio.CancelledError
 
+    spool.put(queued(1, at=0))
+    before = dict(spool.rows)
     dispatcher = Dispatcher(spool, gives_up, clock)
     dispatcher.offer([queued(1, at=0)])
-    assert await dispatcher.drain(5) == 0
+    with capture_logs() as logs:
+        assert await dispatcher.drain(5) == 0
     assert dispatcher.stats()["barred"] == 1
+    assert spool.rows == before
+    assert not logs, "that we shut down is no fault"
 
 
 async def test_a_spool_that_cannot_read_is_asked_again(

@@ -94,12 +94,24 @@ async def test_workers_share_the_connections_of_a_site(state: Watched) -> None:
         assert repr(one) == "<ConnectionPermits w0: 1 held, 0 to give back>"
 
 
-async def test_one_on_its_way_back_is_used_again(state: Watched) -> None:
+async def test_beside_others_one_on_its_way_back_is_used_again(state: Watched) -> None:
     async with running(ConnectionPermits(state, "w0")) as permits:
-        assert await permits.acquire("", "b.example", 1)
+        assert [await permits.acquire("", "b.example", 2) for _ in range(2)] == [True, True]
         permits.release("", "b.example")
-        assert await permits.acquire("", "b.example", 1)
-        assert not await permits.acquire("", "b.example", 1)
+        assert await permits.acquire("", "b.example", 2)
+        assert not await permits.acquire("", "b.example", 2)
+        permits.release("", "b.example")
+        assert not await permits.acquire("", "b.example", 1), "the limit was lowered meanwhile"
+
+
+async def test_a_workers_only_one_goes_back_so_that_others_have_their_turn(state: Watched) -> None:
+    async with running(ConnectionPermits(state, "w0")) as busy, running(ConnectionPermits(state, "w1")) as other:
+        assert await busy.acquire("", "b.example", 1)
+        busy.release("", "b.example")
+        assert not await busy.acquire("", "b.example", 1)
+        await state.released.acquire()
+        assert await other.acquire("", "b.example", 1)
+        assert not await busy.acquire("", "b.example", 1)
 
 
 async def test_permits_are_renewed_and_a_former_life_holds_none(
