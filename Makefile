@@ -30,7 +30,7 @@ format: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	@sh tests/install-packages.sh
-	$(BIN)/python -m bench.run $(BENCH_ARGS)
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 chaos: $(VENV)/dev.stamp
 	KILLS=500 $(BIN)/pytest -p no:xdist --timeout 3600 tests/scenario/test_crash.py

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.edge.submission import Submission
-from relay.event import Recorder
+from relay.event import Recorder, iso
 from relay.header import Field, split
 from relay.identity import Brand, Rate
 from relay.message import Change, Delivery, Message, RcptTo
 from relay.outcome import Reply
+from relay.pacing import Pacer, spacing
 from relay.policy.decide import Decision, Refusal, decide
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
@@ -52,6 +53,7 @@ class Acceptance:
     signer: _Signer
     tracer: Tracer
     quotas: _Quotas
+    pacer: Pacer
     spool: _Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder
@@ -67,12 +69,9 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     keys = house.keys_for(decision.author_domain)
     if not keys and not _may_leave_unsigned(decision, house):
         return _no_key(decision)
-    wait = 0
-    if credential.quota is not None:
-        count = len(submission.envelope.recipients)
-        wait = await house.quotas.take(credential.name, credential.quota, count, _timezone(decision, house))
-        if wait and credential.over_quota == "refuse":
-            return _over_quota(credential.name, credential.quota, wait)
+    due = await _permits(submission, credential.quota, _timezone(decision, house), house)
+    if isinstance(due, Refusal):
+        return due
     message_id = house.next_id()
     letter = rewrite(
         fields,
@@ -88,7 +87,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     message = _message(message_id, submission, decision, letter, fields)
     message.signed = [{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys]
     deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, wait, house)
+        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
     events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d)) for d in deliveries]
@@ -109,7 +108,7 @@ def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
         "signed": message.signed,
     }
     if delivery.quota:
-        facts["over_quota"] = True
+        facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
     return facts
 
 
@@ -134,8 +133,22 @@ def _no_key(decision: Decision) -> Refusal:
     )
 
 
-def _over_quota(name: str, quota: Rate, wait: int) -> Refusal:
-    return Refusal(Reply(450, "4.7.1", f"{name} is over {quota.text}; again in {-(-wait // 1000)} s"), "quota")
+async def _permits(submission: Submission, quota: Rate | None, timezone: str, house: Acceptance) -> list[int] | Refusal:
+    """A permit of the quota for each recipient: when (ms) it goes, now or in its turn; or why the message is not taken."""
+    name, count, now = submission.credential.name, len(submission.envelope.recipients), submission.received_at
+    if quota is None:
+        return [now] * count
+    refuses = submission.credential.over_quota == "refuse"
+    if refuses and count > quota.count:
+        text = f"{count} recipients are more than {name} may have at all: {quota.text}"
+        return Refusal(Reply(550, "5.5.3", text), "quota")
+    wait = house.pacer.until(name, now) or await house.quotas.take(name, quota, count, timezone)
+    if wait and refuses:
+        return Refusal(Reply(450, "4.7.1", f"{name} is over {quota.text}; again in {-(-wait // 1000)} s"), "quota")
+    if not wait:
+        return [now] * count
+    first = house.pacer.place(name, quota, count, now + wait)
+    return [first + i * spacing(quota) for i in range(count)]
 
 
 def _message(
@@ -167,7 +180,7 @@ def _message(
 
 
 def _delivery(
-    message: Message, index: int, rcpt: RcptTo, sender: str, signed_head: bytes, wait: int, house: Acceptance
+    message: Message, index: int, rcpt: RcptTo, sender: str, signed_head: bytes, due: int, house: Acceptance
 ) -> Delivery:
     return Delivery(
         message=message,
@@ -180,6 +193,6 @@ def _delivery(
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,
-        next_attempt=message.accepted_at + wait,
-        quota=wait > 0,
+        next_attempt=due,
+        quota=due > message.accepted_at,
     )

@@ -13,7 +13,8 @@ from relay.feedback.reports import report
 from relay.header import Field, split
 from relay.identity import Rate
 from relay.message import Change, Delivery, MailClass, Message
-from relay.outcome import Outcome
+from relay.outcome import Outcome, Reply, Scope
+from relay.pacing import Pacer
 from relay.policy.sender import domain_of
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.signing.dkim import body_hash
@@ -55,6 +56,7 @@ class Attempting:
     signer: _Signer
     tracer: Tracer
     quotas: _Quotas
+    pacer: Pacer
     spool: _Spool
     courier: _Courier
     offer: Callable[[Sequence[Delivery]], None]
@@ -65,12 +67,13 @@ class Attempting:
 async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     """Try once. None: the delivery has ended; else when (ms) it goes again. What it came to is on disk when this returns."""
     message = delivery.message
-    if delivery.quota and (until := await _over_quota(delivery, house)):
-        return until
+    waits = await _over_quota(delivery, house) if delivery.quota else None
+    if isinstance(waits, int):
+        return waits
     pool = house.pools[message.mail_class]
     source = pool.choose(delivery.source, random.random())
     content = message.content if message.content is not None else await house.spool.content(message)
-    outcome = await house.courier.send(delivery, content, source)
+    outcome = waits or await house.courier.send(delivery, content, source)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
@@ -90,22 +93,21 @@ def _retry(delivery: Delivery, house: Attempting) -> Retry:
     return Retry(again, not delivery.warned and warn_due(policy, accepted, now))
 
 
-async def _over_quota(delivery: Delivery, house: Attempting) -> int | None:
-    """Mail taken over its credential's quota is paced: it takes its permit now, or waits until there is one."""
-    name = delivery.message.credential
+async def _over_quota(delivery: Delivery, house: Attempting) -> int | Outcome | None:
+    """Mail taken over its credential's quota is paced: None, it has its permit now; else when (ms) its turn comes again.
+    An Outcome once it has waited as long as any mail may."""
+    name, now = delivery.message.credential, house.clock()
     quota = house.quota_of(delivery.message)
     wait = await house.quotas.take(name, quota[0], 1, quota[1]) if quota is not None else 0
     if quota is None or not wait:
         delivery.quota = False
         return None
-    # Spread what waits over the following half minute, so that a window's opening is no stampede.
-    delivery.next_attempt = house.clock() + wait + random.randrange(30_000)
-    until = {
-        "reason": "quota",
-        "detail": f"{name} is over {quota[0].text}",
-        "until": iso(delivery.next_attempt),
-    }
-    event = house.recorder.of_delivery("postponed", delivery, until)
+    text = f"{name} is over {quota[0].text}"
+    if now >= delivery.message.accepted_at + house.retry[delivery.message.mail_class].give_up:
+        return Outcome(Reply(450, "4.7.1", text), "QUOTA", Scope.SOURCE, internal=True)
+    delivery.next_attempt = house.pacer.place(name, quota[0], 1, now + wait)
+    facts = {"reason": "quota", "detail": text, "until": iso(delivery.next_attempt)}
+    event = house.recorder.of_delivery("postponed", delivery, facts)
     await house.spool.settle(Change(again=[delivery], events=[event]))
     return delivery.next_attempt
 

@@ -178,4 +178,6 @@ async def answer_channel(link: socket.socket, handler: Handler) -> None:
             task = asyncio.create_task(one(line))
             answering.add(task)
             task.add_done_callback(answering.discard)
+    for task in answering:
+        task.cancel()
     writer.close()

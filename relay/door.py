@@ -1,7 +1,7 @@
 """The door between edge and accept(): who may come in, and the record of who was turned away."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
@@ -51,14 +51,16 @@ class Door:
         self._directory = Directory(())
         self._allowance = _Allowance()
         self._recording: set[asyncio.Task[None]] = set()
-        self.counters = {"accepted": 0, "rejected": 0, "unrecorded": 0, "failed": 0}
+        self.counters = {"accepted": 0, "refused": 0, "unrecorded": 0, "failed": 0}
 
     def __repr__(self) -> str:
-        return f"<Door accepted={self.counters['accepted']} rejected={self.counters['rejected']}>"
+        return f"<Door accepted={self.counters['accepted']} refused={self.counters['refused']}>"
 
-    def apply(self, directory: Directory, brands: Mapping[str, Brand], keys_for: KeysFor) -> None:
+    def apply(
+        self, directory: Directory, brands: Mapping[str, Brand], keys_for: KeysFor, site_of: Callable[[str], str]
+    ) -> None:
         self._directory = directory
-        self._house.brands, self._house.keys_for = brands, keys_for
+        self._house.brands, self._house.keys_for, self._house.site_of = brands, keys_for, site_of
 
     def login(self, user: str, password: str, peer_ip: str) -> Login | None:
         """Who this is; None if the name or the password is wrong. Synchronous: one SHA-256, no I/O."""
@@ -82,14 +84,14 @@ class Door:
             self.counters["failed"] += 1
             return Reply(451, "4.3.0", "A fault on our side; try again later")
         if isinstance(answer, Refusal):
+            self.counters["refused"] += 1
             self.rejected(_facts(submission, answer))
             return answer.reply
         self.counters["accepted" if answer.ok else "failed"] += 1
         return answer
 
     def rejected(self, facts: Facts) -> None:
-        """Record a refusal, soon; bounded, so that strangers cannot fill the event log."""
-        self.counters["rejected"] += 1
+        """Record a refusal, soon; bounded, so that strangers cannot fill the event log. The edge counts its own."""
         if not self._allowance.take(self._house.clock()):
             self.counters["unrecorded"] += 1
             return

@@ -4,6 +4,7 @@ Each call handles one page, so a command over a million rows never holds a worke
 sent at this moment is left alone and counted as `in_flight`.
 """
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from relay.spool.queries import Selector
 from relay.spool.store import Spool
 
 Json = dict[str, Any]
+SPREAD = 20  # ms for each delivery set free together: a page of 500 within 10 s
 PAGE = 500  # deliveries a page: some 300 KB of JSON, a few ms of the spool's thread
 
 
@@ -36,7 +38,8 @@ class QueueCommands:
         """{"action": hold|release|retry|cancel, "selector", "after", "reason"} -> {"changed", "in_flight", "after"}"""
         rows = await self._rows(question)
         claimed = set(self.dispatcher.claim([d.key for d in rows]))
-        free = [d for d in rows if d.key in claimed]
+        # What was read before it was claimed may have been sent since; what is read now stays as it is.
+        free = [d for d in await self._rows(question) if d.key in claimed]
         act = {"hold": self._hold, "release": self._release, "retry": self._retry, "cancel": self._cancel}
         try:
             chosen, change = act[question["action"]](free, str(question.get("reason", "")))
@@ -46,7 +49,7 @@ class QueueCommands:
             self.dispatcher.forget(claimed)
         for lane, at in _earliest(d for d in free if not d.held).items():
             self.dispatcher.wake(lane, at)
-        return {"changed": len(chosen), "in_flight": len(rows) - len(free), "after": _cursor(rows)}
+        return {"changed": len(chosen), "in_flight": len(rows) - len(claimed), "after": _cursor(rows)}
 
     async def _rows(self, question: Json) -> list[Delivery]:
         after = question.get("after")
@@ -63,15 +66,18 @@ class QueueCommands:
         chosen = [d for d in rows if d.held]
         for delivery in chosen:
             delivery.held = False
-            delivery.next_attempt = max(delivery.next_attempt, self.clock())
+            delivery.next_attempt = max(delivery.next_attempt, self._soon(len(chosen)))
         return chosen, Change(again=chosen)
 
     def _retry(self, rows: Sequence[Delivery], _: str) -> tuple[list[Delivery], Change]:
-        now = self.clock()
         chosen = [d for d in rows if not d.held]
         for delivery in chosen:
-            delivery.next_attempt = min(delivery.next_attempt, now)
+            delivery.next_attempt = min(delivery.next_attempt, self._soon(len(chosen)))
         return chosen, Change(again=chosen)
+
+    def _soon(self, count: int) -> int:
+        """When one of `count` deliveries set free together goes: one at once, many spread, so that no site is stormed."""
+        return self.clock() + random.randrange(max(1, (count - 1) * SPREAD))
 
     def _cancel(self, rows: Sequence[Delivery], reason: str) -> tuple[list[Delivery], Change]:
         facts = {"reason": "cancelled", "detail": reason}

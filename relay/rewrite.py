@@ -112,4 +112,5 @@ def subject_of(fields: Sequence[Field]) -> str:
         decoded = "".join(w if isinstance(w, str) else w.decode(c or "latin-1", errors="replace") for w, c in words)
     except (LookupError, ValueError, HeaderParseError):
         decoded = plain
-    return " ".join(decoded.split())[:MAX_SUBJECT]
+    # Some charsets (utf-7) make lone surrogates, which are no text that JSON could carry.
+    return " ".join(decoded.encode(errors="replace").decode().split())[:MAX_SUBJECT]

@@ -25,6 +25,7 @@ from relay import __version__, control
 from relay.config import ConfigErrors, Deployment, load_deployment, load_policies, load_secret
 from relay.control import Channel, Json, NodeDown
 from relay.edge.listener import server_context
+from relay.kept_policies import keep
 from relay.order import DRAIN_SECONDS, Order
 from relay.signing.entries import KeysError
 from relay.signing.keys import load_keys
@@ -94,6 +95,9 @@ class Supervisor:
         _make_folders(data_dir)
         self._lock = _lock(data_dir)
         load_secret(self.deployment)
+        # Workers read a copy: what is being edited must not reach one that starts anew.
+        self._store = data_dir / "policies"
+        self.kept = keep(policies, self._store, self.version)
         self.workers = self.deployment.node.workers or os.cpu_count() or 1
         self.sockets = _bind_all(self.deployment, self.workers)
         self._control = control.bind(data_dir)
@@ -121,7 +125,7 @@ class Supervisor:
         capture = self.sockets.capture
         order = Order(
             config=str(self.config),
-            policies=str(self.policies),
+            policies=str(self.kept),
             shards=child.shards,
             listeners=listeners,
             control=control_end,
@@ -158,6 +162,8 @@ class Supervisor:
         while not self._stopping.is_set():
             await self._start(child)
             assert child.process is not None
+            if self._stopping.is_set():  # told to stop while it was being started: nobody else ends it
+                child.process.terminate()
             status = await child.process.wait()
             if child.channel is not None:
                 child.channel.close()
@@ -253,18 +259,20 @@ class Supervisor:
     async def reload(self) -> Json:
         """Policies and keys on disk into force, in all workers or none (DESIGN, invariant 9)."""
         try:
-            wanted = load_policies(self.policies, self.deployment).version
+            deployment = load_deployment(self.config)
+            wanted = load_policies(self.policies, deployment).version
             load_keys(self.deployment.dkim_dir)
         except (ConfigErrors, KeysError) as error:
             problems = [str(problem) for problem in error.problems]
             log.error("reload refused; what runs stays as it was", problems=problems)
             return {"error": "policies have errors; what runs stays as it was", "problems": problems}
-        ready = await self._ask_all({"do": "prepare"})
+        kept = keep(self.policies, self._store, wanted)
+        ready = await self._ask_all({"do": "prepare", "policies": str(kept)})
         if any(answer.get("version") != wanted for answer in ready):
             log.error("reload refused: not every worker could read the files", answers=ready)
             return {"error": "not every worker could read the files; what runs stays as it was", "workers": ready}
         await self._ask_all({"do": "commit"})
-        before, self.version = self.version, wanted
+        before, self.version, self.kept = self.version, wanted, kept
         log.info("policies in force", version=wanted, before=before)
         return {"version": wanted, "before": before}
 

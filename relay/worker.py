@@ -26,6 +26,7 @@ from relay.attempt import Attempting, attempt
 from relay.config import Deployment, Policies, load_deployment, load_policies, load_secret, sandbox_credential
 from relay.control import Json, answer_channel
 from relay.door import Door
+from relay.edge.certificate import Certificate
 from relay.edge.credentials import Directory
 from relay.edge.listener import Listener
 from relay.egress.courier import Courier
@@ -36,6 +37,7 @@ from relay.identity import Rate
 from relay.ids import Ids
 from relay.message import Delivery, MailClass, Message
 from relay.order import DRAIN_SECONDS, Order
+from relay.pacing import Pacer
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.signing.keys import KeyRing, load_keys
@@ -47,6 +49,10 @@ from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
 
 log = structlog.get_logger()
+
+
+CLOSE_SECONDS = 2.0  # for QUIT to all peers
+LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
 
 
 def clock() -> int:
@@ -73,8 +79,8 @@ class Worker:
         self.order = order
         self.deployment: Deployment = load_deployment(Path(order.config))
         self.policies: Policies = load_policies(Path(order.policies), self.deployment)
-        self.keys: KeyRing = self._load_keys()
-        self._prepared: tuple[Policies, KeyRing] | None = None
+        self.keys: KeyRing = _load_keys(self.deployment)
+        self._prepared: tuple[Deployment, Policies, KeyRing] | None = None
         self._stop = asyncio.Event()
         self._fatal = False
         self._open = False  # the spool is: questions about it can be answered
@@ -85,6 +91,7 @@ class Worker:
         self.state = SqliteState(data_dir / "state.db")
         self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}")
         self.quotas = QuotaLeases(self.state)
+        self.pacer = Pacer()
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.tracer = Tracer(load_secret(self.deployment))
@@ -93,17 +100,15 @@ class Worker:
         self.courier = Courier(egress, Resolver(self.deployment.dns.nameservers), self.permits)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
+        tls = self.deployment.tls
+        self.certificate = Certificate(Path(tls.cert), Path(tls.key)) if tls.cert else None
         self.listeners = self._build_listeners()
-        self._apply(self.policies, self.keys)
+        self._apply(self.deployment, self.policies, self.keys)
 
     def __repr__(self) -> str:
         return f"<Worker shards={self.order.shards} listeners={len(self.listeners)} policies={self.policies.version}>"
 
     # --- wiring -------------------------------------------------------------------------------------------------
-
-    def _load_keys(self) -> KeyRing:
-        captured = self.deployment.delivery.mode == "capture"
-        return load_keys(self.deployment.dkim_dir, self.deployment.node.data_dir if captured else None)
 
     def _build_shard(self, number: int) -> Shard:
         data_dir = self.deployment.node.data_dir
@@ -120,6 +125,7 @@ class Worker:
             signer=self.signer,
             tracer=self.tracer,
             quotas=self.quotas,
+            pacer=self.pacer,
             spool=spool,
             courier=self.courier,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
@@ -147,6 +153,7 @@ class Worker:
             signer=self.signer,
             tracer=self.tracer,
             quotas=self.quotas,
+            pacer=self.pacer,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
@@ -168,17 +175,22 @@ class Worker:
             for descriptor, listener in pairs
         ]
 
-    def _apply(self, policies: Policies, keys: KeyRing) -> None:
-        """Put policies and keys in force: whole objects are replaced, nothing that runs sees half of them."""
-        self.policies, self.keys = policies, keys
+    def _apply(self, deployment: Deployment, policies: Policies, keys: KeyRing) -> None:
+        """Put it in force: whole objects are replaced, nothing that runs sees half of them. Of config/, [node], binds and
+        [state] need a restart (INTERFACE), and so do the listeners' settings and [dns]."""
+        self.deployment, self.policies, self.keys = deployment, policies, keys
+        egress = settings.egress_settings(deployment, policies, self.order.capture, self.order.workers)
+        self.courier.reconfigure(egress)
+        site_of = settings.site_chooser(egress)
         self.recorder.policies = policies.version
         stranger = sandbox_credential(self.deployment, policies)
         everybody = {**policies.credentials, **({stranger.name: stranger} if stranger else {})}
-        self.door.apply(Directory(everybody.values()), policies.brands, keys.for_domain)
+        self.door.apply(Directory(everybody.values()), policies.brands, keys.for_domain, site_of)
         pools = {mail_class: self.deployment.pools[name] for mail_class, name in policies.routes.items()}
         for shard in self.shards:
             house = shard.attempting
-            house.pools, house.retry, house.keys_for = pools, policies.retry, keys.for_domain
+            house.pools, house.retry = pools, policies.retry
+            house.keys_for, house.site_of = keys.for_domain, site_of
 
     def _quota_of(self, message: Message) -> tuple[Rate, str] | None:
         credential = self.policies.credentials.get(message.credential)
@@ -209,6 +221,7 @@ class Worker:
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
+        running.append(asyncio.create_task(self._watch_certificate()))
         for task in running:
             task.add_done_callback(self._task_ended)
         for listener in self.listeners:
@@ -223,6 +236,15 @@ class Worker:
         await self._drain(running, control)
         return 0
 
+    async def _watch_certificate(self) -> None:
+        """Renewed files are noticed (INTERFACE, [tls])."""
+        files = self.certificate
+        while files is not None:
+            await asyncio.sleep(LOOK_AT_CERTIFICATE)
+            if files.changed():
+                for listener in self.listeners:
+                    listener.renew_certificate(files.cert, files.key)
+
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("a part of the worker failed", exc_info=error)
@@ -233,11 +255,12 @@ class Worker:
         """Finish what is under way within the bound; new connections wait in the supervisor's sockets."""
         for listener in self.listeners:
             await listener.stop_accepting()
-        saving = sum(await asyncio.gather(*(listener.drain(DRAIN_SECONDS / 2) for listener in self.listeners)))
+        saved = sum(await asyncio.gather(*(listener.drain(DRAIN_SECONDS / 2) for listener in self.listeners)))
         flying = sum(await asyncio.gather(*(shard.dispatcher.drain(DRAIN_SECONDS / 2) for shard in self.shards)))
-        if saving or flying:
-            log.warning("stopped with mail under way; it may arrive twice", handed_in=saving, delivering=flying)
-        await self.courier.close(2.0)
+        cut = await self.courier.close(CLOSE_SECONDS)
+        log.info("drained", attempts_left=flying)
+        if saved or cut:
+            log.warning("cut at the end of the bound; may arrive twice", handed_in=saved, awaiting_final_reply=cut)
         for task in (*running, control):
             task.cancel()
         await asyncio.gather(*running, control, return_exceptions=True)
@@ -261,7 +284,7 @@ class Worker:
             case "queue.change":
                 return await self._commands(question).change(question)
             case "prepare":
-                return self._prepare()
+                return self._prepare(Path(question["policies"]))
             case "commit":
                 return self._commit()
             case "record":
@@ -272,10 +295,11 @@ class Worker:
     def _commands(self, question: Json) -> QueueCommands:
         return next(shard for shard in self.shards if shard.number == question["shard"]).commands
 
-    def _prepare(self) -> Json:
+    def _prepare(self, folder: Path) -> Json:
         """Read the files anew and keep them ready; `commit` puts them in force (all workers or none)."""
-        policies = load_policies(Path(self.order.policies), self.deployment)
-        self._prepared = policies, self._load_keys()
+        deployment = load_deployment(Path(self.order.config))
+        policies = load_policies(folder, deployment)
+        self._prepared = deployment, policies, _load_keys(deployment)
         return {"version": policies.version}
 
     def _commit(self) -> Json:
@@ -303,6 +327,11 @@ class Worker:
             "gauges": {"connections": sum(listener.connections for listener in self.listeners)},
             "egress": self.courier.stats(),
         }
+
+
+def _load_keys(deployment: Deployment) -> KeyRing:
+    captured = deployment.delivery.mode == "capture"
+    return load_keys(deployment.dkim_dir, deployment.node.data_dir if captured else None)
 
 
 async def _shard_stats(shard: Shard) -> Json:

@@ -11,6 +11,7 @@ need postfix /usr/sbin/postfix
 need opendkim /usr/sbin/opendkim
 need opendkim-tools /usr/bin/opendkim-testmsg
 need swaks /usr/bin/swaks
+need libnet-ssleay-perl /usr/share/doc/libnet-ssleay-perl
 need msmtp /usr/bin/msmtp
 need nodejs /usr/bin/node
 need node-nodemailer /usr/share/nodejs/nodemailer/package.json

@@ -85,6 +85,7 @@ def test_subject_is_decoded_bounded_and_never_raises() -> None:
     assert subject(b"=?utf-8?B?16nXnNeV150=?=") == "שלום"
     assert subject("שלום".encode()) == "שלום"
     assert subject(b"=?no-such-charset?B?16nXnNeV150=?=") == "=?no-such-charset?B?16nXnNeV150=?="
+    assert subject(b"=?utf-7?Q?+2AA-?=") == "?"
     assert len(subject(b"x" * 5000)) == 300
     assert subject_of([]) == ""
 

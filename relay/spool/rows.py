@@ -32,25 +32,8 @@ def message_row(message: Message) -> tuple[int, str, int, str, bytes]:
     """In the order of MESSAGE_COLUMNS. Raises where a field cannot be stored."""
     if message.content is None:
         raise ValueError(f"message {message.id} has no content to store")
-    facts = {
-        "mail_class": message.mail_class.value,
-        "credential": message.credential,
-        "brand": message.brand,
-        "stream": message.stream,
-        "author": message.author,
-        "message_id": message.message_id,
-        "subject": message.subject,
-        "size": message.size,
-        "campaign": message.campaign,
-        "metadata": message.metadata,
-        "ret": message.ret,
-        "envid": message.envid,
-        "dsn": message.dsn,
-        "utf8": message.utf8,
-        "eightbit": message.eightbit,
-        "many": message.many,
-        "signed": message.signed,
-    }
+    facts: dict[str, Any] = {name: getattr(message, name) for name in _MESSAGE_FACTS}
+    facts["mail_class"] = message.mail_class.value
     return message.row, message.id, message.accepted_at, orjson.dumps(facts).decode(), message.content
 
 

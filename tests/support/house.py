@@ -1,0 +1,177 @@
+"""Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+
+from relay.accept import Acceptance
+from relay.attempt import Attempting
+from relay.edge.submission import Submission
+from relay.egress.pools import Pool, Source
+from relay.event import Recorder
+from relay.identity import Brand, Credential, Rate
+from relay.ids import Ids
+from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
+from relay.outcome import Outcome
+from relay.pacing import Pacer
+from relay.schedule.retry import RetryPolicy
+from relay.signing.signer import Signer
+from relay.spool.errors import SpoolFull
+from relay.trace import Tracer
+from tests.support.signatures import both_keys
+
+NOW = 1_795_267_531_104
+LETTER = b"From: Shop <shop@a.example>\r\nTo: dana@b.example\r\nSubject: Order 77\r\n\r\nThank you.\r\n"
+SHOP = Credential("shop", MailClass.TRANSACTIONAL, frozenset({"a.example"}), streams=("order",))
+
+
+class FakeSpool:
+    """Keeps every change; `full` makes put fail as a full disk does."""
+
+    def __init__(self) -> None:
+        self.puts: list[Change] = []
+        self.settled: list[Change] = []
+        self.full = False
+
+    async def put(self, change: Change) -> None:
+        if self.full:
+            raise SpoolFull("no room")
+        self.puts.append(change)
+
+    async def settle(self, change: Change) -> None:
+        self.settled.append(change)
+
+    async def content(self, message: Message) -> bytes:
+        return LETTER
+
+    def events(self) -> list[dict[str, Any]]:
+        return [orjson.loads(event) for change in (*self.puts, *self.settled) for event in change.events]
+
+
+class FakeQuotas:
+    """`wait`: what the next takes answer, in ms; 0 grants."""
+
+    def __init__(self) -> None:
+        self.wait = 0
+        self.taken: list[tuple[str, int, str]] = []
+
+    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int:
+        self.taken.append((name, count, timezone))
+        return self.wait
+
+
+class FakeCourier:
+    """Answers with `outcome`."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self.sent: list[tuple[Delivery, bytes, Source]] = []
+
+    async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
+        self.sent.append((delivery, content, source))
+        return self.outcome
+
+
+class Rig:
+    """Both stories over the same fakes. `now` is the clock; `offered` what was handed to the schedule."""
+
+    def __init__(self, outcome: Outcome | None = None, give_up: int = 86_400_000) -> None:
+        self.now = NOW
+        self.spool = FakeSpool()
+        self.quotas = FakeQuotas()
+        self.courier = FakeCourier(outcome) if outcome else None
+        self.offered: list[Delivery] = []
+        self.quota: Rate | None = None
+        self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
+        self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
+        self._ids = Ids("test", 0, self.clock)
+        self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
+        self._pacer = Pacer()
+        self._signer = Signer(spare=lambda: False)
+
+    def clock(self) -> int:
+        return self.now
+
+    def offer(self, deliveries: Sequence[Delivery]) -> None:
+        self.offered += deliveries
+
+    def keys_for(self, domain: str) -> Any:
+        return both_keys("a.example") if domain == "a.example" else ()
+
+    def acceptance(self) -> Acceptance:
+        return Acceptance(
+            hostname="relay.example",
+            postmaster="postmaster@relay.example",
+            clock=self.clock,
+            next_id=self._ids.next,
+            brands=self.brands,
+            keys_for=self.keys_for,
+            site_of=lambda domain: domain,
+            signer=self._signer,
+            tracer=Tracer(b"s" * 32),
+            quotas=self.quotas,
+            pacer=self._pacer,
+            spool=self.spool,
+            offer=self.offer,
+            recorder=self._recorder,
+        )
+
+    def attempting(self) -> Attempting:
+        assert self.courier is not None
+        quota_of: Callable[[Message], tuple[Rate, str] | None] = lambda _: (self.quota, "UTC") if self.quota else None  # noqa: E731
+        pools = {c: Pool(c.label, (Source("192.0.2.1", "t1.example"),)) for c in MailClass}
+        return Attempting(
+            hostname="relay.example",
+            clock=self.clock,
+            next_id=self._ids.next,
+            pools=pools,
+            retry=self.retry,
+            quota_of=quota_of,
+            keys_for=self.keys_for,
+            site_of=lambda domain: domain,
+            signer=self._signer,
+            tracer=Tracer(b"s" * 32),
+            quotas=self.quotas,
+            pacer=self._pacer,
+            spool=self.spool,
+            courier=self.courier,
+            offer=self.offer,
+            recorder=self._recorder,
+            tally=Counter(),
+        )
+
+
+def submission(
+    content: bytes = LETTER, credential: Credential = SHOP, recipients: Sequence[str] = ("dana@b.example",)
+) -> Submission:
+    to = [RcptTo(address, address.rpartition("@")[2]) for address in recipients]
+    return Submission(
+        Envelope("shop@a.example", to),
+        content,
+        credential,
+        "",
+        Peer("192.0.2.7", 4711, "app", "ESMTPSA", "TLSv1.3"),
+        NOW,
+    )
+
+
+def waiting_delivery(**changes: Any) -> Delivery:
+    """A delivery of a message that was accepted a second ago."""
+    message = Message(
+        "0" * 16, NOW - 1000, "shop", "a", "order", MailClass.TRANSACTIONAL, "shop@a.example", "<1@a.example>", "Order", 90,
+        row=1, content=LETTER,
+    )  # fmt: skip
+    facts: dict[str, Any] = {"notify": "", "quota": False, **changes}
+    return Delivery(
+        message,
+        0,
+        "dana@b.example",
+        "b.example",
+        "b.example",
+        "shop@a.example",
+        "shop@a.example",
+        b"Received: us\r\n",
+        **facts,
+    )

@@ -1,0 +1,117 @@
+"""Story 1 over fakes: what is put when 250 is said, and why not."""
+
+from dataclasses import replace
+
+import dkim
+
+from relay.accept import accept
+from relay.edge.submission import Submission
+from relay.identity import Brand, Rate
+from relay.outcome import Reply
+from relay.policy.decide import Refusal
+from tests.support.house import LETTER, NOW, SHOP, Rig, submission
+from tests.support.signatures import both_keys, verdicts
+
+
+async def taken(rig: Rig, one: Submission) -> str:
+    answer = await accept(one, rig.acceptance())
+    assert isinstance(answer, Reply), answer
+    return str(answer)
+
+
+async def refused(rig: Rig, one: Submission) -> str:
+    answer = await accept(one, rig.acceptance())
+    assert isinstance(answer, Refusal), answer
+    assert not rig.spool.puts
+    assert not rig.offered
+    return f"{answer.reply} [{answer.reason}]"
+
+
+async def test_the_answer_names_id_stream_and_class_and_the_message_is_put_and_offered() -> None:
+    rig = Rig()
+    answer = await taken(rig, submission(LETTER.replace(b"Subject", b"X-Postlane-Stream: order\r\nSubject")))
+    (message, deliveries), *_ = rig.spool.puts[0].put
+    assert answer == f"250 2.0.0 OK {message.id} stream=order class=transactional"
+    assert rig.offered == deliveries
+    assert [event["type"] for event in rig.spool.events()] == ["accepted"]
+    assert message.content is not None
+    assert b"X-Postlane" not in message.content
+
+
+async def test_what_leaves_is_signed_by_every_active_key_over_all_that_was_added() -> None:
+    rig = Rig()
+    await taken(rig, submission())
+    message, deliveries = rig.spool.puts[0].put[0]
+    assert message.content is not None
+    letter = deliveries[0].head + message.content
+    assert verdicts(letter, both_keys("a.example"), 2) == [True, True]
+    assert dkim.DKIM(letter).headers[0][0] == b"X-Postlane-Trace"
+    assert b"\r\nDate: " in letter
+    assert b"\r\nMessage-ID: <" in letter
+    assert [s["a"] for s in message.signed] == [key.algorithm for key in both_keys("a.example")]
+
+
+async def test_one_message_many_deliveries_each_with_its_own_trace() -> None:
+    rig = Rig()
+    await taken(rig, submission(recipients=["a@b.example", "c@d.example", "e@f.example"]))
+    message, deliveries = rig.spool.puts[0].put[0]
+    assert message.many
+    assert [d.site for d in deliveries] == ["b.example", "d.example", "f.example"]
+    assert len({d.head for d in deliveries}) == 3
+    assert len({d.head.partition(b"\r\n")[2] for d in deliveries}) == 1  # one signature serves all
+    assert [event["rcpt"] for event in rig.spool.events()] == [0, 1, 2]
+
+
+async def test_a_full_disk_is_452_and_nothing_is_offered() -> None:
+    rig = Rig()
+    rig.spool.full = True
+    assert (await taken(rig, submission())).startswith("452 4.3.1")
+    assert not rig.offered
+
+
+async def test_no_key_no_mail_unless_the_brand_sends_unsigned() -> None:
+    rig = Rig()
+    foreign = submission(LETTER.replace(b"a.example", b"c.example"), replace(SHOP, domains=frozenset({"*"})))
+    assert "postlane keys generate c.example [unsigned]" in await refused(rig, foreign)
+    rig.brands = {"c": Brand("c", domains=frozenset({"c.example"}), unsigned="send")}
+    assert (await taken(rig, foreign)).startswith("250 ")
+    message, deliveries = rig.spool.puts[0].put[0]
+    assert message.signed == []
+    assert b"DKIM-Signature" not in deliveries[0].head
+
+
+async def test_refusals_of_policy_put_nothing() -> None:
+    assert "[from-domain]" in await refused(Rig(), submission(LETTER.replace(b"a.example", b"c.example")))
+
+
+QUOTA = replace(SHOP, quota=Rate(10, 3600, "", "10/hour"))
+
+
+async def test_over_quota_is_paced_in_the_order_it_came() -> None:
+    rig = Rig()
+    rig.quotas.wait = 60_000
+    await taken(rig, submission(credential=QUOTA, recipients=["a@b.example", "c@d.example"]))
+    rig.quotas.wait = 0  # there would be a permit again, but older mail stands in line
+    await taken(rig, submission(credential=QUOTA))
+    due = [d.next_attempt - NOW for change in rig.spool.puts for _, ds in change.put for d in ds]
+    assert due == [60_000, 420_000, 780_000]
+    assert all(d.quota for d in rig.offered)
+    assert rig.quotas.taken == [("shop", 2, "Asia/Jerusalem")]
+    assert rig.spool.events()[0]["over_quota"] is True
+    assert rig.spool.events()[0]["until"] == "2026-11-21T13:26:31.104Z"
+
+
+async def test_over_quota_is_refused_where_the_credential_says_so() -> None:
+    rig = Rig()
+    rig.quotas.wait = 339_001
+    strict = replace(QUOTA, over_quota="refuse")
+    assert await refused(rig, submission(credential=strict)) == "450 4.7.1 shop is over 10/hour; again in 340 s [quota]"
+    many = submission(credential=strict, recipients=[f"r{i}@b.example" for i in range(11)])
+    assert (await refused(rig, many)).startswith("550 5.5.3 11 recipients are more than shop may have at all: 10/hour")
+
+
+async def test_within_quota_goes_now() -> None:
+    rig = Rig()
+    await taken(rig, submission(credential=QUOTA))
+    assert rig.offered[0].next_attempt == NOW
+    assert not rig.offered[0].quota

@@ -1,0 +1,74 @@
+"""The door: who comes in, and the record of who does not."""
+
+import asyncio
+from dataclasses import replace
+
+from relay.door import MAX_REJECTED_A_SECOND, Door
+from relay.edge.credentials import Directory
+from relay.identity import Credential
+from tests.support.house import LETTER, SHOP, Rig, submission
+
+
+def door(rig: Rig, *credentials: Credential) -> Door:
+    house = rig.acceptance()
+    made = Door(house, rig.spool)
+    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.keys_for, house.site_of)
+    return made
+
+
+async def settled(made: Door) -> None:
+    while made._recording:
+        await asyncio.gather(*made._recording)
+
+
+async def test_a_refusal_is_an_event() -> None:
+    rig = Rig()
+    made = door(rig)
+    reply = await made.accept(submission(LETTER.replace(b"a.example", b"c.example")))
+    assert (reply.code, reply.enhanced) == (550, "5.7.1")
+    await settled(made)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["credential"], event["peer"]) == (
+        "rejected", "from-domain", "shop", "192.0.2.7",
+    )  # fmt: skip
+    assert made.counters["refused"] == 1
+
+
+async def test_events_of_refusals_are_bounded() -> None:
+    rig = Rig()
+    made = door(rig)
+    for _ in range(3 * MAX_REJECTED_A_SECOND):
+        made.rejected({"reason": "relay"})
+    await settled(made)
+    assert len(rig.spool.events()) == MAX_REJECTED_A_SECOND
+    assert made.counters["unrecorded"] == 2 * MAX_REJECTED_A_SECOND
+    rig.now += 1000
+    made.rejected({"reason": "relay"})
+    await settled(made)
+    assert len(rig.spool.events()) == MAX_REJECTED_A_SECOND + 1
+
+
+async def test_a_full_disk_loses_the_record_not_the_session() -> None:
+    rig = Rig()
+    made = door(rig)
+    rig.spool.full = True
+    made.rejected({"reason": "relay"})
+    await settled(made)
+    assert made.counters["unrecorded"] == 1
+
+
+async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> None:
+    rig = Rig()
+    made = door(rig)
+    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.keys_for, lambda d: d)
+    assert str(await made.accept(submission())) == "550 5.7.1 shop may not send any more"
+    made.apply(Directory([replace(SHOP, domains=frozenset({"c.example"}))]), rig.brands, rig.keys_for, lambda d: d)
+    assert "a.example is not one of shop's" in str(await made.accept(submission()))
+
+
+async def test_our_own_fault_is_a_451() -> None:
+    rig = Rig()
+    made = door(rig)
+    made.apply(Directory([SHOP]), rig.brands, lambda domain: 1 / 0, lambda d: d)  # type: ignore[arg-type,return-value]
+    assert str(await made.accept(submission())) == "451 4.3.0 A fault on our side; try again later"
+    assert made.counters["failed"] == 1
