@@ -51,7 +51,6 @@ from relay.trace import Tracer
 log = structlog.get_logger()
 
 
-CLOSE_SECONDS = 2.0  # for QUIT to all peers
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
 
 
@@ -256,8 +255,10 @@ class Worker:
         for listener in self.listeners:
             await listener.stop_accepting()
         saved = sum(await asyncio.gather(*(listener.drain(DRAIN_SECONDS / 2) for listener in self.listeners)))
-        flying = sum(await asyncio.gather(*(shard.dispatcher.drain(DRAIN_SECONDS / 2) for shard in self.shards)))
-        cut = await self.courier.close(CLOSE_SECONDS)
+        # Together: what waits for a connection is let go at once, to be tried by the next worker.
+        drains = [shard.dispatcher.drain(DRAIN_SECONDS / 2) for shard in self.shards]
+        cut, *left = await asyncio.gather(self.courier.close(DRAIN_SECONDS / 2), *drains)
+        flying = sum(left)
         log.info("drained", attempts_left=flying)
         if saved or cut:
             log.warning("cut at the end of the bound; may arrive twice", handed_in=saved, awaiting_final_reply=cut)
