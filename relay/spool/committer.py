@@ -31,7 +31,6 @@ log = structlog.get_logger()
 
 MAX_OPERATIONS = 256  # of one batch: more gains nothing (the fsync is shared already) and delays the first of them
 MAX_BYTES = 16 << 20  # of one batch: about a tenth of a second of writing on a slow disk
-PACE = 0.004  # seconds from one commit to the next under load: more messages share it, none waits longer than this
 RIDE = 0.005  # seconds outcomes wait for new mail to share its fsync with
 RETRY = 1.0  # seconds between looks at a full disk
 CHECKPOINT_BYTES = 8 << 20  # written since the last checkpoint: the WAL's size in normal times
@@ -69,7 +68,6 @@ class Committer:
         self._queue: SimpleQueue[Write | Read | None] = SimpleQueue()
         self._submitted = self._answered = 0  # counted in the loop's thread
         self._breathing = False
-        self._last_commit = 0.0
         self._stuck: list[Write] = []
         self._looked = 0.0  # when the disk's room or the file's size was last looked at (monotonic)
         self._dead: BaseException | None = None
@@ -178,9 +176,6 @@ class Committer:
                 patient = patient and operation.patient
                 leave_by = leave_by or time.monotonic() + RIDE
             wait = max(0.0, leave_by - time.monotonic()) if patient else 0.0
-            if not patient and (early := self._last_commit + PACE - time.monotonic()) > 0:
-                time.sleep(early)  # and not in the queue: each arrival would wake this thread for nothing
-        self._last_commit = time.monotonic()
         return writes, reads, True
 
     def _patience(self) -> float | None:
