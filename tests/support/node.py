@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from relay.control import NodeDown, request
+from relay.feedback.eventlog import read
 
 ROOT = Path(__file__).parents[2]
 Event = dict[str, Any]
@@ -269,8 +270,12 @@ class Node:
         return [e for e in self._read_events() if all(e.get(name) == value for name, value in wanted.items())]
 
     def _read_events(self) -> Iterator[Event]:
+        directory = self.data / "events"
+        if any(directory.glob("*.parquet")):  # an hour ended during the test; rare, so the quick way below is the rule
+            yield from read(directory)
+            return
         lines: list[Event] = []
-        for path in sorted((self.data / "events").glob("*.jsonl")):
+        for path in sorted(directory.glob("*.jsonl")):
             whole = path.read_bytes().split(b"\n")[:-1]  # a last line without its end is still being written
             lines += [json.loads(line) for line in whole]
         yield from sorted(lines, key=lambda event: event["time"])
