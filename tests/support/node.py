@@ -275,9 +275,13 @@ class Node:
             yield from read(directory)
             return
         lines: list[Event] = []
-        for path in sorted(directory.glob("*.jsonl")):
-            whole = path.read_bytes().split(b"\n")[:-1]  # a last line without its end is still being written
-            lines += [json.loads(line) for line in whole]
+        try:
+            for path in sorted(directory.glob("*.jsonl")):
+                whole = path.read_bytes().split(b"\n")[:-1]  # a last line without its end is still being written
+                lines += [json.loads(line) for line in whole]
+        except FileNotFoundError:  # renamed at the end of its hour, this very moment
+            yield from read(directory)
+            return
         yield from sorted(lines, key=lambda event: event["time"])
 
     def final(self, identifier: str, seconds: float = 30.0) -> Event:
