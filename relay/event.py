@@ -45,7 +45,10 @@ class Recorder:
         self._next_id = next_id
 
     def record(self, kind: str, facts: Facts) -> bytes:
-        common: Facts = {
+        return orjson.dumps(self._common(kind) | facts)
+
+    def _common(self, kind: str) -> Facts:
+        return {
             "v": VERSION,
             "time": iso(self._clock()),
             "type": kind,
@@ -53,8 +56,6 @@ class Recorder:
             "node": self.node,
             "policies": self.policies,
         }
-        common.update(facts)
-        return orjson.dumps(common)
 
     def of_delivery(self, kind: str, delivery: Delivery, facts: Facts) -> bytes:
         """An event of one recipient of one message."""
@@ -73,9 +74,9 @@ class Recorder:
             "from": message.author,
             "recipient": delivery.recipient,
             "domain": delivery.domain,
+            **facts,
         }
-        about.update(facts)
-        return self.record(kind, about)
+        return orjson.dumps(self._common(kind) | about)
 
     def of_attempt(self, kind: str, delivery: Delivery, outcome: Outcome, pool: str, facts: Facts) -> bytes:
         """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept."""
@@ -91,6 +92,6 @@ class Recorder:
             "delay_ms": self._clock() - delivery.message.accepted_at,
             "size": delivery.message.size,
             "signed": delivery.message.signed,
+            **facts,
         }
-        about.update(facts)
         return self.of_delivery(kind, delivery, about)

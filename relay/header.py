@@ -4,6 +4,8 @@ A field is kept as it came, folds and line end included. A line in the header th
 before it) is kept as a nameless field, so that what leaves is what came.
 """
 
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 
@@ -17,6 +19,17 @@ class Field(NamedTuple):
     def value(self) -> bytes:
         """Everything after the colon, unfolded (CRLF removed, the blanks after it kept) and stripped."""
         return self.raw.partition(b":")[2].replace(b"\r\n", b"").strip()
+
+
+# Without the Python frame of Field(): there is one of these for every field of every message.
+_field: Callable[[tuple[str, bytes]], Field] = partial(tuple.__new__, Field)
+
+
+@lru_cache(maxsize=1024)  # apps write the same few names; one of more than 998 octets is in no message
+def _name(octets: bytes) -> str:
+    """What stands before the colon, in lower case; "" if that is no name."""
+    name = octets.rstrip(b" \t")
+    return "" if b" " in name else name.decode("latin-1").lower()
 
 
 def split(content: bytes) -> tuple[list[Field], int]:
@@ -35,6 +48,5 @@ def split(content: bytes) -> tuple[list[Field], int]:
             fields[-1] = Field(last.name, last.raw + line + b"\r\n")
         else:
             name, colon, _ = line.partition(b":")
-            name = name.rstrip(b" \t")
-            fields.append(Field(name.decode("latin-1").lower() if colon and b" " not in name else "", line + b"\r\n"))
+            fields.append(_field((_name(name) if colon else "", line + b"\r\n")))
     return fields, end

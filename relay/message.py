@@ -17,7 +17,10 @@ class MailClass(IntEnum):
 
     @property
     def label(self) -> str:
-        return self.name.lower()
+        return _LABELS[self]
+
+
+_LABELS = tuple(mail_class.name.lower() for mail_class in MailClass)
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -35,7 +36,7 @@ from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
-from relay.message import Delivery, MailClass, Message
+from relay.message import MailClass, Message
 from relay.order import DRAIN_SECONDS, Order
 from relay.pacing import Pacer
 from relay.queue_commands import QueueCommands
@@ -131,11 +132,7 @@ class Worker:
             recorder=self.recorder,
             tally=self.tally,
         )
-
-        async def try_once(delivery: Delivery) -> int | None:
-            return await attempt(delivery, attempting)
-
-        dispatcher = Dispatcher(spool, try_once, clock)
+        dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, data_dir / "events", number, clock)
         commands = QueueCommands(spool, dispatcher, self.recorder, clock)
         return Shard(number, spool, dispatcher, exporter, attempting, commands)

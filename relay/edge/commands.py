@@ -72,7 +72,7 @@ def mail(argument: str) -> Envelope | Reply:
     if argument[:5].upper() != "FROM:":
         return _syntax("syntax: MAIL FROM:<address>")
     path = argument[5:]
-    match = _NULL_PATH.match(path) or _PATH.match(path)
+    match = _PATH.match(path) or _NULL_PATH.match(path)
     if match is None:
         return _bad_path(path, "MAIL FROM:<address>", "5.1.7")
     parameters = _parameters(match["rest"])
@@ -192,7 +192,9 @@ def _bad_path(path: str, form: str, enhanced: str) -> Reply:
 
 def _parameters(rest: str) -> dict[str, str] | Reply:
     """Names in upper case, values as they came ("" where there is none)."""
-    if rest and rest[0] != " ":
+    if not rest:
+        return {}
+    if rest[0] != " ":
         return _syntax("a blank is expected after the path")
     found: dict[str, str] = {}
     for word in rest.split(" "):

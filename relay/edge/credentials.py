@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
 
 from relay.identity import Credential, Password
 
@@ -24,6 +25,14 @@ class Login:
     stream: str = ""
 
 
+class _Known(NamedTuple):
+    """What by_network last said of an address, and what it was asked. To hash networks would cost more than the look-up."""
+
+    trust: Sequence[IPv4Network | IPv6Network]
+    local: str
+    credential: Credential | None
+
+
 class Directory:
     """All credentials, by name and by network."""
 
@@ -35,7 +44,7 @@ class Directory:
             for network in () if credential.disabled else credential.networks:
                 table = self._by_prefix.setdefault((network.version, network.prefixlen), {})
                 table.setdefault(int(network.network_address), credential)
-        self._known: dict[tuple[str, tuple[IPv4Network | IPv6Network, ...], str], Credential | None] = {}
+        self._known: dict[str, _Known] = {}
         self._prefixes = sorted(self._by_prefix, reverse=True)  # longest first: the narrowest network names the peer
 
     def __repr__(self) -> str:
@@ -65,12 +74,12 @@ class Directory:
         self, ip: str, trust: Sequence[IPv4Network | IPv6Network] = (), local: str = ""
     ) -> Credential | None:
         """The credential whose narrowest network holds `ip`; else the one named `local`, where `trust` holds it."""
-        key = ip, tuple(trust), local
-        if key not in self._known:
+        known = self._known.get(ip)
+        if known is None or known.trust is not trust or known.local != local:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[key] = self._by_network(ip, trust, local)
-        return self._known[key]
+            known = self._known[ip] = _Known(trust, local, self._by_network(ip, trust, local))
+        return known.credential
 
     def _by_network(self, ip: str, trust: Sequence[IPv4Network | IPv6Network], local: str) -> Credential | None:
         address = _address(ip)

@@ -7,8 +7,8 @@ can be misled either. Where a credential asks for `fix`, bare CR and LF become C
 message is never split.
 
 Each pass over the octets costs 0.5 to 1 us per KB, which soon is more than all the rest of a session. Hence one search
-for two things (end and stuffed dots), and two regular expressions that begin with a literal (they jump from one to the
-next) where three `count` take twice the time.
+for two things (end and stuffed dots); and line ends are counted: bytes.replace() of one octet finds them faster than
+bytes.count() or a regular expression does.
 """
 
 import re
@@ -23,8 +23,6 @@ BARE = Reply(550, "5.5.2", "bare CR or LF: lines must end with CRLF")
 NUL = Reply(550, "5.6.0", "NUL in the message")
 LONG_LINE = Reply(550, "5.6.0", "line longer than 998 octets")
 
-_BARE_LF = re.compile(rb"\n(?<!\r\n)")
-_BARE_CR = re.compile(rb"\r(?!\n)")
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -89,7 +87,7 @@ def checked(content: bytes, *, fix: bool, long_lines: bool) -> bytes | Reply:
     """
     if b"\0" in content:
         return NUL
-    if _BARE_LF.search(content) or _BARE_CR.search(content):
+    if _has_bare(content):
         if not fix:
             return BARE
         content = _ANY_LINE_END.sub(b"\r\n", content)
@@ -98,6 +96,12 @@ def checked(content: bytes, *, fix: bool, long_lines: bool) -> bytes | Reply:
     if not long_lines and has_long_line(content):
         return LONG_LINE
     return content
+
+
+def _has_bare(content: bytes) -> bool:
+    """Is there a CR or LF that is no part of a CRLF?"""
+    lines, size = content.count(b"\r\n"), len(content)
+    return size - len(content.replace(b"\n", b"")) != lines or size - len(content.replace(b"\r", b"")) != lines
 
 
 def has_long_line(content: bytes) -> bool:

@@ -71,6 +71,8 @@ MOST = 20
 """Occurrences of one field that are signed, from the bottom up. Twenty resendings are beyond any real message; without
 a bound a header of a million To fields would make an h= of a million names."""
 
+_COMMON = 100  # fields; the plan of a longer header is not kept
+_OVERSIGNED = frozenset(OVERSIGNED)
 _PREFIX = {name: name.encode() + b":" for name in SIGNED}
 _LINE = 76  # octets of a line of our field: below the 78 of RFC 5322 2.1.1
 _FIRST = 72  # of a 76-octet line, what is left for base64 behind " b="
@@ -132,33 +134,33 @@ def _hash_lines(content: bytes, start: int) -> bytes:
 
 def signed_header(fields: Sequence[Field]) -> tuple[tuple[str, ...], bytes]:
     """The names for h=, and the fields they stand for in relaxed form; of one name the bottom one first (5.4.2)."""
-    found: dict[str, list[bytes]] = {}
-    for name, raw in fields:
-        if name in found:
-            found[name].append(raw)
-        elif name in _PREFIX:
-            found[name] = [raw]
-    names: list[str] = []
+    present = tuple([name for name, _ in fields])
+    names, places = _plan(present) if len(present) <= _COMMON else _plan.__wrapped__(present)
     canonical: list[bytes] = []
-    for name in OVERSIGNED:
-        raws = found.pop(name, None)
-        if raws is not None:
-            _add(name, raws, names, canonical)
-        if raws is None or len(raws) <= MOST:
-            names.append(name)
-    for name, raws in found.items():
-        _add(name, raws, names, canonical)
-    return tuple(names), b"".join(canonical)
-
-
-def _add(name: str, raws: list[bytes], names: list[str], canonical: list[bytes]) -> None:
-    """One name's fields, relaxed (3.4.2): unfolded, runs of blanks as one, none at either end of the value."""
-    for raw in raws[: -MOST - 1 : -1]:
-        value = raw.partition(b":")[2].replace(b"\r\n", b"")
+    for prefix, place in places:
+        value = fields[place].raw.partition(b":")[2].replace(b"\r\n", b"")
         if b"  " in value or b"\t" in value:
             value = _single_blanks(value)
-        names.append(name)
-        canonical.append(_PREFIX[name] + value.strip(b" ") + b"\r\n")
+        canonical.append(prefix + value.strip(b" ") + b"\r\n")  # relaxed (3.4.2)
+    return names, b"".join(canonical)
+
+
+@lru_cache(maxsize=256)  # an app's messages share a handful of shapes; working one out takes 10 us
+def _plan(present: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[bytes, int], ...]]:
+    """For a header of these names: the names for h=, and which fields they stand for, each with its relaxed name."""
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(present):
+        if name in _PREFIX:
+            found.setdefault(name, []).append(place)
+    names: list[str] = []
+    places: list[tuple[bytes, int]] = []
+    for name in (*OVERSIGNED, *(name for name in found if name not in _OVERSIGNED)):
+        signed = found.get(name, [])[: -MOST - 1 : -1]
+        names += [name] * len(signed)
+        places += [(_PREFIX[name], place) for place in signed]
+        if name in _OVERSIGNED and len(found.get(name, ())) <= MOST:
+            names.append(name)
+    return tuple(names), tuple(places)
 
 
 @lru_cache(maxsize=256)  # an app's messages share a handful of shapes; folding 30 names costs 10 us

@@ -4,6 +4,7 @@ What a query asks for stands in columns; the rest is JSON: an object for a messa
 has its default in older rows), a bare array for the many recipients.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ _MESSAGE_FACTS = (
     "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
     "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many", "signed",
 )  # fmt: skip
+_message_facts = attrgetter(*_MESSAGE_FACTS)
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")
 
 MESSAGE_COLUMNS = ("row", "id", "accepted_at", "facts", "content")
@@ -32,8 +34,8 @@ def message_row(message: Message) -> tuple[int, str, int, str, bytes]:
     """In the order of MESSAGE_COLUMNS. Raises where a field cannot be stored."""
     if message.content is None:
         raise ValueError(f"message {message.id} has no content to store")
-    facts: dict[str, Any] = {name: getattr(message, name) for name in _MESSAGE_FACTS}
-    facts["mail_class"] = message.mail_class.value
+    facts: dict[str, Any] = dict(zip(_MESSAGE_FACTS, _message_facts(message), strict=True))
+    facts["mail_class"] = int(message.mail_class)
     return message.row, message.id, message.accepted_at, orjson.dumps(facts).decode(), message.content
 
 
@@ -50,7 +52,7 @@ def recipient_row(row: int, delivery: Delivery) -> tuple[Any, ...]:
     d = delivery
     facts = orjson.dumps([d.recipient, d.domain, d.sender, d.mail_from, d.notify, d.orcpt]).decode()
     return (
-        row, d.index, d.message.mail_class.value, d.site, d.next_attempt, d.attempts, int(d.held), int(d.quota),
+        row, d.index, int(d.message.mail_class), d.site, d.next_attempt, d.attempts, int(d.held), int(d.quota),
         int(d.warned), d.source, d.last_reply, facts, d.head,
     )  # fmt: skip
 

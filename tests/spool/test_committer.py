@@ -72,6 +72,31 @@ async def test_many_puts_share_few_fsyncs_on_a_slow_disk(spool: Spool, disk: Fau
     assert lines == b"{}\n" * 200
 
 
+async def test_what_a_busy_loop_brings_turn_by_turn_shares_an_fsync(
+    spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "GATHER", 60.0)  # however slow this machine is
+    before = disk.syncs
+    puts = []
+    for number in range(20):
+        puts.append(asyncio.create_task(spool.put(Change(put=[letter(number)]))))
+        await asyncio.sleep(0)
+    await asyncio.gather(*puts)  # and it ends as soon as a turn brings nothing, not after a minute
+    assert disk.syncs - before == 1
+
+
+async def test_a_loop_that_always_brings_more_is_not_waited_for(
+    spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "GATHER", 0.0)
+    done: list[asyncio.Task[None]] = []
+    async with asyncio.timeout(20):
+        while not any(put.done() for put in done):
+            done.append(asyncio.create_task(spool.put(Change(put=[letter(len(done))]))))
+            await asyncio.sleep(0)
+    await asyncio.gather(*done)
+
+
 async def test_outcomes_ride_with_new_mail(spool: Spool, disk: FaultyDisk) -> None:
     first, second = letter(1), letter(2)
     await spool.put(Change(put=[first]))
