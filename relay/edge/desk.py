@@ -14,7 +14,8 @@ from relay.edge.submission import Door
 
 @dataclass(slots=True)
 class Counters:
-    """Since start, for metrics; `connections` counts those let in, `refused` those that were not (too many)."""
+    """Since start, for metrics; `connections` counts those let in, `refused` those that were not (too many), and
+    `proxy_failures` those of proxies that came without a valid header."""
 
     connections: int = 0
     refused: int = 0
@@ -22,6 +23,7 @@ class Counters:
     rejected: int = 0
     auth_failures: int = 0
     timeouts: int = 0
+    proxy_failures: int = 0
 
 
 class Guest(Protocol):
