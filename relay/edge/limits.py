@@ -24,7 +24,7 @@ class Limits:
     linger_seconds        for our last words to leave after we closed
     errors                of one session since its last accepted message, then 421 (Postfix has the same 20)
     junk                  commands that carry no mail, likewise (Postfix has the same 100)
-    auth_failures         then 421: a person mistypes once or twice, an app never
+    auth_failures         of one connection, then 421: a person mistypes once or twice, an app never (of a peer: `Guesses`)
     connections           about 10 KB each when idle, so 10 MB; the rest of the descriptors are egress's and the spool's
     connections_per_peer  one peer (IPv6: one /64) takes at most a quarter of them; app servers open 100
     input_bytes           unread commands in memory; then we stop reading until they are answered

@@ -17,6 +17,7 @@ import structlog
 
 from relay.edge import proxy
 from relay.edge.desk import Counters, Desk, plain_ip
+from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, Limits, ListenerSettings
 from relay.edge.session import Session
 from relay.edge.submission import Door
@@ -40,7 +41,7 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 
 class Listener:
-    """`start`, then `stop_accepting`, then `drain`. `budget` and `door` are the worker's, shared by its listeners."""
+    """`start`, then `stop_accepting`, then `drain`. `door`, `budget` and `guesses` are the worker's, shared by its listeners."""
 
     def __init__(
         self,
@@ -50,9 +51,10 @@ class Listener:
         limits: Limits,
         door: Door,
         budget: ByteBudget,
+        guesses: Guesses,
         clock: Callable[[], int],
     ) -> None:
-        self.desk = Desk(settings, limits, door, budget, clock)
+        self.desk = Desk(settings, limits, door, budget, guesses, clock)
         self._socket = sock
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None

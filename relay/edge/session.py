@@ -17,7 +17,7 @@ from aiosmtpd.smtp import MISSING, AuthResult
 
 from relay.edge import commands, framing, replies
 from relay.edge.credentials import Login, is_loopback
-from relay.edge.desk import Desk
+from relay.edge.desk import Desk, peer_group
 from relay.edge.intake import DISCARD_FACTOR, ChunkIntake, DataIntake, Intake
 from relay.edge.proxy import Announced
 from relay.edge.submission import Submission
@@ -320,9 +320,14 @@ class Session(Wire):
             self._errors += 1
             return self.close(replies.TOO_MANY_ERRORS) if self._errors >= self.desk.limits.errors else None
         self._auth_failures += 1
-        self.desk.counters.auth_failures += 1
-        self._report("AUTH", replies.AUTH_FAILED, "auth")
-        self.say(replies.AUTH_FAILED)
+        if result.auth_data is replies.AUTH_LATER:
+            self.desk.counters.auth_deferred += 1
+            self._report("AUTH", replies.AUTH_LATER, "guessing")
+            self.say(replies.AUTH_LATER)
+        else:
+            self.desk.counters.auth_failures += 1
+            self._report("AUTH", replies.AUTH_FAILED, "auth")
+            self.say(replies.AUTH_FAILED)
         return self.close(replies.TOO_MANY_FAILURES) if self._auth_failures >= self.desk.limits.auth_failures else None
 
     async def challenge_auth(
@@ -350,7 +355,14 @@ class Session(Wire):
             user, password = auth_data.login.decode(), auth_data.password.decode()
         except UnicodeDecodeError:
             return AuthResult(success=False, handled=False)
+        guesses, peer, name, now = self.desk.guesses, peer_group(self.ip), user.partition("+")[0], self.loop.time()
+        if not guesses.may_try(peer, name, now):
+            return AuthResult(success=False, handled=False, auth_data=replies.AUTH_LATER)
         login = self.desk.door.login(user, password, self._on_this_machine())
+        if login is None:
+            guesses.failed(peer, name, now)
+        else:
+            guesses.succeeded(peer, login.credential.name)
         return AuthResult(success=login is not None, handled=False, auth_data=login)
 
     # -- the transaction

@@ -15,6 +15,7 @@ import pytest
 import uvloop
 
 from relay.edge.credentials import Directory, Login
+from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, IPNetwork, Limits, ListenerSettings
 from relay.edge.listener import Listener, server_context
 from relay.edge.submission import Submission
@@ -135,6 +136,7 @@ def open_house(tls_context: ssl.SSLContext) -> Opener:
         *,
         limits: Limits | None = None,
         budget: int = 100_000_000,
+        guesses: Guesses | None = None,
         identity: Credential | None = None,
         trusted: bool = True,
         **settings: Any,
@@ -153,6 +155,7 @@ def open_house(tls_context: ssl.SSLContext) -> Opener:
             limits=limits or Limits(sweep_seconds=0.02),
             door=door,
             budget=ByteBudget(budget),
+            guesses=guesses or Guesses(),
             clock=lambda: NOW,
         )
         await listener.start()

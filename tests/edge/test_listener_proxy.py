@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from relay.edge.guesses import Guesses
 from relay.edge.limits import Limits
 from relay.edge.proxy import SIGNATURE
 from tests.edge.conftest import SECRET, Opener, credential, plain, until
@@ -262,6 +263,15 @@ async def test_trust_and_networks_look_at_the_announced_peer(open_house: Opener,
         stranger = await announce(house, header("198.51.100.1"))
         await stranger.play(GREETED + "C: MAIL FROM:<app@example.com>\nS: 550 5.7.1 *")
         assert [one.credential.name for one in house.door.submissions] == ["local", "shop"]
+
+
+@versions
+async def test_wrong_passwords_count_for_the_announced_peer(open_house: Opener, header: Any) -> None:
+    async with open_house(trusted=False, tls="implicit", guesses=Guesses(failures=1), **BEHIND) as house:
+        wrong = f"C: AUTH PLAIN {plain('local', 'wrong')}\nS: 535 *\n"
+        await (await announce(house, header("192.0.2.1"))).play("C: <tls>\n" + GREETED + wrong)
+        await (await announce(house, header("192.0.2.1"))).play("C: <tls>\n" + GREETED + AUTH + "S: 454 4.7.0 *")
+        await (await announce(house, header("192.0.2.2"))).play("C: <tls>\n" + GREETED + AUTH + "S: 235 *\n" + SEND)
 
 
 @nameless
