@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make run` and `make test`. The rest is for people who work on Postlane.
 # Nothing is installed outside .venv, but for `make test` as root, which installs the Debian packages that the
-# scenario tests use as peers (tests/packages.txt).
+# scenario tests use as peers (tests/install-packages.sh).
 
 # The distribution's Python where it is new enough and can make environments: it is compiled with profile-guided
 # optimisation, which version managers leave out (the interpreter is then 1.7 times slower). make PYTHON=... overrules.

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from relay.accept import Acceptance, KeysFor, accept
-from relay.edge.credentials import Directory, Login, is_loopback
+from relay.edge.credentials import Directory, Login
 from relay.edge.submission import Submission
 from relay.event import Facts, reply_facts
 from relay.identity import Brand, Credential
@@ -62,9 +62,9 @@ class Door:
         self._directory = directory
         self._house.brands, self._house.keys_for, self._house.site_of = brands, keys_for, site_of
 
-    def login(self, user: str, password: str, peer_ip: str) -> Login | None:
+    def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:
         """Who this is; None if the name or the password is wrong. Synchronous: one SHA-256, no I/O."""
-        return self._directory.login(user, password, self._house.clock(), is_loopback(peer_ip))
+        return self._directory.login(user, password, self._house.clock(), on_this_machine)
 
     def by_network(self, peer_ip: str, trust: Sequence[IPv4Network | IPv6Network], local: str) -> Credential | None:
         """The identity of a peer that did not log in: a credential that lists its network, else the listener's own."""

@@ -27,6 +27,7 @@ def listener_settings(deployment: Deployment, listener: Listener) -> ListenerSet
         trust=tuple(listener.trust),
         credential=listener.credential,
         role=listener.role,
+        proxies=tuple(listener.proxy_protocol),
     )
 
 

@@ -29,6 +29,7 @@ from relay.control import Json, answer_channel
 from relay.door import Door
 from relay.edge.certificate import Certificate
 from relay.edge.credentials import Directory
+from relay.edge.guesses import Guesses
 from relay.edge.listener import Listener
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
@@ -157,7 +158,7 @@ class Worker:
         return Door(house, own.spool)
 
     def _build_listeners(self) -> list[Listener]:
-        budget = settings.byte_budget(self.deployment)
+        budget, guesses = settings.byte_budget(self.deployment), Guesses()
         pairs = zip(self.order.listeners, self.deployment.listeners, strict=True)
         return [
             Listener(
@@ -166,6 +167,7 @@ class Worker:
                 limits=settings.limits(listener),
                 door=self.door,
                 budget=budget,
+                guesses=guesses,
                 clock=clock,
             )
             for descriptor, listener in pairs

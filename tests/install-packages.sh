@@ -10,6 +10,7 @@ need() { # package, a file it brings
 need postfix /usr/sbin/postfix
 need opendkim /usr/sbin/opendkim
 need opendkim-tools /usr/bin/opendkim-testmsg
+need haproxy /usr/sbin/haproxy
 need swaks /usr/bin/swaks
 need libnet-ssleay-perl /usr/share/doc/libnet-ssleay-perl
 need msmtp /usr/bin/msmtp

@@ -1,11 +1,12 @@
 import socket
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.config import Deployment, load_deployment
-from relay.settings import own_addresses
+from relay.settings import listener_settings, own_addresses
 
 POOLS = """\
 [pool.a]
@@ -57,3 +58,11 @@ def test_bound_everywhere(tmp_path: Path, host_name: list[str]) -> None:
 @pytest.mark.usefixtures("host_name")
 def test_a_host_name_that_nobody_knows(tmp_path: Path) -> None:
     assert own_addresses(deployment(tmp_path, "[::]:25")) == {"192.0.2.10", "2001:db8::10"}
+
+
+def test_a_listener_s_networks_reach_the_edge(tmp_path: Path) -> None:
+    made = deployment(
+        tmp_path, '127.0.0.1:25"\ntrust = ["10.20.0.0/16"]\nproxy_protocol = ["10.20.0.7"]\ncredential = "local'
+    )
+    settings = listener_settings(made, made.listeners[0])
+    assert (settings.trust, settings.proxies) == ((ip_network("10.20.0.0/16"),), (ip_network("10.20.0.7"),))

@@ -8,11 +8,12 @@ import smtplib
 import sys
 from email.message import EmailMessage
 from email.policy import SMTP
+from ipaddress import ip_address
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from relay.cli.events import render_line
-from relay.config import Deployment, load_deployment
+from relay.config import Deployment, Listener, load_deployment
 from relay.feedback.eventlog import follow
 
 FINAL = frozenset({"delivered", "bounced", "withheld"})
@@ -81,9 +82,8 @@ def greeting(sender: str, to: str) -> bytes:
 
 
 def hand_in(deployment: Deployment, sender: str, to: str, content: bytes, user: str | None, password: str) -> str:
-    """Through the first submission listener, as an app would; the text of the answer to DATA."""
-    listener = next(one for one in deployment.listeners if one.role == "submission")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(listener.host, listener.host)  # noqa: S104
+    """As an app would; the text of the answer to DATA."""
+    listener, host = entrance(deployment)
     implicit = listener.tls == "implicit"
     with (smtplib.SMTP_SSL if implicit else smtplib.SMTP)(host, listener.port, timeout=60) as client:
         if listener.tls == "starttls":
@@ -99,6 +99,18 @@ def hand_in(deployment: Deployment, sender: str, to: str, content: bytes, user: 
         if code != 250:
             raise smtplib.SMTPResponseException(code, text)
     return text.decode(errors="replace")
+
+
+def entrance(deployment: Deployment) -> tuple[Listener, str]:
+    """The first submission listener that takes us for an app and not for a proxy, and its address.
+
+    From this machine we come to any of its addresses from that address. Raises ConnectionError where there is none.
+    """
+    for listener in deployment.listeners:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)  # noqa: S104
+        if listener.role == "submission" and not any(ip_address(host) in proxy for proxy in listener.proxy_protocol):
+            return listener, host
+    raise ConnectionError("no [[listener]] takes mail from this machine without a PROXY header; see proxy_protocol")
 
 
 def explain(error: Exception) -> str:

@@ -30,7 +30,7 @@ from relay.config.schema_config import (
     Tls,
     Web,
 )
-from relay.config.trust import doubt
+from relay.config.trust import doubt, doubt_of_proxies
 from relay.config.wording import Loc
 from relay.egress.pools import Pool, Source
 from relay.message import MailClass
@@ -256,8 +256,10 @@ def _of_listener(document: Document, loc: Loc, listener: Listener) -> Iterator[P
         why = doubt(network)
         if why:
             yield document.problem((*loc, "trust", number), f'"{network}" {why}', "trust", warning=True)
-    if listener.proxy_protocol:
-        yield document.problem((*loc, "proxy_protocol"), NOT_YET, "not-yet", warning=True)
+    for number, network in enumerate(listener.proxy_protocol):
+        why = doubt_of_proxies(network)
+        if why:
+            yield document.problem((*loc, "proxy_protocol", number), f'"{network}" {why}', "trust", warning=True)
     if listener.role == "bounces":
         yield document.problem((*loc, "role"), f"{NOT_YET}: what arrives here is refused", "not-yet", warning=True)
         return
@@ -268,6 +270,9 @@ def _of_listener(document: Document, loc: Loc, listener: Listener) -> Iterator[P
     loopback = ip_address(listener.bind.host).is_loopback
     if listener.tls == "off" and listener.auth == "required" and not loopback:
         message = 'nobody can log in here: passwords are taken under TLS or on loopback only; write tls = "starttls"'
+        yield document.problem((*loc, "tls"), message, "no-login", warning=True)
+    elif listener.tls == "off" and listener.auth == "required" and listener.proxy_protocol:
+        message = 'nobody can log in through a proxy here: passwords are taken under TLS only; write tls = "starttls"'
         yield document.problem((*loc, "tls"), message, "no-login", warning=True)
 
 

@@ -2,7 +2,7 @@
 arrives from there is a gateway's and says nothing about the client. Pure; what it finds are warnings, never errors.
 """
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from relay.config.units import Network
 
@@ -20,8 +20,7 @@ def doubt(network: Network) -> str | None:
         return "is everybody: an open relay; name the networks of your own machines"
     if network.is_loopback:
         return None
-    gateway = next((gateway for gateway in _DOCKER if gateway in network), None)
-    if gateway:
+    if gateway := _gateway(network):
         return f"holds Docker's gateway {gateway}, the address of all who use published ports; let containers log in"
     if network.overlaps(_CARRIER_NAT):
         return "is shared by a provider's customers (RFC 6598): an address there is nobody's own"
@@ -33,3 +32,26 @@ def doubt(network: Network) -> str | None:
     if network.prefixlen < _WIDEST[network.version]:
         return f"is very wide, a /{network.prefixlen}; name the networks of your own machines"
     return None
+
+
+def doubt_of_proxies(network: Network) -> str | None:
+    """Why peers in `network` should not be asked for whom they speak: there may be others than proxies among them."""
+    if network.prefixlen == 0:
+        return "is everybody: whoever connects could claim any address; name your proxies"
+    if network.is_loopback:
+        return None
+    if gateway := _gateway(network):
+        return (
+            f"holds Docker's gateway {gateway}: all who use published ports could claim any address; name your proxies"
+        )
+    if network.overlaps(_CARRIER_NAT):
+        return "is shared by a provider's customers (RFC 6598): each could claim any address; name your proxies"
+    if network.is_global and network.prefixlen != _ALL[network.version]:
+        return "is a public network: every machine in it could claim any address; name single addresses"
+    if network.prefixlen < _WIDEST[network.version]:
+        return f"is very wide, a /{network.prefixlen}; name your proxies"
+    return None
+
+
+def _gateway(network: Network) -> IPv4Address | IPv6Address | None:
+    return next((gateway for gateway in _DOCKER if gateway in network), None)

@@ -53,10 +53,10 @@ class Directory:
     def get(self, name: str) -> Credential | None:
         return self._by_name.get(name)
 
-    def login(self, user: str, password: str, now: int, peer_is_loopback: bool) -> Login | None:
+    def login(self, user: str, password: str, now: int, on_this_machine: bool) -> Login | None:
         """The identity of `user`, which is `name` or `name+stream`.
 
-        Where a credential is open (capture mode), a loopback peer that nobody else vouches for gets that one.
+        Where a credential is open (capture mode), a peer on this machine that nobody else vouches for gets that one.
         """
         name, _, stream = user.partition("+")
         credential = self._by_name.get(name)
@@ -66,7 +66,7 @@ class Directory:
             and not credential.disabled
         ):
             return Login(credential, stream)
-        if peer_is_loopback and self._open is not None:
+        if on_this_machine and self._open is not None:
             return Login(self._open, stream)
         return None
 

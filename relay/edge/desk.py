@@ -8,20 +8,24 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Protocol
 
+from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, Limits, ListenerSettings
 from relay.edge.submission import Door
 
 
 @dataclass(slots=True)
 class Counters:
-    """Since start, for metrics; `connections` counts those let in, `refused` those that were not (too many)."""
+    """Since start, for metrics; `connections` counts those let in, `refused` those that were not (too many), and
+    `proxy_failures` those of proxies that came without a valid header. `auth_deferred`: logins put off unread."""
 
     connections: int = 0
     refused: int = 0
     messages: int = 0
     rejected: int = 0
     auth_failures: int = 0
+    auth_deferred: int = 0
     timeouts: int = 0
+    proxy_failures: int = 0
 
 
 class Guest(Protocol):
@@ -43,12 +47,19 @@ class Desk:
     """Every session signs in with its address and out when its connection is gone."""
 
     def __init__(
-        self, settings: ListenerSettings, limits: Limits, door: Door, budget: ByteBudget, clock: Callable[[], int]
+        self,
+        settings: ListenerSettings,
+        limits: Limits,
+        door: Door,
+        budget: ByteBudget,
+        guesses: Guesses,
+        clock: Callable[[], int],
     ) -> None:
         self.settings = settings
         self.limits = limits
         self.door = door
         self.budget = budget
+        self.guesses = guesses
         self.clock = clock
         self.counters = Counters()
         self.guests: set[Guest] = set()
@@ -66,7 +77,7 @@ class Desk:
 
     def enter(self, ip: str) -> bool:
         """May one more connection of this peer come in? If so it is counted until `leave`."""
-        peer = _peer_group(ip)
+        peer = peer_group(ip)
         of_peer = self._per_peer.get(peer, 0)
         if self.draining or self._present >= self.limits.connections or of_peer >= self.limits.connections_per_peer:
             self.counters.refused += 1
@@ -77,7 +88,7 @@ class Desk:
         return True
 
     def leave(self, ip: str) -> None:
-        peer = _peer_group(ip)
+        peer = peer_group(ip)
         left = self._per_peer[peer] - 1
         if left:
             self._per_peer[peer] = left
@@ -117,7 +128,7 @@ def plain_ip(address: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _peer_group(ip: str) -> str:
+def peer_group(ip: str) -> str:
     """Whom a connection counts for: an IPv4 address, or an IPv6 /64 (what every customer line has at least)."""
     if ":" not in ip:
         return ip

@@ -20,10 +20,11 @@ class Limits:
     message_seconds       for the whole of a message: 25 MB over a line of 7 KB/s; a dripping peer is not kept on
     stranger_seconds      for a peer without identity, all in all: an app logs in within its first seconds
     tls_seconds           for a handshake: a few round trips on the worst line
+    header_seconds        for a proxy's header, its first octets (proxy-protocol.txt 2: at least 3, for a lost segment)
     linger_seconds        for our last words to leave after we closed
     errors                of one session since its last accepted message, then 421 (Postfix has the same 20)
     junk                  commands that carry no mail, likewise (Postfix has the same 100)
-    auth_failures         then 421: a person mistypes once or twice, an app never
+    auth_failures         of one connection, then 421: a person mistypes once or twice, an app never (of a peer: `Guesses`)
     connections           about 10 KB each when idle, so 10 MB; the rest of the descriptors are egress's and the spool's
     connections_per_peer  one peer (IPv6: one /64) takes at most a quarter of them; app servers open 100
     input_bytes           unread commands in memory; then we stop reading until they are answered
@@ -38,6 +39,7 @@ class Limits:
     message_seconds: float = 3600
     stranger_seconds: float = 120
     tls_seconds: float = 30
+    header_seconds: float = 5
     linger_seconds: float = 10
     errors: int = 20
     junk: int = 100
@@ -58,6 +60,7 @@ class ListenerSettings:
     auth        required (nobody is known by his address) | optional
     trust       networks whose peers may send as `credential` where no credential lists them
     role        submission | bounces; only the former offers AUTH
+    proxies     networks whose peers must begin with a PROXY header, and are believed
     """
 
     hostname: str
@@ -67,6 +70,7 @@ class ListenerSettings:
     trust: tuple[IPNetwork, ...] = ()
     credential: str = ""
     role: str = "submission"
+    proxies: tuple[IPNetwork, ...] = ()
 
 
 class ByteBudget:

@@ -1,7 +1,8 @@
 """One listening socket and its sessions. The socket is the supervisor's: bound, listening, and outliving this process.
 
-Under implicit TLS the listener accepts by itself, so that a peer is counted before its handshake and a silent one
-costs a descriptor for `tls_seconds` at most.
+Under implicit TLS, and where proxies announce peers, the listener accepts by itself: a peer is counted before its
+handshake, a silent one costs a descriptor for `tls_seconds` at most, and a proxy's header is read from the socket
+before TLS or a session takes it over. Peers that are no proxies are asked for no header, nor is theirs believed.
 """
 
 import asyncio
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import structlog
 
+from relay.edge import proxy
 from relay.edge.desk import Counters, Desk, plain_ip
+from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, Limits, ListenerSettings
 from relay.edge.session import Session
 from relay.edge.submission import Door
@@ -25,6 +28,7 @@ BACKLOG = (
     1024  # connections the kernel holds while a worker restarts; above Debian's 128 of old, below net.core.somaxconn
 )
 RETRY_SECONDS = 1.0  # out of descriptors: wait for sessions to end, as asyncio's own servers do
+WARN_SECONDS = 60.0  # a proxy that is set up wrongly fails with each connection; a line a minute says so
 OUT_OF_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -37,7 +41,7 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
 
 
 class Listener:
-    """`start`, then `stop_accepting`, then `drain`. `budget` and `door` are the worker's, shared by its listeners."""
+    """`start`, then `stop_accepting`, then `drain`. `door`, `budget` and `guesses` are the worker's, shared by its listeners."""
 
     def __init__(
         self,
@@ -47,13 +51,15 @@ class Listener:
         limits: Limits,
         door: Door,
         budget: ByteBudget,
+        guesses: Guesses,
         clock: Callable[[], int],
     ) -> None:
-        self.desk = Desk(settings, limits, door, budget, clock)
+        self.desk = Desk(settings, limits, door, budget, guesses, clock)
         self._socket = sock
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._receptions: set[asyncio.Task[None]] = set()  # from accept to session
+        self._warn_again = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -71,7 +77,7 @@ class Listener:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._socket.setblocking(False)
-        if self.desk.settings.tls == "implicit":
+        if self.desk.settings.tls == "implicit" or self.desk.settings.proxies:
             self._accepting = loop.create_task(self._accept(loop))
         else:
             self._server = await loop.create_server(
@@ -110,8 +116,8 @@ class Listener:
 
         How many were cut while a message of theirs was being saved? Each may come again: a possible duplicate.
         """
-        for handshake in list(self._handshakes):
-            handshake.cancel()
+        for reception in list(self._receptions):
+            reception.cancel()
         saving = await self.desk.drain(seconds)
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -134,25 +140,68 @@ class Listener:
                     log.warning("cannot accept connections", error=str(error))
                     await asyncio.sleep(RETRY_SECONDS)
                 continue  # else the peer was gone before we came (accept(2): try again)
-            ip = plain_ip(address[0])
-            if not self.desk.enter(ip):
-                sock.close()  # 421 could only be said after a handshake, which is what costs
+            if len(self._receptions) >= self.desk.limits.connections:
+                self.desk.counters.refused += 1
+                sock.close()
                 continue
-            handshake = loop.create_task(self._shake_hands(loop, sock, ip))
-            self._handshakes.add(handshake)
-            handshake.add_done_callback(self._handshakes.discard)
+            reception = loop.create_task(self._receive(loop, sock, plain_ip(address[0])))
+            self._receptions.add(reception)
+            reception.add_done_callback(self._receptions.discard)
 
-    async def _shake_hands(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, ip: str) -> None:
-        session = Session(self.desk, loop, admitted=ip)
+    async def _receive(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, ip: str) -> None:
+        """From accept to session: the header, if a proxy speaks, then the handshake, if TLS is implicit."""
+        settings, announced = self.desk.settings, None
+        if settings.proxies and proxy.believed(ip, settings.proxies):
+            announced = await self._read_header(loop, sock, ip)
+            if announced is None:
+                sock.close()
+                return
+            ip = announced.ip or ip
+        if settings.tls != "implicit":
+            await self._hand_over(loop, sock, Session(self.desk, loop, announced=announced))
+        elif self.desk.enter(ip):
+            await self._hand_over(loop, sock, Session(self.desk, loop, ip, announced), settings.context)
+        else:
+            sock.close()  # 421 could only be said after a handshake, which is what costs
+
+    async def _read_header(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, ip: str
+    ) -> proxy.Announced | None:
+        """What the proxy says of the peer; None if it does not say it properly and in time."""
+        octets, late = b"", False
         try:
-            await loop.connect_accepted_socket(
-                lambda: session,
-                sock,
-                ssl=self.desk.settings.context,
-                ssl_handshake_timeout=self.desk.limits.tls_seconds,
-            )
+            async with asyncio.timeout(self.desk.limits.header_seconds):
+                while (wanted := proxy.missing(octets)) and (more := await loop.sock_recv(sock, wanted)):
+                    octets += more
+        except TimeoutError:
+            late = True
+        except (OSError, asyncio.CancelledError) as error:
+            log.debug("proxy went before its header was whole", proxy=ip, error=str(error))
+        announced = proxy.parse(octets)
+        if announced is None and (octets or late):  # one that only looked whether the port is open is no trouble
+            self._complain(loop.time(), ip, octets)
+        return announced
+
+    def _complain(self, now: float, ip: str, octets: bytes) -> None:
+        self.desk.counters.proxy_failures += 1
+        tell = log.debug
+        if now >= self._warn_again:
+            self._warn_again = now + WARN_SECONDS
+            tell = log.warning
+        tell("no valid PROXY header; connection closed", proxy=ip, began=repr(octets[:16]))
+
+    async def _hand_over(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        session: Session,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        seconds = self.desk.limits.tls_seconds if context else None
+        try:
+            await loop.connect_accepted_socket(lambda: session, sock, ssl=context, ssl_handshake_timeout=seconds)
         except (OSError, ssl.SSLError, TimeoutError, asyncio.CancelledError) as error:
-            log.debug("TLS handshake failed", peer=ip, error=str(error))
+            log.debug("TLS handshake failed", peer=session.ip, error=str(error))
             if session.transport is None:
                 session.connection_lost(None)
             sock.close()

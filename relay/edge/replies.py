@@ -49,6 +49,7 @@ AUTH_ALREADY = Reply(503, "5.5.1", "already authenticated, or in the middle of a
 AUTH_MECHANISM = Reply(504, "5.5.4", "only PLAIN and LOGIN")
 AUTH_OK = Reply(235, "2.7.0", "authenticated")
 AUTH_FAILED = Reply(535, "5.7.8", "user or password not valid")
+AUTH_LATER = Reply(454, "4.7.0", "too many failed logins from your address, please come again later")
 AUTH_CANCELLED = Reply(501, "5.7.0", "authentication cancelled")
 NOT_BASE64 = Reply(501, "5.5.2", "cannot decode base64")
 AUTH_LINE = Reply(500, "5.5.6", "authentication exchange line too long")

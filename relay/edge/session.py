@@ -17,8 +17,9 @@ from aiosmtpd.smtp import MISSING, AuthResult
 
 from relay.edge import commands, framing, replies
 from relay.edge.credentials import Login, is_loopback
-from relay.edge.desk import Desk
+from relay.edge.desk import Desk, peer_group
 from relay.edge.intake import DISCARD_FACTOR, ChunkIntake, DataIntake, Intake
+from relay.edge.proxy import Announced
 from relay.edge.submission import Submission
 from relay.edge.wire import NEVER, Wire, log
 from relay.event import reply_facts
@@ -59,8 +60,14 @@ class Session(Wire):
     AuthLoginUsernameChallenge = "Username:"  # what clients that look at it expect; aiosmtpd's ends with a NUL
     AuthLoginPasswordChallenge = "Password:"
 
-    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, admitted: str | None = None) -> None:
-        super().__init__(desk, loop, admitted)
+    def __init__(
+        self,
+        desk: Desk,
+        loop: asyncio.AbstractEventLoop,
+        admitted: str | None = None,
+        announced: Announced | None = None,
+    ) -> None:
+        super().__init__(desk, loop, admitted, announced)
         self.envelope: Envelope | None = None
         self.saving = False
         self._identity: Login | None = None
@@ -85,9 +92,14 @@ class Session(Wire):
         """A listener that requires AUTH knows nobody by his address, whatever `trust` says."""
         settings = self.desk.settings
         self._identity = None
-        if settings.auth == "optional" and settings.role == "submission":
+        if settings.auth == "optional" and settings.role == "submission" and self._has_own_address():
             credential = self.desk.door.by_network(self.ip, settings.trust, settings.credential)
             self._identity = Login(credential) if credential else None
+
+    def _has_own_address(self) -> bool:
+        """Through a proxy only where it announces one; and loopback is that of another machine or of another proxy."""
+        announced = self._announced
+        return announced is None or (bool(announced.ip) and not is_loopback(announced.ip))
 
     def _forget_transaction(self) -> None:
         """RSET, EHLO, and after each message (RFC 5321 4.1.1.5)."""
@@ -272,7 +284,11 @@ class Session(Wire):
 
     def _may_authenticate(self) -> bool:
         """Passwords travel under TLS, or do not leave the machine (RFC 4954 4)."""
-        return self.desk.settings.role == "submission" and (bool(self.tls) or is_loopback(self.ip))
+        return self.desk.settings.role == "submission" and (bool(self.tls) or self._on_this_machine())
+
+    def _on_this_machine(self) -> bool:
+        """Loopback, unless a proxy stands between: whoever speaks through it came from elsewhere."""
+        return self._announced is None and is_loopback(self.ip)
 
     def _do_auth(self, argument: str) -> None:
         if self.desk.settings.role != "submission":
@@ -304,9 +320,14 @@ class Session(Wire):
             self._errors += 1
             return self.close(replies.TOO_MANY_ERRORS) if self._errors >= self.desk.limits.errors else None
         self._auth_failures += 1
-        self.desk.counters.auth_failures += 1
-        self._report("AUTH", replies.AUTH_FAILED, "auth")
-        self.say(replies.AUTH_FAILED)
+        if result.auth_data is replies.AUTH_LATER:
+            self.desk.counters.auth_deferred += 1
+            self._report("AUTH", replies.AUTH_LATER, "guessing")
+            self.say(replies.AUTH_LATER)
+        else:
+            self.desk.counters.auth_failures += 1
+            self._report("AUTH", replies.AUTH_FAILED, "auth")
+            self.say(replies.AUTH_FAILED)
         return self.close(replies.TOO_MANY_FAILURES) if self._auth_failures >= self.desk.limits.auth_failures else None
 
     async def challenge_auth(
@@ -334,7 +355,14 @@ class Session(Wire):
             user, password = auth_data.login.decode(), auth_data.password.decode()
         except UnicodeDecodeError:
             return AuthResult(success=False, handled=False)
-        login = self.desk.door.login(user, password, self.ip)
+        guesses, peer, name, now = self.desk.guesses, peer_group(self.ip), user.partition("+")[0], self.loop.time()
+        if not guesses.may_try(peer, name, now):
+            return AuthResult(success=False, handled=False, auth_data=replies.AUTH_LATER)
+        login = self.desk.door.login(user, password, self._on_this_machine())
+        if login is None:
+            guesses.failed(peer, name, now)
+        else:
+            guesses.succeeded(peer, login.credential.name)
         return AuthResult(success=login is not None, handled=False, auth_data=login)
 
     # -- the transaction

@@ -31,7 +31,7 @@ class Submission:
 class Door(Protocol):
     """The worker's side. `login` and `by_network` are plain calls: a salted sha256 and a look-up take microseconds."""
 
-    def login(self, user: str, password: str, peer_ip: str) -> Login | None: ...
+    def login(self, user: str, password: str, on_this_machine: bool) -> Login | None: ...
 
     def by_network(self, peer_ip: str, trust: Sequence[IPNetwork], local: str) -> Credential | None:
         """Who a peer is by its address alone: a credential that lists it, else `local` where it is in `trust`."""

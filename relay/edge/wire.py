@@ -25,6 +25,7 @@ from aiosmtpd.smtp import SMTP
 
 from relay.edge import replies
 from relay.edge.desk import Desk, plain_ip
+from relay.edge.proxy import Announced
 from relay.outcome import Reply
 
 log = structlog.get_logger()
@@ -44,17 +45,25 @@ def encoded(reply: Reply) -> bytes:
 class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
     """One connection. Subclasses say what to do with input (`_take`) and which deadline holds (`_next_deadline`)."""
 
-    def __init__(self, desk: Desk, loop: asyncio.AbstractEventLoop, admitted: str | None = None) -> None:
-        """`admitted` is the address under which the listener has already signed the peer in (implicit TLS)."""
+    def __init__(
+        self,
+        desk: Desk,
+        loop: asyncio.AbstractEventLoop,
+        admitted: str | None = None,
+        announced: Announced | None = None,
+    ) -> None:
+        """`admitted` is the address under which the listener has already signed the peer in (implicit TLS);
+        `announced` is what a believed proxy said of it, and its peer then is ours."""
         self.loop = loop
         self.desk = desk
         self.transport: asyncio.Transport | None = None
         self.session = self._create_session()
-        self.ip = ""
+        self.ip = admitted or ""
         self.port = 0
         self.tls = ""
         self.deadline = NEVER
         self._admitted = admitted
+        self._announced = announced
         self._input = bytearray()
         self._output: list[bytes] = []
         self._step: asyncio.Task[None] | None = None
@@ -96,7 +105,9 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         address = transport.get_extra_info("peername")
-        self.ip, self.port = (plain_ip(address[0]), address[1]) if address else (self._admitted or "", 0)
+        self.ip, self.port = (plain_ip(address[0]), address[1]) if address else (self.ip, 0)
+        if self._announced is not None and self._announced.ip:
+            self.ip, self.port = self._announced.ip, self._announced.port
         tls = transport.get_extra_info("ssl_object")
         self.tls = tls.version() if tls else ""
         if self._admitted is None:

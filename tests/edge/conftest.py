@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from relay.edge.credentials import Directory, Login, is_loopback
+from relay.edge.credentials import Directory, Login
+from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, IPNetwork, Limits, ListenerSettings
 from relay.edge.listener import Listener, server_context
 from relay.edge.submission import Submission
@@ -54,8 +55,8 @@ class FakeDoor:
         self.gate.set()
         self.arrived = asyncio.Event()
 
-    def login(self, user: str, password: str, peer_ip: str) -> Login | None:
-        return self.directory.login(user, password, NOW, is_loopback(peer_ip))
+    def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:
+        return self.directory.login(user, password, NOW, on_this_machine)
 
     def by_network(self, peer_ip: str, trust: Sequence[IPNetwork], local: str) -> Credential | None:
         return self.directory.by_network(peer_ip, trust, local)
@@ -89,13 +90,13 @@ class House:
         self.port = port
         self._clients: list[Client] = []
 
-    async def connect(self, *, tls: bool = False) -> Client:
-        client = await connect(self.port, tls=tls)
+    async def connect(self, *, tls: bool = False, source: str = "") -> Client:
+        client = await connect(self.port, tls=tls, source=source)
         self._clients.append(client)
         return client
 
-    async def play(self, transcript: str, *, tls: bool = False) -> Client:
-        client = await self.connect(tls=tls)
+    async def play(self, transcript: str, *, tls: bool = False, source: str = "") -> Client:
+        client = await self.connect(tls=tls, source=source)
         await client.play(transcript)
         return client
 
@@ -135,6 +136,7 @@ def open_house(tls_context: ssl.SSLContext) -> Opener:
         *,
         limits: Limits | None = None,
         budget: int = 100_000_000,
+        guesses: Guesses | None = None,
         identity: Credential | None = None,
         trusted: bool = True,
         **settings: Any,
@@ -153,6 +155,7 @@ def open_house(tls_context: ssl.SSLContext) -> Opener:
             limits=limits or Limits(sweep_seconds=0.02),
             door=door,
             budget=ByteBudget(budget),
+            guesses=guesses or Guesses(),
             clock=lambda: NOW,
         )
         await listener.start()

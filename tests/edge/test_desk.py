@@ -1,12 +1,13 @@
 """Who may come in, by number and by peer."""
 
 from relay.edge.desk import Desk, plain_ip
+from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, Limits, ListenerSettings
 from tests.edge.conftest import FakeDoor
 
 
 def desk(**limits: int) -> Desk:
-    return Desk(ListenerSettings("relay.test"), Limits(**limits), FakeDoor(), ByteBudget(100), lambda: 0)
+    return Desk(ListenerSettings("relay.test"), Limits(**limits), FakeDoor(), ByteBudget(100), Guesses(), lambda: 0)
 
 
 def test_every_peer_has_its_share_and_all_together_theirs() -> None:

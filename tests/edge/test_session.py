@@ -350,7 +350,7 @@ async def test_a_fault_of_ours_says_nothing_about_itself(open_house: Opener) -> 
     """aiosmtpd 1.4.6 sends the exception's class and text to the peer."""
     async with open_house(trusted=False) as house:
 
-        def broken(user: str, password: str, peer_ip: str) -> None:
+        def broken(user: str, password: str, on_this_machine: bool) -> None:
             raise RuntimeError(f"secret {password}")
 
         house.door.login = broken  # type: ignore[method-assign]

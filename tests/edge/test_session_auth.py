@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from relay.edge.guesses import Guesses
 from relay.edge.limits import Limits
 from relay.edge.session import ehlo_answer, protocol_word
 from tests.edge.conftest import SECRET, Opener, credential, plain
@@ -111,6 +112,51 @@ async def test_three_failures_end_the_session(open_house: Opener) -> None:
         assert house.listener.counters.auth_failures == 3
         assert [one["reason"] for one in house.door.rejections] == ["auth"] * 3
         assert "wrong" not in repr(house.door.rejections)
+
+
+WRONG = f"C: AUTH PLAIN {plain('local', 'wrong')}\n"
+RIGHT = f"C: AUTH PLAIN {plain('local', SECRET)}\n"
+
+
+async def test_failures_of_a_peer_count_over_all_its_connections(open_house: Opener) -> None:
+    """Then even the right password is not looked at; which is no failure of the peer's, and ends like the others."""
+    async with open_house(trusted=False, guesses=Guesses(failures=4)) as house:
+        for _ in range(2):
+            await house.play(BEGIN + (WRONG + "S: 535 5.7.8 *\n") * 2)
+        await house.play(BEGIN + (RIGHT + "S: 454 4.7.0 too many failed logins*\n") * 3 + "S: 421 4.7.0 *\nS: <closed>")
+        counters = house.listener.counters
+        assert (counters.auth_failures, counters.auth_deferred) == (4, 3)
+        assert [one["reason"] for one in house.door.rejections] == ["auth"] * 4 + ["guessing"] * 3
+        elsewhere = await house.play(BEGIN, source="127.0.0.9")
+        await elsewhere.play(RIGHT + "S: 235 *\n" + SEND)
+
+
+async def test_after_the_window_a_peer_may_log_in_again(open_house: Opener) -> None:
+    limits = Limits(auth_failures=10**6, stranger_seconds=60)
+    async with open_house(trusted=False, limits=limits, guesses=Guesses(failures=1, seconds=0.2)) as house:
+        client = await house.play(BEGIN + WRONG + "S: 535 *")
+        said = ""
+        while not said.startswith("235"):
+            await client.send(RIGHT[3:-1].encode() + b"\r\n")
+            said = await client.line()
+            assert said.startswith(("235 2.7.0", "454 4.7.0"))
+        await client.play(SEND)
+
+
+async def test_a_neighbour_s_old_password_stops_nobody_who_was_here_before(open_house: Opener) -> None:
+    async with open_house(trusted=False, guesses=Guesses(failures=2)) as house:
+        await house.play(BEGIN + RIGHT + "S: 235 *")
+        await house.play(
+            BEGIN + WRONG.replace(plain("local", "wrong"), plain("old", "wrong")) * 2 + "S: 535 *\nS: 535 *"
+        )
+        await house.play(
+            BEGIN + RIGHT.replace(plain("local", SECRET), plain("local+order", SECRET)) + "S: 235 *\n" + SEND
+        )
+
+
+async def test_trust_needs_no_login_and_is_not_put_off(open_house: Opener) -> None:
+    async with open_house(guesses=Guesses(failures=1)) as house:
+        await house.play(BEGIN + WRONG + "S: 535 *\n" + RIGHT + "S: 454 *\n" + SEND)
 
 
 async def test_auth_happens_once_and_not_within_a_transaction(open_house: Opener) -> None:

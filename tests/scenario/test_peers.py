@@ -1,7 +1,9 @@
-"""Real peers: five clients hand in, a real Postfix found through a real DNS server takes over STARTTLS, OpenDKIM verifies."""
+"""Real peers: five clients hand in, a real haproxy passes on, a real Postfix found through a real DNS server takes over
+STARTTLS, OpenDKIM verifies."""
 
 import asyncio
 import base64
+import smtplib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +14,15 @@ import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from relay.config.passwords import hashed
 from tests.support import clients, opendkim
+from tests.support.certificates import self_signed
 from tests.support.dnsserver import DnsServer
-from tests.support.node import Node, wait_for
+from tests.support.haproxy import Haproxy
+from tests.support.node import Node, free_port, submit, wait_for
 from tests.support.postfix import PostfixMx
 from tests.support.sink import Sink
+from tests.support.smtp_dialogue import trusting
 
 pytestmark = pytest.mark.scenario
 
@@ -65,6 +71,43 @@ def test_a_message_of_each_client_arrives_signed(client: str, tmp_path: Path) ->
     assert body is not None
     assert "Shalom שלום".encode() in bytes(body.get_payload(decode=True))
     assert_both_verify(received.content, record, "s1", "test.example")
+
+
+def test_through_a_real_haproxy_the_app_is_the_peer(tmp_path: Path) -> None:
+    """Version 2 before implicit TLS, version 1 before STARTTLS; haproxy's own checks are no trouble."""
+    implicit, starttls, pem = free_port(), free_port(), self_signed(tmp_path, "relay.test.example")
+    tables = [f'[tls]\ncert = "{pem}"\nkey = "{pem}"\n']
+    for port, tls in ((implicit, "implicit"), (starttls, "starttls")):
+        tables.append(
+            f'[[listener]]\nbind = "127.0.0.1:{port}"\ntls = "{tls}"\nproxy_protocol = ["127.0.0.1"]\n'
+            'auth = "optional"\ntrust = ["127.0.0.0/8"]\ncredential = "local"\n'
+        )
+    more = "".join(tables)
+    shop = f'[credential.shop]\nclass = "transactional"\ndomains = ["*"]\npassword = "{hashed("secret")}"\n'
+    credentials = {"policies/credentials.toml": shop + '[credential.local]\nclass = "service"\ndomains = ["*"]\n'}
+    app, content = ("127.0.0.9", 0), b"From: app@test.example\r\n\r\nHello\r\n"
+    with Sink() as sink:
+        delivery = f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"'
+        with (
+            Node(tmp_path / "node", delivery=delivery, more=more, files=credentials, key_for=("test.example",)) as node,
+            Haproxy(tmp_path, {implicit: "send-proxy-v2", starttls: "send-proxy"}) as proxy,
+        ):
+            with smtplib.SMTP_SSL(
+                "127.0.0.1", proxy.ports[implicit], timeout=30, source_address=app, context=trusting()
+            ) as client:
+                client.ehlo()
+                assert client.mail("app@test.example")[0] == 530, "its address is loopback's, but it came by a proxy"
+                client.login("shop", "secret")
+                submit(client, "app@test.example", ["dana@example.com"], content)
+            with smtplib.SMTP("127.0.0.1", proxy.ports[starttls], timeout=30, source_address=app) as client:
+                client.starttls(context=trusting())
+                client.login("shop", "secret")
+                submit(client, "app@test.example", ["dana@example.com"], content)
+            wait_for("the messages", lambda: len(sink.messages) == 2)
+            wait_for("the refusal", lambda: node.events(type="rejected", peer="127.0.0.9"))
+            (worker,) = node.ask({"do": "stats"})["workers"]
+            assert worker["counters"]["proxy_failures"] == 0
+    assert all(b"([127.0.0.9])" in message.content.partition(b"\r\n\r\n")[0] for message in sink.messages)
 
 
 @contextmanager

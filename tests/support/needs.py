@@ -12,6 +12,7 @@ PACKAGES: Final = {
     "smtp-sink": "postfix",
     "smtp-source": "postfix",
     "opendkim": "opendkim",
+    "haproxy": "haproxy",
     "swaks": "swaks and libnet-ssleay-perl",
     "msmtp": "msmtp",
     "node": "nodejs and node-nodemailer",

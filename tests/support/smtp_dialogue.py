@@ -119,8 +119,11 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-async def connect(port: int, *, tls: bool = False, host: str = "127.0.0.1") -> Client:
-    reader, writer = await asyncio.open_connection(host, port, ssl=trusting() if tls else None, limit=2**20)
+async def connect(port: int, *, tls: bool = False, host: str = "127.0.0.1", source: str = "") -> Client:
+    """`source`: the address to come from."""
+    reader, writer = await asyncio.open_connection(
+        host, port, ssl=trusting() if tls else None, limit=2**20, local_addr=(source, 0) if source else None
+    )
     return Client(reader, writer)
 
 
