@@ -49,10 +49,11 @@ def rewrite(
         header = b"".join([f.raw for f in kept])
         content, rest = header + content[rest:], len(header)
     ours = [Field("received", received)]
-    own_id = next((f for f in kept if f.name == "message-id"), None)
+    first = {f.name: f for f in reversed(kept)}
+    own_id = first.get("message-id")
     if own_id is None:
         ours.append(Field("message-id", b"Message-ID: " + message_id.encode() + b"\r\n"))
-    if not any(f.name == "date" for f in kept):
+    if "date" not in first:
         ours.append(Field("date", b"Date: " + date(now).encode() + b"\r\n"))
     return Rewritten(
         fields=ours + kept,

@@ -239,7 +239,7 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
     def _flush(self) -> None:
         if self._output:
             if self.transport is not None and not self.transport.is_closing():
-                self.transport.write(b"".join(self._output))
+                self.transport.write(self._output[0] if len(self._output) == 1 else b"".join(self._output))
             self._output.clear()
 
     async def push(self, status: str) -> None:

@@ -118,10 +118,10 @@ class Connection(asyncio.Protocol):
             output = transaction.receive(reply)
             if transaction.finished:
                 self._finish(transaction)
-            else:
-                self._expect(self._patience[transaction.waiting])
-                if output:
-                    self._write(output)
+            elif output:
+                self._write(output)
+        if self._transaction is not None and replies:
+            self._expect(self._patience[self._transaction.waiting])
         if self._reader.fault:
             self._give_up(Reply(421, "4.5.0", f"{self.target}: {self._reader.fault}"))
 

@@ -99,7 +99,7 @@ class Courier:
             self._connections.release(connection)
             told.mx, told.tls, told.source = connection.target.host, connection.tls, connection.source.address
             return told
-        pieces = (stuff(head), stuff(content), final_dot(content or head))
+        pieces = (head, stuff(content), final_dot(content or head))  # no line of our own fields begins with a dot
         try:
             transaction = await connection.send(told[0], told[1], pieces)
         finally:

@@ -47,7 +47,7 @@ def decide(
     fields: Sequence[Field], credential: Credential, stream: str, brands: Mapping[str, Brand], postmaster: str
 ) -> Decision | Refusal:
     """`stream` is the one of the user name (`name+stream`), "" if none. `postmaster` is whom a refused app may ask."""
-    if sum(f.name == "received" for f in fields) > MAX_RECEIVED:
+    if len(fields) > MAX_RECEIVED and sum(f.name == "received" for f in fields) > MAX_RECEIVED:
         return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
     author = _author(fields, credential, postmaster)
     if isinstance(author, Refusal):

@@ -6,7 +6,7 @@ internationalised addresses (RFC 6532) are understood; obsolete source routes ar
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from relay.domain import a_label
 
@@ -106,6 +106,6 @@ def domain_of(address: str) -> str:
     return a_label(address.rpartition("@")[2].rstrip(".")) or ""
 
 
-def permitted(domain: str, domains: Iterable[str]) -> bool:
+def permitted(domain: str, domains: Collection[str]) -> bool:
     """May a credential with these domains write mail from `domain`? `*.example.com` stands for its subdomains, `*` for any."""
-    return any(domain == d or (d[0] == "*" and (d == "*" or domain.endswith(d[1:]))) for d in domains)
+    return domain in domains or any(d[0] == "*" and (d == "*" or domain.endswith(d[1:])) for d in domains)

@@ -10,7 +10,7 @@ The header is made canonical once a message; each key then signs it with its own
 `signed_header()`, then per key `draft()`, `digest()`, the key's signature, `finish()`.
 """
 
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha256
@@ -184,7 +184,7 @@ def draft(
         f"DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed;\r\n"
         f" d={domain}; s={selector}; t={now // 1000};\r\n"
         f"{_folded(names)};\r\n"
-        f" bh={b64encode(content_hash).decode()};\r\n"
+        f" bh={b2a_base64(content_hash, newline=False).decode()};\r\n"
         " b="
     ).encode()
 
@@ -197,6 +197,6 @@ def digest(canonical_header: bytes, unfinished: bytes) -> bytes:
 
 def finish(unfinished: bytes, signature: bytes) -> bytes:
     """The whole field with its final CRLF; the folds in b= are not part of what was signed (3.5, b=)."""
-    text = b64encode(signature)
+    text = b2a_base64(signature, newline=False)
     lines = [text[:_FIRST]] + [text[i : i + _LINE - 1] for i in range(_FIRST, len(text), _LINE - 1)]
     return unfinished + b"\r\n ".join(lines) + b"\r\n"
