@@ -1,62 +1,28 @@
 """Story 1: from DATA to 250. Classify, check, sign, put; the answer is sent when the message is on disk."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from relay.edge.submission import Submission
-from relay.event import Recorder, iso
+from relay.event import iso
 from relay.header import Field, split
+from relay.house import House
 from relay.identity import Brand, Rate
 from relay.message import Change, Delivery, Message, RcptTo
 from relay.outcome import Reply
-from relay.pacing import Pacer, spacing
+from relay.pacing import spacing
 from relay.policy.decide import Decision, Refusal, decide
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
-from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
-from relay.trace import Tracer
-
-KeysFor = Callable[[str], Sequence[SigningKey]]  # From domain -> its active keys
 
 
-class _Spool(Protocol):
-    async def put(self, change: Change) -> None: ...
+@dataclass(slots=True, kw_only=True)
+class Acceptance(House):
+    """What accept() needs of the worker; the wiring replaces `brands` and `keys_for` at a reload."""
 
-
-class _Signer(Protocol):
-    async def sign(
-        self, fields: Sequence[Field], content_hash: bytes, keys: Sequence[SigningKey], now: int
-    ) -> bytes: ...
-
-
-class _Quotas(Protocol):
-    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int: ...
-
-
-@dataclass(slots=True)
-class Acceptance:
-    """What accept() needs of the worker; the wiring replaces `brands` and `keys_for` at a reload.
-
-    keys_for   From domain -> its active DKIM keys       site_of  recipient domain -> site
-    offer      hands what was just committed to the schedule
-    """
-
-    hostname: str
     postmaster: str
-    clock: Callable[[], int]
-    next_id: Callable[[], str]
     brands: Mapping[str, Brand]
-    keys_for: KeysFor
-    site_of: Callable[[str], str]
-    signer: _Signer
-    tracer: Tracer
-    quotas: _Quotas
-    pacer: Pacer
-    spool: _Spool
-    offer: Callable[[Sequence[Delivery]], None]
-    recorder: Recorder
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -85,7 +51,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     if keys:
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
     message = _message(message_id, submission, decision, letter, fields)
-    message.signed = [{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys]
+    message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)

@@ -2,66 +2,40 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from relay.egress.pools import Pool, Source
-from relay.event import Recorder, iso
+from relay.event import iso
 from relay.feedback.consequences import Report, Retry, judge
 from relay.feedback.reports import report
-from relay.header import Field, split
+from relay.header import split
+from relay.house import House
 from relay.identity import Rate
 from relay.message import Change, Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
-from relay.pacing import Pacer
 from relay.policy.sender import domain_of
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.signing.dkim import body_hash
-from relay.signing.keys import SigningKey
-from relay.trace import Tracer
 
 
-class _Spool(Protocol):
-    async def content(self, message: Message) -> bytes: ...
-    async def settle(self, change: Change) -> None: ...
-
-
-class _Courier(Protocol):
+class Courier(Protocol):
     async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome: ...
 
 
-class _Signer(Protocol):
-    async def sign(
-        self, fields: Sequence[Field], content_hash: bytes, keys: Sequence[SigningKey], now: int
-    ) -> bytes: ...
+@dataclass(slots=True, kw_only=True)
+class Attempting(House):
+    """What attempt() needs of the worker; the wiring replaces `pools`, `retry` and `keys_for` at a reload.
 
+    quota_of   a credential's quota and its brand's time zone      tally   outcomes by kind and class, for metrics
+    """
 
-class _Quotas(Protocol):
-    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int: ...
-
-
-@dataclass(slots=True)
-class Attempting:
-    """What attempt() needs of the worker; the wiring replaces `pools`, `retry`, `quota_of` and `keys_for` at a reload."""
-
-    hostname: str
-    clock: Callable[[], int]
-    next_id: Callable[[], str]
     pools: Mapping[MailClass, Pool]
     retry: Mapping[MailClass, RetryPolicy]
-    quota_of: Callable[[Message], tuple[Rate, str] | None]  # the credential's quota and the brand's time zone
-    keys_for: Callable[[str], Sequence[SigningKey]]
-    site_of: Callable[[str], str]
-    signer: _Signer
-    tracer: Tracer
-    quotas: _Quotas
-    pacer: Pacer
-    spool: _Spool
-    courier: _Courier
-    offer: Callable[[Sequence[Delivery]], None]
-    recorder: Recorder
-    tally: Counter[tuple[str, MailClass]]  # outcomes by kind and class, for metrics
+    quota_of: Callable[[Message], tuple[Rate, str] | None]
+    courier: Courier
+    tally: Counter[tuple[str, MailClass]]
 
 
 async def attempt(delivery: Delivery, house: Attempting) -> int | None:
@@ -139,7 +113,7 @@ async def _add_report(
     keys = house.keys_for(house.hostname)
     signature = await house.signer.sign(fields, body_hash(letter, rest + 2), keys, now) if keys else b""
     message = Message(
-        signed=[{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys],
+        signed=[key.named for key in keys],
         id=identifier,
         accepted_at=now,
         credential=about.message.credential,

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Protocol
 
 import structlog
 
-from relay.accept import Acceptance, KeysFor, accept
+from relay.accept import Acceptance, accept
 from relay.edge.credentials import Directory, Login
 from relay.edge.submission import Submission
 from relay.event import Facts, reply_facts
+from relay.house import KeysFor
 from relay.identity import Brand, Credential
 from relay.message import Change
 from relay.outcome import Reply
@@ -23,10 +23,6 @@ log = structlog.get_logger()
 # `rejected` events a worker writes in a second: strangers can cause them, so they are bounded; the rest is only counted.
 # A postmaster learns nothing from the 51st copy in a second.
 MAX_REJECTED_A_SECOND = 50
-
-
-class _Spool(Protocol):
-    async def put(self, change: Change) -> None: ...
 
 
 @dataclass(slots=True)
@@ -45,9 +41,8 @@ class _Allowance:
 class Door:
     """What the edge's sessions call. `apply` swaps credentials, brands and keys at a reload."""
 
-    def __init__(self, house: Acceptance, spool: _Spool) -> None:
+    def __init__(self, house: Acceptance) -> None:
         self._house = house
-        self._spool = spool
         self._directory = Directory(())
         self._allowance = _Allowance()
         self._recording: set[asyncio.Task[None]] = set()
@@ -107,7 +102,7 @@ class Door:
     async def _put(self, change: Change) -> None:
         """By put, not settle: while the disk is full settle keeps what it is given, and strangers could fill memory."""
         try:
-            await self._spool.put(change)
+            await self._house.spool.put(change)
         except SpoolError:
             self.counters["unrecorded"] += 1
 

@@ -155,7 +155,7 @@ class Worker:
             offer=own.dispatcher.offer,
             recorder=self.recorder,
         )
-        return Door(house, own.spool)
+        return Door(house)
 
     def _build_listeners(self) -> list[Listener]:
         budget, guesses = settings.byte_budget(self.deployment), Guesses()

@@ -11,7 +11,7 @@ from tests.support.house import LETTER, SHOP, Rig, submission
 
 def door(rig: Rig, *credentials: Credential) -> Door:
     house = rig.acceptance()
-    made = Door(house, rig.spool)
+    made = Door(house)
     made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.keys_for, house.site_of)
     return made
 

@@ -64,6 +64,11 @@ class SigningKey:
         return signature
 
     @property
+    def named(self) -> dict[str, str]:
+        """As events tell it."""
+        return {"d": self.domain, "s": self.selector, "a": self.algorithm}
+
+    @property
     def dns_name(self) -> str:
         """Where verifiers look for it (RFC 6376 3.6.2.1)."""
         return f"{self.selector}._domainkey.{self.domain}"

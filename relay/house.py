@@ -1,0 +1,50 @@
+"""What both stories, accept() and attempt(), need of the worker: the stages behind their doors, clock, ids, records."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relay.event import Recorder
+from relay.header import Field
+from relay.identity import Rate
+from relay.message import Change, Delivery, Message
+from relay.pacing import Pacer
+from relay.signing.keys import SigningKey
+from relay.trace import Tracer
+
+KeysFor = Callable[[str], Sequence[SigningKey]]  # From domain -> its active keys
+
+
+class Spool(Protocol):
+    async def put(self, change: Change) -> None: ...
+    async def settle(self, change: Change) -> None: ...
+    async def content(self, message: Message) -> bytes: ...
+
+
+class Signer(Protocol):
+    async def sign(
+        self, fields: Sequence[Field], content_hash: bytes, keys: Sequence[SigningKey], now: int
+    ) -> bytes: ...
+
+
+class Quotas(Protocol):
+    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class House:
+    """keys_for: From domain -> its active DKIM keys; site_of: recipient domain -> site, both replaced at a reload. `offer`
+    hands what was just committed to the schedule."""
+
+    hostname: str
+    clock: Callable[[], int]
+    next_id: Callable[[], str]
+    keys_for: KeysFor
+    site_of: Callable[[str], str]
+    signer: Signer
+    tracer: Tracer
+    quotas: Quotas
+    pacer: Pacer
+    spool: Spool
+    offer: Callable[[Sequence[Delivery]], None]
+    recorder: Recorder
