@@ -23,8 +23,8 @@ HEADING = ["| workers | connections | end to end, messages/s (least to most) | C
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.scaling", description="Workers and connections")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--messages", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=3000)
     parser.add_argument("--write", metavar="FILE", help="write the table there too")
     args = parser.parse_args(argv)
     end_on_sigterm()
