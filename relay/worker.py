@@ -137,7 +137,7 @@ class Worker:
 
         dispatcher = Dispatcher(spool, try_once, clock)
         exporter = Exporter(spool, data_dir / "events", number, clock)
-        commands = QueueCommands(spool, dispatcher, self.recorder, clock)
+        commands = QueueCommands(spool, dispatcher, self.recorder, clock, lambda c: attempting.pools[c].name)
         return Shard(number, spool, dispatcher, exporter, attempting, commands)
 
     def _build_door(self, own: Shard) -> Door:
