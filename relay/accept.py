@@ -39,7 +39,7 @@ class _Quotas(Protocol):
 class Acceptance:
     """What accept() needs of the worker; the wiring replaces `brands` and `keys_for` at a reload.
 
-    keys_for   From domain -> its active DKIM keys       site_of  recipient domain -> site
+    keys_for   From domain -> its active DKIM keys       site_of  recipient, its domain -> site
     offer      hands what was just committed to the schedule
     """
 
@@ -49,7 +49,7 @@ class Acceptance:
     next_id: Callable[[], str]
     brands: Mapping[str, Brand]
     keys_for: KeysFor
-    site_of: Callable[[str], str]
+    site_of: Callable[[str, str], str]
     signer: _Signer
     tracer: Tracer
     quotas: _Quotas
@@ -187,7 +187,7 @@ def _delivery(
         index=index,
         recipient=rcpt.address,
         domain=rcpt.domain,
-        site=house.site_of(rcpt.domain),
+        site=house.site_of(rcpt.address, rcpt.domain),
         sender=sender,
         mail_from=sender,
         head=house.tracer.field(message.id, index) + signed_head,

@@ -52,7 +52,7 @@ class Attempting:
     retry: Mapping[MailClass, RetryPolicy]
     quota_of: Callable[[Message], tuple[Rate, str] | None]  # the credential's quota and the brand's time zone
     keys_for: Callable[[str], Sequence[SigningKey]]
-    site_of: Callable[[str], str]
+    site_of: Callable[[str, str], str]
     signer: _Signer
     tracer: Tracer
     quotas: _Quotas
@@ -160,7 +160,7 @@ async def _add_report(
         index=0,
         recipient=about.sender,
         domain=domain,
-        site=house.site_of(domain),
+        site=house.site_of(about.sender, domain),
         sender="",
         mail_from="",
         head=house.tracer.field(identifier, 0) + signature,

@@ -78,7 +78,8 @@ class Recorder:
         return self.record(kind, about)
 
     def of_attempt(self, kind: str, delivery: Delivery, outcome: Outcome, pool: str, facts: Facts) -> bytes:
-        """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept."""
+        """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept; `captured` is there,
+        and true, where it went to the capture server instead of the world."""
         about: Facts = {
             "site": delivery.site,
             "pool": pool,
@@ -92,5 +93,7 @@ class Recorder:
             "size": delivery.message.size,
             "signed": delivery.message.signed,
         }
+        if outcome.captured:
+            about["captured"] = True
         about.update(facts)
         return self.of_delivery(kind, delivery, about)

@@ -45,6 +45,32 @@ def any_of(values: str | Iterable[str], *, domains: bool = False) -> AnyOf:
     return AnyOf(tuple(domain_pattern(value) if domains else value.lower() for value in each))
 
 
+class Recipients:
+    """Some people: addresses (`dana@shop.example`), domains (`shop.example`, without those under it), and patterns of
+    either (`*@shop.example`, `*.shop.example`, `test-*@*`)."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(recipient_pattern(pattern) for pattern in patterns)
+        self._plain = frozenset(pattern for pattern in self.patterns if "*" not in pattern)
+        self._wild = tuple(pattern for pattern in self.patterns if "*" in pattern)
+
+    def __repr__(self) -> str:
+        return f"<Recipients {', '.join(self.patterns) or 'nobody'}>"
+
+    def mean(self, address: str, domain: str) -> bool:
+        """`domain` is the address's, as A-label."""
+        if domain in self._plain:
+            return True
+        whole = f"{address.rpartition('@')[0].lower()}@{domain}"
+        return whole in self._plain or any(fits(one, whole if "@" in one else domain) for one in self._wild)
+
+
+def recipient_pattern(value: str) -> str:
+    """In lower case, the domain as A-label."""
+    local, at, domain = value.rpartition("@")
+    return f"{local.lower()}{at}{domain_pattern(domain)}"
+
+
 def domain_pattern(value: str) -> str:
     """`*.Bücher.example` as `*.xn--bcher-kva.example`; labels with a `*`, or that are none, stay as they are."""
     if value.isascii():

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.wildcard import MAX_COUNT, MAX_LENGTH, AnyOf, PatternError, any_of, domain_pattern, fits, re2, sqlite_glob
+from relay.wildcard import (
+    MAX_COUNT,
+    MAX_LENGTH,
+    AnyOf,
+    PatternError,
+    Recipients,
+    any_of,
+    domain_pattern,
+    fits,
+    re2,
+    sqlite_glob,
+)
 
 # All that means something to GLOB, LIKE or a regular expression, letters with two cases, and one without.
 ALPHABET = "aAbéÉα*?[]^-\\.%_+(|)'\n ש"
@@ -91,6 +102,37 @@ def test_several_mean_any_of_them() -> None:
 def test_domains_are_looked_for_in_the_form_of_tables(value: str, pattern: str) -> None:
     assert domain_pattern(value) == pattern
     assert any_of(value, domains=True) == AnyOf((pattern,))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "address", "meant"),
+    [
+        ((), "dana@shop.example", False),
+        (("Dana@Shop.example",), "dANA@shop.example", True),
+        (("dana@shop.example",), "noa@shop.example", False),
+        (("dana@shop.example",), "dana@other.example", False),
+        (("shop.example",), "anybody@shop.example", True),
+        (("shop.example",), "dana@mail.shop.example", False),
+        (("shop.example",), "shop.example@other.example", False),
+        (("*@shop.example",), "dana@shop.example", True),
+        (("*@shop.example",), "dana@shop.example.other.example", False),
+        (("*.shop.example",), "dana@mail.shop.example", True),
+        (("*.shop.example",), "dana@shop.example", False),
+        (("test-*@*",), "test-7@other.example", True),
+        (("dana*",), "dana@shop.example", False),
+        (("x.example", "*@y.example", "dana@*"), "dana@z.example", True),
+        (("bücher.example",), "dana@xn--bcher-kva.example", True),
+        (("דנה@bücher.example",), "דנה@xn--bcher-kva.example", True),
+        (("*",), "postmaster@any.example", True),
+    ],
+)
+def test_recipients(patterns: tuple[str, ...], address: str, meant: bool) -> None:
+    assert Recipients(patterns).mean(address, address.rpartition("@")[2]) is meant
+
+
+def test_recipients_show_who_they_are() -> None:
+    assert repr(Recipients(["A@b.example", "*.C.example"])) == "<Recipients a@b.example, *.c.example>"
+    assert repr(Recipients(())) == "<Recipients nobody>"
 
 
 @pytest.mark.parametrize("values", [["x"] * (MAX_COUNT + 1), "x" * (MAX_LENGTH + 1)], ids=["many", "long"])

@@ -180,7 +180,7 @@ def _told(event: Event, zone: tzinfo) -> str:
 
 
 def _delivered(event: Event) -> str:
-    captured = _reply(event).startswith("250 2.0.0 OK captured")
+    captured = event.get("captured") is True
     to = "to the capture server" if captured else _joined(" to ", _text(event, "recipient"), _text(event, "mx"))
     took = f"in {_span(event['delay_ms'])}" if isinstance(event.get("delay_ms"), int) else ""
     signed = ", ".join(f"signed d={name}" for name in _signers(event))

@@ -20,6 +20,7 @@ from relay.config.fields import (
     Nameserver,
     Network,
     Port,
+    Recipient,
     Size,
     SourceAddress,
     StateUrl,
@@ -78,7 +79,7 @@ class DeliverySettings(Section):
     """How mail leaves."""
 
     mode: Literal["live", "capture"] = setting("live", "capture: nothing leaves")
-    only_to: list[str] = setting([], "staging: only these recipients get mail, the rest is captured")
+    only_to: list[Recipient] = setting([], "staging: only these recipients get mail, the rest is captured")
     port: Port = setting(25, "of MX hosts")
     relay_host: HostPort = setting("", "host:port that takes everything, instead of the MX")
     relay_user: str = ""

@@ -35,7 +35,7 @@ COLUMNS: dict[str, Any] = {
     "reply": {"code": "INTEGER", "enhanced": "VARCHAR", "text": "VARCHAR"}, "command": "VARCHAR",
     "category": "VARCHAR", "permanent": "BOOLEAN", "next_attempt": "TIMESTAMP", "until": "TIMESTAMP",
     "delay_ms": "BIGINT", "size": "BIGINT", "contradiction": "VARCHAR", "reason": "VARCHAR", "detail": "VARCHAR",
-    "duplicate_of": "VARCHAR",
+    "duplicate_of": "VARCHAR", "captured": "BOOLEAN",
 }  # fmt: skip
 
 _TIME = "TRY_CAST(json ->> '$.time' AS TIMESTAMP)"

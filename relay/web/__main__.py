@@ -84,12 +84,12 @@ class WebProcess:
 
     def _settings(self) -> WebSettings:
         deployment = self._deployment
-        captured = self._captures is not None
         host = deployment.web.admin.rpartition(":")[0].strip("[]")
         return WebSettings(
             node=deployment.node.name,
             hostname=deployment.node.hostname,
             mode=deployment.delivery.mode,
+            only_to=() if deployment.capture else tuple(deployment.delivery.only_to),
             events=EventTail(self._directory, self._find),
             clock=clock,
             version=__version__,
@@ -101,7 +101,9 @@ class WebProcess:
             hosts=frozenset({deployment.node.hostname}),
             any_address=host in ("0.0.0.0", "::"),  # noqa: S104 compared, not bound
             captures=self._captures,
-            public_keys=_public_keys(load_keys(deployment.dkim_dir, deployment.node.data_dir if captured else None)),
+            public_keys=_public_keys(
+                load_keys(deployment.dkim_dir, deployment.node.data_dir if deployment.capture else None)
+            ),
         )
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:

@@ -52,8 +52,12 @@ LINES = [
         f'14:05:31 accepted   {ID}  local  transactional  b@sim.test  "Reset"',
     ),
     (
-        event("delivered", **TO, mx="127.0.0.1", delay_ms=38, reply=CAPTURED, signed=SIGNED),
+        event("delivered", **TO, mx="127.0.0.1", delay_ms=38, reply=CAPTURED, captured=True, signed=SIGNED),
         f"14:05:31 delivered  {ID}  to the capture server in 38 ms, signed d=example.com",
+    ),
+    (
+        event("delivered", **TO, mx="mx.gmail.com", delay_ms=38, reply=CAPTURED),  # a stranger may say so too
+        f"14:05:31 delivered  {ID}  d@gmail.com to mx.gmail.com in 38 ms",
     ),
     (
         event("delivered", **TO, mx="mx.gmail.com", tls="TLSv1.3", delay_ms=12_400, reply={"code": 250}),
