@@ -103,7 +103,8 @@ class Supervisor:
         _make_folders(data_dir)
         self._lock = _lock(data_dir)
         load_secret(self.deployment)
-        self.delivery = self.deployment.delivery  # in force; the rest of config/ is as it was at the start
+        # In force; the rest of config/ is as it was at the start.
+        self.delivery, self.retention = self.deployment.delivery, self.deployment.retention
         # Workers read a copy: what is being edited must not reach one that starts anew.
         self._store = data_dir / "policies"
         self.kept = keep(policies, self._store, self.version)
@@ -280,7 +281,7 @@ class Supervisor:
         return [] if self.delivery.mode == "capture" else list(self.delivery.only_to)
 
     async def reload(self) -> Json:
-        """Policies, keys and [delivery] on disk into force, in all workers or none (DESIGN, invariant 9)."""
+        """Policies, keys, [delivery] and [retention] on disk into force, in all workers or none (DESIGN, invariant 9)."""
         try:
             deployment = load_deployment(self.config)
             wanted = load_policies(self.policies, deployment).version
@@ -302,8 +303,8 @@ class Supervisor:
             self.sockets.capture_from_now_on()
         await self._ask_all({"do": "commit"})
         before, self.version, self.kept = self.version, wanted, kept
-        if deployment.delivery != self.delivery:
-            self.delivery = deployment.delivery
+        if (deployment.delivery, deployment.retention) != (self.delivery, self.retention):
+            self.delivery, self.retention = deployment.delivery, deployment.retention
             self._renew_web()
         log.info("policies in force", version=wanted, before=before, only_to=self.only_to)
         return {"version": wanted, "before": before, "only_to": self.only_to}

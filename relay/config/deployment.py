@@ -206,7 +206,7 @@ def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
     """Keys of the same kind that the sample shows with a value, and this value: who leaves it asks for nothing."""
     for name, section, default in (("web", settings.web, Web()), ("retention", settings.retention, Retention())):
         for key in type(section).model_fields:
-            if (name, key) != ("web", "admin"):
+            if (name, key) not in (("web", "admin"), ("retention", "events")):
                 yield (name, key), getattr(section, key), getattr(default, key)
 
 

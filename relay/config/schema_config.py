@@ -20,6 +20,7 @@ from relay.config.fields import (
     Nameserver,
     Network,
     Port,
+    PositiveDuration,
     Recipient,
     Size,
     SourceAddress,
@@ -114,7 +115,7 @@ class Alerts(Section):
 class Retention(Section):
     """How long what is kept, where nothing else says so. 400 days: a year can be compared with the one before."""
 
-    events: Duration = setting("400d")
+    events: PositiveDuration = setting("400d", "event files, JSON Lines and Parquet alike")
     subjects: Duration = setting("30d", "subject lines in events; 0d keeps none")
     transcripts: Duration = setting("14d")
     addresses: Duration = setting("400d", "recipients' addresses in events")
