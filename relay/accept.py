@@ -153,7 +153,7 @@ def _delivery(
         index=index,
         recipient=rcpt.address,
         domain=rcpt.domain,
-        site=house.site_of(rcpt.domain),
+        site=house.site_of(rcpt.address, rcpt.domain),
         sender=sender,
         mail_from=sender,
         head=house.tracer.field(message.id, index) + signed_head,

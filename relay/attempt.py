@@ -134,7 +134,7 @@ async def _add_report(
         index=0,
         recipient=about.sender,
         domain=domain,
-        site=house.site_of(domain),
+        site=house.site_of(about.sender, domain),
         sender="",
         mail_from="",
         head=house.tracer.field(identifier, 0) + signature,

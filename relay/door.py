@@ -52,7 +52,7 @@ class Door:
         return f"<Door accepted={self.counters['accepted']} refused={self.counters['refused']}>"
 
     def apply(
-        self, directory: Directory, brands: Mapping[str, Brand], keys_for: KeysFor, site_of: Callable[[str], str]
+        self, directory: Directory, brands: Mapping[str, Brand], keys_for: KeysFor, site_of: Callable[[str, str], str]
     ) -> None:
         self._directory = directory
         self._house.brands, self._house.keys_for, self._house.site_of = brands, keys_for, site_of

@@ -79,7 +79,8 @@ class Recorder:
         return orjson.dumps(self._common(kind) | about)
 
     def of_attempt(self, kind: str, delivery: Delivery, outcome: Outcome, pool: str, facts: Facts) -> bytes:
-        """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept."""
+        """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept; `captured` is there,
+        and true, where it went to the capture server instead of the world."""
         about: Facts = {
             "site": delivery.site,
             "pool": pool,
@@ -94,4 +95,6 @@ class Recorder:
             "signed": delivery.message.signed,
             **facts,
         }
+        if outcome.captured:
+            about["captured"] = True
         return self.of_delivery(kind, delivery, about)

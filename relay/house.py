@@ -33,14 +33,17 @@ class Quotas(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class House:
-    """keys_for: From domain -> its active DKIM keys; site_of: recipient domain -> site, both replaced at a reload. `offer`
-    hands what was just committed to the schedule."""
+    """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
+    offer      hands what was just committed to the schedule
+
+    The wiring replaces the first two at a reload.
+    """
 
     hostname: str
     clock: Callable[[], int]
     next_id: Callable[[], str]
     keys_for: KeysFor
-    site_of: Callable[[str], str]
+    site_of: Callable[[str, str], str]
     signer: Signer
     tracer: Tracer
     quotas: Quotas

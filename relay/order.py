@@ -14,7 +14,9 @@ class Order:
     """What the supervisor tells a worker at its start. `shards`: its own first, then the adopted ones.
 
     listeners  descriptors, in the order of the deployment's listeners     control  its end of the socket pair
-    capture    "host:port" of the capture server; "" in live mode       workers  how many there are on this node
+    capture    "host:port" of the capture server, whether it has anything to take or not
+    sandbox    capture mode: nothing may leave, whatever the files say by the time they are read
+    workers    how many there are on this node
     """
 
     config: str
@@ -23,6 +25,7 @@ class Order:
     listeners: tuple[int, ...]
     control: int
     capture: str
+    sandbox: bool
     workers: int
 
     def dump(self) -> str:

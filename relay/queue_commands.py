@@ -5,15 +5,15 @@ sent at this moment is left alone and counted as `in_flight`.
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from relay.event import Recorder, iso
 from relay.message import Change, Delivery, MailClass
 from relay.schedule.dispatcher import Dispatcher
-from relay.spool.queries import Selector
-from relay.spool.store import Spool
+from relay.spool.store import Page, Selector, Spool
+from relay.wildcard import PatternError, any_of
 
 Json = dict[str, Any]
 SPREAD = 20  # ms for each delivery set free together: a page of 500 within 10 s
@@ -22,24 +22,32 @@ PAGE = 500  # deliveries a page: some 300 KB of JSON, a few ms of the spool's th
 
 @dataclass(slots=True)
 class QueueCommands:
-    """One shard under an operator's hands."""
+    """One shard under an operator's hands. `pool_of`: where mail of a class goes under the routes in force."""
 
     spool: Spool
     dispatcher: Dispatcher
     recorder: Recorder
     clock: Callable[[], int]
+    pool_of: Callable[[MailClass], str]
 
     async def page(self, question: Json) -> Json:
-        """{"selector", "after"} -> {"items", "after" (null: no more)}"""
-        rows = await self._rows(question)
-        return {"items": [self._describe(d) for d in rows], "after": _cursor(rows)}
+        """{"selector", "after"} -> {"items", "after" (null: no more)}, or {"error"} where no mail can be meant"""
+        try:
+            rows, after = await self._rows(question)
+        except SelectorError as error:
+            return {"error": str(error)}
+        return {"items": [self._describe(d) for d in rows], "after": after}
 
     async def change(self, question: Json) -> Json:
-        """{"action": hold|release|retry|cancel, "selector", "after", "reason"} -> {"changed", "in_flight", "after"}"""
-        rows = await self._rows(question)
+        """{"action": hold|release|retry|cancel, "selector", "after", "reason"} -> {"changed", "in_flight", "after"}, or
+        {"error"} where no mail can be meant"""
+        try:
+            rows, after = await self._rows(question)
+        except SelectorError as error:
+            return {"error": str(error)}
         claimed = set(self.dispatcher.claim([d.key for d in rows]))
         # What was read before it was claimed may have been sent since; what is read now stays as it is.
-        free = [d for d in await self._rows(question) if d.key in claimed]
+        free = [d for d in (await self._rows(question)).deliveries if d.key in claimed]
         act = {"hold": self._hold, "release": self._release, "retry": self._retry, "cancel": self._cancel}
         try:
             chosen, change = act[question["action"]](free, str(question.get("reason", "")))
@@ -49,11 +57,14 @@ class QueueCommands:
             self.dispatcher.forget(claimed)
         for lane, at in _earliest(d for d in free if not d.held).items():
             self.dispatcher.wake(lane, at)
-        return {"changed": len(chosen), "in_flight": len(rows) - len(claimed), "after": _cursor(rows)}
+        return {"changed": len(chosen), "in_flight": len(rows) - len(claimed), "after": after}
 
-    async def _rows(self, question: Json) -> list[Delivery]:
+    async def _rows(self, question: Json) -> Page:
+        wanted = selector(question.get("selector") or {}, {c: self.pool_of(c) for c in MailClass})
+        if wanted.classes == frozenset():
+            return Page([], None)
         after = question.get("after")
-        return await self.spool.page(selector(question.get("selector") or {}), tuple(after) if after else None, PAGE)
+        return await self.spool.page(wanted, (after[0], after[1]) if after else None, PAGE)
 
     def _hold(self, rows: Sequence[Delivery], reason: str) -> tuple[list[Delivery], Change]:
         chosen = [d for d in rows if not d.held]
@@ -118,13 +129,47 @@ def _earliest(deliveries: Iterable[Delivery]) -> dict[tuple[MailClass, str], int
     return times
 
 
-def _cursor(rows: Sequence[Delivery]) -> list[int] | None:
-    return list(rows[-1].key) if len(rows) == PAGE else None
+class SelectorError(ValueError):
+    """Nothing can be meant by this; the words are for the person who asked."""
 
 
-def selector(wanted: Json) -> Selector:
-    """The selectors of `postlane queue` as the spool understands them; `class` is a word there, a number here."""
-    named = {("mail_class" if key == "class" else key): value for key, value in wanted.items()}
-    if "mail_class" in named:
-        named["mail_class"] = MailClass[named["mail_class"].upper()]
-    return Selector(**named)
+_TEXTS = ("recipient", "domain", "site", "credential", "brand", "stream", "campaign")
+_DOMAINS = ("domain", "site")
+
+
+def selector(wanted: Json, pools: Mapping[MailClass, str]) -> Selector:
+    """The selectors of `postlane queue` as the spool understands them. Each text is a value or a list of them.
+
+    The spool knows a message's class, not its pool: `pool` means the classes that go to it now (`pools`). Raises
+    SelectorError.
+    """
+    try:
+        texts = {name: any_of(wanted[name], domains=name in _DOMAINS) for name in _TEXTS if name in wanted}
+        return Selector(
+            id=wanted.get("id"),
+            classes=_classes(wanted, pools),
+            held=wanted.get("held"),
+            older_than=wanted.get("older_than"),
+            **texts,
+        )
+    except PatternError as error:
+        raise SelectorError(str(error)) from error
+
+
+def _classes(wanted: Json, pools: Mapping[MailClass, str]) -> frozenset[MailClass] | None:
+    """The classes that `class` and `pool` leave; None: all."""
+    left = frozenset(MailClass)
+    for key, names in (("class", {c: c.label for c in MailClass}), ("pool", pools)):
+        if key in wanted:
+            patterns = any_of(wanted[key])
+            found = frozenset(c for c in MailClass if names[c] in patterns)
+            if not found:
+                raise SelectorError(_no_such(key, wanted[key], names.values()))
+            left &= found
+    return None if left == frozenset(MailClass) else left
+
+
+def _no_such(key: str, values: str | list[str], names: Iterable[str]) -> str:
+    asked = values if isinstance(values, str) else ", ".join(values)
+    what = "no class is" if key == "class" else "no mail goes to pool"
+    return f'{what} "{asked}"; there are {", ".join(sorted(set(names)))}'

@@ -9,7 +9,8 @@ from relay.config import Deployment, Listener, Policies
 from relay.edge.limits import ByteBudget, Limits, ListenerSettings
 from relay.edge.listener import server_context
 from relay.egress.mx import site_of
-from relay.egress.settings import EgressSettings, Relay
+from relay.egress.settings import Capture, EgressSettings, Relay
+from relay.wildcard import Recipients
 
 # Message data that all sessions of one worker hold at once. 64 MB leave the worker under its 200 MB with everything else;
 # what is beyond is answered 452 and comes again. Never less than two messages of the largest size.
@@ -40,17 +41,19 @@ def byte_budget(deployment: Deployment) -> ByteBudget:
     return ByteBudget(max(BYTES_IN_HAND, 2 * largest))
 
 
-def egress_settings(deployment: Deployment, policies: Policies, capture: str, workers: int) -> EgressSettings:
-    """`capture`: "host:port" of the capture server, which then takes everything; "" in live mode. `workers`: how many
-    share the limits of this node."""
-    host, _, port = capture.rpartition(":")
-    relay = Relay(host, int(port)) if capture else None
-    if relay is None and deployment.relay is not None:
+def egress_settings(
+    deployment: Deployment, policies: Policies, *, capture: str, sandbox: bool, workers: int
+) -> EgressSettings:
+    """`capture`: "host:port" of the capture server. `sandbox`: everything goes there, whatever the files say by now.
+    `workers`: how many share the limits of this node."""
+    relay = None
+    if deployment.relay is not None:
         relay = Relay(*deployment.relay, deployment.delivery.relay_user, deployment.relay_password)
     return EgressSettings(
         hostname=deployment.node.hostname,
         port=deployment.delivery.port,
         relay=relay,
+        capture=_capture(deployment, capture, sandbox),
         allow_private=deployment.delivery.allow_private,
         connections=policies.shaping.connections,
         share=max(1, policies.shaping.connections // workers),
@@ -58,6 +61,15 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, wo
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
     )
+
+
+def _capture(deployment: Deployment, server: str, sandbox: bool) -> Capture | None:
+    """What stays here: all mail in capture mode; in live mode, with only_to, that of everybody else."""
+    if not (sandbox or deployment.captures):
+        return None
+    host, _, port = server.rpartition(":")
+    everything = sandbox or deployment.capture
+    return Capture(Relay(host, int(port)), Recipients(() if everything else deployment.delivery.only_to))
 
 
 def own_addresses(deployment: Deployment) -> frozenset[str]:
@@ -80,6 +92,10 @@ def _addresses_known(deployment: Deployment) -> frozenset[str]:
     return frozenset(listening | sending | named)
 
 
-def site_chooser(settings: EgressSettings) -> Callable[[str], str]:
-    """Recipient domain -> the site whose limits it shares."""
-    return lambda domain: site_of(domain, settings.relay)
+def site_chooser(settings: EgressSettings) -> Callable[[str, str], str]:
+    """Recipient and its domain -> the site whose limits it shares."""
+    capture, relay = settings.capture, settings.relay
+    if capture is None:
+        return lambda _, domain: site_of(domain, relay)
+    only_to, server = capture.only_to, capture.server
+    return lambda address, domain: site_of(domain, relay if only_to.mean(address, domain) else server)

@@ -54,6 +54,7 @@ class Child:
     deaths: int = 0
     started: float = 0.0
     shards: tuple[int, ...] = ()
+    renewing: bool = False  # it ends because we told it to, to start again with what is in force now
 
     def __repr__(self) -> str:
         pid = self.process.pid if self.process else None
@@ -76,7 +77,14 @@ class Sockets:
 
     listeners: list[list[socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
-    capture: socket.socket | None = None
+    capture: socket.socket | None = None  # listens once there is something to capture, and from then on
+    capturing: bool = False
+
+    def capture_from_now_on(self) -> None:
+        """Connections wait for the web process, which serves them once it is started anew."""
+        if self.capture is not None and not self.capturing:
+            self.capture.listen(128)
+            self.capturing = True
 
 
 class Supervisor:
@@ -95,11 +103,15 @@ class Supervisor:
         _make_folders(data_dir)
         self._lock = _lock(data_dir)
         load_secret(self.deployment)
+        # In force; the rest of config/ is as it was at the start.
+        self.delivery, self.retention = self.deployment.delivery, self.deployment.retention
         # Workers read a copy: what is being edited must not reach one that starts anew.
         self._store = data_dir / "policies"
         self.kept = keep(policies, self._store, self.version)
         self.workers = self.deployment.node.workers or os.cpu_count() or 1
         self.sockets = _bind_all(self.deployment, self.workers)
+        if self.deployment.captures:
+            self.sockets.capture_from_now_on()
         self._control = control.bind(data_dir)
         self.children = [self._worker(number) for number in range(self.workers)]
         self.web = Child("web", self._web_command)
@@ -122,14 +134,15 @@ class Supervisor:
     def _worker_command(self, child: Child) -> tuple[list[str], list[int]]:
         control_end = child.connect()
         listeners = tuple(link.fileno() for link in self.sockets.listeners[child.shards[0]])
-        capture = self.sockets.capture
+        assert self.sockets.capture is not None
         order = Order(
             config=str(self.config),
             policies=str(self.kept),
             shards=child.shards,
             listeners=listeners,
             control=control_end,
-            capture=f"127.0.0.1:{capture.getsockname()[1]}" if capture else "",
+            capture=f"127.0.0.1:{self.sockets.capture.getsockname()[1]}",
+            sandbox=self.delivery.mode == "capture",
             workers=self.workers,
         )
         return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
@@ -138,7 +151,7 @@ class Supervisor:
         fds = {
             name: link.fileno()
             for name, link in (("admin", self.sockets.admin), ("capture", self.sockets.capture))
-            if link is not None
+            if link is not None and (name != "capture" or self.sockets.capturing)
         }
         fds["control"] = child.connect()
         order = orjson.dumps({"config": str(self.config), **fds}).decode()
@@ -169,6 +182,9 @@ class Supervisor:
                 child.channel.close()
             if self._stopping.is_set():
                 return
+            if child.renewing:
+                child.renewing = False
+                continue
             steady = time.monotonic() - child.started > STEADY_SECONDS
             child.deaths = 1 if steady else child.deaths + 1
             pause = RESTART_SECONDS[min(child.deaths, len(RESTART_SECONDS)) - 1]
@@ -195,6 +211,8 @@ class Supervisor:
         for task in keeping:
             task.add_done_callback(lambda _: self._stopping.set())  # a fault of ours: stop, rather than run on in part
         log.info("node runs", node=self.deployment.node.name, workers=self.workers, version=__version__)
+        if self.only_to:
+            log.warning("mail leaves for these recipients alone; all other is captured", only_to=self.only_to)
         await self._stopping.wait()
         log.info("node stops")
         await self._stop_children()
@@ -250,14 +268,20 @@ class Supervisor:
             "node": self.deployment.node.name,
             "version": __version__,
             "policies": self.version,
-            "mode": self.deployment.delivery.mode,
+            "mode": self.delivery.mode,
+            "only_to": self.only_to,
             "started": int(self._started * 1000),
             "web": self.web.up,
             "workers": workers,
         }
 
+    @property
+    def only_to(self) -> list[str]:
+        """In live mode, whose mail leaves while all other is captured; empty: everybody's."""
+        return [] if self.delivery.mode == "capture" else list(self.delivery.only_to)
+
     async def reload(self) -> Json:
-        """Policies and keys on disk into force, in all workers or none (DESIGN, invariant 9)."""
+        """Policies, keys, [delivery] and [retention] on disk into force, in all workers or none (DESIGN, invariant 9)."""
         try:
             deployment = load_deployment(self.config)
             wanted = load_policies(self.policies, deployment).version
@@ -266,15 +290,30 @@ class Supervisor:
             problems = [str(problem) for problem in error.problems]
             log.error("reload refused; what runs stays as it was", problems=problems)
             return {"error": "policies have errors; what runs stays as it was", "problems": problems}
+        if self.delivery.mode == "capture" and not deployment.capture:
+            log.error("reload refused: leaving capture mode needs a restart")
+            why = "delivery.mode: a restart is needed to leave capture mode: until then, what listens here lets anybody in"
+            return {"error": f"{why}; what runs stays as it was"}
         kept = keep(self.policies, self._store, wanted)
         ready = await self._ask_all({"do": "prepare", "policies": str(kept)})
         if any(answer.get("version") != wanted for answer in ready):
             log.error("reload refused: not every worker could read the files", answers=ready)
             return {"error": "not every worker could read the files; what runs stays as it was", "workers": ready}
+        if deployment.captures:
+            self.sockets.capture_from_now_on()
         await self._ask_all({"do": "commit"})
         before, self.version, self.kept = self.version, wanted, kept
-        log.info("policies in force", version=wanted, before=before)
-        return {"version": wanted, "before": before}
+        if (deployment.delivery, deployment.retention) != (self.delivery, self.retention):
+            self.delivery, self.retention = deployment.delivery, deployment.retention
+            self._renew_web()
+        log.info("policies in force", version=wanted, before=before, only_to=self.only_to)
+        return {"version": wanted, "before": before, "only_to": self.only_to}
+
+    def _renew_web(self) -> None:
+        """Its files are read at its start; what connects meanwhile waits in its sockets."""
+        if self.web.up and self.web.process is not None:
+            self.web.renewing = True
+            self.web.process.terminate()
 
     async def _ask_all(self, question: Json) -> list[Json]:
         async def one(child: Child) -> Json:
@@ -381,9 +420,7 @@ def _bind_all(deployment: Deployment, workers: int) -> Sockets:
         host, _, number = deployment.web.admin.rpartition(":")
         sockets.admin = _bind(host.strip("[]"), int(number), shared=False)
         sockets.admin.listen(128)
-    if deployment.delivery.mode == "capture":
-        sockets.capture = _bind("127.0.0.1", 0, shared=False)
-        sockets.capture.listen(128)
+    sockets.capture = _bind("127.0.0.1", 0, shared=False)
     return sockets
 
 

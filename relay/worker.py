@@ -33,6 +33,7 @@ from relay.edge.guesses import Guesses
 from relay.edge.listener import Listener
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
+from relay.egress.settings import EgressSettings
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
@@ -96,7 +97,7 @@ class Worker:
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.tracer = Tracer(load_secret(self.deployment))
-        egress = settings.egress_settings(self.deployment, self.policies, order.capture, order.workers)
+        egress = self._egress(self.deployment, self.policies)
         self.site_of = settings.site_chooser(egress)
         self.courier = Courier(egress, Resolver(self.deployment.dns.nameservers), self.permits)
         self.shards = [self._build_shard(number) for number in order.shards]
@@ -135,7 +136,7 @@ class Worker:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, data_dir / "events", number, clock)
-        commands = QueueCommands(spool, dispatcher, self.recorder, clock)
+        commands = QueueCommands(spool, dispatcher, self.recorder, clock, lambda c: attempting.pools[c].name)
         return Shard(number, spool, dispatcher, exporter, attempting, commands)
 
     def _build_door(self, own: Shard) -> Door:
@@ -177,7 +178,7 @@ class Worker:
         """Put it in force: whole objects are replaced, nothing that runs sees half of them. Of config/, [node], binds and
         [state] need a restart (INTERFACE), and so do the listeners' settings and [dns]."""
         self.deployment, self.policies, self.keys = deployment, policies, keys
-        egress = settings.egress_settings(deployment, policies, self.order.capture, self.order.workers)
+        egress = self._egress(deployment, policies)
         self.courier.reconfigure(egress)
         site_of = settings.site_chooser(egress)
         self.recorder.policies = policies.version
@@ -189,6 +190,12 @@ class Worker:
             house = shard.attempting
             house.pools, house.retry = pools, policies.retry
             house.keys_for, house.site_of = keys.for_domain, site_of
+
+    def _egress(self, deployment: Deployment, policies: Policies) -> EgressSettings:
+        order = self.order
+        return settings.egress_settings(
+            deployment, policies, capture=order.capture, sandbox=order.sandbox, workers=order.workers
+        )
 
     def _quota_of(self, message: Message) -> tuple[Rate, str] | None:
         credential = self.policies.credentials.get(message.credential)

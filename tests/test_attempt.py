@@ -1,5 +1,6 @@
 """Story 2 over fakes: one attempt, one transaction, whatever it comes to."""
 
+from dataclasses import replace
 from email import message_from_bytes
 
 from relay.attempt import attempt
@@ -24,6 +25,13 @@ async def test_delivered_ends_the_delivery_in_one_transaction() -> None:
     assert (change.finished, change.again, change.put) == ([delivery], [], [])
     assert [event["type"] for event in rig.spool.events()] == ["delivered"]
     assert house.tally == {("delivered", MailClass.TRANSACTIONAL): 1}
+
+
+async def test_the_event_says_that_it_went_to_the_capture_server() -> None:
+    for outcome, said in ((DONE, None), (replace(DONE, captured=True), True)):
+        rig = Rig(outcome)
+        await attempt(waiting_delivery(), rig.attempting())
+        assert [event.get("captured") for event in rig.spool.events()] == [said]
 
 
 async def test_content_not_in_memory_is_read_back_and_not_kept() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay.config import Deployment, load_deployment
-from relay.settings import listener_settings, own_addresses
+from relay.config import Deployment, load_deployment, load_policies
+from relay.egress.settings import EgressSettings, Relay
+from relay.settings import egress_settings, listener_settings, own_addresses, site_chooser
 
 POOLS = """\
 [pool.a]
@@ -64,5 +65,42 @@ def test_a_listener_s_networks_reach_the_edge(tmp_path: Path) -> None:
     made = deployment(
         tmp_path, '127.0.0.1:25"\ntrust = ["10.20.0.0/16"]\nproxy_protocol = ["10.20.0.7"]\ncredential = "local'
     )
-    settings = listener_settings(made, made.listeners[0])
-    assert (settings.trust, settings.proxies) == ((ip_network("10.20.0.0/16"),), (ip_network("10.20.0.7"),))
+    found = listener_settings(made, made.listeners[0])
+    assert (found.trust, found.proxies) == ((ip_network("10.20.0.0/16"),), (ip_network("10.20.0.7"),))
+
+
+def settings(folder: Path, delivery: str, *, sandbox: bool = False) -> EgressSettings:
+    for name in ("config", "policies"):
+        (folder / name).mkdir(exist_ok=True)
+    text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "127.0.0.1:0"\n[delivery]\n{delivery}'
+    (folder / "config" / "postlane.toml").write_text(text)
+    read = load_deployment(folder / "config", {})
+    policies = load_policies(folder / "policies", read)
+    return egress_settings(read, policies, capture="127.0.0.1:4711", sandbox=sandbox, workers=2)
+
+
+SERVER = Relay("127.0.0.1", 4711)
+STAGING = 'relay_host = "hub.example:25"\nonly_to = ["dana@b.example", "*.c.example"]\n'
+
+
+@pytest.mark.parametrize(
+    ("delivery", "sandbox", "captured"),
+    [
+        ("", False, []),
+        (STAGING, False, ["noa@b.example"]),
+        (f'{STAGING}mode = "capture"\n', False, ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
+        (STAGING, True, ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
+        ("", True, ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
+    ],
+)
+def test_what_goes_to_the_capture_server(tmp_path: Path, delivery: str, sandbox: bool, captured: list[str]) -> None:
+    """A worker that starts anew in the sandbox may find files that somebody is about to go live with."""
+    found = settings(tmp_path, delivery, sandbox=sandbox)
+    site_of = site_chooser(found)
+    people = [("dana@b.example", "b.example"), ("noa@b.example", "b.example"), ("noa@m.c.example", "m.c.example")]
+    to_capture = [one for one, domain in people if found.capture and not found.capture.only_to.mean(one, domain)]
+    assert to_capture == captured
+    assert found.capture is None or found.capture.server == SERVER
+    assert [one for one, domain in people if site_of(one, domain) == "127.0.0.1:4711"] == captured
+    others = {site_of(one, domain) for one, domain in people if one not in captured}
+    assert others <= ({"hub.example:25"} if delivery else {"b.example", "m.c.example"})

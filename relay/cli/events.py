@@ -16,12 +16,13 @@ from relay.config.problems import Wrong
 from relay.config.units import duration
 from relay.feedback.eventlog import Tail, matches, read
 from relay.ids import time_of
+from relay.message import MailClass
+from relay.wildcard import AnyOf, any_of
 
 Event = Mapping[str, Any]
-Match = dict[str, str | list[str]]
+Match = dict[str, AnyOf]
 
 _FIELDS = ("id", "recipient", "domain", "site", "stream", "credential", "brand", "campaign", "pool")
-_CLASSES = ("transactional", "service", "marketing")
 _DAY_MS = 86_400_000
 _LOOK_AGAIN = 0.2  # seconds between looks with --follow
 _CLOCKS_APART = 60_000  # ms by which an event may be older than its message's id says: two clocks of one machine
@@ -33,11 +34,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     end.add_argument("--follow", action="store_true", help="go on with what happens now (with --since: from then on)")
     end.add_argument("--until", metavar="1h", help="as --since (default: now)")
     for name in _FIELDS:
-        parser.add_argument(f"--{name}", metavar=name.upper())
+        text = "only events of this; may hold *, may be repeated" if name == "id" else None
+        parser.add_argument(f"--{name}", metavar=name.upper(), action="append", help=text)
     parser.add_argument(
-        "--type", metavar="TYPE", help="accepted, delivered, deferred, bounced ...; several with commas"
+        "--type",
+        metavar="TYPE",
+        action="append",
+        help="accepted, delivered, deferred, bounced ...; several with commas",
     )
-    parser.add_argument("--class", dest="mail_class", choices=_CLASSES)
+    parser.add_argument("--class", dest="mail_class", metavar="CLASS", action="append", type=class_pattern)
     parser.add_argument("--since", metavar="24h", help="a time ago or an RFC 3339 time (default 24h)")
     parser.set_defaults(run=run_events)
     message = subparsers.add_parser("message", help="one message's whole story")
@@ -51,15 +56,15 @@ def run_events(args: argparse.Namespace) -> int:
     try:
         since = parse_since(args.since, now, zone) if args.since else None
         until = parse_since(args.until, now, zone) if args.until else None
+        match = chosen(args)
     except ValueError as error:
         print(f"postlane events: {error}", file=sys.stderr)
         return 2
-    match = chosen(args)
     events: Iterable[Event]
     if args.follow:
         events = _followed(directory, since, match)
     else:
-        start = _accepted(match.get("id")) if since is None else since
+        start = _first_accepted(args.id) if since is None else since
         events = read(directory, since=now - _DAY_MS if start is None else start, until=until, match=match)
     _show(events, zone, now, as_json=args.json)
     return 0
@@ -101,14 +106,25 @@ def duration_ms(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def class_pattern(text: str) -> str:
+    """A class, or a pattern that fits one, as argparse wants it."""
+    if any(mail_class.label in any_of(text) for mail_class in MailClass):
+        return text
+    raise argparse.ArgumentTypeError(f'"{text}" is none of {", ".join(one.label for one in MailClass)}')
+
+
 def chosen(args: argparse.Namespace) -> Match:
-    """The selectors that were given, by the events' field names."""
-    match: Match = {name: getattr(args, name) for name in _FIELDS if getattr(args, name)}
-    if args.type:
-        match["type"] = args.type.split(",")
-    if args.mail_class:
-        match["class"] = args.mail_class
-    return match
+    """The selectors that were given, by the events' field names. Raises PatternError."""
+    given = {
+        **vars(args),
+        "class": args.mail_class,
+        "type": [one for text in args.type or () for one in text.split(",")],
+    }
+    return {
+        name: any_of(given[name], domains=name in ("domain", "site"))
+        for name in (*_FIELDS, "type", "class")
+        if given[name]
+    }
 
 
 def _followed(directory: Path, since: int | None, match: Match) -> Generator[Event, None, None]:
@@ -164,7 +180,7 @@ def _told(event: Event, zone: tzinfo) -> str:
 
 
 def _delivered(event: Event) -> str:
-    captured = _reply(event).startswith("250 2.0.0 OK captured")
+    captured = event.get("captured") is True
     to = "to the capture server" if captured else _joined(" to ", _text(event, "recipient"), _text(event, "mx"))
     took = f"in {_span(event['delay_ms'])}" if isinstance(event.get("delay_ms"), int) else ""
     signed = ", ".join(f"signed d={name}" for name in _signers(event))
@@ -277,9 +293,16 @@ def _local(ms: int, zone: tzinfo) -> datetime:
     return datetime.fromtimestamp(ms / 1000, zone)
 
 
-def _accepted(identifier: object) -> int | None:
+def _first_accepted(identifiers: list[str] | None) -> int | None:
+    """From when on the events of these messages are to be looked for; None where not every one of them tells."""
+    times = [_accepted(identifier) for identifier in identifiers or ()]
+    known = [at for at in times if at is not None]
+    return min(known) if known and len(known) == len(times) else None
+
+
+def _accepted(identifier: str) -> int | None:
     """From when on a message's events are to be looked for."""
-    at = time_of(identifier) if isinstance(identifier, str) else None
+    at = time_of(identifier)
     return None if at is None else at - _CLOCKS_APART
 
 

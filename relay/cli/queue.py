@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli.events import duration_ms
+from relay.cli.events import class_pattern, duration_ms
 from relay.config import load_deployment
 from relay.control import request
 
 Json = dict[str, Any]
-_SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "class", "recipient", "id")
+_SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "class", "recipient")
 _DONE = {"hold": "held", "release": "released", "retry": "due now", "cancel": "cancelled"}
 
 
@@ -25,7 +25,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     listing.add_argument("--limit", type=int, default=100, help="rows at most (default 100; 0: all)")
     listing.set_defaults(run=run_list)
     show = actions.add_parser("show", help="one message: each recipient, why it waits, when it goes next")
-    show.add_argument("id", metavar="ID")
+    show.add_argument("ids", metavar="ID", nargs="*")
+    _add_selectors(show)
     show.set_defaults(run=run_show)
     helps = {
         "hold": "keep from being sent until released",
@@ -46,9 +47,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_selectors(parser: argparse.ArgumentParser) -> None:
     for name in _SELECTORS:
-        if name != "id":
-            choices = ("transactional", "service", "marketing") if name == "class" else None
-            parser.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), choices=choices)
+        text = "only mail of this; may hold *, may be repeated" if name == "domain" else None
+        kind = class_pattern if name == "class" else str
+        parser.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), action="append", type=kind, help=text)
     parser.add_argument(
         "--older-than", dest="by_older_than", metavar="2h", type=duration_ms, help="accepted longer ago"
     )
@@ -56,9 +57,18 @@ def _add_selectors(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen(args: argparse.Namespace) -> Json:
-    """The selectors that were given."""
+    """The selectors that were given; of one that was given once, its value alone."""
     given = {name.removeprefix("by_"): value for name, value in vars(args).items() if name.startswith("by_")}
-    return {name: value for name, value in given.items() if value is not None}
+    return {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _meant(args: argparse.Namespace) -> list[Json]:
+    """One selector for each ID named, or one for all mail."""
+    return [{**chosen(args), "id": one} for one in args.ids] or [chosen(args)]
 
 
 class Refused(Exception):
@@ -100,20 +110,36 @@ def line(item: Json) -> str:
 
 def run_show(args: argparse.Namespace) -> int:
     data_dir = load_deployment(args.config).node.data_dir
-    found = [i for page in pages(data_dir, {"do": "queue.page", "selector": {"id": args.id}}) for i in page["items"]]
-    if not found:
-        print(f"{args.id} does not wait here. Its story: postlane message {args.id}", file=sys.stderr)
-        return 1
-    for item in found:
-        print(
-            json.dumps(item) if args.json else "\n".join(f"{name:<13} {value}" for name, value in item.items()) + "\n"
-        )
-    return 0
+    selectors = _meant(args)
+    if selectors == [{}]:
+        print("postlane queue show: say which mail: an ID, or --stream, --domain, --credential ...", file=sys.stderr)
+        return 2
+    status = 0
+    for selector in selectors:
+        shown = False
+        for page in pages(data_dir, {"do": "queue.page", "selector": selector}):
+            for item in page["items"]:
+                print(json.dumps(item) if args.json else _all_of(item))
+                shown = True
+        if not shown:
+            print(_not_here(selector), file=sys.stderr)
+            status = 1
+    return status
+
+
+def _all_of(item: Json) -> str:
+    return "\n".join(f"{name:<13} {value}" for name, value in item.items()) + "\n"
+
+
+def _not_here(selector: Json) -> str:
+    if "id" in selector:
+        return f"{selector['id']} does not wait here. Its story: postlane message {selector['id']}"
+    return "Nothing that waits fits."
 
 
 def run_change(args: argparse.Namespace) -> int:
     data_dir = load_deployment(args.config).node.data_dir
-    selectors = [{**chosen(args), "id": one} for one in args.ids] or [chosen(args)]
+    selectors = _meant(args)
     if not args.all and selectors == [{}]:
         print(
             f"postlane queue {args.action}: say which mail: an ID, --stream, --domain, --credential ... or --all.",

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from relay.cli.status import staging
 from relay.config import load_deployment
 from relay.control import request
 
@@ -33,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
 
 def in_force(name: str, answer: dict[str, Any]) -> str:
     before = f"  before: {answer['before']}" if answer["before"] != answer["version"] else ""
-    return f"{name}  {answer['version']} in force{before}"
+    more = f"\n  {staging(answer['only_to'])}" if answer.get("only_to") else ""
+    return f"{name}  {answer['version']} in force{before}{more}"
 
 
 def why(answer: dict[str, Any]) -> Iterator[str]:

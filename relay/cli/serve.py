@@ -12,6 +12,7 @@ import uvloop
 from relay import __version__, logs
 from relay.cli.events import render_line
 from relay.cli.ports import holder_of
+from relay.cli.status import staging
 from relay.config import Deployment
 from relay.feedback.eventlog import follow
 from relay.supervisor import PortTaken, Supervisor
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     # Children inherit it: on the sandbox's screen the mail is the news, and only trouble interrupts it.
     os.environ.setdefault("POSTLANE_LOG", "warning" if sandbox else "info")
     logs.configure("supervisor", os.environ["POSTLANE_LOG"])
+    if supervisor.only_to:
+        print(f"Postlane {__version__} · {staging(supervisor.only_to)}", flush=True)
     uvloop.run(_serve(supervisor, sandbox))
     return 0
 

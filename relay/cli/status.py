@@ -4,10 +4,13 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from relay.config import load_deployment
 from relay.control import request
+
+_SHOWN = 5  # entries of only_to in a line
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,12 +50,20 @@ def describe(facts: dict[str, Any], now: float) -> list[str]:
         f"mode {facts['mode']}   policies {facts['policies']}   {queue}"
     )
     lines = [line]
+    if facts.get("only_to"):
+        lines.append(f"  {staging(facts['only_to'])}")
     for worker in facts["workers"]:
         if not worker["up"]:
             lines.append(f"  {worker['name']} is down, started {worker['deaths']} times again; see the log")
         elif not worker["healthy"]:
             lines.append(f"  {worker['name']} cannot write its spool (disk full?): mail is answered 452 until it can")
     return lines
+
+
+def staging(only_to: Sequence[str]) -> str:
+    """What [delivery] only_to means for the mail of this node, in one sentence."""
+    shown = ", ".join(only_to[:_SHOWN]) + (f" and {len(only_to) - _SHOWN} more" if len(only_to) > _SHOWN else "")
+    return f"only_to: mail leaves for {shown} alone; all other mail is captured here"
 
 
 def age(seconds: float) -> str:

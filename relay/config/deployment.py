@@ -70,6 +70,11 @@ class Deployment:
         return self.delivery.mode == "capture"
 
     @property
+    def captures(self) -> bool:
+        """All mail stays here, or all that is not for `only_to`: the capture server is needed."""
+        return self.capture or bool(self.delivery.only_to)
+
+    @property
     def relay(self) -> tuple[str, int] | None:
         """Host and port that take everything, instead of the MX."""
         host, _, port = self.delivery.relay_host.rpartition(":")
@@ -201,7 +206,7 @@ def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
     """Keys of the same kind that the sample shows with a value, and this value: who leaves it asks for nothing."""
     for name, section, default in (("web", settings.web, Web()), ("retention", settings.retention, Retention())):
         for key in type(section).model_fields:
-            if (name, key) != ("web", "admin"):
+            if (name, key) not in (("web", "admin"), ("retention", "events")):
                 yield (name, key), getattr(section, key), getattr(default, key)
 
 
@@ -277,9 +282,9 @@ def _of_listener(document: Document, loc: Loc, listener: Listener) -> Iterator[P
 
 
 def _of_delivery(document: Document, delivery: DeliverySettings) -> Iterator[Problem]:
-    if delivery.only_to and delivery.mode == "live":
-        # An error: to pass over it would send a staging system's mail to the world.
-        yield document.problem(("delivery", "only_to"), f'{NOT_YET}; mode = "capture" keeps everything here', "not-yet")
+    if delivery.only_to and delivery.mode == "capture" and not document.broken:
+        message = 'has no effect: mode = "capture" keeps everything here; write mode = "live"'
+        yield document.problem(("delivery", "only_to"), message, "no-effect", warning=True)
     if delivery.relay_user and not delivery.relay_password_file:
         yield document.problem(("delivery", "relay_password_file"), "is missing; relay_user needs it", "missing")
     if delivery.relay_user and not delivery.relay_host:

@@ -20,6 +20,8 @@ from relay.config.fields import (
     Nameserver,
     Network,
     Port,
+    PositiveDuration,
+    Recipient,
     Size,
     SourceAddress,
     StateUrl,
@@ -78,7 +80,7 @@ class DeliverySettings(Section):
     """How mail leaves."""
 
     mode: Literal["live", "capture"] = setting("live", "capture: nothing leaves")
-    only_to: list[str] = setting([], "staging: only these recipients get mail, the rest is captured")
+    only_to: list[Recipient] = setting([], "staging: only these recipients get mail, the rest is captured")
     port: Port = setting(25, "of MX hosts")
     relay_host: HostPort = setting("", "host:port that takes everything, instead of the MX")
     relay_user: str = ""
@@ -113,7 +115,7 @@ class Alerts(Section):
 class Retention(Section):
     """How long what is kept, where nothing else says so. 400 days: a year can be compared with the one before."""
 
-    events: Duration = setting("400d")
+    events: PositiveDuration = setting("400d", "event files, JSON Lines and Parquet alike")
     subjects: Duration = setting("30d", "subject lines in events; 0d keeps none")
     transcripts: Duration = setting("14d")
     addresses: Duration = setting("400d", "recipients' addresses in events")

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from relay.config.problems import Wrong, did_you_mean
 from relay.domain import MAX_DOMAIN, a_label
 from relay.identity import Rate
+from relay.wildcard import recipient_pattern
 
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
@@ -215,6 +216,19 @@ def _a_label(text: str) -> str | None:
 def sending_domain(value: object) -> str:
     """A domain an app may write in From, or `*` for any."""
     return "*" if value == "*" else domain(value)
+
+
+def recipient(value: object) -> str:
+    """An address, a domain or a pattern of either, in lower case, its domain as A-label."""
+    text = recipient_pattern(value.strip()) if isinstance(value, str) else ""
+    local, at, host = text.rpartition("@")
+    plain = not at or (local != "" and not re.search(r"[\s\x00-\x1f\x7f]", local))
+    if plain and _a_label(host.replace("*", "x")) is not None:
+        return text
+    if at and not local and _a_label(host.replace("*", "x")):
+        raise Wrong("recipient", f'{shown(value)} is no recipient; write "{host}"')
+    such = '"dana@shop.example", "shop.example" or "*@*.shop.example"'
+    raise Wrong("recipient", f"{shown(value)} is no recipient: an address, a domain or a pattern, such as {such}")
 
 
 def maybe_domain(value: object) -> str:

@@ -19,6 +19,7 @@ from relay.egress.tls import requirement_for
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
 from relay.message import Delivery
 from relay.outcome import Outcome, Scope
+from relay.wildcard import Recipients
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +36,17 @@ class _Way:
 
 
 class Courier:
-    """Carries deliveries to their recipients' servers, or all of them to a relay."""
+    """Carries deliveries to their recipients' servers, or all of them to a relay; or to the capture server, as
+    EgressSettings.capture says."""
 
     def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits) -> None:
         self._resolver = resolver
         self._connections = Connections(settings, permits)
-        self._way = _way(settings)
+        self._way, self._kept = _way(settings, settings.relay), _kept(settings)
 
     def __repr__(self) -> str:
-        return f"<Courier {self._way.site or 'to MX'} {self._connections!r} {self._resolver!r}>"
+        kept = f", all to {self._kept[1].site} but {self._kept[0]!r}" if self._kept else ""
+        return f"<Courier {self._way.site or 'to MX'}{kept} {self._connections!r} {self._resolver!r}>"
 
     def stats(self) -> dict[str, int]:
         return self._connections.stats()
@@ -52,12 +55,21 @@ class Courier:
         """Put new settings in force: attempts that have begun end as they began, kept connections go on under the new
         numbers, and what is opened from now on follows the new settings."""
         self._connections.reconfigure(settings)
-        self._way = _way(settings)
+        self._way, self._kept = _way(settings, settings.relay), _kept(settings)
 
     async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
         """Try once to deliver `delivery.head + content` from `source`. Raises CancelledError where nothing was tried
         since we shut down."""
-        way = self._way
+        kept = self._kept
+        if kept is None or kept[0].mean(delivery.recipient, delivery.domain):
+            return await self._send(delivery, content, source, self._way)
+        # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
+        # machine's, where a staging system has the files of production. The event names the source it would have had.
+        outcome = await self._send(delivery, content, Source("", source.ehlo), kept[1])
+        outcome.captured, outcome.source = True, source.address
+        return outcome
+
+    async def _send(self, delivery: Delivery, content: bytes, source: Source, way: _Way) -> Outcome:
         key = key_of(source, way.site or delivery.domain, way.requirement)
         connection = self._connections.idle(key) or await self._lease(delivery, source, way)
         if isinstance(connection, Outcome):
@@ -111,9 +123,14 @@ class Courier:
         return await self._connections.close(seconds)
 
 
-def _way(settings: EgressSettings) -> _Way:
+def _kept(settings: EgressSettings) -> tuple[Recipients, _Way] | None:
+    """Whose mail does not go to the capture server, and the way there; None where nothing is captured."""
+    capture = settings.capture
+    return (capture.only_to, _way(settings, capture.server)) if capture else None
+
+
+def _way(settings: EgressSettings, relay: Relay | None) -> _Way:
     rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
-    relay = settings.relay
     return _Way(relay, site_of("", relay), requirement_for(relay).value, rules)
 
 

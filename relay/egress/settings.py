@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from relay.wildcard import Recipients
+
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
@@ -37,6 +39,14 @@ class Relay:
 
 
 @dataclass(frozen=True, slots=True)
+class Capture:
+    """The built-in server that takes the mail of everybody but `only_to`, which goes where mail goes."""
+
+    server: Relay
+    only_to: Recipients
+
+
+@dataclass(frozen=True, slots=True)
 class EgressSettings:
     """What holds for all mail of a node.
 
@@ -53,6 +63,7 @@ class EgressSettings:
     hostname: str
     port: int = 25
     relay: Relay | None = None
+    capture: Capture | None = None
     allow_private: bool = False
     connections: int = 10
     share: int = 0

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from relay.wildcard import AnyOf, re2
+
 if TYPE_CHECKING:
     import duckdb
 
 log = structlog.get_logger()
 
 Event = dict[str, Any]
-Match = Mapping[str, str | Collection[str]] | Callable[[Event], bool]
+Wanted = str | Collection[str] | AnyOf
+Match = Mapping[str, Wanted] | Callable[[Event], bool]
 
 COLUMNS: dict[str, Any] = {
     "v": "INTEGER", "time": "TIMESTAMP", "type": "VARCHAR", "event_id": "VARCHAR", "node": "VARCHAR",
@@ -32,7 +35,7 @@ COLUMNS: dict[str, Any] = {
     "reply": {"code": "INTEGER", "enhanced": "VARCHAR", "text": "VARCHAR"}, "command": "VARCHAR",
     "category": "VARCHAR", "permanent": "BOOLEAN", "next_attempt": "TIMESTAMP", "until": "TIMESTAMP",
     "delay_ms": "BIGINT", "size": "BIGINT", "contradiction": "VARCHAR", "reason": "VARCHAR", "detail": "VARCHAR",
-    "duplicate_of": "VARCHAR",
+    "duplicate_of": "VARCHAR", "captured": "BOOLEAN",
 }  # fmt: skip
 
 _TIME = "TRY_CAST(json ->> '$.time' AS TIMESTAMP)"
@@ -78,7 +81,7 @@ def read(directory: Path, *, since: int = 0, until: int | None = None, match: Ma
     """Events of `since` <= time < `until` (ms) in time order, of JSON Lines and Parquet alike.
 
     match: field names with the value, or the values, one of which it must have (addresses, domains and sites in any
-    case); or a function of the event. Raises KeyError for a field that is no column.
+    case), or patterns of which one must fit; or a function of the event. Raises KeyError for a field that is no column.
     """
     asked = {} if match is None or callable(match) else dict(match)
     for field in asked:
@@ -93,14 +96,16 @@ def read(directory: Path, *, since: int = 0, until: int | None = None, match: Ma
                     yield event
 
 
-def matches(event: Event, match: Mapping[str, str | Collection[str]]) -> bool:
+def matches(event: Event, match: Mapping[str, Wanted]) -> bool:
     """Is it one that `read` would give out for the same `match`?"""
-    for field, value in match.items():
-        fold = str.lower if field in _ANY_CASE else str
-        one_of = [value] if isinstance(value, str) else value
-        if fold(str(event.get(field, ""))) not in {fold(one) for one in one_of}:
-            return False
-    return True
+    return all(isinstance(event.get(field), str) and _fits(field, event[field], match[field]) for field in match)
+
+
+def _fits(field: str, text: str, value: Wanted) -> bool:
+    if isinstance(value, AnyOf):
+        return text in value
+    fold = str.lower if field in _ANY_CASE else str
+    return fold(text) in {fold(one) for one in ([value] if isinstance(value, str) else value)}
 
 
 @contextmanager
@@ -130,7 +135,7 @@ def _convert(source: Path, target: Path) -> bool:
 
 
 def _ask(
-    database: "duckdb.DuckDBPyConnection", directory: Path, since: int, until: int | None, asked: Mapping[str, Any]
+    database: "duckdb.DuckDBPyConnection", directory: Path, since: int, until: int | None, asked: Mapping[str, Wanted]
 ) -> "duckdb.DuckDBPyConnection":
     import duckdb  # noqa: PLC0415 - as above
 
@@ -160,7 +165,7 @@ def _hour_before(since: int) -> str:
 
 
 def _question(
-    columnar: list[str], lines: list[str], since: int, until: int | None, asked: Mapping[str, str | Collection[str]]
+    columnar: list[str], lines: list[str], since: int, until: int | None, asked: Mapping[str, Wanted]
 ) -> tuple[str, list[Any]]:
     """One SELECT over both kinds of files, in time order, and its values."""
     parts: list[str] = []
@@ -177,16 +182,26 @@ def _question(
             conditions.append(f"{time} < ?")
             wanted.append(_moment(until))
         for field, value in asked.items():
-            one_of = [value] if isinstance(value, str) else list(value)
-            fold = field in _ANY_CASE
-            marks = ",".join("?" * len(one_of))
-            conditions.append(f"{'lower' if fold else ''}({column.format(field)}) IN ({marks})")
-            wanted += [one.lower() for one in one_of] if fold else one_of
+            condition, more = _condition(field, column.format(field), value)
+            conditions.append(condition)
+            wanted += more
         shown = f"{time} AS moment, {column.format('event_id')} AS event_id, {record} AS event"
         parts.append(f"SELECT {shown} FROM {table} WHERE {' AND '.join(conditions)}")  # noqa: S608 - our own words
         values += [files, *wanted]
     empty = "SELECT NULL::TIMESTAMP AS moment, NULL::VARCHAR AS event_id, NULL::VARCHAR AS event WHERE false"
     return f"SELECT event FROM ({' UNION ALL '.join(parts or [empty])}) ORDER BY moment, event_id", values  # noqa: S608
+
+
+def _condition(field: str, column: str, value: Wanted) -> tuple[str, list[str]]:
+    """What `matches` asks, in SQL. RE2 takes time in proportion to the text, whatever the pattern."""
+    if isinstance(value, AnyOf):
+        if value.wild:
+            return f"regexp_full_match(lower({column}), ?)", [re2(value.patterns)]
+        one_of, fold = list(value.patterns), True
+    else:
+        fold = field in _ANY_CASE
+        one_of = [one.lower() if fold else one for one in ([value] if isinstance(value, str) else value)]
+    return f"{'lower' if fold else ''}({column}) IN ({','.join('?' * len(one_of))})", one_of
 
 
 def _moment(ms: int) -> datetime:

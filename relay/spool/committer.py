@@ -1,6 +1,6 @@
 """The one thread that owns a shard: group commit, then reads, then housekeeping.
 
-Strategy. Operations are gathered in the loop's thread for as long as each turn of the loop brings more, a few
+Strategy. Operations are gathered in the loop's thread for as long as turns of the loop bring more, a few
 milliseconds at most: a busy loop then shares one commit (half a dozen pages beside the mail's own, an fsync, two
 changes of thread) among many messages, and an idle one waits for nothing. The thread takes all that waits, bounded by
 count and bytes, applies every write in one transaction, answers all of them with one call into the loop, then does the
@@ -102,12 +102,14 @@ class Committer:
         self._gathered.append(operation)
         if len(self._gathered) == 1:
             self._gather_until = self._loop.time() + GATHER
-            self._loop.call_soon(self._gather, 1)
+            self._loop.call_soon(self._gather, 0, 1)
 
-    def _gather(self, seen: int) -> None:
-        """Did the turn of the loop that has passed bring more? Then the next one may, too."""
-        if len(self._gathered) > seen and self._loop.time() < self._gather_until:
-            self._loop.call_soon(self._gather, len(self._gathered))
+    def _gather(self, seen: int, before: int) -> None:
+        """Did one of the last two turns of the loop bring more? Then the next one may, too. (Two, because this runs
+        before what the same turn brings.)"""
+        count = len(self._gathered)
+        if count > seen and self._loop.time() < self._gather_until:
+            self._loop.call_soon(self._gather, before, count)
         else:
             self._hand_over()
 

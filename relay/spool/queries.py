@@ -13,12 +13,14 @@ import orjson
 
 from relay.message import Delivery, MailClass, Message
 from relay.spool import rows
+from relay.wildcard import AnyOf, sqlite_glob
 
 Lane = tuple[MailClass, str]
 Key = tuple[int, int]
 
 KEYS_A_LOOK = 512  # keys of due mail read at a time; those already in memory are passed over
-SCAN = 2_000  # recipients a page looks at between two commits: some milliseconds
+SCAN = 2_000  # recipients a page looks at between two commits: some milliseconds ...
+FREE_PATTERN = 64  # ... with patterns of so many characters in all; of longer ones proportionally fewer recipients
 OUTBOX_ROWS = 4_096  # commits exported at a time, at most
 
 # Both aggregates see the rows in the same order, so the heads can be cut out of their concatenation by their lengths.
@@ -80,20 +82,20 @@ SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB) FROM (
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Which mail a command means: all that is given must hold; None asks nothing. Domains and addresses in any case.
+    """Which mail a command means: all that is given must hold; None asks nothing.
 
     older_than  age in ms since accept
     """
 
     id: str | None = None
-    recipient: str | None = None
-    domain: str | None = None
-    site: str | None = None
-    credential: str | None = None
-    brand: str | None = None
-    stream: str | None = None
-    campaign: str | None = None
-    mail_class: MailClass | None = None
+    recipient: AnyOf | None = None
+    domain: AnyOf | None = None
+    site: AnyOf | None = None
+    credential: AnyOf | None = None
+    brand: AnyOf | None = None
+    stream: AnyOf | None = None
+    campaign: AnyOf | None = None
+    classes: frozenset[MailClass] | None = None
     held: bool | None = None
     older_than: int | None = None
 
@@ -105,28 +107,44 @@ class Selector:
 
     @property
     def conditions(self) -> str:
-        """SQL over recipient r and message m."""
-        return " AND ".join(["1", *(sql for name, sql in _CONDITIONS.items() if getattr(self, name) is not None)])
+        """SQL over recipient r and message m. What is quick to tell comes first."""
+        parts = ["1"]
+        if self.classes is not None:
+            parts.append(f"r.class IN ({', '.join(str(int(one)) for one in sorted(self.classes))})")
+        if self.held is not None:
+            parts.append("r.held = :held")
+        if self.older_than is not None:
+            parts.append("m.accepted_at <= :accepted_by")
+        for name, patterns in self._texts():
+            globs = [f"{_TEXTS[name]} GLOB :{name}_{number}" for number in range(len(patterns))]
+            parts.append(f"({' OR '.join(globs)})")
+        return " AND ".join(parts)
+
+    @property
+    def look(self) -> int:
+        """How many recipients may be looked at between two commits."""
+        characters = sum(len(pattern) for _, patterns in self._texts() for pattern in patterns)
+        return SCAN * FREE_PATTERN // max(FREE_PATTERN, characters) or 1
 
     def values(self, now: int) -> dict[str, Any]:
         """What `among` and `conditions` name with a colon."""
-        values = {name: getattr(self, name) for name in ("id", *_CONDITIONS)}
-        values["mail_class"] = None if self.mail_class is None else self.mail_class.value
-        values["accepted_by"] = now - (self.older_than or 0)
+        values: dict[str, Any] = {"id": self.id, "held": self.held, "accepted_by": now - (self.older_than or 0)}
+        for name, patterns in self._texts():
+            values |= {f"{name}_{number}": sqlite_glob(pattern) for number, pattern in enumerate(patterns)}
         return values
 
+    def _texts(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(name, wanted.patterns) for name in _TEXTS if (wanted := getattr(self, name)) is not None]
 
-_CONDITIONS = {
-    "recipient": "lower(r.facts ->> 0) = lower(:recipient)",
-    "domain": "r.facts ->> 1 = lower(:domain)",
-    "site": "r.site = lower(:site)",
-    "credential": "m.facts ->> 'credential' = :credential",
-    "brand": "m.facts ->> 'brand' = :brand",
-    "stream": "m.facts ->> 'stream' = :stream",
-    "campaign": "m.facts ->> 'campaign' = :campaign",
-    "mail_class": "r.class = :mail_class",
-    "held": "r.held = :held",
-    "older_than": "m.accepted_at <= :accepted_by",
+
+_TEXTS = {
+    "site": "r.site",
+    "recipient": "r.facts ->> 0",
+    "domain": "r.facts ->> 1",
+    "credential": "m.facts ->> 'credential'",
+    "brand": "m.facts ->> 'brand'",
+    "stream": "m.facts ->> 'stream'",
+    "campaign": "m.facts ->> 'campaign'",
 }
 
 
@@ -161,9 +179,10 @@ def content(db: apsw.Connection, row: int) -> bytes:
 def scan(
     db: apsw.Connection, selector: Selector, now: int, after: Key, limit: int
 ) -> tuple[list[Delivery], Key | None]:
-    """At most `limit` matches among the next SCAN recipients, and the last key looked at; None: that was the end."""
+    """At most `limit` matches among the next recipients, as many as one look takes, and the last key looked at; None:
+    that was the end."""
     among = f"SELECT * FROM recipient WHERE {selector.among} AND (message, idx) > (:row, :idx)"  # noqa: S608
-    values = {**selector.values(now), "row": after[0], "idx": after[1], "limit": limit, "skip": SCAN - 1}
+    values = {**selector.values(now), "row": after[0], "idx": after[1], "limit": limit, "skip": selector.look - 1}
     last: Key | None = db.execute(f"{_END} FROM ({among}) ORDER BY message, idx LIMIT 1 OFFSET :skip", values).get
     if last is not None:
         among += " AND (message, idx) <= (:last_row, :last_idx)"

@@ -1,6 +1,5 @@
-"""The tables of a shard, their migrations, and how its file is opened and locked.
+"""The tables of a shard, and how its file is opened and locked.
 
-`PRAGMA user_version` counts the migrations a file has seen. Each is one transaction; they are only ever added to.
 Durability rests on WAL with synchronous=FULL: a commit that returned is on the disk (https://sqlite.org/pragma.html#pragma_synchronous).
 """
 
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import apsw
 
-from relay.spool.errors import SpoolBusy, SpoolError
-
-# Older libraries can lose committed transactions when a WAL is reset (3.7.0 to 3.51.2; DESIGN's decisions).
-SQLITE_NEEDED = (3, 51, 3)
+from relay.database import check_library, migrate
+from relay.spool.errors import SpoolBusy
 
 # One statement takes a batch, whatever its size up to 64 rows, so several hundred distinct ones are in use.
 STATEMENT_CACHE = 512
@@ -87,26 +84,14 @@ def take_lock(path: Path) -> int:
 
 
 def connect(path: Path, vfs: str = "") -> apsw.Connection:
-    """An open, migrated database. `vfs` names a registered SQLite VFS; "" is the system's."""
-    if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) < SQLITE_NEEDED:
-        raise SpoolError(f"SQLite {apsw.sqlite_lib_version()} may lose commits; {SQLITE_NEEDED} or newer is needed")
+    """An open, migrated database. `vfs` names a registered SQLite VFS; "" is the system's. Raises DatabaseError."""
+    check_library()
     db = apsw.Connection(str(path), vfs=vfs or None, statementcachesize=STATEMENT_CACHE)
     try:
         for pragma in _PRAGMAS:
             db.execute(f"PRAGMA {pragma}").fetchall()
-        migrate(db)
+        migrate(db, MIGRATIONS)
     except BaseException:
         db.close(True)
         raise
     return db
-
-
-def migrate(db: apsw.Connection, migrations: tuple[str, ...] = MIGRATIONS) -> None:
-    """Brings the tables to the newest form; a file from a newer Postlane is left alone and refused."""
-    version = db.pragma("user_version")
-    if version > len(migrations):
-        raise SpoolError(f"{db.filename} was written by a newer Postlane (form {version}, known {len(migrations)})")
-    for number, script in enumerate(migrations[version:], version + 1):
-        with db:
-            db.execute(script)
-            db.pragma("user_version", number)

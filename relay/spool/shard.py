@@ -106,7 +106,7 @@ class Shard:
     """The open file of one shard, for one thread. Methods raise what SQLite raises; `fault` says what it means."""
 
     def __init__(self, path: Path, vfs: str = "") -> None:
-        """Takes the lock and opens. Raises SpoolError, SpoolBusy, apsw.Error or OSError."""
+        """Takes the lock and opens. Raises SpoolBusy, DatabaseError, apsw.Error or OSError."""
         self._path = path
         self.written = 0  # bytes of changes since the last checkpoint
         self.shrinks = True  # something was deleted since the last `shrink`, or may have been before we opened

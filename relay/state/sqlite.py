@@ -23,13 +23,13 @@ from zoneinfo import ZoneInfo
 import apsw
 import structlog
 
+from relay.database import DatabaseError, check_library, migrate
 from relay.identity import Rate
 from relay.state import limits
 from relay.state.interface import StateError
 
 log = structlog.get_logger()
 
-SQLITE_NEEDED = (3, 51, 3)  # older libraries can lose commits when two connections write and checkpoint (DESIGN)
 BATCH = 256  # requests in one transaction: about 5 ms with the lock held
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
@@ -136,7 +136,7 @@ class SqliteState:
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
             self._db = _connect(self._path)
-        except (apsw.Error, OSError, StateError) as fault:
+        except (apsw.Error, OSError, DatabaseError) as fault:
             loop.call_soon_threadsafe(_answer, [(opened, None)], StateError(f"{self._path}: {fault}"))
             return
         loop.call_soon_threadsafe(_answer, [(opened, None)], None)
@@ -229,22 +229,14 @@ def _answer(answers: list[tuple["asyncio.Future[Any]", Any]], error: StateError 
 
 
 def _connect(path: Path) -> Any:
-    """An open, migrated connection. Raises apsw.Error or StateError."""
-    if tuple(int(part) for part in apsw.sqlite_lib_version().split(".")) < SQLITE_NEEDED:
-        raise StateError(f"SQLite {apsw.sqlite_lib_version()} may lose commits; {SQLITE_NEEDED} or newer is needed")
+    """An open, migrated connection. Raises apsw.Error or DatabaseError."""
+    check_library()
     path.parent.mkdir(parents=True, exist_ok=True)
     db = apsw.Connection(str(path))
     db.set_busy_handler(_wait_for_lock())
     _enter_wal(db)
     db.execute("PRAGMA synchronous = FULL")
-    db.execute("BEGIN IMMEDIATE")
-    version = db.pragma("user_version")
-    if version > len(MIGRATIONS):
-        raise StateError(f"written by a newer Postlane (form {version}, known {len(MIGRATIONS)})")
-    for number, script in enumerate(MIGRATIONS[version:], version + 1):
-        db.execute(script)
-        db.pragma("user_version", number)
-    db.execute("COMMIT")
+    migrate(db, MIGRATIONS)
     return db
 
 

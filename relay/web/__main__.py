@@ -1,4 +1,4 @@
-"""The web process: joins pages, capture server and the hourly archive with the sockets the supervisor hands over."""
+"""The web process: joins pages, capture server and the care of the event log with the sockets the supervisor hands over."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import uvloop
 from relay import __version__, control, logs
 from relay.config import Deployment, load_deployment
 from relay.feedback.eventlog import read, to_parquet
+from relay.feedback.eventretention import remove_expired
 from relay.ids import time_of
 from relay.signing.keys import KeyRing, load_keys
 from relay.web.app import create_app
@@ -84,12 +86,12 @@ class WebProcess:
 
     def _settings(self) -> WebSettings:
         deployment = self._deployment
-        captured = self._captures is not None
         host = deployment.web.admin.rpartition(":")[0].strip("[]")
         return WebSettings(
             node=deployment.node.name,
             hostname=deployment.node.hostname,
             mode=deployment.delivery.mode,
+            only_to=() if deployment.capture else tuple(deployment.delivery.only_to),
             events=EventTail(self._directory, self._find),
             clock=clock,
             version=__version__,
@@ -101,7 +103,9 @@ class WebProcess:
             hosts=frozenset({deployment.node.hostname}),
             any_address=host in ("0.0.0.0", "::"),  # noqa: S104 compared, not bound
             captures=self._captures,
-            public_keys=_public_keys(load_keys(deployment.dkim_dir, deployment.node.data_dir if captured else None)),
+            public_keys=_public_keys(
+                load_keys(deployment.dkim_dir, deployment.node.data_dir if deployment.capture else None)
+            ),
         )
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -115,11 +119,17 @@ class WebProcess:
         return read(self._directory, since=made - 60_000, until=clock() + DAY, match={"id": identifier})
 
     async def _archive(self) -> None:
+        works: tuple[tuple[str, Callable[[Path, int], object]], ...] = (
+            ("old events not removed; trying again", partial(remove_expired, keep=self._deployment.retention.events)),
+            ("an hour of events not archived; trying again", to_parquet),
+        )
         while True:
-            try:
-                await asyncio.to_thread(to_parquet, self._directory, clock())
-            except Exception:  # a full disk, say: the lines stay where they are until it works
-                log.exception("an hour of events could not be archived; trying again")
+            # A full disk, say: what cannot be done stays as it is until it can.
+            for what, work in works:
+                try:
+                    await asyncio.to_thread(work, self._directory, clock())
+                except Exception:
+                    log.exception(what)
             await asyncio.sleep(ARCHIVE_EVERY)
 
 

@@ -9,19 +9,18 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email import message_from_bytes
-from email.errors import HeaderParseError
-from email.header import decode_header
 from email.message import Message
 
 import dkim
 
-from relay.header import Field, split
+from relay.header import Field, readable, split
 
 MAX_PARTS = 200  # MIME parts looked at
 MAX_TEXT = 1_000_000  # characters of text, HTML or source shown
 MAX_INLINE = 5_000_000  # octets of inline images put into the HTML
 MAX_CHECKED = 10_000_000  # octets of a message whose signatures are checked: dkimpy takes 1 s for them
 MAX_SIGNATURES = 10
+LONGEST_FIELD = 20_000  # octets of a header field shown
 PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})  # no SVG: it is a document
 
 PublicKeys = Callable[[str, str], bytes | None]  # (selector, domain) -> TXT record, None if the key is not ours
@@ -123,16 +122,8 @@ def _name(field: Field) -> str:
 
 def unfolded(field: Field) -> str:
     """A field's value on one line, its RFC 2047 words decoded where they can be."""
-    plain = " ".join(field.value[:20_000].decode(errors="replace").split())
-    if "=?" not in plain:
-        return plain
-    try:
-        words = decode_header(plain)
-        return (
-            "".join(w if isinstance(w, str) else w.decode(c or "latin-1", errors="replace") for w, c in words) or plain
-        )
-    except (LookupError, ValueError, HeaderParseError):
-        return plain
+    value = field.value[:LONGEST_FIELD]
+    return " ".join(readable(value).split()) or value.decode(errors="replace")
 
 
 def verdicts(content: bytes, public_keys: PublicKeys) -> tuple[Verdict, ...]:

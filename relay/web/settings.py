@@ -17,6 +17,7 @@ class WebSettings:
     """What the pages need to know, as plain values.
 
     mode         live | capture
+    only_to      in live mode, whose mail leaves while all other is captured; empty: everybody's
     ports        where apps connect
     hosts        names under which the site may be called, beside loopback's (lower case, no port)
     any_address  the site is bound to a wildcard: any address literal may stand in Host
@@ -30,6 +31,7 @@ class WebSettings:
     events: EventSource
     clock: Callable[[], int]
     version: str = ""
+    only_to: tuple[str, ...] = ()
     ports: tuple[SubmissionPort, ...] = ()
     hosts: frozenset[str] = frozenset()
     any_address: bool = False

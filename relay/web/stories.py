@@ -51,6 +51,7 @@ class Way:
     attempts: int = 0
     delay_ms: int | None = None
     again: str = ""
+    captured: bool = False
 
     @property
     def word(self) -> str:
@@ -79,6 +80,11 @@ class Story:
     @property
     def subject(self) -> str:
         return self.text("subject")
+
+    @property
+    def captured(self) -> bool:
+        """Did any of it go to the capture server?"""
+        return any(way.captured for way in self.ways.values())
 
     @property
     def mail_class(self) -> str:
@@ -113,6 +119,7 @@ def _add(story: Story, event: Event) -> None:
     way.again = str(event.get("next_attempt") or event.get("until") or "")
     for name in ("mx", "tls", "source", "pool"):
         setattr(way, name, str(event.get(name) or getattr(way, name)))
+    way.captured = way.captured or event.get("captured") is True
     if isinstance(event.get("attempt"), int):
         way.attempts = event["attempt"]
     if isinstance(event.get("delay_ms"), int):

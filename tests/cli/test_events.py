@@ -19,6 +19,7 @@ from relay.cli.events import duration_ms, parse_since, render_line
 from relay.event import iso
 from relay.feedback.eventlog import read
 from relay.ids import time_of
+from relay.wildcard import any_of
 
 ZONE = ZoneInfo("Asia/Jerusalem")
 NOW = 1_763_726_400_000  # 2025-11-21T12:00:00Z
@@ -51,8 +52,12 @@ LINES = [
         f'14:05:31 accepted   {ID}  local  transactional  b@sim.test  "Reset"',
     ),
     (
-        event("delivered", **TO, mx="127.0.0.1", delay_ms=38, reply=CAPTURED, signed=SIGNED),
+        event("delivered", **TO, mx="127.0.0.1", delay_ms=38, reply=CAPTURED, captured=True, signed=SIGNED),
         f"14:05:31 delivered  {ID}  to the capture server in 38 ms, signed d=example.com",
+    ),
+    (
+        event("delivered", **TO, mx="mx.gmail.com", delay_ms=38, reply=CAPTURED),  # a stranger may say so too
+        f"14:05:31 delivered  {ID}  d@gmail.com to mx.gmail.com in 38 ms",
     ),
     (
         event("delivered", **TO, mx="mx.gmail.com", tls="TLSv1.3", delay_ms=12_400, reply={"code": 250}),
@@ -223,6 +228,39 @@ def test_events_chosen_as_json(events_dir: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.usefixtures("now")
+def test_selectors_may_be_repeated_and_hold_wildcards(events_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    facts: dict[str, Any] = {"class": "marketing", "pool": "cold-1"}
+    put(
+        events_dir,
+        event("bounced", **facts, event_id="1", domain="mail.x.example"),
+        event("deferred", **facts, event_id="2", domain="xn--bcher-kva.example"),
+        event("bounced", **facts, event_id="3", domain="y.example"),
+        event("bounced", **{**facts, "class": "service"}, event_id="4", domain="mail.x.example"),
+    )
+    chosen = ("--type", "Bounced", "--type", "d*", "--class", "M*", "--domain", "*.x.example", "--domain", "Bücher.*")
+    assert run(events_dir, "events", *chosen, "--pool", "COLD-*", as_json=True) == 0
+    assert [json.loads(line)["event_id"] for line in capsys.readouterr().out.splitlines()] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--class", "market"), "is none of transactional, service, marketing"),
+        (("--stream", "x" * 321), "none longer than 320"),
+    ],
+)
+def test_what_no_event_can_be(
+    events_dir: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str], said: str
+) -> None:
+    try:
+        status = run(events_dir, "events", *words)
+    except SystemExit as misuse:
+        status = int(misuse.code or 0)
+    assert status == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("now")
 def test_events_of_one_id_from_whenever_it_was_accepted(events_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made_at = time_of(ID)
     assert made_at is not None
@@ -247,7 +285,7 @@ def test_following_goes_on_through_rotation_and_new_shards(events_dir: Path, mon
         return read(*args, **asked)
 
     monkeypatch.setattr(cli, "read", read_while_an_event_comes)
-    with closing(cli._followed(events_dir, 0, {"type": "accepted"})) as events:
+    with closing(cli._followed(events_dir, 0, {"type": any_of("accepted")})) as events:
         assert [next(events)["event_id"], next(events)["event_id"]] == ["past", "both"]
         put(events_dir, event("bounced", event_id="other"), event("accepted", event_id="new"))
         assert next(events)["event_id"] == "new"

@@ -45,6 +45,16 @@ def test_what_is_in_force(
     assert capsys.readouterr() == (line, "")
 
 
+def test_a_staging_node_says_whose_mail_leaves(
+    folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node |= {"version": "c41b08", "before": "c41b08", "only_to": ["a.example"]}
+    assert main(["reload", *folders]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  only_to: mail leaves for a.example alone; all other mail is captured here"
+    ]
+
+
 def test_what_is_wrong_with_the_files(
     folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

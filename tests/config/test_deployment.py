@@ -76,6 +76,22 @@ def test_the_relay_and_its_password(tmp_path: Path) -> None:
     assert "s3cret" not in repr(made)
 
 
+@pytest.mark.parametrize(
+    ("delivery", "captures", "said"),
+    [
+        ("", False, []),
+        ('mode = "capture"\n', True, []),
+        ('only_to = ["Arava.example"]\n', True, []),
+        ('mode = "capture"\nonly_to = ["arava.example"]\n', True, ["no-effect"]),
+    ],
+)
+def test_what_is_captured(tmp_path: Path, delivery: str, captures: bool, said: list[str]) -> None:
+    made = deployment(tmp_path, f"[delivery]\n{delivery}")
+    assert made.captures is captures
+    assert made.delivery.only_to == (["arava.example"] if "only_to" in delivery else [])
+    assert [problem.slug for problem in made.warnings] == said
+
+
 def test_absolute_paths_stay(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").touch()
     made = deployment(tmp_path, f'[tls]\ncert = "cert.pem"\nkey = "{tmp_path}/cert.pem"\n')

@@ -24,6 +24,7 @@ READERS = [
     units.domain,
     units.sending_domain,
     units.maybe_domain,
+    units.recipient,
     units.name,
     units.host_and_port,
     units.web_url,
@@ -192,6 +193,38 @@ def test_any_domain_is_for_credentials_only() -> None:
     assert units.sending_domain("*") == "*"
     with pytest.raises(Wrong):
         units.domain("*")
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("Dana@Bücher.example", "dana@xn--bcher-kva.example"),
+        (" shop.example ", "shop.example"),
+        ("*@Shop.example", "*@shop.example"),
+        ("*.shop.example", "*.shop.example"),
+        ('"d*a"@*', '"d*a"@*'),
+        ("*", "*"),
+    ],
+)
+def test_recipients(text: str, normal: str) -> None:
+    assert units.recipient(text) == normal
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("@shop.example", 'write "shop.example"'),
+        ("dana@", "such as"),
+        ("", "such as"),
+        ("dana b@shop.example", "such as"),
+        ("Dana <dana@shop.example>", "such as"),
+        ("dana@shop..example", "such as"),
+        (["a"], "such as"),
+    ],
+)
+def test_what_is_no_recipient(value: object, hint: str) -> None:
+    with pytest.raises(Wrong, match=f"is no recipient.*{hint}"):
+        units.recipient(value)
 
 
 def test_networks() -> None:

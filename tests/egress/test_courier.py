@@ -1,14 +1,16 @@
 """The whole of egress: a delivery in, an outcome out, between a DNS server and scripted peers."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.egress.pools import Source
-from relay.egress.settings import EgressSettings, Relay
+from relay.egress.settings import Capture, EgressSettings, Relay
 from relay.outcome import Outcome, Scope
+from relay.wildcard import Recipients
 from tests.support.certificates import self_signed, server_context
 from tests.support.egress import HERE, IMPATIENT, courier, delivery, run_on, until
 from tests.support.smtp_peer import Close, Reset, Script, Silence, SmtpPeer, Wait
@@ -278,6 +280,58 @@ async def test_shutting_down_cancels_who_waits_and_lets_a_transaction_end() -> N
         assert await closing == 0
         with pytest.raises(asyncio.CancelledError):
             await one.send(delivery(), BODY, HERE)
+
+
+# ---------------------------------------------------------------------------------------------------- capture
+
+
+def capture(peer: SmtpPeer, *only_to: str) -> Capture:
+    return Capture(Relay("127.0.0.1", peer.port), Recipients(only_to))
+
+
+async def test_mail_for_some_goes_its_way_and_all_other_to_the_capture_server() -> None:
+    async with (
+        SmtpPeer() as world,
+        SmtpPeer() as kept,
+        courier(world.port, capture=capture(kept, "dana@*")) as (one, dns),
+    ):
+        leaves = await one.send(delivery("Dana@example.test"), BODY, Source("127.0.0.5", "s5.test"))
+        stays = await one.send(delivery("joe@example.test"), BODY, Source("127.0.0.5", "s5.test"))
+        assert [leaves.delivered, leaves.captured, leaves.mx] == [True, False, "mx0.example.test"]
+        assert [stays.delivered, stays.captured, stays.mx] == [True, True, "127.0.0.1"]
+        assert leaves.source == stays.source == "127.0.0.5", "the pool's choice either way"
+        assert [heard.rcpt for heard in world.transactions] == ["RCPT TO:<Dana@example.test>"]
+        assert [(heard.rcpt, heard.ehlo) for heard in kept.transactions] == [("RCPT TO:<joe@example.test>", "s5.test")]
+        assert "but <Recipients dana@*>" in repr(one)
+        await one.send(delivery("joe@no-such-domain.test"), BODY, HERE)
+        assert dns.asked("no-such-domain.test", "MX") == 0, "DNS is not asked for whom we do not write to"
+
+
+@pytest.mark.parametrize("address", ["2001:db8::5", "192.0.2.5"])
+async def test_capturing_takes_no_address_of_this_machine(address: str) -> None:
+    async with SmtpPeer() as kept, courier(25, capture=capture(kept)) as (one, _):
+        outcome = await one.send(delivery(), BODY, Source(address, "s5.test"))
+        assert (outcome.delivered, outcome.captured, outcome.source) == (True, True, address)
+
+
+async def test_who_is_captured_changes_with_the_next_attempt() -> None:
+    async with SmtpPeer() as world, SmtpPeer() as kept, courier(world.port) as (one, _):
+        settings = EgressSettings("relay.test", world.port, allow_private=True)
+        for only_to, where in (("example.test", world), ("other.test", kept), ("example.test", world)):
+            before = len(where.transactions)
+            one.reconfigure(replace(settings, capture=capture(kept, only_to)))
+            assert (await one.send(delivery(), BODY, HERE)).delivered
+            assert len(where.transactions) == before + 1
+        one.reconfigure(settings)
+        assert not (await one.send(delivery(), BODY, HERE)).captured
+
+
+async def test_a_capture_server_that_is_down_lets_nothing_out() -> None:
+    async with SmtpPeer() as world, SmtpPeer() as kept, courier(world.port, capture=capture(kept)) as (one, _):
+        await kept.stop()
+        outcome = await one.send(delivery(), BODY, HERE)
+        assert (outcome.delivered, outcome.permanent, outcome.captured) == (False, False, True)
+        assert not world.sessions
 
 
 # ------------------------------------------------------------------------------------------------- reconfigure

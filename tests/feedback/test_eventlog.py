@@ -14,6 +14,7 @@ from relay.feedback import eventarchive
 from relay.feedback.eventlog import Exporter, Tail, follow, matches, read, to_parquet
 from relay.message import Change
 from relay.spool.store import Spool
+from relay.wildcard import any_of
 
 T0 = 1_763_726_400_000  # 2025-11-21T12:00:00Z
 HOUR = 3_600_000
@@ -325,6 +326,11 @@ READ: list[tuple[dict[str, Any], list[int]]] = [
     ({"match": {"from": "a@b.example"}}, [6]),
     ({"match": {"type": "accepted", "site": "Google"}}, [3]),
     ({"match": {"id": "' OR 1=1 --"}}, []),
+    ({"match": {"recipient": any_of("*@gmail.COM")}}, [2, 8]),
+    ({"match": {"type": any_of(["b*d", "DELIVERED"])}}, [4, 7]),
+    ({"match": {"type": any_of("Bounced"), "site": any_of("*")}}, []),
+    ({"match": {"class": any_of(["market*g", "x"]), "from": any_of("A@b.example")}}, [6]),
+    ({"match": {"recipient": any_of(["*(", ".*@gmail.com", "[d]*"])}}, []),
     ({"match": every_fourth}, [4, 8]),
 ]
 

@@ -57,6 +57,10 @@ def test_hold_release_retry_and_cancel(tmp_path: Path) -> None:
         listing = node.run("queue", "list")
         assert all(one in listing.stdout for one in (first, second, third))
         assert "451 4.3.0 not now" in listing.stdout
+        some = node.run("queue", "list", "--pool", "TRANS*", "--recipient", "a@*", "--recipient", "b@example.*")
+        assert [one in some.stdout for one in (first, second, third)] == [True, True, False]
+        assert node.run("queue", "list", "--pool", "marketing").stdout == "Nothing that waits fits.\n"
+        assert 'no mail goes to pool "cold"; there are' in node.run("queue", "list", "--pool", "cold").stderr
 
         assert node.run("queue", "hold", first, "--reason", "look at it", "--yes").stdout == "1 held.\n"
         held = wait_for("the event", lambda: node.events(id=first, type="postponed"))[0]

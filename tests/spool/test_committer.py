@@ -40,7 +40,7 @@ async def spool(tmp_path: Path, disk: FaultyDisk, fatal: list[BaseException]) ->
 
 
 async def stored(spool: Spool) -> set[str]:
-    return {d.message.id for d in await spool.page(Selector(), None, 10_000)}
+    return {d.message.id for d in (await spool.page(Selector(), None, 10_000)).deliveries}
 
 
 async def pragma(spool: Spool, name: str, value: int | None = None) -> Any:

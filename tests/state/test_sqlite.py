@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from relay import database
 from relay.identity import Rate
 from relay.state import sqlite
 from relay.state.interface import StateError
@@ -142,7 +143,7 @@ async def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch
     newer.close()
     with pytest.raises(StateError, match="newer Postlane"):
         await SqliteState(tmp_path / "newer.db").open()
-    monkeypatch.setattr(sqlite, "SQLITE_NEEDED", (99, 0, 0))
+    monkeypatch.setattr(database, "SQLITE_NEEDED", (99, 0, 0))
     with pytest.raises(StateError, match="may lose commits"):
         await SqliteState(tmp_path / "fine.db").open()
 

@@ -305,3 +305,13 @@ async def test_a_live_node_asks_for_a_credential_and_plays_no_parts() -> None:
     assert "postlane credentials add" in page
     assert "sim.test" not in page
     assert "No listener" in (await get(site(Events(), ports=()), "/connect")).text
+
+
+async def test_a_staging_node_says_whose_mail_leaves(captured: Path) -> None:
+    sent = [accepted(), event("delivered", IDS[0], mx="127.0.0.1", captured=True, source="192.0.2.1")]
+    app = site(Events(*sent), captured, mode="live", only_to=("dana@a.example", "*.b.example"))
+    page = (await get(app, f"/m/{IDS[0]}")).text
+    assert "Mail leaves for dana@a.example, *.b.example alone; all other is captured" in page
+    assert "to the capture server" in page
+    assert "192.0.2.1</code>" not in page.partition("<h2>Story</h2>")[0]
+    assert "captured" not in (await get(site(Events(accepted()), mode="live"), "/")).text

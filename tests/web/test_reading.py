@@ -70,11 +70,19 @@ def test_an_impossible_charset_is_read_as_well_as_can_be(charset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "subject", ["=?utf-8?b?!!!?=", "=?x-unknown?q?a?=", "=?utf-8?q?=ff?=", "=?utf-8?b?4pyT?= =?utf-8?b?4pyT?="]
+    "subject",
+    [
+        "=?utf-8?q??=",
+        "=?utf-7?Q?+2AA-?=",
+        "=?utf-8?b?!!!?=",
+        "=?x-unknown?q?a?=",
+        "=?utf-8?q?=ff?=",
+        "=?utf-8?b?4pyT?= =?utf-8?b?4pyT?=",
+    ],
 )
 def test_broken_encoded_words_are_shown(subject: str) -> None:
     fields = dict(read(f"Subject: {subject}\r\n\r\n".encode()).fields)
-    assert fields["Subject"]
+    assert fields["Subject"].encode(), "text, and not none"
 
 
 def test_a_bomb_of_parts_is_bounded() -> None:

@@ -24,6 +24,18 @@ def test_the_last_event_is_the_state_and_earlier_facts_stay() -> None:
     assert (way.detail, way.again) == ("held by hand", "2026-11-22T00:00:00.000Z")
 
 
+def test_what_was_captured() -> None:
+    captured, left = stories(
+        [
+            event("delivered", IDS[0], mx="mx.b.example"),
+            event("deferred", IDS[1], captured=True),
+            event("delivered", IDS[1], rcpt=1),
+        ]
+    )
+    assert [way.captured for way in captured.ways.values()] == [True, False]
+    assert [captured.captured, left.captured] == [True, False]
+
+
 def test_a_state_that_is_not_known_speaks_for_itself() -> None:
     (story,) = stories([event("teleported", IDS[0])])
     assert (story.ways[0].word, story.ways[0].tone) == ("teleported", "waiting")

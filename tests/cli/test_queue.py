@@ -1,0 +1,134 @@
+"""`postlane queue`: the words of a command line as the node hears them, and what it answers as people read it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.cli import queue
+from relay.cli.main import main
+
+CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
+ITEM = {
+    "id": "01kaj2m8q4x7aaaa",
+    "recipient": "dana@b.example",
+    "class": "marketing",
+    "attempts": 1,
+    "held": False,
+    "in_flight": False,
+    "next_attempt": "2026-11-21T12:00:00.000Z",
+    "last_reply": "451 later",
+}
+
+
+class FakeNode:
+    """Answers every page with `items`, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.items: list[dict[str, Any]] = [ITEM]
+
+    def __call__(self, data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(question)
+        if question["do"] == "queue.change":
+            return {"changed": len(self.items), "in_flight": 0, "cursor": None}
+        return {"items": self.items, "cursor": None}
+
+    @property
+    def selectors(self) -> list[dict[str, Any]]:
+        return [question["selector"] for question in self.asked if "selector" in question]
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    node = FakeNode()
+    monkeypatch.setattr(queue, "request", node)
+    return node
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    for name in ("config", "policies"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
+    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
+
+
+@pytest.mark.parametrize(
+    ("words", "selector"),
+    [
+        ([], {}),
+        (["--pool", "cold-*"], {"pool": "cold-*"}),
+        (["--domain", "a.example", "--domain", "*.b.example"], {"domain": ["a.example", "*.b.example"]}),
+        (
+            ["--class", "MARK*", "--older-than", "2h", "--held"],
+            {"class": "MARK*", "older_than": 7_200_000, "held": True},
+        ),
+    ],
+)
+def test_selectors_as_the_node_hears_them(
+    node: FakeNode, folders: list[str], words: list[str], selector: dict[str, Any]
+) -> None:
+    assert main(["queue", "list", *words, *folders]) == 0
+    assert node.selectors == [selector]
+
+
+@pytest.mark.parametrize("action", ["list", "show", "hold", "release", "retry", "cancel"])
+def test_every_command_has_all_of_them(node: FakeNode, folders: list[str], action: str) -> None:
+    names = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "recipient")
+    words = [word for name in names for word in (f"--{name}", f"{name}-*")]
+    yes = ["--yes"] if action not in ("list", "show") else []
+    assert main(["queue", action, *words, "--class", "service", *yes, *folders]) == 0
+    assert {json.dumps(one, sort_keys=True) for one in node.selectors} == {
+        json.dumps({**{name: f"{name}-*" for name in names}, "class": "service"}, sort_keys=True)
+    }
+
+
+def test_a_class_that_is_none_is_misuse(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as misuse:
+        main(["queue", "list", "--class", "bulk", *folders])
+    assert misuse.value.code == 2
+    assert '"bulk" is none of transactional, service, marketing' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", ["show", "hold", "cancel"])
+def test_some_commands_need_to_know_which_mail(
+    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    assert main(["queue", action, *folders]) == 2
+    assert f"postlane queue {action}: say which mail: an ID" in capsys.readouterr().err
+    assert node.asked == []
+
+
+def test_show_by_id_and_by_selector(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["queue", "show", "01kaj2m8q4x7aaaa", "--domain", "b.*", *folders]) == 0
+    assert "last_reply    451 later\n" in capsys.readouterr().out
+    assert node.selectors == [{"id": "01kaj2m8q4x7aaaa", "domain": "b.*"}]
+    node.items = []
+    assert main(["queue", "show", "01kaj2m8q4x7aaaa", *folders]) == 1
+    assert main(["queue", "show", "--pool", "x", *folders]) == 1
+    assert capsys.readouterr().err == (
+        "01kaj2m8q4x7aaaa does not wait here. Its story: postlane message 01kaj2m8q4x7aaaa\nNothing that waits fits.\n"
+    )
+
+
+def test_a_change_counts_first_and_is_recorded(
+    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["queue", "hold", "--stream", "a", "--stream", "b*", "--reason", "look", "--yes", *folders]) == 0
+    assert capsys.readouterr().out == "1 held.\n"
+    assert [question["do"] for question in node.asked] == ["queue.page", "queue.change", "record"]
+    facts = node.asked[-1]["facts"]
+    assert (facts["action"], facts["what"], facts["changed"]) == ("queue hold", {"stream": ["a", "b*"]}, 1)
+    assert main(["queue", "cancel", "--pool", "x", "--dry-run", "--json", *folders]) == 0
+    assert json.loads(capsys.readouterr().out) == {"would_change": 1}
+    assert node.asked[-1]["do"] == "queue.page", "nothing was changed"
+
+
+def test_what_the_node_cannot_mean_is_told(
+    folders: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "request", lambda *_: {"error": 'no mail goes to pool "x" now; there are a'})
+    assert main(["queue", "list", "--pool", "x", *folders]) == 1
+    assert capsys.readouterr().err == 'postlane: no mail goes to pool "x" now; there are a\n'
