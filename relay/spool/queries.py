@@ -49,20 +49,22 @@ _BY_KEYS = (
 """
 )
 
-# A skip-scan: from each lane straight to the next, whatever waits in between.
-_LANES = """
-WITH RECURSIVE lane (class, site) AS (
-    SELECT c.value, (SELECT site FROM recipient WHERE held = 0 AND class = c.value ORDER BY site LIMIT 1)
-      FROM json_each(?) AS c
+# A skip-scan: from each lane straight to the next, whatever waits in between. Behind a site, or from the first one on.
+_LANES, _FIRST_LANES = (
+    f"""
+WITH RECURSIVE lane (site, number) AS (
+    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site {behind} ?2 ORDER BY site LIMIT 1), 1
     UNION ALL
-    SELECT class, (SELECT site FROM recipient
-                    WHERE held = 0 AND class = lane.class AND site > lane.site ORDER BY site LIMIT 1)
-      FROM lane WHERE site IS NOT NULL)
-SELECT json_group_array(json_array(class, site, (
+    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site > lane.site ORDER BY site LIMIT 1),
+           number + 1
+      FROM lane WHERE site IS NOT NULL AND number < ?3)
+SELECT json_group_array(json_array(site, (
     SELECT next_attempt FROM recipient AS r
-     WHERE held = 0 AND r.class = lane.class AND r.site = lane.site ORDER BY next_attempt LIMIT 1)))
+     WHERE held = 0 AND r.class = ?1 AND r.site = lane.site ORDER BY next_attempt LIMIT 1)))
   FROM lane WHERE site IS NOT NULL
-"""
+"""  # noqa: S608 - our own words
+    for behind in (">", ">=")
+)
 
 _COUNTS = """
 SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
@@ -164,9 +166,10 @@ def due(db: apsw.Connection, lane: Lane, now: int, limit: int, known: Container[
     return sorted(deliveries, key=lambda delivery: (delivery.next_attempt, *delivery.key))
 
 
-def lanes(db: apsw.Connection) -> list[tuple[Lane, int]]:
-    classes = orjson.dumps([member.value for member in MailClass]).decode()
-    return [((MailClass(number), site), at) for number, site, at in _loads(db, _LANES, [classes])]
+def lanes(db: apsw.Connection, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
+    """At most `limit` sites behind `after` with waiting mail of the class, in order, each with its earliest time."""
+    sql = _FIRST_LANES if after is None else _LANES
+    return [(site, at) for site, at in _loads(db, sql, [mail_class.value, after or "", limit])]
 
 
 def content(db: apsw.Connection, row: int) -> bytes:
