@@ -21,6 +21,8 @@ Key = tuple[int, int]
 KEYS_A_LOOK = 512  # keys of due mail read at a time; those already in memory are passed over
 SCAN = 2_000  # recipients a page looks at between two commits: some milliseconds ...
 FREE_PATTERN = 64  # ... with patterns of so many characters in all; of longer ones proportionally fewer recipients
+LANES_NAMED = 200  # in counts: what metrics name (relay/web/metrics.py); a million of them would not fit into an answer
+OTHERS = "other"  # the site under which metrics count the rest
 OUTBOX_ROWS = 4_096  # commits exported at a time, at most
 
 # Both aggregates see the rows in the same order, so the heads can be cut out of their concatenation by their lengths.
@@ -68,7 +70,10 @@ SELECT json_group_array(json_array(site, (
 
 _COUNTS = """
 SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
-           (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site)),
+           (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site
+             ORDER BY n DESC, class, site LIMIT ?)),
+       (SELECT json_group_array(json_array(class, n)) FROM
+           (SELECT class, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class)),
        (SELECT count(*) FROM recipient WHERE held = 1),
        (SELECT accepted_at FROM message ORDER BY row LIMIT 1)
 """
@@ -197,10 +202,16 @@ def scan(
 
 
 def counts(db: apsw.Connection) -> dict[str, Any]:
-    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting in each."""
-    by_lane, held, oldest = db.execute(_COUNTS).get
-    each = {(MailClass(number), site): n for number, site, n in orjson.loads(by_lane)}
-    return {"waiting": sum(each.values()), "held": held, "oldest": oldest, "lanes": each}
+    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting in each of the
+    LANES_NAMED longest, and under OTHERS in the rest of a class."""
+    longest, by_class, held, oldest = db.execute(_COUNTS, (LANES_NAMED,)).get
+    each = {(MailClass(number), site): n for number, site, n in orjson.loads(longest)}
+    waiting = {MailClass(number): n for number, n in orjson.loads(by_class)}
+    for mail_class, n in waiting.items():
+        rest = n - sum(count for lane, count in each.items() if lane[0] is mail_class)
+        if rest:
+            each[mail_class, OTHERS] = each.get((mail_class, OTHERS), 0) + rest
+    return {"waiting": sum(waiting.values()), "held": held, "oldest": oldest, "lanes": each}
 
 
 def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:

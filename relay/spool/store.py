@@ -128,7 +128,7 @@ class Spool:
         return Page(found, start)
 
     async def counts(self) -> dict[str, Any]:
-        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site): waiting}}.
+        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site): waiting}}, of lanes the longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """

@@ -203,6 +203,25 @@ async def test_counts(open_spool: OpenSpool) -> None:
     assert await spool.counts() == {"waiting": 2, "held": 1, "oldest": 3, "lanes": lanes}
 
 
+async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.spool.queries.LANES_NAMED", 2)
+    spool = await open_spool()
+    marketing = {"mail_class": MailClass.MARKETING}
+    put = [letter(number, number, site=f"s{number}") for number in range(1, 5)]
+    put += [letter(10, 5, site="other", **marketing), letter(11, 2, site="gmx", **marketing)]
+    await spool.put(Change(put=put))
+    assert await spool.counts() == {
+        "waiting": 17,
+        "held": 0,
+        "oldest": put[0][0].accepted_at,
+        "lanes": {
+            (MailClass.TRANSACTIONAL, "s4"): 4,
+            (MailClass.TRANSACTIONAL, "other"): 6,
+            (MailClass.MARKETING, "other"): 7,
+        },
+    }
+
+
 SELECTED = [
     (Selector(), {1, 2, 3, 4}),
     (Selector(id="01kaj2m8q4x70002"), {2}),
