@@ -7,13 +7,14 @@ no outcome could be recorded. What is offered with room to spare starts at once,
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 import structlog
 
-from relay.message import Delivery
-from relay.schedule.ready import DEFAULT_LIMITS, Key, LaneKey, Limits, Load, Ready
+from relay.message import Delivery, MailClass
+from relay.schedule.lanes import LaneKey, Look
+from relay.schedule.ready import DEFAULT_LIMITS, Key, Limits, Load, Ready
 
 log = structlog.get_logger()
 
@@ -31,8 +32,9 @@ class DueMail(Protocol):
         """Up to `limit` rows with next_attempt <= now that are neither held nor `known`, earliest first."""
         ...
 
-    async def lanes(self) -> list[tuple[LaneKey, int]]:
-        """Every lane with waiting rows, and the earliest next_attempt of each."""
+    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
+        """The sites behind `after` (None: from the first) with waiting rows of this class, in order, and the earliest
+        next_attempt of each."""
         ...
 
 
@@ -101,8 +103,8 @@ class Dispatcher:
     # -- the loop
 
     async def run(self) -> None:
-        """Until `drain`: find what waits in the spool, then do what is due and sleep until the next time."""
-        await self._survey()
+        """Until `drain`: find what waits in the spool, do what is due and sleep until the next time."""
+        self._ready.look_through()
         while not self._stopped:
             self._changed.clear()
             self._wake_at = self._pump()
@@ -117,21 +119,6 @@ class Dispatcher:
         if self._tasks:
             await asyncio.wait(tuple(self._tasks.values()), timeout=seconds)
         return len(self._tasks)
-
-    async def _survey(self) -> None:
-        """Fill the table of lanes. Mail is already being accepted and offered meanwhile."""
-        while not self._stopped:
-            try:
-                lanes = await self._spool.lanes()
-            except Exception:
-                log.exception("the spool's lanes could not be read; trying again")
-                self._changed.clear()
-                await self._sleep(HEALTH_CHECK)
-                continue
-            now = self._clock()
-            for lane, at in lanes:
-                self._ready.note(lane, at, now)
-            return
 
     async def _sleep(self, ms: int) -> None:
         try:
@@ -152,14 +139,20 @@ class Dispatcher:
             return now + LONGEST_SLEEP
         if not self._spool.healthy:
             return now + HEALTH_CHECK
+        look = self._ready.look(now)
+        if look is not None:
+            self._begin(self._look(look))
         plan = self._ready.step(now)
         for delivery in plan.starts:
             self._launch(delivery)
         for load in plan.loads:
-            task = asyncio.create_task(self._read(load))
-            self._reads.add(task)
-            task.add_done_callback(self._reads.discard)
+            self._begin(self._read(load))
         return now + LONGEST_SLEEP if plan.wake_at is None else plan.wake_at
+
+    def _begin(self, read: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(read)
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
 
     def _launch(self, delivery: Delivery) -> None:
         self._tasks[delivery.key] = asyncio.create_task(self._carry(delivery))
@@ -177,6 +170,16 @@ class Dispatcher:
         finally:
             del self._tasks[delivery.key]
             self._poke()
+
+    async def _look(self, look: Look) -> None:
+        try:
+            lanes = await self._spool.lanes(*look)
+        except Exception:
+            log.exception("the spool's lanes could not be read; trying again")
+            self._ready.look_failed(look, self._clock())
+        else:
+            self._ready.looked(look, lanes, self._clock())
+        self._poke()
 
     async def _read(self, load: Load) -> None:
         following: Load | None = load

@@ -2,7 +2,8 @@
 
 The queue is lanes, one for each (class, site). Of a lane, memory holds a few deliveries that are due (`parked`), the
 number in flight, and one time: the earliest at which a row that only the spool holds may be due (`spool_at`, a lower
-bound). So the cost of a decision does not depend on how much waits, and a million rows take no more than a full window.
+bound). So the cost of a decision does not depend on how much waits, and a million rows take no more than a full window;
+nor does a million lanes take more than a full table (lanes.py).
 
 Order: transactional lanes first, then service, then marketing; lanes of one class take turns, one delivery each; within
 a lane by `next_attempt`. While due rows of a lane wait in the spool, what is offered to it queues behind them there.
@@ -11,7 +12,8 @@ Nothing is in memory twice. `known` holds the key of all that is parked, in flig
 asked for rows without those. What ends while a read is under way is noted with it: the row read of it is stale.
 
 The caller does what it is told and reports back: `offer` and `step` say what to start, `step` also what to load and
-when to come again; `finished` or `failed` follow each start, `loaded` or `load_failed` each load.
+when to come again, `look` which lanes to read; `finished` or `failed` follow each start, `loaded` or `load_failed` each
+load, `looked` or `look_failed` each look.
 """
 
 from collections import deque
@@ -23,11 +25,10 @@ from itertools import count
 from typing import NamedTuple
 
 from relay.message import Delivery, MailClass
+from relay.schedule.lanes import FOREVER, NOTHING, Lane, LaneKey, Look, Table
 
-LaneKey = tuple[MailClass, str]
 Key = tuple[int, int]
 
-FOREVER = 1 << 62  # later than any row's time, and still a signed 64-bit integer for SQLite
 FAULT_PAUSE = 60_000  # after a fault of our own: long enough not to spin, short enough that a cured fault costs little
 LOAD_PAUSE = 1_000  # a spool that cannot read is asked again after a second
 SMALL = 64 * 1024  # content up to here is bounded by the number of attempts alone: 400 of them are 25 MB
@@ -47,6 +48,7 @@ class Limits:
     content_bytes   contents kept for parked deliveries; beyond it they are read back from the spool at the attempt
     flight_bytes    contents above SMALL that are in flight; half of it for one lane; one message may always go
     loads           reads of the spool at once: each stands in front of somebody's commit
+    lanes           of one class, those that only wait for a load, and about as many asleep: 0.5 KB each, so 10 MB
     """
 
     attempts: int = 400
@@ -56,6 +58,7 @@ class Limits:
     content_bytes: int = 32 * 1024 * 1024
     flight_bytes: int = 64 * 1024 * 1024
     loads: int = 4
+    lanes: int = 10_000
 
 
 DEFAULT_LIMITS = Limits()
@@ -84,37 +87,6 @@ class Withheld(Enum):
     CLAIMED = "a command is changing its row"
 
 
-_NOTHING: deque[Delivery] = deque(maxlen=0)  # shared by all lanes with nothing parked: an empty deque takes 600 bytes
-
-
-class Lane:
-    """One (class, site). `ready`, `hungry`: it stands in line to start, to load."""
-
-    __slots__ = ("alarm", "hungry", "in_flight", "key", "large", "loading", "parked", "ready", "spool_at")
-
-    def __init__(self, key: LaneKey) -> None:
-        self.key = key
-        self.parked = _NOTHING
-        self.spool_at: int | None = None
-        self.in_flight = 0
-        self.large = 0
-        self.ready = False
-        self.hungry = False
-        self.loading = False
-        self.alarm: int | None = None
-
-    def __repr__(self) -> str:
-        mail_class, site = self.key
-        here = f"{len(self.parked)} parked, {self.in_flight} in flight"
-        return f"<Lane {mail_class.label} {site}: {here}, spool at {self.spool_at}>"
-
-    @property
-    def idle(self) -> bool:
-        return not (
-            self.parked or self.in_flight or self.loading or self.hungry or self.ready or self.spool_at is not None
-        )
-
-
 class Ready:
     """The table of lanes and the window over them. See the module's docstring for its rules."""
 
@@ -124,9 +96,9 @@ class Ready:
         self._places = [max(1, int(limits.attempts * _SHARES[c])) for c in MailClass]
         self._room = [max(1, int(limits.window * _SHARES[c])) for c in MailClass]
         self._offer_room = limits.window // 2  # offers never take the room that loads need
-        self._lanes: dict[LaneKey, Lane] = {}
+        self._tables = [Table(c, limits.lanes) for c in MailClass]
+        self._looking = False
         self._ready: list[deque[Lane]] = [deque() for _ in MailClass]
-        self._hungry: list[deque[Lane]] = [deque() for _ in MailClass]
         self._loading: dict[Lane, set[Key]] = {}  # with the keys that left the schedule since the load began
         self._oversize: list[Lane] = []  # their next delivery is too large for now
         self._alarms: list[tuple[int, int, Lane]] = []
@@ -139,7 +111,11 @@ class Ready:
         self._contents = Contents(limits.content_bytes)
 
     def __repr__(self) -> str:
-        return f"<Ready: {self._parked} parked, {len(self._flying)} in flight, {len(self._lanes)} lanes>"
+        return f"<Ready: {self._parked} parked, {len(self._flying)} in flight, {self._lane_count} lanes>"
+
+    @property
+    def _lane_count(self) -> int:
+        return sum(len(table.lanes) for table in self._tables)
 
     # -- what the caller reports
 
@@ -148,25 +124,29 @@ class Ready:
         key = delivery.key
         if delivery.held or key in self.known:
             return False
-        lane = self._lane(delivery.lane)
+        lane = self._tables[delivery.message.mail_class].lane(delivery.lane)
         behind = lane.spool_at is not None and lane.spool_at <= now
         if behind or delivery.next_attempt > now:
             self._note(lane, delivery.next_attempt, now)
+            lane.table.rest(lane)
             return False
         if not lane.parked and self._has_place(lane) and self._fits(lane, delivery):
             self._start(lane, delivery)
             return True
         if len(lane.parked) >= self.limits.lane_window or self._parked + self._reserved >= self._offer_room:
             self._note(lane, delivery.next_attempt, now)
+            lane.table.rest(lane)
             return False
         self._contents.keep(delivery)
         self._park(lane, delivery)
         self._line_up(lane)
         return False
 
-    def note(self, lane: LaneKey, at: int, now: int) -> None:
+    def note(self, key: LaneKey, at: int, now: int) -> None:
         """The spool holds rows of this lane, the earliest due at `at`."""
-        self._note(self._lane(lane), at, now)
+        lane = self._tables[key[0]].lane_for(key, at)
+        if lane is not None:
+            self._note(lane, at, now)
 
     def finished(self, delivery: Delivery, at: int | None, now: int) -> None:
         """An attempt is over and its result committed: the row is gone, or (`at`) waits in the spool until then."""
@@ -189,7 +169,7 @@ class Ready:
 
     def loaded(self, load: Load, rows: Sequence[Delivery], now: int) -> Load | None:
         """What a load brought. Returns the next one for the same lane: after the last due row, when is the next?"""
-        lane = self._lanes[load.lane]
+        lane = self._tables[load.lane[0]].lanes[load.lane]
         self._reserved -= load.limit
         peek = load.until == FOREVER
         horizon = now if peek else load.until
@@ -210,10 +190,27 @@ class Ready:
 
     def load_failed(self, load: Load, now: int) -> None:
         """The spool could not read; ask again soon."""
-        lane = self._lanes[load.lane]
+        lane = self._tables[load.lane[0]].lanes[load.lane]
         self._reserved -= load.limit
         self._end_load(lane)
         self._note(lane, now + LOAD_PAUSE, now)
+
+    def looked(self, look: Look, lanes: Sequence[tuple[str, int]], now: int) -> None:
+        """The lanes that a look brought: the site of each, and when its earliest row is due.
+
+        A lane may have come into memory since it was left out, by newer mail alone: so it is told as well."""
+        self._looking = False
+        table = self._tables[look.mail_class]
+        for site, at in lanes:
+            lane = table.lane_for((look.mail_class, site), at)
+            if lane is not None:
+                self._note(lane, at, now, found=True)
+        table.looked(lanes[-1][0] if len(lanes) >= look.limit else None, now)
+
+    def look_failed(self, look: Look, now: int) -> None:
+        """The spool could not read; look again soon."""
+        self._looking = False
+        self._tables[look.mail_class].look_failed(now + LOAD_PAUSE)
 
     # -- what a command needs
 
@@ -240,10 +237,11 @@ class Ready:
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status. Walks the table of lanes: for a scrape, not for each message."""
         flying = dict.fromkeys((f"in_flight_{c.label}" for c in MailClass), 0)
-        for lane in self._lanes.values():
-            flying[f"in_flight_{lane.key[0].label}"] += lane.in_flight
+        for table in self._tables:
+            for lane in table.lanes.values():
+                flying[f"in_flight_{lane.key[0].label}"] += lane.in_flight
         return {
-            "lanes": len(self._lanes),
+            "lanes": self._lane_count,
             "parked": self._parked,
             "in_flight": len(self._flying),
             "loading": len(self._loading),
@@ -253,6 +251,19 @@ class Ready:
         }
 
     # -- the decision
+
+    def look_through(self) -> None:
+        """The spool may hold anything: at the start."""
+        for table in self._tables:
+            table.look_through()
+
+    def look(self, now: int) -> Look | None:
+        """Lanes to be read now, of the first class that needs it; one look at a time."""
+        if self._looking:
+            return None
+        look = next((look for table in self._tables if (look := table.look(now)) is not None), None)
+        self._looking = look is not None
+        return look
 
     def step(self, now: int) -> Plan:
         """Everything there is to do at `now`. What it starts is in flight, what it loads is under way from here on."""
@@ -267,11 +278,16 @@ class Ready:
                 lane.alarm = None
                 self._feed(lane, now)
         starts = self._plan_starts(now) if any(self._ready) else []
-        loads = self._plan_loads(now) if any(self._hungry) else []
-        wake_at = self._alarms[0][0] if self._alarms else None
+        loads = self._plan_loads(now) if any(table.hungry for table in self._tables) else []
+        return Plan(starts, loads, self._wake_at(now))
+
+    def _wake_at(self, now: int) -> int | None:
+        times = [] if self._looking else [at for table in self._tables if (at := table.look_at(now)) is not None]
+        if self._alarms:
+            times.append(self._alarms[0][0])
         if self._barred:
-            wake_at = _earlier(wake_at, self._barred[0][0])
-        return Plan(starts, loads, wake_at)
+            times.append(self._barred[0][0])
+        return min(times, default=None)
 
     def _plan_starts(self, now: int) -> list[Delivery]:
         starts: list[Delivery] = []
@@ -286,18 +302,17 @@ class Ready:
                     else:
                         self._oversize.append(lane)
                 self._feed(lane, now)
-                self._drop_if_idle(lane)
+                lane.table.rest(lane)
         return starts
 
     def _plan_loads(self, now: int) -> list[Load]:
         loads: list[Load] = []
-        for line, rows in zip(self._hungry, self._room, strict=True):
-            while line and len(self._loading) < self.limits.loads:
+        for table, rows in zip(self._tables, self._room, strict=True):
+            while table.hungry and len(self._loading) < self.limits.loads:
                 room = rows - self._parked - self._reserved
                 if room < 1:
                     break
-                lane = line.popleft()
-                lane.hungry = False
+                lane = table.next_hungry()
                 lane.loading = True
                 lane.spool_at = None  # what is noted from here on is news; the load tells the rest
                 self._loading[lane] = set()
@@ -308,17 +323,11 @@ class Ready:
 
     # -- lanes
 
-    def _lane(self, key: LaneKey) -> Lane:
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(key)
-        return lane
-
-    def _note(self, lane: Lane, at: int, now: int) -> None:
+    def _note(self, lane: Lane, at: int, now: int, *, found: bool = False) -> None:
         lane.spool_at = _earlier(lane.spool_at, at)
-        self._feed(lane, now)
+        self._feed(lane, now, found=found)
 
-    def _feed(self, lane: Lane, now: int) -> None:
+    def _feed(self, lane: Lane, now: int, *, found: bool = False) -> None:
         """See that rows of the spool come in time: now where they are due and few are parked, else by an alarm."""
         at = lane.spool_at
         if at is None or lane.loading or lane.hungry:
@@ -327,13 +336,12 @@ class Ready:
             if lane.alarm is None or at < lane.alarm:
                 self._set_alarm(lane, at)
         elif len(lane.parked) < self.limits.lane_attempts:
-            lane.hungry = True
-            self._hungry[lane.key[0]].append(lane)
+            lane.table.line_up(lane, found=found)
 
     def _set_alarm(self, lane: Lane, at: int) -> None:
         lane.alarm = at
         heappush(self._alarms, (at, next(self._sequence), lane))
-        if len(self._alarms) > 2 * len(self._lanes) + 1_000:  # superseded ones, which else stay until their time
+        if len(self._alarms) > 2 * self._lane_count + 1_000:  # superseded ones, which else stay until their time
             self._alarms = [entry for entry in self._alarms if entry[2].alarm == entry[0]]
             heapify(self._alarms)
 
@@ -345,13 +353,7 @@ class Ready:
     def _settle(self, lane: Lane, now: int) -> None:
         self._line_up(lane)
         self._feed(lane, now)
-        self._drop_if_idle(lane)
-
-    def _drop_if_idle(self, lane: Lane) -> None:
-        if not lane.parked:
-            lane.parked = _NOTHING
-            if lane.idle and self._lanes.get(lane.key) is lane:
-                del self._lanes[lane.key]
+        lane.table.rest(lane)
 
     def _end_load(self, lane: Lane) -> None:
         lane.loading = False
@@ -401,7 +403,7 @@ class Ready:
         return lane
 
     def _park(self, lane: Lane, delivery: Delivery) -> None:
-        if lane.parked is _NOTHING:
+        if lane.parked is NOTHING:
             lane.parked = deque()
         lane.parked.append(delivery)
         self.known[delivery.key] = lane

@@ -21,6 +21,8 @@ Key = tuple[int, int]
 KEYS_A_LOOK = 512  # keys of due mail read at a time; those already in memory are passed over
 SCAN = 2_000  # recipients a page looks at between two commits: some milliseconds ...
 FREE_PATTERN = 64  # ... with patterns of so many characters in all; of longer ones proportionally fewer recipients
+LANES_NAMED = 200  # in counts: what metrics name (relay/web/metrics.py); a million of them would not fit into an answer
+OTHERS = "other"  # the site under which metrics count the rest
 OUTBOX_ROWS = 4_096  # commits exported at a time, at most
 
 # Both aggregates see the rows in the same order, so the heads can be cut out of their concatenation by their lengths.
@@ -49,24 +51,29 @@ _BY_KEYS = (
 """
 )
 
-# A skip-scan: from each lane straight to the next, whatever waits in between.
-_LANES = """
-WITH RECURSIVE lane (class, site) AS (
-    SELECT c.value, (SELECT site FROM recipient WHERE held = 0 AND class = c.value ORDER BY site LIMIT 1)
-      FROM json_each(?) AS c
+# A skip-scan: from each lane straight to the next, whatever waits in between. Behind a site, or from the first one on.
+_LANES, _FIRST_LANES = (
+    f"""
+WITH RECURSIVE lane (site, number) AS (
+    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site {behind} ?2 ORDER BY site LIMIT 1), 1
     UNION ALL
-    SELECT class, (SELECT site FROM recipient
-                    WHERE held = 0 AND class = lane.class AND site > lane.site ORDER BY site LIMIT 1)
-      FROM lane WHERE site IS NOT NULL)
-SELECT json_group_array(json_array(class, site, (
+    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site > lane.site ORDER BY site LIMIT 1),
+           number + 1
+      FROM lane WHERE site IS NOT NULL AND number < ?3)
+SELECT json_group_array(json_array(site, (
     SELECT next_attempt FROM recipient AS r
-     WHERE held = 0 AND r.class = lane.class AND r.site = lane.site ORDER BY next_attempt LIMIT 1)))
+     WHERE held = 0 AND r.class = ?1 AND r.site = lane.site ORDER BY next_attempt LIMIT 1)))
   FROM lane WHERE site IS NOT NULL
-"""
+"""  # noqa: S608 - our own words
+    for behind in (">", ">=")
+)
 
 _COUNTS = """
 SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
-           (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site)),
+           (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site
+             ORDER BY n DESC, class, site LIMIT ?)),
+       (SELECT json_group_array(json_array(class, n)) FROM
+           (SELECT class, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class)),
        (SELECT count(*) FROM recipient WHERE held = 1),
        (SELECT accepted_at FROM message ORDER BY row LIMIT 1)
 """
@@ -164,9 +171,10 @@ def due(db: apsw.Connection, lane: Lane, now: int, limit: int, known: Container[
     return sorted(deliveries, key=lambda delivery: (delivery.next_attempt, *delivery.key))
 
 
-def lanes(db: apsw.Connection) -> list[tuple[Lane, int]]:
-    classes = orjson.dumps([member.value for member in MailClass]).decode()
-    return [((MailClass(number), site), at) for number, site, at in _loads(db, _LANES, [classes])]
+def lanes(db: apsw.Connection, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
+    """At most `limit` sites behind `after` with waiting mail of the class, in order, each with its earliest time."""
+    sql = _FIRST_LANES if after is None else _LANES
+    return [(site, at) for site, at in _loads(db, sql, [mail_class.value, after or "", limit])]
 
 
 def content(db: apsw.Connection, row: int) -> bytes:
@@ -194,10 +202,16 @@ def scan(
 
 
 def counts(db: apsw.Connection) -> dict[str, Any]:
-    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting in each."""
-    by_lane, held, oldest = db.execute(_COUNTS).get
-    each = {(MailClass(number), site): n for number, site, n in orjson.loads(by_lane)}
-    return {"waiting": sum(each.values()), "held": held, "oldest": oldest, "lanes": each}
+    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting in each of the
+    LANES_NAMED longest, and under OTHERS in the rest of a class."""
+    longest, by_class, held, oldest = db.execute(_COUNTS, (LANES_NAMED,)).get
+    each = {(MailClass(number), site): n for number, site, n in orjson.loads(longest)}
+    waiting = {MailClass(number): n for number, n in orjson.loads(by_class)}
+    for mail_class, n in waiting.items():
+        rest = n - sum(count for lane, count in each.items() if lane[0] is mail_class)
+        if rest:
+            each[mail_class, OTHERS] = each.get((mail_class, OTHERS), 0) + rest
+    return {"waiting": sum(waiting.values()), "held": held, "oldest": oldest, "lanes": each}
 
 
 def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:

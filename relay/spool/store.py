@@ -99,9 +99,10 @@ class Spool:
         """
         return await self._read(lambda db: queries.due(db, lane, now, limit, known))
 
-    async def lanes(self) -> list[tuple[tuple[MailClass, str], int]]:
-        """Every lane with waiting mail, and its earliest next_attempt."""
-        return await self._read(queries.lanes)
+    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
+        """The sites behind `after` (None: from the first) with waiting mail of the class, in order of their names, at
+        most `limit`, and the earliest next_attempt of each."""
+        return await self._read(lambda db: queries.lanes(db, mail_class, after, limit))
 
     async def content(self, message: Message) -> bytes:
         """Raises LookupError when the message has left."""
@@ -127,7 +128,7 @@ class Spool:
         return Page(found, start)
 
     async def counts(self) -> dict[str, Any]:
-        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site): waiting}}.
+        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site): waiting}}, of lanes the longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """

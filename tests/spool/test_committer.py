@@ -240,7 +240,10 @@ async def test_a_failed_fsync_ends_it_and_acknowledges_nothing(
     await spool.put(Change(put=[letter(1)]))
     disk.fail = lambda: True
     answers = await asyncio.gather(
-        spool.put(Change(put=[letter(2)])), spool.settle(Change(events=[b"{}"])), spool.lanes(), return_exceptions=True
+        spool.put(Change(put=[letter(2)])),
+        spool.settle(Change(events=[b"{}"])),
+        spool.lanes(LANE[0], None, 1),
+        return_exceptions=True,
     )
     assert [type(answer) for answer in answers[:2]] == [SpoolError, SpoolError]
     assert not spool.healthy

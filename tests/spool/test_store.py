@@ -166,7 +166,7 @@ async def test_held_mail_is_found_again_when_released(open_spool: OpenSpool) -> 
     delivery.held = True
     await spool.settle(Change(again=[delivery]))
     assert await spool.due(LANE, LATER, 10, ()) == []
-    assert await spool.lanes() == []
+    assert await spool.lanes(LANE[0], None, 10) == []
     delivery.held = False
     await spool.settle(Change(again=[delivery]))
     assert len(await spool.due(LANE, LATER, 10, ())) == 1
@@ -182,14 +182,17 @@ async def test_lanes_with_their_earliest(open_spool: OpenSpool) -> None:
                 letter(3, site="yahoo", next_attempt=9),
                 letter(4, site="gmx", mail_class=MailClass.MARKETING, next_attempt=1),
                 letter(5, site="hidden", held=True),
+                letter(6, site="", next_attempt=3),
             ]
         )
     )
-    assert sorted(await spool.lanes()) == [
-        ((MailClass.TRANSACTIONAL, "google"), 5),
-        ((MailClass.TRANSACTIONAL, "yahoo"), 9),
-        ((MailClass.MARKETING, "gmx"), 1),
-    ]
+    assert await spool.lanes(MailClass.TRANSACTIONAL, None, 10) == [("", 3), ("google", 5), ("yahoo", 9)]
+    assert await spool.lanes(MailClass.TRANSACTIONAL, None, 2) == [("", 3), ("google", 5)]
+    assert await spool.lanes(MailClass.TRANSACTIONAL, "", 1) == [("google", 5)]
+    assert await spool.lanes(MailClass.TRANSACTIONAL, "h", 10) == [("yahoo", 9)]
+    assert await spool.lanes(MailClass.TRANSACTIONAL, "yahoo", 10) == []
+    assert await spool.lanes(MailClass.SERVICE, None, 10) == []
+    assert await spool.lanes(MailClass.MARKETING, None, 10) == [("gmx", 1)]
 
 
 async def test_counts(open_spool: OpenSpool) -> None:
@@ -198,6 +201,25 @@ async def test_counts(open_spool: OpenSpool) -> None:
     await spool.put(Change(put=[letter(1, accepted_at=3), letter(2, site="yahoo"), letter(3, held=True)]))
     lanes = {LANE: 1, (MailClass.TRANSACTIONAL, "yahoo"): 1}
     assert await spool.counts() == {"waiting": 2, "held": 1, "oldest": 3, "lanes": lanes}
+
+
+async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.spool.queries.LANES_NAMED", 2)
+    spool = await open_spool()
+    marketing = {"mail_class": MailClass.MARKETING}
+    put = [letter(number, number, site=f"s{number}") for number in range(1, 5)]
+    put += [letter(10, 5, site="other", **marketing), letter(11, 2, site="gmx", **marketing)]
+    await spool.put(Change(put=put))
+    assert await spool.counts() == {
+        "waiting": 17,
+        "held": 0,
+        "oldest": put[0][0].accepted_at,
+        "lanes": {
+            (MailClass.TRANSACTIONAL, "s4"): 4,
+            (MailClass.TRANSACTIONAL, "other"): 6,
+            (MailClass.MARKETING, "other"): 7,
+        },
+    }
 
 
 SELECTED = [
@@ -364,7 +386,7 @@ async def test_after_close_everything_is_refused(open_spool: OpenSpool) -> None:
     with pytest.raises(SpoolError):
         await spool.put(Change(put=[letter()]))
     with pytest.raises(SpoolError):
-        await spool.lanes()
+        await spool.lanes(LANE[0], None, 1)
     await spool.close()
 
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Container
 
 from relay.message import Delivery, MailClass, Message
-from relay.schedule.ready import Key, LaneKey
+from relay.schedule.lanes import LaneKey
+from relay.schedule.ready import Key
 
 NOW = 1_763_726_400_000  # 2025-11-21T12:00:00Z
 MARKETING, SERVICE, TRANSACTIONAL = MailClass.MARKETING, MailClass.SERVICE, MailClass.TRANSACTIONAL
@@ -67,11 +68,12 @@ class Rows:
         mail_class, site = lane
         return [delivery(message(row, mail_class), site, at, index) for at, (row, index) in due[:limit]]
 
-    def read_lanes(self) -> list[tuple[LaneKey, int]]:
-        first: dict[LaneKey, int] = {}
-        for lane, at in self.rows.values():
-            first[lane] = min(at, first.get(lane, at))
-        return list(first.items())
+    def read_lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
+        first: dict[str, int] = {}
+        for (one, site), at in self.rows.values():
+            if one is mail_class and (after is None or site > after):
+                first[site] = min(at, first.get(site, at))
+        return sorted(first.items())[:limit]
 
 
 class FakeSpool(Rows):
@@ -88,9 +90,9 @@ class FakeSpool(Rows):
         await self._turn()
         return self.read(lane, now, limit, known)
 
-    async def lanes(self) -> list[tuple[LaneKey, int]]:
+    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
         await self._turn()
-        return self.read_lanes()
+        return self.read_lanes(mail_class, after, limit)
 
     async def failures(self, number: int) -> None:
         """Returns when so many reads have failed."""
