@@ -55,6 +55,7 @@ class Listener:
         self._accepting: asyncio.Task[None] | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._turning = asyncio.Lock()  # start, stop and change one after the other
 
     def __repr__(self) -> str:
         return f"<Listener {self.desk.settings.hostname} tls={self.desk.settings.tls} {self.desk!r}>"
@@ -71,13 +72,27 @@ class Listener:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._socket.setblocking(False)
-        if self.desk.settings.tls == "implicit":
-            self._accepting = loop.create_task(self._accept(loop))
-        else:
-            self._server = await loop.create_server(
-                lambda: Session(self.desk, loop), sock=self._socket, backlog=BACKLOG
-            )
+        async with self._turning:
+            await self._serve(loop)
         self._sweep(loop)
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On a copy of the descriptor: who stops serving closes his own, and the socket with its queue stays."""
+        sock = self._socket.dup()
+        if self.desk.settings.tls == "implicit":
+            self._accepting = loop.create_task(self._accept(loop, sock))
+            self._accepting.add_done_callback(lambda _: sock.close())
+        else:
+            self._server = await loop.create_server(lambda: Session(self.desk, loop), sock=sock, backlog=BACKLOG)
+
+    async def reconfigure(self, settings: ListenerSettings, limits: Limits) -> None:
+        """For connections from now on; who is connected goes on as he began, and nobody who knocks is refused."""
+        async with self._turning:
+            otherwise = (settings.tls == "implicit") != (self.desk.settings.tls == "implicit")
+            self.desk.settings, self.desk.limits = settings, limits
+            if otherwise and (self._server is not None or self._accepting is not None):
+                await self._stop_serving()
+                await self._serve(asyncio.get_running_loop())
 
     def renew_certificate(self, cert: Path, key: Path) -> None:
         """For new connections; on error the old one stays. Nothing happens where there is no TLS.
@@ -96,6 +111,11 @@ class Listener:
 
     async def stop_accepting(self) -> None:
         """New connections wait in the socket's queue for the next worker."""
+        async with self._turning:
+            await self._stop_serving()
+        self._socket.close()
+
+    async def _stop_serving(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -103,7 +123,6 @@ class Listener:
             self._accepting.cancel()
             await asyncio.wait([self._accepting])
             self._accepting = None
-            self._socket.close()
 
     async def drain(self, seconds: float) -> int:
         """Ends all sessions, the busy ones after their transaction, but within `seconds`.
@@ -122,12 +141,12 @@ class Listener:
         self.desk.sweep(loop.time())
         self._sweeper = loop.call_later(self.desk.limits.sweep_seconds, self._sweep, loop)
 
-    async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _accept(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         while True:
             try:
-                sock, address = await loop.sock_accept(self._socket)
+                sock, address = await loop.sock_accept(listening)
             except OSError as error:
-                if self._socket.fileno() < 0:
+                if listening.fileno() < 0:
                     log.error("listening socket was closed", error=str(error))
                     return
                 if error.errno in OUT_OF_ROOM:
