@@ -10,6 +10,7 @@ A copy appears whole or not at all. The supervisor alone writes here; keys, cert
 import os
 import shutil
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -103,6 +104,15 @@ def write_decision(data_dir: Path, decision: Decision) -> None:
     _write(draft, orjson.dumps(asdict(decision), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     draft.replace(file)
     _sync(file.parent)
+
+
+def tidy(data_dir: Path, decision: Decision, started: str) -> None:
+    """After a decision: note when its versions came into force, and forget the oldest. `started`: see order.Place."""
+    with suppress(OSError):  # it is in force whether or not the rest can be written
+        for kind, name in (("policies", decision.policies), ("config", decision.config)):
+            store = Store(data_dir, kind)
+            store.touch(name, decision.at)
+            store.prune({name, Path(started).name})
 
 
 def _write(file: Path, content: bytes) -> None:

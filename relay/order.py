@@ -1,12 +1,34 @@
 """What the supervisor tells a worker at its start; apart from both, so that neither needs the other's imports."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import orjson
 
 # A worker that stops gives its sessions and attempts this long (s); a session that waits for the answer to its final
 # dot may take ten minutes, so what is cut off here is counted and may be delivered twice (ARCHITECTURE, restart).
 DRAIN_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process reads what is in force.
+
+    config, policies  kept copies (relay/kept.py)
+    origin            config/ on disk, which `config` is a copy of: keys, certificates, secrets and relative paths are there
+    started           the copy of config/ that the node started with: [node], binds and [state] are those
+    """
+
+    config: str
+    policies: str
+    origin: str
+    started: str
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """As workers report them: what two processes must agree on."""
+        return {"version": Path(self.policies).name, "config": Path(self.config).name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +39,7 @@ class Order:
     capture    "host:port" of the capture server; "" in live mode       workers  how many there are on this node
     """
 
-    config: str
-    policies: str
+    place: Place
     shards: tuple[int, ...]
     listeners: tuple[int, ...]
     control: int
@@ -30,5 +51,6 @@ class Order:
 
     @classmethod
     def load(cls, text: str) -> "Order":
-        facts = orjson.loads(text)
-        return cls(**{**facts, "shards": tuple(facts["shards"]), "listeners": tuple(facts["listeners"])})
+        facts: dict[str, Any] = orjson.loads(text)
+        lists = {name: tuple(facts[name]) for name in ("shards", "listeners")}
+        return cls(**{**facts, **lists, "place": Place(**facts["place"])})

@@ -40,7 +40,11 @@ def test_the_latest_in_force_comes_first(tmp_path: Path) -> None:
         store.keep(name, {})
         store.touch(name, at * 1000)
     store.touch("old", 5000)
-    assert [(version.name, version.at) for version in store.versions()] == [("old", 5000), ("new", 2000), ("older", 1000)]
+    assert [(version.name, version.at) for version in store.versions()] == [
+        ("old", 5000),
+        ("new", 2000),
+        ("older", 1000),
+    ]
     found = store.find("new")
     assert found is not None
     assert found.folder == store.folder / "new"

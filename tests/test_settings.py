@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 
 from relay.config import Deployment, load_deployment
-from relay.settings import own_addresses
+from relay.egress.settings import Relay
+from relay.in_force import InForce, accept
+from relay.settings import certificate_trouble, own_addresses, worker_settings
+from tests.support.certificates import self_signed
 
 POOLS = """\
 [pool.a]
@@ -57,3 +60,47 @@ def test_bound_everywhere(tmp_path: Path, host_name: list[str]) -> None:
 @pytest.mark.usefixtures("host_name")
 def test_a_host_name_that_nobody_knows(tmp_path: Path) -> None:
     assert own_addresses(deployment(tmp_path, "[::]:25")) == {"192.0.2.10", "2001:db8::10"}
+
+
+# All of a worker's settings
+
+
+def in_force(folder: Path, more: str = "") -> InForce:
+    for name in ("config", "policies"):
+        (folder / name).mkdir(exist_ok=True)
+    text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n{more}'
+    (folder / "config" / "postlane.toml").write_text(text)
+    return accept(folder / "config", folder / "policies", folder / "data")
+
+
+def test_a_worker_is_told_all_at_once(tmp_path: Path) -> None:
+    more = 'max_size = "64MB"\nauth = "optional"\n[dns]\nnameservers = ["127.0.0.1:5353"]\n'
+    told = worker_settings(in_force(tmp_path, more), "", 2)
+    ((listener, limits),) = told.listeners
+    assert (listener.hostname, listener.auth, limits.max_size) == ("relay.test.example", "optional", 64 * 1024 * 1024)
+    assert told.bytes_in_hand == 128 * 1024 * 1024
+    assert told.nameservers == ("127.0.0.1:5353",)
+    assert told.egress.relay is None
+    assert {pool.name for pool in told.pools.values()} == {"transactional", "service", "marketing"}
+    assert told.credentials.login("anybody", "x", 0, peer_is_loopback=True) is None
+    assert told.certificate is None
+    assert told.secret == (tmp_path / "data" / "secret").read_bytes()
+
+
+def test_in_capture_mode_all_goes_to_the_capture_server_and_anybody_may_come(tmp_path: Path) -> None:
+    told = worker_settings(in_force(tmp_path, '[delivery]\nmode = "capture"\n'), "127.0.0.1:4711", 1)
+    assert told.egress.relay == Relay("127.0.0.1", 4711)
+    assert told.credentials.login("anybody", "x", 0, peer_is_loopback=True) is not None
+
+
+def test_half_of_a_certificate_is_no_setting(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path, "localhost")
+    (tmp_path / "key.pem").write_text("half a k")
+    tls = f'tls = "implicit"\n[tls]\ncert = "{pem}"\nkey = "{{}}"\n'
+    good = worker_settings(in_force(tmp_path, tls.format(pem)), "", 1)
+    assert good.listeners[0][0].context is not None
+    assert good.certificate is not None
+    broken = in_force(tmp_path, tls.format("key.pem"))
+    assert "do not serve TLS" in certificate_trouble(broken.deployment)
+    with pytest.raises(OSError, match="PEM"):
+        worker_settings(broken, "", 1)

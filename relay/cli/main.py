@@ -11,10 +11,10 @@ from pathlib import Path
 
 from relay import __version__
 from relay.cli import check, credentials, events, keys, queue, reload, send, serve, status
-from relay.config import ConfigErrors, MissingDirectory, find_directories, load_deployment
+from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown
 from relay.signing.entries import KeysError
-from relay.supervisor import StartError
+from relay.sockets import StartError
 
 COMMANDS = (serve, status, check, reload, send, events, queue, credentials, keys)
 
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _not_running(config: Path, error: NodeDown) -> str:
-    node = load_deployment(config).node
+    node = whereabouts(config)
     return f"{node.name} is not running (no answer at {node.data_dir}/control.sock: {error}). systemctl status postlane"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.cli.events import duration_ms
-from relay.config import load_deployment
+from relay.config import whereabouts
 from relay.control import request
 
 Json = dict[str, Any]
@@ -78,7 +78,7 @@ def pages(data_dir: Path, question: Json) -> Iterator[Json]:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    data_dir = load_deployment(args.config).node.data_dir
+    data_dir = whereabouts(args.config).data_dir
     shown = 0
     for page in pages(data_dir, {"do": "queue.page", "selector": chosen(args)}):
         for item in page["items"]:
@@ -99,7 +99,7 @@ def line(item: Json) -> str:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    data_dir = load_deployment(args.config).node.data_dir
+    data_dir = whereabouts(args.config).data_dir
     found = [i for page in pages(data_dir, {"do": "queue.page", "selector": {"id": args.id}}) for i in page["items"]]
     if not found:
         print(f"{args.id} does not wait here. Its story: postlane message {args.id}", file=sys.stderr)
@@ -112,7 +112,7 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_change(args: argparse.Namespace) -> int:
-    data_dir = load_deployment(args.config).node.data_dir
+    data_dir = whereabouts(args.config).data_dir
     selectors = [{**chosen(args), "id": one} for one in args.ids] or [chosen(args)]
     if not args.all and selectors == [{}]:
         print(

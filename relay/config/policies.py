@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from relay.config.deployment import NOT_YET, Deployment, unknown_files
 from relay.config.problems import Problem, no_such
-from relay.config.reader import Document, Examined, M, contents, fingerprint, read, shown_path, toml_files
+from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_policies import (
     BrandsFile,
     BrandTable,
@@ -29,7 +29,14 @@ from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.schedule.retry import RetryPolicy
 
-FILES = ("brands.toml", "credentials.toml", "retry.toml", "routes.toml", "shaping.toml")
+MODELS: Mapping[str, type[Section]] = {
+    "brands.toml": BrandsFile,
+    "credentials.toml": CredentialsFile,
+    "retry.toml": RetryFile,
+    "routes.toml": RoutesFile,
+    "shaping.toml": ShapingFile,
+}
+FILES = tuple(MODELS)
 LATER_FILES = ("streams.toml", "caps.toml", "recipients.toml", "bounces.toml")
 
 

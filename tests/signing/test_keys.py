@@ -176,7 +176,9 @@ def test_what_was_accepted_does_not_depend_on_what_is_being_edited(tmp_path: Pat
 
 def test_accepted_keys_have_the_sandbox_s_throw_away_key_too(tmp_path: Path) -> None:
     ring = load_accepted_keys(tmp_path, tmp_path / "none", tmp_path)
-    published = {key.dns_value for made in (ring, load_keys(tmp_path, tmp_path)) for key in made.for_domain("b.example")}
+    published = {
+        key.dns_value for made in (ring, load_keys(tmp_path, tmp_path)) for key in made.for_domain("b.example")
+    }
     assert len(published) == 1
 
 

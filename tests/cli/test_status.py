@@ -1,0 +1,78 @@
+"""postlane status: is all well, and what of the files is not in force."""
+
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from relay.cli import status
+from relay.cli.main import main
+
+NOW = 1_795_300_000.0
+FRIDAY = 1_795_186_920_000  # 17:02 in Jerusalem
+QUEUE = {"waiting": 31, "held": 0, "oldest": None}
+
+
+def facts(**changes: Any) -> dict[str, Any]:
+    usual = {
+        "node": "relay-1",
+        "policies": "3f9a1c",
+        "mode": "live",
+        "started": int(NOW - 90) * 1000,
+        "workers": [{"name": "worker-0", "up": True, "healthy": True, "shards": [{"queue": QUEUE}]}],
+        "alerts": [],
+        "waits": [],
+        "on_disk": "3f9a1c",
+        "decision": {"policies": "3f9a1c", "at": FRIDAY, "by": "noa", "how": "reload", "instead_of": ""},
+    }
+    return usual | changes
+
+
+def told(**changes: Any) -> list[str]:
+    return status.describe(facts(**changes), NOW, ZoneInfo("Asia/Jerusalem"))
+
+
+def test_all_is_well() -> None:
+    assert told() == ["* relay-1  running 90 s, 1 workers   mode live   policies 3f9a1c   queue 31"]
+    assert status.all_well(facts())
+
+
+def test_an_alert_is_told_with_its_problems() -> None:
+    alert = {"summary": "policies/ on disk has 2 errors (below).", "problems": ["a.toml:1: x", "b.toml:2: y"]}
+    assert told(alerts=[alert], on_disk="a77e02")[1:] == [
+        "  alert    policies/ on disk has 2 errors (below).",
+        "           a.toml:1: x",
+        "           b.toml:2: y",
+    ]
+    assert not status.all_well(facts(alerts=[alert]))
+
+
+def test_files_that_are_not_in_force() -> None:
+    assert told(on_disk="a77e02")[1] == "  note     policies/ on disk is a77e02, not in force: postlane reload"
+    back = facts()["decision"] | {"instead_of": "a77e02"}
+    line = "  note     policies/ on disk is a77e02, rolled back to 3f9a1c on Fri 20 Nov 17:02 by noa"
+    assert told(on_disk="a77e02", decision=back)[1] == line
+    assert told(decision=back)[1:] == [], "somebody has put them right"
+
+
+def test_what_waits_for_a_restart() -> None:
+    assert told(waits=["node.name: needs a restart"])[1:] == ["  restart  node.name: needs a restart"]
+    assert status.all_well(facts(waits=["node.name"]))
+
+
+def test_the_command_finds_the_node_of_broken_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("config", "policies"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config" / "postlane.toml").write_text('[node]\ndata_dir = "here"\n[[')
+
+    def request(data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
+        assert (data_dir, question) == (tmp_path / "here", {"do": "stats"})
+        return facts()
+
+    monkeypatch.setattr(status, "request", request)
+    words = ["status", "--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
+    assert main(words) == 0
+    assert "policies 3f9a1c" in capsys.readouterr().out
