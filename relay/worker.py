@@ -42,6 +42,7 @@ from relay.settings import WorkerSettings
 from relay.signing.signer import Signer
 from relay.spare import SparePower
 from relay.spool.store import Spool
+from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
@@ -49,6 +50,7 @@ from relay.trace import Tracer
 log = structlog.get_logger()
 
 
+OPEN_STATE_AGAIN = 5.0  # seconds
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
 
 
@@ -85,8 +87,8 @@ class Worker:
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
         self.state = SqliteState(self.data_dir / "state.db")
-        self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}")
-        self.quotas = QuotaLeases(self.state)
+        self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}", order.workers)
+        self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -214,7 +216,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         control = asyncio.create_task(answer_channel(socket.socket(fileno=self.order.control), self._answer))
         control.add_done_callback(lambda _: self._stop.set())
-        await self.state.open()
+        opening = await self._open_state()
         for shard in self.shards:
             await shard.spool.open()
         self._open = True
@@ -223,6 +225,7 @@ class Worker:
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
         running.append(asyncio.create_task(self._watch_certificate()))
+        running += opening
         for task in running:
             task.add_done_callback(self._task_ended)
         for listener in self.listeners:
@@ -236,6 +239,25 @@ class Worker:
             return 1
         await self._drain(running, control)
         return 0
+
+    async def _open_state(self) -> list[asyncio.Task[None]]:
+        """State, or the task that tries again until it opens: meanwhile mail is taken, and transactional mail goes."""
+
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(OPEN_STATE_AGAIN)
+                if await opened():
+                    return
+
+        async def opened() -> bool:
+            try:
+                await self.state.open()
+            except StateError as error:
+                log.error("State cannot be opened; trying again", error=str(error))
+                return False
+            return True
+
+        return [] if await opened() else [asyncio.create_task(again())]
 
     async def _watch_certificate(self) -> None:
         """Renewed files are noticed (INTERFACE, [tls])."""

@@ -79,7 +79,7 @@ class Listener:
     async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         """On a copy of the descriptor: who stops serving closes his own, and the socket with its queue stays."""
         sock = self._socket.dup()
-        if self.desk.settings.tls == "implicit":
+        if _accepts_itself(self.desk.settings):
             self._accepting = loop.create_task(self._accept(loop, sock))
             self._accepting.add_done_callback(lambda _: sock.close())
         else:
@@ -88,7 +88,7 @@ class Listener:
     async def reconfigure(self, settings: ListenerSettings, limits: Limits) -> None:
         """For connections from now on; who is connected goes on as he began, and nobody who knocks is refused."""
         async with self._turning:
-            otherwise = (settings.tls == "implicit") != (self.desk.settings.tls == "implicit")
+            otherwise = _accepts_itself(settings) != _accepts_itself(self.desk.settings)
             self.desk.settings, self.desk.limits = settings, limits
             if otherwise and (self._server is not None or self._accepting is not None):
                 await self._stop_serving()
@@ -175,3 +175,8 @@ class Listener:
             if session.transport is None:
                 session.connection_lost(None)
             sock.close()
+
+
+def _accepts_itself(settings: ListenerSettings) -> bool:
+    """Does a listener with these settings accept by itself, instead of leaving it to a server of the loop?"""
+    return settings.tls == "implicit"
