@@ -34,7 +34,8 @@ def child(script: str) -> Child:
 async def kept(one: Child) -> AsyncIterator[asyncio.Event]:
     stopping = asyncio.Event()
     keeping = asyncio.create_task(one.keep(stopping))
-    await until(one, lambda: one.up)
+    await until(lambda: one.up)
+    await one.settled()
     try:
         yield stopping
     finally:
@@ -43,7 +44,7 @@ async def kept(one: Child) -> AsyncIterator[asyncio.Event]:
         await keeping
 
 
-async def until(one: Child, condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.01)
@@ -72,8 +73,9 @@ async def test_one_that_dies_is_started_again() -> None:
         first = pid(one)
         assert one.process is not None
         one.process.send_signal(signal.SIGKILL)
-        await until(one, lambda: one.up and pid(one) != first)
+        await until(lambda: one.up and pid(one) != first)
         assert one.deaths == 1
+        await one.settled()
         assert await one.ask({}) == {}
 
 
@@ -83,7 +85,7 @@ async def test_one_that_is_renewed_did_not_die() -> None:
         first = pid(one)
         one.renew()
         one.renew()  # it is on its way
-        await until(one, lambda: one.up and pid(one) != first)
+        await until(lambda: one.up and pid(one) != first)
         assert one.deaths == 0
         await one.settled()
         assert await one.ask({}) == {}
@@ -96,7 +98,7 @@ async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) 
         first = pid(one)
         await one.ask({})  # it is deaf by now
         one.renew()
-        await until(one, lambda: one.up and pid(one) != first)
+        await until(lambda: one.up and pid(one) != first)
     assert not one.up
 
 

@@ -1,10 +1,6 @@
 """Real peers: five clients hand in, a real Postfix found through a real DNS server takes over STARTTLS, OpenDKIM verifies."""
 
-import asyncio
 import base64
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -13,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from tests.support import clients, opendkim
-from tests.support.dnsserver import DnsServer
+from tests.support.dnsserver import DnsServer, serving
 from tests.support.node import Node, wait_for
 from tests.support.postfix import PostfixMx
 from tests.support.sink import Sink
@@ -65,22 +61,6 @@ def test_a_message_of_each_client_arrives_signed(client: str, tmp_path: Path) ->
     assert body is not None
     assert "Shalom שלום".encode() in bytes(body.get_payload(decode=True))
     assert_both_verify(received.content, record, "s1", "test.example")
-
-
-@contextmanager
-def serving(dns: DnsServer) -> Iterator[None]:
-    """The DNS server in a loop of its own, so that the test may block."""
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(dns.start())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        asyncio.run_coroutine_threadsafe(dns.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def live(folder: Path, dns: DnsServer, port: int) -> Node:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.certificates import self_signed
+from tests.support.dnsserver import DnsServer, serving
 from tests.support.node import CREDENTIALS, Node, wait_for
 from tests.support.sink import Sink
 
@@ -137,7 +138,52 @@ def test_a_rollback_holds_until_somebody_says_otherwise(tmp_path: Path) -> None:
             assert versions(node) == {second}
 
 
-def test_listeners_and_name_servers_change_while_people_are_connected(tmp_path: Path) -> None:
+def test_what_cannot_be_put_in_force_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    pools = '[pool.{}]\nsources = [{{ address = "" }}]\n[pool.service]\nsources = [{{ address = "" }}]\n'
+    pools += '[pool.marketing]\nsources = [{{ address = "" }}]\n'
+    files = {"config/pools.toml": pools.format("old"), "policies/routes.toml": '[default]\ntransactional = "old"\n'}
+    with Sink() as sink, node_of(tmp_path, sink, files=files) as node:
+        first = versions(node)
+        obstacle = tmp_path / "data" / "versions" / ".in-force.json"
+        obstacle.mkdir()
+        write(node, "config/pools.toml", pools.format("new"))
+        write(node, "policies/routes.toml", '[default]\ntransactional = "new"\n')
+        refused = node.run("reload")
+        assert refused.returncode == 1
+        assert f"it cannot be recorded in {tmp_path}/data: Is a directory" in refused.stderr
+        assert versions(node) == first
+        obstacle.rmdir()
+        reload(node)
+        second = versions(node)
+        refused = node.run("policies", "rollback", *first)
+        assert refused.returncode == 1
+        assert 'no pool "old" in ' in refused.stderr
+        assert "does not go with config/ as it is now" in refused.stderr
+        assert "is in force already" in node.run("policies", "rollback", *second).stderr
+        assert "no version ffffff is kept" in node.run("policies", "rollback", "ffffff").stderr
+        assert versions(node) == second
+        assert node.run("status").returncode == 0, "who cannot go back has no trouble with what is on disk"
+
+
+def test_name_servers_are_asked_as_the_files_say(tmp_path: Path) -> None:
+    """The first one does not know the domain, and its mail waits; the next one does."""
+    before, after = DnsServer(), DnsServer()
+    before.fail("example.com")
+    with Sink() as sink, serving(before), serving(after):
+        after.add("example.com", "MX", "10 mx.example.com.")
+        after.add("mx.example.com", "A", "127.0.0.1")
+        delivery = f'mode = "live"\nport = {sink.port}\nallow_private = true'
+        servers = f'"{before.address}"'
+        with Node(tmp_path, delivery=delivery, nameservers=servers, key_for=("test.example",), workers=2) as node:
+            sent = [node.send("dana@example.com") for _ in range(4)]  # whichever worker takes it
+            for one in sent:
+                wait_for("the first attempt", partial(node.events, id=one, type="deferred"))
+            edit(node, before.address, after.address)
+            reload(node)
+            assert [node.final(one)["type"] for one in sent] == ["delivered"] * 4
+
+
+def test_listeners_change_while_people_are_connected(tmp_path: Path) -> None:
     pem = self_signed(tmp_path, "localhost")
     with Sink() as sink, node_of(tmp_path, sink, workers=2) as node:
         with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as before:
