@@ -22,7 +22,7 @@ class PortTaken(StartError):
 
 @dataclass(slots=True)
 class Sockets:
-    """`listeners[worker][i]` belongs to the deployment's listener i; `capture` is there in capture mode."""
+    """`listeners[worker][i]` belongs to the deployment's listener i; `capture` is there from the first capture mode on."""
 
     listeners: list[list[socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
@@ -34,14 +34,10 @@ class Sockets:
         return f"127.0.0.1:{self.capture.getsockname()[1]}" if self.capture is not None else ""
 
     def open_capture(self) -> None:
+        """Connections wait for the web process, which serves them once it is started anew."""
         if self.capture is None:
             self.capture = _bind("127.0.0.1", 0, shared=False)
             self.capture.listen(128)
-
-    def close_capture(self) -> None:
-        if self.capture is not None:
-            self.capture.close()
-            self.capture = None
 
 
 def bind_all(deployment: Deployment, workers: int) -> Sockets:

@@ -251,12 +251,18 @@ class Supervisor:
     def _from_disk(self) -> InForce:
         """The files on disk, checked and kept; raises ConfigErrors, FilesChanged, OSError."""
         examined = examine_files(self.config, self.policies)
-        if any(not problem.warning for problem in examined.problems):
+        if examined.value is None or any(not problem.warning for problem in examined.problems):
             raise ConfigErrors(examined.problems)
         wanted = accept(self.config, self.policies, self.data_dir, self.in_force.place.started)
         load_secret(wanted.deployment)
+        file = shown_path(self.config / "postlane.toml")
         if trouble := certificate_trouble(wanted.deployment):
-            raise ConfigErrors([Problem(shown_path(self.config / "postlane.toml"), 0, "tls", trouble, "tls")])
+            raise ConfigErrors([Problem(file, 0, "tls", trouble, "tls")])
+        if self.in_force.capture and not wanted.capture:
+            why = "a restart is needed to leave capture mode: whoever is connected now was let in as anybody"
+            raise ConfigErrors(
+                [replace(examined.value.document.problem(("delivery", "mode"), why, "restart"), file=file)]
+            )
         return wanted
 
     async def roll_back(self, version: str, by: str, reason: str) -> Json:
@@ -294,8 +300,6 @@ class Supervisor:
             refusals = await change_over(self.children, question, wanted.place.versions, decide)
         except OSError as error:
             refusals = [f"it cannot be recorded in {self.data_dir}: {error.strerror}"]
-        if not self.in_force.capture:
-            self.sockets.close_capture()
         if refusals:
             return {"error": f"not every process could take it; {before.version} stays in force", "problems": refusals}
         if wanted.place.config != before.place.config:

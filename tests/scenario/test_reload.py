@@ -215,18 +215,23 @@ def test_listeners_change_while_people_are_connected(tmp_path: Path) -> None:
             assert secure.noop()[0] == 250
 
 
-def test_from_the_sandbox_to_the_world_without_a_restart(tmp_path: Path) -> None:
-    with Sink() as sink, Node(tmp_path, key_for=("test.example",)) as node:
-        kept = node.final(node.send("dana@example.com"))
-        assert "captured" in kept["reply"]["text"]
-        edit(node, 'mode = "capture"', f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"')
-        reload(node)
-        assert node.final(node.send("dana@example.com"))["reply"]["text"] != kept["reply"]["text"]
-        assert len(sink.messages) == 1
-        edit(node, 'mode = "live"', 'mode = "capture"')
-        reload(node)
-        assert "captured" in node.final(node.send("dana@example.com"))["reply"]["text"]
-        assert len(sink.messages) == 1
+def test_into_capture_mode_by_a_reload_and_out_of_it_by_a_restart(tmp_path: Path) -> None:
+    with Sink() as sink:
+        node = node_of(tmp_path, sink)
+        with node:
+            assert node.final(node.send("dana@example.com"))["type"] == "delivered"
+            edit(node, 'mode = "live"', 'mode = "capture"')
+            reload(node)
+            assert "captured" in node.final(node.send("dana@example.com"))["reply"]["text"]
+            edit(node, 'mode = "capture"', 'mode = "live"')
+            refused = node.run("reload")
+            assert refused.returncode == 1
+            assert "delivery.mode: a restart is needed to leave capture mode" in refused.stderr
+            assert "captured" in node.final(node.send("dana@example.com"))["reply"]["text"]
+            assert len(sink.messages) == 1
+        with node:
+            assert "captured" not in node.final(node.send("dana@example.com"))["reply"]["text"]
+            assert len(sink.messages) == 2
 
 
 def test_workers_that_die_during_reloads_end_on_one_version(tmp_path: Path) -> None:
