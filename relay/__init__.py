@@ -11,7 +11,8 @@
     schedule/  what goes next, and when again              supervisor.py  processes, sockets, signals
     egress/    DNS, connections, the SMTP transaction      control.py     how commands reach a running node
     feedback/  replies, reports, consequences, event log   config/        the only reader of files
-    state/     limits that all workers share               web/, cli/     pages and commands
+    state/     limits that all workers share               in_force.py    what runs: kept copies of the files
+    web/, cli/ pages and commands
 
 `accept()` and `attempt()` share only the spool; no stage imports another (import-linter holds that in `make test`).
 """

@@ -7,8 +7,8 @@ from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
 from relay.house import House
-from relay.identity import Brand, Rate
-from relay.message import Change, Delivery, Message, RcptTo
+from relay.identity import Brand
+from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import spacing
 from relay.policy.decide import Decision, Refusal, decide
@@ -35,7 +35,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     keys = house.keys_for(decision.author_domain)
     if not keys and not _may_leave_unsigned(decision, house):
         return _no_key(decision)
-    due = await _permits(submission, credential.quota, _timezone(decision, house), house)
+    due = await _permits(submission, decision, house)
     if isinstance(due, Refusal):
         return due
     message_id = house.next_id()
@@ -99,16 +99,18 @@ def _no_key(decision: Decision) -> Refusal:
     )
 
 
-async def _permits(submission: Submission, quota: Rate | None, timezone: str, house: Acceptance) -> list[int] | Refusal:
+async def _permits(submission: Submission, decision: Decision, house: Acceptance) -> list[int] | Refusal:
     """A permit of the quota for each recipient: when (ms) it goes, now or in its turn; or why the message is not taken."""
     name, count, now = submission.credential.name, len(submission.envelope.recipients), submission.received_at
+    quota, urgent = submission.credential.quota, decision.mail_class is MailClass.TRANSACTIONAL
     if quota is None:
         return [now] * count
     refuses = submission.credential.over_quota == "refuse"
     if refuses and count > quota.count:
         text = f"{count} recipients are more than {name} may have at all: {quota.text}"
         return Refusal(Reply(550, "5.5.3", text), "quota")
-    wait = house.pacer.until(name, now) or await house.quotas.take(name, quota, count, timezone)
+    wait = house.pacer.until(name, now)
+    wait = wait or await house.quotas.take(name, quota, count, _timezone(decision, house), urgent=urgent)
     if wait and refuses:
         return Refusal(Reply(450, "4.7.1", f"{name} is over {quota.text}; again in {-(-wait // 1000)} s"), "quota")
     if not wait:

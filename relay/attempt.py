@@ -72,7 +72,8 @@ async def _over_quota(delivery: Delivery, house: Attempting) -> int | Outcome | 
     An Outcome once it has waited as long as any mail may."""
     name, now = delivery.message.credential, house.clock()
     quota = house.quota_of(delivery.message)
-    wait = await house.quotas.take(name, quota[0], 1, quota[1]) if quota is not None else 0
+    urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
+    wait = await house.quotas.take(name, quota[0], 1, quota[1], urgent=urgent) if quota is not None else 0
     if quota is None or not wait:
         delivery.quota = False
         return None

@@ -151,15 +151,21 @@ class Channel:
                 waiting = self._waiting.get(answer.pop("#"))
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer)
+        self._give_up()
+
+    def _give_up(self) -> None:
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(NodeDown("the worker is gone"))
 
     def close(self) -> None:
+        """Who still waits for an answer is told that there will be none."""
+        self._give_up()
         if self._reading is not None:
             self._reading.cancel()
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
 
 
 async def answer_channel(link: socket.socket, handler: Handler) -> None:

@@ -17,6 +17,7 @@ from relay.message import Change
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
 from relay.spool.errors import SpoolError
+from relay.trace import Tracer
 
 log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ class _Allowance:
 
 
 class Door:
-    """What the edge's sessions call. `apply` swaps credentials, brands and keys at a reload."""
+    """What the edge's sessions call. `apply` swaps credentials, brands, keys and the tracer at a reload."""
 
     def __init__(self, house: Acceptance) -> None:
         self._house = house
@@ -52,10 +53,16 @@ class Door:
         return f"<Door accepted={self.counters['accepted']} refused={self.counters['refused']}>"
 
     def apply(
-        self, directory: Directory, brands: Mapping[str, Brand], keys_for: KeysFor, site_of: Callable[[str, str], str]
+        self,
+        directory: Directory,
+        brands: Mapping[str, Brand],
+        keys_for: KeysFor,
+        site_of: Callable[[str, str], str],
+        tracer: Tracer,
     ) -> None:
         self._directory = directory
-        self._house.brands, self._house.keys_for, self._house.site_of = brands, keys_for, site_of
+        self._house.brands, self._house.keys_for = brands, keys_for
+        self._house.site_of, self._house.tracer = site_of, tracer
 
     def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:
         """Who this is; None if the name or the password is wrong. Synchronous: one SHA-256, no I/O."""

@@ -28,7 +28,7 @@ class Signer(Protocol):
 
 
 class Quotas(Protocol):
-    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int: ...
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
 
 
 @dataclass(slots=True, kw_only=True)

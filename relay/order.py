@@ -1,6 +1,8 @@
 """What the supervisor tells a worker at its start; apart from both, so that neither needs the other's imports."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -10,22 +12,39 @@ DRAIN_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What the supervisor tells a worker at its start. `shards`: its own first, then the adopted ones.
+class Place:
+    """Where a process reads what is in force.
 
-    listeners  descriptors, in the order of the deployment's listeners     control  its end of the socket pair
-    capture    "host:port" of the capture server, whether it has anything to take or not
-    sandbox    capture mode: nothing may leave, whatever the files say by the time they are read
-    workers    how many there are on this node
+    config, policies  kept copies (relay/kept.py)
+    origin            config/ on disk, which `config` is a copy of: keys, certificates, secrets and relative paths are there
+    started           the copy of config/ that the node started with: [node], binds and [state] are those
     """
 
     config: str
     policies: str
+    origin: str
+    started: str
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """As workers report them: what two processes must agree on."""
+        return {"version": Path(self.policies).name, "config": Path(self.config).name}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the supervisor tells a worker at its start. `shards`: its own first, then the adopted ones.
+
+    listeners  descriptors, in the order of the deployment's listeners     control  its end of the socket pair
+    capture    "host:port" of the capture server; "" where all mail leaves
+    workers    how many there are on this node
+    """
+
+    place: Place
     shards: tuple[int, ...]
     listeners: tuple[int, ...]
     control: int
     capture: str
-    sandbox: bool
     workers: int
 
     def dump(self) -> str:
@@ -33,5 +52,6 @@ class Order:
 
     @classmethod
     def load(cls, text: str) -> "Order":
-        facts = orjson.loads(text)
-        return cls(**{**facts, "shards": tuple(facts["shards"]), "listeners": tuple(facts["listeners"])})
+        facts: dict[str, Any] = orjson.loads(text)
+        lists = {name: tuple(facts[name]) for name in ("shards", "listeners")}
+        return cls(**{**facts, **lists, "place": Place(**facts["place"])})

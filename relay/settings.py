@@ -1,15 +1,22 @@
 """From the configuration's words to the stages' plain values; the wiring's other half (relay/worker.py)."""
 
 import contextlib
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config import Deployment, Listener, Policies
-from relay.edge.limits import ByteBudget, Limits, ListenerSettings
+from relay.config import Deployment, Listener, Policies, load_secret, sandbox_credential
+from relay.edge.certificate import Certificate
+from relay.edge.credentials import Directory
+from relay.edge.limits import Limits, ListenerSettings
 from relay.edge.listener import server_context
 from relay.egress.mx import site_of
+from relay.egress.pools import Pool
 from relay.egress.settings import Capture, EgressSettings, Relay
+from relay.in_force import InForce
+from relay.message import MailClass
 from relay.wildcard import Recipients
 
 # Message data that all sessions of one worker hold at once. 64 MB leave the worker under its 200 MB with everything else;
@@ -17,6 +24,46 @@ from relay.wildcard import Recipients
 BYTES_IN_HAND = 64_000_000
 
 EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 compared, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """All that the stages of one worker are told, made as a whole before any of it is put in force.
+
+    listeners      in the order of the deployment's      bytes_in_hand  the limit of the worker's ByteBudget
+    credentials    those of the policies, and in the sandbox whoever comes
+    certificate    its files, to be watched; None without TLS
+    """
+
+    in_force: InForce
+    egress: EgressSettings
+    nameservers: tuple[str, ...]
+    listeners: tuple[tuple[ListenerSettings, Limits], ...]
+    bytes_in_hand: int
+    credentials: Directory
+    pools: Mapping[MailClass, Pool]
+    certificate: Certificate | None
+    secret: bytes
+
+
+def worker_settings(in_force: InForce, capture: str, workers: int) -> WorkerSettings:
+    """What is in force, for one of `workers` workers; see `egress_settings` for `capture`. Raises OSError where the
+    certificate does not serve, ConfigErrors for the secret."""
+    deployment, policies = in_force.deployment, in_force.policies
+    stranger = sandbox_credential(deployment, policies)
+    everybody = {**policies.credentials, **({stranger.name: stranger} if stranger else {})}
+    tls = deployment.tls
+    return WorkerSettings(
+        in_force=in_force,
+        egress=egress_settings(deployment, policies, capture, workers),
+        nameservers=tuple(deployment.dns.nameservers),
+        listeners=tuple((listener_settings(deployment, one), limits(one)) for one in deployment.listeners),
+        bytes_in_hand=bytes_in_hand(deployment),
+        credentials=Directory(everybody.values()),
+        pools={mail_class: deployment.pools[name] for mail_class, name in policies.routes.items()},
+        certificate=Certificate(Path(tls.cert), Path(tls.key)) if tls.cert else None,
+        secret=load_secret(deployment),
+    )
 
 
 def listener_settings(deployment: Deployment, listener: Listener) -> ListenerSettings:
@@ -32,20 +79,42 @@ def listener_settings(deployment: Deployment, listener: Listener) -> ListenerSet
     )
 
 
+def certificate_trouble(deployment: Deployment) -> str:
+    """Why the certificate does not serve, and what to do; "" where it does, or none is needed."""
+    if all(listener.tls == "off" for listener in deployment.listeners):
+        return ""
+    files = [Path(deployment.tls.cert), Path(deployment.tls.key)]
+    for file in files:  # OpenSSL does not say which it was
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            return (
+                f"{file} cannot be read: {error.strerror}; "
+                f"set cert and key in [tls] to files that the user Postlane runs as (uid {os.geteuid()}) may read"
+            )
+    try:
+        server_context(*files)
+    except OSError as error:  # ssl.SSLError is one
+        return (
+            f"{files[0]} and {files[1]} do not serve TLS: {error}; "
+            "cert in [tls] is a chain in PEM, its own certificate first, and key the private key of that, in PEM "
+            "without passphrase"
+        )
+    return ""
+
+
 def limits(listener: Listener) -> Limits:
     return Limits(max_size=listener.max_size)
 
 
-def byte_budget(deployment: Deployment) -> ByteBudget:
+def bytes_in_hand(deployment: Deployment) -> int:
     largest = max((listener.max_size for listener in deployment.listeners), default=0)
-    return ByteBudget(max(BYTES_IN_HAND, 2 * largest))
+    return max(BYTES_IN_HAND, 2 * largest)
 
 
-def egress_settings(
-    deployment: Deployment, policies: Policies, *, capture: str, sandbox: bool, workers: int
-) -> EgressSettings:
-    """`capture`: "host:port" of the capture server. `sandbox`: everything goes there, whatever the files say by now.
-    `workers`: how many share the limits of this node."""
+def egress_settings(deployment: Deployment, policies: Policies, capture: str, workers: int) -> EgressSettings:
+    """`capture`: "host:port" of the capture server, where the deployment needs one. `workers`: how many share the limits
+    of this node."""
     relay = None
     if deployment.relay is not None:
         relay = Relay(*deployment.relay, deployment.delivery.relay_user, deployment.relay_password)
@@ -53,7 +122,7 @@ def egress_settings(
         hostname=deployment.node.hostname,
         port=deployment.delivery.port,
         relay=relay,
-        capture=_capture(deployment, capture, sandbox),
+        capture=_capture(deployment, capture),
         allow_private=deployment.delivery.allow_private,
         connections=policies.shaping.connections,
         share=max(1, policies.shaping.connections // workers),
@@ -63,13 +132,12 @@ def egress_settings(
     )
 
 
-def _capture(deployment: Deployment, server: str, sandbox: bool) -> Capture | None:
+def _capture(deployment: Deployment, server: str) -> Capture | None:
     """What stays here: all mail in capture mode; in live mode, with only_to, that of everybody else."""
-    if not (sandbox or deployment.captures):
+    if not deployment.captures:
         return None
     host, _, port = server.rpartition(":")
-    everything = sandbox or deployment.capture
-    return Capture(Relay(host, int(port)), Recipients(() if everything else deployment.delivery.only_to))
+    return Capture(Relay(host, int(port)), Recipients(deployment.only_to))
 
 
 def own_addresses(deployment: Deployment) -> frozenset[str]:

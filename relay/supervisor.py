@@ -1,8 +1,8 @@
-"""Processes, sockets, signals: the parent of all workers and of the web process.
+"""Processes, signals, and what is in force: the parent of all workers and of the web process.
 
 It owns what must outlive a worker: the listening sockets (one per worker and port, SO_REUSEPORT, so that the kernel
-spreads connections and a restarting worker's queue of connections waits for it) and the control socket. It carries no
-mail itself. A child that dies is started again, at once if it had run for a while, later and later if it keeps dying.
+spreads connections and a restarting worker's queue of connections waits for it) and the control socket. It alone reads
+config/ and policies/ on disk, at start and at reload; its processes read the copy it keeps. It carries no mail itself.
 """
 
 import asyncio
@@ -10,11 +10,10 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Coroutine
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,69 +21,22 @@ import orjson
 import structlog
 
 from relay import __version__, control
-from relay.config import ConfigErrors, Deployment, load_deployment, load_policies, load_secret
-from relay.control import Channel, Json, NodeDown
-from relay.edge.listener import server_context
-from relay.kept_policies import keep
-from relay.order import DRAIN_SECONDS, Order
+from relay.alert import Alert, files_refused, not_taken, started_with_last_good
+from relay.changeover import change_over
+from relay.child import Child
+from relay.config import ConfigErrors, Problem, load_secret
+from relay.config.reader import contents, fingerprint, shown_path
+from relay.control import Json, NodeDown
+from relay.in_force import FilesChanged, InForce, accept, examine_files, last_good, load
+from relay.kept import Decision, Store, read_decision, tidy, write_decision
+from relay.order import Order
+from relay.settings import certificate_trouble
 from relay.signing.entries import KeysError
-from relay.signing.keys import load_keys
+from relay.sockets import StartError, bind_all
 
 log = structlog.get_logger()
 
-BACKLOG = 1024  # connections that wait while a worker restarts; the kernel caps it at net.core.somaxconn
-RESTART_SECONDS = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0)  # waits after 1st, 2nd ... death in a row: mail waits meanwhile
-STEADY_SECONDS = 10.0  # a child that ran this long does not "keep dying"
-STOP_SECONDS = DRAIN_SECONDS + 10.0  # then SIGKILL
-
-
-class StartError(Exception):
-    """Why the node cannot start, in words for the person who started it."""
-
-
-@dataclass(slots=True)
-class Child:
-    """One process under supervision. `command` makes its argument list and the descriptors it inherits, anew each start;
-    the last of these is its end of the channel. When the channel closes, the supervisor is gone, and the child ends."""
-
-    name: str
-    command: Callable[["Child"], tuple[list[str], list[int]]]
-    process: asyncio.subprocess.Process | None = None
-    channel: Channel | None = None
-    deaths: int = 0
-    started: float = 0.0
-    shards: tuple[int, ...] = ()
-    renewing: bool = False  # it ends because we told it to, to start again with what is in force now
-
-    def __repr__(self) -> str:
-        pid = self.process.pid if self.process else None
-        return f"<Child {self.name} pid={pid} deaths={self.deaths}>"
-
-    def connect(self) -> int:
-        """A new channel to the process about to start; the descriptor of its end, which it must inherit."""
-        ours, theirs = socket.socketpair()
-        self.channel = Channel(ours)
-        return theirs.detach()
-
-    @property
-    def up(self) -> bool:
-        return self.process is not None and self.process.returncode is None
-
-
-@dataclass(slots=True)
-class Sockets:
-    """Everything bound before any child starts. `listeners[worker][i]` belongs to the deployment's listener i."""
-
-    listeners: list[list[socket.socket]] = field(default_factory=list)
-    admin: socket.socket | None = None
-    capture: socket.socket | None = None  # listens once there is something to capture, and from then on
-    capturing: bool = False
-
-    def capture_from_now_on(self) -> None:
-        """Connections wait for the web process, which serves them once it is started anew."""
-        if self.capture is not None and not self.capturing:
-            self.capture.listen(128)
-            self.capturing = True
+TELL_AGAIN = 1.0  # seconds: an event of the node waits for a worker that is up
 
 
 class Supervisor:
@@ -92,105 +44,94 @@ class Supervisor:
 
     def __init__(self, config: Path, policies: Path) -> None:
         self.config, self.policies = config, policies
-        self.deployment: Deployment = load_deployment(config)
-        in_force = load_policies(policies, self.deployment)
-        self.version = in_force.version
-        load_keys(self.deployment.dkim_dir)  # a key that cannot be read is told before anything starts
-        for warning in (*self.deployment.warnings, *in_force.warnings):
-            log.warning("config", problem=str(warning))
-        _try_certificate(self.deployment)
-        data_dir = self.deployment.node.data_dir
-        _make_folders(data_dir)
-        self._lock = _lock(data_dir)
-        load_secret(self.deployment)
-        # In force; the rest of config/ is as it was at the start.
-        self.delivery, self.retention = self.deployment.delivery, self.deployment.retention
-        # Workers read a copy: what is being edited must not reach one that starts anew.
-        self._store = data_dir / "policies"
-        self.kept = keep(policies, self._store, self.version)
-        self.workers = self.deployment.node.workers or os.cpu_count() or 1
-        self.sockets = _bind_all(self.deployment, self.workers)
-        if self.deployment.captures:
-            self.sockets.capture_from_now_on()
-        self._control = control.bind(data_dir)
+        self.alert: Alert | None = None
+        self.in_force, self.decision = self._begin()
+        node = self.in_force.deployment.node  # of the start: what is in force later has the same
+        self.data_dir = node.data_dir
+        self._name = node.name
+        self.workers = node.workers or os.cpu_count() or 1
+        self.sockets = bind_all(self.in_force.deployment, self.workers)
+        self._control = control.bind(self.data_dir)
         self.children = [self._worker(number) for number in range(self.workers)]
         self.web = Child("web", self._web_command)
         self._stopping = asyncio.Event()
-        self._started = time.time()
+        self._changing = asyncio.Lock()  # one change at a time
+        self._telling = asyncio.Lock()  # events in the order in which things happened
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._started = _now()
 
     def __repr__(self) -> str:
-        return f"<Supervisor {self.deployment.node.name} workers={self.workers} policies={self.version}>"
+        return f"<Supervisor {self._name} workers={self.workers} policies={self.in_force.version}>"
+
+    # --- start --------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> tuple[InForce, Decision]:
+        """What to run: the files on disk; the last good ones if those are broken, or were rolled back."""
+        examined = examine_files(self.config, self.policies)
+        errors = [problem for problem in examined.problems if not problem.warning]
+        last = last_good(self.config) if errors else None
+        deployment = last[1].deployment if last else examined.value
+        if deployment is None or (errors and last is None):
+            raise ConfigErrors(examined.problems)
+        if trouble := certificate_trouble(deployment):
+            raise StartError(trouble)
+        for warning in examined.warnings:
+            log.warning("config", problem=str(warning))
+        _make_folders(deployment.node.data_dir)
+        self._lock = _lock(deployment.node.data_dir)
+        load_secret(deployment)
+        if last is None:
+            return self._take(deployment.node.data_dir)
+        self.alert = started_with_last_good(errors, last[0], deployment.node.timezone, self.policies)
+        return last[1], last[0]
+
+    def _take(self, data_dir: Path) -> tuple[InForce, Decision]:
+        """The files on disk, or what they were rolled back to; kept and on record."""
+        before = read_decision(data_dir)
+        try:
+            found, decision = _as_decided(accept(self.config, self.policies, data_dir), before)
+            if decision != before:
+                write_decision(data_dir, decision)
+                tidy(data_dir, decision, found.place.started)
+        except FilesChanged as error:
+            raise StartError(f"{error}; start again") from error
+        except OSError as error:
+            raise StartError(f"the files in force cannot be kept in {data_dir}: {error.strerror}") from error
+        return found, decision
 
     # --- children -----------------------------------------------------------------------------------------------
 
     def _worker(self, number: int) -> Child:
-        spool = self.deployment.node.data_dir / "spool"
+        spool = self.data_dir / "spool"
         on_disk = {int(path.stem) for path in spool.glob("*.db") if path.stem.isdigit()}
         adopted = sorted(n for n in on_disk if n >= self.workers and n % self.workers == number)
         if adopted:
             log.info("a worker adopts shards that have none", worker=number, shards=adopted)
-        return Child(f"worker-{number}", self._worker_command, shards=(number, *adopted))
+        return Child(f"worker-{number}", self._worker_command, (number, *adopted))
 
     def _worker_command(self, child: Child) -> tuple[list[str], list[int]]:
         control_end = child.connect()
         listeners = tuple(link.fileno() for link in self.sockets.listeners[child.shards[0]])
-        assert self.sockets.capture is not None
         order = Order(
-            config=str(self.config),
-            policies=str(self.kept),
+            place=self.in_force.place,
             shards=child.shards,
             listeners=listeners,
             control=control_end,
-            capture=f"127.0.0.1:{self.sockets.capture.getsockname()[1]}",
-            sandbox=self.delivery.mode == "capture",
+            capture=self.sockets.capture_address if self.in_force.deployment.captures else "",
             workers=self.workers,
         )
         return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
 
     def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
+        capture = self.sockets.capture if self.in_force.deployment.captures else None
         fds = {
             name: link.fileno()
-            for name, link in (("admin", self.sockets.admin), ("capture", self.sockets.capture))
-            if link is not None and (name != "capture" or self.sockets.capturing)
+            for name, link in (("admin", self.sockets.admin), ("capture", capture))
+            if link is not None
         }
         fds["control"] = child.connect()
-        order = orjson.dumps({"config": str(self.config), **fds}).decode()
+        order = orjson.dumps({"place": asdict(self.in_force.place), **fds}).decode()
         return [sys.executable, "-m", "relay.web", order], list(fds.values())
-
-    async def _start(self, child: Child) -> None:
-        arguments, descriptors = child.command(child)
-        child.process = await asyncio.create_subprocess_exec(
-            *arguments,
-            pass_fds=descriptors,
-            stdin=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us alone; we tell the children
-        )
-        child.started = time.monotonic()
-        os.close(descriptors[-1])  # the child's end of the pair: it must be the only holder
-        assert child.channel is not None
-        await child.channel.open()
-
-    async def _keep(self, child: Child) -> None:
-        """Start the child, and again whenever it ends before we stop."""
-        while not self._stopping.is_set():
-            await self._start(child)
-            assert child.process is not None
-            if self._stopping.is_set():  # told to stop while it was being started: nobody else ends it
-                child.process.terminate()
-            status = await child.process.wait()
-            if child.channel is not None:
-                child.channel.close()
-            if self._stopping.is_set():
-                return
-            if child.renewing:
-                child.renewing = False
-                continue
-            steady = time.monotonic() - child.started > STEADY_SECONDS
-            child.deaths = 1 if steady else child.deaths + 1
-            pause = RESTART_SECONDS[min(child.deaths, len(RESTART_SECONDS)) - 1]
-            log.error("a process died and is started again", name=child.name, status=status, in_seconds=pause)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), pause)
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -198,56 +139,67 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        reloads: set[asyncio.Task[Json]] = set()
-
-        def hup() -> None:
-            task = asyncio.create_task(self.reload())
-            reloads.add(task)
-            task.add_done_callback(reloads.discard)
-
-        loop.add_signal_handler(signal.SIGHUP, hup)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._do(self.reload("SIGHUP")))
         server = await control.serve(self._control, self._answer)
-        keeping = [asyncio.create_task(self._keep(child)) for child in (*self.children, self.web)]
+        keeping = [asyncio.create_task(child.keep(self._stopping)) for child in (*self.children, self.web)]
         for task in keeping:
             task.add_done_callback(lambda _: self._stopping.set())  # a fault of ours: stop, rather than run on in part
-        log.info("node runs", node=self.deployment.node.name, workers=self.workers, version=__version__)
-        if self.only_to:
-            log.warning("mail leaves for these recipients alone; all other is captured", only_to=self.only_to)
+        if self.alert is not None:
+            self._do(self._tell("alert", self.alert.event("firing")))
+        log.info("node runs", node=self._name, workers=self.workers, version=__version__)
+        if only_to := self.in_force.deployment.only_to:
+            log.warning("mail leaves for these recipients alone; all other is captured", only_to=only_to)
         await self._stopping.wait()
         log.info("node stops")
-        await self._stop_children()
+        for group in (
+            self.children,
+            [self.web],
+        ):  # workers first: what they deliver last may go through the web process
+            await asyncio.gather(*(child.stop() for child in group))
         faults = [fault for fault in await asyncio.gather(*keeping, return_exceptions=True) if fault is not None]
         server.close()
-        (self.deployment.node.data_dir / control.SOCKET_NAME).unlink(missing_ok=True)
+        for task in self._tasks:
+            task.cancel()
+        (self.data_dir / control.SOCKET_NAME).unlink(missing_ok=True)
         if faults:
             raise ExceptionGroup("the supervisor failed", [f for f in faults if isinstance(f, Exception)])
-
-    async def _stop_children(self) -> None:
-        """Workers first: what they deliver in their last seconds may go through the web process (capture)."""
-        for group in (self.children, [self.web]):
-            living = [c.process for c in group if c.up and c.process is not None]
-            for process in living:
-                with contextlib.suppress(ProcessLookupError):
-                    process.terminate()
-            waits = [asyncio.ensure_future(process.wait()) for process in living]
-            if waits:
-                await asyncio.wait(waits, timeout=STOP_SECONDS)
-            for process in living:
-                if process.returncode is None:
-                    log.warning("a process did not stop in time", pid=process.pid)
-                    process.kill()
 
     def stop(self) -> None:
         self._stopping.set()
 
+    def _do(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Let it run by itself; a fault of ours in it is logged."""
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled() and (fault := task.exception()) is not None:
+                log.error("a task of the supervisor failed", exc_info=fault)
+
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+
+    async def _tell(self, kind: str, facts: Json) -> None:
+        """An event of the node itself, recorded by whichever worker is up; it waits for one."""
+        async with self._telling:
+            question = {"do": "record", "kind": kind, "facts": facts}
+            while not self._stopping.is_set() and "error" in await self._ask_any(question):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), TELL_AGAIN)
+
     # --- commands -----------------------------------------------------------------------------------------------
 
     async def _answer(self, question: Json) -> Json:
+        by = str(question.get("by", ""))
         match question.get("do"):
             case "stats":
                 return await self.stats()
+            case "versions":
+                return {"node": self._name, "policies": self.decision.policies, "config": self.decision.config}
             case "reload":
-                return await self.reload()
+                return await self.reload(by)
+            case "rollback":
+                return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
             case "queue.page" | "queue.change":
                 return await self._page(question)
             case "record":
@@ -259,78 +211,131 @@ class Supervisor:
         workers: list[Json] = []
         for child in self.children:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
-            if child.channel is not None and child.up:
-                with contextlib.suppress(NodeDown):
-                    answer = await child.channel.ask({"do": "stats"}, timeout=5.0)
-                    facts |= {**answer, "up": "error" not in answer}
+            with contextlib.suppress(NodeDown):
+                answer = await child.ask({"do": "stats"}, timeout=5.0)
+                facts |= {**answer, "up": "error" not in answer}
             workers.append(facts)
         return {
-            "node": self.deployment.node.name,
+            "node": self._name,
             "version": __version__,
-            "policies": self.version,
-            "mode": self.delivery.mode,
-            "only_to": self.only_to,
-            "started": int(self._started * 1000),
+            "policies": self.in_force.version,
+            "config": self.in_force.place.versions["config"],
+            "mode": self.in_force.deployment.delivery.mode,
+            "only_to": self.in_force.deployment.only_to,
+            "started": self._started,
             "web": self.web.up,
+            "alerts": [asdict(self.alert)] if self.alert else [],
+            "waits": [str(problem) for problem in self.in_force.waits],
+            "decision": asdict(self.decision),
+            "on_disk": fingerprint(contents(self.policies)),
+            "gauges": {"policies_last_reload_successful": int(self.alert is None)},
             "workers": workers,
         }
 
-    @property
-    def only_to(self) -> list[str]:
-        """In live mode, whose mail leaves while all other is captured; empty: everybody's."""
-        return [] if self.delivery.mode == "capture" else list(self.delivery.only_to)
-
-    async def reload(self) -> Json:
-        """Policies, keys, [delivery] and [retention] on disk into force, in all workers or none (DESIGN, invariant 9)."""
-        try:
-            deployment = load_deployment(self.config)
-            wanted = load_policies(self.policies, deployment).version
-            load_keys(self.deployment.dkim_dir)
-        except (ConfigErrors, KeysError) as error:
-            problems = [str(problem) for problem in error.problems]
-            log.error("reload refused; what runs stays as it was", problems=problems)
-            return {"error": "policies have errors; what runs stays as it was", "problems": problems}
-        if self.delivery.mode == "capture" and not deployment.capture:
-            log.error("reload refused: leaving capture mode needs a restart")
-            why = "delivery.mode: a restart is needed to leave capture mode: until then, what listens here lets anybody in"
-            return {"error": f"{why}; what runs stays as it was"}
-        kept = keep(self.policies, self._store, wanted)
-        ready = await self._ask_all({"do": "prepare", "policies": str(kept)})
-        if any(answer.get("version") != wanted for answer in ready):
-            log.error("reload refused: not every worker could read the files", answers=ready)
-            return {"error": "not every worker could read the files; what runs stays as it was", "workers": ready}
-        if deployment.captures:
-            self.sockets.capture_from_now_on()
-        await self._ask_all({"do": "commit"})
-        before, self.version, self.kept = self.version, wanted, kept
-        if (deployment.delivery, deployment.retention) != (self.delivery, self.retention):
-            self.delivery, self.retention = deployment.delivery, deployment.retention
-            self._renew_web()
-        log.info("policies in force", version=wanted, before=before, only_to=self.only_to)
-        return {"version": wanted, "before": before, "only_to": self.only_to}
-
-    def _renew_web(self) -> None:
-        """Its files are read at its start; what connects meanwhile waits in its sockets."""
-        if self.web.up and self.web.process is not None:
-            self.web.renewing = True
-            self.web.process.terminate()
-
-    async def _ask_all(self, question: Json) -> list[Json]:
-        async def one(child: Child) -> Json:
-            if child.channel is None:
-                return {"error": f"{child.name} is not running"}
+    async def reload(self, by: str) -> Json:
+        """The files on disk into force, in all processes or in none (DESIGN, invariant 9)."""
+        async with self._changing:
+            begun = time.monotonic()
+            now = self.in_force.version
             try:
-                return await child.channel.ask(question)
-            except NodeDown as error:
-                return {"error": f"{child.name}: {error}"}
+                wanted = self._from_disk()
+            except ConfigErrors as error:
+                return self._refused(files_refused(error.problems, now, self.policies))
+            except (FilesChanged, OSError) as error:
+                return self._refused(not_taken([str(error)], "What is on disk", now))
+            answer = await self._change(wanted, _decision(wanted, by, "reload"), begun)
+            if "error" in answer:
+                return self._refused(not_taken(answer["problems"], wanted.version, now))
+            if self.alert is not None:
+                self._do(self._tell("alert", self.alert.event("resolved")))
+            self.alert = None
+            return answer
 
-        return list(await asyncio.gather(*(one(child) for child in self.children)))
+    def _from_disk(self) -> InForce:
+        """The files on disk, checked and kept; raises ConfigErrors, FilesChanged, OSError."""
+        examined = examine_files(self.config, self.policies)
+        if examined.value is None or any(not problem.warning for problem in examined.problems):
+            raise ConfigErrors(examined.problems)
+        wanted = accept(self.config, self.policies, self.data_dir, self.in_force.place.started)
+        load_secret(wanted.deployment)
+        file = shown_path(self.config / "postlane.toml")
+        if trouble := certificate_trouble(wanted.deployment):
+            raise ConfigErrors([Problem(file, 0, "tls", trouble, "tls")])
+        if self.in_force.capture and not wanted.capture:
+            why = "a restart is needed to leave capture mode: whoever is connected now was let in as anybody"
+            raise ConfigErrors(
+                [replace(examined.value.document.problem(("delivery", "mode"), why, "restart"), file=file)]
+            )
+        return wanted
+
+    async def roll_back(self, version: str, by: str, reason: str) -> Json:
+        """A kept version of policies/ into force, under the config/ that is; in all processes or in none."""
+        async with self._changing:
+            begun = time.monotonic()
+            kept = Store(self.data_dir, "policies").find(version)
+            if kept is None:
+                return {"error": f"no version {version} is kept; postlane policies list"}
+            if version == self.in_force.version:
+                return {"error": f"{version} is in force already"}
+            try:
+                wanted = load(replace(self.in_force.place, policies=str(kept.folder)))
+            except (ConfigErrors, KeysError) as error:
+                why = f"{version} does not go with config/ as it is now; {self.in_force.version} stays in force"
+                return {"error": why, "problems": [str(problem) for problem in error.problems]}
+            on_disk = fingerprint(contents(self.policies))
+            decision = _decision(wanted, by, "rollback", on_disk if on_disk != version else "")
+            answer = await self._change(wanted, decision, begun, reason)
+            return answer | ({"on_disk": on_disk} if "error" not in answer else {})
+
+    async def _change(self, wanted: InForce, decision: Decision, begun: float, reason: str = "") -> Json:
+        """Put it in force, and say so: to who asked, in the log, and as an event."""
+        before = self.in_force
+        captures = wanted.deployment.captures
+        if captures:
+            self.sockets.open_capture()
+        capture = self.sockets.capture_address if captures else ""
+        question = {"place": asdict(wanted.place), "capture": capture}
+
+        def decide() -> None:
+            write_decision(self.data_dir, decision)
+            self.in_force, self.decision = wanted, decision
+
+        try:
+            refusals = await change_over(self.children, question, wanted.place.versions, decide)
+        except OSError as error:
+            refusals = [f"it cannot be recorded in {self.data_dir}: {error.strerror}"]
+        if refusals:
+            return {"error": f"not every process could take it; {before.version} stays in force", "problems": refusals}
+        if wanted.place.config != before.place.config:
+            self.web.renew()  # it serves a few people, who wait a second
+        tidy(self.data_dir, decision, wanted.place.started)
+        what = {"policies": wanted.version, "before": before.version, "config": decision.config}
+        action = "reload" if decision.how == "reload" else "policies rollback"
+        via = "signal" if decision.by == "SIGHUP" else "cli"
+        self._do(self._tell("audit", {"by": decision.by, "via": via, "action": action, "what": what, "reason": reason}))
+        log.info("in force", policies=wanted.version, before=before.version, config=decision.config, by=decision.by)
+        return {
+            "node": self._name,
+            **wanted.place.versions,
+            "before": before.version,
+            "config_before": before.place.versions["config"],
+            "seconds": round(time.monotonic() - begun, 2),
+            "waits": [str(problem) for problem in wanted.waits],
+            "only_to": wanted.deployment.only_to,
+        }
+
+    def _refused(self, alert: Alert) -> Json:
+        """What runs stays as it was, and that is an alert until a reload succeeds."""
+        log.error("reload refused", summary=alert.summary, problems=alert.problems)
+        if self.alert is None:
+            self._do(self._tell("alert", alert.event("firing")))
+        self.alert = alert
+        return {"error": alert.summary, "problems": list(alert.problems)}
 
     async def _ask_any(self, question: Json) -> Json:
         for child in self.children:
-            if child.channel is not None and child.up:
-                with contextlib.suppress(NodeDown):
-                    return await child.channel.ask(question)
+            with contextlib.suppress(NodeDown):
+                return await child.ask(question)
         return {"error": "no worker is running"}
 
     async def _page(self, question: Json) -> Json:
@@ -342,11 +347,9 @@ class Supervisor:
             return {"error": "this cursor is not of this node"}
         place = places.index(cursor[0])
         child = order[place][1]
-        if child.channel is None:
-            return {"error": f"{child.name} is not running"}
         try:
             after = None if cursor[1] is None else cursor[1:]
-            answer = await child.channel.ask({**question, "shard": cursor[0], "after": after})
+            answer = await child.ask({**question, "shard": cursor[0], "after": after})
         except NodeDown as error:
             return {"error": f"{child.name}: {error}"}
         rest = answer.pop("after", None)
@@ -359,27 +362,34 @@ class Supervisor:
         return answer
 
 
-def _try_certificate(deployment: Deployment) -> None:
-    """A certificate that does not load is told here, before workers die of it again and again."""
-    if all(listener.tls == "off" for listener in deployment.listeners):
-        return
-    files = [Path(deployment.tls.cert), Path(deployment.tls.key)]
-    for file in files:  # OpenSSL does not say which it was
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _decision(of: InForce, by: str, how: str, instead_of: str = "") -> Decision:
+    versions = of.place.versions
+    return Decision(versions["version"], versions["config"], _now(), by, how, instead_of)
+
+
+def _as_decided(accepted: InForce, before: Decision | None) -> tuple[InForce, Decision]:
+    """At a start: the files on disk, unless they are those that an operator rolled back. A restart of the machine must
+    not undo that; a change of the files, or a reload, does."""
+    decision = _decision(accepted, "postlane", "start")
+    if before is None:
+        return accepted, decision
+    if before.instead_of == accepted.version:
+        kept = Path(accepted.place.policies).with_name(before.policies)
         try:
-            file.open("rb").close()
-        except OSError as error:
-            raise StartError(
-                f"{file} cannot be read: {error.strerror}; "
-                f"set cert and key in [tls] to files that the user Postlane runs as (uid {os.geteuid()}) may read"
-            ) from error
-    try:
-        server_context(*files)
-    except OSError as error:  # ssl.SSLError is one
-        raise StartError(
-            f"{files[0]} and {files[1]} do not serve TLS: {error}; "
-            "cert in [tls] is a chain in PEM, its own certificate first, and key the private key of that, in PEM "
-            "without passphrase"
-        ) from error
+            found = load(replace(accepted.place, policies=str(kept)))
+        except (ConfigErrors, KeysError) as error:
+            log.warning("what policies/ was rolled back to does not serve any more", problems=str(error))
+        else:
+            log.warning(
+                "policies/ on disk was rolled back, and is not in force", on_disk=before.instead_of, by=before.by
+            )
+            return found, replace(before, config=decision.config)
+    same = (before.policies, before.config) == (decision.policies, decision.config)
+    return accepted, replace(before, instead_of="") if same else decision
 
 
 def _make_folders(data_dir: Path) -> None:
@@ -404,47 +414,3 @@ def _lock(data_dir: Path) -> int:
         os.close(descriptor)
         raise StartError(f"{data_dir} is in use by a running Postlane; stop that first") from None
     return descriptor
-
-
-def _bind_all(deployment: Deployment, workers: int) -> Sockets:
-    sockets = Sockets(listeners=[[] for _ in range(workers)])
-    for listener in deployment.listeners:
-        host, port = listener.bind
-        if port:
-            _bind(host, port, shared=False).close()  # SO_REUSEPORT alone would share the port with a stranger
-        for worker in range(workers):
-            link = _bind(host, port, shared=True)
-            port = link.getsockname()[1]  # port 0: the kernel chose one for the first worker, the others join it
-            sockets.listeners[worker].append(link)
-    if deployment.web.admin:
-        host, _, number = deployment.web.admin.rpartition(":")
-        sockets.admin = _bind(host.strip("[]"), int(number), shared=False)
-        sockets.admin.listen(128)
-    sockets.capture = _bind("127.0.0.1", 0, shared=False)
-    return sockets
-
-
-def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
-    """A bound socket; `shared` ones (SO_REUSEPORT) listen at once, so that no connection is refused while workers start."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    link = socket.socket(family)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if family == socket.AF_INET6:
-        link.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
-    try:
-        link.bind((host, port))
-    except OSError as error:
-        raise PortTaken(host, port, error) from error
-    if shared:
-        link.listen(BACKLOG)
-    return link
-
-
-class PortTaken(StartError):
-    """An address we were told to listen on cannot be bound."""
-
-    def __init__(self, host: str, port: int, error: OSError) -> None:
-        super().__init__(f"cannot listen on {host}:{port}: {error.strerror}")
-        self.host, self.port = host, port

@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import structlog
 import uvloop
@@ -24,29 +23,28 @@ import uvloop
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt
-from relay.config import Deployment, Policies, load_deployment, load_policies, load_secret, sandbox_credential
 from relay.control import Json, answer_channel
 from relay.door import Door
-from relay.edge.certificate import Certificate
-from relay.edge.credentials import Directory
 from relay.edge.guesses import Guesses
+from relay.edge.limits import ByteBudget
 from relay.edge.listener import Listener
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
-from relay.egress.settings import EgressSettings
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
+from relay.in_force import load
 from relay.message import MailClass, Message
-from relay.order import DRAIN_SECONDS, Order
+from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
-from relay.signing.keys import KeyRing, load_keys
+from relay.settings import WorkerSettings
 from relay.signing.signer import Signer
 from relay.spare import SparePower
 from relay.spool.store import Spool
+from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
@@ -54,6 +52,7 @@ from relay.trace import Tracer
 log = structlog.get_logger()
 
 
+OPEN_STATE_AGAIN = 5.0  # seconds
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
 
 
@@ -79,53 +78,53 @@ class Worker:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.deployment: Deployment = load_deployment(Path(order.config))
-        self.policies: Policies = load_policies(Path(order.policies), self.deployment)
-        self.keys: KeyRing = _load_keys(self.deployment)
-        self._prepared: tuple[Deployment, Policies, KeyRing] | None = None
+        self.settings = settings.worker_settings(load(order.place), order.capture, order.workers)
+        self._prepared: WorkerSettings | None = None
         self._stop = asyncio.Event()
         self._fatal = False
         self._open = False  # the spool is: questions about it can be answered
         self._started = clock()
-        node, data_dir = self.deployment.node, self.deployment.node.data_dir
+        node = self.settings.in_force.deployment.node
+        self.hostname, self.data_dir = node.hostname, node.data_dir  # of the node's start, like all of [node]
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
-        self.state = SqliteState(data_dir / "state.db")
-        self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}")
-        self.quotas = QuotaLeases(self.state)
+        self.state = SqliteState(self.data_dir / "state.db")
+        self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}", order.workers)
+        self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
-        self.tracer = Tracer(load_secret(self.deployment))
-        egress = self._egress(self.deployment, self.policies)
-        self.site_of = settings.site_chooser(egress)
-        self.courier = Courier(egress, Resolver(self.deployment.dns.nameservers), self.permits)
+        self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
+        self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
-        tls = self.deployment.tls
-        self.certificate = Certificate(Path(tls.cert), Path(tls.key)) if tls.cert else None
         self.listeners = self._build_listeners()
-        self._apply(self.deployment, self.policies, self.keys)
+        self._apply(self.settings)
 
     def __repr__(self) -> str:
-        return f"<Worker shards={self.order.shards} listeners={len(self.listeners)} policies={self.policies.version}>"
+        return f"<Worker shards={self.order.shards} listeners={len(self.listeners)} {self._versions}>"
+
+    @property
+    def _versions(self) -> dict[str, str]:
+        return self.settings.in_force.place.versions
 
     # --- wiring -------------------------------------------------------------------------------------------------
 
     def _build_shard(self, number: int) -> Shard:
-        data_dir = self.deployment.node.data_dir
-        spool = Spool(data_dir / "spool" / f"{number}.db", clock=clock, on_fatal=self._spool_failed)
+        """What a reload may change is put into it by `_apply`."""
+        spool = Spool(self.data_dir / "spool" / f"{number}.db", clock=clock, on_fatal=self._spool_failed)
+        in_force = self.settings.in_force
         attempting = Attempting(
-            hostname=self.deployment.node.hostname,
+            hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            pools={},  # with the other policies: _apply
-            retry=self.policies.retry,
+            pools=self.settings.pools,
+            retry=in_force.policies.retry,
             quota_of=self._quota_of,
-            keys_for=self.keys.for_domain,
-            site_of=self.site_of,
+            keys_for=in_force.keys.for_domain,
+            site_of=settings.site_chooser(self.settings.egress),
             signer=self.signer,
-            tracer=self.tracer,
+            tracer=Tracer(self.settings.secret),
             quotas=self.quotas,
             pacer=self.pacer,
             spool=spool,
@@ -135,21 +134,22 @@ class Worker:
             tally=self.tally,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
-        exporter = Exporter(spool, data_dir / "events", number, clock)
+        exporter = Exporter(spool, self.data_dir / "events", number, clock)
         commands = QueueCommands(spool, dispatcher, self.recorder, clock, lambda c: attempting.pools[c].name)
         return Shard(number, spool, dispatcher, exporter, attempting, commands)
 
     def _build_door(self, own: Shard) -> Door:
+        in_force = self.settings.in_force
         house = Acceptance(
-            hostname=self.deployment.node.hostname,
-            postmaster=f"postmaster@{self.deployment.node.hostname}",
+            hostname=self.hostname,
+            postmaster=f"postmaster@{self.hostname}",
             clock=clock,
             next_id=self.ids.next,
-            brands=self.policies.brands,
-            keys_for=self.keys.for_domain,
-            site_of=self.site_of,
+            brands=in_force.policies.brands,
+            keys_for=in_force.keys.for_domain,
+            site_of=own.attempting.site_of,
             signer=self.signer,
-            tracer=self.tracer,
+            tracer=own.attempting.tracer,
             quotas=self.quotas,
             pacer=self.pacer,
             spool=own.spool,
@@ -159,49 +159,47 @@ class Worker:
         return Door(house)
 
     def _build_listeners(self) -> list[Listener]:
-        budget, guesses = settings.byte_budget(self.deployment), Guesses()
-        pairs = zip(self.order.listeners, self.deployment.listeners, strict=True)
+        guesses = Guesses()
+        pairs = zip(self.order.listeners, self.settings.listeners, strict=True)
         return [
             Listener(
                 socket.socket(fileno=descriptor),
-                settings=settings.listener_settings(self.deployment, listener),
-                limits=settings.limits(listener),
+                settings=said,
+                limits=limits,
                 door=self.door,
-                budget=budget,
+                budget=self.budget,
                 guesses=guesses,
                 clock=clock,
             )
-            for descriptor, listener in pairs
+            for descriptor, (said, limits) in pairs
         ]
 
-    def _apply(self, deployment: Deployment, policies: Policies, keys: KeyRing) -> None:
-        """Put it in force: whole objects are replaced, nothing that runs sees half of them. Of config/, [node], binds and
-        [state] need a restart (INTERFACE), and so do the listeners' settings and [dns]."""
-        self.deployment, self.policies, self.keys = deployment, policies, keys
-        egress = self._egress(deployment, policies)
-        self.courier.reconfigure(egress)
-        site_of = settings.site_chooser(egress)
+    def _apply(self, wanted: WorkerSettings) -> None:
+        """Put it in force: whole objects are replaced, nothing that runs sees half of them. The listeners follow by
+        `_listen_as`. Nothing here waits or fails."""
+        others = wanted.nameservers != self.settings.nameservers
+        self.courier.reconfigure(wanted.egress, Resolver(wanted.nameservers) if others else None)
+        self.settings = wanted
+        self.budget.limit = wanted.bytes_in_hand
+        policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
+        site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        stranger = sandbox_credential(self.deployment, policies)
-        everybody = {**policies.credentials, **({stranger.name: stranger} if stranger else {})}
-        self.door.apply(Directory(everybody.values()), policies.brands, keys.for_domain, site_of)
-        pools = {mail_class: self.deployment.pools[name] for mail_class, name in policies.routes.items()}
+        self.door.apply(wanted.credentials, policies.brands, keys_for, site_of, tracer)
         for shard in self.shards:
             house = shard.attempting
-            house.pools, house.retry = pools, policies.retry
-            house.keys_for, house.site_of = keys.for_domain, site_of
+            house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
+            house.keys_for, house.site_of = keys_for, site_of
 
-    def _egress(self, deployment: Deployment, policies: Policies) -> EgressSettings:
-        order = self.order
-        return settings.egress_settings(
-            deployment, policies, capture=order.capture, sandbox=order.sandbox, workers=order.workers
-        )
+    async def _listen_as(self, wanted: WorkerSettings) -> None:
+        for listener, (said, limits) in zip(self.listeners, wanted.listeners, strict=True):
+            await listener.reconfigure(said, limits)
 
     def _quota_of(self, message: Message) -> tuple[Rate, str] | None:
-        credential = self.policies.credentials.get(message.credential)
+        policies = self.settings.in_force.policies
+        credential = policies.credentials.get(message.credential)
         if credential is None or credential.quota is None:
             return None
-        brand = self.policies.brands.get(message.brand)
+        brand = policies.brands.get(message.brand)
         return credential.quota, brand.timezone if brand is not None else "UTC"
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -218,7 +216,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         control = asyncio.create_task(answer_channel(socket.socket(fileno=self.order.control), self._answer))
         control.add_done_callback(lambda _: self._stop.set())
-        await self.state.open()
+        opening = await self._open_state()
         for shard in self.shards:
             await shard.spool.open()
         self._open = True
@@ -227,6 +225,7 @@ class Worker:
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
         running.append(asyncio.create_task(self._watch_certificate()))
+        running += opening
         for task in running:
             task.add_done_callback(self._task_ended)
         for listener in self.listeners:
@@ -234,19 +233,38 @@ class Worker:
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: the collector need not look at it again
         gc.set_threshold(50_000, 20, 20)  # a message's objects die by reference count; 700 would look 30 times a second
-        log.info("worker runs", shards=self.order.shards, policies=self.policies.version)
+        log.info("worker runs", shards=self.order.shards, **self._versions)
         await self._stop.wait()
         if self._fatal:
             return 1
         await self._drain(running, control)
         return 0
 
+    async def _open_state(self) -> list[asyncio.Task[None]]:
+        """State, or the task that tries again until it opens: meanwhile mail is taken, and transactional mail goes."""
+
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(OPEN_STATE_AGAIN)
+                if await opened():
+                    return
+
+        async def opened() -> bool:
+            try:
+                await self.state.open()
+            except StateError as error:
+                log.error("State cannot be opened; trying again", error=str(error))
+                return False
+            return True
+
+        return [] if await opened() else [asyncio.create_task(again())]
+
     async def _watch_certificate(self) -> None:
         """Renewed files are noticed (INTERFACE, [tls])."""
-        files = self.certificate
-        while files is not None:
+        while True:
             await asyncio.sleep(LOOK_AT_CERTIFICATE)
-            if files.changed():
+            files = self.settings.certificate
+            if files is not None and files.changed():
                 for listener in self.listeners:
                     listener.renew_certificate(files.cert, files.key)
 
@@ -281,6 +299,11 @@ class Worker:
     # --- commands -----------------------------------------------------------------------------------------------
 
     async def _answer(self, question: Json) -> Json:
+        match question.get("do"):
+            case "prepare":
+                return await self._prepare(question)
+            case "commit":
+                return await self._commit(question)
         if not self._open:
             return {"error": "the worker is still opening its spool"}
         match question.get("do"):
@@ -290,10 +313,6 @@ class Worker:
                 return await self._commands(question).page(question)
             case "queue.change":
                 return await self._commands(question).change(question)
-            case "prepare":
-                return self._prepare(Path(question["policies"]))
-            case "commit":
-                return self._commit()
             case "record":
                 self.door.record(question["kind"], question["facts"])
                 return {"ok": True}
@@ -302,18 +321,25 @@ class Worker:
     def _commands(self, question: Json) -> QueueCommands:
         return next(shard for shard in self.shards if shard.number == question["shard"]).commands
 
-    def _prepare(self, folder: Path) -> Json:
-        """Read the files anew and keep them ready; `commit` puts them in force (all workers or none)."""
-        deployment = load_deployment(Path(self.order.config))
-        policies = load_policies(folder, deployment)
-        self._prepared = deployment, policies, _load_keys(deployment)
-        return {"version": policies.version}
+    async def _prepare(self, question: Json) -> Json:
+        """Read what is to be in force and keep it ready; `commit` puts it in force (relay/changeover.py). In a thread:
+        it takes a tenth of a second, and mail does not wait for it."""
 
-    def _commit(self) -> Json:
-        if self._prepared is not None:
-            self._apply(*self._prepared)
-            self._prepared = None
-        return {"version": self.policies.version}
+        def read() -> WorkerSettings:
+            return settings.worker_settings(load(Place(**question["place"])), question["capture"], self.order.workers)
+
+        self._prepared = await asyncio.to_thread(read)
+        return self._prepared.in_force.place.versions
+
+    async def _commit(self, question: Json) -> Json:
+        """It is decided: also for a worker that was started meanwhile and has prepared nothing."""
+        if self._prepared is None or asdict(self._prepared.in_force.place) != question["place"]:
+            await self._prepare(question)
+        assert self._prepared is not None
+        wanted, self._prepared = self._prepared, None
+        self._apply(wanted)
+        await self._listen_as(wanted)
+        return self._versions
 
     async def _stats(self) -> Json:
         """As relay/web/metrics.py reads it."""
@@ -326,7 +352,8 @@ class Worker:
         return {
             "pid": os.getpid(),
             "version": __version__,
-            "policies": self.policies.version,
+            "policies": self._versions["version"],
+            "config": self._versions["config"],
             "started": self._started,
             "healthy": all(shard.spool.healthy for shard in self.shards),
             "shards": [await _shard_stats(shard) for shard in self.shards],
@@ -334,11 +361,6 @@ class Worker:
             "gauges": {"connections": sum(listener.connections for listener in self.listeners)},
             "egress": self.courier.stats(),
         }
-
-
-def _load_keys(deployment: Deployment) -> KeyRing:
-    captured = deployment.delivery.mode == "capture"
-    return load_keys(deployment.dkim_dir, deployment.node.data_dir if captured else None)
 
 
 async def _shard_stats(shard: Shard) -> Json:

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import dkim
+import pytest
 
 from relay.accept import accept
 from relay.edge.submission import Submission
 from relay.identity import Brand, Rate
+from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
@@ -108,6 +110,13 @@ async def test_over_quota_is_refused_where_the_credential_says_so() -> None:
     assert await refused(rig, submission(credential=strict)) == "450 4.7.1 shop is over 10/hour; again in 340 s [quota]"
     many = submission(credential=strict, recipients=[f"r{i}@b.example" for i in range(11)])
     assert (await refused(rig, many)).startswith("550 5.5.3 11 recipients are more than shop may have at all: 10/hour")
+
+
+@pytest.mark.parametrize("mail_class", [MailClass.TRANSACTIONAL, MailClass.SERVICE, MailClass.MARKETING])
+async def test_only_transactional_mail_asks_for_a_permit_that_cannot_wait(mail_class: MailClass) -> None:
+    rig = Rig()
+    await taken(rig, submission(credential=replace(QUOTA, mail_class=mail_class)))
+    assert rig.quotas.urgent is (mail_class is MailClass.TRANSACTIONAL)
 
 
 async def test_within_quota_goes_now() -> None:

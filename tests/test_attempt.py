@@ -90,6 +90,7 @@ async def test_over_quota_takes_its_permit_first() -> None:
         "quota",
         "shop is over 10/hour",
     )
+    assert rig.quotas.urgent, "it is transactional"
     rig.quotas.wait = 0
     assert await attempt(delivery, house) is None
     assert rig.spool.events()[-1]["type"] == "delivered"

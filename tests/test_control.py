@@ -105,6 +105,18 @@ async def test_a_worker_that_dies_while_it_is_asked() -> None:
     channel.close()
 
 
+async def test_who_waits_is_told_when_the_channel_is_closed() -> None:
+    """Of a worker's death its parent may hear before the end of what it said is read."""
+    async with pair() as (channel, _):
+        asked = asyncio.create_task(channel.ask({"do": "wait"}))
+        await asyncio.sleep(0)
+        channel.close()
+        with pytest.raises(NodeDown):
+            await asyncio.wait_for(channel.ask({}), 10)
+        with pytest.raises(NodeDown):
+            await asyncio.wait_for(asked, 10)
+
+
 async def test_the_workers_end_returns_when_the_supervisor_is_gone() -> None:
     ours, theirs = socket.socketpair()
     worker = asyncio.create_task(control.answer_channel(theirs, echo))

@@ -6,13 +6,14 @@ from dataclasses import replace
 from relay.door import MAX_REJECTED_A_SECOND, Door
 from relay.edge.credentials import Directory
 from relay.identity import Credential
+from relay.trace import Tracer
 from tests.support.house import LETTER, SHOP, Rig, submission
 
 
 def door(rig: Rig, *credentials: Credential) -> Door:
     house = rig.acceptance()
     made = Door(house)
-    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.keys_for, house.site_of)
+    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.keys_for, house.site_of, house.tracer)
     return made
 
 
@@ -60,15 +61,21 @@ async def test_a_full_disk_loses_the_record_not_the_session() -> None:
 async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.keys_for, lambda _, d: d)
+    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.keys_for, lambda _, d: d, Tracer(bytes(32)))
     assert str(await made.accept(submission())) == "550 5.7.1 shop may not send any more"
-    made.apply(Directory([replace(SHOP, domains=frozenset({"c.example"}))]), rig.brands, rig.keys_for, lambda _, d: d)
+    made.apply(
+        Directory([replace(SHOP, domains=frozenset({"c.example"}))]),
+        rig.brands,
+        rig.keys_for,
+        lambda _, d: d,
+        Tracer(bytes(32)),
+    )
     assert "a.example is not one of shop's" in str(await made.accept(submission()))
 
 
 async def test_our_own_fault_is_a_451() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([SHOP]), rig.brands, lambda domain: 1 / 0, lambda _, d: d)  # type: ignore[arg-type,return-value]
+    made.apply(Directory([SHOP]), rig.brands, lambda domain: 1 / 0, lambda _, d: d, Tracer(bytes(32)))  # type: ignore[arg-type,return-value]
     assert str(await made.accept(submission())) == "451 4.3.0 A fault on our side; try again later"
     assert made.counters["failed"] == 1

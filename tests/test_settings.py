@@ -7,7 +7,16 @@ import pytest
 
 from relay.config import Deployment, load_deployment, load_policies
 from relay.egress.settings import EgressSettings, Relay
-from relay.settings import egress_settings, listener_settings, own_addresses, site_chooser
+from relay.in_force import InForce, accept
+from relay.settings import (
+    certificate_trouble,
+    egress_settings,
+    listener_settings,
+    own_addresses,
+    site_chooser,
+    worker_settings,
+)
+from tests.support.certificates import self_signed
 
 POOLS = """\
 [pool.a]
@@ -69,14 +78,14 @@ def test_a_listener_s_networks_reach_the_edge(tmp_path: Path) -> None:
     assert (found.trust, found.proxies) == ((ip_network("10.20.0.0/16"),), (ip_network("10.20.0.7"),))
 
 
-def settings(folder: Path, delivery: str, *, sandbox: bool = False) -> EgressSettings:
+def settings(folder: Path, delivery: str) -> EgressSettings:
     for name in ("config", "policies"):
         (folder / name).mkdir(exist_ok=True)
     text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "127.0.0.1:0"\n[delivery]\n{delivery}'
     (folder / "config" / "postlane.toml").write_text(text)
     read = load_deployment(folder / "config", {})
     policies = load_policies(folder / "policies", read)
-    return egress_settings(read, policies, capture="127.0.0.1:4711", sandbox=sandbox, workers=2)
+    return egress_settings(read, policies, "127.0.0.1:4711", 2)
 
 
 SERVER = Relay("127.0.0.1", 4711)
@@ -84,18 +93,16 @@ STAGING = 'relay_host = "hub.example:25"\nonly_to = ["dana@b.example", "*.c.exam
 
 
 @pytest.mark.parametrize(
-    ("delivery", "sandbox", "captured"),
+    ("delivery", "captured"),
     [
-        ("", False, []),
-        (STAGING, False, ["noa@b.example"]),
-        (f'{STAGING}mode = "capture"\n', False, ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
-        (STAGING, True, ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
-        ("", True, ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
+        ("", []),
+        (STAGING, ["noa@b.example"]),
+        (f'{STAGING}mode = "capture"\n', ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
+        ('mode = "capture"\n', ["dana@b.example", "noa@b.example", "noa@m.c.example"]),
     ],
 )
-def test_what_goes_to_the_capture_server(tmp_path: Path, delivery: str, sandbox: bool, captured: list[str]) -> None:
-    """A worker that starts anew in the sandbox may find files that somebody is about to go live with."""
-    found = settings(tmp_path, delivery, sandbox=sandbox)
+def test_what_goes_to_the_capture_server(tmp_path: Path, delivery: str, captured: list[str]) -> None:
+    found = settings(tmp_path, delivery)
     site_of = site_chooser(found)
     people = [("dana@b.example", "b.example"), ("noa@b.example", "b.example"), ("noa@m.c.example", "m.c.example")]
     to_capture = [one for one, domain in people if found.capture and not found.capture.only_to.mean(one, domain)]
@@ -104,3 +111,48 @@ def test_what_goes_to_the_capture_server(tmp_path: Path, delivery: str, sandbox:
     assert [one for one, domain in people if site_of(one, domain) == "127.0.0.1:4711"] == captured
     others = {site_of(one, domain) for one, domain in people if one not in captured}
     assert others <= ({"hub.example:25"} if delivery else {"b.example", "m.c.example"})
+
+
+# All of a worker's settings
+
+
+def in_force(folder: Path, more: str = "") -> InForce:
+    for name in ("config", "policies"):
+        (folder / name).mkdir(exist_ok=True)
+    text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n{more}'
+    (folder / "config" / "postlane.toml").write_text(text)
+    return accept(folder / "config", folder / "policies", folder / "data")
+
+
+def test_a_worker_is_told_all_at_once(tmp_path: Path) -> None:
+    more = 'max_size = "64MB"\nauth = "optional"\n[dns]\nnameservers = ["127.0.0.1:5353"]\n'
+    told = worker_settings(in_force(tmp_path, more), "", 2)
+    ((listener, limits),) = told.listeners
+    assert (listener.hostname, listener.auth, limits.max_size) == ("relay.test.example", "optional", 64 * 1024 * 1024)
+    assert told.bytes_in_hand == 128 * 1024 * 1024
+    assert told.nameservers == ("127.0.0.1:5353",)
+    assert told.egress.relay is None
+    assert {pool.name for pool in told.pools.values()} == {"transactional", "service", "marketing"}
+    assert told.credentials.login("anybody", "x", 0, on_this_machine=True) is None
+    assert told.certificate is None
+    assert told.secret == (tmp_path / "data" / "secret").read_bytes()
+
+
+def test_in_capture_mode_all_goes_to_the_capture_server_and_anybody_may_come(tmp_path: Path) -> None:
+    told = worker_settings(in_force(tmp_path, '[delivery]\nmode = "capture"\n'), "127.0.0.1:4711", 1)
+    assert told.egress.capture is not None
+    assert told.egress.capture.server == Relay("127.0.0.1", 4711)
+    assert told.credentials.login("anybody", "x", 0, on_this_machine=True) is not None
+
+
+def test_half_of_a_certificate_is_no_setting(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path, "localhost")
+    (tmp_path / "key.pem").write_text("half a k")
+    tls = f'tls = "implicit"\n[tls]\ncert = "{pem}"\nkey = "{{}}"\n'
+    good = worker_settings(in_force(tmp_path, tls.format(pem)), "", 1)
+    assert good.listeners[0][0].context is not None
+    assert good.certificate is not None
+    broken = in_force(tmp_path, tls.format("key.pem"))
+    assert "do not serve TLS" in certificate_trouble(broken.deployment)
+    with pytest.raises(OSError, match="PEM"):
+        worker_settings(broken, "", 1)

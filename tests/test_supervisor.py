@@ -1,11 +1,18 @@
-"""Why a node does not start: told in one sentence with file and cure, before any worker runs."""
+"""Why a node does not start: told in one sentence with file and cure, before any worker runs; and what it starts with."""
 
+import contextlib
+import os
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from relay.supervisor import StartError, Supervisor
+from relay.config import ConfigErrors
+from relay.kept import Decision, write_decision
+from relay.sockets import StartError
+from relay.supervisor import Supervisor
 from tests.support.certificates import self_signed
 
 LISTENER = '[[listener]]\nbind = "127.0.0.1:0"\n'
@@ -56,3 +63,113 @@ def test_a_data_dir_that_cannot_be_written(tmp_path: Path) -> None:
     )
     with pytest.raises(StartError, match=expected):
         start(tmp_path)
+
+
+# What it starts with
+
+
+@contextlib.contextmanager
+def starting(folder: Path) -> Iterator[Supervisor]:
+    made = Supervisor(folder / "config", folder / "policies")
+    try:
+        yield made
+    finally:
+        made._control.close()
+        os.close(made._lock)
+        for links in made.sockets.listeners:
+            for link in links:
+                link.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Path:
+    for name in ("config", "policies"):
+        (tmp_path / name).mkdir()
+    text = f'[node]\nhostname = "relay.test.example"\nworkers = 1\n[web]\nadmin = ""\n{LISTENER}'
+    (tmp_path / "config" / "postlane.toml").write_text(text)
+    return tmp_path
+
+
+def retry(node: Path, text: str) -> None:
+    (node / "policies" / "retry.toml").write_text(text)
+
+
+def test_files_that_are_broken_from_the_first_day_on(node: Path) -> None:
+    retry(node, "[urgent]\n")
+    with pytest.raises(ConfigErrors, match="urgent: unknown key"):
+        Supervisor(node / "config", node / "policies")
+    assert not (node / "data").exists()
+
+
+def test_it_starts_with_the_last_good_files_where_these_are_broken(node: Path) -> None:
+    with starting(node) as first:
+        assert first.alert is None
+        decision = first.decision
+    retry(node, "[urgent]\n")
+    with starting(node) as second:
+        assert second.decision == decision
+        assert second.in_force.place == first.in_force.place
+        assert second.alert is not None
+        assert second.alert.summary.startswith("policies/ on disk has 1 error (below). Started with the last good ones")
+    retry(node, "# mended\n")
+    with starting(node) as third:
+        assert third.alert is None
+        assert third.decision.policies != decision.policies
+
+
+def test_the_same_files_are_in_force_since_they_were_accepted(node: Path) -> None:
+    with starting(node) as first:
+        pass
+    with starting(node) as second:
+        assert second.decision == first.decision
+
+
+def rolled_back(node: Path) -> Decision:
+    """A node whose second version was rolled back to the first; the second is on disk."""
+    with starting(node) as first:
+        pass
+    retry(node, "# second\n")
+    with starting(node) as second:
+        decision = replace(first.decision, by="noa", how="rollback", instead_of=second.decision.policies)
+        write_decision(node / "data", decision)
+    return decision
+
+
+def test_a_rollback_holds_while_the_files_stay(node: Path) -> None:
+    decision = rolled_back(node)
+    with starting(node) as again:
+        assert again.decision == decision
+        assert again.in_force.version == decision.policies
+    config = node / "config" / "postlane.toml"
+    config.write_text(config.read_text() + "# config/ is another matter\n")
+    with starting(node) as again:
+        assert again.in_force.version == decision.policies
+        assert again.decision.config != decision.config
+        assert (again.decision.by, again.decision.instead_of) == ("noa", decision.instead_of)
+
+
+@pytest.mark.parametrize("text", ["# third\n", None])
+def test_a_rollback_ends_when_the_files_change(node: Path, text: str | None) -> None:
+    decision = rolled_back(node)
+    if text is None:
+        (node / "policies" / "retry.toml").unlink()  # as it was before
+    else:
+        retry(node, text)
+    with starting(node) as again:
+        assert again.in_force.version != decision.instead_of
+        assert (again.in_force.version == decision.policies) == (text is None)
+        assert again.decision.instead_of == ""
+
+
+def test_a_rollback_to_what_cannot_be_read_any_more_is_none(node: Path) -> None:
+    decision = rolled_back(node)
+    (node / "data" / "versions" / "policies" / decision.policies / "retry.toml").write_text("?")
+    with starting(node) as again:
+        assert again.in_force.version == decision.instead_of
+
+
+def test_what_cannot_be_kept_is_not_started(node: Path) -> None:
+    (node / "data").mkdir()
+    (node / "data" / "versions").write_text("in the way")
+    with pytest.raises(StartError, match=r"the files in force cannot be kept in .*/data: Not a directory"):
+        Supervisor(node / "config", node / "policies")

@@ -2,14 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from relay.config import Deployment, Problem, examine_deployment, examine_policies
-from relay.config.reader import Examined, shown_path
+from relay.config import Problem, whereabouts
 from relay.control import NodeDown, request
-from relay.signing.entries import KeyProblem, KeysError
-from relay.signing.keys import SigningKey, read_keys
+from relay.in_force import examine_files
 
 # A node that does not answer at once is not worth the wait: its version only rounds off the summary.
 _PATIENCE = 2.0
@@ -24,38 +22,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    deployment = examine_deployment(args.config)
-    keys = examine_keys(args.config / "dkim")
-    policies = examine_policies(args.policies, deployment.value)
-    problems = in_order([*deployment.problems, *keys.problems, *policies.problems])
+    examined = examine_files(args.config, args.policies)
+    problems = examined.problems
     errors = sum(not problem.warning for problem in problems)
     form = args.format or ("json" if args.json else "text")
     for problem in problems:
         print(FORMATS[form](problem))
     if form == "text":
-        files = deployment.files + keys.files + policies.files
-        print(summary(errors, len(problems) - errors, files) + _in_force(deployment, errors))
+        print(summary(errors, len(problems) - errors, examined.files) + (_in_force(args.config) if errors else ""))
     return 1 if errors else 0
-
-
-def examine_keys(directory: Path) -> Examined[list[SigningKey]]:
-    """config/dkim as it would come into force."""
-    files = len([*directory.glob("keys.toml"), *directory.glob("[!.]*/[!.]*.pem")])
-    try:
-        keys, warnings = read_keys(directory)
-    except KeysError as error:
-        return Examined(None, [_problem(one) for one in error.problems], files)
-    return Examined(keys, [_problem(one) for one in warnings], files)
-
-
-def _problem(of: KeyProblem) -> Problem:
-    return Problem(shown_path(of.file), of.line, of.key, of.message, of.slug, of.warning)
-
-
-def in_order(problems: Sequence[Problem]) -> list[Problem]:
-    """By file, in the order the files were read; within one from top to bottom."""
-    files = list(dict.fromkeys(problem.file for problem in problems))
-    return sorted(problems, key=lambda problem: (files.index(problem.file), problem.line))
 
 
 def summary(errors: int, warnings: int, files: int) -> str:
@@ -66,12 +41,10 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _in_force(deployment: Examined[Deployment], errors: int) -> str:
+def _in_force(config: Path) -> str:
     """What the errors did not touch, where a node runs."""
-    if not errors or deployment.value is None:
-        return ""
     try:
-        version = request(deployment.value.node.data_dir, {"do": "stats"}, _PATIENCE).get("policies")
+        version = request(whereabouts(config).data_dir, {"do": "versions"}, _PATIENCE).get("policies")
     except NodeDown:
         return ""
     return f" The running policies ({version}) are untouched."

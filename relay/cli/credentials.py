@@ -18,6 +18,7 @@ from tomlkit import TOMLDocument
 from tomlkit.items import Table
 
 from relay.cli.credential_view import describe, facts, row, table
+from relay.cli.reload import PATIENCE
 from relay.config import ConfigErrors, Deployment, load_deployment, load_policies
 from relay.config.connect import FRAMEWORKS, Door, door
 from relay.config.edit import Edited, edit_credentials
@@ -278,7 +279,7 @@ def _put_in_force(deployment: Deployment, edited: Edited, args: argparse.Namespa
         running = request(data_dir, {"do": "stats"}).get("policies")
         if running != edited.version_before:
             return f"The running node has policies {running}, and other edits wait on disk. {by_hand}"
-        answer = request(data_dir, {"do": "reload"})
+        answer = request(data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)
         if answer.get("version") != edited.policies.version:
             return f"The running node did not take it: {answer.get('error', 'it reads another folder')}. {by_hand}"
         audit = {"by": getpass.getuser(), "via": "cli", "action": f"credentials {action}"}

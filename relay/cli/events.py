@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from relay.config import load_deployment
+from relay.config import whereabouts
 from relay.config.problems import Wrong
 from relay.config.units import duration
 from relay.feedback.eventlog import Tail, matches, read
@@ -51,7 +51,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run_events(args: argparse.Namespace) -> int:
-    node = load_deployment(args.config).node
+    node = whereabouts(args.config)
     directory, zone, now = node.data_dir / "events", ZoneInfo(node.timezone), _now()
     try:
         since = parse_since(args.since, now, zone) if args.since else None
@@ -71,7 +71,7 @@ def run_events(args: argparse.Namespace) -> int:
 
 
 def run_message(args: argparse.Namespace) -> int:
-    node = load_deployment(args.config).node
+    node = whereabouts(args.config)
     directory, zone = node.data_dir / "events", ZoneInfo(node.timezone)
     field = "id" if time_of(args.id) is not None else "message_id"
     name = args.id if field == "id" or args.id.startswith("<") else f"<{args.id}>"

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relay import __version__
-from relay.cli import check, credentials, events, keys, queue, reload, send, serve, status
-from relay.config import ConfigErrors, MissingDirectory, find_directories, load_deployment
+from relay.cli import check, credentials, events, keys, policies, queue, reload, send, serve, status
+from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown
 from relay.signing.entries import KeysError
-from relay.supervisor import StartError
+from relay.sockets import StartError
 
-COMMANDS = (serve, status, check, reload, send, events, queue, credentials, keys)
+COMMANDS = (serve, status, check, reload, policies, send, events, queue, credentials, keys)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except NodeDown as error:
         return _fail(_not_running(args.config, error), 1)
-    except (StartError, queue.Refused) as error:
+    except (StartError, queue.Refused, policies.Refused) as error:
         return _fail(str(error), 1)
     except BrokenPipeError:  # `postlane events | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _not_running(config: Path, error: NodeDown) -> str:
-    node = load_deployment(config).node
+    node = whereabouts(config)
     return f"{node.name} is not running (no answer at {node.data_dir}/control.sock: {error}). systemctl status postlane"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relay.cli.events import class_pattern, duration_ms
-from relay.config import load_deployment
+from relay.config import whereabouts
 from relay.control import request
 
 Json = dict[str, Any]
@@ -88,7 +88,7 @@ def pages(data_dir: Path, question: Json) -> Iterator[Json]:
 
 
 def run_list(args: argparse.Namespace) -> int:
-    data_dir = load_deployment(args.config).node.data_dir
+    data_dir = whereabouts(args.config).data_dir
     shown = 0
     for page in pages(data_dir, {"do": "queue.page", "selector": chosen(args)}):
         for item in page["items"]:
@@ -109,7 +109,7 @@ def line(item: Json) -> str:
 
 
 def run_show(args: argparse.Namespace) -> int:
-    data_dir = load_deployment(args.config).node.data_dir
+    data_dir = whereabouts(args.config).data_dir
     selectors = _meant(args)
     if selectors == [{}]:
         print("postlane queue show: say which mail: an ID, or --stream, --domain, --credential ...", file=sys.stderr)
@@ -138,7 +138,7 @@ def _not_here(selector: Json) -> str:
 
 
 def run_change(args: argparse.Namespace) -> int:
-    data_dir = load_deployment(args.config).node.data_dir
+    data_dir = whereabouts(args.config).data_dir
     selectors = _meant(args)
     if not args.all and selectors == [{}]:
         print(

@@ -1,45 +1,61 @@
-"""`postlane reload`: policies and keys on disk into force, in all workers or none. Exit 1 if what runs stayed as it was."""
+"""`postlane reload`: the files on disk into force, in all processes or in none. Exit 1 if what runs stayed as it was."""
 
 import argparse
+import getpass
 import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from relay.cli.status import staging
-from relay.config import load_deployment
+from relay.config import whereabouts
 from relay.control import request
 
 # The supervisor waits 60 s at most for its workers to read the files, and 60 s for them to change over.
-_PATIENCE = 150.0
+PATIENCE = 150.0
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("reload", help="put edited policies and new keys into force, without a restart")
+    parser = subparsers.add_parser("reload", help="put edited files and new keys into force, without a restart")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    node = load_deployment(args.config).node
-    answer = request(node.data_dir, {"do": "reload"}, _PATIENCE)
+    answer = request(whereabouts(args.config).data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)
+    return tell(answer, as_json=args.json)
+
+
+def tell(answer: dict[str, Any], *, as_json: bool) -> int:
+    """What became of a change of versions; the exit status."""
     refused = "error" in answer
-    if args.json:
-        print(json.dumps(answer))
+    if as_json:
+        print(json.dumps(answer if refused else answer | {"undo": undo(answer)}))
     elif refused:
         print("\n".join(why(answer)), file=sys.stderr)
     else:
-        print(in_force(node.name, answer))
+        print("\n".join(done(answer)))
     return 1 if refused else 0
 
 
-def in_force(name: str, answer: dict[str, Any]) -> str:
-    before = f"  before: {answer['before']}" if answer["before"] != answer["version"] else ""
-    more = f"\n  {staging(answer['only_to'])}" if answer.get("only_to") else ""
-    return f"{name}  {answer['version']} in force{before}{more}"
+def done(answer: dict[str, Any]) -> Iterator[str]:
+    """One line for each node, what has to wait, and the way back."""
+    yield f"{answer['node']}  {answer['version']} in force ({answer['seconds']:.2f} s)"
+    if answer["config"] != answer["config_before"]:
+        yield "config/ has changed too, and is in force"
+    if answer.get("only_to"):
+        yield f"  {staging(answer['only_to'])}"
+    yield from answer["waits"]
+    back = undo(answer)
+    if back:
+        yield f"Undo: {back}"
+
+
+def undo(answer: dict[str, Any]) -> str | None:
+    """None where policies/ is as it was."""
+    return f"postlane policies rollback {answer['before']}" if answer["before"] != answer["version"] else None
 
 
 def why(answer: dict[str, Any]) -> Iterator[str]:
-    """The problems first: the files', or those of the workers that could not read them."""
+    """The problems first: the files', or those of the processes that could not take them."""
     yield from answer.get("problems", ())
-    yield from (worker["error"] for worker in answer.get("workers", ()) if "error" in worker)
     yield f"postlane: {answer['error']}"

@@ -15,7 +15,8 @@ from relay.cli.ports import holder_of
 from relay.cli.status import staging
 from relay.config import Deployment
 from relay.feedback.eventlog import follow
-from relay.supervisor import PortTaken, Supervisor
+from relay.sockets import PortTaken
+from relay.supervisor import Supervisor
 
 SIMULATED = ("bounce", "full", "later", "blocked", "complaint", "unsubscribe", "away", "slow")
 
@@ -31,18 +32,20 @@ def run(args: argparse.Namespace) -> int:
     except PortTaken as error:
         print(taken(error), file=sys.stderr)
         return 1
-    sandbox = supervisor.deployment.delivery.mode == "capture"
+    if supervisor.alert is not None:
+        print("\n".join([supervisor.alert.summary, *supervisor.alert.problems]), file=sys.stderr, flush=True)
+    sandbox = supervisor.in_force.capture
     # Children inherit it: on the sandbox's screen the mail is the news, and only trouble interrupts it.
     os.environ.setdefault("POSTLANE_LOG", "warning" if sandbox else "info")
     logs.configure("supervisor", os.environ["POSTLANE_LOG"])
-    if supervisor.only_to:
-        print(f"Postlane {__version__} · {staging(supervisor.only_to)}", flush=True)
+    if supervisor.in_force.deployment.only_to:
+        print(f"Postlane {__version__} · {staging(supervisor.in_force.deployment.only_to)}", flush=True)
     uvloop.run(_serve(supervisor, sandbox))
     return 0
 
 
 async def _serve(supervisor: Supervisor, sandbox: bool) -> None:
-    screen = asyncio.create_task(_screen(supervisor.deployment)) if sandbox else None
+    screen = asyncio.create_task(_screen(supervisor.in_force.deployment)) if sandbox else None
     try:
         await supervisor.run()
     finally:

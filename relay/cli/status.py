@@ -1,4 +1,4 @@
-"""`postlane status`: is all well? Exit 1 if a worker is down or cannot write."""
+"""`postlane status`: is all well? Exit 1 if a worker is down or cannot write, or an alert fires."""
 
 import argparse
 import json
@@ -6,8 +6,10 @@ import sys
 import time
 from collections.abc import Sequence
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from relay.config import load_deployment
+from relay.alert import when
+from relay.config import whereabouts
 from relay.control import request
 
 _SHOWN = 5  # entries of only_to in a line
@@ -19,23 +21,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    facts = request(load_deployment(args.config).node.data_dir, {"do": "stats"})
+    place = whereabouts(args.config)
+    facts = request(place.data_dir, {"do": "stats"})
     if "error" in facts:
         print(f"postlane: {facts['error']}", file=sys.stderr)
         return 1
     if args.json:
         print(json.dumps(facts))
     else:
-        print("\n".join(describe(facts, time.time())))
+        print("\n".join(describe(facts, time.time(), ZoneInfo(place.timezone))))
     return 0 if all_well(facts) else 1
 
 
 def all_well(facts: dict[str, Any]) -> bool:
-    return all(worker["up"] and worker.get("healthy") for worker in facts["workers"])
+    return not facts["alerts"] and all(worker["up"] and worker.get("healthy") for worker in facts["workers"])
 
 
-def describe(facts: dict[str, Any], now: float) -> list[str]:
-    """One line for the node, one for each worker that is not well. `now` in seconds."""
+def describe(facts: dict[str, Any], now: float, zone: ZoneInfo) -> list[str]:
+    """One line for the node, one for each worker that is not well, and what needs a person. `now` in seconds."""
     up = [worker for worker in facts["workers"] if worker["up"]]
     waiting = sum(shard["queue"]["waiting"] for worker in up for shard in worker["shards"])
     held = sum(shard["queue"]["held"] for worker in up for shard in worker["shards"])
@@ -57,7 +60,23 @@ def describe(facts: dict[str, Any], now: float) -> list[str]:
             lines.append(f"  {worker['name']} is down, started {worker['deaths']} times again; see the log")
         elif not worker["healthy"]:
             lines.append(f"  {worker['name']} cannot write its spool (disk full?): mail is answered 452 until it can")
-    return lines
+    return lines + _of_files(facts, zone)
+
+
+def _of_files(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    """What is in force, where it is not what stands on disk."""
+    lines: list[str] = []
+    for alert in facts["alerts"]:
+        lines += [f"  alert    {alert['summary']}", *(f"           {problem}" for problem in alert["problems"])]
+    if not lines and facts["on_disk"] != facts["policies"]:
+        lines.append(f"  note     policies/ on disk is {facts['on_disk']}, {_why_not(facts['decision'], zone)}")
+    return lines + [f"  restart  {waiting}" for waiting in facts["waits"]]
+
+
+def _why_not(decision: dict[str, Any], zone: ZoneInfo) -> str:
+    if not decision["instead_of"]:
+        return "not in force: postlane reload"
+    return f"rolled back to {decision['policies']} on {when(decision['at'], zone)} by {decision['by']}"
 
 
 def staging(only_to: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from relay.config.policies import Policies, examine_policies, load_policies, san
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.schema_config import Listener
 from relay.config.secret import load_secret
+from relay.config.whereabouts import Whereabouts, whereabouts
 
 __all__ = [
     "ConfigErrors",
@@ -20,6 +21,7 @@ __all__ = [
     "MissingDirectory",
     "Policies",
     "Problem",
+    "Whereabouts",
     "examine_deployment",
     "examine_policies",
     "find_directories",
@@ -27,4 +29,5 @@ __all__ = [
     "load_policies",
     "load_secret",
     "sandbox_credential",
+    "whereabouts",
 ]

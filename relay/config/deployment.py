@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from relay.config.problems import Problem, did_you_mean
-from relay.config.reader import Document, Examined, read, shown_path
+from relay.config.reader import Document, Examined, read, shown_path, toml_files
 from relay.config.sandbox import sandbox_binds
 from relay.config.schema_config import (
     Alerts,
@@ -75,20 +75,32 @@ class Deployment:
         return self.capture or bool(self.delivery.only_to)
 
     @property
+    def only_to(self) -> list[str]:
+        """In live mode, whose mail leaves while all other is captured; empty: everybody's."""
+        return [] if self.capture else list(self.delivery.only_to)
+
+    @property
     def relay(self) -> tuple[str, int] | None:
         """Host and port that take everything, instead of the MX."""
         host, _, port = self.delivery.relay_host.rpartition(":")
         return (host.strip("[]"), int(port)) if host else None
 
 
-def load_deployment(config_dir: Path, environ: Mapping[str, str] = _process_environ) -> Deployment:
+def load_deployment(
+    config_dir: Path, environ: Mapping[str, str] = _process_environ, origin: Path | None = None
+) -> Deployment:
     """config/ as it may come into force; raises ConfigErrors."""
-    return examine_deployment(config_dir, environ).accepted()
+    return examine_deployment(config_dir, environ, origin).accepted()
 
 
-def examine_deployment(config_dir: Path, environ: Mapping[str, str] = _process_environ) -> Examined[Deployment]:
-    """Everything that is wrong with config/, and what can be said of it nevertheless."""
-    files = sorted(config_dir.glob("*.toml"))
+def examine_deployment(
+    config_dir: Path, environ: Mapping[str, str] = _process_environ, origin: Path | None = None
+) -> Examined[Deployment]:
+    """Everything that is wrong with config/, and what can be said of it nevertheless.
+
+    `origin`: where config/ is, of which `config_dir` is a kept copy: keys, and files named relative to it, are there.
+    """
+    files = toml_files(config_dir)
     problems = list(unknown_files(files, FILES))
     document, found = read(config_dir / "postlane.toml")
     problems += found
@@ -96,12 +108,13 @@ def examine_deployment(config_dir: Path, environ: Mapping[str, str] = _process_e
     if document is not None:
         settings, found = document.validate(PostlaneFile)
         problems += found
-    pools, found = _pools(config_dir / "pools.toml", settings.node.hostname if settings else "localhost")
+    pools, found = _pools(config_dir / "pools.toml")
     problems += found
     if document is None or settings is None:
         return Examined(None, problems, len(files))
     # A relative config directory's parent is found even where it is "."
-    home = config_dir.resolve().parent
+    place = (origin or config_dir).resolve()
+    home = place.parent
     problems += _whole(document, settings, home)
     password, found = _relay_password(document, settings, home)
     problems += found
@@ -121,7 +134,7 @@ def examine_deployment(config_dir: Path, environ: Mapping[str, str] = _process_e
         alerts=settings.alerts,
         retention=settings.retention,
         pools=MappingProxyType(pools),
-        dkim_dir=config_dir.resolve() / "dkim",
+        dkim_dir=place / "dkim",
         pools_file=shown_path(config_dir / "pools.toml"),
         warnings=(),
         document=document,
@@ -144,10 +157,10 @@ def unknown_files(files: list[Path], known: tuple[str, ...]) -> Iterator[Problem
             yield Problem(shown_path(path), 0, "", f"unknown file; {hint}", "unknown-file")
 
 
-def _pools(path: Path, hostname: str) -> tuple[dict[str, Pool], list[Problem]]:
+def _pools(path: Path) -> tuple[dict[str, Pool], list[Problem]]:
     """Without the file: a pool for each class, each with the address the system chooses."""
     if not path.exists():
-        return {kind.label: Pool(kind.label, (Source("", hostname),)) for kind in MailClass}, []
+        return {kind.label: Pool(kind.label, (Source("", ""),)) for kind in MailClass}, []
     document, problems = read(path)
     if document is None:
         return {}, problems
@@ -155,11 +168,11 @@ def _pools(path: Path, hostname: str) -> tuple[dict[str, Pool], list[Problem]]:
     problems += found
     pools: dict[str, Pool] = {}
     for name, pool in (table.pool if table else {}).items():
-        sources = tuple(Source(source.address, source.ehlo or hostname, source.weight) for source in pool.sources)
+        sources = tuple(Source(source.address, source.ehlo, source.weight) for source in pool.sources)
         pools[name] = Pool(name, sources)
         problems += _of_sources(document, name, pool)
     for name in document.names("pool"):  # one with errors is still a name that routes may use
-        pools.setdefault(name, Pool(name, (Source("", hostname),)))
+        pools.setdefault(name, Pool(name, (Source("", ""),)))
     return pools, problems
 
 

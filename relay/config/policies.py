@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from relay.config.deployment import NOT_YET, Deployment, unknown_files
 from relay.config.problems import Problem, no_such
-from relay.config.reader import Document, Examined, M, read, shown_path
+from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_policies import (
     BrandsFile,
     BrandTable,
@@ -29,7 +29,14 @@ from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.schedule.retry import RetryPolicy
 
-FILES = ("brands.toml", "credentials.toml", "retry.toml", "routes.toml", "shaping.toml")
+MODELS: Mapping[str, type[Section]] = {
+    "brands.toml": BrandsFile,
+    "credentials.toml": CredentialsFile,
+    "retry.toml": RetryFile,
+    "routes.toml": RoutesFile,
+    "shaping.toml": ShapingFile,
+}
+FILES = tuple(MODELS)
 LATER_FILES = ("streams.toml", "caps.toml", "recipients.toml", "bounces.toml")
 
 
@@ -92,7 +99,7 @@ def examine_policies(
 
     Without a deployment (config/ is too broken for one), names that only config/ defines are not looked up.
     """
-    paths = sorted(policies_dir.glob("*.toml"))
+    paths = toml_files(policies_dir)
     folder = _Folder(policies_dir, overlay, list(unknown_files(paths, FILES + LATER_FILES)), {})
     brands = folder.load("brands.toml", BrandsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
@@ -108,7 +115,7 @@ def examine_policies(
         folder.problems += _of_listeners(folder, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     policies = Policies(
-        version=_version(paths, overlay),
+        version=fingerprint(contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}),
         brands=MappingProxyType({name: _brand(name, table) for name, table in brands.brand.items()}),
         credentials=MappingProxyType(
             {name: _credential(name, table) for name, table in credentials.credential.items()}
@@ -119,15 +126,6 @@ def examine_policies(
         warnings=warnings,
     )
     return Examined(policies, folder.problems, len(paths))
-
-
-def _version(paths: Iterable[Path], overlay: Mapping[str, str]) -> str:
-    """Six hexadecimal digits of all files: enough to tell the versions of one installation apart."""
-    digest = sha256()
-    for path in paths:
-        text = overlay[path.name].encode() if path.name in overlay else path.read_bytes()
-        digest.update(b"%s\0%d\0%s" % (path.name.encode(), len(text), text))
-    return digest.hexdigest()[:6]
 
 
 def _brand(name: str, table: BrandTable) -> Brand:

@@ -6,9 +6,11 @@ third step sees as much as it can, what failed in the second is left out and the
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -187,6 +189,28 @@ def _texts(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
     elif isinstance(value, (dict, list)):
         for key, inside in value.items() if isinstance(value, dict) else enumerate(value):
             yield from _texts(inside, (*loc, key))
+
+
+def toml_files(folder: Path) -> list[Path]:
+    """The files of config/ or policies/, sorted; without hidden ones, which are an editor's own (locks, copies)."""
+    return sorted(folder.glob("[!.]*.toml"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The octets of these files by name; what cannot be read, `read` reports."""
+    found: dict[str, bytes] = {}
+    for path in toml_files(folder):
+        with suppress(OSError):
+            found[path.name] = path.read_bytes()
+    return found
+
+
+def fingerprint(files: Mapping[str, bytes]) -> str:
+    """The version of a set of files by name: six hexadecimal digits, enough to tell those of one installation apart."""
+    digest = sha256()
+    for name, content in sorted(files.items()):
+        digest.update(b"%s\0%d\0%s" % (name.encode(), len(content), content))
+    return digest.hexdigest()[:6]
 
 
 def shown_path(path: Path) -> str:

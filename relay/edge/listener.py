@@ -61,6 +61,7 @@ class Listener:
         self._receptions: set[asyncio.Task[None]] = set()  # from accept to session
         self._warn_again = 0.0
         self._sweeper: asyncio.TimerHandle | None = None
+        self._turning = asyncio.Lock()  # start, stop and change one after the other
 
     def __repr__(self) -> str:
         return f"<Listener {self.desk.settings.hostname} tls={self.desk.settings.tls} {self.desk!r}>"
@@ -77,13 +78,27 @@ class Listener:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._socket.setblocking(False)
-        if self.desk.settings.tls == "implicit" or self.desk.settings.proxies:
-            self._accepting = loop.create_task(self._accept(loop))
-        else:
-            self._server = await loop.create_server(
-                lambda: Session(self.desk, loop), sock=self._socket, backlog=BACKLOG
-            )
+        async with self._turning:
+            await self._serve(loop)
         self._sweep(loop)
+
+    async def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On a copy of the descriptor: who stops serving closes his own, and the socket with its queue stays."""
+        sock = self._socket.dup()
+        if _accepts_itself(self.desk.settings):
+            self._accepting = loop.create_task(self._accept(loop, sock))
+            self._accepting.add_done_callback(lambda _: sock.close())
+        else:
+            self._server = await loop.create_server(lambda: Session(self.desk, loop), sock=sock, backlog=BACKLOG)
+
+    async def reconfigure(self, settings: ListenerSettings, limits: Limits) -> None:
+        """For connections from now on; who is connected goes on as he began, and nobody who knocks is refused."""
+        async with self._turning:
+            otherwise = _accepts_itself(settings) != _accepts_itself(self.desk.settings)
+            self.desk.settings, self.desk.limits = settings, limits
+            if otherwise and (self._server is not None or self._accepting is not None):
+                await self._stop_serving()
+                await self._serve(asyncio.get_running_loop())
 
     def renew_certificate(self, cert: Path, key: Path) -> None:
         """For new connections; on error the old one stays. Nothing happens where there is no TLS.
@@ -102,6 +117,11 @@ class Listener:
 
     async def stop_accepting(self) -> None:
         """New connections wait in the socket's queue for the next worker."""
+        async with self._turning:
+            await self._stop_serving()
+        self._socket.close()
+
+    async def _stop_serving(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -109,7 +129,6 @@ class Listener:
             self._accepting.cancel()
             await asyncio.wait([self._accepting])
             self._accepting = None
-            self._socket.close()
 
     async def drain(self, seconds: float) -> int:
         """Ends all sessions, the busy ones after their transaction, but within `seconds`.
@@ -128,12 +147,12 @@ class Listener:
         self.desk.sweep(loop.time())
         self._sweeper = loop.call_later(self.desk.limits.sweep_seconds, self._sweep, loop)
 
-    async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def _accept(self, loop: asyncio.AbstractEventLoop, listening: socket.socket) -> None:
         while True:
             try:
-                sock, address = await loop.sock_accept(self._socket)
+                sock, address = await loop.sock_accept(listening)
             except OSError as error:
-                if self._socket.fileno() < 0:
+                if listening.fileno() < 0:
                     log.error("listening socket was closed", error=str(error))
                     return
                 if error.errno in OUT_OF_ROOM:
@@ -157,6 +176,7 @@ class Listener:
                 sock.close()
                 return
             ip = announced.ip or ip
+            settings = self.desk.settings  # a reload may have come between
         if settings.tls != "implicit":
             await self._hand_over(loop, sock, Session(self.desk, loop, announced=announced))
         elif self.desk.enter(ip):
@@ -205,3 +225,8 @@ class Listener:
             if session.transport is None:
                 session.connection_lost(None)
             sock.close()
+
+
+def _accepts_itself(settings: ListenerSettings) -> bool:
+    """Does a listener with these settings accept by itself, instead of leaving it to a server of the loop?"""
+    return settings.tls == "implicit" or bool(settings.proxies)

@@ -85,12 +85,12 @@ class Session(Wire):
     # -- life
 
     def _greet(self) -> None:
-        self._output.append(f"220 {self.desk.settings.hostname} ESMTP Postlane\r\n".encode("ascii", "replace"))
+        self._output.append(f"220 {self.settings.hostname} ESMTP Postlane\r\n".encode("ascii", "replace"))
         self._know_by_network()
 
     def _know_by_network(self) -> None:
         """A listener that requires AUTH knows nobody by his address, whatever `trust` says."""
-        settings = self.desk.settings
+        settings = self.settings
         self._identity = None
         if settings.auth == "optional" and settings.role == "submission" and self._has_own_address():
             credential = self.desk.door.by_network(self.ip, settings.trust, settings.credential)
@@ -125,7 +125,7 @@ class Session(Wire):
 
     def _next_deadline(self, now: float, answered: bool) -> float:
         """A line that drips in renews nothing; message data does, up to a bound for the whole of it."""
-        limits = self.desk.limits
+        limits = self.limits
         if self._collecting:
             return min(now + limits.data_seconds, self._data_deadline)
         if self.saving:
@@ -137,7 +137,7 @@ class Session(Wire):
         return now + limits.command_seconds
 
     def _input_bound(self) -> int:
-        return self.desk.limits.stranger_input_bytes if self._identity is None else self.desk.limits.input_bytes
+        return self.limits.stranger_input_bytes if self._identity is None else self.limits.input_bytes
 
     # -- input
 
@@ -184,7 +184,7 @@ class Session(Wire):
             return self._err(replies.NOT_TEXT)
         if command.junk:
             self._junk += 1
-            if self._junk > self.desk.limits.junk:
+            if self._junk > self.limits.junk:
                 return self.close(replies.TOO_MANY_ERRORS)
         return command.act(self, text.rstrip(" "))
 
@@ -197,7 +197,7 @@ class Session(Wire):
         """A reply that counts as an error; the last one that is borne is followed by 421."""
         self.say(reply)
         self._errors += 1
-        if self._errors >= self.desk.limits.errors:
+        if self._errors >= self.limits.errors:
             self.close(replies.TOO_MANY_ERRORS)
 
     def _refuse(self, command: str, reply: Reply, reason: str) -> None:
@@ -225,14 +225,14 @@ class Session(Wire):
 
     def _do_ehlo(self, argument: str) -> None:
         if self._introduced(argument, extended=True):
-            settings = self.desk.settings
+            settings = self.settings
             starttls = settings.tls == "starttls" and not self.tls
-            answer = ehlo_answer(settings.hostname, self.desk.limits.max_size, starttls, self._may_authenticate())
+            answer = ehlo_answer(settings.hostname, self.limits.max_size, starttls, self._may_authenticate())
             self._output.append(answer)
 
     def _do_helo(self, argument: str) -> None:
         if self._introduced(argument, extended=False):
-            self._output.append(f"250 {self.desk.settings.hostname}\r\n".encode("ascii", "replace"))
+            self._output.append(f"250 {self.settings.hostname}\r\n".encode("ascii", "replace"))
 
     def _introduced(self, argument: str, *, extended: bool) -> bool:
         name = commands.helo(argument)
@@ -269,7 +269,7 @@ class Session(Wire):
             return self._err(replies.NO_ARGUMENT)
         if self.tls:
             return self._err(replies.TLS_ALREADY)
-        if self.desk.settings.tls != "starttls":
+        if self.settings.tls != "starttls":
             return self._err(replies.NO_TLS)
         return self._begin(self._upgrade())
 
@@ -284,14 +284,14 @@ class Session(Wire):
 
     def _may_authenticate(self) -> bool:
         """Passwords travel under TLS, or do not leave the machine (RFC 4954 4)."""
-        return self.desk.settings.role == "submission" and (bool(self.tls) or self._on_this_machine())
+        return self.settings.role == "submission" and (bool(self.tls) or self._on_this_machine())
 
     def _on_this_machine(self) -> bool:
         """Loopback, unless a proxy stands between: whoever speaks through it came from elsewhere."""
         return self._announced is None and is_loopback(self.ip)
 
     def _do_auth(self, argument: str) -> None:
-        if self.desk.settings.role != "submission":
+        if self.settings.role != "submission":
             return self._err(replies.NO_AUTH)
         if not self._may_authenticate():
             return self._err(replies.ENCRYPT_FIRST)
@@ -318,7 +318,7 @@ class Session(Wire):
             return self.say(replies.AUTH_OK)
         if result.handled:  # a malformed exchange, already answered
             self._errors += 1
-            return self.close(replies.TOO_MANY_ERRORS) if self._errors >= self.desk.limits.errors else None
+            return self.close(replies.TOO_MANY_ERRORS) if self._errors >= self.limits.errors else None
         self._auth_failures += 1
         if result.auth_data is replies.AUTH_LATER:
             self.desk.counters.auth_deferred += 1
@@ -328,7 +328,7 @@ class Session(Wire):
             self.desk.counters.auth_failures += 1
             self._report("AUTH", replies.AUTH_FAILED, "auth")
             self.say(replies.AUTH_FAILED)
-        return self.close(replies.TOO_MANY_FAILURES) if self._auth_failures >= self.desk.limits.auth_failures else None
+        return self.close(replies.TOO_MANY_FAILURES) if self._auth_failures >= self.limits.auth_failures else None
 
     async def challenge_auth(
         self, challenge: str | bytes, encode_to_b64: bool = True, log_client_response: bool = False
@@ -377,7 +377,7 @@ class Session(Wire):
         envelope = commands.mail(argument)
         if isinstance(envelope, Reply):
             return self._refuse("MAIL", envelope, "address")
-        if envelope.size > self.desk.limits.max_size:
+        if envelope.size > self.limits.max_size:
             return self._refuse("MAIL", replies.TOO_BIG, "size")
         if not self.desk.budget.has(envelope.size):
             return self._refuse("MAIL", replies.NO_ROOM, "memory")
@@ -390,7 +390,7 @@ class Session(Wire):
         """A stranger is told to log in where he can, and else that there is nothing here for him."""
         if self._may_authenticate():
             return replies.AUTH_NOW
-        settings = self.desk.settings
+        settings = self.settings
         can_encrypt = settings.tls == "starttls" and not self.tls and settings.role == "submission"
         return replies.TLS_FIRST if can_encrypt else replies.NO_RELAY
 
@@ -400,7 +400,7 @@ class Session(Wire):
             return self._err(replies.MAIL_FIRST if self._identity else self._who_are_you())
         if self._intake is not None:
             return self._err(replies.CHUNKS_BEGUN)
-        if len(envelope.recipients) >= self.desk.limits.max_recipients:
+        if len(envelope.recipients) >= self.limits.max_recipients:
             return self._refuse_recipient(replies.TOO_MANY_RECIPIENTS, "recipients", argument)
         recipient = commands.rcpt(argument, envelope.utf8)
         if isinstance(recipient, RcptTo):
@@ -413,7 +413,7 @@ class Session(Wire):
         send."""
         self._report("RCPT", reply, reason, argument)
         self._refused_recipients += 1
-        if self._refused_recipients > self.desk.limits.max_recipients:
+        if self._refused_recipients > self.limits.max_recipients:
             return self._err(reply)
         return self.say(reply)
 
@@ -427,7 +427,7 @@ class Session(Wire):
         if not self.envelope.recipients:
             return self._err(replies.NO_RECIPIENTS)
         self._output.append(replies.GO_AHEAD)
-        return self._collect(DataIntake(self.desk.limits.max_size, self.desk.budget))
+        return self._collect(DataIntake(self.limits.max_size, self.desk.budget))
 
     def _do_bdat(self, argument: str) -> None:
         """Even a chunk out of order is read to its end: taking its octets for commands would be smuggling (RFC 3030
@@ -435,14 +435,14 @@ class Session(Wire):
         chunk = commands.bdat(argument)
         if isinstance(chunk, Reply):
             return self.close(chunk)  # nobody knows where the next command begins
-        if chunk.size > DISCARD_FACTOR * self.desk.limits.max_size:
+        if chunk.size > DISCARD_FACTOR * self.limits.max_size:
             return self.close(replies.TOO_BIG)
         intake = self._intake
         if not isinstance(intake, ChunkIntake):
             failure = None
             if self.envelope is None or not self.envelope.recipients:
                 failure = replies.NO_RECIPIENTS if self.envelope else replies.MAIL_FIRST
-            intake = ChunkIntake(self.desk.limits.max_size, self.desk.budget, failure)
+            intake = ChunkIntake(self.limits.max_size, self.desk.budget, failure)
             self._collect(intake)
         intake.expect(chunk)
         self._collecting = True
@@ -452,7 +452,7 @@ class Session(Wire):
     def _collect(self, intake: Intake) -> None:
         self._intake = intake
         self._collecting = True
-        self._data_deadline = self.loop.time() + self.desk.limits.message_seconds
+        self._data_deadline = self.loop.time() + self.limits.message_seconds
 
     def _take_data(self) -> bool:
         intake = self._intake

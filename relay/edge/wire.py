@@ -56,6 +56,7 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
         `announced` is what a believed proxy said of it, and its peer then is ours."""
         self.loop = loop
         self.desk = desk
+        self.settings, self.limits = desk.settings, desk.limits  # as it began, so it goes on: a reload is for the next
         self.transport: asyncio.Transport | None = None
         self.session = self._create_session()
         self.ip = admitted or ""
@@ -264,7 +265,7 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
         if self.transport is None or self.transport.is_closing():
             return
         self.desk.guests.add(self)  # also one that was never let in: the sweep ends it if it lingers
-        self.deadline = self.loop.time() + self.desk.limits.linger_seconds
+        self.deadline = self.loop.time() + self.limits.linger_seconds
         if hear_out and not self._at_eof and self.transport.can_write_eof():
             self.transport.write_eof()
             if self._reading_paused:
@@ -288,7 +289,7 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
 
     async def _start_tls(self) -> None:
         """Upgrades the connection. What came in clear behind the command is thrown away unread (RFC 3207 4.2)."""
-        context, clear = self.desk.settings.context, self.transport
+        context, clear = self.settings.context, self.transport
         if context is None or clear is None:
             raise ConnectionResetError("connection lost before the handshake")
         self._input.clear()
@@ -296,10 +297,10 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
         self._flush()
         if self._reading_paused:
             self._resume_reading()
-        self.deadline = self.loop.time() + 2 * self.desk.limits.tls_seconds
+        self.deadline = self.loop.time() + 2 * self.limits.tls_seconds
         try:
             transport = await self.loop.start_tls(
-                clear, self, context, server_side=True, ssl_handshake_timeout=self.desk.limits.tls_seconds
+                clear, self, context, server_side=True, ssl_handshake_timeout=self.limits.tls_seconds
             )
             if transport is None:
                 raise ConnectionResetError("connection lost")

@@ -39,7 +39,10 @@ def key_of(source: Source, site: str, requirement: str) -> Key:
 class Permits(Protocol):
     """Connections of one source to one site, counted over all workers."""
 
-    async def acquire(self, source: str, site: str, limit: int) -> bool: ...
+    async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
+        """`urgent`: it does not wait for who counts, where they cannot be reached."""
+        ...
+
     def release(self, source: str, site: str) -> None: ...
 
 
@@ -226,7 +229,12 @@ class Connections:
     async def _permitted(self, lane: Lane, wanted: Wanted) -> bool:
         """Ask for a permit; refused, the slot is given up and the head of the line asks again soon."""
         try:
-            granted = await self._permits.acquire(wanted.source.address, wanted.site, self._settings.connections)
+            granted = await self._permits.acquire(
+                wanted.source.address,
+                wanted.site,
+                self._settings.connections,
+                urgent=wanted.mail_class is MailClass.TRANSACTIONAL,
+            )
         except BaseException:
             lane.free_slot(self._room)
             raise

@@ -51,11 +51,13 @@ class Courier:
     def stats(self) -> dict[str, int]:
         return self._connections.stats()
 
-    def reconfigure(self, settings: EgressSettings) -> None:
+    def reconfigure(self, settings: EgressSettings, resolver: Resolver | None = None) -> None:
         """Put new settings in force: attempts that have begun end as they began, kept connections go on under the new
-        numbers, and what is opened from now on follows the new settings."""
+        numbers, and what is opened from now on follows the new settings. `resolver`: who is asked from now on, if it is
+        another."""
         self._connections.reconfigure(settings)
         self._way, self._kept = _way(settings, settings.relay), _kept(settings)
+        self._resolver = resolver or self._resolver
 
     async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
         """Try once to deliver `delivery.head + content` from `source`. Raises CancelledError where nothing was tried

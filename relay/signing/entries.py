@@ -77,6 +77,11 @@ def read_entries(file: Path) -> dict[tuple[str, str], Entry]:
     return entries
 
 
+def states_text(states: Iterable[tuple[str, str, str]]) -> str:
+    """keys.toml of these (domain, selector, state), and nothing else in it."""
+    return "".join(f'[key."{domain}"."{selector}"]\nstate = "{state}"\n' for domain, selector, state in sorted(states))
+
+
 class _EntryReader:
     """Takes keys.toml apart: only [key.DOMAIN.SELECTOR] with state and created, the rest are problems."""
 

@@ -127,8 +127,26 @@ def load_keys(directory: Path, sandbox: Path | None = None) -> KeyRing:
     keys, warnings = read_keys(directory)
     for warning in warnings:
         structlog.get_logger().warning("dkim key", problem=str(warning))
-    throwaway = None if sandbox is None else throwaway_key(sandbox / "sandbox-dkim.pem")
-    return KeyRing(keys, warnings=warnings, throwaway=throwaway)
+    return KeyRing(keys, warnings=warnings, throwaway=_throwaway(sandbox))
+
+
+def load_accepted_keys(directory: Path, states: Path, sandbox: Path | None = None) -> KeyRing:
+    """The keys that the file `states` names (a kept keys.toml), in that state, and no others. Raises KeysError for it.
+
+    What was accepted and cannot be read any more is left out and logged: a process that starts anew meanwhile signs
+    with the others. A key that is being made is not in force yet.
+    """
+    keys = []
+    for (domain, selector), entry in read_entries(states).items():
+        try:
+            keys.append(replace(_read_key(directory / domain / f"{selector}.pem", domain), state=entry.state))
+        except KeysError as fault:
+            structlog.get_logger().error("a DKIM key that is in force cannot be used", problem=str(fault))
+    return KeyRing(keys, throwaway=_throwaway(sandbox))
+
+
+def _throwaway(sandbox: Path | None) -> PrivateKey | None:
+    return None if sandbox is None else throwaway_key(sandbox / "sandbox-dkim.pem")
 
 
 def read_keys(directory: Path) -> tuple[list[SigningKey], list[KeyProblem]]:

@@ -98,7 +98,11 @@ class SqliteState:
         opened: asyncio.Future[None] = loop.create_future()
         self._thread = threading.Thread(target=self._work, args=(loop, opened), name="state", daemon=True)
         self._thread.start()
-        await opened
+        try:
+            await opened
+        except StateError:
+            self._thread = None  # it has ended: who asks is told so, and it may be opened again
+            raise
 
     async def close(self) -> None:
         if self._thread is not None:

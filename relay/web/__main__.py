@@ -18,11 +18,12 @@ import uvicorn
 import uvloop
 
 from relay import __version__, control, logs
-from relay.config import Deployment, load_deployment
 from relay.feedback.eventlog import read, to_parquet
 from relay.feedback.eventretention import remove_expired
 from relay.ids import time_of
-from relay.signing.keys import KeyRing, load_keys
+from relay.in_force import InForce, load
+from relay.order import Place
+from relay.signing.keys import KeyRing
 from relay.web.app import create_app
 from relay.web.capture import CaptureServer
 from relay.web.captures import Captures
@@ -42,16 +43,19 @@ def clock() -> int:
 
 
 class WebProcess:
-    """`admin`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it ends."""
+    """`admin`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it ends.
+
+    It is started anew when config/ changes: nothing of it has to be put in force while it runs."""
 
     def __init__(
         self,
-        deployment: Deployment,
+        in_force: InForce,
         supervisor: socket.socket,
         admin: socket.socket | None,
         capture: socket.socket | None,
     ) -> None:
-        self._deployment = deployment
+        self._deployment = deployment = in_force.deployment
+        self._keys = in_force.keys
         self._supervisor = supervisor
         self._admin = admin
         self._directory = deployment.node.data_dir / "events"
@@ -91,7 +95,7 @@ class WebProcess:
             node=deployment.node.name,
             hostname=deployment.node.hostname,
             mode=deployment.delivery.mode,
-            only_to=() if deployment.capture else tuple(deployment.delivery.only_to),
+            only_to=tuple(deployment.only_to),
             events=EventTail(self._directory, self._find),
             clock=clock,
             version=__version__,
@@ -103,9 +107,7 @@ class WebProcess:
             hosts=frozenset({deployment.node.hostname}),
             any_address=host in ("0.0.0.0", "::"),  # noqa: S104 compared, not bound
             captures=self._captures,
-            public_keys=_public_keys(
-                load_keys(deployment.dkim_dir, deployment.node.data_dir if deployment.capture else None)
-            ),
+            public_keys=_public_keys(self._keys),
         )
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -160,8 +162,8 @@ def main() -> None:
     order = orjson.loads(sys.argv[1])
     logs.configure("web", os.environ.get("POSTLANE_LOG", "info"))
     links = {name: socket.socket(fileno=order[name]) for name in ("control", "admin", "capture") if name in order}
-    deployment = load_deployment(Path(order["config"]))
-    process = WebProcess(deployment, links["control"], links.get("admin"), links.get("capture"))
+    in_force = load(Place(**order["place"]))
+    process = WebProcess(in_force, links["control"], links.get("admin"), links.get("capture"))
     uvloop.run(process.run())
 
 

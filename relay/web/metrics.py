@@ -41,6 +41,10 @@ class Sample(NamedTuple):
 HELP: dict[str, tuple[str, str]] = {
     "postlane_up": ("gauge", "1 if the node answered when this page was made."),
     "postlane_info": ("gauge", "Always 1; node, version, version of the policies in force and mode are the labels."),
+    "postlane_policies_last_reload_successful": (
+        "gauge",
+        "0 while the files on disk, as last looked at, are not in force.",
+    ),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),

@@ -29,6 +29,7 @@ SHOWN = 100  # messages on the dashboard: a screenful or three
 REFUSED_SHOWN = 5
 MOST = 200  # recipients, and events, on the page of one message
 CONTROL_SECONDS = 6.0  # above the supervisor's own limit of 5 s for a worker that does not answer
+VERSION_SECONDS = 1.0  # the supervisor knows it by itself, and who asks whether we live will not wait for long
 TABS = (("html", "HTML"), ("text", "Text"), ("headers", "Headers"), ("source", "Source"))
 
 
@@ -138,7 +139,9 @@ class Views:
     # --- for machines -------------------------------------------------------------------------------------------
 
     async def healthz(self, _: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        """200 while this process answers; with the version in force, where the node tells it."""
+        told = await self._ask({"do": "versions"}, VERSION_SECONDS)
+        return PlainTextResponse(f"ok\npolicies {told['policies']}\n" if told else "ok\n")
 
     async def readyz(self, _: Request) -> Response:
         """200 when every worker is up and can save mail, else 503 and why."""
@@ -162,14 +165,17 @@ class Views:
         return HTMLResponse(self._pages.get_template(template).render(facts), status_code=status)
 
     async def _stats(self) -> Stats | None:
+        return await self._ask({"do": "stats"})
+
+    async def _ask(self, question: dict[str, Any], seconds: float = CONTROL_SECONDS) -> dict[str, Any] | None:
         """None when the node gives no answer; that is a state to show, not a fault of this page."""
         try:
-            async with asyncio.timeout(CONTROL_SECONDS):
-                stats = await self._control({"do": "stats"})
+            async with asyncio.timeout(seconds):
+                answer = await self._control(question)
         except (OSError, RuntimeError, ValueError, EOFError, TimeoutError) as error:
             log.warning("the node does not answer", error=str(error) or type(error).__name__)
             return None
-        return None if "error" in stats else stats
+        return None if "error" in answer else answer
 
     def _captures(self, identifier: str) -> list[Capture]:
         return self._settings.captures.of_message(identifier) if self._settings.captures else []

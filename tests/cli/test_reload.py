@@ -1,5 +1,6 @@
 """postlane reload, and how the command line tells what a node refuses."""
 
+import getpass
 import json
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     answer: dict[str, Any] = {}
 
     def request(data_dir: Path, question: dict[str, Any], patience: float) -> dict[str, Any]:
-        assert (data_dir, question) == (tmp_path / "data", {"do": "reload"})
+        assert (data_dir, question) == (tmp_path / "data", {"do": "reload", "by": getpass.getuser()})
         assert patience > 120, "the supervisor may need 60 s for each of two steps"
         return answer
 
@@ -34,21 +35,49 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize(
-    ("before", "line"), [("3f9a1c", "mx-a  c41b08 in force  before: 3f9a1c\n"), ("c41b08", "mx-a  c41b08 in force\n")]
-)
-def test_what_is_in_force(
-    folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str], before: str, line: str
+DONE = {
+    "node": "mx-a",
+    "version": "c41b08",
+    "before": "3f9a1c",
+    "config": "7be210",
+    "config_before": "7be210",
+    "seconds": 0.314,
+    "waits": [],
+}
+
+
+def test_what_is_in_force_and_the_way_back(
+    folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    node |= {"version": "c41b08", "before": before}
+    node |= DONE
     assert main(["reload", *folders]) == 0
-    assert capsys.readouterr() == (line, "")
+    expected = "mx-a  c41b08 in force (0.31 s)\nUndo: postlane policies rollback 3f9a1c\n"
+    assert capsys.readouterr() == (expected, "")
+
+
+def test_what_else_is_said(folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    node |= DONE | {"before": "c41b08", "config_before": "000000", "waits": ["node.name: warning: needs a restart"]}
+    assert main(["reload", *folders]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "mx-a  c41b08 in force (0.31 s)",
+        "config/ has changed too, and is in force",
+        "node.name: warning: needs a restart",
+    ]
+
+
+def test_files_too_broken_to_be_read_still_name_the_node(
+    folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config" / "postlane.toml").write_text(CONFIG + "[[")
+    node |= {"error": "config/ on disk has 1 error", "problems": ["config/postlane.toml:5: x"]}
+    assert main(["reload", *folders]) == 1
+    assert capsys.readouterr().err == "config/postlane.toml:5: x\npostlane: config/ on disk has 1 error\n"
 
 
 def test_a_staging_node_says_whose_mail_leaves(
     folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    node |= {"version": "c41b08", "before": "c41b08", "only_to": ["a.example"]}
+    node |= DONE | {"before": "c41b08", "only_to": ["a.example"]}
     assert main(["reload", *folders]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
         "  only_to: mail leaves for a.example alone; all other mail is captured here"
@@ -63,26 +92,25 @@ def test_what_is_wrong_with_the_files(
     assert capsys.readouterr() == ("", "routes.toml:1: a\nretry.toml:2: b\npostlane: policies have errors\n")
 
 
-def test_which_worker_could_not(folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    node |= {
-        "error": "not every worker could",
-        "workers": [{"version": "c41b08"}, {"error": "worker-1 is not running"}],
-    }
-    assert main(["reload", *folders]) == 1
-    assert capsys.readouterr().err == "worker-1 is not running\npostlane: not every worker could\n"
-
-
-@pytest.mark.parametrize(("answer", "status"), [({"version": "a", "before": "b"}, 0), ({"error": "no"}, 1)])
+@pytest.mark.parametrize(
+    ("answer", "told", "status"),
+    [
+        (DONE, DONE | {"undo": "postlane policies rollback 3f9a1c"}, 0),
+        (DONE | {"before": "c41b08"}, DONE | {"before": "c41b08", "undo": None}, 0),
+        ({"error": "no"}, {"error": "no"}, 1),
+    ],
+)
 def test_as_json(
     folders: list[str],
     node: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
     answer: dict[str, Any],
+    told: dict[str, Any],
     status: int,
 ) -> None:
     node |= answer
     assert main(["reload", "--json", *folders]) == status
-    assert json.loads(capsys.readouterr().out) == answer
+    assert json.loads(capsys.readouterr().out) == told
 
 
 def test_without_a_node(folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,49 +1,91 @@
-"""`postlane status`: one line where all is well, and what an operator must know."""
+"""postlane status: is all well, and what of the files is not in force."""
 
-import json
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from relay.cli import status
 from relay.cli.main import main
-from relay.cli.status import describe, staging
-from tests.support.web import NOW, stats
 
-CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
+NOW = 1_795_300_000.0
+FRIDAY = 1_795_186_920_000  # 17:02 in Jerusalem
+QUEUE = {"waiting": 31, "held": 0, "oldest": None}
 
 
 def facts(**changes: Any) -> dict[str, Any]:
-    return {**stats(), "started": NOW - 7_200_000, "mode": "live", "only_to": [], **changes}
+    usual = {
+        "node": "relay-1",
+        "policies": "3f9a1c",
+        "mode": "live",
+        "started": int(NOW - 90) * 1000,
+        "workers": [{"name": "worker-0", "up": True, "healthy": True, "shards": [{"queue": QUEUE}]}],
+        "alerts": [],
+        "waits": [],
+        "on_disk": "3f9a1c",
+        "decision": {"policies": "3f9a1c", "at": FRIDAY, "by": "noa", "how": "reload", "instead_of": ""},
+    }
+    return usual | changes
 
 
-def test_one_line_where_all_is_well() -> None:
-    assert describe(facts(), NOW / 1000) == [
-        "* relay-1  running 2 h, 1 workers   mode live   policies 3f9a1c   queue 31 (oldest accepted 41 s ago), 2 held"
-    ]
+def told(**changes: Any) -> list[str]:
+    return status.describe(facts(**changes), NOW, ZoneInfo("Asia/Jerusalem"))
+
+
+def test_all_is_well() -> None:
+    assert told() == ["* relay-1  running 90 s, 1 workers   mode live   policies 3f9a1c   queue 31"]
+    assert status.all_well(facts())
 
 
 def test_a_staging_node_says_so() -> None:
-    lines = describe(facts(only_to=["dana@a.example", "*.b.example"]), NOW / 1000)
-    assert lines[1:] == [
+    assert told(only_to=["dana@a.example", "*.b.example"])[1:] == [
         "  only_to: mail leaves for dana@a.example, *.b.example alone; all other mail is captured here"
     ]
-    assert "for a, b, c, d, e and 2 more alone" in staging(list("abcdefg"))
+    assert "for a, b, c, d, e and 2 more alone" in status.staging(list("abcdefg"))
 
 
-def test_a_worker_that_is_down_is_told_and_exit_1(
+def test_a_worker_that_is_down_is_told() -> None:
+    down = facts(workers=[{"name": "worker-0", "up": False, "deaths": 3}])
+    assert "worker-0 is down, started 3 times again" in "\n".join(told(workers=down["workers"]))
+    assert not status.all_well(down)
+
+
+def test_an_alert_is_told_with_its_problems() -> None:
+    alert = {"summary": "policies/ on disk has 2 errors (below).", "problems": ["a.toml:1: x", "b.toml:2: y"]}
+    assert told(alerts=[alert], on_disk="a77e02")[1:] == [
+        "  alert    policies/ on disk has 2 errors (below).",
+        "           a.toml:1: x",
+        "           b.toml:2: y",
+    ]
+    assert not status.all_well(facts(alerts=[alert]))
+
+
+def test_files_that_are_not_in_force() -> None:
+    assert told(on_disk="a77e02")[1] == "  note     policies/ on disk is a77e02, not in force: postlane reload"
+    back = facts()["decision"] | {"instead_of": "a77e02"}
+    line = "  note     policies/ on disk is a77e02, rolled back to 3f9a1c on Fri 20 Nov 17:02 by noa"
+    assert told(on_disk="a77e02", decision=back)[1] == line
+    assert told(decision=back)[1:] == [], "somebody has put them right"
+
+
+def test_what_waits_for_a_restart() -> None:
+    assert told(waits=["node.name: needs a restart"])[1:] == ["  restart  node.name: needs a restart"]
+    assert status.all_well(facts(waits=["node.name"]))
+
+
+def test_the_command_finds_the_node_of_broken_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("config", "policies"):
         (tmp_path / name).mkdir()
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
-    folders = ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
-    answer = facts()
-    monkeypatch.setattr(status, "request", lambda *_: answer)
-    assert main(["status", *folders]) == 0
-    answer["workers"] = [{"name": "worker-0", "up": False, "deaths": 3}]
-    assert main(["status", *folders]) == 1
-    assert "worker-0 is down, started 3 times again" in capsys.readouterr().out
-    assert main(["status", "--json", *folders]) == 1
-    assert json.loads(capsys.readouterr().out) == answer
+    (tmp_path / "config" / "postlane.toml").write_text('[node]\ndata_dir = "here"\n[[')
+
+    def request(data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
+        assert (data_dir, question) == (tmp_path / "here", {"do": "stats"})
+        return facts()
+
+    monkeypatch.setattr(status, "request", request)
+    words = ["status", "--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
+    assert main(words) == 0
+    assert "policies 3f9a1c" in capsys.readouterr().out

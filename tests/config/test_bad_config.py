@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.check import in_order
 from relay.config import examine_deployment, examine_policies
+from relay.in_force import in_order
 
 CASES = Path(__file__).parent.parent / "bad_config"
 GOOD = CASES / "_good"

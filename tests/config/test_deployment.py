@@ -50,7 +50,7 @@ def test_what_is_not_acted_on_yet_is_said_where_it_asks_for_something(tmp_path: 
 def test_without_pools_each_class_has_one_of_the_system_s_choice(tmp_path: Path) -> None:
     pools = deployment(tmp_path).pools
     assert set(pools) == {kind.label for kind in MailClass}
-    assert [(source.address, source.ehlo) for source in pools["service"].sources] == [("", "relay-1.arava.example")]
+    assert [(source.address, source.ehlo) for source in pools["service"].sources] == [("", "")]
 
 
 def test_pools(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_pools(tmp_path: Path) -> None:
     sources = deployment(tmp_path).pools["a"].sources
     assert [(source.address, source.ehlo, source.weight) for source in sources] == [
         ("192.0.2.1", "t1.arava.example", 1),
-        ("::1", "relay-1.arava.example", 5),
+        ("::1", "", 5),  # greets with the node's own name
     ]
 
 

@@ -1,15 +1,18 @@
 """Listeners: who is let in, implicit TLS, and going down without losing or doubling anything unsaid."""
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 
-from relay.edge.limits import Limits
+from relay.edge.guesses import Guesses
+from relay.edge.limits import Limits, ListenerSettings
+from relay.edge.listener import Listener
 from tests.edge.conftest import House, Opener, until
 from tests.support.certificates import self_signed
-from tests.support.smtp_dialogue import Client
+from tests.support.smtp_dialogue import Client, connect
 
 BEGIN = "S: 220 *\nC: EHLO app\nS: ...\n"
 TO_ONE = "C: MAIL FROM:<app@example.com>\nC: RCPT TO:<jo@example.net>\nS: 250 *\nS: 250 *\n"
@@ -157,3 +160,56 @@ async def test_there_is_nothing_to_renew_without_tls(open_house: Opener, tmp_pat
     async with open_house() as house:
         house.listener.renew_certificate(first, first)
         await house.play(BEGIN)
+
+
+# A reload
+
+
+async def test_new_settings_are_for_new_connections(open_house: Opener, tls_context: ssl.SSLContext) -> None:
+    async with open_house() as house:
+        before = await house.play("S: 220 relay.test *\nC: EHLO app\nS: 250-relay.test\nS: ...\n")
+        settings = ListenerSettings("new.test", "starttls", tls_context, role="bounces")
+        await house.listener.reconfigure(settings, Limits(max_size=1000, sweep_seconds=0.02))
+        await before.play("C: EHLO app\nS: 250-relay.test\nS: ...\nC: STARTTLS\nS: 502 *\n" + TO_ONE)
+        await before.play("C: DATA\nS: 354 *\nC: " + "x" * 900 + "\nC: " + "y" * 900 + "\nC: .\nS: 250 2.0.0 *")
+        after = await house.play("S: 220 new.test *\nC: EHLO app\nS: 250-new.test\nS: ...\n")
+        await after.play("C: MAIL FROM:<a@b.example>\nS: 550 *\nC: STARTTLS\nS: 220 *")
+
+
+async def test_into_tls_and_back_while_people_come(open_house: Opener, tls_context: ssl.SSLContext) -> None:
+    """Whoever connects is taken in, and hears one or the other."""
+    clear, implicit = ListenerSettings("relay.test"), ListenerSettings("relay.test", "implicit", tls_context)
+    limits = Limits(sweep_seconds=0.02)
+    async with open_house() as house:
+        talking = await house.play(BEGIN)
+        for settings in (implicit, clear) * 5:
+            coming = [asyncio.create_task(house.connect()) for _ in range(5)]
+            await house.listener.reconfigure(settings, limits)
+            for client in await asyncio.gather(*coming):
+                await client.aclose()
+        await house.listener.reconfigure(implicit, limits)
+        await house.play(BEGIN + TO_ONE, tls=True)
+        await talking.play(TO_ONE + "C: DATA\nS: 354 *\nC: x\nC: .\nS: 250 2.0.0 *")
+        await house.listener.reconfigure(clear, limits)
+        await house.play(BEGIN + TO_ONE)
+
+
+async def test_settings_before_the_start_hold_from_the_start(open_house: Opener, tls_context: ssl.SSLContext) -> None:
+    async with open_house() as house:
+        late = Listener(
+            socket.create_server(("127.0.0.1", 0)),
+            settings=ListenerSettings("relay.test"),
+            limits=Limits(),
+            door=house.door,
+            budget=house.listener.desk.budget,
+            guesses=Guesses(),
+            clock=lambda: 0,
+        )
+        await late.reconfigure(ListenerSettings("relay.test", "implicit", tls_context), Limits())
+        port = late._socket.getsockname()[1]
+        await late.start()
+        client = await connect(port, tls=True)
+        await client.play("S: 220 relay.test *")
+        await client.aclose()
+        await late.stop_accepting()
+        await late.drain(5)

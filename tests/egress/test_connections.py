@@ -220,9 +220,43 @@ async def test_permits_are_asked_for_again() -> None:
         assert len(peer.sessions) == 3
 
 
+async def test_only_transactional_mail_asks_for_a_permit_that_cannot_wait() -> None:
+    asked: list[bool] = []
+
+    class Listening(CountingPermits):
+        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
+            asked.append(urgent)
+            return await super().acquire(source, site, limit, urgent=urgent)
+
+    async with SmtpPeer() as peer, pool(Listening()) as connections:
+        for mail_class in MailClass:
+            await lease(connections, wanted(peer, mail_class))
+        assert asked == [True, False, False]
+
+
+async def test_transactional_mail_goes_first_where_others_wait_for_permits() -> None:
+    class Down(CountingPermits):
+        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
+            return urgent and await super().acquire(source, site, limit, urgent=urgent)
+
+    async with SmtpPeer() as peer, pool(Down(), connections=1) as connections:
+        waiting = asyncio.create_task(connections.lease(wanted(peer, MailClass.MARKETING)))
+        await until(lambda: connections.stats()["waiting"])
+        connection = await lease(connections, wanted(peer))
+        assert not waiting.done()
+        connections.release(connection)
+        connections.release(await lease_of(waiting))
+
+
+async def lease_of(task: "asyncio.Task[Connection | Outcome]") -> Connection:
+    connection = await task
+    assert isinstance(connection, Connection)
+    return connection
+
+
 async def test_a_failure_of_permits_is_ours_and_leaves_no_slot_taken() -> None:
     class Broken(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int) -> bool:
+        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
             raise OSError("state is gone")
 
     async with SmtpPeer() as peer, pool(Broken(), connections=1) as connections:
@@ -360,9 +394,9 @@ async def test_who_is_refused_a_permit_takes_what_came_free_meanwhile() -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class Hesitant(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int) -> bool:
+        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
             if not self.held[source, site]:
-                return await super().acquire(source, site, limit)
+                return await super().acquire(source, site, limit, urgent=urgent)
             asked.set()
             await answer.wait()
             return False
@@ -414,7 +448,7 @@ async def test_who_is_refused_a_permit_while_we_close_is_cancelled() -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class Late(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int) -> bool:
+        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
             asked.set()
             await answer.wait()
             return False

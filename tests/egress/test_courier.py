@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from relay.egress.pools import Source
+from relay.egress.resolver import Resolver
 from relay.egress.settings import Capture, EgressSettings, Relay
 from relay.outcome import Outcome, Scope
 from relay.wildcard import Recipients
 from tests.support.certificates import self_signed, server_context
+from tests.support.dnsserver import DnsServer
 from tests.support.egress import HERE, IMPATIENT, courier, delivery, run_on, until
 from tests.support.smtp_peer import Close, Reset, Script, Silence, SmtpPeer, Wait
 
@@ -349,6 +351,22 @@ async def test_new_settings_hold_for_what_is_opened_from_now_on() -> None:
         one.reconfigure(EgressSettings("new.test", new.port))
         await new.sessions[0].ended.wait()
         assert said(await one.send(delivery(), BODY, HERE)) == (550, "DNS", Scope.RECIPIENT)
+
+
+async def test_new_name_servers_are_asked_from_now_on() -> None:
+    async with SmtpPeer() as old, SmtpPeer(host="127.0.0.6", port=old.port) as new, courier(old.port) as (one, before):
+        assert (await one.send(delivery(), BODY, HERE)).delivered
+        async with DnsServer() as after:
+            after.add("other.test", "MX", "0 mx.other.test.")
+            after.add("mx.other.test", "A", "127.0.0.6")
+            settings = EgressSettings("relay.test", old.port, allow_private=True)
+            one.reconfigure(settings, Resolver([after.address], timeout=0.3, lifetime=0.3))
+            assert (await one.send(delivery(), BODY, HERE)).delivered, "a kept connection asks nobody"
+            assert (await one.send(delivery("joe@other.test"), BODY, HERE)).delivered
+            one.reconfigure(settings)  # the same as before
+            assert (await one.send(delivery("joe@other.test"), BODY, HERE)).delivered
+        assert (len(old.transactions), len(new.transactions)) == (2, 2)
+        assert before.asked("other.test", "MX") == 0
 
 
 async def test_a_new_relay_learns_nothing_from_the_old_way_and_the_old_nothing_of_its_password() -> None:

@@ -1,12 +1,8 @@
 """Real peers: five clients hand in, a real haproxy passes on, a real Postfix found through a real DNS server takes over
 STARTTLS, OpenDKIM verifies."""
 
-import asyncio
 import base64
 import smtplib
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -17,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from relay.config.passwords import hashed
 from tests.support import clients, opendkim
 from tests.support.certificates import self_signed
-from tests.support.dnsserver import DnsServer
+from tests.support.dnsserver import DnsServer, serving
 from tests.support.haproxy import Haproxy
 from tests.support.node import Node, free_port, submit, wait_for
 from tests.support.postfix import PostfixMx
@@ -108,22 +104,6 @@ def test_through_a_real_haproxy_the_app_is_the_peer(tmp_path: Path) -> None:
             (worker,) = node.ask({"do": "stats"})["workers"]
             assert worker["counters"]["proxy_failures"] == 0
     assert all(b"([127.0.0.9])" in message.content.partition(b"\r\n\r\n")[0] for message in sink.messages)
-
-
-@contextmanager
-def serving(dns: DnsServer) -> Iterator[None]:
-    """The DNS server in a loop of its own, so that the test may block."""
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(dns.start())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        asyncio.run_coroutine_threadsafe(dns.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 def live(folder: Path, dns: DnsServer, port: int) -> Node:

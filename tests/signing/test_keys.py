@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from structlog.testing import capture_logs
 
-from relay.signing.entries import KeysError
+from relay.signing.entries import KeysError, states_text
 from relay.signing.keyfile import ED25519, RSA, PrivateKey
-from relay.signing.keys import KeyRing, SigningKey, is_domain, is_selector, load_keys, read_keys
+from relay.signing.keys import KeyRing, SigningKey, is_domain, is_selector, load_accepted_keys, load_keys, read_keys
 from tests.support.signatures import both_keys, ed25519_private, long_private, rsa_private, weak_private
 
 
@@ -151,6 +151,35 @@ def test_keys_are_read_with_their_states(tmp_path: Path) -> None:
     assert [keys[0].created, keys[2].created] == [1_795_262_400_000, 1_795_219_200_000]
     assert keys[1].created == int((tmp_path / "example.com/2026b-ed.pem").stat().st_mtime * 1000)
     assert warnings == []
+
+
+def test_what_was_accepted_does_not_depend_on_what_is_being_edited(tmp_path: Path) -> None:
+    """A process that starts anew signs as the others do: not with keys nobody accepted, not in another state."""
+    directory, states = tmp_path / "dkim", tmp_path / "kept.toml"
+    for name in ("a.example/one", "a.example/two", "b.example/gone", "b.example/half"):
+        put(directory, f"{name}.pem", pem(ed25519_private()))
+    put(directory, "keys.toml", b'[key."a.example".two]\nstate = "pending"\n')
+    accepted = load_keys(directory)
+    states.write_text(states_text((key.domain, key.selector, key.state) for key in accepted.keys))
+    put(directory, "a.example/three.pem", pem(ed25519_private()))
+    put(directory, "keys.toml", b"[half an ed")
+    put(directory, "b.example/half.pem", b"half a key")
+    (directory / "b.example" / "gone.pem").unlink()
+    with capture_logs() as log:
+        ring = load_accepted_keys(directory, states)
+    assert [(key.selector, key.state) for key in ring.keys] == [("one", "active"), ("two", "pending")]
+    assert [one["log_level"] for one in log] == ["error", "error"]
+    assert "b.example/gone.pem: cannot be read" in log[0]["problem"]
+    assert "b.example/half.pem: " in log[1]["problem"]
+    assert load_accepted_keys(directory, tmp_path / "none").keys == ()
+
+
+def test_accepted_keys_have_the_sandbox_s_throw_away_key_too(tmp_path: Path) -> None:
+    ring = load_accepted_keys(tmp_path, tmp_path / "none", tmp_path)
+    published = {
+        key.dns_value for made in (ring, load_keys(tmp_path, tmp_path)) for key in made.for_domain("b.example")
+    }
+    assert len(published) == 1
 
 
 def test_what_should_not_stay_so_is_a_warning(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Connection permits and quota leases over a real State."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -229,3 +229,184 @@ async def test_while_state_is_down_quotas_wait(state: Watched) -> None:
     assert await quotas.take("crm", SMALL, 1) == STATE_DOWN
     state.down = False
     assert await quotas.take("crm", SMALL, 1) == 0
+
+
+# -- what cannot wait while State is down
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 (there is no event to wait for)
+            await asyncio.sleep(0.001)
+
+
+async def free(state: Watched, limit: int) -> int:
+    """How many of `limit` leases State would still give to somebody else; none stays given."""
+    count = 0
+    while await SqliteState.acquire(state, "conn//b.example", limit, "probe", 30_000):
+        count += 1
+    await SqliteState.drop(state, "probe")
+    return count
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_AGAIN", 0.001)
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_is_urgent_has_a_worker_s_share_while_state_is_down(state: Watched) -> None:
+    async with running(ConnectionPermits(state, "w0", workers=2)) as permits:
+        assert await permits.acquire("", "b.example", 6)
+        state.down = True
+        assert not await permits.acquire("", "b.example", 6), "the rest waits"
+        took = [await permits.acquire("", "b.example", 6, urgent=True) for _ in range(4)]
+        assert took == [True, True, False, False], "with the one that State gave, 3 of 6"
+        assert "3 held, 0 to give back, State is down" in repr(permits)
+        permits.release("", "b.example")
+        assert await permits.acquire("", "b.example", 6, urgent=True)
+        assert await permits.acquire("", "c.example", 1, urgent=True), "one at least, however many workers there are"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_state_hears_of_what_was_taken_without_it(state: Watched) -> None:
+    async with running(ConnectionPermits(state, "w0")) as permits:
+        state.down = True
+        for _ in range(3):
+            assert await permits.acquire("", "b.example", 5, urgent=True)
+        permits.release("", "b.example")
+        assert await free(state, 5) == 5
+        state.down = False
+        await until(lambda: "down" not in repr(permits))
+        assert await free(state, 5) == 3
+        for _ in range(2):
+            permits.release("", "b.example")
+        await state.released.acquire()
+        await state.released.acquire()
+        assert await free(state, 5) == 5, "and of its end"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_after_a_time_that_outlasts_leases_state_knows_exactly_what_is_held(
+    state: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(ConnectionPermits(state, "w0")) as permits:
+        for _ in range(3):
+            assert await permits.acquire("", "b.example", 5)
+        await SqliteState.drop(state, "w0")  # they ended, and others had them
+        state.down = True
+        monkeypatch.setattr(module, "LEASE", 1)
+        assert not await permits.acquire("", "c.example", 5)
+        permits.release("", "b.example")
+        monkeypatch.setattr(module, "LEASE", 30_000)
+        monkeypatch.setattr(permits, "_renewed", float("-inf"))
+        state.down = False
+        await until(lambda: "down" not in repr(permits))
+        assert await free(state, 5) == 3
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_a_former_life_held_is_given_back_when_state_is_there(state: Watched) -> None:
+    assert await SqliteState.acquire(state, "conn//b.example", 5, "w0", 30_000)
+    state.down = True
+    async with running(ConnectionPermits(state, "w0")) as permits:
+        assert await permits.acquire("", "b.example", 5, urgent=True)
+        state.down = False
+        await until(lambda: "down" not in repr(permits))
+        assert await free(state, 5) == 4
+
+
+class Slow(Watched):
+    """Answers when `gate` opens."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(path, clock)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
+        await self.gate.wait()
+        return await super().take(key, rate, count, timezone)
+
+    async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
+        granted = await super().acquire(key, limit, holder, ttl_ms)
+        await self.gate.wait()
+        return granted
+
+
+@pytest.fixture
+async def slow(tmp_path: Path, clock: Clock) -> AsyncIterator[Slow]:
+    state = Slow(tmp_path / "slow.db", clock)
+    await state.open()
+    yield state
+    state.gate.set()
+    await state.close()
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_an_answer_that_comes_too_late_is_given_back(slow: Slow) -> None:
+    async with running(ConnectionPermits(slow, "w0")) as permits:
+        slow.gate.clear()
+        assert await permits.acquire("", "b.example", 5, urgent=True), "it did not wait for long"
+        cut = asyncio.create_task(permits.acquire("", "c.example", 5))
+        await until(lambda: bool(slow._requests.qsize() == 0))
+        slow.gate.set()
+        assert await cut
+        await slow.released.acquire()
+        await until(lambda: "down" not in repr(permits))
+        assert await free(slow, 5) == 4
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_is_cut_off_while_he_asks_holds_nothing(slow: Slow) -> None:
+    async with running(ConnectionPermits(slow, "w0")) as permits:
+        slow.gate.clear()
+        asking = asyncio.create_task(permits.acquire("", "b.example", 5, urgent=True))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        slow.gate.set()
+        await slow.released.acquire()
+        assert await free(slow, 5) == 5
+
+
+async def test_urgent_mail_has_a_worker_s_share_of_its_quota_while_state_is_down(state: Watched, clock: Clock) -> None:
+    quotas = QuotaLeases(state, workers=2)
+    state.down = True
+    assert [await quotas.take("crm", SMALL, 1, urgent=True) for _ in range(2)] == [0, 0]
+    pause = await quotas.take("crm", SMALL, 1, urgent=True)
+    assert 3_600_000 <= pause <= 3_600_000 + slice_ms(SMALL)
+    assert await quotas.take("crm", SMALL, 1) == STATE_DOWN, "what is not urgent waits"
+    clock.now += pause
+    assert await quotas.take("crm", SMALL, 1, urgent=True) == 0
+    assert await quotas.take("one", Rate(1, 60, "", "1/minute"), 1, urgent=True) == 0, "one at least"
+
+
+async def test_state_counts_what_was_taken_without_it(state: Watched, clock: Clock) -> None:
+    quotas = QuotaLeases(state)
+    state.down = True
+    assert await quotas.take("crm", SMALL, 3, urgent=True) == 0
+    state.down = False
+    assert await quotas.take("crm", SMALL, 1, urgent=True) == 0, "for a while it is not asked"
+    assert state.taken == []
+    clock.now += STATE_DOWN
+    assert await quotas.take("crm", SMALL, 1, urgent=True) == 0
+    assert state.taken == [4, 1]
+    assert await quotas.take("crm", SMALL, 1, urgent=True) > 0
+    assert await QuotaLeases(state).take("crm", SMALL, 1) > 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_urgent_mail_does_not_wait_for_a_quota_of_a_state_that_hangs(slow: Slow, clock: Clock) -> None:
+    quotas = QuotaLeases(slow)
+    slow.gate.clear()
+    assert await quotas.take("crm", SMALL, 1, urgent=True) == 0
+    clock.now += STATE_DOWN
+    patient = asyncio.create_task(quotas.take("crm", SMALL, 1))
+    await asyncio.sleep(0)
+    assert await quotas.take("crm", SMALL, 1, urgent=True) == 0, "nor for somebody who does"
+    slow.gate.set()
+    assert await patient == 0
+    assert await quotas.take("crm", SMALL, 1, urgent=True) == 0
+    assert slow.taken == [1, 1, 1, 1], "first what it did not know, each time"

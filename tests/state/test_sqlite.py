@@ -157,3 +157,18 @@ async def test_before_open_and_after_close_it_says_so(tmp_path: Path) -> None:
     await state.close()
     with pytest.raises(StateError, match="not open"):
         await state.take("k", PER_HOUR, 1)
+
+
+async def test_a_file_that_could_not_be_opened_may_be_later(tmp_path: Path) -> None:
+    file = tmp_path / "state.db"
+    file.mkdir()
+    state = SqliteState(file)
+    for _ in range(2):
+        with pytest.raises(StateError):
+            await state.open()
+        with pytest.raises(StateError, match="not open"):
+            await state.acquire("key", 1, "w0", 1000)
+    file.rmdir()
+    await state.open()
+    assert await state.acquire("key", 1, "w0", 1000)
+    await state.close()

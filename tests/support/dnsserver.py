@@ -12,6 +12,9 @@ Names that were never added do not exist (NXDOMAIN), other types of names that w
 import asyncio
 import socket
 import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -152,6 +155,22 @@ class DnsServer:
         finally:
             self._writers.discard(writer)
             writer.close()
+
+
+@contextmanager
+def serving(server: DnsServer) -> Iterator[None]:
+    """The DNS server in a loop of its own, so that the test may block."""
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(server.start())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()
 
 
 class _Udp(asyncio.DatagramProtocol):

@@ -63,7 +63,7 @@ class CountingPermits:
         self.most = 0
         self.refused = 0
 
-    async def acquire(self, source: str, site: str, limit: int) -> bool:
+    async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
         if self.held[source, site] >= min(limit, self.limit):
             self.refused += 1
             return False

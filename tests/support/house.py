@@ -51,13 +51,15 @@ class FakeSpool:
 
 
 class FakeQuotas:
-    """`wait`: what the next takes answer, in ms; 0 grants."""
+    """`wait`: what the next takes answer, in ms; 0 grants. `urgent`: how the last one asked."""
 
     def __init__(self) -> None:
         self.wait = 0
         self.taken: list[tuple[str, int, str]] = []
+        self.urgent = False
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int:
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+        self.urgent = urgent
         self.taken.append((name, count, timezone))
         return self.wait
 

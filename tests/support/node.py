@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -238,6 +239,12 @@ class Node:
             timeout=60,
             check=False,
         )
+
+    def page(self, path: str) -> str:
+        """A page of the admin address."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.web}{path}", timeout=30) as answer:
+            text: str = answer.read().decode()
+            return text
 
     def send(
         self,

@@ -105,6 +105,13 @@ async def test_a_node_that_is_down_is_said_so_and_pages_still_work(answer: objec
     assert "postlane_up 0" in (await get(app, "/metrics")).text
 
 
+async def test_the_version_in_force_is_told_to_who_asks_whether_we_live() -> None:
+    node = Node({"node": "relay-1", "policies": "3f9a1c", "config": "7be210"})
+    answer = await get(site(Events(), node=node), "/healthz")
+    assert (answer.status_code, answer.text) == (200, "ok\npolicies 3f9a1c\n")
+    assert node.asked == [{"do": "versions"}], "who counts the queues for it would wait for the workers"
+
+
 async def test_ready_when_every_worker_is_up_and_can_save() -> None:
     assert (await get(site(Events()), "/readyz")).status_code == 200
     for change, trouble in (({"up": False}, "is down"), ({"healthy": False}, "cannot save mail")):

@@ -29,6 +29,12 @@ def check(page: str) -> dict[str, float]:
     return found
 
 
+def test_whether_the_files_on_disk_are_in_force() -> None:
+    page = exposition(stats() | {"gauges": {"policies_last_reload_successful": 0}}, NOW)
+    assert check(page)["postlane_policies_last_reload_successful"] == 0
+    assert "# HELP postlane_policies_last_reload_successful 0 while" in page
+
+
 def test_counters_gauges_and_queues() -> None:
     series = check(exposition(stats(), NOW))
     assert series["postlane_up"] == 1

@@ -1,0 +1,79 @@
+"""Every value of a file of policies/, and where it comes from: a line of the file, or what the program ships."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator
+from pydantic.fields import FieldInfo
+
+from relay.config.policies import MODELS
+from relay.config.problems import ConfigErrors
+from relay.config.reader import Document, read
+from relay.config.wording import Loc
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value, as an admin would write it. `line` 0: shipped with the program."""
+
+    loc: Loc
+    key: str
+    value: Any
+    line: int
+
+
+def settings_of(folder: Path, file: str) -> list[Setting]:
+    """What `file` of an accepted version says, defaults included; raises ConfigErrors where it cannot be read."""
+    document: Document | None = Document(file, "", {}, {}, frozenset())
+    if (folder / file).exists():
+        document, problems = read(folder / file)
+        if document is None:
+            raise ConfigErrors(problems)
+    assert document is not None
+    return list(_table(document, MODELS[file], document.data, ()))
+
+
+def _table(document: Document, model: type[BaseModel], data: Any, loc: Loc) -> Iterator[Setting]:
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        yield from _field(document, field, data.get(key, field.default), (*loc, key))
+
+
+def _field(document: Document, field: FieldInfo, value: Any, loc: Loc) -> Iterator[Setting]:
+    table, named = _tables(field.annotation)
+    if table is not None and value is not None:
+        value = {} if isinstance(value, BaseModel) else value  # its own defaults
+        for validator in field.metadata:
+            if isinstance(validator, BeforeValidator):  # puts the shipped values under those of the file
+                value = validator.func(value)  # type: ignore[call-arg]
+        yield from _table(document, table, value, loc)
+    elif named is not None:
+        for name, inside in value.items():
+            yield from _table(document, named, inside, (*loc, name))
+    else:
+        yield from _value(document, value, loc)
+
+
+def _tables(annotation: Any) -> tuple[type[BaseModel] | None, type[BaseModel] | None]:
+    """(the model of a table, the model of each of the tables [kind.NAME])"""
+    if get_origin(annotation) is dict:
+        return None, _model(get_args(annotation)[1])
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return next((found for found in map(_model, kinds) if found is not None), None), None
+
+
+def _model(kind: Any) -> type[BaseModel] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _value(document: Document, value: Any, loc: Loc) -> Iterator[Setting]:
+    """What has no schema of its own yet is shown key by key."""
+    if isinstance(value, dict) and value:
+        for key, inside in value.items():
+            yield from _value(document, inside, (*loc, key))
+        return
+    line = document.line(loc) if loc in document.places else 0
+    yield Setting(loc, document.label(loc), value, line)

@@ -1,0 +1,58 @@
+"""Each value of a file, and where it comes from."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.config import ConfigErrors
+from relay.config.origin import settings_of
+from relay.config.policies import MODELS
+
+
+def origins(folder: Path, file: str, text: str | None = None) -> dict[str, tuple[object, int]]:
+    if text is not None:
+        (folder / file).write_text(text)
+    return {setting.key: (setting.value, setting.line) for setting in settings_of(folder, file)}
+
+
+def test_what_the_file_does_not_say_is_shipped_key_by_key(tmp_path: Path) -> None:
+    found = origins(tmp_path, "retry.toml", '# quick\n[transactional]\nwait = ["5s"]\n')
+    assert found["transactional.wait"] == (["5s"], 3)
+    assert found["transactional.give_up"] == ("1d", 0)
+    assert found["service.wait"] == (["5m", "20m", "1h", "3h"], 0)
+    assert found["marketing.warn_after"] == (None, 0)
+    assert len(found) == 9
+
+
+def test_named_tables(tmp_path: Path) -> None:
+    text = (
+        '[credential.shop-web]\nclass = "auto"\ndomains = ["a.example"]\nquota = "5/minute"\n'
+        'webhook = { url = "https://a.example/hook" }\n[credential."x.y"]\nclass = "service"\ndomains = ["*"]\n'
+    )
+    found = origins(tmp_path, "credentials.toml", text)
+    assert found["credential.shop-web.class"] == ("auto", 2)
+    assert found["credential.shop-web.quota"] == ("5/minute", 4)
+    assert found["credential.shop-web.webhook.url"] == ("https://a.example/hook", 5)
+    assert found["credential.shop-web.webhook.events"] == ([], 0)
+    assert found["credential.shop-web.over_quota"] == ("pace", 0)
+    assert found['credential."x.y".domains'] == (["*"], 8)
+    assert found['credential."x.y".webhook'] == (None, 0)
+
+
+def test_texts_by_language_and_what_has_no_schema_yet(tmp_path: Path) -> None:
+    found = origins(tmp_path, "brands.toml", '[brand.a]\nname = { en = "A", de = "Ah" }\n')
+    assert found["brand.a.name.de"] == ("Ah", 2)
+    found = origins(tmp_path, "shaping.toml", '[provider.google]\nmx = ["*.google.com"]\npool.x.rate = "1/second"\n')
+    assert found["provider.google.mx"] == (["*.google.com"], 2)
+    assert found["provider.google.pool.x.rate"] == ("1/second", 3)
+    assert found["default.connections"] == (10, 0)
+
+
+@pytest.mark.parametrize("file", MODELS)
+def test_without_the_file_all_is_shipped(tmp_path: Path, file: str) -> None:
+    assert {line for _, line in origins(tmp_path, file).values()} <= {0}
+
+
+def test_a_file_that_does_not_parse_has_no_values(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors):
+        origins(tmp_path, "retry.toml", "[half")
