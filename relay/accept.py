@@ -12,6 +12,7 @@ from relay.message import Change, Delivery, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import Pacer, spacing
 from relay.policy.decide import Decision, Refusal, decide
+from relay.policy.streams import Letter, Streams
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.signing.keys import SigningKey
@@ -37,7 +38,7 @@ class _Quotas(Protocol):
 
 @dataclass(slots=True)
 class Acceptance:
-    """What accept() needs of the worker; the wiring replaces `brands` and `keys_for` at a reload.
+    """What accept() needs of the worker; the wiring replaces `brands`, `streams` and `keys_for` at a reload.
 
     keys_for   From domain -> its active DKIM keys       site_of  recipient domain -> site
     offer      hands what was just committed to the schedule
@@ -48,6 +49,7 @@ class Acceptance:
     clock: Callable[[], int]
     next_id: Callable[[], str]
     brands: Mapping[str, Brand]
+    streams: Streams
     keys_for: KeysFor
     site_of: Callable[[str], str]
     signer: _Signer
@@ -63,7 +65,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content."""
     now, credential = submission.received_at, submission.credential
     fields, rest = split(submission.content)
-    decision = decide(fields, credential, submission.stream, house.brands, house.postmaster)
+    seen = _seen(submission, fields)
+    decision = decide(seen, credential, submission.stream, house.brands, house.streams, house.postmaster)
     if isinstance(decision, Refusal):
         return decision
     keys = house.keys_for(decision.author_domain)
@@ -80,17 +83,18 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         message_id=f"<{message_id}@{decision.author_domain}>",
         received=received_field(submission.peer, house.hostname, message_id, now),
         now=now,
+        also_remove=decision.also_remove,
     )
     signature = b""
     if keys:
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
-    message = _message(message_id, submission, decision, letter, fields)
+    message = _message(message_id, submission, decision, letter, seen.subject)
     message.signed = [{"d": key.domain, "s": key.selector, "a": key.algorithm} for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d)) for d in deliveries]
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule)) for d in deliveries]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
     except SpoolError:
@@ -99,13 +103,21 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
 
 
-def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
+def _seen(submission: Submission, fields: Sequence[Field]) -> Letter:
+    """The message as policy looks at it."""
+    envelope = submission.envelope
+    domains = [rcpt.domain for rcpt in envelope.recipients]
+    return Letter(fields, submission.content, subject_of(fields), envelope.sender, domains)
+
+
+def _looked_at(message: Message, delivery: Delivery, rule: str | None) -> dict[str, object]:
     """What an `accepted` event tells beyond the common fields. Recipients over quota say so, and until when they wait."""
     facts: dict[str, object] = {
         "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
+        "rule": rule,
     }
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
@@ -151,9 +163,7 @@ async def _permits(submission: Submission, quota: Rate | None, timezone: str, ho
     return [first + i * spacing(quota) for i in range(count)]
 
 
-def _message(
-    message_id: str, submission: Submission, decision: Decision, letter: Rewritten, fields: Sequence[Field]
-) -> Message:
+def _message(message_id: str, submission: Submission, decision: Decision, letter: Rewritten, subject: str) -> Message:
     envelope, content = submission.envelope, letter.content
     header = content[: letter.body_start]
     return Message(
@@ -165,7 +175,7 @@ def _message(
         mail_class=decision.mail_class,
         author=decision.author,
         message_id=letter.message_id,
-        subject=subject_of(fields),
+        subject=subject,
         size=len(submission.content),
         campaign=decision.campaign,
         metadata=decision.metadata,

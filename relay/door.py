@@ -16,6 +16,7 @@ from relay.identity import Brand, Credential
 from relay.message import Change
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
+from relay.policy.streams import Streams
 from relay.spool.errors import SpoolError
 
 log = structlog.get_logger()
@@ -43,7 +44,7 @@ class _Allowance:
 
 
 class Door:
-    """What the edge's sessions call. `apply` swaps credentials, brands and keys at a reload."""
+    """What the edge's sessions call. `apply` swaps credentials, brands, streams and keys at a reload."""
 
     def __init__(self, house: Acceptance, spool: _Spool) -> None:
         self._house = house
@@ -57,9 +58,15 @@ class Door:
         return f"<Door accepted={self.counters['accepted']} refused={self.counters['refused']}>"
 
     def apply(
-        self, directory: Directory, brands: Mapping[str, Brand], keys_for: KeysFor, site_of: Callable[[str], str]
+        self,
+        directory: Directory,
+        brands: Mapping[str, Brand],
+        streams: Streams,
+        keys_for: KeysFor,
+        site_of: Callable[[str], str],
     ) -> None:
         self._directory = directory
+        self._house.streams = streams
         self._house.brands, self._house.keys_for, self._house.site_of = brands, keys_for, site_of
 
     def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:

@@ -145,6 +145,7 @@ class Worker:
             clock=clock,
             next_id=self.ids.next,
             brands=self.policies.brands,
+            streams=self.policies.streams,
             keys_for=self.keys.for_domain,
             site_of=self.site_of,
             signer=self.signer,
@@ -183,7 +184,7 @@ class Worker:
         self.recorder.policies = policies.version
         stranger = sandbox_credential(self.deployment, policies)
         everybody = {**policies.credentials, **({stranger.name: stranger} if stranger else {})}
-        self.door.apply(Directory(everybody.values()), policies.brands, keys.for_domain, site_of)
+        self.door.apply(Directory(everybody.values()), policies.brands, policies.streams, keys.for_domain, site_of)
         pools = {mail_class: self.deployment.pools[name] for mail_class, name in policies.routes.items()}
         for shard in self.shards:
             house = shard.attempting

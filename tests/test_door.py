@@ -12,7 +12,7 @@ from tests.support.house import LETTER, SHOP, Rig, submission
 def door(rig: Rig, *credentials: Credential) -> Door:
     house = rig.acceptance()
     made = Door(house, rig.spool)
-    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.keys_for, house.site_of)
+    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.streams, rig.keys_for, house.site_of)
     return made
 
 
@@ -60,15 +60,17 @@ async def test_a_full_disk_loses_the_record_not_the_session() -> None:
 async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.keys_for, lambda d: d)
+    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.streams, rig.keys_for, lambda d: d)
     assert str(await made.accept(submission())) == "550 5.7.1 shop may not send any more"
-    made.apply(Directory([replace(SHOP, domains=frozenset({"c.example"}))]), rig.brands, rig.keys_for, lambda d: d)
+    made.apply(
+        Directory([replace(SHOP, domains=frozenset({"c.example"}))]), rig.brands, rig.streams, rig.keys_for, lambda d: d
+    )
     assert "a.example is not one of shop's" in str(await made.accept(submission()))
 
 
 async def test_our_own_fault_is_a_451() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([SHOP]), rig.brands, lambda domain: 1 / 0, lambda d: d)  # type: ignore[arg-type,return-value]
+    made.apply(Directory([SHOP]), rig.brands, rig.streams, lambda domain: 1 / 0, lambda d: d)  # type: ignore[arg-type,return-value]
     assert str(await made.accept(submission())) == "451 4.3.0 A fault on our side; try again later"
     assert made.counters["failed"] == 1

@@ -16,6 +16,7 @@ from relay.ids import Ids
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
@@ -86,6 +87,7 @@ class Rig:
         self.quota: Rate | None = None
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
+        self.streams = Streams()
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -107,6 +109,7 @@ class Rig:
             clock=self.clock,
             next_id=self._ids.next,
             brands=self.brands,
+            streams=self.streams,
             keys_for=self.keys_for,
             site_of=lambda domain: domain,
             signer=self._signer,
