@@ -51,6 +51,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, wo
         hostname=deployment.node.hostname,
         port=deployment.delivery.port,
         relay=relay,
+        captured=bool(capture),
         allow_private=deployment.delivery.allow_private,
         connections=policies.shaping.connections,
         share=max(1, policies.shaping.connections // workers),

@@ -119,6 +119,8 @@ class Worker:
             clock=clock,
             next_id=self.ids.next,
             pools={},  # with the other policies: _apply
+            named={},
+            routes=self.policies.exceptions,
             retry=self.policies.retry,
             quota_of=self._quota_of,
             keys_for=self.keys.for_domain,
@@ -189,6 +191,7 @@ class Worker:
         for shard in self.shards:
             house = shard.attempting
             house.pools, house.retry = pools, policies.retry
+            house.named, house.routes = self.deployment.pools, policies.exceptions
             house.keys_for, house.site_of = keys.for_domain, site_of
 
     def _quota_of(self, message: Message) -> tuple[Rate, str] | None:

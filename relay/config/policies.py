@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
+from relay.config import routes as routes_file
 from relay.config import streams as streams_file
 from relay.config.deployment import NOT_YET, Deployment, unknown_files
 from relay.config.problems import Problem, no_such
@@ -21,14 +22,15 @@ from relay.config.schema_policies import (
     CredentialTable,
     RetryFile,
     RetryTable,
-    RoutesFile,
     ShapingFile,
 )
+from relay.config.schema_routes import RoutesFile
 from relay.config.schema_streams import StreamsFile
 from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
 from relay.message import MailClass
+from relay.policy.routes import Routes
 from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 
@@ -44,13 +46,15 @@ class Shaping:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """All of policies/, compiled. `version` is the same on every node that has the same files."""
+    """All of policies/, compiled. `version` is the same on every node that has the same files. `routes`: each class's
+    own pool, which what `exceptions` finds comes before."""
 
     version: str
     brands: Mapping[str, Brand]
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
     routes: Mapping[MailClass, str]
+    exceptions: Routes
     shaping: Shaping
     streams: Streams
     warnings: tuple[Problem, ...] = field(repr=False)
@@ -83,6 +87,10 @@ class _Folder:
         """Is what we know of the names in this file complete?"""
         return name in self.documents or not (self.path / name).exists()
 
+    def names(self, name: str, kind: str) -> list[str]:
+        """All `[kind.NAME]` of a file."""
+        return self.documents[name].names(kind) if name in self.documents else []
+
     def sure(self, name: str) -> bool:
         """Is all that this file says known?"""
         document = self.documents.get(name)
@@ -112,6 +120,7 @@ def examine_policies(
     folder.problems += _of_brands(folder, brands)
     folder.problems += _of_credentials(folder, credentials, deployment)
     folder.problems += _of_routes(folder, routes, deployment)
+    folder.problems += _of_exceptions(folder, routes, deployment)
     folder.problems += _of_shaping(folder)
     folder.problems += _of_streams(folder, streams, brands, credentials)
     folder.problems += _later_files(folder, paths)
@@ -125,6 +134,7 @@ def examine_policies(
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
+        exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=Shaping(shaping.default.connections, shaping.default.messages_per_connection),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),
         warnings=warnings,
@@ -282,8 +292,21 @@ def _of_routes(folder: _Folder, routes: RoutesFile, deployment: Deployment | Non
                 f'pool "{urgent}" carries transactional mail too: one complaint about {kind.label} mail harms both'
             )
             yield document.problem(("default", kind.label), message, "mixed-pool", warning=True)
-    if routes.route:
-        yield document.problem(("route",), NOT_YET, "not-yet", warning=True)
+
+
+def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | None) -> Iterator[Problem]:
+    document = folder.documents.get("routes.toml")
+    if document is None:
+        return
+    apps = folder.names("credentials.toml", "credential")
+    streams = folder.documents.get("streams.toml")
+    known = {"brand": (folder.names("brands.toml", "brand"), "brands.toml"), "credential": (apps, "credentials.toml")}
+    if streams is not None:
+        known["stream"] = ([*streams.titles("stream"), *apps, "dsn"], "streams.toml")
+    known = {key: one for key, one in known.items() if folder.readable(one[1])}
+    pools = deployment.pools if deployment is not None else None
+    names = routes_file.Names(known, pools, deployment.pools_file if deployment is not None else "")
+    yield from routes_file.problems_of(file, document, names)
 
 
 def _of_streams(

@@ -80,6 +80,10 @@ class Document:
             self._ends.extend(at for at, character in enumerate(self.text) if character == "\n")
         return bisect_left(self._ends, self.places[loc]) + 1 if loc else 1
 
+    def says(self, loc: Loc) -> bool:
+        """Is there anything at `loc`, be it wrong?"""
+        return self._as_written(loc) in self.places
+
     def label(self, loc: Loc) -> str:
         """`stream.password-reset.match.subject[2]`: rules by their name, or `#1`; elements of lists counted from 1."""
         path = ""

@@ -117,21 +117,6 @@ class RetryFile(Section):
     marketing: Annotated[RetryTable, _over_shipped("marketing")] = setting({})
 
 
-class RoutesTable(Section):
-    """A pool for each class; none falls back to another's."""
-
-    transactional: str = "transactional"
-    service: str = "service"
-    marketing: str = "marketing"
-
-
-class RoutesFile(Section):
-    """policies/routes.toml"""
-
-    default: RoutesTable = RoutesTable()
-    route: list[Any] = setting([])
-
-
 class ShapingTable(Section):
     """Pace towards a site that nothing else is said of."""
 

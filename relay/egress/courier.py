@@ -40,7 +40,8 @@ class Courier:
     def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits) -> None:
         self._resolver = resolver
         self._connections = Connections(settings, permits)
-        self._way = _way(settings)
+        self._settings = settings
+        self._way = _way(settings, settings.relay)
 
     def __repr__(self) -> str:
         return f"<Courier {self._way.site or 'to MX'} {self._connections!r} {self._resolver!r}>"
@@ -52,12 +53,19 @@ class Courier:
         """Put new settings in force: attempts that have begun end as they began, kept connections go on under the new
         numbers, and what is opened from now on follows the new settings."""
         self._connections.reconfigure(settings)
-        self._way = _way(settings)
+        self._settings = settings
+        self._way = _way(settings, settings.relay)
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
-        """Try once to deliver `delivery.head + content` from `source`. Raises CancelledError where nothing was tried
-        since we shut down."""
-        way = self._way
+    def _way_to(self, hop: tuple[str, int] | None) -> _Way:
+        """A route's next hop instead of the relay or the MX; but what is captured stays here."""
+        return self._way if hop is None or self._settings.captured else _way(self._settings, Relay(*hop))
+
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None = None
+    ) -> Outcome:
+        """Try once to deliver `delivery.head + content` from `source`, to the host and port `hop` if a route says so.
+        Raises CancelledError where nothing was tried since we shut down."""
+        way = self._way_to(hop)
         key = key_of(source, way.site or delivery.domain, way.requirement)
         connection = self._connections.idle(key) or await self._lease(delivery, source, way)
         if isinstance(connection, Outcome):
@@ -111,9 +119,8 @@ class Courier:
         return await self._connections.close(seconds)
 
 
-def _way(settings: EgressSettings) -> _Way:
+def _way(settings: EgressSettings, relay: Relay | None) -> _Way:
     rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
-    relay = settings.relay
     return _Way(relay, site_of("", relay), requirement_for(relay).value, rules)
 
 

@@ -41,6 +41,7 @@ class EgressSettings:
     """What holds for all mail of a node.
 
     hostname       EHLO name of sources that name none
+    captured       the relay is the capture server: no route's next hop passes it by
     connections    per source and site, of all workers together (Permits); KumoMTA's default
     share          of these, how many this worker opens (0: all). Without it a busy worker keeps them all, and the mail of
                    the others to that site waits for as long as it is busy
@@ -53,6 +54,7 @@ class EgressSettings:
     hostname: str
     port: int = 25
     relay: Relay | None = None
+    captured: bool = False
     allow_private: bool = False
     connections: int = 10
     share: int = 0
