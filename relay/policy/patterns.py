@@ -6,6 +6,7 @@ grow with their number. Values may be any text; none makes a match raise.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -129,12 +130,13 @@ class Matcher:
         self._words: dict[str, list[tuple[str, int]]] = {}
         globs: list[tuple[str, int]] = []
         sources: list[tuple[str, int]] = []
+        common = Counter(word for one in patterns if one.kind is Kind.WORDS for word in one.text.split())
         for number, pattern in enumerate(patterns):
             if pattern.kind is Kind.EXACT:
                 self._exact[pattern.text] = number
             elif pattern.kind is Kind.WORDS:
-                longest = max(pattern.text.split(), key=len)  # commonly the rarest
-                self._words.setdefault(longest, []).append((pattern.text, number))
+                rarest = min(pattern.text.split(), key=lambda word: common[word])
+                self._words.setdefault(rarest, []).append((pattern.text, number))
             elif pattern.kind is Kind.GLOB:
                 globs.append((_of_glob(pattern.text), number))
             else:

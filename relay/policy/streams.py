@@ -9,6 +9,7 @@ rule asks for them, and once.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from relay.domain import a_label
@@ -18,8 +19,8 @@ from relay.policy.attachments import attachments
 from relay.policy.patterns import Kind, Matcher, Pattern, covers
 
 _HEADER = "header."
-_MAX_VALUE = 8_000  # octets of one field's value: encoded words make a text longer, not this much
-_MAX_REPEATED = 20  # fields of one name that are looked at
+_MAX_VALUE = 1_000  # octets of one value that are looked at; a line of a header has 998 at most (RFC 5322 2.1.1)
+_MAX_REPEATED = 5  # fields of one name that are looked at
 _MAX_RECIPIENTS = 1_000  # different domains of one message
 
 
@@ -117,7 +118,8 @@ class _Facts:
         name = key.removeprefix(_HEADER)
         if name not in self.names:
             return ()
-        return [readable(f.value[:_MAX_VALUE]) for f in letter.fields if f.name == name][:_MAX_REPEATED]
+        found = (readable(f.value[:_MAX_VALUE]) for f in letter.fields if f.name == name)
+        return list(islice(found, _MAX_REPEATED))
 
     @property
     def attachments(self) -> list[str]:
@@ -149,7 +151,11 @@ class _Group:
             if not rule.wanted:
                 self._loose.append(place)
                 continue
-            key, numbers = min(rule.wanted, key=lambda one: max(shared[one[0], number] for number in one[1]))
+            # Of equals a header field: where the message has none of that name, nothing need be matched.
+            key, numbers = min(
+                rule.wanted,
+                key=lambda one: (max(shared[one[0], number] for number in one[1]), not one[0].startswith(_HEADER)),
+            )
             name = key.removeprefix(_HEADER)
             index = self._others if name == key else self._headers
             for number in numbers:

@@ -88,6 +88,15 @@ def test_a_search_that_runs_out_of_memory_falls_back_to_single_patterns(monkeypa
     assert Matcher(several).matches("a bb") == {1}
 
 
+def test_a_search_that_fails_for_a_text_falls_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def Match(self, octets: bytes) -> None:  # noqa: N802 re2's name
+            """What a search that ran out of memory says: nothing."""
+
+    monkeypatch.setattr(patterns, "_set_of", lambda _: Failing())
+    assert Matcher([parse("a*"), parse("re:b+")]).matches("abb") == {0, 1}
+
+
 def test_patterns_that_backtracking_engines_choke_on_cost_nothing() -> None:
     assert not fits(parse("re:^(a+)+$"), "a" * 1_900 + "!")
 

@@ -84,6 +84,8 @@ def test_without_rules_nothing_is_looked_at() -> None:
         (Match(texts=texts(recipient_domain="b.example")), letter(domains=["c.example", "b.example"]), True),
         (Match(texts=texts(recipient_domain="*.b.example")), letter(domains=["b.example"]), False),
         (Match(texts=texts(recipient_domain="b.example")), letter(domains=[]), False),
+        (Match(texts=texts(header_x_job="*", header_x_more="*")), letter("X-Job: 1"), False),
+        (Match(texts=texts(header_x_job="*", header_x_more="*")), letter("X-Job: 1\nX-More: 2"), True),
         (Match(sizes=(Size(0, 10), Size(12, 99))), letter("A: b"), True),
         (Match(sizes=(Size(0, 10), Size(99, 999))), letter("A: b"), False),
         (Match(attached=True), letter("Content-Disposition: attachment"), False),  # of the whole message's header
