@@ -144,9 +144,10 @@ class Document:
             yield self.problem(loc, message, slug)
 
     def _under_own_header(self, loc: Loc) -> bool:
-        """Is the table of the key at `loc` made by a header, `[stream.match]`, and not by dotted keys?"""
+        """Is the table of the key at `loc` made by a header, `[stream.match]`, and not by dotted keys or in braces?"""
         place = self.places.get(self._as_written(loc), 0)
-        return len(loc) > 2 and place > 0 and self.text[place - 1] in "\n \t"
+        start = self.text.rfind("\n", 0, place) + 1
+        return len(loc) > 2 and place > 0 and not self.text[start:place].strip()
 
     def _prune(self, data: Any, wrong: ValidationError) -> bool:
         """Leave out what is wrong, in place; where something is missing, the table it is missing in. False: all is."""
