@@ -12,6 +12,7 @@ from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import spacing
 from relay.policy.decide import Decision, Refusal, decide
+from relay.policy.streams import Letter, Streams
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.spool.errors import SpoolError
@@ -19,17 +20,19 @@ from relay.spool.errors import SpoolError
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance(House):
-    """What accept() needs of the worker; the wiring replaces `brands` and `keys_for` at a reload."""
+    """What accept() needs of the worker; the wiring replaces `brands`, `streams` and `keys_for` at a reload."""
 
     postmaster: str
     brands: Mapping[str, Brand]
+    streams: Streams
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content."""
     now, credential = submission.received_at, submission.credential
     fields, rest = split(submission.content)
-    decision = decide(fields, credential, submission.stream, house.brands, house.postmaster)
+    seen = _seen(submission, fields)
+    decision = decide(seen, credential, submission.stream, house.brands, house.streams, house.postmaster)
     if isinstance(decision, Refusal):
         return decision
     keys = house.keys_for(decision.author_domain)
@@ -46,17 +49,18 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         message_id=f"<{message_id}@{decision.author_domain}>",
         received=received_field(submission.peer, house.hostname, message_id, now),
         now=now,
+        also_remove=decision.also_remove,
     )
     signature = b""
     if keys:
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
-    message = _message(message_id, submission, decision, letter, fields)
+    message = _message(message_id, submission, decision, letter, seen.subject)
     message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d)) for d in deliveries]
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule)) for d in deliveries]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
     except SpoolError:
@@ -65,13 +69,21 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
 
 
-def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
+def _seen(submission: Submission, fields: Sequence[Field]) -> Letter:
+    """The message as policy looks at it."""
+    envelope = submission.envelope
+    domains = [rcpt.domain for rcpt in envelope.recipients]
+    return Letter(fields, submission.content, subject_of(fields), envelope.sender, domains)
+
+
+def _looked_at(message: Message, delivery: Delivery, rule: str | None) -> dict[str, object]:
     """What an `accepted` event tells beyond the common fields. Recipients over quota say so, and until when they wait."""
     facts: dict[str, object] = {
         "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
+        "rule": rule,
     }
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
@@ -119,9 +131,7 @@ async def _permits(submission: Submission, decision: Decision, house: Acceptance
     return [first + i * spacing(quota) for i in range(count)]
 
 
-def _message(
-    message_id: str, submission: Submission, decision: Decision, letter: Rewritten, fields: Sequence[Field]
-) -> Message:
+def _message(message_id: str, submission: Submission, decision: Decision, letter: Rewritten, subject: str) -> Message:
     envelope, content = submission.envelope, letter.content
     header = content[: letter.body_start]
     return Message(
@@ -133,7 +143,7 @@ def _message(
         mail_class=decision.mail_class,
         author=decision.author,
         message_id=letter.message_id,
-        subject=subject_of(fields),
+        subject=subject,
         size=len(submission.content),
         campaign=decision.campaign,
         metadata=decision.metadata,

@@ -15,23 +15,29 @@ from relay.house import House
 from relay.identity import Rate
 from relay.message import Change, Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
+from relay.policy.routes import Route, Routes
 from relay.policy.sender import domain_of
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.signing.dkim import body_hash
 
 
 class Courier(Protocol):
-    async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome: ...
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None
+    ) -> Outcome: ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Attempting(House):
-    """What attempt() needs of the worker; the wiring replaces `pools`, `retry` and `keys_for` at a reload.
+    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes` and `retry` at a reload.
 
+    pools      each class's own                              named   all, by name, for `routes`
     quota_of   a credential's quota and its brand's time zone      tally   outcomes by kind and class, for metrics
     """
 
     pools: Mapping[MailClass, Pool]
+    named: Mapping[str, Pool]
+    routes: Routes
     retry: Mapping[MailClass, RetryPolicy]
     quota_of: Callable[[Message], tuple[Rate, str] | None]
     courier: Courier
@@ -41,13 +47,18 @@ class Attempting(House):
 async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     """Try once. None: the delivery has ended; else when (ms) it goes again. What it came to is on disk when this returns."""
     message = delivery.message
+    route = house.routes.find(message, delivery.domain)
+    if route is not None and route.discard:
+        await _discard(delivery, route, house)
+        return None
     waits = await _over_quota(delivery, house) if delivery.quota else None
     if isinstance(waits, int):
         return waits
-    pool = house.pools[message.mail_class]
+    pool = house.pools[message.mail_class] if route is None or not route.pool else house.named[route.pool]
     source = pool.choose(delivery.source, random.random())
     content = message.content if message.content is not None else await house.spool.content(message)
-    outcome = waits or await house.courier.send(delivery, content, source)
+    hop = route.next_hop if route is not None else None
+    outcome = waits or await house.courier.send(delivery, content, source, hop)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
@@ -59,6 +70,12 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     ended = "delivered" if outcome.delivered else "bounced"
     house.tally["deferred" if verdict.again is not None else ended, message.mail_class] += 1
     return verdict.again
+
+
+async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
+    facts = {"reason": "discarded", "detail": route.rule}
+    event = house.recorder.of_delivery("withheld", delivery, facts)
+    await house.spool.settle(Change(finished=[delivery], events=[event]))
 
 
 def _retry(delivery: Delivery, house: Attempting) -> Retry:

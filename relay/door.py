@@ -16,6 +16,7 @@ from relay.identity import Brand, Credential
 from relay.message import Change
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
+from relay.policy.streams import Streams
 from relay.spool.errors import SpoolError
 from relay.trace import Tracer
 
@@ -40,7 +41,7 @@ class _Allowance:
 
 
 class Door:
-    """What the edge's sessions call. `apply` swaps credentials, brands, keys and the tracer at a reload."""
+    """What the edge's sessions call. `apply` swaps credentials, brands, streams, keys and the tracer at a reload."""
 
     def __init__(self, house: Acceptance) -> None:
         self._house = house
@@ -56,12 +57,13 @@ class Door:
         self,
         directory: Directory,
         brands: Mapping[str, Brand],
+        streams: Streams,
         keys_for: KeysFor,
         site_of: Callable[[str, str], str],
         tracer: Tracer,
     ) -> None:
         self._directory = directory
-        self._house.brands, self._house.keys_for = brands, keys_for
+        self._house.brands, self._house.streams, self._house.keys_for = brands, streams, keys_for
         self._house.site_of, self._house.tracer = site_of, tracer
 
     def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:

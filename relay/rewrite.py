@@ -34,15 +34,23 @@ class Rewritten:
 
 
 def rewrite(
-    fields: Sequence[Field], rest: int, content: bytes, *, message_id: str, received: bytes, now: int
+    fields: Sequence[Field],
+    rest: int,
+    content: bytes,
+    *,
+    message_id: str,
+    received: bytes,
+    now: int,
+    also_remove: frozenset[str] = frozenset(),
 ) -> Rewritten:
-    """`rest` is where header.split() found the blank line; `message_id` is used if the app set none."""
+    """`rest` is where header.split() found the blank line; `message_id` is used if the app set none; `also_remove` names
+    fields that the message's stream does without, in lower case."""
     if not content.endswith(b"\r\n"):  # only BDAT can bring this about (DESIGN, invariant 4)
         rest += 2 * (rest == len(content))
         content += b"\r\n"
     if rest == len(content):
         content += b"\r\n"  # a header alone: the blank line that ends it (RFC 5322 2.1)
-    kept, dropped = _kept(fields)
+    kept, dropped = _kept(fields, _REMOVED | also_remove if also_remove else _REMOVED)
     if len(kept) != len(fields):
         header = b"".join([f.raw for f in kept])
         content, rest = header + content[rest:], len(header)
@@ -63,9 +71,9 @@ def rewrite(
     )
 
 
-def _kept(fields: Sequence[Field]) -> tuple[list[Field], int]:
+def _kept(fields: Sequence[Field], unwanted: frozenset[str]) -> tuple[list[Field], int]:
     """All but the removed ones, and but the app's signatures that cover a removed one: they would fail (RFC 6376 3.7)."""
-    removed = {f.name for f in fields if f.name in _REMOVED or f.name.startswith("x-postlane-")}
+    removed = {f.name for f in fields if f.name in unwanted or f.name.startswith("x-postlane-")}
     if not removed:
         return list(fields), 0
     kept = [f for f in fields if f.name not in removed]

@@ -119,6 +119,8 @@ class Worker:
             clock=clock,
             next_id=self.ids.next,
             pools=self.settings.pools,
+            named=in_force.deployment.pools,
+            routes=in_force.policies.exceptions,
             retry=in_force.policies.retry,
             quota_of=self._quota_of,
             keys_for=in_force.keys.for_domain,
@@ -146,6 +148,7 @@ class Worker:
             clock=clock,
             next_id=self.ids.next,
             brands=in_force.policies.brands,
+            streams=in_force.policies.streams,
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -184,10 +187,11 @@ class Worker:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.door.apply(wanted.credentials, policies.brands, keys_for, site_of, tracer)
+        self.door.apply(wanted.credentials, policies.brands, policies.streams, keys_for, site_of, tracer)
         for shard in self.shards:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
+            house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
             house.keys_for, house.site_of = keys_for, site_of
 
     async def _listen_as(self, wanted: WorkerSettings) -> None:

@@ -11,6 +11,8 @@ from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
+from relay.policy.patterns import parse
+from relay.policy.streams import Match, Stream, Streams
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
 from tests.support.signatures import both_keys, verdicts
 
@@ -84,6 +86,26 @@ async def test_no_key_no_mail_unless_the_brand_sends_unsigned() -> None:
 
 async def test_refusals_of_policy_put_nothing() -> None:
     assert "[from-domain]" in await refused(Rig(), submission(LETTER.replace(b"a.example", b"c.example")))
+
+
+async def test_the_rule_that_chose_the_stream_is_in_the_event_and_its_fields_do_not_leave() -> None:
+    rig = Rig()
+    rule = Stream("order", "policies/streams.toml:38", MailClass.SERVICE, also_remove=frozenset({"x-shop"}))
+    several = {
+        "subject": (parse("order", words=True),),
+        "recipient_domain": (parse("d.example"),),
+        "sender": (parse("a.example"),),
+    }
+    rig.streams = Streams([(rule, Match(texts=several))])
+    one = submission(LETTER.replace(b"To:", b"X-Shop: 7\r\nTo:"), recipients=["a@b.example", "c@d.example"])
+    assert (await taken(rig, one)).endswith("stream=order class=service")
+    message, deliveries = rig.spool.puts[0].put[0]
+    assert message.content is not None
+    assert b"X-Shop" not in message.content
+    assert [event["rule"] for event in rig.spool.events()] == ["policies/streams.toml:38"] * 2
+    assert verdicts(deliveries[0].head + message.content, both_keys("a.example"), 2) == [True, True]
+    await taken(rig, submission())
+    assert rig.spool.events()[-1]["rule"] is None
 
 
 QUOTA = replace(SHOP, quota=Rate(10, 3600, "", "10/hour"))

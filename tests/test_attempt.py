@@ -4,9 +4,12 @@ from dataclasses import replace
 from email import message_from_bytes
 
 from relay.attempt import attempt
+from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Reply, Scope
+from relay.policy.patterns import parse
+from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -32,6 +35,33 @@ async def test_the_event_says_that_it_went_to_the_capture_server() -> None:
         rig = Rig(outcome)
         await attempt(waiting_delivery(), rig.attempting())
         assert [event.get("captured") for event in rig.spool.events()] == [said]
+
+
+async def test_a_route_names_another_pool_or_host_than_the_class_s_own() -> None:
+    rig = Rig(DONE)
+    rig.named = {"slow": Pool("slow", (Source("192.0.2.9", "slow.example"),))}
+    here = RouteMatch(streams=AnyOf([parse("order")]))
+    rig.routes = Routes([(here, Route("policies/routes.toml:1", pool="slow"))])
+    await attempt(waiting_delivery(), rig.attempting())
+    rig.routes = Routes([(here, Route("policies/routes.toml:1", next_hop=("10.0.0.9", 2525)))])
+    await attempt(waiting_delivery(), rig.attempting())
+    assert rig.courier is not None
+    assert [source.ehlo for _, _, source in rig.courier.sent] == ["slow.example", "t1.example"]
+    assert rig.courier.hops == [None, ("10.0.0.9", 2525)]
+    assert rig.spool.events()[0]["pool"] == "slow"
+
+
+async def test_what_a_route_discards_is_withheld_for_good_and_nobody_is_told() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(quota=True)
+    rig.routes = Routes([(RouteMatch(), Route("policies/routes.toml:9", discard=True))])
+    assert await attempt(delivery, rig.attempting()) is None
+    (change,) = rig.spool.settled
+    assert (change.finished, change.put) == ([delivery], [])
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["detail"]) == ("withheld", "discarded", "policies/routes.toml:9")
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+    assert rig.quotas.taken == []
 
 
 async def test_content_not_in_memory_is_read_back_and_not_kept() -> None:

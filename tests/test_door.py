@@ -13,7 +13,7 @@ from tests.support.house import LETTER, SHOP, Rig, submission
 def door(rig: Rig, *credentials: Credential) -> Door:
     house = rig.acceptance()
     made = Door(house)
-    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.keys_for, house.site_of, house.tracer)
+    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.streams, rig.keys_for, house.site_of, house.tracer)
     return made
 
 
@@ -61,14 +61,16 @@ async def test_a_full_disk_loses_the_record_not_the_session() -> None:
 async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.keys_for, lambda _, d: d, Tracer(bytes(32)))
+    sealed = Tracer(bytes(32))
+    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.streams, rig.keys_for, lambda _, d: d, sealed)
     assert str(await made.accept(submission())) == "550 5.7.1 shop may not send any more"
     made.apply(
         Directory([replace(SHOP, domains=frozenset({"c.example"}))]),
         rig.brands,
+        rig.streams,
         rig.keys_for,
         lambda _, d: d,
-        Tracer(bytes(32)),
+        sealed,
     )
     assert "a.example is not one of shop's" in str(await made.accept(submission()))
 
@@ -76,6 +78,6 @@ async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> Non
 async def test_our_own_fault_is_a_451() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([SHOP]), rig.brands, lambda domain: 1 / 0, lambda _, d: d, Tracer(bytes(32)))  # type: ignore[arg-type,return-value]
+    made.apply(Directory([SHOP]), rig.brands, rig.streams, lambda domain: 1 / 0, lambda _, d: d, Tracer(bytes(32)))  # type: ignore[arg-type,return-value]
     assert str(await made.accept(submission())) == "451 4.3.0 A fault on our side; try again later"
     assert made.counters["failed"] == 1

@@ -10,9 +10,17 @@ from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 NOW = 1_795_267_531_104
 
 
-def rewritten(content: bytes) -> Rewritten:
+def rewritten(content: bytes, also_remove: frozenset[str] = frozenset()) -> Rewritten:
     fields, rest = split(content)
-    return rewrite(fields, rest, content, message_id="<id@a.example>", received=b"Received: us\r\n", now=NOW)
+    return rewrite(
+        fields,
+        rest,
+        content,
+        message_id="<id@a.example>",
+        received=b"Received: us\r\n",
+        now=NOW,
+        also_remove=also_remove,
+    )
 
 
 def test_nothing_to_remove_leaves_the_very_bytes() -> None:
@@ -47,6 +55,16 @@ def test_an_apps_signature_over_a_removed_field_is_dropped_others_stay() -> None
     assert letter.content == other + rest
     assert letter.dropped_signatures == 1
     assert rewritten(covering + other + rest).content == covering + other + rest
+
+
+def test_a_stream_may_do_without_more_fields() -> None:
+    covering = b"DKIM-Signature: v=1; d=a.example; h=From:X-Mailer; b=x\r\n"
+    rest = b"From: a@a.example\r\nBcc: x@y\r\nMessage-ID: <1@a>\r\nDate: x\r\n"
+    letter = rewritten(
+        covering + b"X-MAILER: shop\r\n folded\r\n" + rest + b"\r\nX-Mailer: b\r\n", frozenset({"x-mailer"})
+    )
+    assert letter.content == b"From: a@a.example\r\nMessage-ID: <1@a>\r\nDate: x\r\n\r\nX-Mailer: b\r\n"
+    assert letter.dropped_signatures == 1
 
 
 def test_a_body_without_a_final_line_end_gains_one_and_nothing_else() -> None:

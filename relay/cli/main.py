@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relay import __version__
-from relay.cli import check, credentials, events, keys, policies, queue, reload, send, serve, status
+from relay.cli import check, credentials, events, keys, policies, queue, reload, schema, send, serve, status
 from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown
 from relay.signing.entries import KeysError
 from relay.sockets import StartError
 
-COMMANDS = (serve, status, check, reload, policies, send, events, queue, credentials, keys)
+COMMANDS = (serve, status, check, reload, policies, send, events, queue, credentials, keys, schema)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,7 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
         one.add_argument("--policies", metavar="DIR", default=argparse.SUPPRESS, help="policies/ of the cluster")
         if not any("--json" in action.option_strings for action in one._actions):
             one.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="one object a line")
-    parser.set_defaults(json=False, config=None, policies=None)
+    parser.set_defaults(json=False, config=None, policies=None, anywhere=False)
     return parser
 
 
@@ -50,7 +50,8 @@ def _all_parsers(
 def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
-        args.config, args.policies = find_directories(args.config, args.policies)
+        if not args.anywhere:
+            args.config, args.policies = find_directories(args.config, args.policies)
         status_code: int = args.run(args)
         sys.stdout.flush()
     except MissingDirectory as error:

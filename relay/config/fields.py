@@ -4,41 +4,54 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, PlainValidator, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from relay.config import passwords, units
 from relay.identity import Password as PasswordHash
 from relay.identity import Rate as RateValue
 
 
-def _text(read: Callable[[object], Any], example: str) -> tuple[PlainValidator, WithJsonSchema]:
+def text_of(read: Callable[[object], Any], example: str) -> tuple[PlainValidator, WithJsonSchema]:
     return PlainValidator(read), WithJsonSchema({"type": "string", "examples": [example]})
 
 
 def _alone_or_list(value: object) -> object:
     """One value may stand for a list of one."""
-    return [value] if isinstance(value, str) else value
+    return value if isinstance(value, (list, dict)) else [value]
 
 
-Duration = Annotated[int, *_text(units.duration, "15m")]
-PositiveDuration = Annotated[int, *_text(units.positive_duration, "15m")]
-Folder = Annotated[Path, *_text(units.folder, "/var/lib/postlane")]
-Rate = Annotated[RateValue, *_text(units.rate, "40/second")]
-Size = Annotated[int, *_text(units.size, "25MB")]
-Address = Annotated[units.Address, *_text(units.address, "127.0.0.1:2525")]
-MaybeAddress = Annotated[str, *_text(units.maybe_address, "127.0.0.1:8025")]
-SourceAddress = Annotated[str, *_text(units.source_address, "192.0.2.10")]
-Nameserver = Annotated[str, *_text(units.nameserver, "127.0.0.1:53")]
-HostPort = Annotated[str, *_text(units.host_and_port, "relay.example.com:587")]
-Network = Annotated[units.Network, *_text(units.network, "10.20.0.0/16")]
-Domain = Annotated[str, *_text(units.domain, "shop.example")]
-MaybeDomain = Annotated[str, *_text(units.maybe_domain, "bounce.shop.example")]
-SendingDomain = Annotated[str, *_text(units.sending_domain, "shop.example")]
-Recipient = Annotated[str, *_text(units.recipient, "*@shop.example")]
-Name = Annotated[str, *_text(units.name, "shop-web")]
-Url = Annotated[str, *_text(units.web_url, "https://mail.shop.example")]
-StateUrl = Annotated[str, *_text(units.state_url, "sqlite:")]
-Timezone = Annotated[str, *_text(units.timezone, "Europe/Berlin")]
-Password = Annotated[PasswordHash, *_text(passwords.parse, "sha256:SALT:DIGEST")]
-Passwords = Annotated[list[Password], BeforeValidator(_alone_or_list), Field(max_length=2)]
+class _InJsonSchema:
+    """Says there that one value may stand for a list of one."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        return {"anyOf": [schema.get("items", {}), schema]}
+
+
+ALONE_OR_LIST = (BeforeValidator(_alone_or_list), _InJsonSchema())
+
+
+Duration = Annotated[int, *text_of(units.duration, "15m")]
+PositiveDuration = Annotated[int, *text_of(units.positive_duration, "15m")]
+Folder = Annotated[Path, *text_of(units.folder, "/var/lib/postlane")]
+Rate = Annotated[RateValue, *text_of(units.rate, "40/second")]
+Size = Annotated[int, *text_of(units.size, "25MB")]
+Address = Annotated[units.Address, *text_of(units.address, "127.0.0.1:2525")]
+MaybeAddress = Annotated[str, *text_of(units.maybe_address, "127.0.0.1:8025")]
+SourceAddress = Annotated[str, *text_of(units.source_address, "192.0.2.10")]
+Nameserver = Annotated[str, *text_of(units.nameserver, "127.0.0.1:53")]
+HostPort = Annotated[str, *text_of(units.host_and_port, "relay.example.com:587")]
+Network = Annotated[units.Network, *text_of(units.network, "10.20.0.0/16")]
+Domain = Annotated[str, *text_of(units.domain, "shop.example")]
+MaybeDomain = Annotated[str, *text_of(units.maybe_domain, "bounce.shop.example")]
+SendingDomain = Annotated[str, *text_of(units.sending_domain, "shop.example")]
+Recipient = Annotated[str, *text_of(units.recipient, "*@shop.example")]
+Name = Annotated[str, *text_of(units.name, "shop-web")]
+Url = Annotated[str, *text_of(units.web_url, "https://mail.shop.example")]
+StateUrl = Annotated[str, *text_of(units.state_url, "sqlite:")]
+Timezone = Annotated[str, *text_of(units.timezone, "Europe/Berlin")]
+Password = Annotated[PasswordHash, *text_of(passwords.parse, "sha256:SALT:DIGEST")]
+Passwords = Annotated[list[Password], *ALONE_OR_LIST, Field(max_length=2)]
 Port = Annotated[int, Field(ge=1, le=65535)]

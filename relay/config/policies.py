@@ -1,4 +1,4 @@
-"""policies/: what may happen to mail, the same on every node. Brands, credentials, retry, routes and shaping so far.
+"""policies/: what may happen to mail, the same on every node. All of it but caps, recipients and bounces.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
+from relay.config import routes as routes_file
+from relay.config import streams as streams_file
 from relay.config.deployment import NOT_YET, Deployment, unknown_files
 from relay.config.problems import Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
@@ -20,13 +22,16 @@ from relay.config.schema_policies import (
     CredentialTable,
     RetryFile,
     RetryTable,
-    RoutesFile,
     ShapingFile,
 )
+from relay.config.schema_routes import RoutesFile
+from relay.config.schema_streams import StreamsFile
 from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
 from relay.message import MailClass
+from relay.policy.routes import Routes
+from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 
 MODELS: Mapping[str, type[Section]] = {
@@ -35,9 +40,10 @@ MODELS: Mapping[str, type[Section]] = {
     "retry.toml": RetryFile,
     "routes.toml": RoutesFile,
     "shaping.toml": ShapingFile,
+    "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("streams.toml", "caps.toml", "recipients.toml", "bounces.toml")
+LATER_FILES = ("caps.toml", "recipients.toml", "bounces.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +54,17 @@ class Shaping:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """All of policies/, compiled. `version` is the same on every node that has the same files."""
+    """All of policies/, compiled. `version` is the same on every node that has the same files. `routes`: each class's
+    own pool, which what `exceptions` finds comes before."""
 
     version: str
     brands: Mapping[str, Brand]
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
     routes: Mapping[MailClass, str]
+    exceptions: Routes
     shaping: Shaping
+    streams: Streams
     warnings: tuple[Problem, ...] = field(repr=False)
 
 
@@ -86,6 +95,15 @@ class _Folder:
         """Is what we know of the names in this file complete?"""
         return name in self.documents or not (self.path / name).exists()
 
+    def names(self, name: str, kind: str) -> list[str]:
+        """All `[kind.NAME]` of a file."""
+        return self.documents[name].names(kind) if name in self.documents else []
+
+    def sure(self, name: str) -> bool:
+        """Is all that this file says known?"""
+        document = self.documents.get(name)
+        return self.readable(name) and not (document is not None and document.broken)
+
 
 def load_policies(policies_dir: Path, deployment: Deployment) -> Policies:
     """policies/ as it may come into force; raises ConfigErrors."""
@@ -106,26 +124,34 @@ def examine_policies(
     retry = folder.load("retry.toml", RetryFile)
     routes = folder.load("routes.toml", RoutesFile)
     shaping = folder.load("shaping.toml", ShapingFile)
+    streams = folder.load("streams.toml", StreamsFile)
     folder.problems += _of_brands(folder, brands)
     folder.problems += _of_credentials(folder, credentials, deployment)
     folder.problems += _of_routes(folder, routes, deployment)
+    folder.problems += _of_exceptions(folder, routes, deployment)
     folder.problems += _of_shaping(folder)
+    folder.problems += _of_streams(folder, streams, brands, credentials)
     folder.problems += _later_files(folder, paths)
     if deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
+    apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
     policies = Policies(
         version=fingerprint(contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}),
-        brands=MappingProxyType({name: _brand(name, table) for name, table in brands.brand.items()}),
-        credentials=MappingProxyType(
-            {name: _credential(name, table) for name, table in credentials.credential.items()}
-        ),
+        brands=MappingProxyType(_brands(brands)),
+        credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
+        exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=Shaping(shaping.default.connections, shaping.default.messages_per_connection),
+        streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),
         warnings=warnings,
     )
     return Examined(policies, folder.problems, len(paths))
+
+
+def _brands(file: BrandsFile) -> dict[str, Brand]:
+    return {name: _brand(name, table) for name, table in file.brand.items()}
 
 
 def _brand(name: str, table: BrandTable) -> Brand:
@@ -265,8 +291,38 @@ def _of_routes(folder: _Folder, routes: RoutesFile, deployment: Deployment | Non
                 f'pool "{urgent}" carries transactional mail too: one complaint about {kind.label} mail harms both'
             )
             yield document.problem(("default", kind.label), message, "mixed-pool", warning=True)
-    if routes.route:
-        yield document.problem(("route",), NOT_YET, "not-yet", warning=True)
+
+
+def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | None) -> Iterator[Problem]:
+    document = folder.documents.get("routes.toml")
+    if document is None:
+        return
+    apps = folder.names("credentials.toml", "credential")
+    streams = folder.documents.get("streams.toml")
+    known = {"brand": (folder.names("brands.toml", "brand"), "brands.toml"), "credential": (apps, "credentials.toml")}
+    if streams is not None:
+        known["stream"] = ([*streams.titles("stream"), *apps, "dsn"], "streams.toml")
+    known = {key: one for key, one in known.items() if folder.readable(one[1])}
+    pools = deployment.pools if deployment is not None else None
+    names = routes_file.Names(known, pools, deployment.pools_file if deployment is not None else "")
+    yield from routes_file.problems_of(file, document, names)
+
+
+def _of_streams(
+    folder: _Folder, file: StreamsFile, brands: BrandsFile, credentials: CredentialsFile
+) -> Iterator[Problem]:
+    document = folder.documents.get("streams.toml")
+    if document is None:
+        return
+    others = streams_file.Others(
+        brands=brands.brand if folder.sure("brands.toml") else None,
+        credentials=credentials.credential if folder.sure("credentials.toml") else None,
+        by_domain=_brands(brands),
+    )
+    yield from streams_file.problems_of(file, document, others)
+    apps = folder.documents.get("credentials.toml")
+    if apps is not None:
+        yield from streams_file.unknown_streams(apps, credentials.credential, document.titles("stream"))
 
 
 _SHAPING_LATER: tuple[Loc, ...] = (

@@ -6,6 +6,7 @@ third step sees as much as it can, what failed in the second is left out and the
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relay.config import syntax
 from relay.config.problems import ConfigErrors, Problem
-from relay.config.wording import Loc, explain
+from relay.config.wording import Loc, explain, misplaced
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -71,12 +72,19 @@ class Document:
     tables: frozenset[Loc] = field(repr=False)
     broken: bool = False
     _left: dict[Loc, list[int]] = field(default_factory=dict, repr=False)  # elements of lists that some were taken from
+    _ends: list[int] = field(default_factory=list, repr=False)  # of lines
 
     def line(self, loc: Loc) -> int:
         """The line of a key; of the nearest table around it, where it is not there."""
         while loc and loc not in self.places:
             loc = loc[:-1]
-        return self.text.count("\n", 0, self.places[loc]) + 1 if loc else 1
+        if not self._ends:  # found once: a file may have ten thousand lines, and a line be asked for each rule
+            self._ends.extend(at for at, character in enumerate(self.text) if character == "\n")
+        return bisect_left(self._ends, self.places[loc]) + 1 if loc else 1
+
+    def says(self, loc: Loc) -> bool:
+        """Is there anything at `loc`, be it wrong?"""
+        return self._as_written(loc) in self.places
 
     def label(self, loc: Loc) -> str:
         """`stream.password-reset.match.subject[2]`: rules by their name, or `#1`; elements of lists counted from 1."""
@@ -106,6 +114,12 @@ class Document:
         tables = self.data.get(kind)
         return list(tables) if isinstance(tables, dict) else []
 
+    def titles(self, kind: str) -> list[str]:
+        """The `name` of all `[[kind]]`, those with errors included."""
+        tables = self.data.get(kind)
+        named = [table.get("name") for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+        return [name for name in named if isinstance(name, str)]
+
     def validate(self, model: type[M]) -> tuple[M | None, list[Problem]]:
         """The file as `model`, and its errors; with errors, what is left without them (None: nothing is)."""
         problems = list(self._control_characters())
@@ -126,7 +140,16 @@ class Document:
     def _problems(self, model: type[BaseModel], wrong: ValidationError) -> Iterator[Problem]:
         for error in wrong.errors(include_url=False):
             slug, message = explain(model, error)
-            yield self.problem(_real(error["loc"]), message, slug)
+            loc = _real(error["loc"])
+            if slug == "unknown-key" and self._under_own_header(loc):
+                slug, message = misplaced(model, loc, self.data) or (slug, message)
+            yield self.problem(loc, message, slug)
+
+    def _under_own_header(self, loc: Loc) -> bool:
+        """Is the table of the key at `loc` made by a header, `[stream.match]`, and not by dotted keys or in braces?"""
+        place = self.places.get(self._as_written(loc), 0)
+        start = self.text.rfind("\n", 0, place) + 1
+        return len(loc) > 2 and place > 0 and not self.text[start:place].strip()
 
     def _prune(self, data: Any, wrong: ValidationError) -> bool:
         """Leave out what is wrong, in place; where something is missing, the table it is missing in. False: all is."""

@@ -5,7 +5,7 @@ It knows every key of INTERFACE.md in these files; those that later versions act
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from relay.config.fields import (
     Domain,
@@ -90,6 +90,9 @@ class CredentialsFile(Section):
 class RetryTable(Section):
     """When a delivery is tried again, and until when."""
 
+    # A file need not say what the program ships; editors shall not ask for it.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required", None))
+
     wait: list[PositiveDuration] = Field(min_length=1, description="steps; the last repeats until give_up")
     give_up: PositiveDuration
     warn_after: PositiveDuration | None = setting(None, "the app is told of the delay")
@@ -115,21 +118,6 @@ class RetryFile(Section):
     transactional: Annotated[RetryTable, _over_shipped("transactional")] = setting({})
     service: Annotated[RetryTable, _over_shipped("service")] = setting({})
     marketing: Annotated[RetryTable, _over_shipped("marketing")] = setting({})
-
-
-class RoutesTable(Section):
-    """A pool for each class; none falls back to another's."""
-
-    transactional: str = "transactional"
-    service: str = "service"
-    marketing: str = "marketing"
-
-
-class RoutesFile(Section):
-    """policies/routes.toml"""
-
-    default: RoutesTable = RoutesTable()
-    route: list[Any] = setting([])
 
 
 class ShapingTable(Section):

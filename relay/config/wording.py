@@ -34,6 +34,23 @@ def _unknown_key(key: str, known: Sequence[str]) -> str:
     return f"unknown key; there are {listing(known)}" if known else "unknown key"
 
 
+def misplaced(model: type[BaseModel], loc: Loc, data: Any) -> tuple[str, str] | None:
+    """(slug, message) of a key that stands under `[rule.match]` and is one of the rule's; None: it is not known there.
+
+    TOML gives such a table all keys down to the next header, whatever their author meant.
+    """
+    *rule, table, key = loc
+    if key not in keys_at(model, tuple(rule)):
+        return None
+    kind, inside = next(part for part in loc if isinstance(part, str)), data
+    for step in (*rule, table):
+        inside = inside[step]
+    others = (one for one in inside if one in keys_at(model, loc[:-1]))
+    condition = f"{table}.{next(others, 'KEY')} = ..."
+    cure = f"write {condition} in the [[{kind}]] itself, or move {key} above"
+    return "misplaced", f"stands under [{kind}.{table}] and so belongs to {table}; {cure}"
+
+
 def _wanted(expected: str, sample: Callable[[Any], str | None]) -> Rule:
     def message(value: Any, _context: Any, key: str) -> str:
         example = sample(value)

@@ -42,6 +42,7 @@ class Courier:
     def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits) -> None:
         self._resolver = resolver
         self._connections = Connections(settings, permits)
+        self._settings = settings
         self._way, self._kept = _way(settings, settings.relay), _kept(settings)
 
     def __repr__(self) -> str:
@@ -56,15 +57,19 @@ class Courier:
         numbers, and what is opened from now on follows the new settings. `resolver`: who is asked from now on, if it is
         another."""
         self._connections.reconfigure(settings)
+        self._settings = settings
         self._way, self._kept = _way(settings, settings.relay), _kept(settings)
         self._resolver = resolver or self._resolver
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
-        """Try once to deliver `delivery.head + content` from `source`. Raises CancelledError where nothing was tried
-        since we shut down."""
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None = None
+    ) -> Outcome:
+        """Try once to deliver `delivery.head + content` from `source`, to the host and port `hop` if a route says so.
+        Raises CancelledError where nothing was tried since we shut down."""
         kept = self._kept
         if kept is None or kept[0].mean(delivery.recipient, delivery.domain):
-            return await self._send(delivery, content, source, self._way)
+            way = self._way if hop is None else _way(self._settings, Relay(*hop))
+            return await self._send(delivery, content, source, way)
         # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
         # machine's, where a staging system has the files of production. The event names the source it would have had.
         outcome = await self._send(delivery, content, Source("", source.ehlo), kept[1])

@@ -51,6 +51,7 @@ class EgressSettings:
     """What holds for all mail of a node.
 
     hostname       EHLO name of sources that name none
+    capture        ... and no route's next hop passes it by
     connections    per source and site, of all workers together (Permits); KumoMTA's default
     share          of these, how many this worker opens (0: all). Without it a busy worker keeps them all, and the mail of
                    the others to that site waits for as long as it is busy

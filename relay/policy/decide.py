@@ -1,7 +1,8 @@
 """What a message is and whether it may enter: stream, class and brand, or the refusal. Pure.
 
 The order of words that count is INTERFACE's ("Whose word counts"): the app's own stream, if its credential lists it;
-else the stream named as the credential. Class `auto` is decided by what the header says of itself (RFC 2369, 2919, 3834).
+else that of the first rule that holds; else the stream named as the credential, with the credential's class. Where a
+stream sets no class the credential's holds, and for class `auto` what the header says of itself (RFC 2369, 2919, 3834).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.sender import domain_of, mailboxes, permitted
+from relay.policy.streams import Letter, Streams
 
 # Postfix's hopcount_limit; RFC 5321 6.3 asks that a limit, if any, not be small (at least 100 in simple counters), but
 # mail handed in by an app has passed one or two hosts, not fifty.
@@ -32,7 +34,11 @@ class Refusal:
 
 @dataclass(slots=True)
 class Decision:
-    """What the message is. `author` is the first mailbox of From, `author_domain` its A-label."""
+    """What the message is. `author` is the first mailbox of From, `author_domain` its A-label.
+
+    rule           the place of the rule that chose the stream; None: no rule did
+    also_remove    names of header fields that do not leave, in lower case
+    """
 
     author: str
     author_domain: str
@@ -41,12 +47,15 @@ class Decision:
     brand: str
     campaign: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    rule: str | None = None
+    also_remove: frozenset[str] = frozenset()
 
 
 def decide(
-    fields: Sequence[Field], credential: Credential, stream: str, brands: Mapping[str, Brand], postmaster: str
+    letter: Letter, credential: Credential, stream: str, brands: Mapping[str, Brand], streams: Streams, postmaster: str
 ) -> Decision | Refusal:
     """`stream` is the one of the user name (`name+stream`), "" if none. `postmaster` is whom a refused app may ask."""
+    fields = letter.fields
     if len(fields) > MAX_RECEIVED and sum(f.name == "received" for f in fields) > MAX_RECEIVED:
         return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
     author = _author(fields, credential, postmaster)
@@ -59,15 +68,21 @@ def decide(
         reply = Reply(550, "5.7.1", f'No stream "{printable(named)}" for {credential.name}; it may use: {listed}')
         return Refusal(reply, "stream")
     domain = domain_of(author)
-    mail_class = credential.mail_class
+    by_rule = None if named else streams.find(letter, credential.name, domain)
+    said = by_rule or streams.named.get(named or credential.name)
+    claimed = said.mail_class if said is not None and (named or by_rule) else None
+    if claimed is None:
+        claimed = credential.mail_class
     return Decision(
         author=author,
         author_domain=domain,
-        stream=named or credential.name,
-        mail_class=class_by_header(fields) if mail_class is None else mail_class,
-        brand=credential.brand or brand_of(domain, brands),
+        stream=by_rule.name if by_rule else named or credential.name,
+        mail_class=class_by_header(fields) if claimed is None else claimed,
+        brand=(said.brand if said is not None else "") or credential.brand or brand_of(domain, brands),
         campaign=own.get("campaign") or None,
         metadata=dict(_metadata(own)),
+        rule=by_rule.rule if by_rule else None,
+        also_remove=said.also_remove if said is not None else frozenset(),
     )
 
 
@@ -106,7 +121,7 @@ def _foreign(label: str, domain: str, credential: Credential, postmaster: str) -
 
 
 def class_by_header(fields: Iterable[Field]) -> MailClass:
-    """For credentials of class `auto`: mail that calls itself list mail is marketing, the rest transactional.
+    """The evidence, for credentials of class `auto`: mail that calls itself list mail is marketing, the rest transactional.
 
     Only what a sender declares counts here; mail wrongly held back harms more than mail wrongly let go (invariant 5).
     """

@@ -55,7 +55,7 @@ def test_every_error_in_one_go(here: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_warnings_alone_are_no_failure(here: Path) -> None:
-    (here / "policies" / "streams.toml").write_text("[[stream]]\n")
+    (here / "policies" / "caps.toml").write_text("[cap.arava]\n")
     assert run() == 0
 
 

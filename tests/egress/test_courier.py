@@ -55,6 +55,20 @@ async def test_one_connection_for_many_messages() -> None:
         assert peer.transactions[0].ehlo == "relay.test"
 
 
+async def test_a_next_hop_takes_it_instead_of_the_mx_but_never_what_is_captured() -> None:
+    async with SmtpPeer() as mx, SmtpPeer() as hop, courier(mx.port) as (one, dns):
+        there = ("127.0.0.1", hop.port)
+        for to in (there, None, there):
+            assert (await one.send(delivery(), BODY, HERE, to)).delivered
+        assert (len(hop.transactions), len(mx.transactions)) == (2, 1)
+        assert len(hop.sessions) == 1  # kept
+        assert dns.asked("example.test", "MX") == 1
+        capture = Capture(Relay("127.0.0.1", mx.port), Recipients(()))
+        one.reconfigure(EgressSettings("relay.test", capture=capture, allow_private=True))
+        assert (await one.send(delivery(), BODY, HERE, there)).delivered
+        assert (len(hop.transactions), len(mx.transactions)) == (2, 2)
+
+
 async def test_dns_down_makes_mail_wait() -> None:
     async with SmtpPeer() as peer, courier(peer.port) as (one, dns):
         await dns.stop()

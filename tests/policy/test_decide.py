@@ -4,20 +4,44 @@ from relay.header import split
 from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.policy.decide import Decision, Refusal, decide
+from relay.policy.patterns import parse
+from relay.policy.streams import Letter, Match, Stream, Streams
 
 SHOP = Credential(
     "shop-web", MailClass.TRANSACTIONAL, frozenset({"arava.example"}), streams=("order", "password-reset")
 )
+CRM = Credential("crm", MailClass.SERVICE, frozenset({"arava.example"}))
+AUTO = Credential("crm", None, frozenset({"arava.example"}))
+NONE = Streams()
 BRANDS = {"arava": Brand("arava", domains=frozenset({"arava.example"}))}
 
 
-def decided(header: str, credential: Credential = SHOP, stream: str = "") -> Decision | Refusal:
+STREAMS = Streams(
+    [
+        (
+            Stream("letters", "policies/streams.toml:7", MailClass.MARKETING, "marom", frozenset({"x-shop"})),
+            Match(texts={"header.list-unsubscribe": (parse("*"),)}),
+        ),
+        (
+            Stream("rest", "policies/streams.toml:12"),
+            Match(frozenset({"crm"}), {"subject": (parse("order", words=True),)}),
+        ),
+        (Stream("order", "policies/streams.toml:15", MailClass.SERVICE), None),
+        (Stream("crm", "policies/streams.toml:18", MailClass.MARKETING, "marom"), None),
+    ]
+)
+
+
+def decided(
+    header: str, credential: Credential = SHOP, stream: str = "", streams: Streams = NONE
+) -> Decision | Refusal:
     fields, _ = split(header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n")
-    return decide(fields, credential, stream, BRANDS, "postmaster@relay.example")
+    subject = next((f.value.decode() for f in fields if f.name == "subject"), "")
+    return decide(Letter(fields, subject=subject), credential, stream, BRANDS, streams, "postmaster@relay.example")
 
 
-def accepted(header: str, credential: Credential = SHOP, stream: str = "") -> Decision:
-    decision = decided(header, credential, stream)
+def accepted(header: str, credential: Credential = SHOP, stream: str = "", streams: Streams = NONE) -> Decision:
+    decision = decided(header, credential, stream, streams)
     assert isinstance(decision, Decision), decision
     return decision
 
@@ -33,6 +57,36 @@ def test_stream_is_the_credential_unless_the_app_names_one_it_may_use() -> None:
     assert accepted("From: a@arava.example\nX-Postlane-Stream: order").stream == "order"
     assert accepted("From: a@arava.example", stream="password-reset").stream == "password-reset"
     assert accepted("From: a@arava.example\nX-Postlane-Stream: order", stream="password-reset").stream == "order"
+
+
+def test_the_first_rule_that_holds_gives_the_stream_its_class_its_brand_and_its_place() -> None:
+    decision = accepted("From: a@arava.example\nList-Unsubscribe: <x>", streams=STREAMS)
+    assert (decision.stream, decision.mail_class, decision.brand) == ("letters", MailClass.MARKETING, "marom")
+    assert decision.rule == "policies/streams.toml:7"
+    assert decision.also_remove == {"x-shop"}
+
+
+def test_what_a_stream_leaves_open_the_credential_decides() -> None:
+    decision = accepted("From: a@arava.example\nSubject: Order 7", CRM, streams=STREAMS)
+    assert (decision.stream, decision.mail_class, decision.brand) == ("rest", MailClass.SERVICE, "arava")
+    evidence = accepted("From: a@arava.example\nSubject: Order 7\nPrecedence: bulk", AUTO, streams=STREAMS)
+    assert (evidence.stream, evidence.mail_class) == ("rest", MailClass.MARKETING)
+
+
+def test_the_apps_own_word_comes_before_the_rules() -> None:
+    decision = accepted("From: a@arava.example\nList-Unsubscribe: <x>", stream="order", streams=STREAMS)
+    assert (decision.stream, decision.mail_class, decision.rule) == ("order", MailClass.SERVICE, None)
+    # Listed, but not defined: the credential's class.
+    assert (
+        accepted("From: a@arava.example", stream="password-reset", streams=STREAMS).mail_class
+        is MailClass.TRANSACTIONAL
+    )
+
+
+def test_mail_of_no_rule_belongs_to_the_stream_named_as_the_credential_with_its_class() -> None:
+    decision = accepted("From: a@arava.example", CRM, streams=STREAMS)
+    assert (decision.stream, decision.mail_class, decision.brand) == ("crm", MailClass.SERVICE, "marom")
+    assert decision.rule is None
 
 
 def test_unlisted_stream_is_refused_and_names_the_listed_ones() -> None:

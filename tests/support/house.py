@@ -16,6 +16,8 @@ from relay.ids import Ids
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.policy.routes import Routes
+from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
@@ -70,8 +72,10 @@ class FakeCourier:
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self.sent: list[tuple[Delivery, bytes, Source]] = []
+        self.hops: list[tuple[str, int] | None] = []
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source) -> Outcome:
+    async def send(self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None) -> Outcome:
+        self.hops.append(hop)
         self.sent.append((delivery, content, source))
         return self.outcome
 
@@ -88,6 +92,9 @@ class Rig:
         self.quota: Rate | None = None
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
+        self.streams = Streams()
+        self.routes = Routes()
+        self.named: dict[str, Pool] = {}
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -109,6 +116,7 @@ class Rig:
             clock=self.clock,
             next_id=self._ids.next,
             brands=self.brands,
+            streams=self.streams,
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             signer=self._signer,
@@ -129,6 +137,8 @@ class Rig:
             clock=self.clock,
             next_id=self._ids.next,
             pools=pools,
+            named=self.named,
+            routes=self.routes,
             retry=self.retry,
             quota_of=quota_of,
             keys_for=self.keys_for,

@@ -1,0 +1,83 @@
+"""What carries a message: a pool of ours, another host instead of the MX, or nothing. Asked again at each attempt. Pure.
+
+First match wins; where none does, the class's own pool. The answers are remembered, since mail of one stream to one domain
+comes in hundreds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from relay.message import MailClass, Message
+from relay.policy.patterns import Kind, Matcher, Pattern
+
+_REMEMBERED = 4096  # answers; a campaign goes to thousands of domains, most of its mail to ten
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One `[[route]]`: exactly one of pool, next_hop (host, port) and discard is set.
+
+    rule   where it stands, "policies/routes.toml:9"
+    """
+
+    rule: str
+    pool: str = ""
+    next_hop: tuple[str, int] | None = None
+    discard: bool = False
+
+
+class AnyOf:
+    """Texts that fit one of some patterns; without patterns all do."""
+
+    def __init__(self, patterns: Sequence[Pattern] = ()) -> None:
+        self._exact = frozenset(pattern.text for pattern in patterns if pattern.kind is Kind.EXACT)
+        wild = [pattern for pattern in patterns if pattern.kind is not Kind.EXACT]
+        self._matcher = Matcher(wild) if wild else None
+        self._all = not patterns
+
+    def __contains__(self, text: str) -> bool:
+        return self._all or text in self._exact or (self._matcher is not None and bool(self._matcher.matches(text)))
+
+
+ANY = AnyOf()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteMatch:
+    """The conditions of a route; `classes` empty: any."""
+
+    classes: frozenset[MailClass] = frozenset()
+    streams: AnyOf = ANY
+    brands: AnyOf = ANY
+    credentials: AnyOf = ANY
+    domains: AnyOf = ANY
+
+
+class Routes:
+    """All routes in their order. Without any, finding costs nothing."""
+
+    def __init__(self, routes: Sequence[tuple[RouteMatch, Route]] = ()) -> None:
+        self._by_class = {c: [(m, r) for m, r in routes if not m.classes or c in m.classes] for c in MailClass}
+        self._known = lru_cache(maxsize=_REMEMBERED)(self._look_up)
+        self._count = len(routes)
+
+    def __repr__(self) -> str:
+        return f"<Routes {self._count}>"
+
+    def find(self, message: Message, domain: str) -> Route | None:
+        """What carries `message` to a recipient at `domain` (A-label); None: its class's own pool."""
+        if not self._count:
+            return None
+        return self._known(message.mail_class, message.stream, message.brand, message.credential, domain)
+
+    def _look_up(self, mail_class: MailClass, stream: str, brand: str, credential: str, domain: str) -> Route | None:
+        for match, route in self._by_class[mail_class]:
+            if (
+                stream in match.streams
+                and brand in match.brands
+                and credential in match.credentials
+                and domain in match.domains
+            ):
+                return route
+        return None

@@ -1,0 +1,91 @@
+"""streams.toml as it comes into force."""
+
+from pathlib import Path
+
+from relay.config import examine_policies
+from relay.config.schema_streams import StreamsFile
+from relay.header import split
+from relay.message import MailClass
+from relay.policy.streams import Letter, Streams
+
+CREDENTIALS = "".join(
+    f'[credential.{name}]\nclass = "service"\ndomains = ["a.example"]\nnetworks = ["10.0.0.{n}"]\n'
+    for n, name in enumerate(("crm", "crm-il", "shop"), 1)
+)
+
+
+def compiled(folder: Path, streams: str) -> Streams:
+    (folder / "credentials.toml").write_text(CREDENTIALS)
+    (folder / "streams.toml").write_text(streams)
+    examined = examine_policies(folder, None)
+    assert [str(problem) for problem in examined.problems if not problem.warning] == []
+    assert examined.value is not None
+    return examined.value.streams
+
+
+def found(streams: Streams, credential: str, header: str = "", **facts: str) -> str:
+    content = header.encode() + b"\r\n\r\nbody\r\n"
+    one = Letter(split(content)[0], content, facts.get("subject", ""), facts.get("sender", "a@b.example"))
+    stream = streams.find(one, credential, "a.example")
+    return stream.name if stream else ""
+
+
+def test_a_stream_as_it_is_compiled(tmp_path: Path) -> None:
+    streams = compiled(
+        tmp_path,
+        """
+[[stream]]
+name = "order"
+match.credential = "shop"
+match.subject = "order"
+class = "transactional"
+also_remove = ["X-Mailer", "x-shop"]
+
+[[stream]]
+name = "rest"
+match.credential = ["re:^shop$", "c*"]
+""",
+    )
+    order = streams.named["order"]
+    assert order.mail_class is MailClass.TRANSACTIONAL
+    assert order.rule == "policies/streams.toml:2"
+    assert order.also_remove == {"x-mailer", "x-shop"}
+    assert streams.named["rest"].mail_class is None
+    assert found(streams, "shop", subject="Your order") == "order"
+    assert found(streams, "shop") == found(streams, "crm") == found(streams, "crm-il") == "rest"
+    assert found(streams, "other") == ""
+
+
+def test_every_kind_of_condition_is_compiled(tmp_path: Path) -> None:
+    rules = {
+        "header": ('match.header.X-Job = "points-*"', {"header": "x-job: points-1"}),
+        "sender": ('match.sender = ["<>", "bücher.example"]', {"sender": "a@xn--bcher-kva.example"}),
+        "subject": ('match.subject = "*sale*"', {"subject": "WHOLESALE"}),
+        "attachment": (
+            'match.attachment = "*.pdf"',
+            {"header": "A: b\r\nContent-Disposition: attachment; filename=x.pdf"},
+        ),
+        "attached": ("match.attachment = true", {"header": "A: b\r\nContent-Disposition: attachment"}),
+        "size": ('match.size = ">1KB"', {"header": "A: " + "b" * 2_000}),
+        "small": ('match.size = ["1KB-2KB", "<1KB"]', {}),
+    }
+    text = "".join(f'[[stream]]\nname = "{name}"\n{match}\n' for name, (match, _) in rules.items())
+    streams = compiled(tmp_path, text)
+    for name, (_, facts) in rules.items():
+        assert found(streams, "crm", **facts) == name
+    assert (
+        found(compiled(tmp_path, '[[stream]]\nname = "all"\nmatch.credential = "*"\n'), "whoever comes later") == "all"
+    )
+
+
+def test_no_file_no_streams(tmp_path: Path) -> None:
+    examined = examine_policies(tmp_path, None)
+    assert examined.value is not None
+    assert examined.value.streams.named == {}
+
+
+def test_editors_are_told_that_one_value_stands_for_a_list() -> None:
+    schema = StreamsFile.model_json_schema()
+    subject = schema["$defs"]["MatchTable"]["properties"]["subject"]["anyOf"]
+    assert [kind["type"] for kind in subject] == ["string", "array", "null"]
+    assert "sun-thu" in schema["$defs"]["Window"]["properties"]

@@ -1,0 +1,53 @@
+"""Which route holds for a recipient of a message."""
+
+from typing import Any
+
+from relay.message import MailClass, Message
+from relay.policy.patterns import parse
+from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
+
+
+def any_of(*written: str) -> AnyOf:
+    return AnyOf([parse(one) for one in written])
+
+
+def message(**facts: Any) -> Message:
+    about: dict[str, Any] = {
+        "credential": "crm",
+        "brand": "arava",
+        "stream": "offers",
+        "mail_class": MailClass.MARKETING,
+    }
+    return Message(
+        id="0" * 16, accepted_at=0, author="a@a.example", message_id="", subject="", size=0, **(about | facts)
+    )  # fmt: skip
+
+
+def test_first_match_wins_and_all_conditions_must_hold() -> None:
+    bulk = frozenset({MailClass.MARKETING})
+    cold = Route("policies/routes.toml:1", pool="cold")
+    host = Route("policies/routes.toml:5", next_hop=("10.0.0.9", 25))
+    gone = Route("policies/routes.toml:9", discard=True)
+    routes = Routes(
+        [
+            (
+                RouteMatch(
+                    bulk, streams=any_of("offers"), brands=any_of("arava", "marom"), domains=any_of("*.b.example")
+                ),
+                cold,
+            ),
+            (RouteMatch(bulk, domains=any_of("b.example")), host),
+            (RouteMatch(credentials=any_of("c*")), gone),
+        ]
+    )
+    assert routes.find(message(), "x.b.example") is cold
+    assert routes.find(message(brand="kinor"), "b.example") is host
+    assert routes.find(message(mail_class=MailClass.SERVICE), "b.example") is gone
+    assert routes.find(message(stream="news"), "x.b.example") is gone
+    assert routes.find(message(credential="erp"), "x.example") is None
+    assert routes.find(message(), "x.b.example") is cold  # remembered
+    assert repr(routes) == "<Routes 3>"
+
+
+def test_without_routes_nothing_is_looked_at() -> None:
+    assert Routes().find(None, "a.example") is None  # type: ignore[arg-type]
