@@ -4,6 +4,8 @@ A field is kept as it came, folds and line end included. A line in the header th
 before it) is kept as a nameless field, so that what leaves is what came.
 """
 
+from email.errors import HeaderParseError
+from email.header import decode_header
 from typing import NamedTuple
 
 
@@ -38,3 +40,20 @@ def split(content: bytes) -> tuple[list[Field], int]:
             name = name.rstrip(b" \t")
             fields.append(Field(name.decode("latin-1").lower() if colon and b" " not in name else "", line + b"\r\n"))
     return fields, end
+
+
+def readable(value: bytes) -> str:
+    """A field's value as people read it, its encoded words (RFC 2047) decoded where they can be; never raises.
+
+    What holds none is text as it stands; else runs of blanks are one. The caller bounds `value`.
+    """
+    plain = value.decode(errors="replace")
+    if "=?" not in plain:
+        return plain
+    try:
+        words = decode_header(plain)
+        decoded = "".join(w if isinstance(w, str) else w.decode(c or "latin-1", errors="replace") for w, c in words)
+    except (LookupError, ValueError, HeaderParseError):
+        decoded = plain
+    # Some charsets (utf-7) make lone surrogates, which are no text that JSON could carry.
+    return " ".join(decoded.encode(errors="replace").decode().split())

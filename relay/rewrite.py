@@ -9,12 +9,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.errors import HeaderParseError
-from email.header import decode_header
 from email.utils import format_datetime
 from functools import lru_cache
 
-from relay.header import Field
+from relay.header import Field, readable
 from relay.message import Peer
 
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
@@ -103,14 +101,5 @@ def _date(second: int) -> str:
 
 def subject_of(fields: Sequence[Field]) -> str:
     """The subject as people read it (RFC 2047 decoded), bounded; never raises."""
-    raw = next((f.value for f in fields if f.name == "subject"), b"")[: MAX_SUBJECT * 4]
-    plain = raw.decode(errors="replace")
-    if "=?" not in plain:
-        return plain[:MAX_SUBJECT]
-    try:
-        words = decode_header(plain)
-        decoded = "".join(w if isinstance(w, str) else w.decode(c or "latin-1", errors="replace") for w, c in words)
-    except (LookupError, ValueError, HeaderParseError):
-        decoded = plain
-    # Some charsets (utf-7) make lone surrogates, which are no text that JSON could carry.
-    return " ".join(decoded.encode(errors="replace").decode().split())[:MAX_SUBJECT]
+    raw = next((f.value for f in fields if f.name == "subject"), b"")
+    return readable(raw[: MAX_SUBJECT * 4])[:MAX_SUBJECT]
