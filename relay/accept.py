@@ -8,15 +8,18 @@ from relay.edge.submission import Submission
 from relay.event import Recorder, iso
 from relay.header import Field, split
 from relay.identity import Brand, Rate
-from relay.message import Change, Delivery, Message, RcptTo
+from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import Pacer, spacing
 from relay.policy.decide import Decision, Refusal, decide
+from relay.policy.evidence.classify import Evidence
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
 from relay.trace import Tracer
+
+MAX_REASONS = 6  # terms of the evidence in an event, the strongest
 
 KeysFor = Callable[[str], Sequence[SigningKey]]  # From domain -> its active keys
 
@@ -35,11 +38,18 @@ class _Quotas(Protocol):
     async def take(self, name: str, rate: Rate, count: int, timezone: str) -> int: ...
 
 
+class _Judge(Protocol):
+    def __call__(
+        self, content: bytes, fields: Sequence[Field], rest: int, credential: str, recipients: int, now: int
+    ) -> Evidence: ...
+
+
 @dataclass(slots=True)
 class Acceptance:
     """What accept() needs of the worker; the wiring replaces `brands` and `keys_for` at a reload.
 
     keys_for   From domain -> its active DKIM keys       site_of  recipient domain -> site
+    judge      the evidence of a message, asked once for each
     offer      hands what was just committed to the schedule
     """
 
@@ -50,6 +60,7 @@ class Acceptance:
     brands: Mapping[str, Brand]
     keys_for: KeysFor
     site_of: Callable[[str], str]
+    judge: _Judge
     signer: _Signer
     tracer: Tracer
     quotas: _Quotas
@@ -63,7 +74,9 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content."""
     now, credential = submission.received_at, submission.credential
     fields, rest = split(submission.content)
-    decision = decide(fields, credential, submission.stream, house.brands, house.postmaster)
+    people = len(submission.envelope.recipients)
+    evidence = house.judge(submission.content, fields, rest, credential.name, people, now)
+    decision = decide(fields, credential, submission.stream, house.brands, house.postmaster, evidence.mail_class)
     if isinstance(decision, Refusal):
         return decision
     keys = house.keys_for(decision.author_domain)
@@ -90,7 +103,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d)) for d in deliveries]
+    judged = _judged(evidence, credential.mail_class)
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | judged) for d in deliveries]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
     except SpoolError:
@@ -109,6 +123,20 @@ def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
     }
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
+    return facts
+
+
+def _judged(evidence: Evidence, claimed: MailClass | None) -> dict[str, object]:
+    """What an `accepted` event tells of the evidence. `contradiction` is its class where that is another than was claimed;
+    the reasons stand there where they mattered: where nothing was claimed, or something else."""
+    contradicts = claimed is not None and evidence.mail_class is not claimed
+    facts: dict[str, object] = {
+        "confidence": round(evidence.confidence, 2),
+        "contradiction": evidence.mail_class.label if contradicts else None,
+        "skeleton": evidence.skeleton,
+    }
+    if contradicts or claimed is None:
+        facts["evidence"] = [term.term for term in evidence.terms[:MAX_REASONS]]
     return facts
 
 

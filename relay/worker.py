@@ -24,6 +24,7 @@ from relay import __version__, logs, settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt
 from relay.config import Deployment, Policies, load_deployment, load_policies, load_secret, sandbox_credential
+from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
 from relay.door import Door
 from relay.edge.certificate import Certificate
@@ -38,6 +39,7 @@ from relay.ids import Ids
 from relay.message import Delivery, MailClass, Message
 from relay.order import DRAIN_SECONDS, Order
 from relay.pacing import Pacer
+from relay.policy.evidence.judge import Judge
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.signing.keys import KeyRing, load_keys
@@ -149,6 +151,7 @@ class Worker:
             brands=self.policies.brands,
             keys_for=self.keys.for_domain,
             site_of=self.site_of,
+            judge=Judge(load_model()),
             signer=self.signer,
             tracer=self.tracer,
             quotas=self.quotas,

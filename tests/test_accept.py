@@ -7,8 +7,10 @@ import dkim
 from relay.accept import accept
 from relay.edge.submission import Submission
 from relay.identity import Brand, Rate
+from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
+from relay.policy.evidence.classify import Evidence, Shown
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
 from tests.support.signatures import both_keys, verdicts
 
@@ -115,3 +117,36 @@ async def test_within_quota_goes_now() -> None:
     await taken(rig, submission(credential=QUOTA))
     assert rig.offered[0].next_attempt == NOW
     assert not rig.offered[0].quota
+
+
+OFFER = Evidence(
+    MailClass.MARKETING,
+    0.8349,
+    "0ffe12345678",
+    (Shown("percentage", "text", "", (0.0, 0.0, 0.7)), Shown("discount", "subject", "", (0.0, 0.0, 3.6))),
+)
+
+
+async def test_the_event_tells_the_evidence_and_the_claim_stands_whatever_it_says() -> None:
+    rig = Rig()
+    await taken(rig, submission(recipients=["a@b.example", "c@d.example"]))
+    agreed = {"confidence": 0.98, "contradiction": None, "skeleton": "5ce1e7000001"}
+    assert all(agreed.items() <= event.items() for event in rig.spool.events())
+    assert "evidence" not in rig.spool.events()[0]
+    assert rig.asked == [("shop", 2, NOW)]  # once for the message
+
+    rig = Rig()
+    rig.evidence = OFFER
+    assert (await taken(rig, submission())).endswith("class=transactional")
+    event = rig.spool.events()[0]
+    assert (event["class"], event["contradiction"], event["confidence"]) == ("transactional", "marketing", 0.83)
+    assert event["evidence"] == ["discount", "percentage"]
+
+
+async def test_class_auto_is_what_the_evidence_says_and_no_contradiction() -> None:
+    rig = Rig()
+    rig.evidence = OFFER
+    assert (await taken(rig, submission(credential=replace(SHOP, mail_class=None)))).endswith("class=marketing")
+    event = rig.spool.events()[0]
+    assert event["contradiction"] is None
+    assert event["evidence"] == ["discount", "percentage"]

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relay import __version__
-from relay.cli import check, credentials, events, keys, queue, reload, send, serve, status
+from relay.cli import check, credentials, events, explain, keys, queue, reload, send, serve, status
 from relay.config import ConfigErrors, MissingDirectory, find_directories, load_deployment
 from relay.control import NodeDown
 from relay.signing.entries import KeysError
 from relay.supervisor import StartError
 
-COMMANDS = (serve, status, check, reload, send, events, queue, credentials, keys)
+COMMANDS = (serve, status, check, reload, send, explain, events, queue, credentials, keys)
 
 
 def build_parser() -> argparse.ArgumentParser:

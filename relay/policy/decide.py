@@ -1,7 +1,8 @@
 """What a message is and whether it may enter: stream, class and brand, or the refusal. Pure.
 
 The order of words that count is INTERFACE's ("Whose word counts"): the app's own stream, if its credential lists it;
-else the stream named as the credential. Class `auto` is decided by what the header says of itself (RFC 2369, 2919, 3834).
+else the stream named as the credential. Class `auto` is decided by the evidence, which comes as an argument; for any other
+class the evidence only checks the claim, and a single message is never taken for something else than it claims.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +19,6 @@ from relay.policy.sender import domain_of, mailboxes, permitted
 MAX_RECEIVED = 50
 MAX_METADATA = 10  # INTERFACE: X-Postlane-Metadata-NAME, up to 10
 MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every event of the message
-
-_BULK_FIELDS = frozenset({"list-unsubscribe", "list-id", "list-unsubscribe-post"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +43,15 @@ class Decision:
 
 
 def decide(
-    fields: Sequence[Field], credential: Credential, stream: str, brands: Mapping[str, Brand], postmaster: str
+    fields: Sequence[Field],
+    credential: Credential,
+    stream: str,
+    brands: Mapping[str, Brand],
+    postmaster: str,
+    evident: MailClass,
 ) -> Decision | Refusal:
-    """`stream` is the one of the user name (`name+stream`), "" if none. `postmaster` is whom a refused app may ask."""
+    """`stream` is the one of the user name (`name+stream`), "" if none. `postmaster` is whom a refused app may ask.
+    `evident` is the class by evidence."""
     if sum(f.name == "received" for f in fields) > MAX_RECEIVED:
         return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
     author = _author(fields, credential, postmaster)
@@ -64,7 +69,7 @@ def decide(
         author=author,
         author_domain=domain,
         stream=named or credential.name,
-        mail_class=class_by_header(fields) if mail_class is None else mail_class,
+        mail_class=evident if mail_class is None else mail_class,
         brand=credential.brand or brand_of(domain, brands),
         campaign=own.get("campaign") or None,
         metadata=dict(_metadata(own)),
@@ -103,17 +108,6 @@ def _foreign(label: str, domain: str, credential: Credential, postmaster: str) -
         "5.7.1",
         f"{label} domain {printable(domain)} is not one of {credential.name}'s: {listed}. Ask {postmaster}",
     )
-
-
-def class_by_header(fields: Iterable[Field]) -> MailClass:
-    """For credentials of class `auto`: mail that calls itself list mail is marketing, the rest transactional.
-
-    Only what a sender declares counts here; mail wrongly held back harms more than mail wrongly let go (invariant 5).
-    """
-    for f in fields:
-        if f.name in _BULK_FIELDS or (f.name == "precedence" and f.value.lower() in (b"bulk", b"list", b"junk")):
-            return MailClass.MARKETING
-    return MailClass.TRANSACTIONAL
 
 
 def brand_of(domain: str, brands: Mapping[str, Brand]) -> str:

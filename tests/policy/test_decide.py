@@ -11,13 +11,17 @@ SHOP = Credential(
 BRANDS = {"arava": Brand("arava", domains=frozenset({"arava.example"}))}
 
 
-def decided(header: str, credential: Credential = SHOP, stream: str = "") -> Decision | Refusal:
+def decided(
+    header: str, credential: Credential = SHOP, stream: str = "", evident: MailClass = MailClass.TRANSACTIONAL
+) -> Decision | Refusal:
     fields, _ = split(header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n")
-    return decide(fields, credential, stream, BRANDS, "postmaster@relay.example")
+    return decide(fields, credential, stream, BRANDS, "postmaster@relay.example", evident)
 
 
-def accepted(header: str, credential: Credential = SHOP, stream: str = "") -> Decision:
-    decision = decided(header, credential, stream)
+def accepted(
+    header: str, credential: Credential = SHOP, stream: str = "", evident: MailClass = MailClass.TRANSACTIONAL
+) -> Decision:
+    decision = decided(header, credential, stream, evident)
     assert isinstance(decision, Decision), decision
     return decision
 
@@ -75,15 +79,16 @@ def test_brand_comes_from_the_from_domain_or_its_parent() -> None:
     assert accepted("From: a@arava.example", Credential("x", None, frozenset({"*"}), brand="marom")).brand == "marom"
 
 
-def test_class_auto_is_decided_by_what_the_header_declares() -> None:
+def test_class_auto_is_what_the_evidence_says() -> None:
     anyone = Credential("local", None, frozenset({"*"}))
-    assert accepted("From: a@b.example", anyone).mail_class is MailClass.TRANSACTIONAL
-    assert (
-        accepted("From: a@b.example\nList-Unsubscribe: <https://b.example/u>", anyone).mail_class is MailClass.MARKETING
-    )
-    assert accepted("From: a@b.example\nPrecedence: Bulk", anyone).mail_class is MailClass.MARKETING
-    # A credential's word that it is transactional is not overruled on a single message (invariant 5).
-    assert accepted("From: a@arava.example\nPrecedence: bulk").mail_class is MailClass.TRANSACTIONAL
+    for mail_class in MailClass:
+        assert accepted("From: a@b.example", anyone, evident=mail_class).mail_class is mail_class
+
+
+def test_a_claimed_class_is_not_overruled_by_the_evidence_of_one_message() -> None:
+    assert accepted("From: a@arava.example", evident=MailClass.MARKETING).mail_class is MailClass.TRANSACTIONAL
+    crm = Credential("crm", MailClass.MARKETING, frozenset({"*"}))
+    assert accepted("From: a@arava.example", crm, evident=MailClass.TRANSACTIONAL).mail_class is MailClass.MARKETING
 
 
 def test_campaign_and_metadata_are_kept_and_bounded() -> None:

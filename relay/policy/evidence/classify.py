@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from relay.header import Field
 from relay.message import MailClass
 from relay.policy.evidence.lexicon import Lexicon, Phrases
+from relay.policy.evidence.skeleton import skeleton
 from relay.policy.evidence.text import MAX_FIELDS, Text, bounded, extract
 
 Weights = tuple[float, float, float]  # by MailClass
@@ -21,37 +22,49 @@ CLASSES = tuple(MailClass)
 
 
 class Term(NamedTuple):
-    """One reason: `text` are the message's words or numbers, `weight` by how much it speaks for `mail_class` rather than
-    for the others."""
+    """One reason: `text` is what the message says (or the count that speaks), `where` it says so ("" for facts), `weight` by
+    how much that speaks for `mail_class` rather than for the others."""
 
     term: str
     text: str
     mail_class: MailClass
     weight: float
+    where: str = ""
+
+
+class Shown(NamedTuple):
+    """A term that was found: in a section of the text, or a fact `said` in words."""
+
+    term: str
+    section: str
+    said: str
+    weights: Weights
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a message is. `shown` is every term with the weights it added; `terms` are made of it when somebody asks."""
+    """What a message is; `skeleton` names its template. `terms` are made of what was shown when somebody asks."""
 
     mail_class: MailClass
     confidence: float
-    shown: tuple[tuple[str, str, Weights], ...] = ()
+    skeleton: str = ""
+    shown: tuple[Shown, ...] = ()
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The reasons, each once, the strongest first; terms that speak for all classes alike are none."""
+        """The reasons, each once, the strongest first; what speaks for all classes alike is none."""
         terms: dict[str, Term] = {}
-        for name, said, weights in self.shown:
-            best = max(weights)
-            worth = best - (sum(weights) - best) / 2
+        for one in self.shown:
+            best = max(one.weights)
+            worth = best - (sum(one.weights) - best) / 2
             if worth <= 0:
                 continue
-            before = terms.get(name)
+            before = terms.get(one.term)
             if before is None:
-                terms[name] = Term(name, said, CLASSES[weights.index(best)], worth)
+                terms[one.term] = Term(one.term, one.said, CLASSES[one.weights.index(best)], worth, one.section)
             else:
-                terms[name] = before._replace(weight=before.weight + worth)
+                where = f"{before.where} and {one.section}"
+                terms[one.term] = before._replace(weight=before.weight + worth, where=where)
         return tuple(sorted(terms.values(), key=lambda term: -term.weight))
 
 
@@ -87,35 +100,37 @@ def classify(
 ) -> Evidence:
     """`fields`, `rest`: as relay.header.split() gives them. `recipients` of this message; `bulkness`: how many got one
     with the same skeleton from the same credential lately. Never raises, whatever `content` is."""
-    return judge(extract(content, fields, rest), fields, recipients, bulkness, model)
+    text = extract(content, fields, rest)
+    return judge(text, fields, recipients, bulkness, model, skeleton(text, fields))
 
 
 def judge(
-    text: Text, fields: Sequence[Field], recipients: int, bulkness: int, model: Model, quotes: bool = False
+    text: Text, fields: Sequence[Field], recipients: int, bulkness: int, model: Model, template: str = ""
 ) -> Evidence:
-    """The same, from text that was extracted before. `quotes`: terms carry the message's words (slow: for people)."""
-    found = model.phrases.found
-    shown: list[tuple[str, str, Weights]] = []
-    seen: dict[int, str] = {}
-    for section, octets in (("subject", text.subject), ("opening", text.opening), ("rest", text.rest)):
+    """The same, from text that was extracted before; `template` is its skeleton."""
+    names, found = model.phrases.concepts, model.phrases.found
+    seen: Sequence[int] = ()
+    shown: list[Shown] = []
+    for section, octets in (("subject", text.subject), ("opening", text.opening), ("text", text.rest)):
         weights = model.sections[section]
-        for concept in found(octets):
-            if section == "rest" and seen.get(concept) == "opening":
-                continue
-            seen[concept] = section
-            quote = model.phrases.quote(concept, octets) if quotes else section
-            shown.append((model.phrases.concepts[concept], quote, weights[concept]))
+        concepts = found(octets)
+        # What the opening said already is not said again further down.
+        repeated = seen if section == "text" else ()
+        shown += [Shown(names[c], section, "", weights[c]) for c in concepts if c not in repeated]
+        seen = concepts
+    weigh = model.facts.get
     shown += [
-        (name, said, model.facts[name])
+        Shown(name, "", said, given)
         for name, said in facts(text, fields, recipients, bulkness)
-        if name in model.facts
+        if (given := weigh(name)) is not None
     ]
-    return _weighed(shown, model.bias)
+    return _weighed(tuple(shown), model.bias, template)
 
 
-def _weighed(shown: Sequence[tuple[str, str, Weights]], bias: Weights) -> Evidence:
+def _weighed(shown: tuple[Shown, ...], bias: Weights, template: str) -> Evidence:
     t, s, m = bias
-    for _, _, weights in shown:
+    for one in shown:
+        weights = one.weights
         t += weights[0]
         s += weights[1]
         m += weights[2]
@@ -123,7 +138,18 @@ def _weighed(shown: Sequence[tuple[str, str, Weights]], bias: Weights) -> Eviden
     # Where two classes are equal the one that goes first in line is meant: to hold mail back wrongly harms more.
     index = (t, s, m).index(best)
     confidence = 1 / (math.exp(t - best) + math.exp(s - best) + math.exp(m - best))
-    return Evidence(CLASSES[index], confidence, tuple(shown))
+    return Evidence(CLASSES[index], confidence, template, shown)
+
+
+def quoted(evidence: Evidence, text: Text, model: Model) -> tuple[Term, ...]:
+    """The reasons with the message's own words; slow, for people."""
+    sections = {"subject": text.subject, "opening": text.opening, "text": text.rest}
+    return tuple(
+        term._replace(text=model.phrases.quote(term.term, sections[term.where.partition(" ")[0]]))
+        if term.where
+        else term
+        for term in evidence.terms
+    )
 
 
 _BULK_WORDS = (b"bulk", b"list", b"junk")

@@ -110,9 +110,9 @@ class Phrases:
         """Of `text`, as normal() gives it with a blank in front and behind."""
         return self._set.Match(text) or ()  # None where nothing matches
 
-    def quote(self, concept: int, text: bytes) -> str:
-        """The words of `text` that stand for a concept that was found; slow: for people."""
-        match = re2.search(self._patterns[concept], text, self._options)
+    def quote(self, concept: str, text: bytes) -> str:
+        """The words of `text` that stand for a concept that was found there; slow: for people."""
+        match = re2.search(self._patterns[self.concepts.index(concept)], text, self._options)
         return match[0].decode(errors="replace").strip(" :") if match else ""
 
 

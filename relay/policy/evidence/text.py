@@ -11,6 +11,7 @@ from binascii import a2b_base64, a2b_qp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html.entities import html5
+from typing import NamedTuple
 
 from relay.header import Field, readable
 from relay.policy.evidence.lexicon import normal
@@ -42,6 +43,7 @@ _BOUNDARY = re.compile(rb"boundary[ \t]*=[ \t]*(?:\"([^\"\r\n]{1,200})\"|([^\s;\
 _CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([\w.:-]{1,40})", re.IGNORECASE)
 _REFERENCE = re.compile(rb"&(?:#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6})|([A-Za-z]{2,8}));")
 _NOT_ANGLES = bytes(c for c in range(256) if c not in b"<>")
+_LINK = re.compile(rb"https?://[^ <>\"]*")  # its words are the programmer's, and often codes
 _LOOKS_HTML = re.compile(rb"<(?:html|body|table|div|p|br|a|!doctype)\b", re.IGNORECASE)
 
 
@@ -56,11 +58,20 @@ class Part:
     end: int
 
 
+class Leaf(NamedTuple):
+    """Any part that is no multipart: its type, and which multipart of which type it stands in (0, b"": in none)."""
+
+    kind: bytes
+    number: int
+    within: bytes
+
+
 @dataclass(slots=True)
 class Parts:
     """What a message consists of, as far as was looked."""
 
     texts: list[Part] = field(default_factory=list)
+    leaves: list[Leaf] = field(default_factory=list)
     attachments: int = 0
     calendar: bool = False
     seen: int = 0
@@ -86,13 +97,11 @@ class Text:
 
 def extract(content: bytes, fields: Sequence[Field], rest: int) -> Text:
     """`fields` and `rest` as relay.header.split() gives them."""
-    header = {f.name: f for f in reversed(fields[:MAX_FIELDS])}
-    parts = Parts()
-    top = b"\n".join([header[name].raw[:PART_HEADER] for name in _MIME_FIELDS if name in header])
-    _walk(content, top, rest, min(len(content), rest + MAX_REACH), 0, parts)
+    subject = next((f for f in fields[:MAX_FIELDS] if f.name == "subject"), None)
+    parts = parts_of(content, fields, rest)
     text = Text(attachments=parts.attachments, calendar=parts.calendar)
-    if "subject" in header:
-        text.subject = b" " + normal(readable(bounded(header["subject"], MAX_SUBJECT)).encode()) + b" "
+    if subject is not None:
+        text.subject = b" " + normal(readable(bounded(subject, MAX_SUBJECT)).encode()) + b" "
     visible = _visible(content, parts.texts, text)
     text.length = len(visible)
     if len(visible) > OPENING:
@@ -106,7 +115,15 @@ def extract(content: bytes, fields: Sequence[Field], rest: int) -> Text:
     return text
 
 
-_MIME_FIELDS = ("content-type", "content-transfer-encoding")
+def parts_of(content: bytes, fields: Sequence[Field], rest: int) -> Parts:
+    """As far as is looked: the text parts with their places, and the types of all."""
+    parts = Parts()
+    header = b"\n".join([f.raw[:PART_HEADER] for f in fields[:MAX_FIELDS] if f.name in _MIME_FIELDS])
+    _walk(content, header, rest, min(len(content), rest + MAX_REACH), Leaf(b"", 0, b""), 0, parts)
+    return parts
+
+
+_MIME_FIELDS = frozenset({"content-type", "content-transfer-encoding"})
 
 
 def bounded(one: Field, octets: int) -> bytes:
@@ -114,7 +131,7 @@ def bounded(one: Field, octets: int) -> bytes:
     return Field(one.name, one.raw[:octets]).value
 
 
-def _walk(content: bytes, header: bytes, start: int, end: int, depth: int, parts: Parts) -> None:
+def _walk(content: bytes, header: bytes, start: int, end: int, parent: Leaf, depth: int, parts: Parts) -> None:
     """Collect the text parts of the entity with this header and the octets from its blank line on."""
     parts.seen += 1
     found = _TYPE.search(header)
@@ -123,8 +140,10 @@ def _walk(content: bytes, header: bytes, start: int, end: int, depth: int, parts
     if kind.startswith(b"multipart/"):
         boundary = _BOUNDARY.search(value)
         if boundary and depth < MAX_DEPTH:
-            _walk_parts(content, b"--" + (boundary[1] or boundary[2]), start, end, depth, parts)
+            own = Leaf(kind, parts.seen, parent.kind)
+            _walk_parts(content, b"--" + (boundary[1] or boundary[2]), start, end, own, depth, parts)
         return
+    parts.leaves.append(Leaf(kind, parent.number, parent.kind))
     if kind == b"text/calendar":
         parts.calendar = True
     if kind == b"text/x-amp-html":
@@ -147,7 +166,7 @@ def _walk(content: bytes, header: bytes, start: int, end: int, depth: int, parts
     )
 
 
-def _walk_parts(content: bytes, delimiter: bytes, start: int, end: int, depth: int, parts: Parts) -> None:
+def _walk_parts(content: bytes, delimiter: bytes, start: int, end: int, own: Leaf, depth: int, parts: Parts) -> None:
     """Between delimiter lines (RFC 2046 5.1.1); the last part may lack its end."""
     at = content.find(delimiter, start, end)
     while at >= 0 and parts.seen < MAX_PARTS:
@@ -162,7 +181,7 @@ def _walk_parts(content: bytes, delimiter: bytes, start: int, end: int, depth: i
         blank = content.find(b"\r\n\r\n", line - 1, min(stop, line + PART_HEADER))
         body = blank + 4 if blank >= 0 else line + 1
         header = content[line + 1 : blank] if blank >= 0 else b""
-        _walk(content, header, min(body, stop), stop, depth + 1, parts)
+        _walk(content, header, min(body, stop), stop, own, depth + 1, parts)
         at = following
 
 
@@ -225,6 +244,8 @@ def _prose(octets: bytes, charset: str, references: bool = False) -> bytes:
     text = b" ".join(octets.split())
     if len(text) > 2 * LOOKED_AT:
         text = text[:LOOKED_AT] + b" " + text[-LOOKED_AT:]
+    if b"://" in text:
+        text = _LINK.sub(b" ", text)
     text = _utf8(text, charset)
     return normal(_REFERENCE.sub(_resolved, text) if references and b"&" in text else text)
 

@@ -88,6 +88,6 @@ def test_a_quote_is_what_the_message_says() -> None:
     phrases = Phrases({"en": {"order": "your order {n}", "other": "x"}})
     text = b" " + normal(b"About Your Order 77: sent") + b" "
     assert [phrases.concepts[n] for n in phrases.found(text)] == ["order"]
-    assert phrases.quote(0, text) == "your order 77"
-    assert phrases.quote(1, text) == ""
+    assert phrases.quote("order", text) == "your order 77"
+    assert phrases.quote("other", text) == ""
     assert repr(phrases) == "<Phrases concepts=2>"
