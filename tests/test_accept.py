@@ -10,7 +10,7 @@ from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
-from relay.policy.evidence.classify import Evidence, Shown
+from relay.policy.evidence.classify import Evidence
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
 from tests.support.signatures import both_keys, verdicts
 
@@ -123,7 +123,7 @@ OFFER = Evidence(
     MailClass.MARKETING,
     0.8349,
     "0ffe12345678",
-    (Shown("percentage", "text", "", (0.0, 0.0, 0.7)), Shown("discount", "subject", "", (0.0, 0.0, 3.6))),
+    (("percentage", "text", "", (0.0, 0.0, 0.7)), ("discount", "subject", "", (0.0, 0.0, 3.6))),
 )
 
 

@@ -32,13 +32,9 @@ class Term(NamedTuple):
     where: str = ""
 
 
-class Shown(NamedTuple):
-    """A term that was found: in a section of the text, or a fact `said` in words."""
-
-    term: str
-    section: str
-    said: str
-    weights: Weights
+# A term that was found: its name, the section of the text it stands in ("" for facts), what is said, its weights. A plain
+# tuple: a message has a dozen, and few are ever read.
+Shown = tuple[str, str, str, Weights]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +50,17 @@ class Evidence:
     def terms(self) -> tuple[Term, ...]:
         """The reasons, each once, the strongest first; what speaks for all classes alike is none."""
         terms: dict[str, Term] = {}
-        for one in self.shown:
-            best = max(one.weights)
-            worth = best - (sum(one.weights) - best) / 2
+        for name, section, said, weights in self.shown:
+            best = max(weights)
+            worth = best - (sum(weights) - best) / 2
             if worth <= 0:
                 continue
-            before = terms.get(one.term)
+            before = terms.get(name)
             if before is None:
-                terms[one.term] = Term(one.term, one.said, CLASSES[one.weights.index(best)], worth, one.section)
+                terms[name] = Term(name, said, CLASSES[weights.index(best)], worth, section)
             else:
-                where = f"{before.where} and {one.section}"
-                terms[one.term] = before._replace(weight=before.weight + worth, where=where)
+                where = f"{before.where} and {section}"
+                terms[name] = before._replace(weight=before.weight + worth, where=where)
         return tuple(sorted(terms.values(), key=lambda term: -term.weight))
 
 
@@ -116,11 +112,11 @@ def judge(
         concepts = found(octets)
         # What the opening said already is not said again further down.
         repeated = seen if section == "text" else ()
-        shown += [Shown(names[c], section, "", weights[c]) for c in concepts if c not in repeated]
+        shown += [(names[c], section, "", weights[c]) for c in concepts if c not in repeated]
         seen = concepts
     weigh = model.facts.get
     shown += [
-        Shown(name, "", said, given)
+        (name, "", said, given)
         for name, said in facts(text, fields, recipients, bulkness)
         if (given := weigh(name)) is not None
     ]
@@ -129,8 +125,7 @@ def judge(
 
 def _weighed(shown: tuple[Shown, ...], bias: Weights, template: str) -> Evidence:
     t, s, m = bias
-    for one in shown:
-        weights = one.weights
+    for _, _, _, weights in shown:
         t += weights[0]
         s += weights[1]
         m += weights[2]

@@ -1,5 +1,6 @@
 """The judge of a worker: the model, and how much alike each credential sent lately. Pure; the clock is an argument."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ class Bulk:
         """Count this message; those before it are what is answered, with its own recipients."""
         key = credential, template
         count, at = self._counts.pop(key, (0.0, now))
-        count = count * 0.5 ** ((now - at) / HALF_LIFE) + recipients
+        count = count * math.pow(0.5, (now - at) / HALF_LIFE) + recipients
         self._counts[key] = count, now
         if len(self._counts) > self._room:
             self._counts.popitem(last=False)

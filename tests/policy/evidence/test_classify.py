@@ -85,7 +85,7 @@ SHIPPED = load_model()
 
 
 def terms(content: str, recipients: int = 1, bulkness: int = 0) -> set[str]:
-    return {one.term for one in judged(content, recipients, bulkness, SHIPPED).shown}
+    return {one[0] for one in judged(content, recipients, bulkness, SHIPPED).shown}
 
 
 def test_facts_of_the_header() -> None:
