@@ -2,14 +2,15 @@
 
 A file has one key for each concept; its phrases stand between semicolons:
 
-  {n}      a number               {w}    a word               {p}  a percentage
+  {n}      a number               {p}    a percentage
   (a|b)    one of these           [xy]   one of these characters
   x?       x, a character or a group, may be missing
-  x*       the rest of the word after x, also of nothing: `donat*`; at the front any beginning: `*rabatt`
+  x*       the rest of the word after x, or nothing: `donat*`; at the front of a phrase any beginning: `*rabatt`
 
 Everything else is the text as `normal()` leaves it: lower case, one blank between words, most punctuation gone. Phrases
 match whole words; in languages written without blanks they match anywhere. The set is searched as octets, all concepts at
-once, in time linear in the text whatever the phrases are.
+once, in time linear in the text whatever the phrases are. There is no sign for "any word": the automaton would be another
+one after each word that may stand before it, and cost much more to build.
 """
 
 import re
@@ -22,13 +23,15 @@ Lexicon = Mapping[str, str]  # concept -> phrases
 
 UNSPACED = frozenset({"ja", "ko", "th", "zh"})  # written without blanks, or with endings joined to the word
 # What may be joined to the front of a word: Hebrew's and Arabic's one-letter words and articles.
+OTHER_SCRIPTS = frozenset({"ar", "el", "fa", "he", "hi", "ja", "ko", "ru", "th", "uk", "zh"})
 PREFIXES = {"he": "(ו|ה|ב|ל|מ|ש|כ)?(ה|ב|ל|מ)?", "ar": "(و|ف)?(ب|ل|ك)?(ال|ل)?", "fa": "", "ur": ""}
 
-# Of the DFA's states, which a worker builds as it meets new words. Measured with 16 languages: see ARCHITECTURE.
-MAX_MEMORY = 64 << 20
+# Of each set's automaton, which grows as new words are met: mail in ten languages took 8 MB after 200 different templates.
+# When it is full it is dropped and built anew; below 16 MB the patterns themselves would not fit.
+MAX_MEMORY = 32 << 20
 
-_TOKENS = re.compile(r"\{(?:n|w|p)\}|\[[^\]]*\]|[()|*?]|[^{}\[\]()|*?]")
-_PLACES = {"{n}": "[0-9]+", "{w}": "[^ ]+", "{p}": "[0-9]+ ?%"}
+_TOKENS = re.compile(r"\{(?:n|p)\}|\[[^\]]*\]|[()|*?]|[^{}\[\]()|*?]")
+_PLACES = {"{n}": "[0-9]+", "{p}": "[0-9]+ ?%"}
 
 # Characters that part words; phrases and text are treated alike. `: # % $ ' & + - @` stay: they mean something.
 _PARTING = b'\t\n\r\f\v\x00\x7f.,;!?()[]{}<>"*_~=/\\|^`'
@@ -89,50 +92,66 @@ def _small(match: "re.Match[bytes]") -> bytes:
 
 
 class Phrases:
-    """All lexicons as one set; `found` names the concepts of a text by their number in `concepts`."""
+    """All lexicons as two sets, of which ASCII text needs one; `found` names the concepts of a text by their number in
+    `concepts`, those found in both sets twice."""
 
     def __init__(self, lexicons: Mapping[str, Lexicon]) -> None:
         self.concepts = tuple(dict.fromkeys(concept for lexicon in lexicons.values() for concept in lexicon))
-        self._patterns = [_pattern(concept, lexicons).encode() for concept in self.concepts]
-        options = re2.Options()
-        options.max_mem = MAX_MEMORY
-        options.encoding = re2.Options.Encoding.LATIN1  # a character is an octet: `[^ ]` is one step
-        self._options = options
-        self._set = re2.Set.SearchSet(options)
-        for pattern in self._patterns:
-            self._set.Add(pattern)
-        self._set.Compile()
+        self._options = re2.Options()
+        self._options.max_mem = MAX_MEMORY
+        self._options.encoding = re2.Options.Encoding.LATIN1  # a character is an octet
+        latin = {language: lexicon for language, lexicon in lexicons.items() if language not in OTHER_SCRIPTS}
+        other = {language: lexicon for language, lexicon in lexicons.items() if language in OTHER_SCRIPTS}
+        self._patterns = [[_pattern(concept, of).encode() for concept in self.concepts] for of in (latin, other)]
+        self._latin, self._other = (self._compiled(patterns) for patterns in self._patterns)
 
     def __repr__(self) -> str:
         return f"<Phrases concepts={len(self.concepts)}>"
 
+    def _compiled(self, patterns: Sequence[bytes]) -> "re2.Set":
+        compiled = re2.Set.SearchSet(self._options)
+        for pattern in patterns:
+            compiled.Add(pattern or _NOTHING)
+        compiled.Compile()
+        return compiled
+
     def found(self, text: bytes) -> Sequence[int]:
         """Of `text`, as normal() gives it with a blank in front and behind."""
-        return self._set.Match(text) or ()  # None where nothing matches
+        numbers: Sequence[int] = self._latin.Match(text) or ()  # None where nothing matches
+        if text.isascii():
+            return numbers
+        return [*numbers, *(self._other.Match(text) or ())]
 
     def quote(self, concept: str, text: bytes) -> str:
         """The words of `text` that stand for a concept that was found there; slow: for people."""
-        match = re2.search(self._patterns[self.concepts.index(concept)], text, self._options)
-        return match[0].decode(errors="replace").strip(" :") if match else ""
+        number = self.concepts.index(concept)
+        for patterns in self._patterns:
+            match = re2.search(patterns[number] or _NOTHING, text, self._options)
+            if match:
+                return str(match[0].decode(errors="replace")).strip(" :")
+        return ""
+
+
+_NOTHING = b"\xff\xff"  # in no UTF-8
 
 
 def _pattern(concept: str, lexicons: Mapping[str, Lexicon]) -> str:
-    spaced: list[str] = []
-    unspaced: list[str] = []
-    prefixed: list[str] = []
+    """All languages' phrases of a concept: those that begin a word, sorted so that RE2 shares their beginnings, and others."""
+    words: set[str] = set()
+    anywhere: set[str] = set()
     for language, lexicon in lexicons.items():
-        phrases = [syntax(phrase) + _end(phrase, language) for phrase in phrases_of(lexicon.get(concept, ""))]
-        if not phrases:
-            continue
-        if language in UNSPACED:
-            unspaced += phrases
-        elif language in PREFIXES:
-            prefixed.append(syntax(PREFIXES[language]) + f"(?:{'|'.join(sorted(phrases))})")
-        else:
-            spaced += phrases
-    whole = [*sorted(set(spaced)), *prefixed]
-    ways = [f" (?:{'|'.join(whole)})"] if whole else []
-    return "|".join(ways + sorted(unspaced))
+        own: set[str] = set()
+        for phrase in phrases_of(lexicon.get(concept, "")):
+            free = language in UNSPACED or phrase.startswith("*")
+            (anywhere if free else own).add(syntax(phrase.removeprefix("*")) + _end(phrase, language))
+        if own and language in PREFIXES:
+            own = {syntax(PREFIXES[language]) + _either(own)}
+        words |= own
+    return "|".join(([" " + _either(words)] if words else []) + sorted(anywhere))
+
+
+def _either(patterns: Iterable[str]) -> str:
+    return f"(?:{'|'.join(sorted(patterns))})"
 
 
 def phrases_of(text: str) -> Iterator[str]:
@@ -142,13 +161,13 @@ def phrases_of(text: str) -> Iterator[str]:
 
 
 def _end(phrase: str, language: str) -> str:
-    """What shows that the last word ends."""
-    return "" if language in UNSPACED or phrase.endswith((":", "#")) else "[ :]"
+    """What shows that the last word ends, where it must."""
+    return "" if language in UNSPACED or phrase.endswith((":", "#", "*")) else "[ :]"
 
 
 def syntax(phrase: str) -> str:
-    """One phrase as a pattern."""
-    return "".join(_pieces(_TOKENS.findall(phrase))).replace("# ? ", "# ?")
+    """One phrase as a pattern. What the last word may go on with is of no interest."""
+    return "".join(_pieces(_TOKENS.findall(phrase.removesuffix("*")))).replace("# ? ", "# ?")
 
 
 def _pieces(tokens: Iterable[str]) -> Iterator[str]:

@@ -27,7 +27,7 @@ HEAD_BASE64, TAIL_BASE64 = 8 << 10, 4 << 10  # decoding takes 8 ns an octet, thr
 LOOKED_AT = 4 << 10  # octets of a page's text at either end of a window
 STYLES = 64 << 10  # octets of an HTML part in which <body> is looked for: large style sheets come before it
 OPENING = 600  # octets of normal text: what a reader sees first
-BODY, CLOSING = 2400, 1200  # and what is read after that, at most: next in line, and from the end
+BODY, CLOSING = 1600, 1000  # and what is read after that, at most: next in line, and from the end
 SHORT_PLAIN = 300  # octets of normal text below which the HTML part is read too: "see this mail in your browser"
 
 # No others: some codecs (punycode, idna) take quadratic time, and unknown names cost an import each.

@@ -20,7 +20,7 @@ def matches(phrase: str, text: str, language: str = "en") -> bool:
         ("{p} off", "now 20 % off"),
         ("{p} off", "now 20% off."),
         ("[$€£]{n} off", "€20 off"),
-        ("your {w} code", "your unbelievable code"),
+        ("request* to reset", "you requested to reset it"),
         ("donat*", "donations"),
         ("donat*", "Donate"),
         ("*rabatt", "Sommerrabatt!"),
