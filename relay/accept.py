@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from relay.edge.submission import Submission
 from relay.event import iso
@@ -12,10 +13,19 @@ from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import spacing
 from relay.policy.decide import Decision, Refusal, decide
+from relay.policy.evidence.classify import Evidence
 from relay.policy.streams import Letter, Streams
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.spool.errors import SpoolError
+
+MAX_REASONS = 6  # terms of the evidence in an event, the strongest
+
+
+class Judge(Protocol):
+    def __call__(
+        self, content: bytes, fields: Sequence[Field], rest: int, credential: str, recipients: int, now: int
+    ) -> Evidence: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +35,7 @@ class Acceptance(House):
     postmaster: str
     brands: Mapping[str, Brand]
     streams: Streams
+    judge: Judge
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -35,10 +46,15 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     decision = decide(seen, credential, submission.stream, house.brands, house.streams, house.postmaster)
     if isinstance(decision, Refusal):
         return decision
+    mail_class, evidence = decision.mail_class, None
+    if mail_class is None:
+        people = len(submission.envelope.recipients)
+        evidence = house.judge(submission.content, fields, rest, credential.name, people, now)
+        mail_class = evidence.mail_class
     keys = house.keys_for(decision.author_domain)
     if not keys and not _may_leave_unsigned(decision, house):
         return _no_key(decision)
-    due = await _permits(submission, decision, house)
+    due = await _permits(submission, mail_class, _timezone(decision, house), house)
     if isinstance(due, Refusal):
         return due
     message_id = house.next_id()
@@ -54,13 +70,16 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     signature = b""
     if keys:
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
-    message = _message(message_id, submission, decision, letter, seen.subject)
+    message = _message(message_id, submission, decision, mail_class, letter, seen.subject)
     message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule)) for d in deliveries]
+    facts = _judged(evidence) if evidence is not None else {}
+    events = [
+        house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule) | facts) for d in deliveries
+    ]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
     except SpoolError:
@@ -90,6 +109,15 @@ def _looked_at(message: Message, delivery: Delivery, rule: str | None) -> dict[s
     return facts
 
 
+def _judged(evidence: Evidence) -> dict[str, object]:
+    """What an `accepted` event tells of the evidence, where it decided."""
+    return {
+        "confidence": round(evidence.confidence, 2),
+        "skeleton": evidence.skeleton,
+        "evidence": [term.term for term in evidence.terms[:MAX_REASONS]],
+    }
+
+
 def _may_leave_unsigned(decision: Decision, house: Acceptance) -> bool:
     brand = house.brands.get(decision.brand)
     return brand is not None and brand.unsigned == "send"
@@ -111,10 +139,12 @@ def _no_key(decision: Decision) -> Refusal:
     )
 
 
-async def _permits(submission: Submission, decision: Decision, house: Acceptance) -> list[int] | Refusal:
+async def _permits(
+    submission: Submission, mail_class: MailClass, timezone: str, house: Acceptance
+) -> list[int] | Refusal:
     """A permit of the quota for each recipient: when (ms) it goes, now or in its turn; or why the message is not taken."""
     name, count, now = submission.credential.name, len(submission.envelope.recipients), submission.received_at
-    quota, urgent = submission.credential.quota, decision.mail_class is MailClass.TRANSACTIONAL
+    quota, urgent = submission.credential.quota, mail_class is MailClass.TRANSACTIONAL
     if quota is None:
         return [now] * count
     refuses = submission.credential.over_quota == "refuse"
@@ -122,7 +152,7 @@ async def _permits(submission: Submission, decision: Decision, house: Acceptance
         text = f"{count} recipients are more than {name} may have at all: {quota.text}"
         return Refusal(Reply(550, "5.5.3", text), "quota")
     wait = house.pacer.until(name, now)
-    wait = wait or await house.quotas.take(name, quota, count, _timezone(decision, house), urgent=urgent)
+    wait = wait or await house.quotas.take(name, quota, count, timezone, urgent=urgent)
     if wait and refuses:
         return Refusal(Reply(450, "4.7.1", f"{name} is over {quota.text}; again in {-(-wait // 1000)} s"), "quota")
     if not wait:
@@ -131,7 +161,14 @@ async def _permits(submission: Submission, decision: Decision, house: Acceptance
     return [first + i * spacing(quota) for i in range(count)]
 
 
-def _message(message_id: str, submission: Submission, decision: Decision, letter: Rewritten, subject: str) -> Message:
+def _message(
+    message_id: str,
+    submission: Submission,
+    decision: Decision,
+    mail_class: MailClass,
+    letter: Rewritten,
+    subject: str,
+) -> Message:
     envelope, content = submission.envelope, letter.content
     header = content[: letter.body_start]
     return Message(
@@ -140,7 +177,7 @@ def _message(message_id: str, submission: Submission, decision: Decision, letter
         credential=submission.credential.name,
         brand=decision.brand,
         stream=decision.stream,
-        mail_class=decision.mail_class,
+        mail_class=mail_class,
         author=decision.author,
         message_id=letter.message_id,
         subject=subject,

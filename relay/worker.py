@@ -23,6 +23,7 @@ import uvloop
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt
+from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
 from relay.door import Door
 from relay.edge.guesses import Guesses
@@ -38,6 +39,7 @@ from relay.in_force import load
 from relay.message import MailClass, Message
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
+from relay.policy.evidence.judge import Judge
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
@@ -94,11 +96,13 @@ class Worker:
         self.pacer = Pacer()
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
+        self.judge = Judge(load_model)
         self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
         self.listeners = self._build_listeners()
+        self._get_ready(self.settings)
         self._apply(self.settings)
 
     def __repr__(self) -> str:
@@ -149,6 +153,7 @@ class Worker:
             next_id=self.ids.next,
             brands=in_force.policies.brands,
             streams=in_force.policies.streams,
+            judge=self.judge,
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -193,6 +198,11 @@ class Worker:
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
             house.keys_for, house.site_of = keys_for, site_of
+
+    def _get_ready(self, wanted: WorkerSettings) -> None:
+        """What takes long and would otherwise be done with the first message that needs it."""
+        if wanted.credentials.undecided:
+            self.judge.ready()
 
     async def _listen_as(self, wanted: WorkerSettings) -> None:
         for listener, (said, limits) in zip(self.listeners, wanted.listeners, strict=True):
@@ -330,7 +340,10 @@ class Worker:
         it takes a tenth of a second, and mail does not wait for it."""
 
         def read() -> WorkerSettings:
-            return settings.worker_settings(load(Place(**question["place"])), question["capture"], self.order.workers)
+            place = load(Place(**question["place"]))
+            wanted = settings.worker_settings(place, question["capture"], self.order.workers)
+            self._get_ready(wanted)
+            return wanted
 
         self._prepared = await asyncio.to_thread(read)
         return self._prepared.in_force.place.versions

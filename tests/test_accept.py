@@ -11,6 +11,7 @@ from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.decide import Refusal
+from relay.policy.evidence.classify import Evidence
 from relay.policy.patterns import parse
 from relay.policy.streams import Match, Stream, Streams
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
@@ -146,3 +147,30 @@ async def test_within_quota_goes_now() -> None:
     await taken(rig, submission(credential=QUOTA))
     assert rig.offered[0].next_attempt == NOW
     assert not rig.offered[0].quota
+
+
+OFFER = Evidence(
+    MailClass.MARKETING,
+    0.8349,
+    "0ffe12345678",
+    (("percentage", "text", "", (0.0, 0.0, 0.7)), ("discount", "subject", "", (0.0, 0.0, 3.6))),
+)
+
+
+async def test_the_evidence_is_not_asked_where_the_class_is_said() -> None:
+    rig = Rig()
+    rig.evidence = OFFER
+    assert (await taken(rig, submission())).endswith("class=transactional")
+    assert rig.asked == []
+    assert "confidence" not in rig.spool.events()[0]
+
+
+async def test_class_auto_is_what_the_evidence_says_asked_once_for_all_recipients() -> None:
+    rig = Rig()
+    rig.evidence = OFFER
+    everybody = submission(recipients=["a@b.example", "c@d.example"], credential=replace(SHOP, mail_class=None))
+    assert (await taken(rig, everybody)).endswith("class=marketing")
+    assert rig.asked == [("shop", 2, NOW)]
+    for event in rig.spool.events():
+        assert (event["class"], event["confidence"], event["skeleton"]) == ("marketing", 0.83, "0ffe12345678")
+        assert event["evidence"] == ["discount", "percentage"]

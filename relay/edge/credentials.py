@@ -50,6 +50,11 @@ class Directory:
     def __repr__(self) -> str:
         return f"<Directory {len(self._by_name)} credentials, {sum(map(len, self._by_prefix.values()))} networks>"
 
+    @property
+    def undecided(self) -> bool:
+        """Does one of them leave the class of its mail to the evidence?"""
+        return any(one.mail_class is None and not one.disabled for one in self._by_name.values())
+
     def get(self, name: str) -> Credential | None:
         return self._by_name.get(name)
 

@@ -2,7 +2,7 @@
 
 The order of words that count is INTERFACE's ("Whose word counts"): the app's own stream, if its credential lists it;
 else that of the first rule that holds; else the stream named as the credential, with the credential's class. Where a
-stream sets no class the credential's holds, and for class `auto` what the header says of itself (RFC 2369, 2919, 3834).
+stream sets no class the credential's holds; for class `auto` nobody has said it, and the evidence decides (evidence/).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +21,6 @@ MAX_RECEIVED = 50
 MAX_METADATA = 10  # INTERFACE: X-Postlane-Metadata-NAME, up to 10
 MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every event of the message
 
-_BULK_FIELDS = frozenset({"list-unsubscribe", "list-id", "list-unsubscribe-post"})
-
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
@@ -34,7 +32,8 @@ class Refusal:
 
 @dataclass(slots=True)
 class Decision:
-    """What the message is. `author` is the first mailbox of From, `author_domain` its A-label.
+    """What the message is. `author` is the first mailbox of From, `author_domain` its A-label; `mail_class` is None where
+    nobody has said it.
 
     rule           the place of the rule that chose the stream; None: no rule did
     also_remove    names of header fields that do not leave, in lower case
@@ -43,7 +42,7 @@ class Decision:
     author: str
     author_domain: str
     stream: str
-    mail_class: MailClass
+    mail_class: MailClass | None
     brand: str
     campaign: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
@@ -77,7 +76,7 @@ def decide(
         author=author,
         author_domain=domain,
         stream=by_rule.name if by_rule else named or credential.name,
-        mail_class=class_by_header(fields) if claimed is None else claimed,
+        mail_class=claimed,
         brand=(said.brand if said is not None else "") or credential.brand or brand_of(domain, brands),
         campaign=own.get("campaign") or None,
         metadata=dict(_metadata(own)),
@@ -118,17 +117,6 @@ def _foreign(label: str, domain: str, credential: Credential, postmaster: str) -
         "5.7.1",
         f"{label} domain {printable(domain)} is not one of {credential.name}'s: {listed}. Ask {postmaster}",
     )
-
-
-def class_by_header(fields: Iterable[Field]) -> MailClass:
-    """The evidence, for credentials of class `auto`: mail that calls itself list mail is marketing, the rest transactional.
-
-    Only what a sender declares counts here; mail wrongly held back harms more than mail wrongly let go (invariant 5).
-    """
-    for f in fields:
-        if f.name in _BULK_FIELDS or (f.name == "precedence" and f.value.lower() in (b"bulk", b"list", b"junk")):
-            return MailClass.MARKETING
-    return MailClass.TRANSACTIONAL
 
 
 def brand_of(domain: str, brands: Mapping[str, Brand]) -> str:

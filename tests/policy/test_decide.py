@@ -70,7 +70,7 @@ def test_what_a_stream_leaves_open_the_credential_decides() -> None:
     decision = accepted("From: a@arava.example\nSubject: Order 7", CRM, streams=STREAMS)
     assert (decision.stream, decision.mail_class, decision.brand) == ("rest", MailClass.SERVICE, "arava")
     evidence = accepted("From: a@arava.example\nSubject: Order 7\nPrecedence: bulk", AUTO, streams=STREAMS)
-    assert (evidence.stream, evidence.mail_class) == ("rest", MailClass.MARKETING)
+    assert (evidence.stream, evidence.mail_class) == ("rest", None)
 
 
 def test_the_apps_own_word_comes_before_the_rules() -> None:
@@ -129,15 +129,8 @@ def test_brand_comes_from_the_from_domain_or_its_parent() -> None:
     assert accepted("From: a@arava.example", Credential("x", None, frozenset({"*"}), brand="marom")).brand == "marom"
 
 
-def test_class_auto_is_decided_by_what_the_header_declares() -> None:
-    anyone = Credential("local", None, frozenset({"*"}))
-    assert accepted("From: a@b.example", anyone).mail_class is MailClass.TRANSACTIONAL
-    assert (
-        accepted("From: a@b.example\nList-Unsubscribe: <https://b.example/u>", anyone).mail_class is MailClass.MARKETING
-    )
-    assert accepted("From: a@b.example\nPrecedence: Bulk", anyone).mail_class is MailClass.MARKETING
-    # A credential's word that it is transactional is not overruled on a single message (invariant 5).
-    assert accepted("From: a@arava.example\nPrecedence: bulk").mail_class is MailClass.TRANSACTIONAL
+def test_class_auto_is_left_to_the_evidence() -> None:
+    assert accepted("From: a@b.example", Credential("local", None, frozenset({"*"}))).mail_class is None
 
 
 def test_campaign_and_metadata_are_kept_and_bounded() -> None:

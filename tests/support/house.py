@@ -11,11 +11,13 @@ from relay.attempt import Attempting
 from relay.edge.submission import Submission
 from relay.egress.pools import Pool, Source
 from relay.event import Recorder
+from relay.header import Field
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.policy.evidence.classify import Evidence
 from relay.policy.routes import Routes
 from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
@@ -81,7 +83,8 @@ class FakeCourier:
 
 
 class Rig:
-    """Both stories over the same fakes. `now` is the clock; `offered` what was handed to the schedule."""
+    """Both stories over the same fakes. `now` is the clock; `offered` what was handed to the schedule; `evidence` is what the
+    judge answers, `asked` what he was asked."""
 
     def __init__(self, outcome: Outcome | None = None, give_up: int = 86_400_000) -> None:
         self.now = NOW
@@ -90,6 +93,8 @@ class Rig:
         self.courier = FakeCourier(outcome) if outcome else None
         self.offered: list[Delivery] = []
         self.quota: Rate | None = None
+        self.evidence = Evidence(MailClass.TRANSACTIONAL, 0.984, "5ce1e7000001")
+        self.asked: list[tuple[str, int, int]] = []
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
@@ -119,6 +124,7 @@ class Rig:
             streams=self.streams,
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
+            judge=self.judge,
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
@@ -127,6 +133,12 @@ class Rig:
             offer=self.offer,
             recorder=self._recorder,
         )
+
+    def judge(
+        self, content: bytes, fields: Sequence[Field], rest: int, credential: str, recipients: int, now: int
+    ) -> Evidence:
+        self.asked.append((credential, recipients, now))
+        return self.evidence
 
     def attempting(self) -> Attempting:
         assert self.courier is not None
