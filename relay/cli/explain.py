@@ -86,8 +86,6 @@ def as_text(name: str, one: Explained) -> Iterator[str]:
     yield f"  {'Evidence':<66}speaks for"
     for term in one.terms:
         yield f"    {_reason(term):<64}{term.mail_class.label:<15}{term.weight:+.1f}"
-    if not one.terms:
-        yield "    none: without evidence mail is taken for transactional"
     for number, finding in enumerate(one.findings):
         yield from [""] if not number else []
         yield f"  {'Lint' if not number else '':<9}{finding.text}   [{finding.slug}]"

@@ -215,7 +215,7 @@ class _Session:
     async def run(self) -> None:
         await self.act(self.peer.answer("CONNECT"))
         while line := await self.reader.readline():
-            command = line.decode().rstrip("\r\n")
+            command = line.decode(errors="replace").rstrip("\r\n")
             self.dialogue.commands.append(command)
             await self.on_command(command)
 

@@ -69,6 +69,7 @@ def test_languages_without_blanks_match_anywhere() -> None:
         ("שָׁלוֹם־רב", "שלום רב"),
         ("مُحَمَّد،", "محمد"),
         ("İzmir", "i̇zmir"),
+        ("「注文」。ありがとう", "注文 ありがとう"),
         ("", ""),
     ],
 )
