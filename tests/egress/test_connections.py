@@ -438,8 +438,11 @@ async def test_a_cancelled_opening_gives_everything_back() -> None:
     async with SmtpPeer(script={"CONNECT": [Silence()]}) as peer, pool(permits, connections=1) as connections:
         opening = asyncio.create_task(connections.lease(wanted(peer)))
         await until(lambda: peer.sessions)
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        async with asyncio.timeout(10):
+            while not opening.done():  # CPython before 3.12 loses one that comes just as wait_for() ends
+                opening.cancel()
+                await asyncio.sleep(0)
+        assert opening.cancelled()
         assert not +permits.held
         connections.release(await lease(connections, wanted(peer)))
 
