@@ -16,6 +16,8 @@ from pathlib import Path
 
 import orjson
 
+from relay.durable import sync
+
 FOLDER = "versions"
 MOST = 50  # versions of each kind; some KB apiece
 
@@ -65,7 +67,7 @@ class Store:
                 (draft / file).parent.mkdir(mode=0o750, exist_ok=True)
                 _write(draft / file, content)
             draft.rename(target)
-            _sync(self.folder)
+            sync(self.folder)
         return target
 
     def versions(self) -> list[Version]:
@@ -103,7 +105,7 @@ def write_decision(data_dir: Path, decision: Decision) -> None:
     draft = file.with_name(f".{file.name}")
     _write(draft, orjson.dumps(asdict(decision), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     draft.replace(file)
-    _sync(file.parent)
+    sync(file.parent)
 
 
 def tidy(data_dir: Path, decision: Decision, started: str) -> None:
@@ -121,11 +123,3 @@ def _write(file: Path, content: bytes) -> None:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

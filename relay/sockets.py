@@ -29,6 +29,11 @@ class Sockets:
     capture: socket.socket | None = None
 
     @property
+    def ports(self) -> list[int]:
+        """Where apps reach us: of each listener, in the order of the deployment's."""
+        return [link.getsockname()[1] for link in self.listeners[0]]
+
+    @property
     def capture_address(self) -> str:
         """ "host:port"; "" without one."""
         return f"127.0.0.1:{self.capture.getsockname()[1]}" if self.capture is not None else ""

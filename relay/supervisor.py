@@ -195,7 +195,8 @@ class Supervisor:
             case "stats":
                 return await self.stats()
             case "versions":
-                return {"node": self._name, "policies": self.decision.policies, "config": self.decision.config}
+                versions = {"policies": self.decision.policies, "config": self.decision.config}
+                return {"node": self._name, **versions, "ports": self.sockets.ports}
             case "reload":
                 return await self.reload(by)
             case "rollback":

@@ -14,9 +14,11 @@ from zoneinfo import ZoneInfo
 
 from relay.cli.events import render_line
 from relay.config import Deployment, Listener, load_deployment
+from relay.control import NodeDown, request
 from relay.feedback.eventlog import follow
 
 FINAL = frozenset({"delivered", "bounced", "withheld"})
+ASK_SECONDS = 5.0  # a node that is busy answers sooner
 FOLLOW_SECONDS = 30.0  # longer than any first attempt on a healthy network; what is deferred then is told as such
 
 
@@ -84,8 +86,9 @@ def greeting(sender: str, to: str) -> bytes:
 def hand_in(deployment: Deployment, sender: str, to: str, content: bytes, user: str | None, password: str) -> str:
     """As an app would; the text of the answer to DATA."""
     listener, host = entrance(deployment)
+    port = port_of(deployment, listener)
     implicit = listener.tls == "implicit"
-    with (smtplib.SMTP_SSL if implicit else smtplib.SMTP)(host, listener.port, timeout=60) as client:
+    with (smtplib.SMTP_SSL if implicit else smtplib.SMTP)(host, port, timeout=60) as client:
         if listener.tls == "starttls":
             client.starttls()
         if user:
@@ -111,6 +114,17 @@ def entrance(deployment: Deployment) -> tuple[Listener, str]:
         if listener.role == "submission" and not any(ip_address(host) in proxy for proxy in listener.proxy_protocol):
             return listener, host
     raise ConnectionError("no [[listener]] takes mail from this machine without a PROXY header; see proxy_protocol")
+
+
+def port_of(deployment: Deployment, listener: Listener) -> int:
+    """Where the running node has it: `make run SMTP_PORT=` moves it from where the file says, and a new bind waits for a
+    restart. The file's, where no node answers."""
+    try:
+        ports: list[int] = request(deployment.node.data_dir, {"do": "versions"}, ASK_SECONDS).get("ports", [])
+    except NodeDown:
+        ports = []
+    at = deployment.listeners.index(listener)
+    return ports[at] if len(ports) == len(deployment.listeners) else listener.port
 
 
 def explain(error: Exception) -> str:

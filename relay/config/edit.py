@@ -19,6 +19,7 @@ from relay.config.deployment import Deployment
 from relay.config.policies import Policies, examine_policies
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.reader import Examined, shown_path
+from relay.durable import sync
 
 FILE = "credentials.toml"
 
@@ -93,8 +94,4 @@ def replace(path: Path, text: str) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from relay.config.deployment import Deployment
 from relay.config.problems import ConfigErrors
+from relay.durable import sync
 
 SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
 
@@ -50,8 +51,4 @@ def _make(path: Path) -> None:
             os.link(aside, path)
     finally:
         aside.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)

@@ -4,7 +4,6 @@ Parquet has a column for each field of INTERFACE's events and, in `event`, the r
 lost that a column does not hold, and any tool can read the files.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from relay.durable import sync
 from relay.wildcard import AnyOf, re2
 
 if TYPE_CHECKING:
@@ -124,13 +124,9 @@ def _convert(source: Path, target: Path) -> bool:
     with _database() as database:
         database.execute(_TO_PARQUET.format(target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(source)])
         unreadable = database.execute(_UNREADABLE, [str(source)]).fetchone()
-    for path in (partial, target.parent):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    sync(partial)
     partial.rename(target)
+    sync(target.parent)
     return bool(unreadable and unreadable[0])
 
 

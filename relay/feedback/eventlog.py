@@ -20,6 +20,7 @@ from typing import Protocol
 
 import structlog
 
+from relay.durable import sync
 from relay.feedback.eventarchive import matches, read, to_parquet
 from relay.feedback.eventtail import Tail, follow
 
@@ -131,7 +132,7 @@ class Exporter:
         path = self._directory / name
         with contextlib.suppress(FileNotFoundError):
             path.rename(path.with_name(name.removesuffix(OPEN) + ".jsonl"))
-            _sync_directory(self._directory)
+            sync(self._directory)
 
 
 def _write_at(path: Path, offset: int, lines: bytes) -> None:
@@ -148,7 +149,7 @@ def _write_at(path: Path, offset: int, lines: bytes) -> None:
     finally:
         os.close(descriptor)
     if new:
-        _sync_directory(path.parent)
+        sync(path.parent)
 
 
 def _cut(path: Path, offset: int) -> int | None:
@@ -160,12 +161,3 @@ def _cut(path: Path, offset: int) -> int | None:
     if size > offset:
         os.truncate(path, offset)
     return min(size, offset)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Makes names in it durable (fsync(2): a file's own fsync does not)."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -134,7 +134,7 @@ def _hash_lines(content: bytes, start: int) -> bytes:
 
 def signed_header(fields: Sequence[Field]) -> tuple[tuple[str, ...], bytes]:
     """The names for h=, and the fields they stand for in relaxed form; of one name the bottom one first (5.4.2)."""
-    present = tuple([name for name, _ in fields])
+    present = tuple([name if name in _PREFIX else "" for name, _ in fields])
     names, places = _plan(present) if len(present) <= _COMMON else _plan.__wrapped__(present)
     canonical: list[bytes] = []
     for prefix, place in places:
@@ -147,7 +147,8 @@ def signed_header(fields: Sequence[Field]) -> tuple[tuple[str, ...], bytes]:
 
 @lru_cache(maxsize=256)  # an app's messages share a handful of shapes; working one out takes 10 us
 def _plan(present: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[tuple[bytes, int], ...]]:
-    """For a header of these names: the names for h=, and which fields they stand for, each with its relaxed name."""
+    """For a header of these names ("" for those that are never signed): the names for h=, and which fields they stand
+    for, each with its relaxed name."""
     found: dict[str, list[int]] = {}
     for place, name in enumerate(present):
         if name in _PREFIX:

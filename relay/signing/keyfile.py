@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from relay.durable import sync
 from relay.signing.entries import KeyProblem, KeysError
 
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
@@ -126,12 +127,3 @@ def hand_over(made: int | Path, folder: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(made, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(made, int))
-
-
-def sync(directory: Path) -> None:
-    """Makes new names in a directory last through a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

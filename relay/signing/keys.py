@@ -4,8 +4,8 @@
     config/dkim/keys.toml                    [key."example.com".2026b]  state, created
 
 Only active keys sign; a key without an entry is active. Reading is all or nothing: what cannot be read is a `KeysError`
-that lists every problem with file and cure (DESIGN, invariant 9); what works but should not stay so is a warning,
-logged and kept in `KeyRing.warnings`. entries.py reads keys.toml, keystore.py writes all these files.
+that lists every problem with file and cure (DESIGN, invariant 9); what works but should not stay so is a warning.
+entries.py reads keys.toml, keystore.py writes all these files.
 """
 
 import re
@@ -90,11 +90,8 @@ class KeyRing:
     throwaway   a key that signs for any domain without one (capture mode only)
     """
 
-    def __init__(
-        self, keys: Iterable[SigningKey], *, warnings: Iterable[KeyProblem] = (), throwaway: PrivateKey | None = None
-    ) -> None:
+    def __init__(self, keys: Iterable[SigningKey], *, throwaway: PrivateKey | None = None) -> None:
         self.keys = tuple(keys)
-        self.warnings = tuple(warnings)
         self._throwaway = throwaway
         self._active: dict[str, tuple[SigningKey, ...]] = {}
         for key in self.keys:
@@ -119,22 +116,13 @@ class KeyRing:
         return ()
 
 
-def load_keys(directory: Path, sandbox: Path | None = None) -> KeyRing:
-    """All keys under config/dkim; none where there is no such directory. Raises KeysError. Warnings are logged.
-
-    sandbox   where the throw-away key of capture mode is kept, so that all workers have the same; None in live mode
-    """
-    keys, warnings = read_keys(directory)
-    for warning in warnings:
-        structlog.get_logger().warning("dkim key", problem=str(warning))
-    return KeyRing(keys, warnings=warnings, throwaway=_throwaway(sandbox))
-
-
 def load_accepted_keys(directory: Path, states: Path, sandbox: Path | None = None) -> KeyRing:
     """The keys that the file `states` names (a kept keys.toml), in that state, and no others. Raises KeysError for it.
 
     What was accepted and cannot be read any more is left out and logged: a process that starts anew meanwhile signs
     with the others. A key that is being made is not in force yet.
+
+    sandbox   where the throw-away key of capture mode is kept, so that all workers have the same; None in live mode
     """
     keys = []
     for (domain, selector), entry in read_entries(states).items():
@@ -142,11 +130,7 @@ def load_accepted_keys(directory: Path, states: Path, sandbox: Path | None = Non
             keys.append(replace(_read_key(directory / domain / f"{selector}.pem", domain), state=entry.state))
         except KeysError as fault:
             structlog.get_logger().error("a DKIM key that is in force cannot be used", problem=str(fault))
-    return KeyRing(keys, throwaway=_throwaway(sandbox))
-
-
-def _throwaway(sandbox: Path | None) -> PrivateKey | None:
-    return None if sandbox is None else throwaway_key(sandbox / "sandbox-dkim.pem")
+    return KeyRing(keys, throwaway=None if sandbox is None else throwaway_key(sandbox / "sandbox-dkim.pem"))
 
 
 def read_keys(directory: Path) -> tuple[list[SigningKey], list[KeyProblem]]:

@@ -14,8 +14,9 @@ from string import ascii_lowercase
 
 import tomlkit
 
+from relay.durable import sync
 from relay.signing.entries import KeyProblem, KeysError, read_entries
-from relay.signing.keyfile import RSA, hand_over, make_folder, new_private_key, sync, write_private_key
+from relay.signing.keyfile import RSA, hand_over, make_folder, new_private_key, write_private_key
 from relay.signing.keys import KeyRing, SigningKey, read_keys
 
 ED25519_SUFFIX = "-ed"  # 2026b and 2026b-ed: one generation of a domain's keys

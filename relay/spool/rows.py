@@ -18,6 +18,7 @@ _MESSAGE_FACTS = (
 )  # fmt: skip
 _message_facts = attrgetter(*_MESSAGE_FACTS)
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")
+_recipient_facts = attrgetter(*RECIPIENT_FACTS)
 
 MESSAGE_COLUMNS = ("row", "id", "accepted_at", "facts", "content")
 RECIPIENT_COLUMNS = (
@@ -50,7 +51,7 @@ def recipient_row(row: int, delivery: Delivery) -> tuple[Any, ...]:
     if not 0 <= delivery.index < _INDEX_LIMIT:
         raise ValueError(f"recipient {delivery.index} is beyond {_INDEX_LIMIT}")
     d = delivery
-    facts = orjson.dumps([d.recipient, d.domain, d.sender, d.mail_from, d.notify, d.orcpt]).decode()
+    facts = orjson.dumps(_recipient_facts(d)).decode()
     return (
         row, d.index, int(d.message.mail_class), d.site, d.next_attempt, d.attempts, int(d.held), int(d.quota),
         int(d.warned), d.source, d.last_reply, facts, d.head,

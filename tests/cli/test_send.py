@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.send import entrance
+from relay.cli import send
+from relay.cli.send import entrance, port_of
 from relay.config import Deployment, load_deployment
+from relay.control import NodeDown
 
 
 def deployment(folder: Path, *listeners: str) -> Deployment:
@@ -32,3 +34,21 @@ def test_where_only_proxies_may_come_it_says_so(tmp_path: Path) -> None:
     made = deployment(tmp_path, 'bind = "127.0.0.1:465"\nproxy_protocol = ["127.0.0.1"]')
     with pytest.raises(ConnectionError, match="proxy_protocol"):
         entrance(made)
+
+
+def test_the_port_is_the_running_node_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = deployment(tmp_path, 'bind = "127.0.0.1:25"\nrole = "bounces"', 'bind = "127.0.0.1:2525"')
+    listener, _ = entrance(made)
+    monkeypatch.setattr(send, "request", lambda *_: {"ports": [25, 2526]})
+    assert port_of(made, listener) == 2526, "make run SMTP_PORT=2526"
+    monkeypatch.setattr(send, "request", lambda *_: {"ports": [25]})
+    assert port_of(made, listener) == 2525, "it was started with other listeners"
+
+
+def test_where_no_node_answers_the_port_is_the_file_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(*_: object) -> dict[str, object]:
+        raise NodeDown("no answer")
+
+    monkeypatch.setattr(send, "request", nobody)
+    made = deployment(tmp_path, 'bind = "127.0.0.1:2525"')
+    assert port_of(made, entrance(made)[0]) == 2525

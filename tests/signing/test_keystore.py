@@ -8,7 +8,7 @@ import pytest
 
 from relay.signing.entries import KeysError, read_entries
 from relay.signing.keyfile import ED25519, RSA
-from relay.signing.keys import load_keys
+from relay.signing.keys import KeyRing, read_keys
 from relay.signing.keystore import generate, set_state
 from tests.support.signatures import NOW, rsa_private
 
@@ -28,13 +28,13 @@ def made(directory: Path, domain: str = "example.com", **options: str) -> list[t
 
 def test_the_first_keys_of_a_domain_sign_at_once(tmp_path: Path) -> None:
     assert made(tmp_path) == [("2026a", "active"), ("2026a-ed", "active")]
-    assert [key.selector for key in load_keys(tmp_path).for_domain("example.com")] == ["2026a-ed", "2026a"]
+    assert [key.selector for key in KeyRing(read_keys(tmp_path)[0]).for_domain("example.com")] == ["2026a-ed", "2026a"]
 
 
 def test_further_keys_wait_for_their_records(tmp_path: Path) -> None:
     made(tmp_path)
     assert made(tmp_path) == [("2026b", "pending"), ("2026b-ed", "pending")]
-    assert [key.selector for key in load_keys(tmp_path).for_domain("example.com")] == ["2026a-ed", "2026a"]
+    assert [key.selector for key in KeyRing(read_keys(tmp_path)[0]).for_domain("example.com")] == ["2026a-ed", "2026a"]
 
 
 def test_keys_of_a_subdomain_wait_while_the_parent_signs_for_it(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_crash_between_entry_and_key_leaves_no_key_that_signs(
     with pytest.raises(OSError, match="Input/output error"):
         made(tmp_path)
     assert read_entries(tmp_path / "keys.toml")["example.com", "2026b"].state == "pending"
-    assert [key.selector for key in load_keys(tmp_path).for_domain("example.com")] == ["2026a-ed", "2026a"]
+    assert [key.selector for key in KeyRing(read_keys(tmp_path)[0]).for_domain("example.com")] == ["2026a-ed", "2026a"]
 
 
 def test_writers_take_turns(tmp_path: Path) -> None:
@@ -159,14 +159,14 @@ def test_a_state_is_changed_and_stays(tmp_path: Path) -> None:
     made(tmp_path)
     changed = set_state(tmp_path, "example.com", "2026a", "retired")
     assert (changed.selector, changed.state, changed.created) == ("2026a", "retired", NOW)
-    assert [key.selector for key in load_keys(tmp_path).for_domain("example.com")] == ["2026a-ed"]
+    assert [key.selector for key in KeyRing(read_keys(tmp_path)[0]).for_domain("example.com")] == ["2026a-ed"]
 
 
 def test_a_key_without_entry_gets_one(tmp_path: Path) -> None:
     made(tmp_path)
     (tmp_path / "keys.toml").unlink()
     set_state(tmp_path, "example.com", "2026a-ed", "pending")
-    assert [key.selector for key in load_keys(tmp_path).for_domain("example.com")] == ["2026a"]
+    assert [key.selector for key in KeyRing(read_keys(tmp_path)[0]).for_domain("example.com")] == ["2026a"]
 
 
 def test_what_is_no_key_has_no_state(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from functools import cache
+from pathlib import Path
 
 import dkim
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSAPublicNumbers, generate_private_key
 
+from relay.signing.entries import states_text
 from relay.signing.keyfile import ED25519, RSA, PrivateKey, new_private_key
-from relay.signing.keys import SigningKey
+from relay.signing.keys import KeyRing, SigningKey, load_accepted_keys, read_keys
 
 NOW = 1_795_262_400_000  # 2026-11-21T12:00:00Z
 
@@ -60,3 +62,12 @@ def _verified(checked: "dkim.DKIM", index: int, txt: Callable[..., bytes | None]
         return checked.verify(index, dnsfunc=txt)
     except dkim.ValidationError:  # a body hash that differs
         return False
+
+
+def load_keys(directory: Path, sandbox: Path | None = None) -> KeyRing:
+    """As a reload takes them: read, put on record, and read again by each process."""
+    keys, _ = read_keys(directory)
+    states = (sandbox or directory.parent) / "accepted.toml"
+    states.parent.mkdir(parents=True, exist_ok=True)
+    states.write_text(states_text((key.domain, key.selector, key.state) for key in keys))
+    return load_accepted_keys(directory, states, sandbox)
