@@ -86,7 +86,8 @@ class Supervisor:
         return last[1], last[0]
 
     def _take(self, data_dir: Path) -> tuple[InForce, Decision]:
-        """The files on disk, or what they were rolled back to; kept and on record."""
+        """The files on disk, or what they were rolled back to; kept and on record. The last good ones, and an alert, where
+        they cannot be kept."""
         before = read_decision(data_dir)
         try:
             found, decision = _as_decided(accept(self.config, self.policies, data_dir), before)
@@ -96,7 +97,13 @@ class Supervisor:
         except FilesChanged as error:
             raise StartError(f"{error}; start again") from error
         except OSError as error:
-            raise StartError(f"the files in force cannot be kept in {data_dir}: {error.strerror}") from error
+            why = f"the files in force cannot be kept in {data_dir}: {error.strerror}"
+            last = last_good(self.config)
+            if last is None:
+                raise StartError(why) from error
+            # A full disk, above all: what waits in the queue must leave, or there never is room again.
+            self.alert = not_taken([why], "What is on disk", last[1].version)
+            return last[1], last[0]
         return found, decision
 
     # --- children -----------------------------------------------------------------------------------------------

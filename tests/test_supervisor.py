@@ -173,3 +173,22 @@ def test_what_cannot_be_kept_is_not_started(node: Path) -> None:
     (node / "data" / "versions").write_text("in the way")
     with pytest.raises(StartError, match=r"the files in force cannot be kept in .*/data: Not a directory"):
         Supervisor(node / "config", node / "policies")
+
+
+def test_on_a_full_disk_it_starts_with_the_last_good_files(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits in the queue must leave, or there never is room again."""
+    retry(node, '[marketing]\ngive_up = "1d"\n')
+    with starting(node) as first:
+        good = first.in_force.version
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("relay.kept._write", full)
+    with starting(node) as again:
+        assert (again.in_force.version, again.alert) == (good, None), "nothing to write where nothing changed"
+    retry(node, '[marketing]\ngive_up = "2d"\n')
+    with starting(node) as again:
+        assert again.in_force.version == good
+        assert again.alert is not None
+        assert "No space left on device" in again.alert.problems[0]
