@@ -76,7 +76,7 @@ class Shard:
 
 
 class Worker:
-    """Built from an Order; `run()` returns the exit status when it has drained."""
+    """Built from an Order; `run()` returns the exit status when it has drained. Long, because all wiring is in one place."""
 
     def __init__(self, order: Order) -> None:
         self.order = order

@@ -43,7 +43,10 @@ def encoded(reply: Reply) -> bytes:
 
 
 class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
-    """One connection. Subclasses say what to do with input (`_take`) and which deadline holds (`_next_deadline`)."""
+    """One connection. Subclasses say what to do with input (`_take`) and which deadline holds (`_next_deadline`).
+
+    Its many methods are asyncio's and aiosmtpd's callbacks, and the hooks of subclasses.
+    """
 
     def __init__(
         self,

@@ -103,7 +103,8 @@ class Lane:
 
 
 class Connections:
-    """The pool. Its counts: `stats`; `close` says good-bye to all."""
+    """The pool. Its counts: `stats`; `close` says good-bye to all. A method for each step of a connection's life: waiting,
+    permit, opening, lease, release, idleness, end."""
 
     def __init__(self, settings: EgressSettings, permits: Permits) -> None:
         self._settings = settings

@@ -88,7 +88,11 @@ class Withheld(Enum):
 
 
 class Ready:
-    """The table of lanes and the window over them. See the module's docstring for its rules."""
+    """The table of lanes and the window over them. See the module's docstring for its rules.
+
+    One class for all of it, because every report of the caller moves a delivery between the same few counts; a rule a
+    method keeps each of them short.
+    """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits

@@ -54,7 +54,10 @@ class Read:
 
 
 class Committer:
-    """Owns one shard in a thread of its own, from `start` to `stop`. `healthy`: there is room, no fault."""
+    """Owns one shard in a thread of its own, from `start` to `stop`. `healthy`: there is room, no fault.
+
+    Two halves of one hand-over, the loop's and the thread's, stand together so that both can be read at once.
+    """
 
     def __init__(
         self,
