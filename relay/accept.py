@@ -1,20 +1,19 @@
 """Story 1: from DATA to 250. Classify, check, sign, put; the answer is sent when the message is on disk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
 from relay.house import House
-from relay.identity import Brand
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import spacing
-from relay.policy.decide import Decision, Refusal, decide
+from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.evidence.classify import Evidence
-from relay.policy.streams import Letter, Streams
+from relay.policy.letter import Letter
+from relay.policy.weigh import Judge, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.spool.errors import SpoolError
@@ -22,19 +21,11 @@ from relay.spool.errors import SpoolError
 MAX_REASONS = 6  # terms of the evidence in an event, the strongest
 
 
-class Judge(Protocol):
-    def __call__(
-        self, content: bytes, fields: Sequence[Field], rest: int, credential: str, recipients: int, now: int
-    ) -> Evidence: ...
-
-
 @dataclass(slots=True, kw_only=True)
 class Acceptance(House):
-    """What accept() needs of the worker; the wiring replaces `brands`, `streams` and `keys_for` at a reload."""
+    """What accept() needs of the worker; the wiring replaces `law` and `keys_for` at a reload."""
 
-    postmaster: str
-    brands: Mapping[str, Brand]
-    streams: Streams
+    law: Law
     judge: Judge
 
 
@@ -42,15 +33,11 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content."""
     now, credential = submission.received_at, submission.credential
     fields, rest = split(submission.content)
-    seen = _seen(submission, fields)
-    decision = decide(seen, credential, submission.stream, house.brands, house.streams, house.postmaster)
-    if isinstance(decision, Refusal):
-        return decision
-    mail_class, evidence = decision.mail_class, None
-    if mail_class is None:
-        people = len(submission.envelope.recipients)
-        evidence = house.judge(submission.content, fields, rest, credential.name, people, now)
-        mail_class = evidence.mail_class
+    seen = _seen(submission, fields, rest)
+    weighed = weigh(seen, credential, submission.stream, now, house.law, house.judge)
+    if isinstance(weighed, Refusal):
+        return weighed
+    decision, mail_class = weighed.decision, weighed.mail_class
     keys = house.keys_for(decision.author_domain)
     if not keys and not _may_leave_unsigned(decision, house):
         return _no_key(decision)
@@ -76,7 +63,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    facts = _judged(evidence) if evidence is not None else {}
+    facts = _judged(weighed.evidence) if weighed.evidence is not None else {}
     events = [
         house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule) | facts) for d in deliveries
     ]
@@ -88,11 +75,11 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
 
 
-def _seen(submission: Submission, fields: Sequence[Field]) -> Letter:
+def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     """The message as policy looks at it."""
     envelope = submission.envelope
     domains = [rcpt.domain for rcpt in envelope.recipients]
-    return Letter(fields, submission.content, subject_of(fields), envelope.sender, domains)
+    return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
 def _looked_at(message: Message, delivery: Delivery, rule: str | None) -> dict[str, object]:
@@ -119,13 +106,13 @@ def _judged(evidence: Evidence) -> dict[str, object]:
 
 
 def _may_leave_unsigned(decision: Decision, house: Acceptance) -> bool:
-    brand = house.brands.get(decision.brand)
+    brand = house.law.brands.get(decision.brand)
     return brand is not None and brand.unsigned == "send"
 
 
 def _timezone(decision: Decision, house: Acceptance) -> str:
     """Calendar days of a quota are the brand's."""
-    brand = house.brands.get(decision.brand)
+    brand = house.law.brands.get(decision.brand)
     return brand.timezone if brand is not None else "UTC"
 
 

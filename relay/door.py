@@ -1,7 +1,7 @@
 """The door between edge and accept(): who may come in, and the record of who was turned away."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -12,11 +12,10 @@ from relay.edge.credentials import Directory, Login
 from relay.edge.submission import Submission
 from relay.event import Facts, reply_facts
 from relay.house import KeysFor
-from relay.identity import Brand, Credential
+from relay.identity import Credential
 from relay.message import Change
 from relay.outcome import Reply
-from relay.policy.decide import Refusal
-from relay.policy.streams import Streams
+from relay.policy.decide import Law, Refusal
 from relay.spool.errors import SpoolError
 from relay.trace import Tracer
 
@@ -41,7 +40,7 @@ class _Allowance:
 
 
 class Door:
-    """What the edge's sessions call. `apply` swaps credentials, brands, streams, keys and the tracer at a reload."""
+    """What the edge's sessions call. `apply` swaps credentials, policies, keys and the tracer at a reload."""
 
     def __init__(self, house: Acceptance) -> None:
         self._house = house
@@ -56,14 +55,13 @@ class Door:
     def apply(
         self,
         directory: Directory,
-        brands: Mapping[str, Brand],
-        streams: Streams,
+        law: Law,
         keys_for: KeysFor,
         site_of: Callable[[str, str], str],
         tracer: Tracer,
     ) -> None:
         self._directory = directory
-        self._house.brands, self._house.streams, self._house.keys_for = brands, streams, keys_for
+        self._house.law, self._house.keys_for = law, keys_for
         self._house.site_of, self._house.tracer = site_of, tracer
 
     def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:

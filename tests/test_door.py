@@ -13,7 +13,7 @@ from tests.support.house import LETTER, SHOP, Rig, submission
 def door(rig: Rig, *credentials: Credential) -> Door:
     house = rig.acceptance()
     made = Door(house)
-    made.apply(Directory(credentials or (SHOP,)), rig.brands, rig.streams, rig.keys_for, house.site_of, house.tracer)
+    made.apply(Directory(credentials or (SHOP,)), house.law, rig.keys_for, house.site_of, house.tracer)
     return made
 
 
@@ -62,12 +62,11 @@ async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> Non
     rig = Rig()
     made = door(rig)
     sealed = Tracer(bytes(32))
-    made.apply(Directory([replace(SHOP, disabled=True)]), rig.brands, rig.streams, rig.keys_for, lambda _, d: d, sealed)
+    made.apply(Directory([replace(SHOP, disabled=True)]), rig.acceptance().law, rig.keys_for, lambda _, d: d, sealed)
     assert str(await made.accept(submission())) == "550 5.7.1 shop may not send any more"
     made.apply(
         Directory([replace(SHOP, domains=frozenset({"c.example"}))]),
-        rig.brands,
-        rig.streams,
+        rig.acceptance().law,
         rig.keys_for,
         lambda _, d: d,
         sealed,
@@ -78,6 +77,6 @@ async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> Non
 async def test_our_own_fault_is_a_451() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([SHOP]), rig.brands, rig.streams, lambda domain: 1 / 0, lambda _, d: d, Tracer(bytes(32)))  # type: ignore[arg-type,return-value]
+    made.apply(Directory([SHOP]), rig.acceptance().law, lambda domain: 1 / 0, lambda _, d: d, Tracer(bytes(32)))  # type: ignore[arg-type,return-value]
     assert str(await made.accept(submission())) == "451 4.3.0 A fault on our side; try again later"
     assert made.counters["failed"] == 1

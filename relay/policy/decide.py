@@ -12,8 +12,9 @@ from relay.header import Field
 from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.outcome import Reply
+from relay.policy.letter import Letter
 from relay.policy.sender import domain_of, mailboxes, permitted
-from relay.policy.streams import Letter, Streams
+from relay.policy.streams import Streams
 
 # Postfix's hopcount_limit; RFC 5321 6.3 asks that a limit, if any, not be small (at least 100 in simple counters), but
 # mail handed in by an app has passed one or two hosts, not fifty.
@@ -50,14 +51,21 @@ class Decision:
     also_remove: frozenset[str] = frozenset()
 
 
-def decide(
-    letter: Letter, credential: Credential, stream: str, brands: Mapping[str, Brand], streams: Streams, postmaster: str
-) -> Decision | Refusal:
-    """`stream` is the one of the user name (`name+stream`), "" if none. `postmaster` is whom a refused app may ask."""
+@dataclass(frozen=True, slots=True)
+class Law:
+    """The policies in force, as one message meets them; a reload replaces it. `postmaster` is whom a refused app may ask."""
+
+    postmaster: str
+    brands: Mapping[str, Brand]
+    streams: Streams
+
+
+def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Decision | Refusal:
+    """`stream` is the one of the user name (`name+stream`), "" if none."""
     fields = letter.fields
     if len(fields) > MAX_RECEIVED and sum(f.name == "received" for f in fields) > MAX_RECEIVED:
         return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
-    author = _author(fields, credential, postmaster)
+    author = _author(fields, credential, law.postmaster)
     if isinstance(author, Refusal):
         return author
     own = {f.name.removeprefix("x-postlane-"): text(f.value) for f in fields if f.name.startswith("x-postlane-")}
@@ -67,8 +75,8 @@ def decide(
         reply = Reply(550, "5.7.1", f'No stream "{printable(named)}" for {credential.name}; it may use: {listed}')
         return Refusal(reply, "stream")
     domain = domain_of(author)
-    by_rule = None if named else streams.find(letter, credential.name, domain)
-    said = by_rule or streams.named.get(named or credential.name)
+    by_rule = None if named else law.streams.find(letter, credential.name, domain)
+    said = by_rule or law.streams.named.get(named or credential.name)
     claimed = said.mail_class if said is not None and (named or by_rule) else None
     if claimed is None:
         claimed = credential.mail_class
@@ -77,7 +85,7 @@ def decide(
         author_domain=domain,
         stream=by_rule.name if by_rule else named or credential.name,
         mail_class=claimed,
-        brand=(said.brand if said is not None else "") or credential.brand or brand_of(domain, brands),
+        brand=(said.brand if said is not None else "") or credential.brand or brand_of(domain, law.brands),
         campaign=own.get("campaign") or None,
         metadata=dict(_metadata(own)),
         rule=by_rule.rule if by_rule else None,

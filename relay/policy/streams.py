@@ -13,9 +13,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from relay.domain import a_label
-from relay.header import Field, readable
+from relay.header import readable
 from relay.message import MailClass
 from relay.policy.attachments import attachments
+from relay.policy.letter import Letter
 from relay.policy.patterns import Kind, Matcher, Pattern, covers
 
 _HEADER = "header."
@@ -60,17 +61,6 @@ class Match:
     texts: Mapping[str, tuple[Pattern, ...]] = field(default_factory=dict)
     sizes: tuple[Size, ...] = ()
     attached: bool | None = None
-
-
-@dataclass(slots=True)
-class Letter:
-    """What policy looks at in a message. `domains` are the recipients', as A-labels; `sender` is the envelope's."""
-
-    fields: Sequence[Field]
-    content: bytes = b""
-    subject: str = ""
-    sender: str = ""
-    domains: Sequence[str] = ()
 
 
 class _Rule(NamedTuple):

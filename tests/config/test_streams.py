@@ -6,7 +6,8 @@ from relay.config import examine_policies
 from relay.config.schema_streams import StreamsFile
 from relay.header import split
 from relay.message import MailClass
-from relay.policy.streams import Letter, Streams
+from relay.policy.letter import Letter
+from relay.policy.streams import Streams
 
 CREDENTIALS = "".join(
     f'[credential.{name}]\nclass = "service"\ndomains = ["a.example"]\nnetworks = ["10.0.0.{n}"]\n'
@@ -25,7 +26,7 @@ def compiled(folder: Path, streams: str) -> Streams:
 
 def found(streams: Streams, credential: str, header: str = "", **facts: str) -> str:
     content = header.encode() + b"\r\n\r\nbody\r\n"
-    one = Letter(split(content)[0], content, facts.get("subject", ""), facts.get("sender", "a@b.example"))
+    one = Letter(split(content)[0], content, 0, facts.get("subject", ""), facts.get("sender", "a@b.example"))
     stream = streams.find(one, credential, "a.example")
     return stream.name if stream else ""
 

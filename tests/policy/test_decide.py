@@ -3,9 +3,10 @@
 from relay.header import split
 from relay.identity import Brand, Credential
 from relay.message import MailClass
-from relay.policy.decide import Decision, Refusal, decide
+from relay.policy.decide import Decision, Law, Refusal, decide
+from relay.policy.letter import Letter
 from relay.policy.patterns import parse
-from relay.policy.streams import Letter, Match, Stream, Streams
+from relay.policy.streams import Match, Stream, Streams
 
 SHOP = Credential(
     "shop-web", MailClass.TRANSACTIONAL, frozenset({"arava.example"}), streams=("order", "password-reset")
@@ -37,7 +38,7 @@ def decided(
 ) -> Decision | Refusal:
     fields, _ = split(header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n")
     subject = next((f.value.decode() for f in fields if f.name == "subject"), "")
-    return decide(Letter(fields, subject=subject), credential, stream, BRANDS, streams, "postmaster@relay.example")
+    return decide(Letter(fields, subject=subject), credential, stream, Law("postmaster@relay.example", BRANDS, streams))
 
 
 def accepted(header: str, credential: Credential = SHOP, stream: str = "", streams: Streams = NONE) -> Decision:

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.header import split
+from relay.policy.letter import Letter
 from relay.policy.patterns import Pattern, parse
-from relay.policy.streams import Letter, Match, Size, Stream, Streams, domain_text, shadowed, takes_all_of
+from relay.policy.streams import Match, Size, Stream, Streams, domain_text, shadowed, takes_all_of
 
 
 def letter(header: str = "", subject: str = "", **more: object) -> Letter:
     content = header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n"
-    return Letter(split(content)[0], content, subject, **more)  # type: ignore[arg-type]
+    return Letter(split(content)[0], content, 0, subject, **more)  # type: ignore[arg-type]
 
 
 def texts(**given_texts: str | Sequence[str]) -> dict[str, tuple[Pattern, ...]]:
@@ -169,7 +170,9 @@ def test_shadows() -> None:
 @given(st.binary(max_size=120), st.binary(max_size=60))
 def test_any_header_and_subject_can_be_matched(header: bytes, subject: bytes) -> None:
     content = b"X-Job: " + header + b"\r\nSubject: " + subject + b"\r\n\r\n" + header
-    one = Letter(split(content)[0], content, subject.decode(errors="surrogateescape"), header.decode("latin-1"), ["x"])
+    one = Letter(
+        split(content)[0], content, 0, subject.decode(errors="surrogateescape"), header.decode("latin-1"), ["x"]
+    )
     rules = streams(
         a=Match(texts=texts(header_x_job=["re:^a+$", "b*c", "d"], subject=["order", "*x*y", "re:z"])),
         b=Match(texts=texts(attachment="*.exe", sender="*@x")),

@@ -11,13 +11,14 @@ from relay.attempt import Attempting
 from relay.edge.submission import Submission
 from relay.egress.pools import Pool, Source
 from relay.event import Recorder
-from relay.header import Field
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.policy.decide import Law
 from relay.policy.evidence.classify import Evidence
+from relay.policy.letter import Letter
 from relay.policy.routes import Routes
 from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
@@ -117,11 +118,9 @@ class Rig:
     def acceptance(self) -> Acceptance:
         return Acceptance(
             hostname="relay.example",
-            postmaster="postmaster@relay.example",
             clock=self.clock,
             next_id=self._ids.next,
-            brands=self.brands,
-            streams=self.streams,
+            law=Law("postmaster@relay.example", self.brands, self.streams),
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
@@ -134,10 +133,8 @@ class Rig:
             recorder=self._recorder,
         )
 
-    def judge(
-        self, content: bytes, fields: Sequence[Field], rest: int, credential: str, recipients: int, now: int
-    ) -> Evidence:
-        self.asked.append((credential, recipients, now))
+    def judge(self, letter: Letter, credential: str, now: int) -> Evidence:
+        self.asked.append((credential, len(letter.domains), now))
         return self.evidence
 
     def attempting(self) -> Attempting:

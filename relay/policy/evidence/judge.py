@@ -2,12 +2,12 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from relay.header import Field
 from relay.policy.evidence.classify import Evidence, Model, judge
 from relay.policy.evidence.skeleton import skeleton
 from relay.policy.evidence.text import extract
+from relay.policy.letter import Letter
 
 HALF_LIFE = 3_600_000  # ms in which a count fades to half: a mailing goes out within hours
 MAX_SKELETONS = 20_000  # remembered by one worker, the latest: some 4 MB
@@ -46,14 +46,12 @@ class Judge:
     def __repr__(self) -> str:
         return f"<Judge {self._model!r} {self._bulk!r}>"
 
-    def __call__(
-        self, content: bytes, fields: Sequence[Field], rest: int, credential: str, recipients: int, now: int
-    ) -> Evidence:
-        """`fields`, `rest`: as relay.header.split() gives them; `now` in ms. Never raises for what a message holds."""
-        text = extract(content, fields, rest)
-        template = skeleton(text, fields)
+    def __call__(self, letter: Letter, credential: str, now: int) -> Evidence:
+        """`now` in ms. Never raises for what a message holds."""
+        text, recipients = extract(letter.content, letter.fields, letter.rest), len(letter.domains)
+        template = skeleton(text, letter.fields)
         bulkness = self._bulk.add(credential, template, recipients, now)
-        return judge(text, fields, recipients, bulkness, self.ready(), template)
+        return judge(text, letter.fields, recipients, bulkness, self.ready(), template)
 
     def ready(self) -> Model:
         """Loads the model unless it is there; better before the first message than with it."""

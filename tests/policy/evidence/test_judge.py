@@ -4,6 +4,7 @@ from relay.config.evidence import load_model
 from relay.header import split
 from relay.policy.evidence.classify import classify
 from relay.policy.evidence.judge import HALF_LIFE, Bulk, Judge
+from relay.policy.letter import Letter
 
 
 def test_copies_add_up_and_fade() -> None:
@@ -28,8 +29,9 @@ def test_the_judge_says_what_classify_says_and_notices_a_mailing() -> None:
     judge = Judge(load_model)
     content = b"Subject: Weekend\r\nTo: a@b.example\r\n\r\nSee you on Sunday"
     fields, rest = split(content)
-    assert judge(content, fields, rest, "crm", 1, 0) == classify(content, fields, rest, 1, 1, load_model())
+    letter = Letter(fields, content, rest, domains=["b.example"])
+    assert judge(letter, "crm", 0) == classify(content, fields, rest, 1, 1, load_model())
     for _ in range(60):
-        evidence = judge(content, fields, rest, "crm", 1, 0)
+        evidence = judge(letter, "crm", 0)
     assert "many-alike" in {one[0] for one in evidence.shown}
     assert "skeletons=1" in repr(judge)
