@@ -35,10 +35,10 @@ class Bulk:
 
 
 class Judge:
-    """Called once for each message, at accept."""
+    """Called once for a message, at accept; not for each (relay/policy/sample.py)."""
 
     def __init__(self, load: Callable[[], Model]) -> None:
-        """`load`: half a second and 50 MB, so a worker whose credentials all say their class never does it."""
+        """`load`: half a second and 50 MB, so a worker that trusts all that its apps say never does it."""
         self._load = load
         self._model: Model | None = None
         self._bulk = Bulk()
@@ -46,11 +46,11 @@ class Judge:
     def __repr__(self) -> str:
         return f"<Judge {self._model!r} {self._bulk!r}>"
 
-    def __call__(self, letter: Letter, credential: str, now: int) -> Evidence:
-        """`now` in ms. Never raises for what a message holds."""
+    def __call__(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:
+        """`now` in ms; `unseen`: recipients of messages like it that nobody judged. Never raises for what a message holds."""
         text, recipients = extract(letter.content, letter.fields, letter.rest), len(letter.domains)
         template = skeleton(text, letter.fields)
-        bulkness = self._bulk.add(credential, template, recipients, now)
+        bulkness = self._bulk.add(credential, template, recipients + unseen, now)
         return judge(text, letter.fields, recipients, bulkness, self.ready(), template)
 
     def ready(self) -> Model:

@@ -35,3 +35,10 @@ def test_the_judge_says_what_classify_says_and_notices_a_mailing() -> None:
         evidence = judge(letter, "crm", 0)
     assert "many-alike" in {one[0] for one in evidence.shown}
     assert "skeletons=1" in repr(judge)
+
+
+def test_recipients_that_nobody_judged_are_counted_too() -> None:
+    judge = Judge(load_model)
+    letter = Letter([], b"\r\nSee you on Sunday", 0, domains=["b.example"])
+    assert "many-alike" not in {one[0] for one in judge(letter, "crm", 0, 30).shown}
+    assert "many-alike" in {one[0] for one in judge(letter, "crm", 0, 30).shown}
