@@ -20,7 +20,7 @@ from relay.policy.patterns import Kind, Matcher, Pattern
 from relay.policy.streams import Match, Stream, Streams, shadowed
 
 # Keys that later versions act on, as they stand in the file.
-_LATER = ("topic", "priority", "rate", "valid_for", "send_window", "review_by", "on_contradiction")
+_LATER = ("topic", "priority", "rate", "valid_for", "send_window", "review_by")
 _BOUNDARY = re.compile(r"\\b(?:\(\?:|\()?([^\W\d_])|([^\W\d_])\)?\\b")
 _LATIN_ENDS = "\u0250"  # letters below it are Latin, above it other scripts' (Unicode blocks)
 
@@ -38,21 +38,24 @@ def compiled(file: StreamsFile, document: Document | None, credentials: Mapping[
     """For the hot path. `credentials`: all there are; patterns of names are settled here."""
     if document is None:
         return Streams()
+    default = file.default.on_contradiction
     return Streams(
         [
-            (_stream(table, document.line(("stream", number))), _match(table.match, credentials))
+            (_stream(table, document.line(("stream", number)), default), _match(table.match, credentials))
             for number, table in enumerate(file.stream)
-        ]
+        ],
+        default,
     )
 
 
-def _stream(table: StreamTable, line: int) -> Stream:
+def _stream(table: StreamTable, line: int, on_contradiction: str) -> Stream:
     return Stream(
         name=table.name,
         rule=f"policies/streams.toml:{line}",
         mail_class=MailClass[table.mail_class.upper()] if table.mail_class else None,
         brand=table.brand,
         also_remove=frozenset(table.also_remove),
+        on_contradiction=table.on_contradiction or on_contradiction,
     )
 
 
@@ -240,8 +243,6 @@ def _of_reach(file: StreamsFile, document: Document, others: Others) -> Iterator
 
 def _not_yet(file: StreamsFile, document: Document) -> Iterator[Problem]:
     """Once for each key, however many streams set it."""
-    if "default" in document.data:
-        yield document.problem(("default", "on_contradiction"), NOT_YET, "not-yet", warning=True)
     for key in _LATER:
         setting = [number for number, stream in enumerate(file.stream) if key in stream.model_fields_set]
         if setting:

@@ -36,8 +36,9 @@ class Decision:
     """What the message is. `author` is the first mailbox of From, `author_domain` its A-label; `mail_class` is None where
     nobody has said it.
 
-    rule           the place of the rule that chose the stream; None: no rule did
-    also_remove    names of header fields that do not leave, in lower case
+    rule              the place of the rule that chose the stream; None: no rule did
+    also_remove       names of header fields that do not leave, in lower case
+    on_contradiction  as Stream has it
     """
 
     author: str
@@ -49,6 +50,7 @@ class Decision:
     metadata: dict[str, str] = field(default_factory=dict)
     rule: str | None = None
     also_remove: frozenset[str] = frozenset()
+    on_contradiction: str = "flag"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Dec
         metadata=dict(_metadata(own)),
         rule=by_rule.rule if by_rule else None,
         also_remove=said.also_remove if said is not None else frozenset(),
+        on_contradiction=said.on_contradiction if said is not None else law.streams.on_contradiction,
     )
 
 

@@ -29,8 +29,9 @@ _MAX_RECIPIENTS = 1_000  # different domains of one message
 class Stream:
     """One `[[stream]]`. What it leaves open (None, "") the credential, the From domain or the evidence decides.
 
-    rule           where it stands, "policies/streams.toml:38"
-    also_remove    names of header fields that do not leave, in lower case
+    rule              where it stands, "policies/streams.toml:38"
+    also_remove       names of header fields that do not leave, in lower case
+    on_contradiction  where the evidence says another class: trust | flag | reroute | enforce | refuse
     """
 
     name: str
@@ -38,6 +39,7 @@ class Stream:
     mail_class: MailClass | None = None
     brand: str = ""
     also_remove: frozenset[str] = frozenset()
+    on_contradiction: str = "flag"
 
 
 class Size(NamedTuple):
@@ -164,11 +166,13 @@ class _Group:
 
 
 class Streams:
-    """All streams: `find` by rule, `named` by name. Without any, finding costs nothing."""
+    """All streams: `find` by rule, `named` by name; `on_contradiction`: of mail of no stream of these. Without any, finding
+    costs nothing."""
 
-    def __init__(self, streams: Sequence[tuple[Stream, Match | None]] = ()) -> None:
+    def __init__(self, streams: Sequence[tuple[Stream, Match | None]] = (), on_contradiction: str = "flag") -> None:
         """In the order of the file; a Match of None: reached by name alone."""
         self.named = {stream.name: stream for stream, _ in streams}
+        self.on_contradiction = on_contradiction
         patterns: dict[str, dict[Pattern, int]] = {}
         own: dict[str, dict[int, _Rule]] = {}
         anybody: dict[int, _Rule] = {}
@@ -187,6 +191,18 @@ class Streams:
 
     def __repr__(self) -> str:
         return f"<Streams {len(self.named)} by name, {len(self._rules)} by rule>"
+
+    @property
+    def ask(self) -> bool:
+        """May mail that says its class be held against the evidence?"""
+        return any(
+            said != "trust" for said in (self.on_contradiction, *(s.on_contradiction for s in self.named.values()))
+        )
+
+    def doing(self, name: str) -> str:
+        """What is done about claims of this stream that the evidence contradicts."""
+        stream = self.named.get(name)
+        return stream.on_contradiction if stream is not None else self.on_contradiction
 
     def find(self, letter: Letter, credential: str, author_domain: str) -> Stream | None:
         """The stream of the first rule that holds. Never raises, whatever the message."""

@@ -57,6 +57,20 @@ match.credential = ["re:^shop$", "c*"]
     assert found(streams, "other") == ""
 
 
+def test_what_is_done_about_claims_that_do_not_stand(tmp_path: Path) -> None:
+    two = (
+        '[[stream]]\nname = "order"\non_contradiction = "reroute"\nmatch.subject = "order"\n[[stream]]\nname = "crm"\n'
+    )
+    streams = compiled(tmp_path, '[default]\non_contradiction = "enforce"\n' + two)
+    assert [streams.doing(name) for name in ("order", "crm", "shop")] == ["reroute", "enforce", "enforce"]
+    streams = compiled(tmp_path, two)
+    assert [streams.doing(name) for name in ("order", "crm", "shop")] == ["reroute", "flag", "flag"]
+    (tmp_path / "streams.toml").unlink()
+    examined = examine_policies(tmp_path, None)
+    assert examined.value is not None
+    assert examined.value.streams.doing("shop") == "flag"
+
+
 def test_every_kind_of_condition_is_compiled(tmp_path: Path) -> None:
     rules = {
         "header": ('match.header.X-Job = "points-*"', {"header": "x-job: points-1"}),

@@ -134,6 +134,27 @@ def test_class_auto_is_left_to_the_evidence() -> None:
     assert accepted("From: a@b.example", Credential("local", None, frozenset({"*"}))).mail_class is None
 
 
+def test_what_is_done_about_a_claim_is_the_stream_s_word_else_the_default() -> None:
+    rule = Match(texts={"subject": (parse("order", words=True),)})
+    streams = Streams(
+        [
+            (Stream("order", "policies/streams.toml:3", on_contradiction="reroute"), rule),
+            (Stream("password-reset", "policies/streams.toml:9", on_contradiction="trust"), None),
+            (Stream("crm", "policies/streams.toml:12", on_contradiction="refuse"), None),
+        ],
+        "enforce",
+    )
+    assert accepted("From: a@arava.example\nSubject: Your order", streams=streams).on_contradiction == "reroute"
+    assert accepted("From: a@arava.example", stream="password-reset", streams=streams).on_contradiction == "trust"
+    assert accepted("From: a@arava.example", CRM, streams=streams).on_contradiction == "refuse"
+    assert accepted("From: a@arava.example", streams=streams).on_contradiction == "enforce"
+    assert accepted("From: a@arava.example").on_contradiction == "flag"
+    assert [streams.doing(name) for name in ("order", "crm", "other")] == ["reroute", "refuse", "enforce"]
+    assert streams.ask
+    assert Streams([(Stream("order", "", on_contradiction="flag"), None)], "trust").ask
+    assert not Streams((), "trust").ask
+
+
 def test_campaign_and_metadata_are_kept_and_bounded() -> None:
     many = "\n".join(f"X-Postlane-Metadata-K{i}: v{i}" for i in range(12))
     decision = accepted(f"From: a@arava.example\nX-Postlane-Campaign: weekend-47\n{many}")
