@@ -1,7 +1,7 @@
 """What needs a person while a node runs, and how it is told: in `status`, in metrics, and as an `alert` event. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,27 +10,31 @@ from zoneinfo import ZoneInfo
 from relay.config import Problem
 from relay.config.reader import shown_path
 from relay.kept import Decision
+from relay.policy.contradiction import Trouble
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One trouble, for as long as it lasts. `problems`: the lines that say it all; `advice`: the cure."""
+    """One trouble, for as long as it lasts. `problems`: the lines that say it all; `advice`: the cure; `what`: whom it
+    concerns, nobody in particular if empty."""
 
     name: str
     summary: str
     problems: tuple[str, ...] = ()
     advice: str = ""
     severity: str = "critical"
+    what: Mapping[str, str | None] = field(default_factory=dict)
 
     def event(self, state: str) -> dict[str, Any]:
         """The facts of an `alert` event; `state` is firing or resolved."""
-        about = {"name": self.name, "severity": self.severity, "what": {}, "summary": self.summary}
+        about = {"name": self.name, "severity": self.severity, "what": dict(self.what), "summary": self.summary}
         if state == "resolved":
             return {"state": state, **about}
         return {"state": state, **about, "advice": self.advice, "problems": list(self.problems)}
 
 
 POLICIES = "policies"  # the one of files that are not in force
+CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
 _ADVICE = "postlane check names every error; then postlane reload"
 
 
@@ -60,6 +64,53 @@ def _of_files(problems: Sequence[Problem], policies: Path, rest: str) -> Alert:
     count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
     summary = f"{' and '.join(names)} on disk {'has' if len(names) == 1 else 'have'} {count}{rest}"
     return Alert(POLICIES, summary, tuple(map(str, errors)), _ADVICE)
+
+
+_DONE = {
+    "flag": "which is recorded only; on_contradiction in streams.toml can do more",
+    "reroute": "so it goes by the pool of that class",
+    "enforce": "so it is treated as of that class",
+    "refuse": "so it is refused",
+}
+
+
+def contradiction(trouble: Trouble, on_contradiction: str) -> Alert:
+    """Mail of a stream is not what it claims to be. Each worker judges by itself, so of one stream there is an event of each
+    worker that finds it, firing and resolved, with the same `what` but for the skeleton; `one_each` shows people one."""
+    claimed, judged = trouble.claimed.label, trouble.judged_as.label
+    of = "" if trouble.whole else f" of template {', '.join(trouble.skeletons)}"
+    if not trouble.whole and trouble.templates > 1:
+        more = trouble.templates - len(trouble.skeletons)
+        of = f" of {trouble.templates} templates ({', '.join(trouble.skeletons)}{f' and {more} more' if more else ''})"
+    done = _DONE[on_contradiction]
+    if trouble.judged_as < trouble.claimed:
+        done = "which is recorded only: nothing makes mail better than its app says"
+    who = f"{trouble.stream} of {trouble.credential}"
+    return Alert(
+        CONTRADICTION,
+        f"{who} says {claimed}, but {trouble.contrary} of the last {trouble.judged} messages{of} read as {judged}, {done}",
+        advice=f"postlane events --json --type accepted --credential {trouble.credential} --stream {trouble.stream} shows why; "
+        f"then give that mail a stream of class {judged}",
+        severity="warning",
+        what=trouble.what,
+    )
+
+
+def contradiction_over(trouble: Trouble) -> Alert:
+    """The same, ended: `what` is as it was when it began."""
+    summary = (
+        f"{trouble.stream} of {trouble.credential} says {trouble.claimed.label}, and nothing lately contradicts it"
+    )
+    return Alert(CONTRADICTION, summary, severity="warning", what=trouble.what)
+
+
+def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of alerts as JSON, several workers' among them: the first of each trouble, told by name, credential and stream."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for alert in alerts:
+        key = alert["name"], *(str(alert["what"].get(name)) for name in ("credential", "stream"))
+        found.setdefault(key, alert)
+    return list(found.values())
 
 
 def when(at: int, zone: ZoneInfo) -> str:

@@ -1,10 +1,21 @@
-"""What a person reads of files that are not in force."""
+"""What a person reads of what needs one: files that are not in force, claims that do not stand."""
 
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from relay.alert import Alert, files_refused, not_taken, started_with_last_good
+from relay.alert import (
+    Alert,
+    contradiction,
+    contradiction_over,
+    files_refused,
+    not_taken,
+    one_each,
+    started_with_last_good,
+)
 from relay.config import Problem
 from relay.kept import Decision
+from relay.message import MailClass
+from relay.policy.contradiction import Trouble
 
 POLICIES = Path("policies")
 DECISION = Decision("3f9a1c", "7be210", 1_795_186_920_000, "noa", "reload")  # Fri 20 Nov 2026 17:02 in Jerusalem
@@ -49,3 +60,56 @@ def test_its_events() -> None:
         "problems": ["one", "two"],
     }
     assert "problems" not in alert.event("resolved")
+
+
+OFFERS = Trouble("shop-web", "order", MailClass.TRANSACTIONAL, MailClass.MARKETING, 9, 11, 1, ("0ffe12345678",), False)
+
+
+def test_claims_that_do_not_stand() -> None:
+    alert = contradiction(OFFERS, "reroute")
+    assert alert.summary == (
+        "order of shop-web says transactional, but 9 of the last 11 messages of template 0ffe12345678 read as marketing, "
+        "so it goes by the pool of that class"
+    )
+    assert alert.advice == (
+        "postlane events --json --type accepted --credential shop-web --stream order shows why; "
+        "then give that mail a stream of class marketing"
+    )
+    event = alert.event("firing")
+    assert event["what"] == {"credential": "shop-web", "stream": "order", "skeleton": "0ffe12345678"}
+    assert (event["name"], event["severity"]) == ("contradiction", "warning")
+    over = contradiction_over(OFFERS).event("resolved")
+    assert over["what"] == event["what"]
+    assert over["summary"] == "order of shop-web says transactional, and nothing lately contradicts it"
+
+
+def test_which_of_its_mail_it_is() -> None:
+    def of(**changes: object) -> str:
+        return contradiction(replace(OFFERS, **changes), "flag").summary  # type: ignore[arg-type]
+
+    assert "11 messages of 2 templates (a, b) read" in of(templates=2, skeletons=("a", "b"))
+    assert "11 messages of 40 templates (a, b and 38 more) read" in of(templates=40, skeletons=("a", "b"))
+    assert "the last 11 messages read as marketing, which is recorded only" in of(whole=True)
+
+
+def test_what_is_done_about_it_is_never_an_advantage() -> None:
+    better = replace(OFFERS, claimed=MailClass.MARKETING, judged_as=MailClass.TRANSACTIONAL)
+    for act in ("flag", "reroute", "enforce", "refuse"):
+        assert contradiction(better, act).summary.endswith(
+            "read as transactional, which is recorded only: nothing makes mail better than its app says"
+        )
+    assert contradiction(OFFERS, "refuse").summary.endswith("so it is refused")
+    assert contradiction(OFFERS, "enforce").summary.endswith("so it is treated as of that class")
+
+
+def test_what_several_workers_found_is_one_alert() -> None:
+    alerts = [
+        asdict(one)
+        for one in (
+            Alert("policies", "2 errors"),
+            contradiction(OFFERS, "flag"),
+            contradiction(replace(OFFERS, stream="reset"), "flag"),
+            contradiction(replace(OFFERS, contrary=5, skeletons=("other",)), "flag"),
+        )
+    ]
+    assert one_each(alerts) == alerts[:3]

@@ -1,11 +1,13 @@
 """postlane status: is all well, and what of the files is not in force."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from relay.alert import POLICIES, Alert
 from relay.cli import status
 from relay.cli.main import main
 
@@ -52,13 +54,23 @@ def test_a_worker_that_is_down_is_told() -> None:
 
 
 def test_an_alert_is_told_with_its_problems() -> None:
-    alert = {"summary": "policies/ on disk has 2 errors (below).", "problems": ["a.toml:1: x", "b.toml:2: y"]}
+    summary = "policies/ on disk has 2 errors (below)."
+    alert = asdict(Alert(POLICIES, summary, ("a.toml:1: x", "b.toml:2: y"), "postlane check"))
     assert told(alerts=[alert], on_disk="a77e02")[1:] == [
         "  alert    policies/ on disk has 2 errors (below).",
         "           a.toml:1: x",
         "           b.toml:2: y",
     ]
     assert not status.all_well(facts(alerts=[alert]))
+
+
+def test_an_alert_without_lines_of_its_own_tells_the_cure_and_hides_nothing() -> None:
+    alert = asdict(Alert("contradiction", "order of shop says transactional, but ...", advice="postlane events ..."))
+    assert told(alerts=[alert], on_disk="a77e02")[1:] == [
+        "  alert    order of shop says transactional, but ...",
+        "           postlane events ...",
+        "  note     policies/ on disk is a77e02, not in force: postlane reload",
+    ]
 
 
 def test_files_that_are_not_in_force() -> None:
