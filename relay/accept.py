@@ -11,9 +11,8 @@ from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import spacing
 from relay.policy.decide import Decision, Law, Refusal
-from relay.policy.evidence.classify import Evidence
 from relay.policy.letter import Letter
-from relay.policy.weigh import Judge, weigh
+from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.spool.errors import SpoolError
@@ -27,6 +26,7 @@ class Acceptance(House):
 
     law: Law
     judge: Judge
+    memory: Memory
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -34,14 +34,14 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     now, credential = submission.received_at, submission.credential
     fields, rest = split(submission.content)
     seen = _seen(submission, fields, rest)
-    weighed = weigh(seen, credential, submission.stream, now, house.law, house.judge)
+    weighed = weigh(seen, credential, submission.stream, now, house.law, house.judge, house.memory)
     if isinstance(weighed, Refusal):
         return weighed
-    decision, mail_class = weighed.decision, weighed.mail_class
+    decision = weighed.decision
     keys = house.keys_for(decision.author_domain)
     if not keys and not _may_leave_unsigned(decision, house):
         return _no_key(decision)
-    due = await _permits(submission, mail_class, _timezone(decision, house), house)
+    due = await _permits(submission, weighed.mail_class, _timezone(decision, house), house)
     if isinstance(due, Refusal):
         return due
     message_id = house.next_id()
@@ -57,16 +57,14 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     signature = b""
     if keys:
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
-    message = _message(message_id, submission, decision, mail_class, letter, seen.subject)
+    message = _message(message_id, submission, weighed, letter, seen.subject)
     message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    facts = _judged(weighed.evidence) if weighed.evidence is not None else {}
-    events = [
-        house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule) | facts) for d in deliveries
-    ]
+    facts = _ruled(weighed)
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | facts) for d in deliveries]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
     except SpoolError:
@@ -82,27 +80,40 @@ def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
-def _looked_at(message: Message, delivery: Delivery, rule: str | None) -> dict[str, object]:
-    """What an `accepted` event tells beyond the common fields. Recipients over quota say so, and until when they wait."""
+def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
+    """What an `accepted` event tells of one recipient beyond the common fields; over quota it says so, and until when it
+    waits."""
     facts: dict[str, object] = {
         "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
-        "rule": rule,
     }
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
     return facts
 
 
-def _judged(evidence: Evidence) -> dict[str, object]:
-    """What an `accepted` event tells of the evidence, where it decided."""
-    return {
+def _ruled(weighed: Weighed) -> dict[str, object]:
+    """What an `accepted` event tells of why the message is what it is, so that `plan` can decide again. Of the evidence
+    only where it was asked; `remembered`: this message was not judged itself, all this is known of messages like it."""
+    claimed, evidence = weighed.decision.mail_class, weighed.evidence
+    facts: dict[str, object] = {
+        "rule": weighed.decision.rule,
+        "claimed": claimed.label if claimed is not None else None,
+        "contradiction": weighed.contradiction,
+    }
+    if evidence is None:
+        return facts
+    facts |= {
+        "judged": evidence.mail_class.label,
         "confidence": round(evidence.confidence, 2),
-        "skeleton": evidence.skeleton,
+        "skeleton": evidence.skeleton or None,
         "evidence": [term.term for term in evidence.terms[:MAX_REASONS]],
     }
+    if weighed.remembered:
+        facts["remembered"] = True
+    return facts
 
 
 def _may_leave_unsigned(decision: Decision, house: Acceptance) -> bool:
@@ -148,15 +159,8 @@ async def _permits(
     return [first + i * spacing(quota) for i in range(count)]
 
 
-def _message(
-    message_id: str,
-    submission: Submission,
-    decision: Decision,
-    mail_class: MailClass,
-    letter: Rewritten,
-    subject: str,
-) -> Message:
-    envelope, content = submission.envelope, letter.content
+def _message(message_id: str, submission: Submission, weighed: Weighed, letter: Rewritten, subject: str) -> Message:
+    decision, envelope, content = weighed.decision, submission.envelope, letter.content
     header = content[: letter.body_start]
     return Message(
         id=message_id,
@@ -164,7 +168,8 @@ def _message(
         credential=submission.credential.name,
         brand=decision.brand,
         stream=decision.stream,
-        mail_class=mail_class,
+        mail_class=weighed.mail_class,
+        contradiction=weighed.contradiction,
         author=decision.author,
         message_id=letter.message_id,
         subject=subject,

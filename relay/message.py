@@ -77,6 +77,8 @@ class Message:
     row        the spool's key of it, set by put
     many       more than one recipient when accepted
     signed     our DKIM signatures on it, as events tell them: d (domain), s (selector), a (algorithm)
+    contradiction  what was done about a claim of its class that the evidence contradicts: None (nothing to do), "flagged",
+                   "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
     """
 
     id: str
@@ -98,8 +100,15 @@ class Message:
     eightbit: bool = False
     many: bool = False
     signed: list[dict[str, str]] = field(default_factory=list)
+    contradiction: str | None = None
     row: int = 0
     content: bytes | None = None
+
+    @property
+    def spared(self) -> bool:
+        """What withholds or postpones mail of its class does not apply to it: it is transactional or service by its app's
+        word, and in that class by our own judgement alone."""
+        return self.contradiction == "rerouted"
 
 
 @dataclass(slots=True)

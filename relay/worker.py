@@ -13,7 +13,7 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -22,6 +22,7 @@ import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
+from relay.alert import Alert, contradiction, contradiction_over
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
 from relay.config.policies import Policies
@@ -40,8 +41,11 @@ from relay.in_force import load
 from relay.message import MailClass, Message
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
+from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law
 from relay.policy.evidence.judge import Judge
+from relay.policy.sample import Sample
+from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
@@ -58,6 +62,7 @@ log = structlog.get_logger()
 
 OPEN_STATE_AGAIN = 5.0  # seconds
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
+LOOK_AT_CLAIMS = 1.0  # seconds between a contradiction that begins or ends and its alert
 
 
 def clock() -> int:
@@ -99,6 +104,7 @@ class Worker:
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
+        self.memory = Memory(Sample(self.judge), Ledger())
         self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
@@ -154,6 +160,7 @@ class Worker:
             next_id=self.ids.next,
             law=self._law(in_force.policies),
             judge=self.judge,
+            memory=self.memory,
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -204,7 +211,7 @@ class Worker:
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
         """What takes long and would otherwise be done with the first message that needs it."""
-        if wanted.credentials.undecided:
+        if wanted.credentials.undecided or wanted.in_force.policies.streams.ask:
             self.judge.ready()
 
     async def _listen_as(self, wanted: WorkerSettings) -> None:
@@ -241,7 +248,7 @@ class Worker:
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
-        running.append(asyncio.create_task(self._watch_certificate()))
+        running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_claims())]
         running += opening
         for task in running:
             task.add_done_callback(self._task_ended)
@@ -284,6 +291,23 @@ class Worker:
             if files is not None and files.changed():
                 for listener in self.listeners:
                     listener.renew_certificate(files.cert, files.key)
+
+    async def _watch_claims(self) -> None:
+        """Say when the evidence begins to contradict a stream's claims, and when that ends."""
+        while True:
+            await asyncio.sleep(LOOK_AT_CLAIMS)
+            for state, alert in self._claims():
+                log.warning("alert", state=state, summary=alert.summary)
+                self.door.record("alert", alert.event(state))
+
+    def _claims(self) -> Iterator[tuple[str, Alert]]:
+        doing = self.settings.in_force.policies.streams.doing
+        for state, trouble in self.memory.ledger.news(clock(), self._trusts):
+            firing = state == "firing"
+            yield state, contradiction(trouble, doing(trouble.stream)) if firing else contradiction_over(trouble)
+
+    def _trusts(self, stream: str) -> bool:
+        return self.settings.in_force.policies.streams.doing(stream) == "trust"
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -369,6 +393,8 @@ class Worker:
                 counters[name] = counters.get(name, 0) + value
         for kind in ("delivered", "deferred", "bounced"):
             counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
+        doing = self.settings.in_force.policies.streams.doing
+        alerts = [asdict(contradiction(one, doing(one.stream))) for one in self.memory.ledger.troubles(self._trusts)]
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -378,7 +404,11 @@ class Worker:
             "healthy": all(shard.spool.healthy for shard in self.shards),
             "shards": [await _shard_stats(shard) for shard in self.shards],
             "counters": counters,
-            "gauges": {"connections": sum(listener.connections for listener in self.listeners)},
+            "gauges": {
+                "connections": sum(listener.connections for listener in self.listeners),
+                "streams_contradicted": len(alerts),
+            },
+            "alerts": alerts,
             "egress": self.courier.stats(),
         }
 

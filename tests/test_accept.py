@@ -157,12 +157,66 @@ OFFER = Evidence(
 )
 
 
-async def test_the_evidence_is_not_asked_where_the_class_is_said() -> None:
+async def test_where_the_class_is_said_the_event_says_what_it_looks_like() -> None:
     rig = Rig()
     rig.evidence = OFFER
     assert (await taken(rig, submission())).endswith("class=transactional")
+    event = rig.spool.events()[0]
+    assert (event["class"], event["claimed"], event["contradiction"]) == ("transactional", "transactional", None)
+    assert (event["judged"], event["confidence"], event["skeleton"]) == ("marketing", 0.83, "0ffe12345678")
+    assert event["evidence"] == ["discount", "percentage"]
+    assert "remembered" not in event
+
+
+async def test_where_the_app_is_trusted_the_evidence_is_not_asked() -> None:
+    rig = Rig()
+    rig.streams = Streams((), "trust")
+    await taken(rig, submission())
     assert rig.asked == []
-    assert "confidence" not in rig.spool.events()[0]
+    event = rig.spool.events()[0]
+    assert (event["claimed"], event["contradiction"]) == ("transactional", None)
+    assert not {"judged", "confidence", "skeleton", "evidence"} & set(event)
+
+
+async def test_what_was_passed_over_is_marked_in_its_event() -> None:
+    rig = Rig()
+    for _ in range(13):
+        await taken(rig, submission())
+    assert [event.get("remembered", False) for event in rig.spool.events()] == [False] * 12 + [True]
+    last = rig.spool.events()[-1]
+    assert (last["judged"], last["confidence"], last["skeleton"]) == ("transactional", 0.98, "5ce1e7000001")
+    assert last["evidence"] == []
+
+
+@pytest.mark.parametrize(
+    ("act", "done", "mail_class"),
+    [("flag", "flagged", "transactional"), ("reroute", "rerouted", "marketing"), ("enforce", "enforced", "marketing")],
+)
+async def test_the_answer_the_message_and_its_events_have_the_class_that_counts(
+    act: str, done: str, mail_class: str
+) -> None:
+    rig = Rig()
+    rig.evidence, rig.streams = OFFER, Streams((), act)
+    for _ in range(4):
+        assert (await taken(rig, submission())).endswith("class=transactional")
+    assert (await taken(rig, submission(recipients=["a@b.example", "c@d.example"]))).endswith(f"class={mail_class}")
+    message, deliveries = rig.spool.puts[-1].put[0]
+    assert (message.mail_class.label, message.contradiction) == (mail_class, done)
+    assert {delivery.lane[0] for delivery in deliveries} == {message.mail_class}
+    for event in rig.spool.events()[-2:]:
+        assert (event["class"], event["claimed"], event["contradiction"]) == (mail_class, "transactional", done)
+
+
+async def test_what_an_app_is_refused_for_its_claim_takes_no_place() -> None:
+    rig = Rig()
+    rig.evidence, rig.streams = OFFER, Streams((), "refuse")
+    for _ in range(4):
+        await taken(rig, submission())
+    answer = await accept(submission(credential=QUOTA), rig.acceptance())
+    assert isinstance(answer, Refusal)
+    assert (answer.reply.code, answer.reply.enhanced, answer.reason) == (550, "5.7.1", "contradiction")
+    assert len(rig.spool.puts) == len(rig.offered) == 4
+    assert rig.quotas.taken == []
 
 
 async def test_class_auto_is_what_the_evidence_says_asked_once_for_all_recipients() -> None:

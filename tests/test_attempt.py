@@ -64,6 +64,15 @@ async def test_what_a_route_discards_is_withheld_for_good_and_nobody_is_told() -
     assert rig.quotas.taken == []
 
 
+async def test_what_was_rerouted_at_accept_goes_by_that_class_s_pool_and_is_never_discarded() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING, contradiction="rerouted")
+    rig.routes = Routes([(RouteMatch(frozenset({MailClass.MARKETING})), Route("policies/routes.toml:9", discard=True))])
+    assert await attempt(delivery, rig.attempting()) is None
+    (event,) = rig.spool.events()
+    assert (event["type"], event["class"], event["pool"]) == ("delivered", "marketing", "marketing")
+
+
 async def test_content_not_in_memory_is_read_back_and_not_kept() -> None:
     rig, delivery = Rig(DONE), waiting_delivery()
     delivery.message.content = None

@@ -219,6 +219,7 @@ def story(events: list[Event], zone: tzinfo) -> str:
         _joined("  ", _text(first, "id"), _subject(first), _text(first, "message_id")),
         _joined("  ", f"  from {_text(first, 'from') or _text(first, 'sender') or '<>'}", _size(first)),
         "  " + ", ".join(f"{name} {first[name]}" for name in about if first.get(name)),
+        *_contradicted(first),
     ]
     for event in events:
         moment = _moment(event, zone)
@@ -226,6 +227,17 @@ def story(events: list[Event], zone: tzinfo) -> str:
         told = _text(event, "recipient") if _kind(event) == "accepted" else _told(event, zone)
         lines.append(f"  {when}  {_kind(event):<9}  {told}".rstrip())
     return "\n".join(_printable(line) for line in lines)
+
+
+def _contradicted(accepted: Event) -> list[str]:
+    """What was done about its app's word, and why."""
+    done = _text(accepted, "contradiction")
+    if not done:
+        return []
+    reasons = accepted.get("evidence")
+    why = ", ".join(map(str, reasons)) if isinstance(reasons, list) else ""
+    reads = f"reads as {_text(accepted, 'judged')} {accepted.get('confidence', '')}".rstrip()
+    return [_joined(": ", f"  {done}: says {_text(accepted, 'claimed')}, {reads}", why)]
 
 
 def _by_message(events: list[dict[str, Any]]) -> list[list[Event]]:

@@ -66,13 +66,20 @@ class Routes:
         return f"<Routes {self._count}>"
 
     def find(self, message: Message, domain: str) -> Route | None:
-        """What carries `message` to a recipient at `domain` (A-label); None: its class's own pool."""
+        """What carries `message` to a recipient at `domain` (A-label); None: its class's own pool. Nothing discards mail that
+        is rerouted: the next route that fits carries it."""
         if not self._count:
             return None
-        return self._known(message.mail_class, message.stream, message.brand, message.credential, domain)
+        return self._known(
+            message.mail_class, message.stream, message.brand, message.credential, domain, message.spared
+        )
 
-    def _look_up(self, mail_class: MailClass, stream: str, brand: str, credential: str, domain: str) -> Route | None:
+    def _look_up(
+        self, mail_class: MailClass, stream: str, brand: str, credential: str, domain: str, spared: bool
+    ) -> Route | None:
         for match, route in self._by_class[mail_class]:
+            if route.discard and spared:
+                continue
             if (
                 stream in match.streams
                 and brand in match.brands

@@ -296,6 +296,16 @@ def test_following_goes_on_through_rotation_and_new_shards(events_dir: Path, mon
         assert next(events)["event_id"] == "new shard"
 
 
+def test_the_story_tells_what_was_done_about_its_app_s_word(
+    events_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"claimed": "transactional", "judged": "marketing", "confidence": 0.83, "evidence": ["discount", "offer"]}
+    put(events_dir, event("accepted", **said, contradiction="rerouted"))
+    assert run(events_dir, "message", ID) == 0
+    told = "  rerouted: says transactional, reads as marketing 0.83: discount, offer"
+    assert told in capsys.readouterr().out.splitlines()
+
+
 def test_message_story(events_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     about = {"message_id": "<1@x.example>", "recipient": "d@gmail.com"}
     names = {"credential": "shop", "brand": "", "stream": "order", "class": "service", "from": "o@x.example"}

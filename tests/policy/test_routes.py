@@ -49,5 +49,14 @@ def test_first_match_wins_and_all_conditions_must_hold() -> None:
     assert repr(routes) == "<Routes 3>"
 
 
+def test_nothing_discards_what_is_marketing_by_our_own_judgement_alone() -> None:
+    gone, cold = Route("policies/routes.toml:1", discard=True), Route("policies/routes.toml:5", pool="cold")
+    routes = Routes([(RouteMatch(frozenset({MailClass.MARKETING})), gone), (RouteMatch(), cold)])
+    assert routes.find(message(), "b.example") is gone
+    assert routes.find(message(contradiction="enforced"), "b.example") is gone
+    assert routes.find(message(contradiction="rerouted"), "b.example") is cold
+    assert Routes([(RouteMatch(), gone)]).find(message(contradiction="rerouted"), "b.example") is None
+
+
 def test_without_routes_nothing_is_looked_at() -> None:
     assert Routes().find(None, "a.example") is None  # type: ignore[arg-type]

@@ -16,11 +16,14 @@ from relay.ids import Ids
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law
 from relay.policy.evidence.classify import Evidence
 from relay.policy.letter import Letter
 from relay.policy.routes import Routes
+from relay.policy.sample import Sample
 from relay.policy.streams import Streams
+from relay.policy.weigh import Memory
 from relay.schedule.retry import RetryPolicy
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
@@ -96,6 +99,7 @@ class Rig:
         self.quota: Rate | None = None
         self.evidence = Evidence(MailClass.TRANSACTIONAL, 0.984, "5ce1e7000001")
         self.asked: list[tuple[str, int, int]] = []
+        self.memory = Memory(Sample(self.judge), Ledger())
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
@@ -124,6 +128,7 @@ class Rig:
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
+            memory=self.memory,
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
@@ -133,7 +138,7 @@ class Rig:
             recorder=self._recorder,
         )
 
-    def judge(self, letter: Letter, credential: str, now: int) -> Evidence:
+    def judge(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:
         self.asked.append((credential, len(letter.domains), now))
         return self.evidence
 

@@ -22,6 +22,7 @@ MESSAGE = Message(
     dsn="full",
     utf8=True,
     eightbit=True,
+    contradiction="flagged",
     content=b"Subject: x\r\n\r\nHi\xff\r\n",
 )
 
