@@ -4,9 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import latency, run, scaling, stages
+from bench import latency, reload, run, scaling, stages
 
-PARTS = {"run": run.main, "scaling": scaling.main, "latency": latency.main, "stages": stages.main}
+PARTS = {
+    "run": run.main,
+    "scaling": scaling.main,
+    "latency": latency.main,
+    "stages": stages.main,
+    "reload": reload.main,
+}
 
 
 def main() -> int:

@@ -31,10 +31,10 @@ class Acceptance(House):
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content."""
-    now, credential = submission.received_at, submission.credential
+    now, credential, law = submission.received_at, submission.credential, house.law
     fields, rest = split(submission.content)
     seen = _seen(submission, fields, rest)
-    weighed = weigh(seen, credential, submission.stream, now, house.law, house.judge, house.memory)
+    weighed = weigh(seen, credential, submission.stream, now, law, house.judge, house.memory)
     if isinstance(weighed, Refusal):
         return weighed
     decision = weighed.decision
@@ -63,7 +63,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    facts = _ruled(weighed)
+    facts = _ruled(weighed, law)
     events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | facts) for d in deliveries]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
@@ -94,11 +94,12 @@ def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
     return facts
 
 
-def _ruled(weighed: Weighed) -> dict[str, object]:
+def _ruled(weighed: Weighed, law: Law) -> dict[str, object]:
     """What an `accepted` event tells of why the message is what it is, so that `plan` can decide again. Of the evidence
     only where it was asked; `remembered`: this message was not judged itself, all this is known of messages like it."""
     claimed, evidence = weighed.decision.mail_class, weighed.evidence
     facts: dict[str, object] = {
+        "policies": law.version,
         "rule": weighed.decision.rule,
         "claimed": claimed.label if claimed is not None else None,
         "contradiction": weighed.contradiction,

@@ -8,7 +8,7 @@ Of config/, [node], binds and [state] stay as they were at the start of the node
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.config import (
     ConfigErrors,
@@ -29,6 +29,13 @@ from relay.signing.entries import KeyProblem, KeysError, states_text
 from relay.signing.keys import KeyRing, SigningKey, load_accepted_keys, read_keys
 
 KEYS = "dkim/keys.toml"
+
+
+class OnDisk(NamedTuple):
+    """What the files say, for looking only: nothing is in force by it."""
+
+    deployment: Deployment
+    policies: Policies
 
 
 class FilesChanged(Exception):
@@ -54,11 +61,15 @@ class InForce:
         return self.deployment.capture
 
 
-def load(place: Place) -> InForce:
-    """What is in force; raises ConfigErrors, or KeysError, where the copies cannot be read."""
+def load(place: Place, *, checked: bool = True, known: Policies | None = None) -> InForce:
+    """What is in force; raises ConfigErrors, or KeysError, where the copies cannot be read.
+
+    Not `checked`: these very copies have been accepted, by this program. `known`: these policies, if somebody has read
+    them already.
+    """
     origin = Path(place.origin)
     deployment = load_deployment(Path(place.config), origin=origin)
-    policies = load_policies(Path(place.policies), deployment)
+    policies = known or load_policies(Path(place.policies), deployment, checked=checked)
     waits: tuple[Problem, ...] = ()
     if place.started != place.config:
         # A password file of then may be gone by now: only what stays is taken of it.
@@ -74,13 +85,14 @@ def load(place: Place) -> InForce:
 # --- from disk
 
 
-def examine_files(config: Path, policies: Path) -> Examined[Deployment]:
-    """Every error of config/, its keys and policies/, in the order the files were read; the value is for looking only."""
+def examine_files(config: Path, policies: Path) -> Examined[OnDisk]:
+    """Every error of config/, its keys and policies/, in the order the files were read."""
     deployment = examine_deployment(config)
     keys = examine_keys(config / "dkim")
     rest = examine_policies(policies, deployment.value)
     problems = in_order([*deployment.problems, *keys.problems, *rest.problems])
-    return Examined(deployment.value, problems, deployment.files + keys.files + rest.files)
+    found = OnDisk(deployment.value, rest.value) if deployment.value is not None and rest.value is not None else None
+    return Examined(found, problems, deployment.files + keys.files + rest.files)
 
 
 def examine_keys(directory: Path) -> Examined[list[SigningKey]]:
@@ -103,8 +115,8 @@ def in_order(problems: list[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (files.index(problem.file), problem.line))
 
 
-def accept(config: Path, policies: Path, data_dir: Path, started: str = "") -> InForce:
-    """A copy of the files on disk, which `examine_files` found to be right, and what it says.
+def accept(config: Path, policies: Path, data_dir: Path, found: Policies, started: str = "") -> InForce:
+    """A copy of the files on disk, which `examine_files` `found` to be right, and what it says.
 
     `started`: the kept copy of config/ the node started with; "" at its start. Raises FilesChanged, or OSError where no
     copy can be written. Nothing is in force by this.
@@ -114,10 +126,16 @@ def accept(config: Path, policies: Path, data_dir: Path, started: str = "") -> I
         keys, _ = read_keys(config / "dkim")
         of_config[KEYS] = states_text((key.domain, key.selector, key.state) for key in keys).encode()
         kept = _keep(data_dir, "config", of_config)
-        place = Place(kept, _keep(data_dir, "policies", contents(policies)), str(config.resolve()), started or kept)
-        return load(place)
+        of_policies = contents(policies)
+        if fingerprint(of_policies) != found.version:
+            raise FilesChanged(_CHANGED)
+        place = Place(kept, _keep(data_dir, "policies", of_policies), str(config.resolve()), started or kept)
+        return load(place, known=found)
     except (ConfigErrors, KeysError) as error:
-        raise FilesChanged("the files changed while they were read") from error
+        raise FilesChanged(_CHANGED) from error
+
+
+_CHANGED = "the files changed while they were read"
 
 
 def _keep(data_dir: Path, kind: str, files: dict[str, bytes]) -> str:

@@ -27,7 +27,7 @@ from relay.child import Child
 from relay.config import ConfigErrors, Problem, load_secret
 from relay.config.reader import contents, fingerprint, shown_path
 from relay.control import Json, NodeDown
-from relay.in_force import FilesChanged, InForce, accept, examine_files, last_good, load
+from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
 from relay.order import Order
 from relay.settings import certificate_trouble
@@ -70,9 +70,12 @@ class Supervisor:
         examined = examine_files(self.config, self.policies)
         errors = [problem for problem in examined.problems if not problem.warning]
         last = last_good(self.config) if errors else None
-        deployment = last[1].deployment if last else examined.value
-        if deployment is None or (errors and last is None):
-            raise ConfigErrors(examined.problems)
+        if examined.value is None or errors:
+            if last is None:
+                raise ConfigErrors(examined.problems)
+            deployment = last[1].deployment
+        else:
+            deployment = examined.value.deployment
         if trouble := certificate_trouble(deployment):
             raise StartError(trouble)
         for warning in examined.warnings:
@@ -81,16 +84,17 @@ class Supervisor:
         self._lock = _lock(deployment.node.data_dir)
         load_secret(deployment)
         if last is None:
-            return self._take(deployment.node.data_dir)
+            return self._take(examined.accepted())
         self.alert = started_with_last_good(errors, last[0], deployment.node.timezone, self.policies)
         return last[1], last[0]
 
-    def _take(self, data_dir: Path) -> tuple[InForce, Decision]:
+    def _take(self, on_disk: OnDisk) -> tuple[InForce, Decision]:
         """The files on disk, or what they were rolled back to; kept and on record. The last good ones, and an alert, where
         they cannot be kept."""
+        data_dir = on_disk.deployment.node.data_dir
         before = read_decision(data_dir)
         try:
-            found, decision = _as_decided(accept(self.config, self.policies, data_dir), before)
+            found, decision = _as_decided(accept(self.config, self.policies, data_dir, on_disk.policies), before)
             if decision != before:
                 write_decision(data_dir, decision)
                 tidy(data_dir, decision, found.place.started)
@@ -264,10 +268,8 @@ class Supervisor:
 
     def _from_disk(self) -> InForce:
         """The files on disk, checked and kept; raises ConfigErrors, FilesChanged, OSError."""
-        examined = examine_files(self.config, self.policies)
-        if examined.value is None or any(not problem.warning for problem in examined.problems):
-            raise ConfigErrors(examined.problems)
-        wanted = accept(self.config, self.policies, self.data_dir, self.in_force.place.started)
+        on_disk = examine_files(self.config, self.policies).accepted()
+        wanted = accept(self.config, self.policies, self.data_dir, on_disk.policies, self.in_force.place.started)
         load_secret(wanted.deployment)
         file = shown_path(self.config / "postlane.toml")
         if trouble := certificate_trouble(wanted.deployment):
@@ -275,7 +277,7 @@ class Supervisor:
         if self.in_force.capture and not wanted.capture:
             why = "a restart is needed to leave capture mode: whoever is connected now was let in as anybody"
             raise ConfigErrors(
-                [replace(examined.value.document.problem(("delivery", "mode"), why, "restart"), file=file)]
+                [replace(on_disk.deployment.document.problem(("delivery", "mode"), why, "restart"), file=file)]
             )
         return wanted
 

@@ -61,6 +61,7 @@ log = structlog.get_logger()
 
 
 OPEN_STATE_AGAIN = 5.0  # seconds
+YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the loop; the default is ten times that
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
 LOOK_AT_CLAIMS = 1.0  # seconds between a contradiction that begins or ends and its alert
 
@@ -87,7 +88,7 @@ class Worker:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.settings = settings.worker_settings(load(order.place), order.capture, order.workers)
+        self.settings = settings.worker_settings(load(order.place, checked=False), order.capture, order.workers)
         self._prepared: WorkerSettings | None = None
         self._stop = asyncio.Event()
         self._fatal = False
@@ -207,7 +208,7 @@ class Worker:
             house.keys_for, house.site_of = keys_for, site_of
 
     def _law(self, policies: Policies) -> Law:
-        return Law(f"postmaster@{self.hostname}", policies.brands, policies.streams)
+        return Law(policies.version, f"postmaster@{self.hostname}", policies.brands, policies.streams)
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
         """What takes long and would otherwise be done with the first message that needs it."""
@@ -363,16 +364,21 @@ class Worker:
         return next(shard for shard in self.shards if shard.number == question["shard"]).commands
 
     async def _prepare(self, question: Json) -> Json:
-        """Read what is to be in force and keep it ready; `commit` puts it in force (relay/changeover.py). In a thread:
-        it takes a tenth of a second, and mail does not wait for it."""
+        """Read what is to be in force and keep it ready; `commit` puts it in force (relay/changeover.py). In a thread: it
+        takes up to a second, and mail does not wait for it; for each turn of the loop no longer than YIELD."""
 
         def read() -> WorkerSettings:
-            place = load(Place(**question["place"]))
+            place = load(Place(**question["place"]), checked=False)
             wanted = settings.worker_settings(place, question["capture"], self.order.workers)
             self._get_ready(wanted)
             return wanted
 
-        self._prepared = await asyncio.to_thread(read)
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(YIELD)
+        try:
+            self._prepared = await asyncio.to_thread(read)
+        finally:
+            sys.setswitchinterval(usual)
         return self._prepared.in_force.place.versions
 
     async def _commit(self, question: Json) -> Json:

@@ -10,6 +10,7 @@ from relay.config import ConfigErrors, Deployment, load_deployment
 from relay.config.reader import contents
 from relay.in_force import FilesChanged, accept, examine_files, last_good, load, until_restart
 from relay.kept import Decision, write_decision
+from relay.message import MailClass
 from relay.signing.keyfile import write_private_key
 from tests.support.signatures import ed25519_private
 
@@ -32,7 +33,8 @@ class Disk:
         (self.config / "postlane.toml").write_text(text)
 
     def accept(self, started: str = "") -> in_force.InForce:
-        return accept(self.config, self.policies, self.data, started)
+        found = examine_files(self.config, self.policies).accepted().policies
+        return accept(self.config, self.policies, self.data, found, started)
 
     def deployment(self) -> Deployment:
         return load_deployment(self.config, {})
@@ -101,6 +103,18 @@ def test_somebody_writes_while_it_is_copied(disk: Disk, monkeypatch: pytest.Monk
     monkeypatch.setattr(in_force, "contents", changing)
     with pytest.raises(FilesChanged):
         disk.accept()
+
+
+def test_a_copy_that_was_accepted_is_not_checked_again_but_read_as_strictly(disk: Disk) -> None:
+    accepted = disk.accept()
+    routes = Path(accepted.place.policies) / "routes.toml"
+    routes.write_text('[default]\nmarketing = "gone"\n')
+    assert load(accepted.place, checked=False).policies.routes[MailClass.MARKETING] == "gone"
+    with pytest.raises(ConfigErrors, match="gone"):
+        load(accepted.place)
+    routes.write_text("[default]\nmarketing = 5\n")
+    with pytest.raises(ConfigErrors):
+        load(accepted.place, checked=False)
 
 
 # What needs a restart

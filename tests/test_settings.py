@@ -7,7 +7,7 @@ import pytest
 
 from relay.config import Deployment, load_deployment, load_policies
 from relay.egress.settings import EgressSettings, Relay
-from relay.in_force import InForce, accept
+from relay.in_force import InForce, accept, examine_files
 from relay.settings import (
     certificate_trouble,
     egress_settings,
@@ -121,7 +121,8 @@ def in_force(folder: Path, more: str = "") -> InForce:
         (folder / name).mkdir(exist_ok=True)
     text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n{more}'
     (folder / "config" / "postlane.toml").write_text(text)
-    return accept(folder / "config", folder / "policies", folder / "data")
+    found = examine_files(folder / "config", folder / "policies").accepted().policies
+    return accept(folder / "config", folder / "policies", folder / "data", found)
 
 
 def test_a_worker_is_told_all_at_once(tmp_path: Path) -> None:

@@ -73,16 +73,16 @@ class _Folder:
     """policies/ while it is read: its documents by file name, and what was found wrong."""
 
     path: Path
-    overlay: Mapping[str, str]
+    files: Mapping[str, bytes]
     problems: list[Problem]
     documents: dict[str, Document]
 
     def load(self, name: str, model: type[M]) -> M:
         """The file as `model`; the model's defaults where there is no such file, or nothing of it can be used."""
         path = self.path / name
-        if name not in self.overlay and not path.exists():
+        if name not in self.files and not path.exists():
             return model.model_validate({})
-        document, found = read(path, self.overlay.get(name))
+        document, found = read(path, self.files.get(name))
         self.problems += found
         if document is None:
             return model.model_validate({})
@@ -105,39 +105,46 @@ class _Folder:
         return self.readable(name) and not (document is not None and document.broken)
 
 
-def load_policies(policies_dir: Path, deployment: Deployment) -> Policies:
-    """policies/ as it may come into force; raises ConfigErrors."""
-    return examine_policies(policies_dir, deployment).accepted()
+def load_policies(policies_dir: Path, deployment: Deployment, *, checked: bool = True) -> Policies:
+    """policies/ as it may come into force; raises ConfigErrors. Not `checked`: what only the whole shows to be wrong is not
+    looked for, because that was done before; it takes as long as all the rest."""
+    return examine_policies(policies_dir, deployment, checked=checked).accepted()
 
 
 def examine_policies(
-    policies_dir: Path, deployment: Deployment | None, overlay: Mapping[str, str] = MappingProxyType({})
+    policies_dir: Path,
+    deployment: Deployment | None,
+    overlay: Mapping[str, str] = MappingProxyType({}),
+    *,
+    checked: bool = True,
 ) -> Examined[Policies]:
     """Everything that is wrong with policies/; with `overlay`, as if these files held these texts.
 
     Without a deployment (config/ is too broken for one), names that only config/ defines are not looked up.
     """
     paths = toml_files(policies_dir)
-    folder = _Folder(policies_dir, overlay, list(unknown_files(paths, FILES + LATER_FILES)), {})
+    files = contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}
+    folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
     brands = folder.load("brands.toml", BrandsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
     retry = folder.load("retry.toml", RetryFile)
     routes = folder.load("routes.toml", RoutesFile)
     shaping = folder.load("shaping.toml", ShapingFile)
     streams = folder.load("streams.toml", StreamsFile)
-    folder.problems += _of_brands(folder, brands)
-    folder.problems += _of_credentials(folder, credentials, deployment)
-    folder.problems += _of_routes(folder, routes, deployment)
-    folder.problems += _of_exceptions(folder, routes, deployment)
-    folder.problems += _of_shaping(folder)
-    folder.problems += _of_streams(folder, streams, brands, credentials)
-    folder.problems += _later_files(folder, paths)
-    if deployment is not None:
+    if checked:
+        folder.problems += _of_brands(folder, brands)
+        folder.problems += _of_credentials(folder, credentials, deployment)
+        folder.problems += _of_routes(folder, routes, deployment)
+        folder.problems += _of_exceptions(folder, routes, deployment)
+        folder.problems += _of_shaping(folder)
+        folder.problems += _of_streams(folder, streams, brands, credentials)
+        folder.problems += _later_files(folder, paths)
+    if checked and deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
     policies = Policies(
-        version=fingerprint(contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}),
+        version=fingerprint(files),
         brands=MappingProxyType(_brands(brands)),
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),

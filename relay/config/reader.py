@@ -244,18 +244,17 @@ def shown_path(path: Path) -> str:
         return str(path)
 
 
-def read(path: Path, text: str | None = None) -> tuple[Document | None, list[Problem]]:
-    """The file at `path`, or `text` in its stead (an edit that is to be checked before it is written)."""
+def read(path: Path, octets: bytes | None = None) -> tuple[Document | None, list[Problem]]:
+    """The file at `path`, or `octets` in its stead: what was read of it before, or an edit that is to be checked."""
     file = shown_path(path)
-    if text is None:
-        try:
-            # A byte order mark is what Windows editors put in front; it is no part of the text.
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            return None, [Problem(file, line, "", "is not UTF-8; save the file in that encoding", "encoding")]
-        except OSError as error:
-            return None, [Problem(file, 0, "", f"cannot be read: {error.strerror}", "file")]
+    try:
+        # A byte order mark is what Windows editors put in front; it is no part of the text.
+        text = (path.read_bytes() if octets is None else octets).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return None, [Problem(file, line, "", "is not UTF-8; save the file in that encoding", "encoding")]
+    except OSError as error:
+        return None, [Problem(file, 0, "", f"cannot be read: {error.strerror}", "file")]
     try:
         spanned = spanned_toml.loads(text)
     except spanned_toml.TOMLDecodeError as error:

@@ -55,8 +55,12 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """The policies in force, as one message meets them; a reload replaces it. `postmaster` is whom a refused app may ask."""
+    """The policies in force, as one message meets them; a reload replaces it. `postmaster` is whom a refused app may ask.
 
+    version   of policies/: what was decided by them says so, whatever is in force when it is written down
+    """
+
+    version: str
     postmaster: str
     brands: Mapping[str, Brand]
     streams: Streams

@@ -162,7 +162,7 @@ def main() -> None:
     order = orjson.loads(sys.argv[1])
     logs.configure("web", os.environ.get("POSTLANE_LOG", "info"))
     links = {name: socket.socket(fileno=order[name]) for name in ("control", "admin", "capture") if name in order}
-    in_force = load(Place(**order["place"]))
+    in_force = load(Place(**order["place"]), checked=False)
     process = WebProcess(in_force, links["control"], links.get("admin"), links.get("capture"))
     uvloop.run(process.run())
 

@@ -47,7 +47,7 @@ wait = ["1d"]
 
 @pytest.fixture
 def document(tmp_path: Path) -> Document:
-    document, problems = read(tmp_path / "file.toml", TEXT)
+    document, problems = read(tmp_path / "file.toml", TEXT.encode())
     assert document is not None
     assert problems == []
     return document
@@ -91,7 +91,7 @@ def test_all_errors_are_found_and_the_rest_is_still_a_model(document: Document) 
 
 
 def test_what_is_left_of_a_list_keeps_its_places(tmp_path: Path) -> None:
-    text = '[[rule]]\nunknown = 1\ninner = [{}, {address = "a"}]\n[[rule]]\nname = 5\n[[rule]]\nname = "c"\n'
+    text = b'[[rule]]\nunknown = 1\ninner = [{}, {address = "a"}]\n[[rule]]\nname = 5\n[[rule]]\nname = "c"\n'
     document, _ = read(tmp_path / "file.toml", text)
     assert document is not None
     model, _ = document.validate(File)
@@ -105,7 +105,7 @@ def test_a_file_of_which_nothing_can_be_used(tmp_path: Path) -> None:
     class Strict(Section):
         node: Inner
 
-    document, _ = read(tmp_path / "file.toml", "node = 1\nother = 2\n")
+    document, _ = read(tmp_path / "file.toml", b"node = 1\nother = 2\n")
     assert document is not None
     model, problems = document.validate(Strict)
     assert model is None
@@ -125,7 +125,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     missing, problems = read(tmp_path / "no.toml")
     assert missing is None
     assert str(problems[0]).endswith("no.toml: cannot be read: No such file or directory   [file]")
-    deep, problems = read(tmp_path / "deep.toml", "a = " + "[" * 20_000)
+    deep, problems = read(tmp_path / "deep.toml", b"a = " + b"[" * 20_000)
     assert deep is None
     assert problems[0].slug == "toml"
 

@@ -38,7 +38,9 @@ def decided(
 ) -> Decision | Refusal:
     fields, _ = split(header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n")
     subject = next((f.value.decode() for f in fields if f.name == "subject"), "")
-    return decide(Letter(fields, subject=subject), credential, stream, Law("postmaster@relay.example", BRANDS, streams))
+    return decide(
+        Letter(fields, subject=subject), credential, stream, Law("abc123", "postmaster@relay.example", BRANDS, streams)
+    )
 
 
 def accepted(header: str, credential: Credential = SHOP, stream: str = "", streams: Streams = NONE) -> Decision:

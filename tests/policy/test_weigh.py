@@ -35,7 +35,7 @@ class Rig:
         self.evidence = OFFER
         self.asked = 0
         self.credential = Credential("shop", claimed, frozenset({"a.example"}), streams=("order", "offers"))
-        self.law = Law("postmaster@relay.example", {}, streams or Streams((), act))
+        self.law = Law("abc123", "postmaster@relay.example", {}, streams or Streams((), act))
         self.memory: Memory | None = Memory(Sample(self.judge), Ledger())
 
     def judge(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:

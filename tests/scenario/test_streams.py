@@ -1,12 +1,16 @@
 """Streams and routes in a live node: what mail claims to be decides by whom and whence it is carried."""
 
+import smtplib
+import threading
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.scenario.test_queue import POOLS, live
-from tests.support.node import CREDENTIALS, wait_for
+from tests.support.node import CREDENTIALS, Node, wait_for
 from tests.support.sink import Sink
 
 pytestmark = pytest.mark.scenario
@@ -70,3 +74,77 @@ def test_the_same_subject_with_different_claims_is_routed_apart(tmp_path: Path) 
             late = node.send("dana@example.com", subject=subject, source="127.0.0.9")
             assert node.final(late)["stream"] == "later"
             assert [m.source for m in sink.messages] == ["127.0.0.2", "127.0.0.4"]
+
+
+TURNS = """\
+[[stream]]
+name = "turn-{turn}"
+match.subject = "offer"
+class = "{kind}"
+"""
+SOURCES = {"service": "127.0.0.3", "marketing": "127.0.0.4"}
+
+
+class App(threading.Thread):
+    """Hands in one message after the other over one connection until told to stop; `taken`: id -> stream, class."""
+
+    def __init__(self, node: Node, number: int, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self.taken: dict[str, tuple[str, str]] = {}
+        self.fault: Exception | None = None
+        self._node, self._number, self._stop_it = node, number, stop
+
+    def run(self) -> None:
+        content = "From: app@test.example\r\nSubject: an offer\r\nX-Number: {}\r\n\r\nHello\r\n"
+        try:
+            with smtplib.SMTP("127.0.0.1", self._node.smtp, timeout=30) as client:
+                client.ehlo("app.test.example")
+                while not self._stop_it.is_set():
+                    client.mail("app@test.example")
+                    client.rcpt(f"r{self._number}@example.com")
+                    code, text = client.data(content.format(self._number).encode())
+                    assert code == 250, text
+                    identifier, stream, kind = text.decode().split()[2:]
+                    self.taken[identifier] = stream.removeprefix("stream="), kind.removeprefix("class=")
+        except Exception as error:
+            self.fault = error
+
+
+def total(apps: Sequence[App]) -> int:
+    return sum(len(app.taken) for app in apps)
+
+
+def grown(apps: Sequence[App], count: int) -> bool:
+    assert [app.fault for app in apps] == [None] * len(apps)
+    return total(apps) >= count
+
+
+def test_reloads_under_load_lose_and_misroute_nothing(tmp_path: Path) -> None:
+    """Each turn of the files moves the same mail to another stream, class and so source; what the 250 said is what holds."""
+    with Sink() as sink:
+        files = {"config/pools.toml": POOLS, "policies/streams.toml": TURNS.format(turn=0, kind="marketing")}
+        with live(tmp_path, sink, files=files, workers=2) as node:
+            stop = threading.Event()
+            apps = [App(node, number, stop) for number in range(4)]
+            for app in apps:
+                app.start()
+            in_force = {"turn-0": node.ask({"do": "stats"})["policies"]}
+            for turn in range(1, 7):
+                text = TURNS.format(turn=turn, kind=("marketing", "service")[turn % 2])
+                (tmp_path / "policies" / "streams.toml").write_text(text)
+                in_force[f"turn-{turn}"] = node.ask({"do": "reload"})["version"]
+                more = total(apps) + 20
+                wait_for("mail of this turn", partial(grown, apps, more))
+            stop.set()
+            for app in apps:
+                app.join(30)
+            assert [app.fault for app in apps] == [None] * 4
+            taken = {identifier: said for app in apps for identifier, said in app.taken.items()}
+            wait_for("all of it", lambda: len(node.events(type="delivered")) == len(taken))
+            assert {stream for stream, _ in taken.values()} == set(in_force)
+            for event in node.events(type="accepted"):
+                assert (event["stream"], event["class"]) == taken[event["id"]]
+                assert event["policies"] == in_force[event["stream"]]
+            for event in node.events(type="delivered"):
+                assert (event["stream"], event["source"]) == (taken[event["id"]][0], SOURCES[taken[event["id"]][1]])
+            assert Counter(m.source for m in sink.messages) == Counter(SOURCES[kind] for _, kind in taken.values())

@@ -124,7 +124,7 @@ class Rig:
             hostname="relay.example",
             clock=self.clock,
             next_id=self._ids.next,
-            law=Law("postmaster@relay.example", self.brands, self.streams),
+            law=Law("abc123", "postmaster@relay.example", self.brands, self.streams),
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
