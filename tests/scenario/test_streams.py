@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenario.test_queue import POOLS, live
-from tests.support.node import CREDENTIALS, Node, wait_for
+from tests.support.node import CREDENTIALS, Node, submit, wait_for
 from tests.support.sink import Sink
 
 pytestmark = pytest.mark.scenario
@@ -74,6 +74,25 @@ def test_the_same_subject_with_different_claims_is_routed_apart(tmp_path: Path) 
             late = node.send("dana@example.com", subject=subject, source="127.0.0.9")
             assert node.final(late)["stream"] == "later"
             assert [m.source for m in sink.messages] == ["127.0.0.2", "127.0.0.4"]
+
+
+AMP = (
+    b'<!doctype html>\r\n<html \xe2\x9a\xa14email data-css-strict>\r\n<head>\t \r\n<script async src="https://cdn.ampproject.org/v0.js">'
+    b"</script>\r\n</head>\r\n<body>\r\n.\r\n..  two dots, trailing blanks  \r\n\xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d</body>\r\n</html>\r\n"
+)
+
+
+def test_an_amp_part_arrives_byte_for_byte(tmp_path: Path) -> None:
+    kinds = ((b"plain", b"Your cart waits.\r\n"), (b"x-amp-html", AMP), (b"html", b"<p>Your cart waits.</p>\r\n"))
+    parts = [b"Content-Type: text/%s; charset=utf-8\r\n\r\n%s" % kind for kind in kinds]
+    body = b"--b1\r\n" + b"\r\n--b1\r\n".join(parts) + b"\r\n--b1--\r\n"
+    header = b"From: app@test.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b1\r\n\r\n"
+    with Sink() as sink, live(tmp_path, sink) as node:
+        with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
+            client.ehlo("app.test.example")
+            submit(client, "app@test.example", ["dana@example.com"], header + body)
+        (came,) = wait_for("the message", lambda: sink.messages)
+        assert came.content.endswith(header + body)
 
 
 TURNS = """\
