@@ -76,10 +76,18 @@ def test_the_same_subject_with_different_claims_is_routed_apart(tmp_path: Path) 
             assert [m.source for m in sink.messages] == ["127.0.0.2", "127.0.0.4"]
 
 
-AMP = (
-    b'<!doctype html>\r\n<html \xe2\x9a\xa14email data-css-strict>\r\n<head>\t \r\n<script async src="https://cdn.ampproject.org/v0.js">'
-    b"</script>\r\n</head>\r\n<body>\r\n.\r\n..  two dots, trailing blanks  \r\n\xd7\xa9\xd7\x9c\xd7\x95\xd7\x9d</body>\r\n</html>\r\n"
-)
+AMP = """\
+<!doctype html>
+<html \u26a14email data-css-strict>
+<head>\t\x20
+<script async src="https://cdn.ampproject.org/v0.js"></script>
+</head>
+<body>
+.
+..  two dots, trailing blanks \x20
+\u05e9\u05dc\u05d5\u05dd</body>
+</html>
+""".replace("\n", "\r\n").encode()
 
 
 def test_an_amp_part_arrives_byte_for_byte(tmp_path: Path) -> None:
