@@ -12,6 +12,7 @@ from relay.outcome import Reply
 from relay.pacing import spacing
 from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.evidence.classify import Evidence
+from relay.policy.flags import Flags
 from relay.policy.letter import Letter
 from relay.policy.weigh import Judge, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
@@ -27,6 +28,7 @@ class Acceptance(House):
 
     law: Law
     judge: Judge
+    flags: Flags
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -64,6 +66,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
     facts = _judged(weighed.evidence) if weighed.evidence is not None else {}
+    if weighed.checks:
+        facts["checks"] = [{"name": one.name, "level": one.level} for one in weighed.checks]
     events = [
         house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule) | facts) for d in deliveries
     ]
@@ -72,6 +76,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     except SpoolError:
         return Reply(452, "4.3.1", "The message could not be saved; try again later")
     house.offer(deliveries)
+    if weighed.checks:
+        house.flags.count(decision.brand, weighed.checks, now)
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
 
 

@@ -21,7 +21,7 @@ import orjson
 import structlog
 
 from relay import __version__, control
-from relay.alert import Alert, files_refused, not_taken, started_with_last_good
+from relay.alert import Alert, files_refused, not_taken, one_each, started_with_last_good
 from relay.changeover import change_over
 from relay.child import Child
 from relay.config import ConfigErrors, Problem, load_secret
@@ -215,13 +215,15 @@ class Supervisor:
         return {"error": f"unknown request {question.get('do')!r}"}
 
     async def stats(self) -> Json:
-        """The node and each worker, for `status`, the admin page and metrics."""
+        """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
         workers: list[Json] = []
+        alerts = [asdict(self.alert)] if self.alert else []
         for child in self.children:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
             with contextlib.suppress(NodeDown):
                 answer = await child.ask({"do": "stats"}, timeout=5.0)
                 facts |= {**answer, "up": "error" not in answer}
+            alerts += facts.pop("alerts", [])
             workers.append(facts)
         return {
             "node": self._name,
@@ -232,7 +234,7 @@ class Supervisor:
             "only_to": self.in_force.deployment.only_to,
             "started": self._started,
             "web": self.web.up,
-            "alerts": [asdict(self.alert)] if self.alert else [],
+            "alerts": one_each(alerts),
             "waits": [str(problem) for problem in self.in_force.waits],
             "decision": asdict(self.decision),
             "on_disk": fingerprint(contents(self.policies)),

@@ -22,9 +22,9 @@ import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
+from relay.alert import flagged, flagged_over
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
-from relay.config.policies import Policies
 from relay.control import Json, answer_channel
 from relay.door import Door
 from relay.edge.guesses import Guesses
@@ -36,12 +36,13 @@ from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
-from relay.in_force import load
+from relay.in_force import InForce, load
 from relay.message import MailClass, Message
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.policy.decide import Law
 from relay.policy.evidence.judge import Judge
+from relay.policy.flags import Flags
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
@@ -58,6 +59,7 @@ log = structlog.get_logger()
 
 OPEN_STATE_AGAIN = 5.0  # seconds
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
+LOOK_AT_FLAGS = 1.0  # seconds between a flagged message and its alert
 
 
 def clock() -> int:
@@ -99,6 +101,7 @@ class Worker:
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
+        self.flags = Flags()
         self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
@@ -152,8 +155,9 @@ class Worker:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=self._law(in_force.policies),
+            law=self._law(in_force),
             judge=self.judge,
+            flags=self.flags,
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -192,15 +196,22 @@ class Worker:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.door.apply(wanted.credentials, self._law(policies), keys_for, site_of, tracer)
+        self.door.apply(wanted.credentials, self._law(wanted.in_force), keys_for, site_of, tracer)
         for shard in self.shards:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
             house.keys_for, house.site_of = keys_for, site_of
 
-    def _law(self, policies: Policies) -> Law:
-        return Law(f"postmaster@{self.hostname}", policies.brands, policies.streams)
+    def _law(self, in_force: InForce) -> Law:
+        policies = in_force.policies
+        return Law(
+            postmaster=f"postmaster@{self.hostname}",
+            brands=policies.brands,
+            streams=policies.streams,
+            checks=policies.checks,
+            signer_of=in_force.keys.signer_of,
+        )
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
         """What takes long and would otherwise be done with the first message that needs it."""
@@ -241,7 +252,7 @@ class Worker:
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
-        running.append(asyncio.create_task(self._watch_certificate()))
+        running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_flags())]
         running += opening
         for task in running:
             task.add_done_callback(self._task_ended)
@@ -284,6 +295,15 @@ class Worker:
             if files is not None and files.changed():
                 for listener in self.listeners:
                     listener.renew_certificate(files.cert, files.key)
+
+    async def _watch_flags(self) -> None:
+        """Say when mail begins not to pass a check that its brand wants flagged, and when that ends."""
+        while True:
+            await asyncio.sleep(LOOK_AT_FLAGS)
+            for state, flag in self.flags.news(clock()):
+                alert = flagged(flag) if state == "firing" else flagged_over(flag)
+                log.warning("alert", state=state, summary=alert.summary)
+                self.door.record("alert", alert.event(state))
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -369,6 +389,8 @@ class Worker:
                 counters[name] = counters.get(name, 0) + value
         for kind in ("delivered", "deferred", "bounced"):
             counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
+        flags = self.flags.totals.items()
+        counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -379,6 +401,7 @@ class Worker:
             "shards": [await _shard_stats(shard) for shard in self.shards],
             "counters": counters,
             "gauges": {"connections": sum(listener.connections for listener in self.listeners)},
+            "alerts": [asdict(flagged(flag)) for flag in self.flags.standing()],
             "egress": self.courier.stats(),
         }
 

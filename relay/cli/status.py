@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from relay.alert import when
+from relay.alert import POLICIES, when
 from relay.config import whereabouts
 from relay.control import request
 
@@ -60,15 +60,22 @@ def describe(facts: dict[str, Any], now: float, zone: ZoneInfo) -> list[str]:
             lines.append(f"  {worker['name']} is down, started {worker['deaths']} times again; see the log")
         elif not worker["healthy"]:
             lines.append(f"  {worker['name']} cannot write its spool (disk full?): mail is answered 452 until it can")
-    return lines + _of_files(facts, zone)
+    return lines + _of_alerts(facts["alerts"]) + _of_files(facts, zone)
+
+
+def _of_alerts(alerts: Sequence[dict[str, Any]]) -> list[str]:
+    lines: list[str] = []
+    for alert in alerts:
+        lines += [f"  alert    {alert['summary']}", *(f"           {problem}" for problem in alert["problems"])]
+        if alert["advice"] and not alert["problems"]:
+            lines.append(f"           {alert['advice']}")
+    return lines
 
 
 def _of_files(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
-    """What is in force, where it is not what stands on disk."""
+    """What is in force, where it is not what stands on disk and no alert says so."""
     lines: list[str] = []
-    for alert in facts["alerts"]:
-        lines += [f"  alert    {alert['summary']}", *(f"           {problem}" for problem in alert["problems"])]
-    if not lines and facts["on_disk"] != facts["policies"]:
+    if facts["on_disk"] != facts["policies"] and all(alert["name"] != POLICIES for alert in facts["alerts"]):
         lines.append(f"  note     policies/ on disk is {facts['on_disk']}, {_why_not(facts['decision'], zone)}")
     return lines + [f"  restart  {waiting}" for waiting in facts["waits"]]
 

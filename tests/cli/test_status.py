@@ -52,13 +52,23 @@ def test_a_worker_that_is_down_is_told() -> None:
 
 
 def test_an_alert_is_told_with_its_problems() -> None:
-    alert = {"summary": "policies/ on disk has 2 errors (below).", "problems": ["a.toml:1: x", "b.toml:2: y"]}
+    summary, problems = "policies/ on disk has 2 errors (below).", ["a.toml:1: x", "b.toml:2: y"]
+    alert = {"name": "policies", "summary": summary, "problems": problems, "advice": "postlane check"}
     assert told(alerts=[alert], on_disk="a77e02")[1:] == [
         "  alert    policies/ on disk has 2 errors (below).",
         "           a.toml:1: x",
         "           b.toml:2: y",
     ]
     assert not status.all_well(facts(alerts=[alert]))
+
+
+def test_an_alert_without_problems_is_told_with_its_cure() -> None:
+    alert = {"name": "check", "summary": "2 messages do not pass alignment", "problems": [], "advice": "see the events"}
+    assert told(alerts=[alert], on_disk="a77e02")[1:] == [
+        "  alert    2 messages do not pass alignment",
+        "           see the events",
+        "  note     policies/ on disk is a77e02, not in force: postlane reload",
+    ]
 
 
 def test_files_that_are_not_in_force() -> None:
