@@ -50,9 +50,9 @@ _SMALL_WORDS = {
     "sr": "и у на не са што ви вас вам за ово како по из ми нас наш или ако до при само већ је се да",
 }
 # With one of these somebody is addressed; those that two languages share tell neither.
-_ADDRESSING = frozenset(
+_ADDRESSING = (
     "your you our dein deine deinen ihr ihre ihren ihrem wir uns unser unsere vous votre vos nous notre tus sus nuestro "
-    "nuestra nuestros usted ustedes tuo tua tuoi tue nostro nostri seus suas você vocês nosso nossa nossos".split()
+    "nuestra nuestros usted ustedes tuo tua tuoi tue nostro nostri seus suas você vocês nosso nossa nossos"
 )
 _HOW_MANY = Counter(word for words in _SMALL_WORDS.values() for word in set(words.split()))
 _LANGUAGE = {
@@ -86,7 +86,7 @@ def of_subject(subject: str) -> str:
     found = {word: _LANGUAGE[word] for word in subject.split() if word in _LANGUAGE}
     languages = set(found.values())
     # All that is written in Cyrillic and is likely to come is here; of Latin there is more.
-    enough = script == "cyrillic" or (len(found) > 1 and not _ADDRESSING.isdisjoint(found))
+    enough = script == "cyrillic" or (len(found) > 1 and not found.keys().isdisjoint(_ADDRESSING.split()))
     return _named(languages.pop()) if enough and len(languages) == 1 else ""
 
 
