@@ -22,7 +22,7 @@ from relay.policy.sender import display_name, domain_of, mailboxes
 Level = Literal["warn", "flag", "refuse"]
 
 _MARKETING = frozenset({MailClass.MARKETING})
-_MAX_VALUE = 2_000  # octets of List-Unsubscribe: an https and a mailto URI with their tokens
+_MAX_VALUE = 8_000  # octets of List-Unsubscribe: some carry all they know in the tokens of an https and a mailto URI
 
 
 @dataclass(frozen=True, slots=True)
