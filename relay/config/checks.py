@@ -9,7 +9,7 @@ from relay.config.schema_brands import BrandsFile, BrandTable, CheckMatchTable, 
 from relay.config.streams import boundary, fields_twice
 from relay.config.wording import Loc
 from relay.message import MailClass
-from relay.policy.checks import BUILT_IN, Checks, Own, Rule, Test, built_in, own, phrase
+from relay.policy.checks import BUILT_IN, Checks, Own, Phrase, Rule, Test, built_in, own, phrase
 from relay.policy.patterns import Kind, Pattern
 
 # Signs that are blanks in the text that a body is compared as (evidence/lexicon.py), as patterns write them.
@@ -31,7 +31,7 @@ def _of_brand(brand: BrandTable, ours: dict[str, tuple[Rule, Test]]) -> Checks:
     return Checks([(rule, brand.checks[name], test) for name, (rule, test) in known if name in brand.checks])
 
 
-def _phrases(texts: Mapping[str, str]) -> list[bytes]:
+def _phrases(texts: Mapping[str, str]) -> list[Phrase]:
     return [found for text in texts.values() if (found := phrase(text))]
 
 

@@ -46,6 +46,24 @@ BUILT_IN = {
 }
 
 
+class Phrase(NamedTuple):
+    """An address or a name as it is looked for, in octets: as normal() leaves it, and its bare words."""
+
+    written: bytes
+    bare: bytes
+
+
+def phrase(text: str) -> Phrase | None:
+    """None where `text` holds no word."""
+    plain = normal(text.encode())
+    bare = words(plain)
+    if bare.isspace():
+        return None
+    # Hebrew and Arabic join a preposition to the front of a name.
+    front = b"" if "\u0590" <= plain.decode()[0] <= "\u06ff" else b" "
+    return Phrase(front + plain + b" ", front + bare.lstrip())
+
+
 class Case:
     """One message before the checks of its brand. `signer_of`: From domain (A-label) -> the d= that signs for it, or ""."""
 
@@ -64,16 +82,16 @@ class Case:
         """The beginning of the first field of this name (in lower case)."""
         return next((bounded(f, _MAX_VALUE) for f in self.letter.fields if f.name == name), b"")
 
-    def shows(self, texts: Sequence[bytes]) -> bool:
-        """Does one of `texts`, as phrase() gives them, stand in the windows of the text?"""
+    def shows(self, phrases: Sequence[Phrase]) -> bool:
+        """Does one of them stand in the windows of the text as it is written?"""
         text = self.letter.text
-        return any(one in text.rest or one in text.opening for one in texts)
+        return any(one.written in text.rest or one.written in text.opening for one in phrases)
 
-    def holds(self, texts: Sequence[bytes]) -> bool:
-        """Does one of them stand anywhere in the text?"""
+    def holds(self, phrases: Sequence[Phrase]) -> bool:
+        """Does one of them stand anywhere in the text, whatever signs are between its words?"""
         if self._whole is None:
             self._whole = whole(self.letter.content, self.letter.fields, self.letter.rest)
-        return any(one in self._whole for one in texts)
+        return any(one.bare in self._whole for one in phrases)
 
 
 # Of messages: what they lack of what a check asks, in words; "" where nothing.
@@ -110,19 +128,10 @@ class Checks:
         )
 
 
-def phrase(text: str) -> bytes:
-    """An address or a name as it is looked for; b"" where `text` holds no word. Hebrew and Arabic join a preposition to the
-    front of a name."""
-    plain = words(normal(text.encode()))
-    if plain.isspace():
-        return b""
-    return plain.lstrip() if "\u0590" <= plain.decode()[1] <= "\u06ff" else plain
-
-
 # --- built in
 
 
-def built_in(name: str, names: Sequence[bytes], addresses: Sequence[bytes]) -> Test:
+def built_in(name: str, names: Sequence[Phrase], addresses: Sequence[Phrase]) -> Test:
     """What tests the check `name` of BUILT_IN for a brand with these names and postal addresses, as phrase() gives them."""
     return {
         "alignment": _alignment,
@@ -179,13 +188,13 @@ def _advertisement(case: Case) -> str:
     return "the subject does not open with the Hebrew word for advertisement (pirsomet, פרסומת)"
 
 
-def _address(case: Case, addresses: Sequence[bytes]) -> str:
+def _address(case: Case, addresses: Sequence[Phrase]) -> str:
     if case.shows(addresses) or case.holds(addresses):
         return ""
     return "the brand's postal_address is not in the text"
 
 
-def _identified(case: Case, names: Sequence[bytes]) -> str:
+def _identified(case: Case, names: Sequence[Phrase]) -> str:
     """From must not mislead on who writes (7704(a)(1)); what advertises says for whom, in From or in the text."""
     value = case.field("from")
     if b"=?" not in value and not display_name(value):  # to decode a name takes 15 us; who encodes one has one
@@ -193,7 +202,7 @@ def _identified(case: Case, names: Sequence[bytes]) -> str:
     if case.mail_class is not MailClass.MARKETING or case.shows(names):
         return ""
     name = words(normal(display_name(value).encode()))
-    if any(one in name for one in names) or case.holds(names):
+    if any(one.bare in name for one in names) or case.holds(names):
         return ""
     return "the brand's name is neither in From nor in the text"
 
