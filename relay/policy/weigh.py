@@ -5,11 +5,11 @@ from typing import Protocol
 
 from relay.identity import Credential
 from relay.message import MailClass
-from relay.outcome import Reply
-from relay.policy.checks import Case, Failed
+from relay.policy.checks import Failed
 from relay.policy.decide import Decision, Law, Refusal, decide
 from relay.policy.evidence.classify import Evidence
 from relay.policy.letter import Letter
+from relay.policy.road import examined
 
 
 class Judge(Protocol):
@@ -30,28 +30,21 @@ class Weighed:
 
 def weigh(letter: Letter, credential: Credential, stream: str, now: int, law: Law, judge: Judge) -> Weighed | Refusal:
     """`stream` is the one of the user name (`name+stream`), "" if none; `now` in ms. Never raises for what a message holds."""
+    weighed = _judged(letter, credential, stream, now, law, judge)
+    if isinstance(weighed, Refusal):
+        return weighed
+    failed = examined(letter, weighed.decision, weighed.mail_class, law)
+    if isinstance(failed, Refusal):
+        return failed
+    weighed.checks = failed
+    return weighed
+
+
+def _judged(letter: Letter, credential: Credential, stream: str, now: int, law: Law, judge: Judge) -> Weighed | Refusal:
     decision = decide(letter, credential, stream, law)
     if isinstance(decision, Refusal):
         return decision
-    evidence = judge(letter, credential.name, now) if decision.mail_class is None else None
-    mail_class = evidence.mail_class if evidence is not None else decision.mail_class
-    assert mail_class is not None  # where nobody said it, the evidence did
-    failed = checked(letter, decision, mail_class, law)
-    if isinstance(failed, Refusal):
-        return failed
-    return Weighed(decision, mail_class, evidence, failed)
-
-
-def checked(letter: Letter, decision: Decision, mail_class: MailClass, law: Law) -> tuple[Failed, ...] | Refusal:
-    """What a message of this class does not pass of its brand's checks; the refusal where one of them refuses."""
-    checks = law.checks.get(decision.brand)
-    if checks is None:
-        return ()
-    failed = checks.failed(Case(letter, decision.author_domain, mail_class, law.signer_of))
-    refusing = [one for one in failed if one.level == "refuse"]
-    if not refusing:
-        return failed
-    first = refusing[0]
-    text = f"Check {first.name} of brand {decision.brand}, {mail_class.label} mail: {first.lacks} ({first.source})"
-    others = f"; nor does it pass {', '.join(one.name for one in refusing[1:])}" if refusing[1:] else ""
-    return Refusal(Reply(550, "5.7.1", text + others), "check", first.name)
+    if decision.mail_class is not None:
+        return Weighed(decision, decision.mail_class)
+    evidence = judge(letter, credential.name, now)
+    return Weighed(decision, evidence.mail_class, evidence)
