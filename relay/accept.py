@@ -11,6 +11,7 @@ from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import spacing
 from relay.policy.decide import Decision, Law, Refusal
+from relay.policy.flags import Flags
 from relay.policy.letter import Letter
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
@@ -27,6 +28,7 @@ class Acceptance(House):
     law: Law
     judge: Judge
     memory: Memory
+    flags: Flags
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -70,6 +72,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     except SpoolError:
         return Reply(452, "4.3.1", "The message could not be saved; try again later")
     house.offer(deliveries)
+    if weighed.checks:
+        house.flags.count(decision.brand, weighed.checks, now)
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
 
 
@@ -104,6 +108,8 @@ def _ruled(weighed: Weighed, law: Law) -> dict[str, object]:
         "claimed": claimed.label if claimed is not None else None,
         "contradiction": weighed.contradiction,
     }
+    if weighed.checks:
+        facts["checks"] = [{"name": one.name, "level": one.level} for one in weighed.checks]
     if evidence is None:
         return facts
     facts |= {

@@ -11,6 +11,7 @@ from relay.config import Problem
 from relay.config.reader import shown_path
 from relay.kept import Decision
 from relay.policy.contradiction import Trouble
+from relay.policy.flags import Flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Alert:
 
 POLICIES = "policies"  # the one of files that are not in force
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
+CHECK = "check"  # those of checks that mail does not pass
 _ADVICE = "postlane check names every error; then postlane reload"
 
 
@@ -104,12 +106,35 @@ def contradiction_over(trouble: Trouble) -> Alert:
     return Alert(CONTRADICTION, summary, severity="warning", what=trouble.what)
 
 
+def flagged(flag: Flag) -> Alert:
+    """Mail does not pass a check that its brand wants flagged. Each worker counts for itself, so there is an event of each
+    that meets such mail, firing and resolved, with the same `what`; `one_each` shows people one."""
+    some = "1 message does" if flag.messages == 1 else f"{flag.messages} messages do"
+    return Alert(
+        CHECK,
+        f"{some} not pass {flag.check} of brand {flag.brand}: {flag.lacks} ({flag.source})",
+        advice=f"postlane events --type accepted --brand {flag.brand} --json: checks names what each did not pass",
+        severity="warning",
+        what=_of_flag(flag),
+    )
+
+
+def flagged_over(flag: Flag) -> Alert:
+    """The same, ended."""
+    summary = f"For an hour all mail has passed {flag.check} of brand {flag.brand}"
+    return Alert(CHECK, summary, severity="warning", what=_of_flag(flag))
+
+
+def _of_flag(flag: Flag) -> dict[str, str | None]:
+    return {"brand": flag.brand, "check": flag.check}
+
+
 def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of alerts as JSON, several workers' among them: the first of each trouble, told by name, credential and stream."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    """Of alerts as JSON, several workers' among them: the first of each trouble, whatever templates of it each has met."""
+    found: dict[tuple[object, ...], dict[str, Any]] = {}
     for alert in alerts:
-        key = alert["name"], *(str(alert["what"].get(name)) for name in ("credential", "stream"))
-        found.setdefault(key, alert)
+        whom = sorted((key, value) for key, value in alert["what"].items() if key != "skeleton")
+        found.setdefault((alert["name"], *whom), alert)
     return list(found.values())
 
 

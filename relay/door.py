@@ -123,4 +123,5 @@ def _facts(submission: Submission, refusal: Refusal) -> Facts:
         "recipient": submission.envelope.recipients[0].address,
         "reply": reply_facts(refusal.reply),
         "reason": refusal.reason,
+        **({"detail": refusal.detail} if refusal.detail else {}),
     }

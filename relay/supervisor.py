@@ -219,8 +219,7 @@ class Supervisor:
         return {"error": f"unknown request {question.get('do')!r}"}
 
     async def stats(self) -> Json:
-        """The node and each worker, for `status`, the admin page and metrics. What several workers found of one stream is one
-        alert."""
+        """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
         workers: list[Json] = []
         alerts = [asdict(self.alert)] if self.alert else []
         for child in self.children:

@@ -16,16 +16,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import chain
 
 import structlog
 import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
-from relay.alert import Alert, contradiction, contradiction_over
+from relay.alert import Alert, contradiction, contradiction_over, flagged, flagged_over
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
-from relay.config.policies import Policies
 from relay.control import Json, answer_channel
 from relay.door import Door
 from relay.edge.guesses import Guesses
@@ -37,13 +37,14 @@ from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
-from relay.in_force import load
+from relay.in_force import InForce, load
 from relay.message import MailClass, Message
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law
 from relay.policy.evidence.judge import Judge
+from relay.policy.flags import Flags
 from relay.policy.sample import Sample
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
@@ -63,7 +64,7 @@ log = structlog.get_logger()
 OPEN_STATE_AGAIN = 5.0  # seconds
 YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the loop; the default is ten times that
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
-LOOK_AT_CLAIMS = 1.0  # seconds between a contradiction that begins or ends and its alert
+LOOK_AT_ALERTS = 1.0  # seconds between what begins or ends and its alert
 
 
 def clock() -> int:
@@ -106,6 +107,7 @@ class Worker:
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
         self.memory = Memory(Sample(self.judge), Ledger())
+        self.flags = Flags()
         self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
@@ -159,9 +161,10 @@ class Worker:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=self._law(in_force.policies),
+            law=self._law(in_force),
             judge=self.judge,
             memory=self.memory,
+            flags=self.flags,
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -200,15 +203,23 @@ class Worker:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.door.apply(wanted.credentials, self._law(policies), keys_for, site_of, tracer)
+        self.door.apply(wanted.credentials, self._law(wanted.in_force), keys_for, site_of, tracer)
         for shard in self.shards:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
             house.keys_for, house.site_of = keys_for, site_of
 
-    def _law(self, policies: Policies) -> Law:
-        return Law(policies.version, f"postmaster@{self.hostname}", policies.brands, policies.streams)
+    def _law(self, in_force: InForce) -> Law:
+        policies = in_force.policies
+        return Law(
+            version=policies.version,
+            postmaster=f"postmaster@{self.hostname}",
+            brands=policies.brands,
+            streams=policies.streams,
+            checks=policies.checks,
+            signer_of=in_force.keys.signer_of,
+        )
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
         """What takes long and would otherwise be done with the first message that needs it."""
@@ -249,7 +260,7 @@ class Worker:
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
-        running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_claims())]
+        running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
         running += opening
         for task in running:
             task.add_done_callback(self._task_ended)
@@ -293,11 +304,12 @@ class Worker:
                 for listener in self.listeners:
                     listener.renew_certificate(files.cert, files.key)
 
-    async def _watch_claims(self) -> None:
-        """Say when the evidence begins to contradict a stream's claims, and when that ends."""
+    async def _watch_alerts(self) -> None:
+        """Say when mail begins to be another than it claims, or not to pass a check that its brand wants flagged; and when
+        that ends."""
         while True:
-            await asyncio.sleep(LOOK_AT_CLAIMS)
-            for state, alert in self._claims():
+            await asyncio.sleep(LOOK_AT_ALERTS)
+            for state, alert in chain(self._claims(), self._flags()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
 
@@ -306,6 +318,10 @@ class Worker:
         for state, trouble in self.memory.ledger.news(clock(), self._trusts):
             firing = state == "firing"
             yield state, contradiction(trouble, doing(trouble.stream)) if firing else contradiction_over(trouble)
+
+    def _flags(self) -> Iterator[tuple[str, Alert]]:
+        for state, flag in self.flags.news(clock()):
+            yield state, flagged(flag) if state == "firing" else flagged_over(flag)
 
     def _trusts(self, stream: str) -> bool:
         return self.settings.in_force.policies.streams.doing(stream) == "trust"
@@ -400,7 +416,10 @@ class Worker:
         for kind in ("delivered", "deferred", "bounced"):
             counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
         doing = self.settings.in_force.policies.streams.doing
-        alerts = [asdict(contradiction(one, doing(one.stream))) for one in self.memory.ledger.troubles(self._trusts)]
+        contradicted = [contradiction(one, doing(one.stream)) for one in self.memory.ledger.troubles(self._trusts)]
+        alerts = [*contradicted, *map(flagged, self.flags.standing())]
+        flags = self.flags.totals.items()
+        counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -412,9 +431,9 @@ class Worker:
             "counters": counters,
             "gauges": {
                 "connections": sum(listener.connections for listener in self.listeners),
-                "streams_contradicted": len(alerts),
+                "streams_contradicted": len(contradicted),
             },
-            "alerts": alerts,
+            "alerts": [asdict(alert) for alert in alerts],
             "egress": self.courier.stats(),
         }
 

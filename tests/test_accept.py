@@ -10,6 +10,7 @@ from relay.edge.submission import Submission
 from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
+from relay.policy.checks import BUILT_IN, Checks, Level, built_in
 from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
 from relay.policy.patterns import parse
@@ -228,3 +229,43 @@ async def test_class_auto_is_what_the_evidence_says_asked_once_for_all_recipient
     for event in rig.spool.events():
         assert (event["class"], event["confidence"], event["skeleton"]) == ("marketing", 0.83, "0ffe12345678")
         assert event["evidence"] == ["discount", "percentage"]
+
+
+def asking(level: Level) -> Rig:
+    """For a name beside the address, which it has not, and for a DKIM key, which there is."""
+    rig = Rig()
+    names = ("alignment", "sender-identified")
+    rig.checks = {"a": Checks([(BUILT_IN[name], level, built_in(name, [], [])) for name in names])}
+    return rig
+
+
+NAMELESS = LETTER.replace(b"Shop <shop@a.example>", b"shop@a.example")
+
+
+@pytest.mark.parametrize(("level", "flagged"), [("warn", {}), ("flag", {("a", "sender-identified"): 1})])
+async def test_a_check_that_is_not_passed_stands_in_the_event_and_counts_if_it_is_to(
+    level: Level, flagged: dict[tuple[str, str], int]
+) -> None:
+    rig = asking(level)
+    house = rig.acceptance()
+    assert (await accept(submission(NAMELESS, recipients=["a@b.example", "c@d.example"]), house)).code == 250  # type: ignore[union-attr]
+    assert [event["checks"] for event in rig.spool.events()] == 2 * [[{"name": "sender-identified", "level": level}]]
+    assert rig.flags.totals == flagged
+    assert (await accept(submission(), house)).code == 250  # type: ignore[union-attr]
+    assert "checks" not in rig.spool.events()[2]
+
+
+async def test_what_could_not_be_saved_counts_when_it_comes_again() -> None:
+    rig = asking("flag")
+    rig.spool.full = True
+    house = rig.acceptance()
+    await accept(submission(NAMELESS), house)
+    assert rig.flags.totals == {}
+
+
+async def test_a_check_may_refuse() -> None:
+    said = await refused(asking("refuse"), submission(NAMELESS))
+    assert said == (
+        "550 5.7.1 Check sender-identified of brand a, transactional mail: From has no name beside the address "
+        "(CAN-SPAM, 15 U.S.C. 7704(a)(1); Israel, Communications Law 1982, 30A(e)) [check]"
+    )

@@ -8,6 +8,8 @@ from relay.alert import (
     contradiction,
     contradiction_over,
     files_refused,
+    flagged,
+    flagged_over,
     not_taken,
     one_each,
     started_with_last_good,
@@ -16,6 +18,7 @@ from relay.config import Problem
 from relay.kept import Decision
 from relay.message import MailClass
 from relay.policy.contradiction import Trouble
+from relay.policy.flags import Flag
 
 POLICIES = Path("policies")
 DECISION = Decision("3f9a1c", "7be210", 1_795_186_920_000, "noa", "reload")  # Fri 20 Nov 2026 17:02 in Jerusalem
@@ -113,3 +116,27 @@ def test_what_several_workers_found_is_one_alert() -> None:
         )
     ]
     assert one_each(alerts) == alerts[:3]
+
+
+FLAG = Flag("arava", "postal-address", "no address", "CAN-SPAM", messages=1)
+
+
+def test_mail_that_does_not_pass_a_check() -> None:
+    alert = flagged(FLAG)
+    assert alert.summary == "1 message does not pass postal-address of brand arava: no address (CAN-SPAM)"
+    assert alert.event("firing")["what"] == {"brand": "arava", "check": "postal-address"}
+    more = Flag("arava", "postal-address", "no address", "CAN-SPAM", messages=12)
+    assert flagged(more).summary.startswith("12 messages do not pass postal-address of brand arava")
+
+
+def test_its_end() -> None:
+    over = flagged_over(FLAG)
+    assert over.summary == "For an hour all mail has passed postal-address of brand arava"
+    assert over.what == flagged(FLAG).what
+
+
+def test_what_several_workers_flagged_is_one_alert() -> None:
+    other = Flag("arava", "alignment", "no key", "RFC 7489", messages=2)
+    of_files = asdict(Alert("policies", "2 errors"))
+    met = [asdict(flagged(flag)) for flag in (FLAG, other, Flag("arava", "postal-address", "no", "x", messages=7))]
+    assert one_each([of_files, *met]) == [of_files, *met[:2]]

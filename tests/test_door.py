@@ -6,6 +6,8 @@ from dataclasses import replace
 from relay.door import MAX_REJECTED_A_SECOND, Door
 from relay.edge.credentials import Directory
 from relay.identity import Credential
+from relay.message import MailClass
+from relay.policy.checks import BUILT_IN, Checks
 from relay.trace import Tracer
 from tests.support.house import LETTER, SHOP, Rig, submission
 
@@ -33,6 +35,19 @@ async def test_a_refusal_is_an_event() -> None:
         "rejected", "from-domain", "shop", "192.0.2.7",
     )  # fmt: skip
     assert made.counters["refused"] == 1
+
+
+async def test_the_event_of_a_refusal_by_a_check_names_it() -> None:
+    rig = Rig()
+    rig.checks = {"a": Checks([(BUILT_IN["postal-address"], "refuse", lambda case: "no address")])}
+    made = door(rig, replace(SHOP, mail_class=MailClass.MARKETING))
+    assert (await made.accept(submission())).code == 550
+    await made.accept(submission(LETTER.replace(b"a.example", b"c.example")))
+    await settled(made)
+    check, other = rig.spool.events()
+    assert (check["reason"], check["detail"]) == ("check", "postal-address")
+    assert "no address" in check["reply"]["text"]
+    assert "detail" not in other
 
 
 async def test_events_of_refusals_are_bounded() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from relay.config.schema_brands import BrandsFile
 from relay.config.schema_config import PoolsFile, PostlaneFile
-from relay.config.schema_policies import BrandsFile, CredentialsFile, RetryFile, ShapingFile
+from relay.config.schema_policies import CredentialsFile, RetryFile, ShapingFile
 from relay.config.schema_routes import RoutesFile
 from relay.config.schema_streams import StreamsFile
 

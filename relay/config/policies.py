@@ -10,14 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
+from relay.config import checks as checks_of_brands
 from relay.config import routes as routes_file
 from relay.config import streams as streams_file
 from relay.config.deployment import NOT_YET, Deployment, unknown_files
 from relay.config.problems import Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
+from relay.config.schema_brands import BrandsFile, BrandTable
 from relay.config.schema_policies import (
-    BrandsFile,
-    BrandTable,
     CredentialsFile,
     CredentialTable,
     RetryFile,
@@ -30,6 +30,7 @@ from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
 from relay.message import MailClass
+from relay.policy.checks import Checks
 from relay.policy.routes import Routes
 from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
@@ -55,10 +56,11 @@ class Shaping:
 @dataclass(frozen=True, slots=True)
 class Policies:
     """All of policies/, compiled. `version` is the same on every node that has the same files. `routes`: each class's
-    own pool, which what `exceptions` finds comes before."""
+    own pool, which what `exceptions` finds comes before. `checks`: by brand, of those that ask for some."""
 
     version: str
     brands: Mapping[str, Brand]
+    checks: Mapping[str, Checks]
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
     routes: Mapping[MailClass, str]
@@ -146,6 +148,7 @@ def examine_policies(
     policies = Policies(
         version=fingerprint(files),
         brands=MappingProxyType(_brands(brands)),
+        checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
@@ -222,7 +225,8 @@ def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
                 message = f'"{domain}" belongs to brand {owners[domain]} already; the From domain decides the brand'
                 yield document.problem(("brand", name, "domains", number), message, "duplicate")
             owners.setdefault(domain, name)
-    yield from _not_yet(document, "brand", ("return_path_domain", "checks"))
+    yield from checks_of_brands.problems_of(brands, document)
+    yield from _not_yet(document, "brand", ("return_path_domain",))
 
 
 def _not_yet(document: Document, kind: str, keys: tuple[str, ...]) -> Iterator[Problem]:

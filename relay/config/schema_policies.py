@@ -7,52 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from relay.config.fields import (
-    Domain,
-    MaybeDomain,
-    Name,
-    Network,
-    Passwords,
-    PositiveDuration,
-    Rate,
-    SendingDomain,
-    Timezone,
-    Url,
-)
+from relay.config.fields import Name, Network, Passwords, PositiveDuration, Rate, SendingDomain, Url
 from relay.config.reader import Section, setting
 
 ClassName = Literal["transactional", "service", "marketing"]
-
-
-def _in_english(value: object) -> object:
-    """One text stands for the same in every language."""
-    return {"en": value} if isinstance(value, str) else value
-
-
-Texts = Annotated[dict[str, str], BeforeValidator(_in_english), Field(min_length=1)]
-
-
-class BrandTable(Section):
-    """Who speaks. The From domain decides the brand."""
-
-    name: Texts = setting({"en": ""}, "as recipients read it, by language")
-    domains: list[Domain] = setting([], "From domains that are its")
-    timezone: Timezone = setting("UTC", "of its calendar days, weeks and months")
-    public_url: Url = setting("", "of its unsubscribe and preference pages")
-    return_path_domain: MaybeDomain = setting(
-        "", description="bounces come back to it; under a domain of the brand's own"
-    )
-    postal_address: str = ""
-    logo: str = setting("", "file, relative to policies/")
-    topics: dict[Name, Texts] = setting({})
-    checks: dict[str, Literal["warn", "flag", "refuse"]] = setting({})
-    unsigned: Literal["refuse", "send"] = setting("refuse", "mail of a From domain without a DKIM key")
-
-
-class BrandsFile(Section):
-    """policies/brands.toml"""
-
-    brand: dict[Name, BrandTable] = setting({})
 
 
 class Webhook(Section):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from relay.config.deployment import NOT_YET
 from relay.config.problems import Problem, listing, no_such
 from relay.config.reader import Document
-from relay.config.schema_policies import BrandTable, CredentialTable
+from relay.config.schema_brands import BrandTable
+from relay.config.schema_policies import CredentialTable
 from relay.config.schema_streams import MatchTable, StreamsFile, StreamTable
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
@@ -177,12 +178,7 @@ def _of_match(document: Document, loc: Loc, match: MatchTable | None, others: Ot
     loc = (*loc, "match")
     if not match.model_fields_set and not document.broken:
         yield document.problem(loc, "is empty; leave it out for a stream that is reached by name alone", "empty")
-    seen: dict[str, str] = {}
-    for name in match.header:
-        if name.lower() in seen:
-            message = f"is the field {seen[name.lower()]} again, whose case does not matter; write one list"
-            yield document.problem((*loc, "header", name), message, "duplicate")
-        seen.setdefault(name.lower(), name)
+    yield from fields_twice(document, loc, match.header)
     for number, pattern in enumerate(match.credential or () if others.credentials is not None else ()):
         known = others.credentials or {}
         if pattern.kind is Kind.EXACT and pattern.text not in known:
@@ -192,9 +188,18 @@ def _of_match(document: Document, loc: Loc, match: MatchTable | None, others: Ot
             message = f'no credential of credentials.toml fits "{pattern}"; there are {listing(known)}'
             yield document.problem((*loc, "credential", number), message, "unknown-name")
     for at, pattern in () if document.broken else _patterns(match):
-        cure = _boundary(pattern) if pattern.kind is Kind.RE2 else ""
-        if cure:
+        if cure := boundary(pattern):
             yield document.problem((*loc, *at), cure, "pattern", warning=True)
+
+
+def fields_twice(document: Document, loc: Loc, headers: Iterable[str]) -> Iterator[Problem]:
+    """Names in the `header` of a match at `loc` that differ in case alone."""
+    seen: dict[str, str] = {}
+    for name in headers:
+        if name.lower() in seen:
+            message = f"is the field {seen[name.lower()]} again, whose case does not matter; write one list"
+            yield document.problem((*loc, "header", name), message, "duplicate")
+        seen.setdefault(name.lower(), name)
 
 
 def _patterns(match: MatchTable) -> Iterator[tuple[Loc, Pattern]]:
@@ -207,9 +212,10 @@ def _patterns(match: MatchTable) -> Iterator[tuple[Loc, Pattern]]:
             yield ("header", name, number), pattern
 
 
-def _boundary(pattern: Pattern) -> str:
-    r"""RE2's `\b` knows ASCII only: it does not match between a blank and a letter of another script."""
-    beside = [a or b for a, b in _BOUNDARY.findall(pattern.text) if not (a or b).isascii()]
+def boundary(pattern: Pattern) -> str:
+    r"""RE2's `\b` knows ASCII only: it does not match between a blank and a letter of another script. "" where none does."""
+    found = _BOUNDARY.findall(pattern.text) if pattern.kind is Kind.RE2 else ()
+    beside = [a or b for a, b in found if not (a or b).isascii()]
     if not beside:
         return ""
     what = "a non-Latin letter" if beside[0] >= _LATIN_ENDS else "an accented letter"

@@ -35,20 +35,22 @@ def _unknown_key(key: str, known: Sequence[str]) -> str:
 
 
 def misplaced(model: type[BaseModel], loc: Loc, data: Any) -> tuple[str, str] | None:
-    """(slug, message) of a key that stands under `[rule.match]` and is one of the rule's; None: it is not known there.
+    """(slug, message) of a key that stands under `[rule.match]` or `[kind.NAME.match]` and is one of the rule's; None: it is
+    not known there.
 
     TOML gives such a table all keys down to the next header, whatever their author meant.
     """
     *rule, table, key = loc
     if key not in keys_at(model, tuple(rule)):
         return None
-    kind, inside = next(part for part in loc if isinstance(part, str)), data
+    whole, inside = ".".join(part for part in rule if isinstance(part, str)), data
     for step in (*rule, table):
         inside = inside[step]
     others = (one for one in inside if one in keys_at(model, loc[:-1]))
     condition = f"{table}.{next(others, 'KEY')} = ..."
-    cure = f"write {condition} in the [[{kind}]] itself, or move {key} above"
-    return "misplaced", f"stands under [{kind}.{table}] and so belongs to {table}; {cure}"
+    header = f"[{whole}]" if isinstance(rule[-1], str) else f"[[{whole}]]"
+    cure = f"write {condition} in the {header} itself, or move {key} above"
+    return "misplaced", f"stands under [{whole}.{table}] and so belongs to {table}; {cure}"
 
 
 def _wanted(expected: str, sample: Callable[[Any], str | None]) -> Rule:

@@ -5,13 +5,14 @@ else that of the first rule that holds; else the stream named as the credential,
 stream sets no class the credential's holds; for class `auto` nobody has said it, and the evidence decides (evidence/).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relay.header import Field
 from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.outcome import Reply
+from relay.policy.checks import Checks
 from relay.policy.letter import Letter
 from relay.policy.sender import domain_of, mailboxes, permitted
 from relay.policy.streams import Streams
@@ -25,10 +26,11 @@ MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every ev
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message is not taken; `reason` is the slug of the `rejected` event."""
+    """Why a message is not taken; `reason` is the slug of the `rejected` event, `detail` says which of its kind."""
 
     reply: Reply
     reason: str
+    detail: str = ""
 
 
 @dataclass(slots=True)
@@ -55,15 +57,20 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """The policies in force, as one message meets them; a reload replaces it. `postmaster` is whom a refused app may ask.
+    """The policies in force, as one message meets them; a reload replaces it.
 
-    version   of policies/: what was decided by them says so, whatever is in force when it is written down
+    version      of policies/: what was decided by them says so, whatever is in force when it is written down
+    postmaster   whom a refused app may ask
+    checks       by brand, of those that ask for some
+    signer_of    From domain (A-label) -> the d= of the active keys that sign for it, "" without any
     """
 
     version: str
     postmaster: str
     brands: Mapping[str, Brand]
     streams: Streams
+    checks: Mapping[str, Checks] = field(default_factory=dict)
+    signer_of: Callable[[str], str] = lambda domain: ""
 
 
 def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Decision | Refusal:

@@ -1,9 +1,14 @@
 """A message as policy looks at it. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 
-from relay.header import Field
+from relay.header import Field, readable
+from relay.policy.evidence.text import Text, extract
+
+_MAX_VALUE = 1_000  # octets of one value that are looked at; a line of a header has 998 at most (RFC 5322 2.1.1)
+_MAX_REPEATED = 5  # fields of one name that are looked at
 
 
 @dataclass(slots=True)
@@ -17,3 +22,17 @@ class Letter:
     subject: str = ""
     sender: str = ""
     domains: Sequence[str] = ()
+    _text: Text | None = field(default=None, init=False, repr=False, compare=False)
+
+    def values(self, name: str) -> list[str]:
+        """What the header fields of this name (in lower case) say, as people read it; of many the first, of long ones the
+        beginning."""
+        found = (readable(f.value[:_MAX_VALUE]) for f in self.fields if f.name == name)
+        return list(islice(found, _MAX_REPEATED))
+
+    @property
+    def text(self) -> Text:
+        """Its visible text and structure: extracted when somebody asks, and once, since evidence and checks both do."""
+        if self._text is None:
+            self._text = extract(self.content, self.fields, self.rest)
+        return self._text

@@ -9,11 +9,13 @@ import re
 from collections.abc import Collection
 
 from relay.domain import a_label
+from relay.header import readable
 
 # The two forms nearly all mail has: `Name <local@domain>` and `local@domain`. One match, 1 us.
 _SIMPLE = re.compile(
     r'(?:(?:"[^"\\]*"|[^<>()\[\]:;@\\,"]*)<([^<>()\[\]:;@\\,"\s]+@[^<>()\[\]:;@\\,"\s]+)>|([^<>()\[\]:;@\\,"\s]+@[^<>()\[\]:;@\\,"\s]+))'
 )
+_MAX_NAME = 1_000  # octets of From in which a name is looked for; a line of a header has 998 at most (RFC 5322 2.1.1)
 _TOKEN = re.compile(r'\s+|"(?:[^"\\]|\\.)*"|\[[^\[\]\\]*\]|[<>,:;@]|[^\s<>,:;@"()\[\]\\]+', re.DOTALL)
 
 
@@ -99,6 +101,16 @@ def _mailbox(tokens: list[str]) -> str | None:
     if len(tokens) != 3 or tokens[1] != "@" or any(t in "<>" for t in (tokens[0], tokens[2])):
         return None
     return "".join(tokens)
+
+
+def display_name(value: bytes) -> str:
+    """The name before the first address of a From field's value (RFC 5322 3.4), or in a comment behind it, as old programs
+    write it; "" if there is none, or an address again."""
+    before, angle, _ = value[:_MAX_NAME].partition(b"<")
+    if not angle:
+        before = before.partition(b"(")[2].rpartition(b")")[0]
+    name = readable(before).strip(" \t\"'")
+    return "" if "@" in name and " " not in name else name
 
 
 def domain_of(address: str) -> str:

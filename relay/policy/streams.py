@@ -9,19 +9,15 @@ rule asks for them, and once.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
 from relay.domain import a_label
-from relay.header import readable
 from relay.message import MailClass
 from relay.policy.attachments import attachments
 from relay.policy.letter import Letter
 from relay.policy.patterns import Kind, Matcher, Pattern, covers
 
 _HEADER = "header."
-_MAX_VALUE = 1_000  # octets of one value that are looked at; a line of a header has 998 at most (RFC 5322 2.1.1)
-_MAX_REPEATED = 5  # fields of one name that are looked at
 _MAX_RECIPIENTS = 1_000  # different domains of one message
 
 
@@ -110,8 +106,7 @@ class _Facts:
         name = key.removeprefix(_HEADER)
         if name not in self.names:
             return ()
-        found = (readable(f.value[:_MAX_VALUE]) for f in letter.fields if f.name == name)
-        return list(islice(found, _MAX_REPEATED))
+        return letter.values(name)
 
     @property
     def attachments(self) -> list[str]:

@@ -10,10 +10,12 @@ from typing import Protocol
 from relay.identity import Credential
 from relay.message import MailClass
 from relay.outcome import Reply
+from relay.policy.checks import Failed
 from relay.policy.contradiction import Ledger
 from relay.policy.decide import Decision, Law, Refusal, decide
 from relay.policy.evidence.classify import Evidence
 from relay.policy.letter import Letter
+from relay.policy.road import examined
 from relay.policy.sample import Sample
 
 _REASONS = 3  # that a refused app is told
@@ -40,6 +42,7 @@ class Weighed:
     evidence       None where nobody asked for it
     contradiction  None | "flagged" | "rerouted" | "enforced": what was done about a claim that does not stand
     remembered     the evidence is that of messages like it, this one was passed over
+    checks         of its brand, those that it does not pass
     """
 
     decision: Decision
@@ -47,6 +50,7 @@ class Weighed:
     evidence: Evidence | None = None
     contradiction: str | None = None
     remembered: bool = False
+    checks: tuple[Failed, ...] = ()
 
 
 def weigh(
@@ -54,6 +58,22 @@ def weigh(
 ) -> Weighed | Refusal:
     """`stream` is the one of the user name (`name+stream`), "" if none; `now` in ms. Without a `memory` the message is
     looked at by itself, so nothing is held against its claim. Never raises for what a message holds."""
+    weighed = _judged(letter, credential, stream, now, law, judge, memory)
+    if isinstance(weighed, Refusal):
+        return weighed
+    # What is asked of it goes by what its app says: nobody meant rerouted mail to be an advertisement.
+    rerouted = weighed.contradiction == "rerouted" and weighed.decision.mail_class is not None
+    asked = weighed.decision.mail_class if rerouted else weighed.mail_class
+    failed = examined(letter, weighed.decision, asked or weighed.mail_class, law)
+    if isinstance(failed, Refusal):
+        return failed
+    weighed.checks = failed
+    return weighed
+
+
+def _judged(
+    letter: Letter, credential: Credential, stream: str, now: int, law: Law, judge: Judge, memory: Memory | None
+) -> Weighed | Refusal:
     decision = decide(letter, credential, stream, law)
     if isinstance(decision, Refusal):
         return decision

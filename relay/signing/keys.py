@@ -115,6 +115,10 @@ class KeyRing:
             return (SigningKey(domain, SANDBOX_SELECTOR, algorithm_of(self._throwaway), self._throwaway),)
         return ()
 
+    def signer_of(self, domain: str) -> str:
+        """The d= that signs for this From domain; "" if no key does."""
+        return next((key.domain for key in self.for_domain(domain)), "")
+
 
 def load_accepted_keys(directory: Path, states: Path, sandbox: Path | None = None) -> KeyRing:
     """The keys that the file `states` names (a kept keys.toml), in that state, and no others. Raises KeysError for it.

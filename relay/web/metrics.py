@@ -45,6 +45,10 @@ HELP: dict[str, tuple[str, str]] = {
         "gauge",
         "0 while the files on disk, as last looked at, are not in force.",
     ),
+    "postlane_checks_flagged_total": (
+        "counter",
+        "Accepted messages that did not pass a check at level flag, by brand and check.",
+    ),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.policy.sender import domain_of, mailboxes, permitted
+from relay.policy.sender import display_name, domain_of, mailboxes, permitted
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,30 @@ def test_has_no_opinion_on_what_programs_read_differently(value: bytes) -> None:
 def test_any_octets_have_an_answer(value: bytes) -> None:
     found = mailboxes(value)
     assert found is None or all("@" in address for address in found)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (b"Arava Home <news@arava.example>", "Arava Home"),
+        (b'"Arava, Home" <news@arava.example>', "Arava, Home"),
+        (b"=?utf-8?B?16LXqNeR15Q=?= <news@arava.example>", "ערבה"),
+        ("ערבה <news@arava.example>".encode(), "ערבה"),
+        (b"news@arava.example (Arava Home)", "Arava Home"),
+        (b"news@arava.example", ""),
+        (b"<news@arava.example>", ""),
+        (b"'news@arava.example' <news@arava.example>", ""),
+        (b"Team @ Arava <news@arava.example>", "Team @ Arava"),
+        (b"", ""),
+    ],
+)
+def test_the_name_beside_an_address(value: bytes, name: str) -> None:
+    assert display_name(value) == name
+
+
+@given(st.binary(max_size=200))
+def test_any_octets_have_a_name_or_none(value: bytes) -> None:
+    assert isinstance(display_name(value), str)
 
 
 def test_domains_compare_as_a_labels() -> None:

@@ -11,7 +11,7 @@ import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.support.node import Node, submit, wait_for
+from tests.support.node import ROOT, Node, submit, wait_for
 
 pytestmark = pytest.mark.scenario
 
@@ -163,3 +163,23 @@ def test_command_line_shows_what_happened(node: Node, tmp_path: Path) -> None:
     assert node.run("queue", "cancel").returncode == 2
     events = node.run("events", "--json", "--id", identifier)
     assert '"type":"accepted"' in events.stdout.replace(" ", "")
+
+
+def test_the_policies_that_ship_sort_what_apps_send(tmp_path: Path) -> None:
+    shipped = {f"policies/{path.name}": path.read_text("utf-8") for path in (ROOT / "policies").glob("*.toml")}
+    with Node(tmp_path, files=shipped) as node:
+        reset = node.final(node.send("dana@example.com", sender="shop@anything.example", subject="איפוס סיסמה"))
+        assert (reset["stream"], reset["class"], reset["brand"]) == ("password-reset", "transactional", "")
+        header = {"List-Unsubscribe": "<https://u.shop.example/1>"}
+        news = node.send("dana@example.com", sender="shop@news.shop.example", subject="Your order #77", headers=header)
+        assert (node.final(news)["stream"], node.final(news)["class"]) == ("newsletter", "marketing")
+        (accepted,) = node.events(id=news, type="accepted")
+        assert accepted["brand"] == "shop"
+        assert [check["name"] for check in accepted["checks"]] == [
+            "sender-identified",
+            "one-click-unsubscribe",
+            "postal-address",
+        ]
+        named = node.send("dana@example.com", subject="Hello", headers={"X-Postlane-Stream": "order"})
+        assert (node.final(named)["stream"], node.final(named)["class"]) == ("order", "transactional")
+        assert node.run("status").returncode == 0

@@ -68,6 +68,13 @@ def test_nobody_signs_for_strangers(domain: str) -> None:
     assert ring(*both_keys("example.com")).for_domain(domain) == ()
 
 
+def test_whose_name_a_signature_bears() -> None:
+    keys = ring(*both_keys("example.com"))
+    assert [keys.signer_of(one) for one in ("example.com", "a.example.com", "example.net")] == ["example.com"] * 2 + [
+        ""
+    ]
+
+
 @pytest.mark.parametrize("state", ["pending", "retired"])
 def test_only_active_keys_sign(state: str) -> None:
     resting = SigningKey("news.example.com", "2026a", RSA, rsa_private(), state)

@@ -16,9 +16,11 @@ from relay.ids import Ids
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law
 from relay.policy.evidence.classify import Evidence
+from relay.policy.flags import Flags
 from relay.policy.letter import Letter
 from relay.policy.routes import Routes
 from relay.policy.sample import Sample
@@ -103,6 +105,8 @@ class Rig:
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
+        self.checks: dict[str, Checks] = {}
+        self.flags = Flags()
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
         self._ids = Ids("test", 0, self.clock)
@@ -119,16 +123,20 @@ class Rig:
     def keys_for(self, domain: str) -> Any:
         return both_keys("a.example") if domain == "a.example" else ()
 
+    def signer_of(self, domain: str) -> str:
+        return "a.example" if domain == "a.example" else ""
+
     def acceptance(self) -> Acceptance:
         return Acceptance(
             hostname="relay.example",
             clock=self.clock,
             next_id=self._ids.next,
-            law=Law("abc123", "postmaster@relay.example", self.brands, self.streams),
+            law=Law("abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of),
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
             memory=self.memory,
+            flags=self.flags,
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from relay.policy.evidence.classify import Evidence, Model, judge
 from relay.policy.evidence.skeleton import skeleton
-from relay.policy.evidence.text import extract
 from relay.policy.letter import Letter
 
 HALF_LIFE = 3_600_000  # ms in which a count fades to half: a mailing goes out within hours
@@ -48,7 +47,7 @@ class Judge:
 
     def __call__(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:
         """`now` in ms; `unseen`: recipients of messages like it that nobody judged. Never raises for what a message holds."""
-        text, recipients = extract(letter.content, letter.fields, letter.rest), len(letter.domains)
+        text, recipients = letter.text, len(letter.domains)
         template = skeleton(text, letter.fields)
         bulkness = self._bulk.add(credential, template, recipients + unseen, now)
         return judge(text, letter.fields, recipients, bulkness, self.ready(), template)

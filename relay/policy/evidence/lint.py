@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from relay.header import Field
 from relay.message import MailClass
-from relay.policy.evidence.text import parts_of
+from relay.policy.evidence.language import of_subject, of_text
+from relay.policy.evidence.text import extract, parts_of
+from relay.policy.evidence.whole import words
 
 # At most one of each (RFC 5322 3.6; RFC 2045 3 for the MIME fields).
 _ONCE = {
@@ -25,7 +27,7 @@ class Finding(NamedTuple):
 
 def lint(content: bytes, fields: Sequence[Field], rest: int, mail_class: MailClass) -> list[Finding]:
     """`fields`, `rest`: as relay.header.split() gives them; `mail_class`: what the message is taken for. Never raises."""
-    return [*_header(fields, mail_class), *_amp(content, fields, rest)]
+    return [*_header(fields, mail_class), *_amp(content, fields, rest), *_language(content, fields, rest)]
 
 
 def _header(fields: Sequence[Field], mail_class: MailClass) -> Iterator[Finding]:
@@ -57,3 +59,12 @@ def _amp(content: bytes, fields: Sequence[Field], rest: int) -> Iterator[Finding
         place = kinds.index(_AMP)
         if b"text/plain" not in kinds[:place] or b"text/html" not in kinds[place:]:
             yield Finding("amp-order", "the AMP part does not stand between text/plain and text/html")
+
+
+def _language(content: bytes, fields: Sequence[Field], rest: int) -> Iterator[Finding]:
+    """A template whose subject was not translated with it; filters weigh that against the sender. Silent unless sure."""
+    text = extract(content, fields, rest)
+    subject = of_subject(words(text.subject).decode(errors="replace"))
+    body = of_text(words(text.opening + text.rest).decode(errors="replace")) if subject else ""
+    if subject and body and subject != body:
+        yield Finding("language", f"Subject and text differ in language ({subject}, {body})")

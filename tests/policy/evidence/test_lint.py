@@ -57,3 +57,24 @@ def test_amp_stands_between_plain_and_html_in_alternative() -> None:
 @given(st.binary(), st.sampled_from(MailClass))
 def test_any_octets(content: bytes, mail_class: MailClass) -> None:
     assert isinstance(slugs(content, mail_class), list)
+
+
+GERMAN = (
+    "Guten Tag, Ihre Bestellung 77 ist gepackt und wird am Donnerstag bei Ihnen sein. Mit dem Link unten können Sie das "
+    "Paket verfolgen. Wenn etwas nicht stimmt, schreiben Sie uns bitte, wir helfen gern."
+)
+
+
+def test_subject_and_text_in_different_languages() -> None:
+    content = f"From: a@b.example\nSubject: Your order 77, and 20 % off tents\n\n{GERMAN}".replace(
+        "\n", "\r\n"
+    ).encode()
+    fields, rest = split(content)
+    (found,) = lint(content, fields, rest, MailClass.TRANSACTIONAL)
+    assert found == ("language", "Subject and text differ in language (en, de)")
+
+
+@pytest.mark.parametrize("subject", ["Ihre Bestellung ist gepackt", "Arava Home", "Order 77", "The Lord of the Rings"])
+def test_subjects_that_go_with_the_text_or_with_any(subject: str) -> None:
+    assert slugs(f"From: a@b.example\nSubject: {subject}\n\n{GERMAN}") == []
+    assert slugs(f"From: a@b.example\nSubject: {subject}\n\nhi") == []
