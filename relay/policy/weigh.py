@@ -61,10 +61,9 @@ def weigh(
     weighed = _judged(letter, credential, stream, now, law, judge, memory)
     if isinstance(weighed, Refusal):
         return weighed
-    # What is asked of it goes by what its app says: nobody meant rerouted mail to be an advertisement.
-    rerouted = weighed.contradiction == "rerouted" and weighed.decision.mail_class is not None
-    asked = weighed.decision.mail_class if rerouted else weighed.mail_class
-    failed = examined(letter, weighed.decision, asked or weighed.mail_class, law)
+    # Of rerouted mail is asked what its app says it is: it always arrives.
+    claimed = weighed.decision.mail_class if weighed.contradiction == "rerouted" else None
+    failed = examined(letter, weighed.decision, weighed.mail_class if claimed is None else claimed, law)
     if isinstance(failed, Refusal):
         return failed
     weighed.checks = failed

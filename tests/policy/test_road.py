@@ -1,16 +1,19 @@
 """What a message does not pass, and when that refuses it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from relay.header import split
 from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.policy.checks import BUILT_IN, Checks, Level, built_in
+from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law, Refusal
 from relay.policy.evidence.classify import Evidence
 from relay.policy.letter import Letter
+from relay.policy.sample import Sample
 from relay.policy.streams import Streams
-from relay.policy.weigh import Weighed, weigh
+from relay.policy.weigh import Memory, Weighed, weigh
 
 CRM = Credential("crm", MailClass.MARKETING, frozenset({"*"}))
 AUTO = Credential("auto", None, frozenset({"*"}))
@@ -64,3 +67,19 @@ def test_who_may_not_write_from_there_is_refused_before_any_check() -> None:
     found = weighed(law(alignment="refuse"), Credential("x", MailClass.MARKETING, frozenset({"x.example"})))
     assert isinstance(found, Refusal)
     assert found.reason == "from-domain"
+
+
+def test_of_rerouted_mail_is_asked_what_its_app_says_it_is() -> None:
+    """It reads as marketing, and never was asked for an address before."""
+    app = Credential("shop", MailClass.TRANSACTIONAL, frozenset({"*"}))
+    fields, rest = split(LETTER)
+    letter = Letter(fields, LETTER, rest, "Sale", domains=["b.example"])
+
+    def offer(letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:
+        return Evidence(MailClass.MARKETING, 0.95, "offer")
+
+    for act, end in (("reroute", "rerouted"), ("enforce", "check")):
+        said = replace(law(postal_address="refuse"), streams=Streams((), act))
+        memory = Memory(Sample(offer), Ledger())
+        found = [weigh(letter, app, "", 7, said, offer, memory) for _ in range(8)][-1]
+        assert end == (found.reason if isinstance(found, Refusal) else found.contradiction)
