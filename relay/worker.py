@@ -24,7 +24,6 @@ from relay import __version__, logs, settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
-from relay.config.policies import Policies
 from relay.control import Json, answer_channel
 from relay.door import Door
 from relay.edge.guesses import Guesses
@@ -36,11 +35,10 @@ from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
-from relay.in_force import load
+from relay.in_force import law_of, load
 from relay.message import MailClass, Message
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
-from relay.policy.decide import Law
 from relay.policy.evidence.judge import Judge
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
@@ -152,7 +150,7 @@ class Worker:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=self._law(in_force.policies),
+            law=law_of(in_force.policies, self.hostname),
             judge=self.judge,
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
@@ -192,15 +190,12 @@ class Worker:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.door.apply(wanted.credentials, self._law(policies), keys_for, site_of, tracer)
+        self.door.apply(wanted.credentials, law_of(policies, self.hostname), keys_for, site_of, tracer)
         for shard in self.shards:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
             house.keys_for, house.site_of = keys_for, site_of
-
-    def _law(self, policies: Policies) -> Law:
-        return Law(f"postmaster@{self.hostname}", policies.brands, policies.streams)
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
         """What takes long and would otherwise be done with the first message that needs it."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from relay.message import MailClass, Message
 from relay.policy.patterns import parse
-from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
+from relay.policy.routes import AnyOf, Route, RouteMatch, Routes, pool_of
 
 
 def any_of(*written: str) -> AnyOf:
@@ -51,3 +51,10 @@ def test_first_match_wins_and_all_conditions_must_hold() -> None:
 
 def test_without_routes_nothing_is_looked_at() -> None:
     assert Routes().find(None, "a.example") is None  # type: ignore[arg-type]
+
+
+def test_the_pool_is_the_class_s_own_unless_the_route_names_one() -> None:
+    own, named = {c: c.label for c in MailClass}, {"cold": "cold"}
+    assert pool_of(None, MailClass.SERVICE, own, named) == "service"
+    assert pool_of(Route("", next_hop=("a", 25)), MailClass.MARKETING, own, named) == "marketing"
+    assert pool_of(Route("", pool="cold"), MailClass.MARKETING, own, named) == "cold"
