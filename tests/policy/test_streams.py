@@ -1,6 +1,5 @@
-"""The first rule that holds, found without trying them all; and rules that no message can reach."""
+"""The first rule that holds, found without trying them all."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,23 +8,8 @@ from hypothesis import strategies as st
 
 from relay.header import split
 from relay.policy.letter import Letter
-from relay.policy.patterns import Pattern, parse
-from relay.policy.streams import Match, Size, Stream, Streams, domain_text, shadowed, takes_all_of
-
-
-def letter(header: str = "", subject: str = "", **more: object) -> Letter:
-    content = header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n"
-    return Letter(split(content)[0], content, 0, subject, **more)  # type: ignore[arg-type]
-
-
-def texts(**given_texts: str | Sequence[str]) -> dict[str, tuple[Pattern, ...]]:
-    """`header_x_job` stands for header.x-job."""
-    found: dict[str, tuple[Pattern, ...]] = {}
-    for key, value in given_texts.items():
-        name = f"header.{key[7:].replace('_', '-')}" if key.startswith("header_") else key
-        several = [value] if isinstance(value, str) else value
-        found[name] = tuple(parse(one, words=key == "subject") for one in several)
-    return found
+from relay.policy.streams import Match, Size, Stream, Streams, domain_text
+from tests.support.rules import CRM, LETTERS, MATCHES, letter, texts
 
 
 def streams(**matches: Match | None) -> Streams:
@@ -37,9 +21,6 @@ def streams(**matches: Match | None) -> Streams:
 def found(all_streams: Streams, one: Letter, credential: str = "crm", domain: str = "a.example") -> str:
     stream = all_streams.find(one, credential, domain)
     return stream.name if stream else ""
-
-
-CRM = frozenset({"crm"})
 
 
 def test_the_first_that_holds_wins_and_all_conditions_must() -> None:
@@ -104,32 +85,9 @@ def test_each_condition(match: Match, one: Letter, holds: bool) -> None:
     assert (found(streams(it=match), one) == "it") is holds
 
 
-_TEXTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "subject": st.sampled_from(["order", "*rd*", "re:^o", ["sale", "order"]]),
-        "from_domain": st.sampled_from(["a.example", "*.example", "b.example"]),
-        "header_x_job": st.sampled_from(["j-*", "j-1", "*", "re:[12]$"]),
-        "recipient_domain": st.sampled_from(["c.example", ["*.c.example", "d.example"]]),
-    },
-)
-_MATCHES = st.builds(
-    lambda credentials, given_texts, size: Match(frozenset(credentials), texts(**given_texts), size),
-    st.sets(st.sampled_from(["crm", "erp"])),
-    _TEXTS,
-    st.sampled_from([(), (Size(0, 50),), (Size(60, 900),)]),
-)
-_LETTERS = st.builds(
-    lambda job, subject, domains: letter(f"X-Job: {job}" if job else "", subject, domains=domains),
-    st.sampled_from(["", "j-1", "j-2", "k"]),
-    st.sampled_from(["order", "border", "big sale order", ""]),
-    st.lists(st.sampled_from(["c.example", "x.c.example", "d.example"]), max_size=2),
-)
-
-
 @given(
-    st.lists(_MATCHES, max_size=8),
-    _LETTERS,
+    st.lists(MATCHES, max_size=8),
+    LETTERS,
     st.sampled_from(["crm", "erp", "web"]),
     st.sampled_from(["a.example", "b.example"]),
 )
@@ -143,28 +101,6 @@ def test_the_index_finds_what_trying_each_in_turn_finds(
         if Streams([(Stream(str(n), ""), match)]).find(one, credential, domain)
     ]
     assert found(rules, one, credential, domain) == (alone[0] if alone else "")
-    for place, above in shadowed(matches):
-        assert above < place
-        assert str(place) not in alone or str(above) in alone
-
-
-@given(st.lists(_MATCHES, max_size=8))
-def test_shadows_are_found_as_by_comparing_all_with_all(matches: list[Match]) -> None:
-    slowly = [
-        (place, next(above for above in range(place) if takes_all_of(matches[above], matches[place])))
-        for place in range(len(matches))
-        if any(takes_all_of(matches[above], matches[place]) for above in range(place))
-    ]
-    assert list(shadowed(matches)) == slowly
-
-
-def test_shadows() -> None:
-    attached = texts(attachment="*.pdf")
-    assert takes_all_of(Match(attached=True), Match(texts=attached))
-    assert not takes_all_of(Match(attached=False), Match(texts=attached))
-    assert takes_all_of(Match(sizes=(Size(0, 9),)), Match(sizes=(Size(1, 2), Size(4, 9))))
-    assert not takes_all_of(Match(sizes=(Size(0, 9),)), Match())
-    assert list(shadowed([Match(), None, Match(CRM)])) == [(2, 0)]
 
 
 @given(st.binary(max_size=120), st.binary(max_size=60))
