@@ -65,6 +65,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
     facts = _judged(weighed.evidence) if weighed.evidence is not None else {}
+    facts |= _noted(decision)
     events = [
         house.recorder.of_delivery("accepted", d, _looked_at(message, d, decision.rule) | facts) for d in deliveries
     ]
@@ -115,6 +116,16 @@ def _judged(evidence: Evidence) -> dict[str, object]:
         "skeleton": evidence.skeleton,
         "evidence": [term.term for term in evidence.terms[:MAX_REASONS]],
     }
+
+
+def _noted(decision: Decision) -> dict[str, object]:
+    """What an `accepted` event holds so that `postlane plan` can decide again (policy/recorded.py)."""
+    facts: dict[str, object] = decision.noted
+    if decision.named:
+        facts["named"] = True
+    if decision.co_authors:
+        facts["co_authors"] = decision.co_authors
+    return facts
 
 
 def _timezone(decision: Decision, house: Acceptance) -> str:

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from relay.header import Field
+from relay.header import Field, readable
+from relay.policy.attachments import attachments
+
+_MAX_VALUE = 1_000  # octets of one value that are looked at; a line of a header has 998 at most (RFC 5322 2.1.1)
+_MAX_REPEATED = 5  # fields of one name that are looked at
 
 
 @dataclass(slots=True)
@@ -17,3 +22,18 @@ class Letter:
     subject: str = ""
     sender: str = ""
     domains: Sequence[str] = ()
+
+    def values(self, name: str) -> list[str]:
+        """What the header fields of this name (in lower case) say, as people read it; of many the first, of long ones the
+        beginning."""
+        found = (readable(f.value[:_MAX_VALUE]) for f in self.fields if f.name == name)
+        return list(islice(found, _MAX_REPEATED))
+
+    @property
+    def size(self) -> int:
+        """Octets, as it was handed in."""
+        return len(self.content)
+
+    def attachments(self) -> list[str]:
+        """A name for each attachment, "" where it has none. Takes a while: ask once."""
+        return attachments(self.content)

@@ -4,25 +4,31 @@ All conditions of a rule must hold; of several patterns of one condition, one. T
 indexed by credential first; of those that may concern one, each is found by its rarest pattern (all patterns of one key are
 matched in one go), and only what was found is tried, in the order of the file. Facts of a message are worked out when a
 rule asks for them, and once.
+
+What rules may look at of a message beyond its envelope is noted in its `accepted` event, bounded, so that other rules can
+be tried on it later (policy/recorded.py): `look` gives both.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from relay.domain import a_label
-from relay.header import readable
 from relay.message import MailClass
-from relay.policy.attachments import attachments
 from relay.policy.letter import Letter
-from relay.policy.patterns import Matcher, Pattern
+from relay.policy.patterns import Kind, Matcher, Pattern
 
 _HEADER = "header."
-_MAX_VALUE = 1_000  # octets of one value that are looked at; a line of a header has 998 at most (RFC 5322 2.1.1)
-_MAX_REPEATED = 5  # fields of one name that are looked at
 _MAX_RECIPIENTS = 1_000  # different domains of one message
+
+CUT = "\u2026"  # ends a value that was noted in part, and a list that was
+NOTED_VALUE = 200  # octets of one value: what rules look for stands at its beginning, but in links and tokens
+NOTED_FILES = 10  # names of attachments
+NOTED = 2_000  # characters of all headers of one message, names included: every recipient's event carries them
+
+Noted = dict[str, Any]  # "headers": {name: [value, ...]}, "attachments": [name, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,13 @@ class _Rule(NamedTuple):
     wanted: tuple[tuple[str, frozenset[int]], ...]
     sizes: tuple[Size, ...]
     attached: bool | None
+    own: bool  # it names credentials
 
 
 class _Facts:
     """One message in the eyes of the rules: for each key the numbers of the patterns that hold."""
 
-    __slots__ = ("_attachments", "_author_domain", "_letter", "_matched", "_matchers", "names")
+    __slots__ = ("_attachments", "_author_domain", "_headers", "_letter", "_matched", "_matchers", "names")
 
     def __init__(self, letter: Letter, author_domain: str, matchers: Mapping[str, Matcher]) -> None:
         self.names = {f.name for f in letter.fields}
@@ -83,6 +90,7 @@ class _Facts:
         self._author_domain = author_domain
         self._matchers = matchers
         self._matched: dict[str, set[int]] = {}
+        self._headers: dict[str, list[str]] = {}
         self._attachments: list[str] | None = None
 
     def matched(self, key: str) -> set[int]:
@@ -105,25 +113,51 @@ class _Facts:
                 return list(dict.fromkeys(letter.domains))[:_MAX_RECIPIENTS]
             case "attachment":
                 return self.attachments
-        name = key.removeprefix(_HEADER)
+        return self._header(key.removeprefix(_HEADER))
+
+    def _header(self, name: str) -> Sequence[str]:
         if name not in self.names:
             return ()
-        found = (readable(f.value[:_MAX_VALUE]) for f in letter.fields if f.name == name)
-        return list(islice(found, _MAX_REPEATED))
+        found = self._headers.get(name)
+        if found is None:
+            found = self._headers[name] = self._letter.values(name)
+        return found
 
     @property
     def attachments(self) -> list[str]:
         if self._attachments is None:
-            self._attachments = attachments(self._letter.content)
+            self._attachments = self._letter.attachments()
         return self._attachments
 
     def fit(self, rule: _Rule) -> bool:
         """Do all conditions hold? The cheap ones first."""
-        if rule.sizes and not any(size.least <= len(self._letter.content) <= size.most for size in rule.sizes):
+        if rule.sizes and not any(size.least <= self._letter.size <= size.most for size in rule.sizes):
             return False
         if any(numbers.isdisjoint(self.matched(key)) for key, numbers in rule.wanted):
             return False
         return rule.attached is None or rule.attached == bool(self.attachments)
+
+    def noted(self, names: Sequence[str]) -> Noted:
+        """Fields of these names, an empty list where there is none; attachments if some rule has asked for them. A field
+        that finds no room is left out: nothing is known of it."""
+        noted: Noted = {}
+        if names:
+            room, noted["headers"] = NOTED, {}
+            for name in names:
+                values = [_cut(value) for value in self._header(name)]
+                size = len(name) + sum(map(len, values))
+                if size <= room:
+                    room -= size
+                    noted["headers"][name] = values
+        if self._attachments is not None:
+            found = self._attachments
+            noted["attachments"] = [_cut(name) for name in found[:NOTED_FILES]] + [CUT] * (len(found) > NOTED_FILES)
+        return noted
+
+
+def _cut(value: str) -> str:
+    octets = value.encode(errors="replace")
+    return value if len(octets) <= NOTED_VALUE else octets[:NOTED_VALUE].decode(errors="ignore") + CUT
 
 
 _ByNumber = dict[int, list[int]]  # number of a pattern -> places of the rules found by it
@@ -136,6 +170,7 @@ class _Group:
         self._headers: dict[str, _ByNumber] = {}  # by the field's name
         self._others: dict[str, _ByNumber] = {}
         self._loose: list[int] = []
+        self.places = tuple(rules)
         shared = Counter((key, number) for rule in rules.values() for key, numbers in rule.wanted for number in numbers)
         for place, rule in rules.items():
             if not rule.wanted:
@@ -176,30 +211,108 @@ class Streams:
         for place, (stream, match) in enumerate(streams):
             if match is None:
                 continue
-            rule = self._rules[place] = _Rule(stream, _numbered(match, patterns), match.sizes, match.attached)
+            wanted = _numbered(match, patterns)
+            rule = self._rules[place] = _Rule(stream, wanted, match.sizes, match.attached, bool(match.credentials))
             for name in match.credentials:
                 own.setdefault(name, {})[place] = rule
             if not match.credentials:
                 anybody[place] = rule
         self._matchers = {key: Matcher(tuple(known)) for key, known in patterns.items()}
+        self._patterns = {key: tuple(known) for key, known in patterns.items()}
+        self._headers = tuple(key.removeprefix(_HEADER) for key in patterns if key.startswith(_HEADER))
         self._own = {name: _Group(rules) for name, rules in own.items()}
         self._anybody = _Group(anybody) if anybody else None
+        self._asking = lru_cache(maxsize=1024)(self._look_up_asking)
 
     def __repr__(self) -> str:
         return f"<Streams {len(self.named)} by name, {len(self._rules)} by rule>"
 
     def find(self, letter: Letter, credential: str, author_domain: str) -> Stream | None:
         """The stream of the first rule that holds. Never raises, whatever the message."""
+        return self.look(letter, credential, author_domain)[0]
+
+    def look(self, letter: Letter, credential: str, author_domain: str) -> tuple[Stream | None, Noted]:
+        """The same, and what is to be noted of the message for the event."""
+        if not (self._headers or self._anybody or credential in self._own):
+            return None, {}
+        facts = _Facts(letter, author_domain, self._matchers)
+        place = self._first(facts, credential)
+        return None if place is None else self._rules[place].stream, facts.noted(self._headers)
+
+    def _first(self, facts: _Facts, credential: str) -> int | None:
         groups = [group for group in (self._own.get(credential), self._anybody) if group is not None]
-        if not groups:
+        places = {place for group in groups for place in group.candidates(facts)}
+        return next((place for place in sorted(places) if facts.fit(self._rules[place])), None)
+
+    # For people: slow.
+
+    def why(self, letter: Letter, credential: str, author_domain: str) -> list[tuple[str, str]]:
+        """The conditions of the rule that `find` gives: (key, the pattern that holds, as written)."""
+        facts = _Facts(letter, author_domain, self._matchers)
+        place = self._first(facts, credential)
+        if place is None:
+            return []
+        rule = self._rules[place]
+        found = [("credential", credential)] if rule.own else []
+        for key, numbers in rule.wanted:
+            found.append((key, self._patterns[key][min(numbers & facts.matched(key))].written))
+        if rule.sizes:
+            found.append(("size", f"{letter.size:,} octets"))
+        if rule.attached is not None:
+            found.append(("attachment", "yes" if rule.attached else "none"))
+        return found
+
+    # For messages of which not all is known (policy/recorded.py).
+
+    def doubt(
+        self, letter: Letter, credential: str, author_domain: str, known: Callable[[str, bool], bool]
+    ) -> tuple[Stream, str] | None:
+        """The first rule, not below the one that `find` gives, that might hold if we knew what it asks for, and the key of
+        Match.texts that it is. None: `find` is right, whatever the rest may be.
+
+        known   of a key: is all of it known? With True: is it known whether there is such a thing at all?
+        """
+        asking = self._asking(credential)
+        missing = [key for key in asking if not known(key, False)]
+        if not missing:
             return None
         facts = _Facts(letter, author_domain, self._matchers)
-        places = {place for group in groups for place in group.candidates(facts)}
-        for place in sorted(places):
+        first = self._first(facts, credential)
+        for place in sorted({place for key in missing for place in asking[key]}):
+            if first is not None and place > first:
+                break
             rule = self._rules[place]
-            if facts.fit(rule):
-                return rule.stream
+            open_ones = [key for key in _asked(rule) if key in missing and not known(key, self._only_there(rule, key))]
+            if open_ones and facts.fit(_without(rule, open_ones)):
+                return rule.stream, open_ones[0]
         return None
+
+    def _look_up_asking(self, credential: str) -> dict[str, list[int]]:
+        """Keys that events may not hold -> places of the rules that name them and may concern this credential."""
+        groups = [group for group in (self._own.get(credential), self._anybody) if group is not None]
+        asking: dict[str, list[int]] = {}
+        for place in sorted(place for group in groups for place in group.places):
+            for key in _asked(self._rules[place]):
+                asking.setdefault(key, []).append(place)
+        return asking
+
+    def _only_there(self, rule: _Rule, key: str) -> bool:
+        """Does the rule ask no more than whether there is such a field, or an attachment?"""
+        patterns = self._patterns.get(key, ())
+        numbers = dict(rule.wanted).get(key, frozenset())
+        return all(patterns[number].kind is Kind.GLOB and patterns[number].text == "*" for number in numbers)
+
+
+def _asked(rule: _Rule) -> list[str]:
+    """What the rule asks for that an event may not hold."""
+    keys = [key for key, _ in rule.wanted if key.startswith(_HEADER) or key == "attachment"]
+    return keys if rule.attached is None or "attachment" in keys else [*keys, "attachment"]
+
+
+def _without(rule: _Rule, keys: Sequence[str]) -> _Rule:
+    """The rule with only its other conditions."""
+    wanted = tuple(one for one in rule.wanted if one[0] not in keys)
+    return rule._replace(wanted=wanted, attached=None if "attachment" in keys else rule.attached)
 
 
 def _numbered(match: Match, patterns: dict[str, dict[Pattern, int]]) -> tuple[tuple[str, frozenset[int]], ...]:
