@@ -19,7 +19,7 @@ from relay.policy.decide import Law, Refusal
 from relay.policy.letter import Letter
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.weigh import Judge, Weighed, weigh
-from relay.signing.keys import SigningKey
+from relay.signing.keys import KeyRing, SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class Files:
     routes: Routes
 
 
-def files_of(deployment: Deployment, policies: Policies, keys_for: KeysFor) -> Files:
+def files_of(deployment: Deployment, policies: Policies, keys: KeyRing) -> Files:
     return Files(
         version=policies.version,
         law=law_of(policies, deployment.node.hostname),
         credentials=everybody(deployment, policies),
-        keys_for=keys_for,
+        keys_for=keys.for_domain,
         pools={mail_class: deployment.pools[name] for mail_class, name in policies.routes.items()},
         named=deployment.pools,
         routes=policies.exceptions,

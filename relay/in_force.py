@@ -34,7 +34,7 @@ KEYS = "dkim/keys.toml"
 
 def law_of(policies: Policies, hostname: str) -> Law:
     """The policies as one message meets them, on the node of that name. Pure."""
-    return Law(f"postmaster@{hostname}", policies.brands, policies.streams)
+    return Law(postmaster=f"postmaster@{hostname}", brands=policies.brands, streams=policies.streams)
 
 
 class FilesChanged(Exception):

@@ -49,7 +49,8 @@ Carriers = tuple[str, ...]  # for each recipient the name of what carries it, "r
 def for_the_past(files: Files) -> Files:
     """`files` as they can be asked about what is over: of a message's content nothing is left, so what looks at that is
     left out."""
-    return replace(files, law=Law(files.law.postmaster, files.law.brands, files.law.streams))
+    law = files.law
+    return replace(files, law=Law(postmaster=law.postmaster, brands=law.brands, streams=law.streams))
 
 
 def messages(events: Iterable[Event]) -> Iterator[Past]:

@@ -20,7 +20,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     folder = company(tmp_path_factory.mktemp("company"))
     deployment = load_deployment(folder / "config", {})
     keys = KeyRing(both_keys("marom.example"))
-    return files_of(deployment, load_policies(folder / "policies", deployment), keys.for_domain)
+    return files_of(deployment, load_policies(folder / "policies", deployment), keys)
 
 
 def letter(text: str) -> Letter:

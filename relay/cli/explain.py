@@ -72,7 +72,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Exit 1 if one could not be read; the others are explained all the same. 2 on misuse."""
     try:
-        basis = _basis(args)
+        basis = basis_of(args)
         asked = _asked(args, basis)
     except (Misuse, MissingDirectory) as error:
         print(f"postlane explain: {error}", file=sys.stderr)
@@ -115,7 +115,7 @@ class Asked:
     recipients: tuple[RcptTo, ...] | None
 
 
-def _basis(args: argparse.Namespace) -> Basis:
+def basis_of(args: argparse.Namespace) -> Basis:
     """Raises MissingDirectory where one is needed, ConfigErrors and KeysError."""
     try:
         args.config, args.policies = find_directories(args.config, args.policies)
@@ -130,7 +130,7 @@ def _basis(args: argparse.Namespace) -> Basis:
 
 def _nothing() -> Files:
     """What holds without files: no rules, no brands; of keys nothing is known, so their lack is no reason to refuse."""
-    law = Law("postmaster@localhost", {"": Brand("", unsigned="send")}, Streams())
+    law = Law(postmaster="postmaster@localhost", brands={"": Brand("", unsigned="send")}, streams=Streams())
     pools = {mail_class: Pool(mail_class.label, (Source("", ""),)) for mail_class in MailClass}
     return _with_anybody(Files("", law, {}, lambda _: (), pools, {}, Routes()))
 

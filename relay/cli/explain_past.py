@@ -49,8 +49,9 @@ class Remembered:
 
     @property
     def then(self) -> Answer:
+        """What was said of it. A contradiction may have changed the class: that takes several messages, and is left out."""
         stream, mail_class, brand = (str(self.event.get(name) or "") for name in ("stream", "class", "brand"))
-        return Answer(stream, mail_class, brand, "")
+        return Answer(stream, str(self.event.get("claimed") or mail_class), brand, "")
 
     @property
     def differs(self) -> dict[str, tuple[str, str]]:
@@ -63,7 +64,8 @@ class Remembered:
         pairs = zip(("stream", "class", "brand"), self.then, now, strict=False)
         found = {name: (before, after) for name, before, after in pairs if before != after}
         used = sorted({(way.pool, name) for way, name in zip(self.ways, self.carried, strict=True) if way.pool})
-        moved = [pair for pair in used if pair[0] != pair[1].partition(" ")[0]]
+        as_said = self.event.get("class") == self.then.mail_class
+        moved = [pair for pair in used if as_said and pair[0] != pair[1].partition(" ")[0]]
         return found | ({"pool": moved[0]} if moved else {})
 
 
@@ -109,12 +111,13 @@ def as_facts(one: Remembered) -> dict[str, object]:
         stream, mail_class, brand, refused = answer(now)
         on_disk |= {"stream": stream or None, "class": mail_class or None, "brand": brand or None}
         on_disk |= {"refused": refused or None, "pools": sorted(set(one.carried))}
-    names = ("credential", "stream", "class", "brand", "rule", "confidence", "contradiction", "skeleton", "policies")
+    names = ("credential", "stream", "class", "claimed", "confidence", "contradiction", "brand", "rule", "policies")
     return {
         "file": one.message.id,
         "time": event.get("time"),
         **{name: event.get(name) for name in names},
         "evidence": [{"term": term} for term in event.get("evidence") or ()],
+        "skeleton": event.get("skeleton"),
         "recipients": [{"recipient": w.recipient, "decision": w.state, "pool": w.pool or None} for w in one.ways],
         "on_disk": on_disk,
         "differs": sorted(one.differs),
@@ -133,7 +136,7 @@ def _lines(one: Remembered, zone: tzinfo) -> Iterator[str]:
     yield ""
     rule = str(event.get("rule") or "")
     yield _line("Stream", one.then.stream, short(rule) or ("named by the app" if one.message.named else ""))
-    yield _line("Class", one.then.mail_class, _evidence(event))
+    yield _line("Class", str(event.get("class")), _evidence(event))
     yield _line("Brand", one.then.brand or "none", "")
     yield ""
     width = max(22, *(len(way.recipient) + 2 for way in one.ways))
@@ -148,8 +151,9 @@ def _evidence(event: Event) -> str:
     if not isinstance(confidence, float | int):
         return ""
     named = ", ".join(str(term).replace("-", " ") for term in terms) if isinstance(terms, list) else ""
-    contradiction = f"{event['contradiction']}; " if event.get("contradiction") else ""
-    return f"{contradiction}evidence {confidence:.2f}" + (f": {named}" if named else "")
+    said = f"{event['judged']} " if event.get("judged") else ""
+    claimed = f", {event['contradiction']}, claimed {event.get('claimed')}" if event.get("contradiction") else ""
+    return f"evidence: {said}{confidence:.2f}{claimed}" + (f"; {named}" if named else "")
 
 
 def _now(one: Remembered) -> Iterator[str]:

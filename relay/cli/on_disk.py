@@ -14,4 +14,4 @@ def on_disk(config: Path, policies: Path) -> tuple[Deployment, Files]:
     said = load_policies(policies, deployment)
     keys, _ = read_keys(deployment.dkim_dir)
     sandbox = throwaway_key_of(deployment.node.data_dir / "sandbox-dkim.pem") if deployment.capture else None
-    return deployment, files_of(deployment, said, KeyRing(keys, throwaway=sandbox).for_domain)
+    return deployment, files_of(deployment, said, KeyRing(keys, throwaway=sandbox))

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if last is None:
         raise Refused(f"nothing is in force here that could be compared (no {node.data_dir}/versions): start the node")
     in_force = last[1]
-    before = files_of(in_force.deployment, in_force.policies, in_force.keys.for_domain)
+    before = files_of(in_force.deployment, in_force.policies, in_force.keys)
     _, after = on_disk(args.config, args.policies)
     comparison = Comparison(before, after)
     with Progress("Deciding again") as progress:

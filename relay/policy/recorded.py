@@ -116,8 +116,8 @@ def _texts(value: object) -> list[str] | None:
 
 
 def _judged(event: Event, mail_class: str) -> Evidence | None:
-    """The class that the evidence gave, where it decided."""
-    confidence, said = event.get("confidence"), _CLASSES.get(mail_class)
+    """What the evidence said: `judged`, or, where it was asked only to decide, the class."""
+    confidence, said = event.get("confidence"), _CLASSES.get(str(event.get("judged") or mail_class))
     if said is None or not isinstance(confidence, float | int):
         return None
     return Evidence(said, float(confidence), str(event.get("skeleton") or ""))

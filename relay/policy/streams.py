@@ -25,6 +25,7 @@ _MAX_RECIPIENTS = 1_000  # different domains of one message
 
 CUT = "\u2026"  # ends a value that was noted in part, and a list that was
 NOTED_VALUE = 200  # octets of one value: what rules look for stands at its beginning, but in links and tokens
+_SHORT = NOTED_VALUE // 4  # characters that have no more octets, whatever they are
 NOTED_FILES = 10  # names of attachments
 NOTED = 2_000  # characters of all headers of one message, names included: every recipient's event carries them
 
@@ -115,9 +116,9 @@ class _Facts:
                 return self.attachments
         return self._header(key.removeprefix(_HEADER))
 
-    def _header(self, name: str) -> Sequence[str]:
+    def _header(self, name: str) -> list[str]:
         if name not in self.names:
-            return ()
+            return []
         found = self._headers.get(name)
         if found is None:
             found = self._headers[name] = self._letter.values(name)
@@ -142,13 +143,17 @@ class _Facts:
         that finds no room is left out: nothing is known of it."""
         noted: Noted = {}
         if names:
-            room, noted["headers"] = NOTED, {}
+            headers = noted["headers"] = {}
+            room = NOTED
             for name in names:
-                values = [_cut(value) for value in self._header(name)]
-                size = len(name) + sum(map(len, values))
-                if size <= room:
-                    room -= size
-                    noted["headers"][name] = values
+                values = self._header(name)
+                size = sum(map(len, values)) if values else 0
+                if size > _SHORT:
+                    values = list(map(_cut, values))
+                    size = sum(map(len, values))
+                if size + len(name) <= room:
+                    room -= size + len(name)
+                    headers[name] = values
         if self._attachments is not None:
             found = self._attachments
             noted["attachments"] = [_cut(name) for name in found[:NOTED_FILES]] + [CUT] * (len(found) > NOTED_FILES)
@@ -242,7 +247,10 @@ class Streams:
     def _first(self, facts: _Facts, credential: str) -> int | None:
         groups = [group for group in (self._own.get(credential), self._anybody) if group is not None]
         places = {place for group in groups for place in group.candidates(facts)}
-        return next((place for place in sorted(places) if facts.fit(self._rules[place])), None)
+        for place in sorted(places):
+            if facts.fit(self._rules[place]):
+                return place
+        return None
 
     # For people: slow.
 

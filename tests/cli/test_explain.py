@@ -1,11 +1,16 @@
 """`postlane explain FILE`: what would happen to a message under the files on disk, and why."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from relay.cli import explain_view
+from relay.cli.explain import Asked, Basis, basis_of, explained
 from relay.cli.main import main
 from tests.support.company import (
     BURIED,
@@ -387,3 +392,30 @@ def test_a_file_that_cannot_be_read_does_not_keep_the_others_back(explain: Expla
     status, out, err = explain.run("nowhere.eml", write(explain.folder, RECEIPT))
     assert (status, err) == (1, "postlane explain: nowhere.eml: No such file or directory\n")
     assert "  Class    transactional" in out
+
+
+@pytest.fixture(scope="module")
+def basis(tmp_path_factory: pytest.TempPathFactory) -> Basis:
+    folder = company(tmp_path_factory.mktemp("company"))
+    return basis_of(argparse.Namespace(config=folder / "config", policies=folder / "policies"))
+
+
+NAMES = ["From", "To", "Subject", "Bcc", "Sender", "DKIM-Signature", "X-Postlane-Stream", "Content-Type", "\xff", ""]
+VALUES = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from(
+        [b"shop@marom.example", b"v=1; h=Bcc; d", b"=?utf-7?Q?+2AA-?=", b"digest", b"multipart/mixed; boundary=a"]
+    ),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6), st.binary(max_size=200), st.booleans())
+def test_whatever_a_message_holds_it_is_explained(
+    basis: Basis, fields: list[tuple[str, bytes]], body: bytes, named: bool
+) -> None:
+    octets = b"".join(name.encode("latin-1") + b": " + value + b"\r\n" for name, value in fields) + b"\r\n" + body
+    asked = Asked("woo" if named else explain_view.ANYBODY, "", None, None)
+    one = explained("x.eml", octets, asked, basis)
+    json.dumps(explain_view.as_facts(one), ensure_ascii=False).encode()
+    for lines in (explain_view.as_text(one), explain_view.as_brief(one)):
+        "\n".join(lines).encode()

@@ -71,12 +71,12 @@ def test_nothing_differs(node: Node, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_what_would_differ_is_named_with_its_place(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
-    one = node.accepted(confidence=0.98, evidence=["order", "greeting"], contradiction="flagged", brand="")
+    one = node.accepted(confidence=0.98, evidence=["order", "greeting"], brand="")
     node.event(type="delivered", id=one, rcpt=0, recipient="dana@gmail.com", pool="transactional")
     node.edit("policies/streams.toml", 'name = "order"', 'name = "receipts"')
     node.edit("policies/streams.toml", 'class = "transactional"', 'class = "service"')
     lines = screen(capsys, one)
-    assert "  Class    transactional   flagged; evidence 0.98: order, greeting" in lines
+    assert "  Class    transactional   evidence: 0.98; order, greeting" in lines
     assert "  Brand    none" in lines
     assert lines[-5].endswith("):")
     assert lines[-4:] == [
@@ -86,6 +86,15 @@ def test_what_would_differ_is_named_with_its_place(node: Node, capsys: pytest.Ca
         "  Pool     transactional -> service",
     ]
     assert facts(capsys, one)["differs"] == ["brand", "class", "pool", "stream"]
+
+
+def test_a_contradiction_is_shown_and_no_difference(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"claimed": "transactional", "class": "marketing", "judged": "marketing", "contradiction": "rerouted"}
+    one = node.accepted(confidence=0.91, evidence=["discount"], **facts)
+    node.event(type="delivered", id=one, rcpt=0, recipient="dana@gmail.com", pool="marketing")
+    lines = screen(capsys, one)
+    assert "  Class    marketing       evidence: marketing 0.91, rerouted, claimed transactional; discount" in lines
+    assert lines[-1].endswith("nothing would differ.")
 
 
 def test_it_would_be_refused(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,6 +159,8 @@ def test_a_message_that_waits_and_has_no_event_any_more(
     assert lines[1] == "Accepted Sat 21 Nov 14:05:31. Decided then:"
     assert "  dana@gmail.com        waits" in lines
     assert "cannot be decided: streams.toml:1 (newsletter) asks for header list-unsubscribe" in lines[-1]
+    item["accepted"] = "odd"
+    assert screen(capsys, "01kaj2m8q4x7aaaa")[1] == "Accepted ?. Decided then:"
 
 
 def test_who_is_not_known(node: Node, capsys: pytest.CaptureFixture[str]) -> None:

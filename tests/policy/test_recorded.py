@@ -66,6 +66,10 @@ def test_what_the_evidence_said_is_said_again() -> None:
         0.97,
         "5ce1e7000001",
     )
+    other = past([EVENT | {"confidence": 0.8, "judged": "service"}])
+    assert other is not None
+    assert other.judged is not None
+    assert other.judged.mail_class is MailClass.SERVICE
     silent = past([EVENT])
     assert silent is not None
     assert silent.judged is None

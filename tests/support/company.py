@@ -5,12 +5,15 @@ from typing import Any
 
 import orjson
 
+from relay.config.reader import contents, fingerprint
 from relay.event import iso
 from relay.feedback.eventlog import hour_of
 from relay.ids import Ids
-from relay.in_force import accept
-from relay.kept import Decision, write_decision
+from relay.in_force import KEYS
+from relay.kept import Decision, Store, write_decision
+from relay.signing.entries import states_text
 from relay.signing.keyfile import write_private_key
+from relay.signing.keys import read_keys
 from tests.support.signatures import both_keys
 
 CONFIG = """\
@@ -215,11 +218,15 @@ class Node:
 
     def put_in_force(self) -> str:
         """The files as they are now; their version."""
-        data = self.folder / "data"
-        found = accept(self.folder / "config", self.folder / "policies", data)
-        versions = found.place.versions
-        write_decision(data, Decision(versions["version"], versions["config"], self.now, "noa", "reload"))
-        return found.version
+        data, config = self.folder / "data", self.folder / "config"
+        of_config, of_policies = contents(config), contents(self.folder / "policies")
+        keys, _ = read_keys(config / "dkim")
+        of_config[KEYS] = states_text((key.domain, key.selector, key.state) for key in keys).encode()
+        versions = fingerprint(of_policies), fingerprint(of_config)
+        Store(data, "policies").keep(versions[0], of_policies)
+        Store(data, "config").keep(versions[1], of_config)
+        write_decision(data, Decision(*versions, self.now, "noa", "reload"))
+        return versions[0]
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.folder / file
