@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
-from relay.house import House
+from relay.house import House, KeysFor
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.outcome import Reply
 from relay.pacing import spacing
@@ -16,6 +16,7 @@ from relay.policy.letter import Letter
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
+from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
 
 MAX_REASONS = 6  # terms of the evidence in an event, the strongest
@@ -40,9 +41,9 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     if isinstance(weighed, Refusal):
         return weighed
     decision = weighed.decision
-    keys = house.keys_for(decision.author_domain)
-    if not keys and not _may_leave_unsigned(decision, house):
-        return _no_key(decision)
+    keys = signing_keys(decision, house.keys_for, law)
+    if isinstance(keys, Refusal):
+        return keys
     due = await _permits(submission, weighed.mail_class, _timezone(decision, house), house)
     if isinstance(due, Refusal):
         return due
@@ -65,7 +66,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    facts = _ruled(weighed, law)
+    facts = _ruled(weighed, law) | _noted(decision)
     events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | facts) for d in deliveries]
     try:
         await house.spool.put(Change(put=[(message, deliveries)], events=events))
@@ -75,6 +76,17 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     if weighed.checks:
         house.flags.count(decision.brand, weighed.checks, now)
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
+
+
+def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[SigningKey] | Refusal:
+    """The keys that sign a message: none where its brand lets mail leave unsigned; else without a key it is not taken. Pure."""
+    domain = decision.author_domain
+    keys = keys_for(domain)
+    brand = law.brands.get(decision.brand)
+    if keys or (brand is not None and brand.unsigned == "send"):
+        return keys
+    text = f"No DKIM key for {domain} here, so it would leave unsigned: postlane keys generate {domain}"
+    return Refusal(Reply(550, "5.7.20", text), "unsigned")
 
 
 def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
@@ -123,25 +135,20 @@ def _ruled(weighed: Weighed, law: Law) -> dict[str, object]:
     return facts
 
 
-def _may_leave_unsigned(decision: Decision, house: Acceptance) -> bool:
-    brand = house.law.brands.get(decision.brand)
-    return brand is not None and brand.unsigned == "send"
+def _noted(decision: Decision) -> dict[str, object]:
+    """What an `accepted` event holds so that `postlane plan` can decide again (policy/recorded.py)."""
+    facts: dict[str, object] = decision.noted
+    if decision.named:
+        facts["named"] = True
+    if decision.co_authors:
+        facts["co_authors"] = decision.co_authors
+    return facts
 
 
 def _timezone(decision: Decision, house: Acceptance) -> str:
     """Calendar days of a quota are the brand's."""
     brand = house.law.brands.get(decision.brand)
     return brand.timezone if brand is not None else "UTC"
-
-
-def _no_key(decision: Decision) -> Refusal:
-    domain = decision.author_domain
-    return Refusal(
-        Reply(
-            550, "5.7.20", f"No DKIM key for {domain} here, so it would leave unsigned: postlane keys generate {domain}"
-        ),
-        "unsigned",
-    )
 
 
 async def _permits(

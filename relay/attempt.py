@@ -15,7 +15,7 @@ from relay.house import House
 from relay.identity import Rate
 from relay.message import Change, Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
-from relay.policy.routes import Route, Routes
+from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.sender import domain_of
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.signing.dkim import body_hash
@@ -54,7 +54,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     waits = await _over_quota(delivery, house) if delivery.quota else None
     if isinstance(waits, int):
         return waits
-    pool = house.pools[message.mail_class] if route is None or not route.pool else house.named[route.pool]
+    pool = pool_of(route, message.mail_class, house.pools, house.named)
     source = pool.choose(delivery.source, random.random())
     content = message.content if message.content is not None else await house.spool.content(message)
     hop = route.next_hop if route is not None else None

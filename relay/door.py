@@ -26,6 +26,13 @@ log = structlog.get_logger()
 MAX_REJECTED_A_SECOND = 50
 
 
+def known(name: str, credential: Credential | None) -> Credential | Refusal:
+    """`credential` is what the policies have under that name. Pure."""
+    if credential is None or credential.disabled:
+        return Refusal(Reply(550, "5.7.1", f"{name} may not send any more"), "credential")
+    return credential
+
+
 @dataclass(slots=True)
 class _Allowance:
     second: int = 0
@@ -75,9 +82,9 @@ class Door:
     async def accept(self, submission: Submission) -> Reply:
         """accept() with the one guarantee that a session needs: an answer, whatever happens."""
         # A session keeps whom it knew; a reload may have changed or disabled him since.
-        current = self._directory.get(submission.credential.name)
-        if current is None or current.disabled:
-            return Reply(550, "5.7.1", f"{submission.credential.name} may not send any more")
+        current = known(submission.credential.name, self._directory.get(submission.credential.name))
+        if isinstance(current, Refusal):
+            return current.reply
         submission.credential = current
         try:
             answer = await accept(submission, self._house)

@@ -25,10 +25,23 @@ from relay.config import (
 from relay.config.reader import Examined, contents, fingerprint, shown_path
 from relay.kept import Decision, Store, read_decision
 from relay.order import Place
+from relay.policy.decide import Law
 from relay.signing.entries import KeyProblem, KeysError, states_text
 from relay.signing.keys import KeyRing, SigningKey, load_accepted_keys, read_keys
 
 KEYS = "dkim/keys.toml"
+
+
+def law_of(policies: Policies, keys: KeyRing, hostname: str) -> Law:
+    """The policies as one message meets them, on the node of that name. Pure."""
+    return Law(
+        version=policies.version,
+        postmaster=f"postmaster@{hostname}",
+        brands=policies.brands,
+        streams=policies.streams,
+        checks=policies.checks,
+        signer_of=keys.signer_of,
+    )
 
 
 class OnDisk(NamedTuple):

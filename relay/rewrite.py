@@ -6,7 +6,7 @@ leaving them out, so where nothing is removed `content` is the very bytes the ap
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -23,14 +23,18 @@ MAX_SUBJECT = 300  # characters of a subject kept in events
 
 @dataclass(slots=True)
 class Rewritten:
-    """fields: those that leave, ours first (what is signed); added: ours as bytes; content: the app's, kept."""
+    """fields: those that leave, ours first (what is signed); added: ours as bytes; content: the app's, kept.
+
+    removed    names of the app's fields that do not leave      dropped  its signatures that went with them
+    """
 
     fields: list[Field]
     added: bytes
     content: bytes
     body_start: int
     message_id: str
-    dropped_signatures: int = 0
+    removed: Set[str]
+    dropped: Sequence[Field]
 
 
 def rewrite(
@@ -50,7 +54,7 @@ def rewrite(
         content += b"\r\n"
     if rest == len(content):
         content += b"\r\n"  # a header alone: the blank line that ends it (RFC 5322 2.1)
-    kept, dropped = _kept(fields, _REMOVED | also_remove if also_remove else _REMOVED)
+    kept, removed, dropped = _kept(fields, _REMOVED | also_remove if also_remove else _REMOVED)
     if len(kept) != len(fields):
         header = b"".join([f.raw for f in kept])
         content, rest = header + content[rest:], len(header)
@@ -67,18 +71,25 @@ def rewrite(
         content=content,
         body_start=rest + 2,
         message_id=message_id if own_id is None else own_id.value[:998].decode(errors="replace"),
-        dropped_signatures=dropped,
+        removed=removed,
+        dropped=dropped,
     )
 
 
-def _kept(fields: Sequence[Field], unwanted: frozenset[str]) -> tuple[list[Field], int]:
-    """All but the removed ones, and but the app's signatures that cover a removed one: they would fail (RFC 6376 3.7)."""
+def _kept(fields: Sequence[Field], unwanted: frozenset[str]) -> tuple[list[Field], set[str], list[Field]]:
+    """All but the removed ones, their names, and the app's signatures that go with them: those that cover one of them,
+    and so would fail (RFC 6376 3.7)."""
     removed = {f.name for f in fields if f.name in unwanted or f.name.startswith("x-postlane-")}
     if not removed:
-        return list(fields), 0
+        return list(fields), removed, []
     kept = [f for f in fields if f.name not in removed]
-    valid = [f for f in kept if f.name != "dkim-signature" or not removed & _signed_names(f.value)]
-    return valid, len(kept) - len(valid)
+    dropped = [f for f in kept if f.name == "dkim-signature" and covered(f.value, removed)]
+    return [f for f in kept if f not in dropped] if dropped else kept, removed, dropped
+
+
+def covered(signature: bytes, names: Set[str]) -> set[str]:
+    """Those of `names` that the value of a DKIM-Signature field says it signs."""
+    return {name for name in _signed_names(signature) if name in names}
 
 
 def _signed_names(signature: bytes) -> set[str]:

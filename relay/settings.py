@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config import Deployment, Listener, Policies, load_secret, sandbox_credential
+from relay.config import Deployment, Listener, Policies, everybody, load_secret
 from relay.edge.certificate import Certificate
 from relay.edge.credentials import Directory
 from relay.edge.limits import Limits, ListenerSettings
@@ -50,8 +50,6 @@ def worker_settings(in_force: InForce, capture: str, workers: int) -> WorkerSett
     """What is in force, for one of `workers` workers; see `egress_settings` for `capture`. Raises OSError where the
     certificate does not serve, ConfigErrors for the secret."""
     deployment, policies = in_force.deployment, in_force.policies
-    stranger = sandbox_credential(deployment, policies)
-    everybody = {**policies.credentials, **({stranger.name: stranger} if stranger else {})}
     tls = deployment.tls
     return WorkerSettings(
         in_force=in_force,
@@ -59,7 +57,7 @@ def worker_settings(in_force: InForce, capture: str, workers: int) -> WorkerSett
         nameservers=tuple(deployment.dns.nameservers),
         listeners=tuple((listener_settings(deployment, one), limits(one)) for one in deployment.listeners),
         bytes_in_hand=bytes_in_hand(deployment),
-        credentials=Directory(everybody.values()),
+        credentials=Directory(everybody(deployment, policies).values()),
         pools={mail_class: deployment.pools[name] for mail_class, name in policies.routes.items()},
         certificate=Certificate(Path(tls.cert), Path(tls.key)) if tls.cert else None,
         secret=load_secret(deployment),

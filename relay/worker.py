@@ -37,12 +37,11 @@ from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
-from relay.in_force import InForce, load
+from relay.in_force import law_of, load
 from relay.message import MailClass, Message
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.policy.contradiction import Ledger
-from relay.policy.decide import Law
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
 from relay.policy.sample import Sample
@@ -106,7 +105,8 @@ class Worker:
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
-        self.memory = Memory(Sample(self.judge), Ledger())
+        self.ledger = Ledger()
+        self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
         self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
@@ -161,7 +161,7 @@ class Worker:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=self._law(in_force),
+            law=law_of(in_force.policies, in_force.keys, self.hostname),
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
@@ -203,23 +203,13 @@ class Worker:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.door.apply(wanted.credentials, self._law(wanted.in_force), keys_for, site_of, tracer)
+        law = law_of(policies, wanted.in_force.keys, self.hostname)
+        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
         for shard in self.shards:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
             house.keys_for, house.site_of = keys_for, site_of
-
-    def _law(self, in_force: InForce) -> Law:
-        policies = in_force.policies
-        return Law(
-            version=policies.version,
-            postmaster=f"postmaster@{self.hostname}",
-            brands=policies.brands,
-            streams=policies.streams,
-            checks=policies.checks,
-            signer_of=in_force.keys.signer_of,
-        )
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
         """What takes long and would otherwise be done with the first message that needs it."""
@@ -315,7 +305,7 @@ class Worker:
 
     def _claims(self) -> Iterator[tuple[str, Alert]]:
         doing = self.settings.in_force.policies.streams.doing
-        for state, trouble in self.memory.ledger.news(clock(), self._trusts):
+        for state, trouble in self.ledger.news(clock(), self._trusts):
             firing = state == "firing"
             yield state, contradiction(trouble, doing(trouble.stream)) if firing else contradiction_over(trouble)
 
@@ -416,7 +406,8 @@ class Worker:
         for kind in ("delivered", "deferred", "bounced"):
             counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
         doing = self.settings.in_force.policies.streams.doing
-        contradicted = [contradiction(one, doing(one.stream)) for one in self.memory.ledger.troubles(self._trusts)]
+        troubles = list(self.ledger.troubles(self._trusts))
+        contradicted = [contradiction(one, doing(one.stream)) for one in troubles]
         alerts = [*contradicted, *map(flagged, self.flags.standing())]
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
@@ -434,6 +425,7 @@ class Worker:
                 "streams_contradicted": len(contradicted),
             },
             "alerts": [asdict(alert) for alert in alerts],
+            "troubles": [asdict(trouble) for trouble in troubles],
             "egress": self.courier.stats(),
         }
 

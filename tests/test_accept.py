@@ -7,6 +7,7 @@ import pytest
 
 from relay.accept import accept
 from relay.edge.submission import Submission
+from relay.fate import Files
 from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
@@ -15,6 +16,7 @@ from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
 from relay.policy.patterns import parse
 from relay.policy.streams import Match, Stream, Streams
+from relay.replay import Undecided, again, answer, for_the_past, messages
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
 from tests.support.signatures import both_keys, verdicts
 
@@ -269,3 +271,43 @@ async def test_a_check_may_refuse() -> None:
         "550 5.7.1 Check sender-identified of brand a, transactional mail: From has no name beside the address "
         "(CAN-SPAM, 15 U.S.C. 7704(a)(1); Israel, Communications Law 1982, 30A(e)) [check]"
     )
+
+
+async def test_the_event_tells_what_plan_needs_to_decide_again() -> None:
+    rig = Rig()
+    rules = Match(texts={"header.x-job": (parse("points-*"),), "header.x-new": (parse("*"),)})
+    rig.streams = Streams([(Stream("points", "policies/streams.toml:1"), rules), (Stream("order", ""), None)])
+    await taken(
+        rig, submission(LETTER.replace(b"Subject", b"X-Job: points-7\r\nSubject"), recipients=["a@b.example"] * 2)
+    )
+    first, second = rig.spool.events()
+    assert first["headers"] == second["headers"] == {"x-job": ["points-7"], "x-new": []}
+    assert not {"named", "co_authors", "attachments"} & first.keys()
+    await taken(rig, submission(LETTER.replace(b"Subject", b"X-Postlane-Stream: order\r\nSubject")))
+    *_, named = rig.spool.events()
+    assert named["named"] is True
+    assert "headers" not in named
+
+
+async def test_other_domains_in_from_are_in_the_event() -> None:
+    rig = Rig()
+    wide = replace(SHOP, domains=frozenset({"*"}))
+    await taken(rig, submission(LETTER.replace(b"\r\nSubject", b"\r\nSender: x@c.example\r\nSubject"), wide))
+    (event,) = rig.spool.events()
+    assert event["co_authors"] == ["c.example"]
+    assert "headers" not in event
+
+
+async def test_what_was_recorded_decides_the_same_again() -> None:
+    rig = Rig()
+    rules = Match(texts={"header.x-job": (parse("points-*"),), "recipient_domain": (parse("d.example"),)})
+    rig.streams = Streams([(Stream("points", "policies/streams.toml:1", MailClass.SERVICE), rules)])
+    one = submission(
+        LETTER.replace(b"Subject", b"X-Job: points-7\r\nSubject"), recipients=["a@b.example", "c@d.example"]
+    )
+    await taken(rig, one)
+    (message,) = messages(rig.spool.events())
+    files = Files("v", rig.acceptance().law, {"shop": SHOP}, rig.keys_for, {}, {}, rig.routes)
+    found = again(message, for_the_past(files))
+    assert not isinstance(found, Undecided)
+    assert answer(found) == ("points", "service", "a", "")

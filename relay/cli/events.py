@@ -52,7 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_events(args: argparse.Namespace) -> int:
     node = whereabouts(args.config)
-    directory, zone, now = node.data_dir / "events", ZoneInfo(node.timezone), _now()
+    directory, zone, now = node.data_dir / "events", ZoneInfo(node.timezone), now_ms()
     try:
         since = parse_since(args.since, now, zone) if args.since else None
         until = parse_since(args.until, now, zone) if args.until else None
@@ -75,12 +75,12 @@ def run_message(args: argparse.Namespace) -> int:
     directory, zone = node.data_dir / "events", ZoneInfo(node.timezone)
     field = "id" if time_of(args.id) is not None else "message_id"
     name = args.id if field == "id" or args.id.startswith("<") else f"<{args.id}>"
-    events = list(read(directory, since=_accepted(args.id) or 0, match={field: name}))
+    events = list(read(directory, since=accepted_after(args.id) or 0, match={field: name}))
     if not events:
         print(f"postlane message: no event of {name} in {directory}", file=sys.stderr)
         return 1
     if args.json:
-        _show(events, zone, _now(), as_json=True)
+        _show(events, zone, now_ms(), as_json=True)
     else:
         print("\n\n".join(story(of_one, zone) for of_one in _by_message(events)))
     return 0
@@ -132,7 +132,7 @@ def _followed(directory: Path, since: int | None, match: Match) -> Generator[Eve
     with contextlib.closing(Tail(directory)) as tail:
         shown = set()
         if since is not None:
-            recent = datetime.fromtimestamp(_now() / 1000 - 60, UTC).isoformat()  # older ones cannot come again
+            recent = datetime.fromtimestamp(now_ms() / 1000 - 60, UTC).isoformat()  # older ones cannot come again
             for event in read(directory, since=since, match=match):
                 if event["time"] >= recent:
                     shown.add(event["event_id"])
@@ -161,7 +161,7 @@ def render_line(event: Event, zone: tzinfo) -> str:
     """One event as one line of a console, without line end; it leaves out what the event does not hold."""
     moment = _moment(event, zone)
     head = f"{moment:%H:%M:%S}" if moment else "--:--:--"
-    return _printable(_joined("  ", f"{head} {_kind(event):<9}", _text(event, "id"), _told(event, zone)).rstrip())
+    return printable(_joined("  ", f"{head} {_kind(event):<9}", _text(event, "id"), _told(event, zone)).rstrip())
 
 
 def _told(event: Event, zone: tzinfo) -> str:
@@ -226,7 +226,7 @@ def story(events: list[Event], zone: tzinfo) -> str:
         when = f"{moment:%d %b %H:%M:%S}.{moment.microsecond // 1000:03d}" if moment else "?"
         told = _text(event, "recipient") if _kind(event) == "accepted" else _told(event, zone)
         lines.append(f"  {when}  {_kind(event):<9}  {told}".rstrip())
-    return "\n".join(_printable(line) for line in lines)
+    return "\n".join(printable(line) for line in lines)
 
 
 def _contradicted(accepted: Event) -> list[str]:
@@ -289,7 +289,7 @@ def _joined(by: str, *parts: str) -> str:
     return by.join(part for part in parts if part)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without what a stranger's subject or reply could do to a terminal: control characters become one blank each."""
     return "".join(" " if ord(one) < 32 or 127 <= ord(one) < 160 else one for one in text)
 
@@ -307,16 +307,16 @@ def _local(ms: int, zone: tzinfo) -> datetime:
 
 def _first_accepted(identifiers: list[str] | None) -> int | None:
     """From when on the events of these messages are to be looked for; None where not every one of them tells."""
-    times = [_accepted(identifier) for identifier in identifiers or ()]
+    times = [accepted_after(identifier) for identifier in identifiers or ()]
     known = [at for at in times if at is not None]
     return min(known) if known and len(known) == len(times) else None
 
 
-def _accepted(identifier: str) -> int | None:
+def accepted_after(identifier: str) -> int | None:
     """From when on a message's events are to be looked for."""
     at = time_of(identifier)
     return None if at is None else at - _CLOCKS_APART
 
 
-def _now() -> int:
+def now_ms() -> int:
     return time.time_ns() // 1_000_000

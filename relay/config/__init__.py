@@ -8,7 +8,7 @@ Nothing comes into force that has an error: `load_deployment` and `load_policies
 
 from relay.config.deployment import Deployment, examine_deployment, load_deployment
 from relay.config.places import MissingDirectory, find_directories
-from relay.config.policies import Policies, examine_policies, load_policies, sandbox_credential
+from relay.config.policies import Policies, everybody, examine_policies, load_policies, sandbox_credential
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.schema_config import Listener
 from relay.config.secret import load_secret
@@ -22,6 +22,7 @@ __all__ = [
     "Policies",
     "Problem",
     "Whereabouts",
+    "everybody",
     "examine_deployment",
     "examine_policies",
     "find_directories",

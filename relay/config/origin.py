@@ -13,6 +13,7 @@ from relay.config.policies import MODELS
 from relay.config.problems import ConfigErrors
 from relay.config.reader import Document, read
 from relay.config.wording import Loc
+from relay.domain import a_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +78,39 @@ def _value(document: Document, value: Any, loc: Loc) -> Iterator[Setting]:
         return
     line = document.line(loc) if loc in document.places else 0
     yield Setting(loc, document.label(loc), value, line)
+
+
+class Places:
+    """Where keys of a policies/ stand that was accepted, as "policies/brands.toml:16". Files are read when somebody asks,
+    and once. Without a folder nothing stands anywhere."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._documents: dict[str, Document | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Places in {self._folder}, {len(self._documents)} files read>"
+
+    def of(self, file: str, *loc: str | int) -> str:
+        """ "" where the file does not say: then it is shipped with the program."""
+        document = self._document(file)
+        return f"policies/{file}:{document.line(loc)}" if document is not None and loc in document.places else ""
+
+    def of_stream(self, name: str, *keys: str) -> str:
+        """Of the `[[stream]]` of that name."""
+        document = self._document("streams.toml")
+        names = document.titles("stream") if document is not None else []
+        return self.of("streams.toml", "stream", names.index(name), *keys) if name in names else ""
+
+    def of_domain(self, brand: str, domain: str) -> str:
+        """Of a domain (A-label) in a brand's list."""
+        document = self._document("brands.toml")
+        brands = document.data.get("brand", {}) if document is not None else {}
+        listed = [a_label(one) for one in brands.get(brand, {}).get("domains", ())]
+        return self.of("brands.toml", "brand", brand, "domains", listed.index(domain)) if domain in listed else ""
+
+    def _document(self, file: str) -> Document | None:
+        if file not in self._documents:
+            path = self._folder / file if self._folder is not None else None
+            self._documents[file] = read(path)[0] if path is not None and path.exists() else None
+        return self._documents[file]

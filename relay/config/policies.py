@@ -211,6 +211,12 @@ def sandbox_credential(deployment: Deployment, policies: Policies) -> Credential
     return replace(own, open=True)
 
 
+def everybody(deployment: Deployment, policies: Policies) -> dict[str, Credential]:
+    """All that may hand in mail, by name: the credentials of the policies, and in the sandbox whoever comes."""
+    stranger = sandbox_credential(deployment, policies)
+    return {**policies.credentials, **({stranger.name: stranger} if stranger else {})}
+
+
 # What no single key shows. Where a document has errors already, warnings are left out: they may follow from those.
 
 

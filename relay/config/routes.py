@@ -10,8 +10,9 @@ from relay.config.schema_routes import RouteMatchTable, RoutesFile, RouteTable
 from relay.config.wording import Loc
 from relay.message import MailClass
 from relay.policy.patterns import Kind, Pattern, parse
+from relay.policy.reach import shadowed
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
-from relay.policy.streams import Match, shadowed
+from relay.policy.streams import Match
 
 _URGENT = MailClass.TRANSACTIONAL.label
 

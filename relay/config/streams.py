@@ -18,7 +18,8 @@ from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.policy.decide import brand_of
 from relay.policy.patterns import Kind, Matcher, Pattern
-from relay.policy.streams import Match, Stream, Streams, shadowed
+from relay.policy.reach import shadowed
+from relay.policy.streams import Match, Stream, Streams
 
 # Keys that later versions act on, as they stand in the file.
 _LATER = ("topic", "priority", "rate", "valid_for", "send_window", "review_by")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 import structlog
@@ -43,6 +43,21 @@ _ANY_CASE = frozenset({"recipient", "domain", "site", "sender", "from"})
 _ROWS = 1_000  # events fetched at a time
 _MEMORY = "256MB"  # of one question; what does not fit goes to temporary files
 _TRIES = 3  # of a question whose files are turned into Parquet under its hands
+
+
+class _Kind(NamedTuple):
+    """How SQL asks one kind of file: `column` with the name of a field."""
+
+    table: str
+    time: str
+    column: str
+    record: str
+
+
+_KINDS = (".parquet", ".jsonl", ".open.jsonl")  # the best one first, where a conversion has just made two of one
+_PARQUET = _Kind("read_parquet(?, union_by_name = true)", "time", '"{}"', "event")
+_LINES = _Kind("read_ndjson_objects(?, ignore_errors = true)", _TIME, "(json ->> '$.\"{}\"')", "json::VARCHAR")
+
 
 _TO_PARQUET = """
 COPY (SELECT unnest(json_transform(json, ?)), json::VARCHAR AS event
@@ -94,6 +109,16 @@ def read(directory: Path, *, since: int = 0, until: int | None = None, match: Ma
                 event = orjson.loads(record)
                 if not callable(match) or match(event):
                     yield event
+
+
+def scan(directory: Path, *, since: int = 0, match: Mapping[str, Wanted] | None = None) -> Iterator[Event]:
+    """The same for very many events: file after file, hour by hour, in the order they were written; what one transaction
+    wrote stands together. Nothing is sorted, so memory does not grow with their number."""
+    with _database() as database:
+        for stem in _stems(directory, since):
+            rows = _ask_file(database, directory / stem, since, match or {})
+            while rows is not None and (chunk := rows.fetchmany(_ROWS)):
+                yield from (orjson.loads(record) for (record,) in chunk)
 
 
 def matches(event: Event, match: Mapping[str, Wanted]) -> bool:
@@ -160,29 +185,60 @@ def _hour_before(since: int) -> str:
     return (datetime.fromtimestamp(since / 1000, UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H") if since else ""
 
 
+def _stems(directory: Path, since: int) -> list[str]:
+    """The names of the files that may hold events of `since` or later, without what says their kind."""
+    names = [path.name for path in directory.glob("*") if path.name.endswith(_KINDS)]
+    first = _hour_before(since)
+    stems = {name.removesuffix(".jsonl").removesuffix(".parquet").removesuffix(".open") for name in names}
+    return sorted(stem for stem in stems if stem[:13] >= first)
+
+
+def _ask_file(
+    database: "duckdb.DuckDBPyConnection", stem: Path, since: int, asked: Mapping[str, Wanted]
+) -> "duckdb.DuckDBPyConnection | None":
+    """Of a file that may meanwhile be ended, converted or given up; None: it was given up."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    for tries_left in reversed(range(_TRIES)):
+        names = (stem.with_name(stem.name + end) for end in _KINDS)
+        path = next((name for name in names if name.exists()), None)
+        if path is None:
+            return None
+        kind = _PARQUET if path.suffix == ".parquet" else _LINES
+        conditions, values = _conditions(kind, since, None, asked)
+        try:
+            return database.execute(f"SELECT {kind.record} FROM {kind.table} WHERE {conditions}", [str(path), *values])  # noqa: S608
+        except duckdb.IOException:
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _conditions(kind: _Kind, since: int, until: int | None, asked: Mapping[str, Wanted]) -> tuple[str, list[Any]]:
+    conditions = [f"{kind.time} >= ?"]
+    values: list[Any] = [_moment(since)]
+    if until is not None:
+        conditions.append(f"{kind.time} < ?")
+        values.append(_moment(until))
+    for field, value in asked.items():
+        condition, more = _condition(field, kind.column.format(field), value)
+        conditions.append(condition)
+        values += more
+    return " AND ".join(conditions), values
+
+
 def _question(
     columnar: list[str], lines: list[str], since: int, until: int | None, asked: Mapping[str, Wanted]
 ) -> tuple[str, list[Any]]:
     """One SELECT over both kinds of files, in time order, and its values."""
     parts: list[str] = []
     values: list[Any] = []
-    for files, table, time, column, record in (
-        (columnar, "read_parquet(?, union_by_name = true)", "time", '"{}"', "event"),
-        (lines, "read_ndjson_objects(?, ignore_errors = true)", _TIME, "(json ->> '$.\"{}\"')", "json::VARCHAR"),
-    ):
+    for files, kind in ((columnar, _PARQUET), (lines, _LINES)):
         if not files:
             continue
-        conditions = [f"{time} >= ?"]
-        wanted: list[Any] = [_moment(since)]
-        if until is not None:
-            conditions.append(f"{time} < ?")
-            wanted.append(_moment(until))
-        for field, value in asked.items():
-            condition, more = _condition(field, column.format(field), value)
-            conditions.append(condition)
-            wanted += more
-        shown = f"{time} AS moment, {column.format('event_id')} AS event_id, {record} AS event"
-        parts.append(f"SELECT {shown} FROM {table} WHERE {' AND '.join(conditions)}")  # noqa: S608 - our own words
+        conditions, wanted = _conditions(kind, since, until, asked)
+        shown = f"{kind.time} AS moment, {kind.column.format('event_id')} AS event_id, {kind.record} AS event"
+        parts.append(f"SELECT {shown} FROM {kind.table} WHERE {conditions}")  # noqa: S608 - our own words
         values += [files, *wanted]
     empty = "SELECT NULL::TIMESTAMP AS moment, NULL::VARCHAR AS event_id, NULL::VARCHAR AS event WHERE false"
     return f"SELECT event FROM ({' UNION ALL '.join(parts or [empty])}) ORDER BY moment, event_id", values  # noqa: S608

@@ -21,10 +21,10 @@ from typing import Protocol
 import structlog
 
 from relay.durable import sync
-from relay.feedback.eventarchive import matches, read, to_parquet
+from relay.feedback.eventarchive import matches, read, scan, to_parquet
 from relay.feedback.eventtail import Tail, follow
 
-__all__ = ["Exporter", "Outbox", "Tail", "follow", "hour_of", "matches", "read", "to_parquet"]
+__all__ = ["Exporter", "Outbox", "Tail", "follow", "hour_of", "matches", "read", "scan", "to_parquet"]
 
 log = structlog.get_logger()
 

@@ -14,8 +14,9 @@ people of it.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from relay.message import MailClass
 from relay.policy.evidence.classify import Evidence
@@ -41,6 +42,11 @@ def contradicts(claimed: MailClass, judged: MailClass) -> bool:
     return judged is MailClass.MARKETING
 
 
+def surely_contradicts(claimed: MailClass, evidence: Evidence) -> bool:
+    """So surely that it counts."""
+    return evidence.confidence >= SURE and contradicts(claimed, evidence.mail_class)
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """What contradicts the claims of one stream: `contrary` of `judged` messages lately, of `templates` (some by name in
@@ -61,6 +67,12 @@ class Trouble:
         """Whom it concerns; the skeleton where it is a single one."""
         alone = self.skeletons[0] if self.templates == 1 and not self.whole else None
         return {"credential": self.credential, "stream": self.stream, "skeleton": alone}
+
+
+def trouble_of(facts: Mapping[str, Any]) -> Trouble:
+    """One that a worker told of as JSON (asdict)."""
+    classes = {name: MailClass(facts[name]) for name in ("claimed", "judged_as")}
+    return Trouble(**{**facts, **classes, "skeletons": tuple(facts["skeletons"])})
 
 
 @dataclass(slots=True)
@@ -162,6 +174,29 @@ class _Stream:
             self.standing.pop(skeleton, None)
 
 
+class Told:
+    """The contradictions that a running node says stand, in the place of its ledgers: to ask them changes nothing."""
+
+    def __init__(self, troubles: Sequence[Trouble]) -> None:
+        self._troubles = troubles
+
+    def __repr__(self) -> str:
+        return f"<Told troubles={len(self._troubles)}>"
+
+    def troubled(self, credential: str, stream: str) -> bool:
+        return True
+
+    def count(
+        self, credential: str, stream: str, claimed: MailClass, evidence: Evidence, messages: int, now: int
+    ) -> bool:
+        """As Ledger.count(): does one stand, and is this message of it?"""
+        return surely_contradicts(claimed, evidence) and any(
+            (one.credential, one.stream, one.claimed) == (credential, stream, claimed)
+            and (one.whole or evidence.skeleton in one.skeletons)
+            for one in self._troubles
+        )
+
+
 class Ledger:
     """What one worker counted of all credentials' streams."""
 
@@ -195,7 +230,7 @@ class Ledger:
                 self._drop(next(iter(self._streams)))
         else:
             self._streams.move_to_end(key)
-        contrary = evidence.confidence >= SURE and contradicts(claimed, evidence.mail_class)
+        contrary = surely_contradicts(claimed, evidence)
         return one.count(evidence.skeleton, contrary, messages, now, self._share()) and contrary
 
     def news(self, now: int, trusted: Callable[[str], bool]) -> Iterator[tuple[str, Trouble]]:

@@ -15,7 +15,7 @@ from relay.outcome import Reply
 from relay.policy.checks import Checks
 from relay.policy.letter import Letter
 from relay.policy.sender import domain_of, mailboxes, permitted
-from relay.policy.streams import Streams
+from relay.policy.streams import Noted, Stream, Streams
 
 # Postfix's hopcount_limit; RFC 5321 6.3 asks that a limit, if any, not be small (at least 100 in simple counters), but
 # mail handed in by an app has passed one or two hosts, not fifty.
@@ -41,6 +41,10 @@ class Decision:
     rule              the place of the rule that chose the stream; None: no rule did
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  as Stream has it
+    named             the app named the stream itself
+    said              what streams.toml says of it; None: nothing
+    co_authors        other domains in From and Sender, as A-labels
+    noted             what rules look at, for the event (Streams.look)
     """
 
     author: str
@@ -53,6 +57,10 @@ class Decision:
     rule: str | None = None
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
+    named: bool = False
+    said: Stream | None = None
+    co_authors: tuple[str, ...] = ()
+    noted: Noted = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +86,17 @@ def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Dec
     fields = letter.fields
     if len(fields) > MAX_RECEIVED and sum(f.name == "received" for f in fields) > MAX_RECEIVED:
         return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
-    author = _author(fields, credential, law.postmaster)
-    if isinstance(author, Refusal):
-        return author
+    authors = _authors(fields, credential, law.postmaster)
+    if isinstance(authors, Refusal):
+        return authors
+    author, domain, *others = authors
     own = {f.name.removeprefix("x-postlane-"): text(f.value) for f in fields if f.name.startswith("x-postlane-")}
     named = own.get("stream") or stream
     if named and named not in credential.streams:
         listed = ", ".join(credential.streams) or "none by name"
         reply = Reply(550, "5.7.1", f'No stream "{printable(named)}" for {credential.name}; it may use: {listed}')
         return Refusal(reply, "stream")
-    domain = domain_of(author)
-    by_rule = None if named else law.streams.find(letter, credential.name, domain)
+    by_rule, noted = (None, {}) if named else law.streams.look(letter, credential.name, domain)
     said = by_rule or law.streams.named.get(named or credential.name)
     claimed = said.mail_class if said is not None and (named or by_rule) else None
     if claimed is None:
@@ -104,11 +112,16 @@ def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Dec
         rule=by_rule.rule if by_rule else None,
         also_remove=said.also_remove if said is not None else frozenset(),
         on_contradiction=said.on_contradiction if said is not None else law.streams.on_contradiction,
+        named=bool(named),
+        said=said,
+        co_authors=tuple(dict.fromkeys(others)) if others else (),
+        noted=noted,
     )
 
 
-def _author(fields: Sequence[Field], credential: Credential, postmaster: str) -> str | Refusal:
-    """RFC 6409 6.1 and 8.1: one From field, every mailbox in it and in Sender within the credential's domains."""
+def _authors(fields: Sequence[Field], credential: Credential, postmaster: str) -> list[str] | Refusal:
+    """RFC 6409 6.1 and 8.1: one From field, every mailbox in it and in Sender within the credential's domains. The first
+    mailbox, its domain, and the domains that differ from that."""
     found = [f for f in fields if f.name == "from"]
     if len(found) != 1:
         what = "has no From field" if not found else f"has {len(found)} From fields; one is allowed"
@@ -116,7 +129,7 @@ def _author(fields: Sequence[Field], credential: Credential, postmaster: str) ->
     senders = [f for f in fields if f.name == "sender"]
     if len(senders) > 1:
         return Refusal(Reply(550, "5.6.0", f"The message has {len(senders)} Sender fields; one is allowed"), "from")
-    first = ""
+    authors: list[str] = []
     for one in (*found, *senders):
         addresses = mailboxes(one.value)
         if not addresses:
@@ -124,12 +137,15 @@ def _author(fields: Sequence[Field], credential: Credential, postmaster: str) ->
             return Refusal(
                 Reply(550, "5.6.0", f"{label} field is no list of addresses: {printable(text(one.value))}"), "from"
             )
-        first = first or addresses[0]
         for address in addresses:
             domain = domain_of(address)
             if not permitted(domain, credential.domains):
                 return Refusal(_foreign(one.name.capitalize(), domain, credential, postmaster), f"{one.name}-domain")
-    return first
+            if not authors:
+                authors = [address, domain]
+            elif domain != authors[1]:
+                authors.append(domain)
+    return authors
 
 
 def _foreign(label: str, domain: str, credential: Credential, postmaster: str) -> Reply:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from relay.header import Field, readable
+from relay.policy.attachments import attachments
 from relay.policy.evidence.text import Text, extract
 
 _MAX_VALUE = 1_000  # octets of one value that are looked at; a line of a header has 998 at most (RFC 5322 2.1.1)
@@ -36,3 +37,12 @@ class Letter:
         if self._text is None:
             self._text = extract(self.content, self.fields, self.rest)
         return self._text
+
+    @property
+    def size(self) -> int:
+        """Octets, as it was handed in."""
+        return len(self.content)
+
+    def attachments(self) -> list[str]:
+        """A name for each attachment, "" where it has none. Takes a while: ask once."""
+        return attachments(self.content)

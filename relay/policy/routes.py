@@ -4,14 +4,32 @@ First match wins; where none does, the class's own pool. The answers are remembe
 comes in hundreds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol, TypeVar
 
-from relay.message import MailClass, Message
+from relay.message import MailClass
 from relay.policy.patterns import Kind, Matcher, Pattern
 
+T = TypeVar("T")
+
 _REMEMBERED = 4096  # answers; a campaign goes to thousands of domains, most of its mail to ten
+
+
+class Marked(Protocol):
+    """What routes look at of a message."""
+
+    @property
+    def mail_class(self) -> MailClass: ...
+    @property
+    def stream(self) -> str: ...
+    @property
+    def brand(self) -> str: ...
+    @property
+    def credential(self) -> str: ...
+    @property
+    def spared(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class Routes:
     def __repr__(self) -> str:
         return f"<Routes {self._count}>"
 
-    def find(self, message: Message, domain: str) -> Route | None:
+    def find(self, message: Marked, domain: str) -> Route | None:
         """What carries `message` to a recipient at `domain` (A-label); None: its class's own pool. Nothing discards mail that
         is rerouted: the next route that fits carries it."""
         if not self._count:
@@ -88,3 +106,8 @@ class Routes:
             ):
                 return route
         return None
+
+
+def pool_of(route: Route | None, mail_class: MailClass, own: Mapping[MailClass, T], named: Mapping[str, T]) -> T:
+    """The pool that carries mail of a class under `route`: the one it names, else the class's `own`."""
+    return own[mail_class] if route is None or not route.pool else named[route.pool]

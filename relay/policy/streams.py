@@ -4,21 +4,32 @@ All conditions of a rule must hold; of several patterns of one condition, one. T
 indexed by credential first; of those that may concern one, each is found by its rarest pattern (all patterns of one key are
 matched in one go), and only what was found is tried, in the order of the file. Facts of a message are worked out when a
 rule asks for them, and once.
+
+What rules may look at of a message beyond its envelope is noted in its `accepted` event, bounded, so that other rules can
+be tried on it later (policy/recorded.py): `look` gives both.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from relay.domain import a_label
 from relay.message import MailClass
-from relay.policy.attachments import attachments
 from relay.policy.letter import Letter
-from relay.policy.patterns import Kind, Matcher, Pattern, covers
+from relay.policy.patterns import Kind, Matcher, Pattern
 
 _HEADER = "header."
 _MAX_RECIPIENTS = 1_000  # different domains of one message
+
+CUT = "\u2026"  # ends a value that was noted in part, and a list that was
+NOTED_VALUE = 200  # octets of one value: what rules look for stands at its beginning, but in links and tokens
+_SHORT = NOTED_VALUE // 4  # characters that have no more octets, whatever they are
+NOTED_FILES = 10  # names of attachments
+NOTED = 2_000  # characters of all headers of one message, names included: every recipient's event carries them
+
+Noted = dict[str, Any]  # "headers": {name: [value, ...]}, "attachments": [name, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +79,13 @@ class _Rule(NamedTuple):
     wanted: tuple[tuple[str, frozenset[int]], ...]
     sizes: tuple[Size, ...]
     attached: bool | None
+    own: bool  # it names credentials
 
 
 class _Facts:
     """One message in the eyes of the rules: for each key the numbers of the patterns that hold."""
 
-    __slots__ = ("_attachments", "_author_domain", "_letter", "_matched", "_matchers", "names")
+    __slots__ = ("_attachments", "_author_domain", "_headers", "_letter", "_matched", "_matchers", "names")
 
     def __init__(self, letter: Letter, author_domain: str, matchers: Mapping[str, Matcher]) -> None:
         self.names = {f.name for f in letter.fields}
@@ -81,6 +93,7 @@ class _Facts:
         self._author_domain = author_domain
         self._matchers = matchers
         self._matched: dict[str, set[int]] = {}
+        self._headers: dict[str, list[str]] = {}
         self._attachments: list[str] | None = None
 
     def matched(self, key: str) -> set[int]:
@@ -103,24 +116,55 @@ class _Facts:
                 return list(dict.fromkeys(letter.domains))[:_MAX_RECIPIENTS]
             case "attachment":
                 return self.attachments
-        name = key.removeprefix(_HEADER)
+        return self._header(key.removeprefix(_HEADER))
+
+    def _header(self, name: str) -> list[str]:
         if name not in self.names:
-            return ()
-        return letter.values(name)
+            return []
+        found = self._headers.get(name)
+        if found is None:
+            found = self._headers[name] = self._letter.values(name)
+        return found
 
     @property
     def attachments(self) -> list[str]:
         if self._attachments is None:
-            self._attachments = attachments(self._letter.content)
+            self._attachments = self._letter.attachments()
         return self._attachments
 
     def fit(self, rule: _Rule) -> bool:
         """Do all conditions hold? The cheap ones first."""
-        if rule.sizes and not any(size.least <= len(self._letter.content) <= size.most for size in rule.sizes):
+        if rule.sizes and not any(size.least <= self._letter.size <= size.most for size in rule.sizes):
             return False
         if any(numbers.isdisjoint(self.matched(key)) for key, numbers in rule.wanted):
             return False
         return rule.attached is None or rule.attached == bool(self.attachments)
+
+    def noted(self, names: Sequence[str]) -> Noted:
+        """Fields of these names, an empty list where there is none; attachments if some rule has asked for them. A field
+        that finds no room is left out: nothing is known of it."""
+        noted: Noted = {}
+        if names:
+            headers = noted["headers"] = {}
+            room = NOTED
+            for name in names:
+                values = self._header(name)
+                size = sum(map(len, values)) if values else 0
+                if size > _SHORT:
+                    values = list(map(_cut, values))
+                    size = sum(map(len, values))
+                if size + len(name) <= room:
+                    room -= size + len(name)
+                    headers[name] = values
+        if self._attachments is not None:
+            found = self._attachments
+            noted["attachments"] = [_cut(name) for name in found[:NOTED_FILES]] + [CUT] * (len(found) > NOTED_FILES)
+        return noted
+
+
+def _cut(value: str) -> str:
+    octets = value.encode(errors="replace")
+    return value if len(octets) <= NOTED_VALUE else octets[:NOTED_VALUE].decode(errors="ignore") + CUT
 
 
 _ByNumber = dict[int, list[int]]  # number of a pattern -> places of the rules found by it
@@ -133,6 +177,7 @@ class _Group:
         self._headers: dict[str, _ByNumber] = {}  # by the field's name
         self._others: dict[str, _ByNumber] = {}
         self._loose: list[int] = []
+        self.places = tuple(rules)
         shared = Counter((key, number) for rule in rules.values() for key, numbers in rule.wanted for number in numbers)
         for place, rule in rules.items():
             if not rule.wanted:
@@ -175,14 +220,18 @@ class Streams:
         for place, (stream, match) in enumerate(streams):
             if match is None:
                 continue
-            rule = self._rules[place] = _Rule(stream, _numbered(match, patterns), match.sizes, match.attached)
+            wanted = _numbered(match, patterns)
+            rule = self._rules[place] = _Rule(stream, wanted, match.sizes, match.attached, bool(match.credentials))
             for name in match.credentials:
                 own.setdefault(name, {})[place] = rule
             if not match.credentials:
                 anybody[place] = rule
         self._matchers = {key: Matcher(tuple(known)) for key, known in patterns.items()}
+        self._patterns = {key: tuple(known) for key, known in patterns.items()}
+        self._headers = tuple(key.removeprefix(_HEADER) for key in patterns if key.startswith(_HEADER))
         self._own = {name: _Group(rules) for name, rules in own.items()}
         self._anybody = _Group(anybody) if anybody else None
+        self._asking = lru_cache(maxsize=1024)(self._look_up_asking)
 
     def __repr__(self) -> str:
         return f"<Streams {len(self.named)} by name, {len(self._rules)} by rule>"
@@ -201,16 +250,93 @@ class Streams:
 
     def find(self, letter: Letter, credential: str, author_domain: str) -> Stream | None:
         """The stream of the first rule that holds. Never raises, whatever the message."""
-        groups = [group for group in (self._own.get(credential), self._anybody) if group is not None]
-        if not groups:
-            return None
+        return self.look(letter, credential, author_domain)[0]
+
+    def look(self, letter: Letter, credential: str, author_domain: str) -> tuple[Stream | None, Noted]:
+        """The same, and what is to be noted of the message for the event."""
+        if not (self._headers or self._anybody or credential in self._own):
+            return None, {}
         facts = _Facts(letter, author_domain, self._matchers)
+        place = self._first(facts, credential)
+        return None if place is None else self._rules[place].stream, facts.noted(self._headers)
+
+    def _first(self, facts: _Facts, credential: str) -> int | None:
+        groups = [group for group in (self._own.get(credential), self._anybody) if group is not None]
         places = {place for group in groups for place in group.candidates(facts)}
         for place in sorted(places):
-            rule = self._rules[place]
-            if facts.fit(rule):
-                return rule.stream
+            if facts.fit(self._rules[place]):
+                return place
         return None
+
+    # For people: slow.
+
+    def why(self, letter: Letter, credential: str, author_domain: str) -> list[tuple[str, str]]:
+        """The conditions of the rule that `find` gives: (key, the pattern that holds, as written)."""
+        facts = _Facts(letter, author_domain, self._matchers)
+        place = self._first(facts, credential)
+        if place is None:
+            return []
+        rule = self._rules[place]
+        found = [("credential", credential)] if rule.own else []
+        for key, numbers in rule.wanted:
+            found.append((key, self._patterns[key][min(numbers & facts.matched(key))].written))
+        if rule.sizes:
+            found.append(("size", f"{letter.size:,} octets"))
+        if rule.attached is not None:
+            found.append(("attachment", "yes" if rule.attached else "none"))
+        return found
+
+    # For messages of which not all is known (policy/recorded.py).
+
+    def doubt(
+        self, letter: Letter, credential: str, author_domain: str, known: Callable[[str, bool], bool]
+    ) -> tuple[Stream, str] | None:
+        """The first rule, not below the one that `find` gives, that might hold if we knew what it asks for, and the key of
+        Match.texts that it is. None: `find` is right, whatever the rest may be.
+
+        known   of a key: is all of it known? With True: is it known whether there is such a thing at all?
+        """
+        asking = self._asking(credential)
+        missing = [key for key in asking if not known(key, False)]
+        if not missing:
+            return None
+        facts = _Facts(letter, author_domain, self._matchers)
+        first = self._first(facts, credential)
+        for place in sorted({place for key in missing for place in asking[key]}):
+            if first is not None and place > first:
+                break
+            rule = self._rules[place]
+            open_ones = [key for key in _asked(rule) if key in missing and not known(key, self._only_there(rule, key))]
+            if open_ones and facts.fit(_without(rule, open_ones)):
+                return rule.stream, open_ones[0]
+        return None
+
+    def _look_up_asking(self, credential: str) -> dict[str, list[int]]:
+        """Keys that events may not hold -> places of the rules that name them and may concern this credential."""
+        groups = [group for group in (self._own.get(credential), self._anybody) if group is not None]
+        asking: dict[str, list[int]] = {}
+        for place in sorted(place for group in groups for place in group.places):
+            for key in _asked(self._rules[place]):
+                asking.setdefault(key, []).append(place)
+        return asking
+
+    def _only_there(self, rule: _Rule, key: str) -> bool:
+        """Does the rule ask no more than whether there is such a field, or an attachment?"""
+        patterns = self._patterns.get(key, ())
+        numbers = dict(rule.wanted).get(key, frozenset())
+        return all(patterns[number].kind is Kind.GLOB and patterns[number].text == "*" for number in numbers)
+
+
+def _asked(rule: _Rule) -> list[str]:
+    """What the rule asks for that an event may not hold."""
+    keys = [key for key, _ in rule.wanted if key.startswith(_HEADER) or key == "attachment"]
+    return keys if rule.attached is None or "attachment" in keys else [*keys, "attachment"]
+
+
+def _without(rule: _Rule, keys: Sequence[str]) -> _Rule:
+    """The rule with only its other conditions."""
+    wanted = tuple(one for one in rule.wanted if one[0] not in keys)
+    return rule._replace(wanted=wanted, attached=None if "attachment" in keys else rule.attached)
 
 
 def _numbered(match: Match, patterns: dict[str, dict[Pattern, int]]) -> tuple[tuple[str, frozenset[int]], ...]:
@@ -226,88 +352,3 @@ def domain_text(written: str) -> str:
     if written.isascii() or written.startswith("re:"):
         return written
     return ".".join(label if "*" in label else a_label(label) or label for label in written.split("."))
-
-
-# What no message can reach.
-
-
-def takes_all_of(wide: Match, narrow: Match) -> bool:
-    """Is it certain that every message that `narrow` fits, `wide` fits too?"""
-    if wide.credentials and not (narrow.credentials and narrow.credentials <= wide.credentials):
-        return False
-    attached = True if "attachment" in narrow.texts else narrow.attached
-    if wide.attached is not None and wide.attached != attached:
-        return False
-    if wide.sizes and not (narrow.sizes and all(_within(size, wide.sizes) for size in narrow.sizes)):
-        return False
-    for key, patterns in wide.texts.items():
-        theirs = narrow.texts.get(key)
-        if theirs is None or not all(any(covers(one, other) for one in patterns) for other in theirs):
-            return False
-    return True
-
-
-def _within(size: Size, sizes: Iterable[Size]) -> bool:
-    return any(wide.least <= size.least and size.most <= wide.most for wide in sizes)
-
-
-def shadowed(matches: Sequence[Match | None]) -> Iterator[tuple[int, int]]:
-    """(rule that can never match, first rule above that takes all of it), by their places.
-
-    Every rule is kept under the rarest of its conditions; of those above, a rule meets only the ones kept under something
-    that it could be taken by. So 2,000 rules are not 2 million comparisons.
-    """
-    kept: dict[_Handle, list[int]] = {}
-    common = Counter(handle for match in matches if match is not None for one in _handles(match) for handle in one)
-    lengths = {len(text) for _, kind, text in common if kind == "glob"}
-    for place, match in enumerate(matches):
-        if match is None:
-            continue
-        near = {above for handle in _may_be_taken_by(match, lengths) for above in kept.get(handle, ())}
-        for above in sorted(near):
-            wide = matches[above]
-            if wide is not None and takes_all_of(wide, match):
-                yield place, above
-                break
-        rarest = min(_handles(match), key=lambda one: max(common[handle] for handle in one))
-        for handle in set(rarest):
-            kept.setdefault(handle, []).append(place)
-
-
-_Handle = tuple[str, str, str]  # key, kind, text
-_ANY: _Handle = ("", "", "")
-_SLICE = 12  # last letters of a wildcard pattern's longest part, which it is kept under: numbers commonly end a name
-
-
-def _handles(match: Match) -> list[list[_Handle]]:
-    """For each key the handles of its patterns; a rule without texts and credentials is kept under _ANY."""
-    keys = [[_handle(key, pattern) for pattern in patterns] for key, patterns in match.texts.items()]
-    if match.credentials:
-        keys.append([("credential", "", name) for name in match.credentials])
-    return keys or [[_ANY]]
-
-
-def _handle(key: str, pattern: Pattern) -> _Handle:
-    if pattern.kind is Kind.GLOB:
-        return key, "glob", max(pattern.text.split("*"), key=len)[-_SLICE:]
-    if pattern.kind is Kind.WORDS:
-        return key, "words", max(pattern.text.split(), key=len)
-    return key, pattern.kind.value, pattern.text
-
-
-def _may_be_taken_by(match: Match, lengths: Iterable[int]) -> Iterator[_Handle]:
-    """Under what a rule is kept that `covers` all patterns of this one: it covers the first of each key. `lengths`: those
-    of all slices that wildcard patterns are kept under."""
-    yield _ANY
-    for name in match.credentials:
-        yield "credential", "", name
-    for key, (pattern, *_) in match.texts.items():
-        if pattern.kind is Kind.RE2:
-            yield key, "re2", pattern.text
-        elif pattern.kind is Kind.EXACT:
-            yield key, "exact", pattern.text
-        elif pattern.kind is Kind.WORDS:
-            yield from ((key, "words", word) for word in pattern.text.split())
-        text = pattern.text
-        slices = {text[at : at + length] for length in lengths for at in range(len(text) - length + 1)}
-        yield from ((key, "glob", one) for one in slices)

@@ -11,7 +11,6 @@ from relay.identity import Credential
 from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.checks import Failed
-from relay.policy.contradiction import Ledger
 from relay.policy.decide import Decision, Law, Refusal, decide
 from relay.policy.evidence.classify import Evidence
 from relay.policy.letter import Letter
@@ -27,12 +26,22 @@ class Judge(Protocol):
     def __call__(self, letter: Letter, credential: str, now: int) -> Evidence: ...
 
 
+class Claims(Protocol):
+    """Which contradictions stand: a worker's Ledger, or Told."""
+
+    def troubled(self, credential: str, stream: str) -> bool: ...
+
+    def count(
+        self, credential: str, stream: str, claimed: MailClass, evidence: Evidence, messages: int, now: int
+    ) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a worker knows of the mail before, to hold claims against."""
+    """What is known of the mail before, to hold claims against."""
 
     sample: Sample
-    ledger: Ledger
+    ledger: Claims
 
 
 @dataclass(slots=True)

@@ -112,6 +112,14 @@ def throwaway_key(file: Path) -> PrivateKey:
     return parse_private_key(file.read_bytes(), file)
 
 
+def throwaway_key_of(file: Path) -> PrivateKey:
+    """The same for who only looks: where the sandbox has none yet, or we may not read it, one like it. Raises KeysError."""
+    try:
+        return parse_private_key(file.read_bytes(), file)
+    except OSError:
+        return new_private_key(RSA)
+
+
 def make_folder(folder: Path) -> None:
     """Unless it is there."""
     with suppress(FileExistsError):

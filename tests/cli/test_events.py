@@ -199,7 +199,7 @@ def put(directory: Path, *events: dict[str, Any], name: str = "2026-11-21T12.0.o
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half an hour after `event`."""
-    monkeypatch.setattr(cli, "_now", lambda: round(datetime(2026, 11, 21, 12, 35, 31, tzinfo=UTC).timestamp() * 1000))
+    monkeypatch.setattr(cli, "now_ms", lambda: round(datetime(2026, 11, 21, 12, 35, 31, tzinfo=UTC).timestamp() * 1000))
 
 
 @pytest.mark.usefixtures("now")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import ConfigErrors
-from relay.config.origin import settings_of
+from relay.config.origin import Places, settings_of
 from relay.config.policies import MODELS
 
 
@@ -56,3 +56,22 @@ def test_without_the_file_all_is_shipped(tmp_path: Path, file: str) -> None:
 def test_a_file_that_does_not_parse_has_no_values(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors):
         origins(tmp_path, "retry.toml", "[half")
+
+
+def test_places_of_keys(tmp_path: Path) -> None:
+    (tmp_path / "brands.toml").write_text('[brand.a]\ndomains = ["a.example",\n  "bücher.example"]\n')
+    (tmp_path / "streams.toml").write_text('[[stream]]\nname = "x"\n\n[[stream]]\nname = "y"\nclass = "service"\n')
+    places = Places(tmp_path)
+    assert places.of("brands.toml", "brand", "a") == "policies/brands.toml:1"
+    assert places.of("brands.toml", "brand", "a", "timezone") == ""
+    assert places.of("credentials.toml", "credential", "a") == ""
+    assert places.of_domain("a", "xn--bcher-kva.example") == "policies/brands.toml:3"
+    assert places.of_domain("a", "b.example") == ""
+    assert places.of_domain("b", "a.example") == ""
+    assert places.of_stream("y") == "policies/streams.toml:4"
+    assert places.of_stream("y", "class") == "policies/streams.toml:6"
+    assert places.of_stream("x", "class") == ""
+    assert places.of_stream("z") == ""
+    assert repr(places) == f"<Places in {tmp_path}, 3 files read>"
+    assert Places(None).of_stream("y") == ""
+    assert Places(None).of_domain("a", "a.example") == ""

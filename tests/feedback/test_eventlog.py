@@ -11,7 +11,7 @@ import pytest
 
 from relay.event import iso
 from relay.feedback import eventarchive
-from relay.feedback.eventlog import Exporter, Tail, follow, matches, read, to_parquet
+from relay.feedback.eventlog import Exporter, Tail, follow, matches, read, scan, to_parquet
 from relay.message import Change
 from relay.spool.store import Spool
 from relay.wildcard import any_of
@@ -368,6 +368,46 @@ def test_read_asks_again_when_a_file_is_converted_meanwhile(mixed: Path, monkeyp
 
     monkeypatch.setattr(eventarchive, "_files", convert_after_listing)
     assert found(mixed) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+SCANNED = [
+    (asked, expected) for asked, expected in READ if isinstance(asked.get("match", {}), dict) and "until" not in asked
+]
+
+
+@pytest.mark.parametrize(("asked", "expected"), SCANNED)
+def test_scan_finds_the_same_file_by_file(mixed: Path, asked: dict[str, Any], expected: list[int]) -> None:
+    scanned = [int(one["event_id"]) for one in scan(mixed, **asked)]
+    assert sorted(scanned) == expected
+    if not asked:
+        assert scanned == [1, 3, 2, 4, 6, 8, 5, 7]
+
+
+def test_scan_goes_on_when_files_are_ended_converted_or_given_up_meanwhile(mixed: Path) -> None:
+    write(mixed, "2025-11-21T09.0.jsonl", line(0, T0 - 3 * HOUR))
+    scanned = scan(mixed)
+    assert int(next(scanned)["event_id"]) == 0
+    (mixed / "2025-11-21T10.1.parquet").unlink()
+    (mixed / OPEN).rename(mixed / OPEN.replace(".open", ""))
+    to_parquet(mixed, T0)
+    assert [int(one["event_id"]) for one in scanned] == [1, 3, 4, 6, 8, 5, 7]
+
+
+def test_scan_asks_again_when_a_file_is_converted_under_its_hands(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conditions = eventarchive._conditions
+
+    def convert_after_choosing(*asked: Any) -> Any:
+        to_parquet(mixed, T0)
+        return conditions(*asked)
+
+    monkeypatch.setattr(eventarchive, "_conditions", convert_after_choosing)
+    assert sorted(int(one["event_id"]) for one in scan(mixed)) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_scan_of_an_empty_or_missing_folder(directory: Path) -> None:
+    assert list(scan(directory)) == []
+    directory.mkdir()
+    assert list(scan(directory, since=T0)) == []
 
 
 def numbers(events: list[dict[str, Any]]) -> list[int]:

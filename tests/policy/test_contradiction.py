@@ -1,13 +1,25 @@
 """When the evidence contradicts a claim: after several messages, and never on one."""
 
 from collections.abc import Iterable
+from dataclasses import asdict, replace
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.message import MailClass
-from relay.policy.contradiction import LATELY, LEAST_TEMPLATES, NAMED, SURE, Ledger, contradicts
+from relay.policy.contradiction import (
+    LATELY,
+    LEAST_TEMPLATES,
+    NAMED,
+    SURE,
+    Ledger,
+    Told,
+    Trouble,
+    contradicts,
+    trouble_of,
+)
 from relay.policy.evidence.classify import Evidence
 
 URGENT, SERVICE, BULK = MailClass
@@ -298,3 +310,22 @@ def test_whatever_comes_it_takes_five_messages_and_a_majority_and_the_message_it
         assert not acted or (contrary and sure >= 5)
         assert not book.ledger.troubled("shop", "order") or sure >= 5
     assert len(book.told()) <= 1
+
+
+def test_what_a_node_tells_stands_as_it_does_there() -> None:
+    of_template = Trouble("shop", "order", URGENT, BULK, 9, 11, 1, ("0ffe",), whole=False)
+    told = Told([trouble_of(orjson.loads(orjson.dumps(asdict(of_template))))])
+    surely, hardly = Evidence(BULK, 0.95, "0ffe"), Evidence(BULK, 0.7, "0ffe")
+
+    def stands(evidence: Evidence = surely, stream: str = "order", claimed: MailClass = URGENT) -> bool:
+        return told.count("shop", stream, claimed, evidence, 1, 0)
+
+    assert told.troubled("shop", "order")
+    assert stands()
+    assert not stands(hardly)
+    assert not stands(replace(surely, skeleton="another"))
+    assert not stands(stream="reset")
+    assert not stands(claimed=SERVICE)
+    assert Told([replace(of_template, whole=True)]).count(
+        "shop", "order", URGENT, replace(surely, skeleton="another"), 1, 0
+    )

@@ -1,5 +1,7 @@
 """Whose mail it is and what it is, or why it may not enter."""
 
+from dataclasses import replace
+
 from relay.header import split
 from relay.identity import Brand, Credential
 from relay.message import MailClass
@@ -167,3 +169,23 @@ def test_campaign_and_metadata_are_kept_and_bounded() -> None:
 
 def test_replies_are_ascii_whatever_the_app_wrote() -> None:
     assert refused("From: a@arava.example\nX-Postlane-Stream: מבצע").isascii()
+
+
+def test_the_decision_tells_who_said_it_and_what_was_looked_at() -> None:
+    own = accepted("From: a@arava.example\nX-Postlane-Stream: order\nList-Unsubscribe: <x>", streams=STREAMS)
+    assert (own.named, own.said, own.noted) == (True, STREAMS.named["order"], {})
+    ruled = accepted("From: a@arava.example\nList-Unsubscribe: <x>", streams=STREAMS)
+    assert (ruled.named, ruled.said) == (False, STREAMS.named["letters"])
+    assert ruled.noted == {"headers": {"list-unsubscribe": ["<x>"]}}
+    left = accepted("From: a@arava.example", CRM, streams=STREAMS)
+    assert (left.named, left.said, left.rule) == (False, STREAMS.named["crm"], None)
+    assert left.noted == {"headers": {"list-unsubscribe": []}}
+    assert accepted("From: a@arava.example").noted == {}
+
+
+def test_other_domains_that_wrote_it_are_told() -> None:
+    both = replace(SHOP, domains=frozenset({"arava.example", "marom.example", "kinor.example"}))
+    one = accepted("From: a@arava.example, b@marom.example, c@arava.example\nSender: d@kinor.example", both)
+    assert (one.author, one.author_domain) == ("a@arava.example", "arava.example")
+    assert one.co_authors == ("marom.example", "kinor.example")
+    assert accepted("From: a@arava.example\nSender: b@arava.example", both).co_authors == ()

@@ -4,7 +4,7 @@ from typing import Any
 
 from relay.message import MailClass, Message
 from relay.policy.patterns import parse
-from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
+from relay.policy.routes import AnyOf, Route, RouteMatch, Routes, pool_of
 
 
 def any_of(*written: str) -> AnyOf:
@@ -60,3 +60,10 @@ def test_nothing_discards_what_is_marketing_by_our_own_judgement_alone() -> None
 
 def test_without_routes_nothing_is_looked_at() -> None:
     assert Routes().find(None, "a.example") is None  # type: ignore[arg-type]
+
+
+def test_the_pool_is_the_class_s_own_unless_the_route_names_one() -> None:
+    own, named = {c: c.label for c in MailClass}, {"cold": "cold"}
+    assert pool_of(None, MailClass.SERVICE, own, named) == "service"
+    assert pool_of(Route("", next_hop=("a", 25)), MailClass.MARKETING, own, named) == "marketing"
+    assert pool_of(Route("", pool="cold"), MailClass.MARKETING, own, named) == "cold"

@@ -1,6 +1,5 @@
-"""The first rule that holds, found without trying them all; and rules that no message can reach."""
+"""The first rule that holds, found without trying them all."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,23 +8,9 @@ from hypothesis import strategies as st
 
 from relay.header import split
 from relay.policy.letter import Letter
-from relay.policy.patterns import Pattern, parse
-from relay.policy.streams import Match, Size, Stream, Streams, domain_text, shadowed, takes_all_of
-
-
-def letter(header: str = "", subject: str = "", **more: object) -> Letter:
-    content = header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n"
-    return Letter(split(content)[0], content, 0, subject, **more)  # type: ignore[arg-type]
-
-
-def texts(**given_texts: str | Sequence[str]) -> dict[str, tuple[Pattern, ...]]:
-    """`header_x_job` stands for header.x-job."""
-    found: dict[str, tuple[Pattern, ...]] = {}
-    for key, value in given_texts.items():
-        name = f"header.{key[7:].replace('_', '-')}" if key.startswith("header_") else key
-        several = [value] if isinstance(value, str) else value
-        found[name] = tuple(parse(one, words=key == "subject") for one in several)
-    return found
+from relay.policy.patterns import parse
+from relay.policy.streams import CUT, NOTED, NOTED_FILES, NOTED_VALUE, Match, Size, Stream, Streams, domain_text
+from tests.support.rules import CRM, LETTERS, MATCHES, letter, texts
 
 
 def streams(**matches: Match | None) -> Streams:
@@ -37,9 +22,6 @@ def streams(**matches: Match | None) -> Streams:
 def found(all_streams: Streams, one: Letter, credential: str = "crm", domain: str = "a.example") -> str:
     stream = all_streams.find(one, credential, domain)
     return stream.name if stream else ""
-
-
-CRM = frozenset({"crm"})
 
 
 def test_the_first_that_holds_wins_and_all_conditions_must() -> None:
@@ -104,32 +86,9 @@ def test_each_condition(match: Match, one: Letter, holds: bool) -> None:
     assert (found(streams(it=match), one) == "it") is holds
 
 
-_TEXTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "subject": st.sampled_from(["order", "*rd*", "re:^o", ["sale", "order"]]),
-        "from_domain": st.sampled_from(["a.example", "*.example", "b.example"]),
-        "header_x_job": st.sampled_from(["j-*", "j-1", "*", "re:[12]$"]),
-        "recipient_domain": st.sampled_from(["c.example", ["*.c.example", "d.example"]]),
-    },
-)
-_MATCHES = st.builds(
-    lambda credentials, given_texts, size: Match(frozenset(credentials), texts(**given_texts), size),
-    st.sets(st.sampled_from(["crm", "erp"])),
-    _TEXTS,
-    st.sampled_from([(), (Size(0, 50),), (Size(60, 900),)]),
-)
-_LETTERS = st.builds(
-    lambda job, subject, domains: letter(f"X-Job: {job}" if job else "", subject, domains=domains),
-    st.sampled_from(["", "j-1", "j-2", "k"]),
-    st.sampled_from(["order", "border", "big sale order", ""]),
-    st.lists(st.sampled_from(["c.example", "x.c.example", "d.example"]), max_size=2),
-)
-
-
 @given(
-    st.lists(_MATCHES, max_size=8),
-    _LETTERS,
+    st.lists(MATCHES, max_size=8),
+    LETTERS,
     st.sampled_from(["crm", "erp", "web"]),
     st.sampled_from(["a.example", "b.example"]),
 )
@@ -143,28 +102,6 @@ def test_the_index_finds_what_trying_each_in_turn_finds(
         if Streams([(Stream(str(n), ""), match)]).find(one, credential, domain)
     ]
     assert found(rules, one, credential, domain) == (alone[0] if alone else "")
-    for place, above in shadowed(matches):
-        assert above < place
-        assert str(place) not in alone or str(above) in alone
-
-
-@given(st.lists(_MATCHES, max_size=8))
-def test_shadows_are_found_as_by_comparing_all_with_all(matches: list[Match]) -> None:
-    slowly = [
-        (place, next(above for above in range(place) if takes_all_of(matches[above], matches[place])))
-        for place in range(len(matches))
-        if any(takes_all_of(matches[above], matches[place]) for above in range(place))
-    ]
-    assert list(shadowed(matches)) == slowly
-
-
-def test_shadows() -> None:
-    attached = texts(attachment="*.pdf")
-    assert takes_all_of(Match(attached=True), Match(texts=attached))
-    assert not takes_all_of(Match(attached=False), Match(texts=attached))
-    assert takes_all_of(Match(sizes=(Size(0, 9),)), Match(sizes=(Size(1, 2), Size(4, 9))))
-    assert not takes_all_of(Match(sizes=(Size(0, 9),)), Match())
-    assert list(shadowed([Match(), None, Match(CRM)])) == [(2, 0)]
 
 
 @given(st.binary(max_size=120), st.binary(max_size=60))
@@ -207,3 +144,113 @@ def test_domains_are_compared_as_a_labels() -> None:
     assert domain_text("*.bücher.example") == "*.xn--bcher-kva.example"
     assert domain_text("re:bücher") == "re:bücher"
     assert domain_text("a.example") == "a.example"
+
+
+# What is noted for later, and what of a message nobody can tell any more.
+
+
+def test_what_rules_name_is_noted_whichever_rule_held() -> None:
+    rules = streams(
+        job=Match(frozenset({"club"}), texts(header_x_job="points-*")),
+        mine=Match(CRM, texts(header_list_id="a*", subject="news")),
+    )
+    one = letter("X-Job: a\nX-JOB: =?utf-8?B?16nXnA==?=\nList-ID: b\nX-Other: c", "news")
+    noted = {"headers": {"x-job": ["a", "\N{HEBREW LETTER SHIN}\N{HEBREW LETTER LAMED}"], "list-id": ["b"]}}
+    assert rules.look(one, "crm", "a.example") == (None, noted)
+    assert rules.look(one, "nobody", "a.example") == (None, noted)
+    assert rules.look(letter("List-ID: abc", "news"), "crm", "a.example") == (
+        rules.named["mine"],
+        {"headers": {"x-job": [], "list-id": ["abc"]}},
+    )
+
+
+def test_nothing_is_noted_where_no_rule_names_a_header() -> None:
+    one = letter("X-Job: a\nList-ID: b", "news")
+    assert streams(mine=Match(CRM, texts(subject="news"))).look(one, "crm", "a.example")[1] == {}
+    assert streams(mine=Match(CRM, texts(subject="news"))).look(one, "erp", "a.example") == (None, {})
+
+
+def test_what_is_noted_is_bounded() -> None:
+    names = [f"x-{n}" for n in range(12)]
+    rules = Streams([(Stream("a", ""), Match(texts={f"header.{name}": (parse("z*"),) for name in names}))])
+    long = letter("\n".join(f"{name}: {chr(0x5D0) * 150}" for name in names for _ in range(7)))
+    headers = rules.look(long, "crm", "a.example")[1]["headers"]
+    assert headers["x-0"] == [chr(0x5D0) * (NOTED_VALUE // 2) + CUT] * 5
+    assert sum(len(name) + sum(map(len, values)) for name, values in headers.items()) <= NOTED
+    assert list(headers) == ["x-0", "x-1", "x-2"]
+
+
+PART = "\nContent-Disposition: attachment; filename=%s.pdf"
+
+
+def test_attachments_are_noted_where_a_rule_asked_for_them() -> None:
+    rules = streams(files=Match(CRM, texts(attachment="*.doc")), other=Match(frozenset({"erp"})))
+    one = letter("A: b" + PART % "a" + PART % ("x" * 300))
+    assert rules.look(one, "crm", "a.example") == (None, {"attachments": ["a.pdf", "x" * NOTED_VALUE + CUT]})
+    assert rules.look(one, "erp", "a.example") == (rules.named["other"], {})
+    many = letter("A: b" + "".join(PART % n for n in range(12)))
+    noted = rules.look(many, "crm", "a.example")[1]["attachments"]
+    assert noted == [f"{n}.pdf" for n in range(NOTED_FILES)] + [CUT]
+
+
+def test_why_a_rule_holds() -> None:
+    rules = streams(
+        it=Match(CRM, texts(subject=["sale", "order"], header_x_job="points-*"), (Size(0, 900),), attached=False),
+        any=Match(texts=texts(recipient_domain=["x.example", "b.example"])),
+    )
+    one = letter("X-Job: Points-7", "Your order", domains=["b.example"])
+    assert rules.why(one, "crm", "a.example") == [
+        ("credential", "crm"),
+        ("subject", "order"),
+        ("header.x-job", "points-*"),
+        ("size", f"{one.size} octets"),
+        ("attachment", "none"),
+    ]
+    assert rules.why(one, "erp", "a.example") == [("recipient_domain", "b.example")]
+    assert rules.why(letter(), "erp", "a.example") == []
+    assert streams(a=Match(attached=True)).why(letter("A: b" + PART % "a"), "x", "") == [("attachment", "yes")]
+
+
+KNOWN = {"header.x-job"}
+
+
+def doubt(rules: Streams, one: Letter, credential: str = "crm", half: frozenset[str] = frozenset()) -> str:
+    """What is asked for and not among KNOWN; `half`: it is known that there is such a thing, not which."""
+    found = rules.doubt(one, credential, "a.example", lambda key, there: key in KNOWN or (there and key in half))
+    return f"{found[0].name} {found[1]}" if found else ""
+
+
+def test_a_rule_above_that_asks_for_what_nobody_knows_leaves_it_open() -> None:
+    rules = streams(
+        known=Match(CRM, texts(header_x_job="a")),
+        open=Match(CRM, texts(header_x_new="*", subject="news")),
+        rest=Match(CRM),
+        below=Match(CRM, texts(header_x_late="*")),
+    )
+    assert doubt(rules, letter("X-Job: b", "news")) == "open header.x-new"
+    assert doubt(rules, letter("X-Job: a", "news")) == ""  # a rule above holds
+    assert doubt(rules, letter("X-Job: b", "other")) == ""  # the rest of the rule does not hold
+    assert doubt(rules, letter("X-Job: b", "news"), "erp") == ""
+    assert doubt(rules, letter("X-Job: b", "news"), half=frozenset({"header.x-new"})) == ""  # it asks no more than that
+    assert doubt(streams(known=Match(CRM, texts(header_x_job="a"))), letter("X-Job: b")) == ""
+
+
+def test_without_a_rule_that_holds_all_may_leave_it_open() -> None:
+    rules = streams(one=Match(CRM, texts(header_x_new="a*", subject="sale")), two=Match(texts=texts(header_x_late="*")))
+    assert doubt(rules, letter(subject="news")) == "two header.x-late"
+    assert doubt(rules, letter(subject="sale"), half=frozenset({"header.x-new"})) == "one header.x-new"
+
+
+@pytest.mark.parametrize(
+    ("match", "half", "expected"),
+    [
+        (Match(attached=True), "", "it attachment"),
+        (Match(attached=False), "", "it attachment"),
+        (Match(attached=True), "attachment", ""),
+        (Match(texts=texts(attachment="*.pdf")), "attachment", "it attachment"),
+        (Match(texts=texts(attachment="*.pdf"), attached=True), "", "it attachment"),
+        (Match(texts=texts(attachment="*"), attached=True), "attachment", ""),
+    ],
+)
+def test_attachments_may_leave_it_open(match: Match, half: str, expected: str) -> None:
+    assert doubt(streams(it=match), letter(), half=frozenset({half})) == expected

@@ -7,7 +7,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, RSA
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from relay.signing.entries import KeysError
-from relay.signing.keyfile import ED25519, RSA, parse_private_key, throwaway_key, write_private_key
+from relay.signing.keyfile import (
+    ED25519,
+    RSA,
+    algorithm_of,
+    parse_private_key,
+    throwaway_key,
+    throwaway_key_of,
+    write_private_key,
+)
 from tests.support.signatures import ed25519_private, rsa_private
 
 RSA_512 = b"""\
@@ -122,3 +130,14 @@ def test_who_is_not_root_gives_nothing_away(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     write_private_key(tmp_path / "example.com" / "2026b.pem", ed25519_private())
     assert given == {}
+
+
+def test_who_only_looks_makes_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "sandbox-dkim.pem"
+    assert algorithm_of(throwaway_key_of(file)) == RSA
+    assert not file.parent.exists()
+    made = throwaway_key(file)
+    assert throwaway_key_of(file).public_key() == made.public_key()
+    file.write_bytes(b"no key")
+    with pytest.raises(KeysError):
+        throwaway_key_of(file)
