@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relay import __version__
-from relay.cli import check, credentials, events, explain, keys, policies, queue, reload, schema, send, serve, status
+from relay.cli import bounce, check, credentials, events, explain, keys, policies, queue, reload, schema, send, serve, status
 from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown
 from relay.signing.entries import KeysError
 from relay.sockets import StartError
 
-COMMANDS = (serve, status, check, reload, policies, send, explain, events, queue, credentials, keys, schema)
+COMMANDS = (serve, status, check, reload, policies, send, explain, bounce, events, queue, credentials, keys, schema)
 
 
 def build_parser() -> argparse.ArgumentParser:

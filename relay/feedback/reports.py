@@ -20,7 +20,8 @@ from email.utils import format_datetime
 from hashlib import sha256
 
 from relay.domain import a_label
-from relay.feedback.replies import Category, classify
+from relay.feedback.replies import classify
+from relay.feedback.taxonomy import Category
 from relay.message import Delivery
 from relay.outcome import Outcome
 

@@ -1,0 +1,173 @@
+"""Reports that only people can read: whom they are about and what they say. Pure; never raises.
+
+There is no list of products here. Nearly all such reports are built alike: an introduction, then each recipient on a line
+of its own or behind a label ("Recipient:", "Unable to deliver message to"), the reason behind or below it, then a mark and
+the returned message. So the text is cut at that mark, each line with an address is weighed by where the address stands in
+it, and only the strongest kind found counts. Lines of an account of the original message ("From:", "Message-ID:", "Hello x")
+never name a recipient.
+
+Some thirty lines before the mark decide; MAX_LINES bounds the work.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from relay.feedback.status import addresses
+
+MAX_LINES = 400
+MAX_LINE = 1000  # characters
+MAX_NAMED = 200  # recipients
+MAX_REASON = 700  # characters
+
+# The mark behind which the returned message stands: a line drawn around words, or the first lines of a header.
+_DRAWN = re.compile(
+    r"^[\s>#|*=_.-]*(?:-{2,}|={3,}|_{3,}|\*{3,}|#{3,}|\|-+)?[\s>#|*=_-]*"
+    r"(?:(?:this|below|included|enclosed|attached|attachment|here)\b.{0,40}\bcopy of|"
+    r"(?:the )?(?:first|original|returned|unsent|bounced|rejected|undelivered|unsent|old|source|failed)"
+    r"(?: \d+ lines of)?(?: your| the)?(?: original)? (?:message|mail|e-mail|email|letter|text|headers?)\b"
+    r"(?! (?:was|were|could|to|has|is|could|delivery|received|with|delivered|as|from))|"
+    r"(?:the )?(?:header|text|contents?|body|first \d+ lines|beginning)s? of (?:the|your) (?:original |returned |source )?(?:message|mail)|"
+    r"(?:message|mail) (?:headers?|text|contents?|header) (?:follow|attached|are|is)|"
+    r"(?:your|the) (?:original )?(?:message|mail) (?:follows|reads|was as follows)|"
+    r"original message headers|message header follows|begin (?:message|copy|original)|"
+    r"start of (?:returned|original) message|a summary of the undelivered|"
+    r"non-?delivered message|ursprüngliche nachricht|mensaje original|message d'origine|"
+    r"(?:исходное|копия)\b.{0,20}(?:сообщени|письм))",
+    re.I,
+)  # fmt: skip
+_HEADER_LINE = re.compile(r"(?:Received|Return-Path|DKIM-Signature|X-[\w-]+|Delivered-To|Message-ID|MIME-Version)[ \t]*:", re.I)
+_REPORT_LINE = re.compile(r"(?:X-Supplementary-Info|X-Display-Name|X-Postfix|X-Actual|X-Mailer-)", re.I)
+
+# Lines of an account of the message that was sent, and of whom to ask: they name others.
+_ABOUT_US = re.compile(
+    r"^[\s>*#|-]*(?:from|sender|mail from|>>> mail from|reply-to|cc|message[- ]id|return-path|subject|date|sent|received|"
+    r"envelope[- ](?:from|sender)|x-[\w-]+|dear|hello|hi|hola|bonjour|reporting-mta|remote-mta|von|de|absender)\b\s*[:,<]|"
+    r"\bmail from:|postmaster(?:@| at)|\bcontact\b|for (?:further )?assistance|\bhelp\s?desk\b|from address|sender address|"
+    r"expanded from|message-id",
+    re.I,
+)
+_TO_LINE = re.compile(r"^[\s>*#|-]*(?:to|an|à|para|destinataire|rcpt|e?mail to)\s*:\s*", re.I)
+_LABEL = re.compile(
+    r"(?:recipient(?:'s)?(?: e?-?mail)?(?: address)?(?:es)?|intended recipient|original (?:recipient|address)|addressed to|rcpt to|"
+    r"failed (?:recipient|address)(?:es)?|target (?:mail )?address|destination(?: address)?|undeliverable (?:to|address)|"
+    r"unknown (?:user|recipient|address)|invalid (?:user|recipient|address)|bad (?:user|recipient|address)|user unknown|(?:un)?known address|"
+    r"no such user|user not (?:known|found)|mail(?:ed)? to|email address|bounced address|delivery to|failed to|forward to|"
+    r"(?:could not|cannot|can't|couldn't|unable to|not|wasn't|never) (?:be )?(?:deliver|delivered|reach)(?: (?:the |your |this )?(?:message|mail|e-?mail))?(?: to)?|"
+    r"undelivered to|addressee|empfänger(?:adresse)?|destinataire|destinatario|destinatário|получатель|adresse)"
+    r"(?: is| was|\(s\))?\s*[:=-]*\s*[<\[\"'(]*(?:smtp:|mailto:|rfc822;\s*)?$",
+    re.I,
+)
+_SENTENCE = re.compile(
+    r"(?:your (?:message|mail|e-?mail|letter)(?: addressed| sent| for)? (?:to|for)|(?:message|mail|e-?mail) (?:to|for)|"
+    r"deliver(?:ed|y|ing)?(?: [\w' ]{0,40})? (?:to|for)|mailbox|account|user|recipient|recipients?|rejected recipient|group|inbox|"
+    r"address|rejected for|send(?:ing)? to|sent to|errors|of|for|to|did not exist|unknown)\s*:?\s*[<\[\"'(]*$",
+    re.I,
+)
+_HEAD = re.compile(r"^[\s>*#|•·\d.)-]*(?:\w{1,40}:\d{1,9}:)?[<\[\"'(]*(?:smtp:|mailto:)?$", re.I)
+_GENERATED = re.compile(r"\(?(?:generated|expanded|forwarded|redirected|ultimately generated) from", re.I)
+_EMBEDDED = re.compile(r"^\s*(?:final|original)-recipient\s*:", re.I)
+
+
+class Strength(IntEnum):
+    """How surely an address in a text is a recipient, by where it stands."""
+
+    NONE = 0
+    TO = 1  # "To:" in an account of the message
+    SENTENCE = 2  # "your message to x was not delivered"
+    HEAD = 3  # at the beginning of a line
+    LABEL = 4  # behind "Recipient:"
+    GENERATED = 5  # "generated from x": the address we sent to, of the one named before
+
+
+@dataclass(slots=True)
+class Named:
+    """A recipient that a text names, and the words that follow, up to the next one."""
+
+    address: str
+    strength: Strength
+    reason: str
+    _lines: list[str] = field(default_factory=list, repr=False)
+
+
+def human(text: str) -> tuple[list[str], str]:
+    """The lines in front of the returned message, and what stands from its mark on."""
+    lines = text.split("\n", MAX_LINES + 1)[:MAX_LINES]
+    for number, line in enumerate(lines):
+        short = line[:200]
+        if _HEADER_LINE.match(short) and not _REPORT_LINE.match(short):
+            return _bounded(lines[:number]), "\n".join(lines[number:])
+        if number and _DRAWN.match(short):
+            return _bounded(lines[:number]), "\n".join(lines[number:])
+    return _bounded(lines), ""
+
+
+def _bounded(lines: Sequence[str]) -> list[str]:
+    return [line[:MAX_LINE].rstrip() for line in lines]
+
+
+def named(lines: Sequence[str], own: frozenset[str]) -> list[Named]:
+    """The recipients that these lines name, in their order. `own` are addresses (lower case) of the report's own header:
+    whom it was sent to is whom the original came from."""
+    found: list[Named] = []
+    for number, line in enumerate(lines):
+        for place, (start, end, address) in enumerate(addresses(line)):
+            strength = _strength(lines, number, start, end, place)
+            if strength is Strength.NONE or (address.lower() in own and strength < Strength.HEAD):
+                continue
+            if strength is Strength.GENERATED and found:
+                found[-1].address = address
+            else:
+                found.append(Named(address, strength, line[end:], _lines=[line]))
+        if found and found[-1]._lines[-1] is not line and len(found[-1]._lines) < 14:
+            found[-1]._lines.append(line)
+        if len(found) >= MAX_NAMED:
+            break
+    return _strongest(found, own)
+
+
+def _strength(lines: Sequence[str], number: int, start: int, end: int, place: int) -> Strength:
+    line = lines[number]
+    before = line[:start]
+    if _GENERATED.search(before[-40:]):
+        return Strength.GENERATED
+    if _TO_LINE.match(before):
+        return Strength.TO
+    if _ABOUT_US.search(line[: start + 12]):
+        return Strength.NONE
+    if _LABEL.search(before[-80:]):
+        return Strength.LABEL
+    if _HEAD.match(before) and _ends_well(line[end:]):
+        return Strength.HEAD
+    if place == 0 and not before.strip(" <[\"'(*") and number and _LABEL.search(lines[number - 1][-80:]):
+        return Strength.LABEL
+    return Strength.SENTENCE if _SENTENCE.search(before[-70:]) else Strength.NONE
+
+
+def _ends_well(after: str) -> bool:
+    """Does the line go on as an entry of a list does, and not as a sentence about somebody?"""
+    rest = after.lstrip(">])\"'")
+    return not rest.strip() or rest[0] in ":.,;(-[<" or rest[:1] in " \t"
+
+
+def _strongest(found: list[Named], own: frozenset[str]) -> list[Named]:
+    """One entry an address, of the strongest kind there is; labels and heads of lines count alike."""
+    top = max((one.strength for one in found), default=Strength.NONE)
+    level = Strength.HEAD if top >= Strength.HEAD else top
+    strong = [one for one in found if one.strength >= level]
+    others = [one for one in strong if one.address.lower() not in own]
+    chosen: dict[str, Named] = {}
+    for one in others or strong:
+        reason = " ".join([one.reason, *one._lines[1:]])
+        known = chosen.get(one.address.lower())
+        if known is None:
+            one.reason = _words(reason)
+            chosen[one.address.lower()] = one
+        elif len(known.reason) < MAX_REASON:
+            known.reason = _words(f"{known.reason} {reason}")
+    return list(chosen.values())
+
+
+def _words(text: str) -> str:
+    return " ".join(text[: 2 * MAX_REASON].split())[:MAX_REASON]

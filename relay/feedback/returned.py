@@ -1,0 +1,419 @@
+"""What a mail that came back says: a bounce, a complaint, an auto-reply or none of these, and about whom. Pure.
+
+The order is by how surely each kind of mail tells itself: a feedback report (RFC 5965), a delivery status with recipients
+(RFC 3464), X-Failed-Recipients (Exim, Google), a report in prose by somebody who looks like a mail system, an auto-reply
+(RFC 3834). Whatever bytes come, read_mail() answers; what is not understood is OTHER.
+
+Recipients are never taken from inside the message that was returned: it names its sender, its copies, whole mailing
+lists. Only what leads back to our own record of it is read there: Message-ID and our trace id.
+
+The action is that of the report: "delayed" is no failure. Where the report gives no reply, the words for people are
+classified instead.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from relay.feedback import parts, prose, status
+from relay.feedback.parts import Fields, Part
+from relay.feedback.replies import Diagnosis, diagnose
+from relay.feedback.taxonomy import MEANINGS, Category
+from relay.header import readable
+from relay.outcome import Reply
+
+TRACE_FIELD = "x-postlane-trace"
+
+
+class Kind(StrEnum):
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
+    AUTO_REPLY = "auto-reply"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient of a report.
+
+    address, final  as status.Told
+    action          failed, delayed, delivered, relayed or expanded; "" in complaints
+    status          enhanced status code, "" where the report gives none
+    reply           the words that were classified, in one line; "" for successes and complaints
+    command         the SMTP command they answered, "" where the report does not say
+    category, rule  what diagnose() made of them; None and "" where nothing failed
+    permanent       failed for good: not by an address's full mailbox, a limit, or trouble on the way
+    """
+
+    address: str
+    final: str = ""
+    action: str = ""
+    status: str = ""
+    reply: str = ""
+    command: str = ""
+    category: Category | None = None
+    permanent: bool = False
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What was read. `found_by` says by what: feedback report, delivery status, header field, text, or how it shows itself.
+
+    message_id, trace   of the message that came back, "" where it did not
+    envelope_id         Original-Envelope-Id (RFC 3461 ENVID)
+    reporter            the reporting MTA or the feedback loop's name
+    """
+
+    kind: Kind
+    found_by: str = ""
+    feedback_type: str = ""
+    recipients: tuple[Recipient, ...] = ()
+    message_id: str = ""
+    trace: str = ""
+    envelope_id: str = ""
+    reporter: str = ""
+
+
+# Who sends reports, by local part or name, in From or Return-Path.
+_DAEMON = re.compile(
+    r"mailer[-_. ]?daemon|post[-_]?master|mail[-_. ]?(?:delivery|system|admin|server|gateway)|deliver[y]?[-_. ]?(?:system|sub|status)|"
+    r"system[-_. ]?admin|mmdf|mail[-_]?router|bounces?@|<>|no-?reply@.*(?:gateway|mx)|smtp|daemon|ndr\b|mta\b|internet mail|uucp",
+    re.I,
+)
+_SUBJECT = re.compile(
+    r"undeliver|non[- ]?deliver|not delivered|un(?:able|successful)\b.{0,20}\b(?:to )?deliver|deliver[yi]\w*\b.{0,40}(?:fail|status|problem|report|notif|error|"
+    r"delay|unsuccess)|fail\w*\b.{0,25}(?:deliver|notice|mail)|failure notice|return(?:ed|ing)\b.{0,20}(?:mail|message|to sender)|mail\b.{0,20}(?:error|fail)|"
+    r"message\b.{0,20}(?:error|fail)|could ?n[o']t be delivered|bounce|\bndr\b|delayed|not been delivered|mail system error|user unknown|"
+    r"rejected (?:mail|message)|error sending your mail|processing error|permanent error|status notif|mail delivery|warning: could not|"
+    r"not member|unknown user|nicht zugestellt|unzustellbar|onbestelbaar|non remis|non recapitabile|no se puede entregar|não entregue|недоставлен|не доставлено|"
+    r"配信不能|配信できません|退信|投递失败|echec de la remise|échec",
+    re.I,
+)
+_FAILED = re.compile(
+    r"\b(?:fail|unable|undeliver|not (?:be |been )?(?:able|deliver|accept|reach|found|exist|a member|sent)|could(?: not|n't)|cannot|can't|reject|"
+    r"returned?\b|refus|bounc|unknown|invalid|problem|error|didn't reach|wasn't|was not|may not|no such|over quota|blocked|exceed|disabled|no longer)|"
+    r"\b[45]\d\d[ -]|\b[45]\.\d\.\d",
+    re.I,
+)
+_DELAYED = re.compile(
+    r"has(?: not)? (?:yet )?been (?:delayed|postponed)|not yet been delivered|has not been delivered (?:yet|after|for)|"
+    r"will (?:be )?(?:continue|keep|retr|try|attempt)\w*\b.{0,40}(?:deliver|retr|try|day|hour|next)|"
+    r"still being retried|(?:this is (?:just )?an?|just a) (?:warning|advisory)|warning(?: message)? only|you do not need to resend|"
+    r"delivery (?:is |has been |was )?delayed|will be retried|delayed mail|advisory-only|temporarily deferred, will|"
+    r"message delayed|delivery attempts will continue|enqueued and undeliverable|could not be delivered for [\d.]+ (?:hour|minute|day)s?.{0,40}will",
+    re.I,
+)  # fmt: skip
+_DELAY_SUBJECT = re.compile(r"delayed|\(delay\)|\bwarning\b|still being retried|not yet|verzögert|retard[ée]", re.I)
+_DELIVERED = re.compile(
+    r"(?:was|were|been|have been) (?:successfully )?(?:delivered|relayed|transferred)\b(?! (?:because|due))|successful (?:mail )?delivery|"
+    r"delivered successfully|delivery to .{0,80}was successful",
+    re.I,
+)
+_SUCCESS_SUBJECT = re.compile(r"\b(?:success|delivered|relayed|relay\))", re.I)
+_AUTO_SUBJECT = re.compile(
+    r"^(?:re: ?)?(?:out of (?:the )?office|auto(?:matic|mated)?[- ]?(?:re(?:ply|sponse)|response)|autoreply|autosvar|vacation|on vacation|away from|"
+    r"abwesen|automatische antwort|réponse automatique|reponse automatique|respuesta automática|risposta automatica|resposta automática|"
+    r"автоответ|自動返信|自動応答|自动回复|תשובה אוטומטית)|out of office|auto.?reply\b|auto.?response\b",
+    re.I,
+)
+_REPLY = re.compile(r"(?<![\d.\w@/-])([245]\d\d)(?![\d.]\d)[ \t:#-]{1,3}(?:[#(]?([245]\.\d{1,3}\.\d{1,3})\b)?")
+_COMMANDS = (
+    ("END", re.compile(r"end of data|sent the message|end of message|text command|final data|data termination", re.I)),
+    ("RCPT", re.compile(r"rcpt[ _]?to|\brcpt\b|does not like recipient|rejected recipient", re.I)),
+    ("MAIL", re.compile(r"mail[ _]?from|sender was rejected", re.I)),
+    ("DATA", re.compile(r"\bdata\b", re.I)),
+    ("EHLO", re.compile(r"\b(?:ehlo|helo)\b", re.I)),
+    ("CONNECT", re.compile(r"refused to talk to me|initial connection|while connecting|connected to .{0,60}but (?:greeting|connection)", re.I)),
+    ("STARTTLS", re.compile(r"\bstarttls\b", re.I)),
+)  # fmt: skip
+_CONTEXT = re.compile(r"in reply to (?:the )?(.{0,30}?) ?command|after (?:the )?((?:rcpt to|mail from|end of data|data|ehlo|helo|initial connection|sending).{0,12})|"
+    r"(refused to talk to me)|did not like our ([a-z ]{4,14})|>>> (RCPT|MAIL|DATA|EHLO|HELO)|\[(RCPT_TO|MAIL_FROM|DATA)\]|SMTP:(RCPT|MAIL|DATA)|"
+    r"(does not like recipient|sender was rejected|sent the message)|following (rcpt|mail|data)|for (text) command", re.I)  # fmt: skip
+_FAILED_RECIPIENTS = "x-failed-recipients"
+_HOTMAIL = "x-hmxmroriginalrecipient"
+_CLEAR = 600  # characters of words for people that are classified where a report has no reply
+
+
+def read_mail(content: bytes) -> Mail:
+    """What the mail says; never raises for any bytes. Octets behind parts.MAX_OCTETS are not looked at."""
+    fields, leaves = parts.read(parts.normal(content))
+    seen = _Seen(fields, leaves)
+    for reader in (_complaint, _delivery_status, _failed_recipients, _rejected_by_filter, _in_prose, _auto_reply):
+        mail = reader(seen)
+        if mail is not None:
+            return mail
+    return Mail(Kind.OTHER)
+
+
+class _Seen:
+    """A mail taken apart, with what several readers ask for."""
+
+    def __init__(self, fields: Fields, leaves: Sequence[Part]) -> None:
+        self.fields = fields
+        self.leaves = leaves
+        self.subject = " ".join(_readable(fields.get("subject", "")).split())[:300]
+        self._human: tuple[list[str], str] | None = None
+
+    def of_kind(self, *kinds: str) -> list[Part]:
+        return [part for part in self.leaves if part.kind in kinds]
+
+    @property
+    def human(self) -> tuple[list[str], str]:
+        """The lines meant for people, in front of what was returned, and what stands behind the mark in the text."""
+        if self._human is None:
+            self._human = self._read_human()
+        return self._human
+
+    def _read_human(self) -> tuple[list[str], str]:
+        kinds = ("text/plain", "text/html")
+        lines: list[str] = []
+        rest = ""
+        plain = any(part.kind == "text/plain" and part.text.strip() for part in self.leaves if not part.returned)
+        for part in self.leaves:
+            if part.returned:
+                break
+            if part.kind in kinds and not (plain and part.kind == "text/html") and not rest:
+                more, rest = prose.human(part.text)
+                lines += more
+        return lines[: prose.MAX_LINES], rest
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.human[0])[: 4 * _CLEAR].split())
+
+    @property
+    def original(self) -> tuple[str, str]:
+        """Message-ID and trace id of the message that came back."""
+        for part in self.leaves:
+            if part.returned:
+                header = part.fields if part.kind not in parts.RETURNED else parts.split(part.body)[0]
+                found = header.get("message-id", "").strip(), header.get(TRACE_FIELD, "").strip()
+                if any(found):
+                    return found
+        rest = self.human[1]
+        for name in ("message-id", TRACE_FIELD):
+            if name in rest.lower():
+                return _line_of(rest, "message-id"), _line_of(rest, TRACE_FIELD)
+        return "", ""
+
+    @property
+    def from_daemon(self) -> bool:
+        sender = self.fields.get("from", "<>")
+        back = self.fields.get("return-path", "").strip()
+        return back == "<>" or not sender.strip() or bool(_DAEMON.search(sender))
+
+
+def _readable(value: str) -> str:
+    return readable(value[:1000].encode(errors="replace"))
+
+
+def _line_of(text: str, name: str) -> str:
+    found = re.search(rf"^{name}[ \t]*:[ \t]*(\S{{1,998}})", text, re.I | re.M)
+    return found[1] if found else ""
+
+
+def _complaint(seen: _Seen) -> Mail | None:
+    """A feedback report, or what Microsoft sends in its place. Removed addresses (RFC 6590) leave no recipient."""
+    reports = seen.of_kind("message/feedback-report")
+    message_id, trace = seen.original
+    if reports:
+        text = reports[0].text
+        told = status.blocks(text)
+        head = told[0] if told else {}
+        people = [address for line in text.split("\n")[:200] if line.lower().startswith("original-rcpt-to")
+                  if (address := status.address_of(line.partition(":")[2]))]  # fmt: skip
+        people += [a for name in ("removal-recipient", "redacted-address") if (a := status.address_of(head.get(name, "")))]
+        kind = head.get("feedback-type", "").lower().strip() or "other"
+        return Mail(
+            Kind.COMPLAINT,
+            "feedback report",
+            kind,
+            tuple(Recipient(address) for address in dict.fromkeys(people)),
+            message_id,
+            trace,
+            head.get("original-envelope-id", ""),
+            head.get("user-agent", ""),
+        )
+    sender = seen.fields.get("from", "").lower()
+    if "staff@hotmail.com" in sender or "complaint about message from" in seen.subject.lower():
+        returned = next((part for part in seen.leaves if part.returned), None)
+        header = parts.split(returned.body)[0] if returned else {}
+        address = status.address_of(header.get(_HOTMAIL, ""))  # put there by the provider, above the returned message
+        people = [address] if address else []
+        return Mail(Kind.COMPLAINT, "sender", "abuse", tuple(map(Recipient, people)), message_id, trace, "", "hotmail")
+    return None
+
+
+def _delivery_status(seen: _Seen) -> Mail | None:
+    reports = seen.of_kind("message/delivery-status", "message/global-delivery-status")
+    groups = [group for part in reports for group in status.blocks(part.text)]
+    if not groups:
+        groups = _embedded(seen)
+    told = list(status.recipients(groups))[: status.MAX_RECIPIENTS]
+    if not told:
+        return None
+    head = groups[0]
+    people: dict[str, Recipient] = {}
+    by_address = _reasons(seen) if any(not one.diagnostic for one in told) or len(told) == 1 else {}
+    for one in told:
+        people.setdefault(one.address.lower(), _of_status(one, by_address, seen))
+    return Mail(
+        Kind.BOUNCE,
+        "delivery status",
+        "",
+        tuple(people.values()),
+        *seen.original,
+        head.get("original-envelope-id", ""),
+        status.typed(head.get("reporting-mta", "")),
+    )
+
+
+def _embedded(seen: _Seen) -> list[Fields]:
+    """A delivery status written into the text, as some mailers that do without its own part do."""
+    text = "\n".join(seen.human[0])
+    if "final-recipient:" not in text.lower():
+        return []
+    return status.blocks(text)
+
+
+def _reasons(seen: _Seen) -> dict[str, str]:
+    named = prose.named(seen.human[0], frozenset())
+    return {one.address.lower(): one.reason for one in named}
+
+
+def _of_status(one: status.Told, reasons: dict[str, str], seen: _Seen) -> Recipient:
+    if one.action not in ("failed", "delayed"):
+        return Recipient(one.address, one.final, one.action, one.status)
+    reason = reasons.get(one.address.lower()) or reasons.get(one.final.lower(), "")
+    return _failure(one.address, one.final, one.action, one.status, (one.diagnostic, reason, seen.words))
+
+
+def _failure(address: str, final: str, action: str, code: str, words: Iterable[str]) -> Recipient:
+    """The recipient with the first of `words` that says something; else with what its status says."""
+    best: tuple[Diagnosis, str, str, str] | None = None
+    for text in words:
+        if not text:
+            continue
+        reply, command = reply_of(text, code, action)
+        found = diagnose(reply, command)
+        if best is None or _says_more(found, best[0]):
+            best = found, str(reply), command, reply.enhanced
+        if _says_enough(found):
+            break
+    if best is None:
+        reply, command = reply_of("", code, action)
+        best = diagnose(reply, command), "", "", reply.enhanced
+    found, said, command, enhanced = best
+    permanent = action == "failed" and (found.permanent or MEANINGS[found.category].condemns)
+    return Recipient(address, final, action, code or enhanced, said, command, found.category, permanent, found.rule)
+
+
+def _says_more(found: Diagnosis, than: Diagnosis) -> bool:
+    return _weight(found) > _weight(than)
+
+
+def _says_enough(found: Diagnosis) -> bool:
+    return _weight(found) == 2
+
+
+def _weight(found: Diagnosis) -> int:
+    """2: its words, or a code that is clear; 1: what a code suggests; 0: nothing."""
+    if found.category is Category.OTHER:
+        return 0
+    return 2 if found.rule.startswith("words") or found.rule.startswith("code x") else 1
+
+
+def reply_of(text: str, code: str, action: str) -> tuple[Reply, str]:
+    """The reply that a diagnostic quotes, and the command it answered. Without one, the status makes its digits."""
+    flat = " ".join(text.split())[: 2 * _CLEAR]
+    found = _REPLY.search(flat)
+    digits = int(found[1]) if found else 0
+    enhanced = (found[2] or "") if found else ""
+    enhanced = enhanced or status.status_of(flat) or code
+    if not digits or (digits < 400):
+        digits = {"5": 550, "4": 450}.get(enhanced[:1], 550 if action == "failed" else 450)
+    return Reply(digits, enhanced, flat[:_CLEAR]), _command(text)
+
+
+def _command(text: str) -> str:
+    found = _CONTEXT.search(text[: 4 * _CLEAR])
+    if found is None:
+        return ""
+    said = next((group for group in found.groups() if group), "")
+    return next((command for command, pattern in _COMMANDS if pattern.search(said)), "")
+
+
+def _failed_recipients(seen: _Seen) -> Mail | None:
+    value = _readable(seen.fields.get(_FAILED_RECIPIENTS, ""))
+    people = list(dict.fromkeys(address for _, _, address in status.addresses(value)))
+    if not people:
+        return None
+    action = _action(seen)
+    reasons = _reasons(seen)
+    found = [_failure(one, "", action, "", (reasons.get(one.lower(), ""), seen.words)) for one in people]
+    return Mail(Kind.BOUNCE, "X-Failed-Recipients", "", tuple(found), *seen.original)
+
+
+def _rejected_by_filter(seen: _Seen) -> Mail | None:
+    """Dovecot's Sieve refuses (RFC 5429) by a disposition notification that says it deleted the message."""
+    for part in seen.of_kind("message/disposition-notification"):
+        told = status.blocks(part.text)
+        head = told[0] if told else {}
+        address = status.address_of(head.get("original-recipient", "")) or status.address_of(head.get("final-recipient", ""))
+        if address and re.search(r"deleted|failed|denied", head.get("disposition", ""), re.I) and _FAILED.search(seen.words):
+            found = _failure(address, "", "failed", "", (seen.words,))
+            return Mail(Kind.BOUNCE, "disposition notification", "", (found,), *seen.original)
+    return None
+
+
+def _in_prose(seen: _Seen) -> Mail | None:
+    """A report in words: by who sends it and what it is called, and because it tells of a failure."""
+    subject, daemon = bool(_SUBJECT.search(seen.subject)), seen.from_daemon
+    if not (daemon or subject) or _is_auto_reply(seen, daemon, subject):
+        return None
+    words = seen.words
+    told = bool(_FAILED.search(words) or _DELAYED.search(words) or (daemon and subject))
+    if not told or not (daemon or (subject and _FAILED.search(words))):
+        return None
+    own = frozenset(address.lower() for name in ("to", "from") for _, _, address in status.addresses(seen.fields.get(name, "")))
+    named = prose.named(seen.human[0], own)
+    action = _action(seen)
+    if action == "delivered":
+        return Mail(Kind.BOUNCE, "text", "", tuple(Recipient(one.address, action=action) for one in named), *seen.original)
+    if not named and not (daemon and subject):
+        return None
+    alone = len(named) == 1
+    people = [_failure(n.address, "", action, "", (n.reason, words if alone else "", seen.subject if alone else "")) for n in named]
+    return Mail(Kind.BOUNCE, "text", "", tuple(people), *seen.original)
+
+
+def _action(seen: _Seen) -> str:
+    words = seen.words
+    if _DELAYED.search(words) or (_DELAY_SUBJECT.search(seen.subject) and not re.search(r"permanent", words, re.I)):
+        return "delayed"
+    if _SUCCESS_SUBJECT.search(seen.subject) and _DELIVERED.search(words):
+        return "delivered"
+    return "failed"
+
+
+def _is_auto_reply(seen: _Seen, daemon: bool, subject: bool) -> bool:
+    marked = _auto_submitted(seen) or bool(_AUTO_SUBJECT.search(seen.subject))
+    return marked and not (daemon and subject)
+
+
+def _auto_submitted(seen: _Seen) -> bool:
+    """RFC 3834 5, and what programs wrote before it."""
+    fields = seen.fields
+    if fields.get("auto-submitted", "no").lower().startswith("auto-replied"):
+        return True
+    if any(name in fields for name in ("x-autoreply", "x-autorespond", "x-autoresponder", "x-autogenerated", "x-auto-reply-from")):
+        return True
+    return fields.get("precedence", "").lower().strip() in ("auto_reply", "auto-reply")
+
+
+def _auto_reply(seen: _Seen) -> Mail | None:
+    if _auto_submitted(seen) or _AUTO_SUBJECT.search(seen.subject):
+        return Mail(Kind.AUTO_REPLY, "Auto-Submitted" if "auto-submitted" in seen.fields else "header")
+    return None
