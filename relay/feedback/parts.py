@@ -25,6 +25,7 @@ Fields = dict[str, str]  # names in lower case; of fields that occur twice the f
 
 _FIELD = re.compile(rb"([!-9;-~]{1,80})[ \t]*:[ \t]*(.*)")
 _PARAMETER = re.compile(r';\s*([a-z0-9_-]+)\*?(?:0\*?)?\s*=\s*(?:"([^"]*)"|([^;]*))', re.I)
+_DASHES = re.compile(rb"(?:^|\n)--([^\s-][^\n]{3,200}|-{1,40}[^\s-][^\n]{3,200})(?=\n)")
 _CHARSET = re.compile(r"(?:utf-?[78]|(?:x-)?(?:iso|windows|cp|mac|koi8|gb|big5|euc|shift|sjis|us|ascii|ks_c)[\w-]*)\Z", re.I)
 _NO_ADDRESS_TAG = re.compile(r'<(?![^<>\s="]+@[^<>\s="]+>)[^<>]*>')
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|p|/td)\b[^<>]*>", re.I)
@@ -121,8 +122,9 @@ def _latin(octets: bytes) -> str:
 def _leaves(fields: Fields, body: bytes, depth: int) -> Iterator[Part]:
     kind, parameters = content_type(fields.get("content-type", ""))
     boundary = parameters.get("boundary", "").encode("latin-1", "replace").strip()
-    if kind.startswith("multipart/") and boundary and depth < MAX_DEPTH:
-        sections = _sections(body, boundary)
+    if kind.startswith("multipart/") and depth < MAX_DEPTH:
+        sections = _sections(body, boundary) if boundary else []
+        sections = sections or _sections(body, _guessed(body))
         if sections:
             for section in sections:
                 yield from _leaves(*split(section), depth + 1)
@@ -130,9 +132,17 @@ def _leaves(fields: Fields, body: bytes, depth: int) -> Iterator[Part]:
     yield Part(fields, kind, parameters, body, depth > 0)
 
 
+def _guessed(body: bytes) -> bytes:
+    """The boundary of a multipart whose header got lost or broken: what its first line of two dashes says."""
+    found = _DASHES.search(body[:MAX_VALUE])
+    return found[1] if found else b""
+
+
 def _sections(body: bytes, boundary: bytes) -> list[bytes]:
     """What stands between the boundary lines (RFC 2046 5.1.1), without preamble and epilogue; [] if there is none."""
     sections: list[bytes] = []
+    if not boundary:
+        return sections
     mark = b"\n--" + boundary
     body = b"\n" + body
     start = body.find(mark)

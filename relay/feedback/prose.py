@@ -11,7 +11,7 @@ Some thirty lines before the mark decide; MAX_LINES bounds the work.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 from relay.feedback.status import addresses
@@ -20,6 +20,7 @@ MAX_LINES = 400
 MAX_LINE = 1000  # characters
 MAX_NAMED = 200  # recipients
 MAX_REASON = 700  # characters
+MAX_REASON_LINES = 16
 
 # The mark behind which the returned message stands: a line drawn around words, or the first lines of a header.
 _DRAWN = re.compile(
@@ -44,7 +45,7 @@ _REPORT_LINE = re.compile(r"(?:X-Supplementary-Info|X-Display-Name|X-Postfix|X-A
 _ABOUT_US = re.compile(
     r"^[\s>*#|-]*(?:from|sender|mail from|>>> mail from|reply-to|cc|message[- ]id|return-path|subject|date|sent|received|"
     r"envelope[- ](?:from|sender)|x-[\w-]+|dear|hello|hi|hola|bonjour|reporting-mta|remote-mta|von|de|absender)\b\s*[:,<]|"
-    r"\bmail from:|postmaster(?:@| at)|\bcontact\b|for (?:further )?assistance|\bhelp\s?desk\b|from address|sender address|"
+    r"\bmail from:|\bcontact\b|please (?:send|e-?mail|write|reply)|reply to|for (?:further )?assistance|\bhelp\s?desk\b|from address|sender address|"
     r"expanded from|message-id",
     re.I,
 )
@@ -62,7 +63,7 @@ _LABEL = re.compile(
 _SENTENCE = re.compile(
     r"(?:your (?:message|mail|e-?mail|letter)(?: addressed| sent| for)? (?:to|for)|(?:message|mail|e-?mail) (?:to|for)|"
     r"deliver(?:ed|y|ing)?(?: [\w' ]{0,40})? (?:to|for)|mailbox|account|user|recipient|recipients?|rejected recipient|group|inbox|"
-    r"address|rejected for|send(?:ing)? to|sent to|errors|of|for|to|did not exist|unknown)\s*:?\s*[<\[\"'(]*$",
+    r"address|rejected for|send(?:ing)? to|sent to|errors|of|for|to|did not exist|unknown|full|exist|:)\s*:?\s*[<\[\"'(]*$",
     re.I,
 )
 _HEAD = re.compile(r"^[\s>*#|•·\d.)-]*(?:\w{1,40}:\d{1,9}:)?[<\[\"'(]*(?:smtp:|mailto:)?$", re.I)
@@ -83,12 +84,16 @@ class Strength(IntEnum):
 
 @dataclass(slots=True)
 class Named:
-    """A recipient that a text names, and the words that follow, up to the next one."""
+    """A recipient that a text names."""
 
     address: str
     strength: Strength
-    reason: str
-    _lines: list[str] = field(default_factory=list, repr=False)
+    lines: list[str]
+
+    @property
+    def reason(self) -> str:
+        """The words behind the address and on the lines that follow, up to the next recipient."""
+        return " ".join(" ".join(self.lines)[: 2 * MAX_REASON].split()).lstrip(">:)]\"'., ")[:MAX_REASON]
 
 
 def human(text: str) -> tuple[list[str], str]:
@@ -112,22 +117,31 @@ def named(lines: Sequence[str], own: frozenset[str]) -> list[Named]:
     whom it was sent to is whom the original came from."""
     found: list[Named] = []
     for number, line in enumerate(lines):
-        for place, (start, end, address) in enumerate(addresses(line)):
-            strength = _strength(lines, number, start, end, place)
-            if strength is Strength.NONE or (address.lower() in own and strength < Strength.HEAD):
-                continue
+        begun = False
+        for start, end, address in addresses(line):
+            strength = _strength(lines, number, start, end)
             if strength is Strength.GENERATED and found:
                 found[-1].address = address
-            else:
-                found.append(Named(address, strength, line[end:], _lines=[line]))
-        if found and found[-1]._lines[-1] is not line and len(found[-1]._lines) < 14:
-            found[-1]._lines.append(line)
+            elif strength is Strength.NONE or (address.lower() in own and strength < Strength.HEAD):
+                continue
+            elif not found or _begins(found[-1], address, strength):
+                found.append(Named(address, strength, [line[end:]]))
+                begun = True
+        if found and not begun and len(found[-1].lines) < MAX_REASON_LINES:
+            found[-1].lines.append(line)
         if len(found) >= MAX_NAMED:
             break
     return _strongest(found, own)
 
 
-def _strength(lines: Sequence[str], number: int, start: int, end: int, place: int) -> Strength:
+def _begins(last: Named, address: str, strength: Strength) -> bool:
+    """Is this a new entry, and not a second mention or a word about the last one?"""
+    if address.lower() == last.address.lower():
+        return strength > max(last.strength, Strength.SENTENCE) and last.strength < Strength.HEAD
+    return strength >= min(last.strength, Strength.HEAD)
+
+
+def _strength(lines: Sequence[str], number: int, start: int, end: int) -> Strength:
     line = lines[number]
     before = line[:start]
     if _GENERATED.search(before[-40:]):
@@ -138,17 +152,20 @@ def _strength(lines: Sequence[str], number: int, start: int, end: int, place: in
         return Strength.NONE
     if _LABEL.search(before[-80:]):
         return Strength.LABEL
-    if _HEAD.match(before) and _ends_well(line[end:]):
+    if _HEAD.match(before) and _ends_well(line[end:], lines[number - 1] if number else ""):
         return Strength.HEAD
-    if place == 0 and not before.strip(" <[\"'(*") and number and _LABEL.search(lines[number - 1][-80:]):
+    if not before.strip(" <[\"'(*") and number and _LABEL.search(lines[number - 1][-80:]):
         return Strength.LABEL
     return Strength.SENTENCE if _SENTENCE.search(before[-70:]) else Strength.NONE
 
 
-def _ends_well(after: str) -> bool:
+def _ends_well(after: str, line_before: str) -> bool:
     """Does the line go on as an entry of a list does, and not as a sentence about somebody?"""
     rest = after.lstrip(">])\"'")
-    return not rest.strip() or rest[0] in ":.,;(-[<" or rest[:1] in " \t"
+    if not rest.strip() or rest[0] in ":.,;(-[<":
+        return True
+    within_a_sentence = line_before.rstrip()[-1:].isalpha() or line_before.rstrip()[-1:] == ","
+    return rest[0] in " \t" and (rest[1:2].isspace() or not within_a_sentence)
 
 
 def _strongest(found: list[Named], own: frozenset[str]) -> list[Named]:
@@ -159,15 +176,7 @@ def _strongest(found: list[Named], own: frozenset[str]) -> list[Named]:
     others = [one for one in strong if one.address.lower() not in own]
     chosen: dict[str, Named] = {}
     for one in others or strong:
-        reason = " ".join([one.reason, *one._lines[1:]])
-        known = chosen.get(one.address.lower())
-        if known is None:
-            one.reason = _words(reason)
-            chosen[one.address.lower()] = one
-        elif len(known.reason) < MAX_REASON:
-            known.reason = _words(f"{known.reason} {reason}")
+        known = chosen.setdefault(one.address.lower(), one)
+        if known is not one and len(known.lines) < MAX_REASON_LINES:
+            known.lines += one.lines
     return list(chosen.values())
-
-
-def _words(text: str) -> str:
-    return " ".join(text[: 2 * MAX_REASON].split())[:MAX_REASON]

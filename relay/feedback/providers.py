@@ -84,11 +84,11 @@ HOSTS: dict[str, str] = {
 NAMES: tuple[tuple[Category, str], ...] = (
     (_C.REPUTATION_BLOCK, "s3140\ns3150\ndy 001|002\nou 001|002\ntss04|tss05|tss06|tss07|tss08|tss09|tss10|tss11|tss12"),
     (_C.REPUTATION_BLOCK, "bl21|bl22|bl23\nib103|ib104|ib105|ib106|ib110|ib111|ib112|ib113\nunsolicitediperror"),
-    (_C.REPUTATION_BLOCK, "bl000000|bl000001|bl000010\nhvu b1|b2\nofr_102\nofr006\ncm csi"),
+    (_C.REPUTATION_BLOCK, "bl000000|bl000001|bl000010\nhvu b1|b2\nofr 102|103|104\nofr006\ncm csi"),
     (_C.RATE_LIMITED, "rp 001|002|003\nrl000001|rl000002|rl000003\nib007|ib101|ib504|ib510|ib605|ib607"),
     (_C.RATE_LIMITED, "receivingratelimitexceeded\nreceivingrate\nunsolicitedratelimiterror\ndailylimitexceeded"),
     (_C.RATE_LIMITED, "submission rate\nwssubmission exceeded\nthrottlingexception"),
-    (_C.SPAM_BLOCK, "sc 001|002|003|004\nhm07|hm08\ncs01\nunsolicitedmessageerror\nib212|ib704"),
+    (_C.SPAM_BLOCK, "sc 001|002|003|004\nhm07|hm08\ncs01\nunsolicitedmessageerror\nib212|ib704\nofr 506|999"),
     (_C.POLICY_BLOCK, "ph01\nblockedmessage\nib702"),
     (_C.AUTH_FAILURE, "unauthenticatedsender\ndmarcrejection\nib108|ib508\ncustomfromdenied\nunauthenticatedemail"),
     (_C.CONTENT_ERROR, "rfcmessagenoncompliant\nib705\ninvalidheader"),
@@ -96,6 +96,7 @@ NAMES: tuple[tuple[Category, str], ...] = (
     (_C.BAD_MAILBOX, "nosuchuser\nrecipnotfound\nexrecipnotfound\nrcp p1"),
     (_C.INACTIVE_MAILBOX, "disableduser\nmailboxdisabledexception\ninactiveuser"),
     (_C.RECIPIENT_REFUSED, "rcp p2\nrst authrequired\nrst notauthorized\nrst notauthenticated\nsenderfilter"),
+    (_C.BAD_SENDER, "groups google com support"),  # of a group one may not write to, in forty languages
     (_C.EXPIRED, "queue expired"),
     (_C.RELAY_DENIED, "relaydenied"),
 )

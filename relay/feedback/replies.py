@@ -97,7 +97,7 @@ def _decide(code: int, detail: str, text: str, command: str, provider: str) -> t
     if told is not None:
         return told, f"code x.{detail}"
     if rank < len(WORDS.ranked):
-        return _by_words(rank)
+        return WORDS.ranked[rank][0], f'vague words "{WORDS.ranked[rank][1]}"'
     return _by_code(code, detail, command)
 
 
@@ -108,9 +108,10 @@ def _by_words(rank: int) -> tuple[Category, str]:
 
 def _by_code(code: int, detail: str, command: str) -> tuple[Category, str]:
     """What is left when the words say nothing."""
-    told = SUBJECTS.get(detail.partition(".")[0])
+    subject = detail.partition(".")[0]
+    told = SUBJECTS.get(subject)
     if told is not None:
-        return told, f"code x.{detail}"
+        return told, f"codes x.{subject}.*"
     told = BASIC.get((code, command))
     if told is not None:
         return told, f"{code} to {command}"

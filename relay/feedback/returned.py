@@ -11,6 +11,7 @@ The action is that of the report: "delayed" is no failure. Where the report give
 classified instead.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,11 +108,11 @@ _DELAYED = re.compile(
 )  # fmt: skip
 _DELAY_SUBJECT = re.compile(r"delayed|\(delay\)|\bwarning\b|still being retried|not yet|verzögert|retard[ée]", re.I)
 _DELIVERED = re.compile(
-    r"(?:was|were|been|have been) (?:successfully )?(?:delivered|relayed|transferred)\b(?! (?:because|due))|successful (?:mail )?delivery|"
+    r"\b(?:was|were|been|have been) (?:successfully )?(?:delivered|relayed|transferred)\b|successful (?:mail )?delivery|"
     r"delivered successfully|delivery to .{0,80}was successful",
     re.I,
 )
-_SUCCESS_SUBJECT = re.compile(r"\b(?:success|delivered|relayed|relay\))", re.I)
+_SUCCESS_SUBJECT = re.compile(r"(?<!un)success|(?<!not )(?<!be )\b(?:delivered|relayed)|\(relay\)", re.I)
 _AUTO_SUBJECT = re.compile(
     r"^(?:re: ?)?(?:out of (?:the )?office|auto(?:matic|mated)?[- ]?(?:re(?:ply|sponse)|response)|autoreply|autosvar|vacation|on vacation|away from|"
     r"abwesen|automatische antwort|réponse automatique|reponse automatique|respuesta automática|risposta automatica|resposta automática|"
@@ -131,16 +132,17 @@ _COMMANDS = (
 _CONTEXT = re.compile(r"in reply to (?:the )?(.{0,30}?) ?command|after (?:the )?((?:rcpt to|mail from|end of data|data|ehlo|helo|initial connection|sending).{0,12})|"
     r"(refused to talk to me)|did not like our ([a-z ]{4,14})|>>> (RCPT|MAIL|DATA|EHLO|HELO)|\[(RCPT_TO|MAIL_FROM|DATA)\]|SMTP:(RCPT|MAIL|DATA)|"
     r"(does not like recipient|sender was rejected|sent the message)|following (rcpt|mail|data)|for (text) command", re.I)  # fmt: skip
+_JSON = json.JSONDecoder()
 _FAILED_RECIPIENTS = "x-failed-recipients"
 _HOTMAIL = "x-hmxmroriginalrecipient"
-_CLEAR = 600  # characters of words for people that are classified where a report has no reply
+_LENGTH = 600  # characters of words for people that are classified where a report has no reply
 
 
 def read_mail(content: bytes) -> Mail:
     """What the mail says; never raises for any bytes. Octets behind parts.MAX_OCTETS are not looked at."""
     fields, leaves = parts.read(parts.normal(content))
     seen = _Seen(fields, leaves)
-    for reader in (_complaint, _delivery_status, _failed_recipients, _rejected_by_filter, _in_prose, _auto_reply):
+    for reader in (_complaint, _delivery_status, _amazon, _failed_recipients, _rejected_by_filter, _in_prose, _auto_reply):
         mail = reader(seen)
         if mail is not None:
             return mail
@@ -167,21 +169,21 @@ class _Seen:
         return self._human
 
     def _read_human(self) -> tuple[list[str], str]:
-        kinds = ("text/plain", "text/html")
+        kinds = ("text/", "multipart/")  # a multipart that could not be taken apart is text
         lines: list[str] = []
         rest = ""
         plain = any(part.kind == "text/plain" and part.text.strip() for part in self.leaves if not part.returned)
         for part in self.leaves:
             if part.returned:
                 break
-            if part.kind in kinds and not (plain and part.kind == "text/html") and not rest:
+            if part.kind.startswith(kinds) and not (plain and part.kind == "text/html") and not rest:
                 more, rest = prose.human(part.text)
                 lines += more
         return lines[: prose.MAX_LINES], rest
 
     @property
     def words(self) -> str:
-        return " ".join(" ".join(self.human[0])[: 4 * _CLEAR].split())
+        return " ".join(" ".join(self.human[0])[: 4 * _LENGTH].split())
 
     @property
     def original(self) -> tuple[str, str]:
@@ -290,55 +292,62 @@ def _of_status(one: status.Told, reasons: dict[str, str], seen: _Seen) -> Recipi
     return _failure(one.address, one.final, one.action, one.status, (one.diagnostic, reason, seen.words))
 
 
-def _failure(address: str, final: str, action: str, code: str, words: Iterable[str]) -> Recipient:
-    """The recipient with the first of `words` that says something; else with what its status says."""
-    best: tuple[Diagnosis, str, str, str] | None = None
-    for text in words:
-        if not text:
-            continue
-        reply, command = reply_of(text, code, action)
-        found = diagnose(reply, command)
-        if best is None or _says_more(found, best[0]):
-            best = found, str(reply), command, reply.enhanced
-        if _says_enough(found):
+def _failure(address: str, final: str, action: str, code: str, texts: Iterable[str]) -> Recipient:
+    """The recipient with the first of `texts` that says something clear.
+
+    The words of a text are heard before the status `code` of the report: many mailers make that up from the three digits.
+    """
+    best = _Heard(Diagnosis(Category.OTHER, False, "nothing known"), reply_of("", code, action), "")
+    for text in filter(None, texts):
+        command = _command(text)
+        for reply in (reply_of(text, "", action), reply_of(text, code, action)):
+            heard = _Heard(diagnose(reply, command), reply, command)
+            if heard.weight > best.weight:
+                best = heard
+        if best.weight == _CLEAR_ENOUGH:
             break
-    if best is None:
-        reply, command = reply_of("", code, action)
-        best = diagnose(reply, command), "", "", reply.enhanced
-    found, said, command, enhanced = best
+    if best.weight < _CLEAR_ENOUGH and code:
+        heard = _Heard(diagnose(reply_of("", code, action), best.command), best.reply, best.command)
+        best = heard if heard.weight > best.weight else best
+    found = best.found
+    if found.category is Category.OTHER and action == "delayed":
+        found = Diagnosis(Category.EXPIRED, False, "a warning of delay")
     permanent = action == "failed" and (found.permanent or MEANINGS[found.category].condemns)
-    return Recipient(address, final, action, code or enhanced, said, command, found.category, permanent, found.rule)
+    said = str(best.reply) if best.reply.text else ""
+    return Recipient(address, final, action, code or best.reply.enhanced, said, best.command, found.category, permanent, found.rule)
 
 
-def _says_more(found: Diagnosis, than: Diagnosis) -> bool:
-    return _weight(found) > _weight(than)
+_CLEAR_ENOUGH = 2
 
 
-def _says_enough(found: Diagnosis) -> bool:
-    return _weight(found) == 2
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    found: Diagnosis
+    reply: Reply
+    command: str
+
+    @property
+    def weight(self) -> int:
+        """2: clear words, or a code that means one thing; 1: what a code or a vague word suggests; 0: nothing."""
+        if self.found.category is Category.OTHER:
+            return 0
+        return _CLEAR_ENOUGH if self.found.rule.startswith(("words", "code x")) else 1
 
 
-def _weight(found: Diagnosis) -> int:
-    """2: its words, or a code that is clear; 1: what a code suggests; 0: nothing."""
-    if found.category is Category.OTHER:
-        return 0
-    return 2 if found.rule.startswith("words") or found.rule.startswith("code x") else 1
-
-
-def reply_of(text: str, code: str, action: str) -> tuple[Reply, str]:
-    """The reply that a diagnostic quotes, and the command it answered. Without one, the status makes its digits."""
-    flat = " ".join(text.split())[: 2 * _CLEAR]
+def reply_of(text: str, code: str, action: str) -> Reply:
+    """The reply that a text quotes, from its digits on; a text without one is the reply, and the status makes its digits."""
+    flat = " ".join(text.split())[: 2 * _LENGTH]
     found = _REPLY.search(flat)
-    digits = int(found[1]) if found else 0
-    enhanced = (found[2] or "") if found else ""
-    enhanced = enhanced or status.status_of(flat) or code
-    if not digits or (digits < 400):
-        digits = {"5": 550, "4": 450}.get(enhanced[:1], 550 if action == "failed" else 450)
-    return Reply(digits, enhanced, flat[:_CLEAR]), _command(text)
+    if found is not None and int(found[1]) >= 400:
+        rest = flat[found.end() :].lstrip(" :-")
+        return Reply(int(found[1]), found[2] or code, rest[:_LENGTH])
+    enhanced = status.status_of(flat) or code
+    digits = {"5": 550, "4": 450}.get(enhanced[:1], 550 if action == "failed" else 450)
+    return Reply(digits, enhanced, flat[:_LENGTH])
 
 
 def _command(text: str) -> str:
-    found = _CONTEXT.search(text[: 4 * _CLEAR])
+    found = _CONTEXT.search(text[: 4 * _LENGTH])
     if found is None:
         return ""
     said = next((group for group in found.groups() if group), "")
@@ -354,6 +363,33 @@ def _failed_recipients(seen: _Seen) -> Mail | None:
     reasons = _reasons(seen)
     found = [_failure(one, "", action, "", (reasons.get(one.lower(), ""), seen.words)) for one in people]
     return Mail(Kind.BOUNCE, "X-Failed-Recipients", "", tuple(found), *seen.original)
+
+
+def _amazon(seen: _Seen) -> Mail | None:
+    """A notification of Amazon SES (its "notification contents"), as its SNS mails it: JSON in a text."""
+    text = next((part.text for part in seen.leaves if part.kind == "text/plain"), "")
+    start = text.find("{", 0, 2000)
+    if start < 0 or '"notificationType"' not in text[start : start + 2000]:
+        return None
+    try:
+        told, _ = _JSON.raw_decode(text.replace("\n", "")[start - text.count("\n", 0, start) :])
+        kind = told["notificationType"]
+        event = told[kind.lower()]
+        people = event.get("bouncedRecipients") or event.get("complainedRecipients") or []
+        addresses = [one["emailAddress"] for one in people] or event.get("recipients") or []
+        reasons = {one["emailAddress"]: (str(one.get("diagnosticCode", "")), str(one.get("status", ""))) for one in people}
+        action = "delivered" if kind == "Delivery" else "failed"
+        message_id = str(told.get("mail", {}).get("commonHeaders", {}).get("messageId", ""))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    addresses = [a for one in addresses[: status.MAX_RECIPIENTS] if (a := status.first_address(str(one)))]
+    if kind == "Complaint":
+        return Mail(Kind.COMPLAINT, "Amazon SES", "abuse", tuple(map(Recipient, addresses)), message_id)
+    if action == "delivered":
+        return Mail(Kind.BOUNCE, "Amazon SES", "", tuple(Recipient(one, action=action) for one in addresses), message_id)
+    found = [_failure(one, "", action, status.status_of(reasons.get(one, ("", ""))[1]), (status.typed(reasons.get(one, ("",))[0]),))
+             for one in addresses]  # fmt: skip
+    return Mail(Kind.BOUNCE, "Amazon SES", "", tuple(found), message_id)
 
 
 def _rejected_by_filter(seen: _Seen) -> Mail | None:
@@ -374,7 +410,8 @@ def _in_prose(seen: _Seen) -> Mail | None:
     if not (daemon or subject) or _is_auto_reply(seen, daemon, subject):
         return None
     words = seen.words
-    told = bool(_FAILED.search(words) or _DELAYED.search(words) or (daemon and subject))
+    back = bool(seen.human[1]) or any(part.returned for part in seen.leaves)
+    told = bool(_FAILED.search(words) or _DELAYED.search(words) or (daemon and (subject or back)))
     if not told or not (daemon or (subject and _FAILED.search(words))):
         return None
     own = frozenset(address.lower() for name in ("to", "from") for _, _, address in status.addresses(seen.fields.get(name, "")))
@@ -382,7 +419,7 @@ def _in_prose(seen: _Seen) -> Mail | None:
     action = _action(seen)
     if action == "delivered":
         return Mail(Kind.BOUNCE, "text", "", tuple(Recipient(one.address, action=action) for one in named), *seen.original)
-    if not named and not (daemon and subject):
+    if not named and not (daemon and (subject or back)):
         return None
     alone = len(named) == 1
     people = [_failure(n.address, "", action, "", (n.reason, words if alone else "", seen.subject if alone else "")) for n in named]

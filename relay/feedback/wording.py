@@ -37,7 +37,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "not valid", "nonexistent", "non existent", "unavailable", "not available", "not listed", "not recognized",
         "not recognised", "isnt valid", "couldnt be found", "could not be found", "cannot be found", "cant be found",
         "wasnt found", "was not found", "not here", "undefined", "not registered", "not local", "didnt exist",
-        "incorrect", "no such", "not present", "unrecognized", "notfound", "dont exist",
+        "incorrect", "not present", "unrecognized", "notfound", "dont exist",
     ),
     "gone": (
         "disabled", "suspended", "deactivated", "inactive", "closed", "locked", "terminated", "deleted", "discontinued",
@@ -61,7 +61,11 @@ PHRASES: tuple[tuple[Category, str], ...] = (
     (Category.GREYLISTED, "greylisted\ngreylist\ngreylisting\ngraylisted\ngraylist\ngraylisting\ngrey listed\ngrey listing"),
     (
         Category.SPAM_BLOCK,  # lists of links and domains in the message, not of addresses that send it
-        """uribl
+        """due to spam
+spam classification
+flagged|classified|detected|identified|scored|marked|considered as spam
+flagged|classified|detected|identified|scored|marked|considered spam
+uribl
 surbl
 dbl spamhaus
 spamhaus dbl
@@ -350,13 +354,35 @@ dane
 mta sts""",
     ),
     (
+        Category.REMOTE_ERROR,  # the program that should have put it into the mailbox
+        """procmail
+maildrop
+command died
+command output
+exited with
+pipe to
+mailer error
+lock failure
+couldnt|cannot|cant|could .. create|write|open
+io error
+i o error
+input output error""",
+    ),
+    (
+        Category.DNS_FAILURE,  # asked and not answered; that there is no such name is another matter
+        """not found try again
+name service error .. try again
+servfail
+temporarily unable to resolve
+dns .. timeout|temporary|temporarily
+temporary .. resolve|resolution|lookup|dns""",
+    ),
+    (
         Category.EXPIRED,
         """message|delivery|queue|retry|envelope|time .. expired
 delivery|queue|retry time|timeout|period .. exceeded
 retry timeout exceeded
 retry time not reached
-gave up
-giving up
 too long in queue
 for too long
 too old
@@ -569,8 +595,6 @@ read error""",
         """internal .. error
 configuration|config error|problem
 misconfigured|misconfiguration
-mailer error
-unknown mailer error
 local error|problem|configuration
 milter
 upstream error
@@ -582,16 +606,7 @@ disk .. error
 out of memory
 insufficient .. storage|resources|memory|disk|space
 try .. later
-lock failure
-procmail
-command died
-command .. output
-exited with
-io error
-i o error
-input output error
 cannot .. mailbox|write|create|open|store|save|deliver
-couldnt .. create|write|open
 unable to .. process|write|create
 processing error|failed
 local delivery failed
@@ -600,8 +615,6 @@ database
 ldap
 scanner|scanning .. error|failed|unavailable
 failed .. exit
-pipe to
-maildrop
 mail system full
 service currently
 permission denied
