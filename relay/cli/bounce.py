@@ -58,19 +58,22 @@ def as_facts(mail: Mail) -> dict[str, object]:
         "kind": mail.kind,
         "feedback_type": mail.feedback_type or None,
         "recipients": [
-            {
-                "address": one.address,
-                "action": one.action or None,
-                "status": one.status or None,
-                "category": one.category,
-                "permanent": one.permanent,
-                "rule": one.rule or None,
-            }
+            {"address": one.address} | (_failure(one) if one.action else {})  # a complaint has no action
             for one in mail.recipients
         ],
         "found_by": mail.found_by or None,
         "message_id": mail.message_id or None,
         "reporter": mail.reporter or None,
+    }
+
+
+def _failure(one: Recipient) -> dict[str, object]:
+    return {
+        "action": one.action,
+        "status": one.status or None,
+        "category": one.category,
+        "permanent": one.permanent,
+        "rule": one.rule or None,
     }
 
 

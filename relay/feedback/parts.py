@@ -16,7 +16,7 @@ MAX_OCTETS = 256 * 1024  # of a mail looked at: a report stands in front of what
 MAX_TEXT = 32 * 1024  # octets of one part looked at as text
 MAX_PARTS = 40
 MAX_DEPTH = 6  # multiparts within multiparts; the deepest report seen is a report in a mixed in a signed one
-MAX_FIELDS = 500  # of one header
+MAX_HEADER_LINES = 2000  # of one header; the rest of it is passed over
 MAX_VALUE = 4000  # characters of a field
 
 RETURNED = ("message/rfc822", "message/global", "text/rfc822-headers", "message/global-headers", "message/partial")
@@ -82,7 +82,7 @@ def read(content: bytes) -> tuple[Fields, list[Part]]:
 def split(octets: bytes) -> tuple[Fields, bytes]:
     """Header fields, unfolded, and the rest. What does not begin with a field has no header."""
     fields: Fields = {}
-    position, name, count = 0, "", 0
+    position, name, lines = 0, "", 0
     if octets.startswith(b"\n"):
         return fields, octets[1:]
     if octets.startswith((b"From ", b">From ")):  # an mbox kept its first line
@@ -91,6 +91,10 @@ def split(octets: bytes) -> tuple[Fields, bytes]:
         end = octets.find(b"\n", position)
         end = len(octets) if end < 0 else end
         line = octets[position:end]
+        lines += 1
+        if lines > MAX_HEADER_LINES:
+            blank = octets.find(b"\n\n", position)
+            return fields, octets[blank + 2 :] if blank >= 0 else b""
         if not line.strip():
             return fields, octets[end + 1 :]
         if line[:1] in (b" ", b"\t") and name:
@@ -100,9 +104,8 @@ def split(octets: bytes) -> tuple[Fields, bytes]:
             found = _FIELD.match(line[:MAX_VALUE])
             if found is None:
                 break
-            count += 1
             name = found[1].decode("ascii").lower()
-            if name in fields or count > MAX_FIELDS:
+            if name in fields:
                 name = "-"  # its folds go nowhere
                 fields[name] = ""
             else:

@@ -24,7 +24,7 @@ MAX_REASON_LINES = 16
 
 # The mark behind which the returned message stands: a line drawn around words, or the first lines of a header.
 _DRAWN = re.compile(
-    r"^[\s>#|*=_.-]*(?:-{2,}|={3,}|_{3,}|\*{3,}|#{3,}|\|-+)?[\s>#|*=_-]*"
+    r"[\s>#|*=_.-]*"
     r"(?:(?:this|below|included|enclosed|attached|attachment|here)\b.{0,40}\bcopy of|"
     r"(?:the )?(?:first|original|returned|unsent|bounced|rejected|undelivered|unsent|old|source|failed)"
     r"(?: \d+ lines of)?(?: your| the)?(?: original)? (?:message|mail|e-mail|email|letter|text|headers?)\b"

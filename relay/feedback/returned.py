@@ -80,7 +80,7 @@ class Mail:
 # Who sends reports, by local part or name, in From or Return-Path.
 _DAEMON = re.compile(
     r"mailer[-_. ]?daemon|post[-_]?master|mail[-_. ]?(?:delivery|system|admin|server|gateway)|deliver[y]?[-_. ]?(?:system|sub|status)|"
-    r"system[-_. ]?admin|mmdf|mail[-_]?router|bounces?@|<>|no-?reply@.*(?:gateway|mx)|smtp|daemon|ndr\b|mta\b|internet mail|uucp",
+    r"system[-_. ]?admin|mmdf|mail[-_]?router|bounces?@|<>|no-?reply@.*(?:gateway|mx)|smtp|daemon|\bndr\b|\bmta\b|internet mail|\buucp",
     re.I,
 )
 _SUBJECT = re.compile(
@@ -132,6 +132,7 @@ _COMMANDS = (
 _CONTEXT = re.compile(r"in reply to (?:the )?(.{0,30}?) ?command|after (?:the )?((?:rcpt to|mail from|end of data|data|ehlo|helo|initial connection|sending).{0,12})|"
     r"(refused to talk to me)|did not like our ([a-z ]{4,14})|>>> (RCPT|MAIL|DATA|EHLO|HELO)|\[(RCPT_TO|MAIL_FROM|DATA)\]|SMTP:(RCPT|MAIL|DATA)|"
     r"(does not like recipient|sender was rejected|sent the message)|following (rcpt|mail|data)|for (text) command", re.I)  # fmt: skip
+_LINK = re.compile(r"https?://\S{1,200}")
 _JSON = json.JSONDecoder()
 _FAILED_RECIPIENTS = "x-failed-recipients"
 _HOTMAIL = "x-hmxmroriginalrecipient"
@@ -186,6 +187,11 @@ class _Seen:
         return " ".join(" ".join(self.human[0])[: 4 * _LENGTH].split())
 
     @property
+    def links(self) -> str:
+        """The links for people: providers name the error in them, whatever the language around them."""
+        return " ".join(_LINK.findall("\n".join(self.human[0])))
+
+    @property
     def original(self) -> tuple[str, str]:
         """Message-ID and trace id of the message that came back."""
         for part in self.leaves:
@@ -202,9 +208,22 @@ class _Seen:
 
     @property
     def from_daemon(self) -> bool:
+        """Does the sender's name say that it is a mail system, or that of the report that somebody forwarded?"""
         sender = self.fields.get("from", "<>")
-        back = self.fields.get("return-path", "").strip()
-        return back == "<>" or not sender.strip() or bool(_DAEMON.search(sender))
+        if not sender.strip() or _DAEMON.search(sender):
+            return True
+        begin = [line.lstrip("> ").lower() for line in self.human[0][:12]]
+        return any(line.startswith("from:") and "daemon" in line for line in begin)
+
+    @property
+    def automatic(self) -> bool:
+        """Was it sent so that nobody answers? By bounces (RFC 5321 6.1), by auto-replies too (RFC 3834 3.3)."""
+        null = self.fields.get("return-path", "").strip() == "<>"
+        return null or self.fields.get("auto-submitted", "no").lower().startswith("auto")
+
+    @property
+    def returns_something(self) -> bool:
+        return bool(self.human[1]) or any(part.returned for part in self.leaves)
 
 
 def _readable(value: str) -> str:
@@ -289,7 +308,7 @@ def _of_status(one: status.Told, reasons: dict[str, str], seen: _Seen) -> Recipi
     if one.action not in ("failed", "delayed"):
         return Recipient(one.address, one.final, one.action, one.status)
     reason = reasons.get(one.address.lower()) or reasons.get(one.final.lower(), "")
-    return _failure(one.address, one.final, one.action, one.status, (one.diagnostic, reason, seen.words))
+    return _failure(one.address, one.final, one.action, one.status, (one.diagnostic, reason, seen.links, seen.words))
 
 
 def _failure(address: str, final: str, action: str, code: str, texts: Iterable[str]) -> Recipient:
@@ -300,7 +319,9 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
     best = _Heard(Diagnosis(Category.OTHER, False, "nothing known"), reply_of("", code, action), "")
     for text in filter(None, texts):
         command = _command(text)
-        for reply in (reply_of(text, "", action), reply_of(text, code, action)):
+        quoted = reply_of(text, "", action)
+        whole = Reply(quoted.code, quoted.enhanced, " ".join(text.split())[:_LENGTH])
+        for reply in (quoted, reply_of(text, code, action), whole):
             heard = _Heard(diagnose(reply, command), reply, command)
             if heard.weight > best.weight:
                 best = heard
@@ -331,7 +352,7 @@ class _Heard:
         """2: clear words, or a code that means one thing; 1: what a code or a vague word suggests; 0: nothing."""
         if self.found.category is Category.OTHER:
             return 0
-        return _CLEAR_ENOUGH if self.found.rule.startswith(("words", "code x")) else 1
+        return _CLEAR_ENOUGH if self.found.rule.startswith(("words", "code x")) or " to " in self.found.rule else 1
 
 
 def reply_of(text: str, code: str, action: str) -> Reply:
@@ -361,7 +382,7 @@ def _failed_recipients(seen: _Seen) -> Mail | None:
         return None
     action = _action(seen)
     reasons = _reasons(seen)
-    found = [_failure(one, "", action, "", (reasons.get(one.lower(), ""), seen.words)) for one in people]
+    found = [_failure(one, "", action, "", (reasons.get(one.lower(), ""), seen.links, seen.words)) for one in people]
     return Mail(Kind.BOUNCE, "X-Failed-Recipients", "", tuple(found), *seen.original)
 
 
@@ -369,10 +390,12 @@ def _amazon(seen: _Seen) -> Mail | None:
     """A notification of Amazon SES (its "notification contents"), as its SNS mails it: JSON in a text."""
     text = next((part.text for part in seen.leaves if part.kind == "text/plain"), "")
     start = text.find("{", 0, 2000)
-    if start < 0 or '"notificationType"' not in text[start : start + 2000]:
+    if start < 0 or "notificationType" not in text[start : start + 2000]:
         return None
     try:
-        told, _ = _JSON.raw_decode(text.replace("\n", "")[start - text.count("\n", 0, start) :])
+        told, _ = _JSON.raw_decode(text[start:].replace("\n", ""))
+        if "Message" in told:  # in the envelope of SNS
+            told = json.loads(told["Message"])
         kind = told["notificationType"]
         event = told[kind.lower()]
         people = event.get("bouncedRecipients") or event.get("complainedRecipients") or []
@@ -406,20 +429,21 @@ def _rejected_by_filter(seen: _Seen) -> Mail | None:
 
 def _in_prose(seen: _Seen) -> Mail | None:
     """A report in words: by who sends it and what it is called, and because it tells of a failure."""
-    subject, daemon = bool(_SUBJECT.search(seen.subject)), seen.from_daemon
-    if not (daemon or subject) or _is_auto_reply(seen, daemon, subject):
+    subject, daemon, back = bool(_SUBJECT.search(seen.subject)), seen.from_daemon, seen.returns_something
+    looks_like_one = daemon or (subject and (back or seen.automatic)) or (back and seen.automatic)
+    if not looks_like_one or _is_auto_reply(seen, daemon, subject):
         return None
     words = seen.words
-    back = bool(seen.human[1]) or any(part.returned for part in seen.leaves)
-    told = bool(_FAILED.search(words) or _DELAYED.search(words) or (daemon and (subject or back)))
-    if not told or not (daemon or (subject and _FAILED.search(words))):
+    told = bool(_FAILED.search(words) or _DELAYED.search(words))
+    if not told and not (daemon and (subject or back)):
         return None
     own = frozenset(address.lower() for name in ("to", "from") for _, _, address in status.addresses(seen.fields.get(name, "")))
     named = prose.named(seen.human[0], own)
     action = _action(seen)
     if action == "delivered":
         return Mail(Kind.BOUNCE, "text", "", tuple(Recipient(one.address, action=action) for one in named), *seen.original)
-    if not named and not (daemon and (subject or back)):
+    enough = prose.Strength.TO if subject or daemon else prose.Strength.HEAD
+    if not (daemon and (subject or back)) and not any(one.strength >= enough for one in named):
         return None
     alone = len(named) == 1
     people = [_failure(n.address, "", action, "", (n.reason, words if alone else "", seen.subject if alone else "")) for n in named]

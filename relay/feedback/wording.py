@@ -53,7 +53,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
         "block list", "deny list", "black listed", "block listed", "dnsbl", "dnsbls", "rbl", "rbls", "bls", "rblblocked",
     ),
     "source": ("ip", "host", "server", "client", "network", "ips", "ipaddress", "mta"),
-    "large": ("too big", "too large", "too long", "over size", "oversize", "oversized"),
+    "large": ("too big", "too large", "over size", "oversize", "oversized"),
     "full": ("full", "stuffed", "exceeded", "exceeds", "overfull", "exhausted", "overflow", "overflowed"),
 }  # fmt: skip
 
@@ -84,8 +84,8 @@ senderscore
 poor|bad|low|negative reputation
 reputation of your|the|this|sending
 ip|sender|domain reputation
-sending|source|client|your|remote {source} .. {refused}
-sending|source|client|your|remote {source} .. listed
+sending|source|client|your {source} .. {refused}
+sending|source|client|your {source} .. listed
 {source} address .. {refused}
 ip .. blocked|banned|spammer
 blocked|banned|blacklisted|blocking ip
@@ -184,6 +184,8 @@ exceeds|exceeded|exceeding .. size
 exceeds maximum message
 maximum message size
 size too
+message|mail|email|attachment too long
+message|mail|email is too long
 file .. {large}
 header|headers size|value exceeds""",
     ),
@@ -318,7 +320,10 @@ bad|illegal|invalid header|mime|content
 illegal attachment
 8bit .. not
 non ascii
-conversion .. required|failed""",
+conversion .. required|failed
+potential security issue
+potentially dangerous
+dangerous attachment|content""",
     ),
     (
         Category.SPAM_BLOCK,
@@ -545,8 +550,7 @@ onbekende gebruiker
     ),
     (
         Category.DNS_FAILURE,
-        """dns
-servfail
+        """dns error|lookup|failure|failed|problem|server|query|resolution|record|records|timeout|entry|lookups
 name service|server error|failure
 no mx|a record|records
 cannot|cant|couldnt|not|unable to resolve
