@@ -17,10 +17,16 @@ _REPLY = re.compile(r"\s*([245]\d\d)(?:[- ]|$)\s*(?:([245]\.\d{1,3}\.\d{1,3})(?=
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("bounce", help="what a bounce, a complaint or a reply means, and what follows from it")
+    parser = subparsers.add_parser(
+        "bounce", help="what a bounce, a complaint or a reply means, and what follows from it"
+    )
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="whole mails (RFC 5322)")
-    parser.add_argument("--reply", metavar="TEXT", help="an SMTP reply; -: JSON lines {id, reply, command} from the input")
-    parser.add_argument("--command", dest="smtp_command", metavar="CMD", default="", help="what the reply answered: RCPT, END, ...")
+    parser.add_argument(
+        "--reply", metavar="TEXT", help="an SMTP reply; -: JSON lines {id, reply, command} from the input"
+    )
+    parser.add_argument(
+        "--command", dest="smtp_command", metavar="CMD", default="", help="what the reply answered: RCPT, END, ..."
+    )
     parser.set_defaults(run=run, anywhere=True, parser=parser)
 
 
@@ -107,7 +113,10 @@ def _replies(args: argparse.Namespace) -> int:
             continue
         try:
             asked = json.loads(line)
-            _show_reply({"id": asked.get("id"), "reply": str(asked["reply"]), "command": str(asked.get("command") or "")}, args.json)
+            _show_reply(
+                {"id": asked.get("id"), "reply": str(asked["reply"]), "command": str(asked.get("command") or "")},
+                args.json,
+            )
         except (ValueError, KeyError, AttributeError):
             print(f"postlane bounce: line {number}: no JSON object with a reply", file=sys.stderr)
             failed = True
@@ -141,7 +150,9 @@ def _diagnosed(text: str, command: str) -> tuple[Reply, Diagnosis]:
     if found is None:
         reply = Reply(0, "", " ".join(text.split()))
     else:
-        rest = re.sub(rf"\n{found[1]}[- ](?:{re.escape(found[2])}\s)?" if found[2] else rf"\n{found[1]}[- ]", " ", found[3])
+        rest = re.sub(
+            rf"\n{found[1]}[- ](?:{re.escape(found[2])}\s)?" if found[2] else rf"\n{found[1]}[- ]", " ", found[3]
+        )
         reply = Reply(int(found[1]), found[2] or "", " ".join(rest.split()))
     return reply, diagnose(reply, command)
 

@@ -10,7 +10,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from relay import __version__
-from relay.cli import bounce, check, credentials, events, explain, keys, policies, queue, reload, schema, send, serve, status
+from relay.cli import (
+    bounce,
+    check,
+    credentials,
+    events,
+    explain,
+    keys,
+    policies,
+    queue,
+    reload,
+    schema,
+    send,
+    serve,
+    status,
+)
 from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown
 from relay.signing.entries import KeysError

@@ -26,7 +26,9 @@ Fields = dict[str, str]  # names in lower case; of fields that occur twice the f
 _FIELD = re.compile(rb"([!-9;-~]{1,80})[ \t]*:[ \t]*(.*)")
 _PARAMETER = re.compile(r';\s*([a-z0-9_-]+)\*?(?:0\*?)?\s*=\s*(?:"([^"]*)"|([^;]*))', re.I)
 _DASHES = re.compile(rb"(?:^|\n)--([^\s-][^\n]{3,200}|-{1,40}[^\s-][^\n]{3,200})(?=\n)")
-_CHARSET = re.compile(r"(?:utf-?[78]|(?:x-)?(?:iso|windows|cp|mac|koi8|gb|big5|euc|shift|sjis|us|ascii|ks_c)[\w-]*)\Z", re.I)
+_CHARSET = re.compile(
+    r"(?:utf-?[78]|(?:x-)?(?:iso|windows|cp|mac|koi8|gb|big5|euc|shift|sjis|us|ascii|ks_c)[\w-]*)\Z", re.I
+)
 _NO_ADDRESS_TAG = re.compile(r'<(?![^<>\s="]+@[^<>\s="]+>)[^<>]*>')
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|p|/td)\b[^<>]*>", re.I)
 _HIDDEN = ("style", "script", "head", "title")

@@ -24,51 +24,66 @@ MAX_REASON_LINES = 16
 
 # The mark behind which the returned message stands: a line drawn around words, or the first lines of a header.
 _DRAWN = re.compile(
-    r"[\s>#|*=_.-]*"
-    r"(?:(?:this|below|included|enclosed|attached|attachment|here)\b.{0,40}\bcopy of|"
-    r"(?:the )?(?:first|original|returned|unsent|bounced|rejected|undelivered|unsent|old|source|failed)"
-    r"(?: \d+ lines of)?(?: your| the)?(?: original)? (?:message|mail|e-mail|email|letter|text|headers?)\b"
-    r"(?! (?:was|were|could|to|has|is|could|delivery|received|with|delivered|as|from))|"
-    r"(?:the )?(?:header|text|contents?|body|first \d+ lines|beginning)s? of (?:the|your) (?:original |returned |source )?(?:message|mail)|"
-    r"(?:message|mail) (?:headers?|text|contents?|header) (?:follow|attached|are|is)|"
-    r"(?:your|the) (?:original )?(?:message|mail) (?:follows|reads|was as follows)|"
-    r"original message headers|message header follows|begin (?:message|copy|original)|"
-    r"start of (?:returned|original) message|a summary of the undelivered|"
-    r"non-?delivered message|ursprüngliche nachricht|mensaje original|message d'origine|"
-    r"(?:исходное|копия)\b.{0,20}(?:сообщени|письм))",
+    r"[\s>#|*=_.-]*(?:(?:this|below|included|enclosed|attached|attachment|here)\b.{0,40}\bcopy of|"
+    r"(?:the )?(?:first|original|returned|unsent|bounced|rejected|undelivered|unsent|old|source|"
+    r"failed)(?: \d+ lines of)?(?: your| the)?(?: original)? (?:message|mail|e-mail|email|letter|text|"
+    r"headers?)\b(?! (?:was|were|could|to|has|is|could|delivery|received|with|delivered|as|from))|"
+    r"(?:the )?(?:header|text|contents?|body|first \d+ lines|beginning)s? of (?:the|your) (?:original |"
+    r"returned |source )?(?:message|mail)|(?:message|mail) (?:headers?|text|contents?|header) (?:follow|"
+    r"attached|are|is)|(?:your|the) (?:original )?(?:message|mail) (?:follows|reads|was as follows)|"
+    r"original message headers|message header follows|begin (?:message|copy|original)|start of (?:returned|"
+    r"original) message|a summary of the undelivered|non-?delivered message|ursprüngliche nachricht|"
+    r"mensaje original|message d'origine|(?:исходное|копия)\b.{0,20}(?:сообщени|письм))",
     re.I,
-)  # fmt: skip
-_HEADER_LINE = re.compile(r"(?:Received|Return-Path|DKIM-Signature|X-[\w-]+|Delivered-To|Message-ID|MIME-Version)[ \t]*:", re.I)
-_REPORT_LINE = re.compile(r"(?:X-Supplementary-Info|X-Display-Name|X-Postfix|X-Actual|X-Mailer-)", re.I)
+)
+_HEADER_LINE = re.compile(
+    r"(?:Received|Return-Path|DKIM-Signature|X-[\w-]+|Delivered-To|Message-ID|MIME-Version)[ \t]*:",
+    re.I,
+)
+_REPORT_LINE = re.compile(
+    r"(?:X-Supplementary-Info|X-Display-Name|X-Postfix|X-Actual|X-Mailer-)",
+    re.I,
+)
 
 # Lines of an account of the message that was sent, and of whom to ask: they name others.
 _ABOUT_US = re.compile(
-    r"^[\s>*#|-]*(?:from|sender|mail from|>>> mail from|reply-to|cc|message[- ]id|return-path|subject|date|sent|received|"
-    r"envelope[- ](?:from|sender)|x-[\w-]+|dear|hello|hi|hola|bonjour|reporting-mta|remote-mta|von|de|absender)\b\s*[:,<]|"
-    r"\bmail from:|\bcontact\b|please (?:send|e-?mail|write|reply)|reply to|for (?:further )?assistance|\bhelp\s?desk\b|from address|sender address|"
-    r"expanded from|message-id",
+    r"^[\s>*#|-]*(?:from|sender|mail from|>>> mail from|reply-to|cc|message[- ]id|return-path|subject|date|"
+    r"sent|received|envelope[- ](?:from|sender)|x-[\w-]+|dear|hello|hi|hola|bonjour|reporting-mta|remote-mta|"
+    r"von|de|absender)\b\s*[:,<]|\bmail from:|\bcontact\b|please (?:send|e-?mail|write|reply)|reply to|"
+    r"for (?:further )?assistance|\bhelp\s?desk\b|from address|sender address|expanded from|message-id",
     re.I,
 )
-_TO_LINE = re.compile(r"^[\s>*#|-]*(?:to|an|à|para|destinataire|rcpt|e?mail to)\s*:\s*", re.I)
+_TO_LINE = re.compile(
+    r"^[\s>*#|-]*(?:to|an|à|para|destinataire|rcpt|e?mail to)\s*:\s*",
+    re.I,
+)
 _LABEL = re.compile(
-    r"(?:recipient(?:'s)?(?: e?-?mail)?(?: address)?(?:es)?|intended recipient|original (?:recipient|address)|addressed to|rcpt to|"
-    r"failed (?:recipient|address)(?:es)?|target (?:mail )?address|destination(?: address)?|undeliverable (?:to|address)|"
-    r"unknown (?:user|recipient|address)|invalid (?:user|recipient|address)|bad (?:user|recipient|address)|user unknown|(?:un)?known address|"
-    r"no such user|user not (?:known|found)|mail(?:ed)? to|email address|bounced address|delivery to|failed to|forward to|"
-    r"(?:could not|cannot|can't|couldn't|unable to|not|wasn't|never) (?:be )?(?:deliver|delivered|reach)(?: (?:the |your |this )?(?:message|mail|e-?mail))?(?: to)?|"
-    r"undelivered to|addressee|empfänger(?:adresse)?|destinataire|destinatario|destinatário|получатель|adresse)"
-    r"(?: is| was|\(s\))?\s*[:=-]*\s*[<\[\"'(]*(?:smtp:|mailto:|rfc822;\s*)?$",
+    r"(?:recipient(?:'s)?(?: e?-?mail)?(?: address)?(?:es)?|intended recipient|original (?:recipient|address)|"
+    r"addressed to|rcpt to|failed (?:recipient|address)(?:es)?|target (?:mail )?address|"
+    r"destination(?: address)?|undeliverable (?:to|address)|unknown (?:user|recipient|address)|"
+    r"invalid (?:user|recipient|address)|bad (?:user|recipient|address)|user unknown|(?:un)?known address|"
+    r"no such user|user not (?:known|found)|mail(?:ed)? to|email address|bounced address|delivery to|"
+    r"failed to|forward to|(?:could not|cannot|can't|couldn't|unable to|not|wasn't|never) (?:be )?(?:deliver|"
+    r"delivered|reach)(?: (?:the |your |this )?(?:message|mail|e-?mail))?(?: to)?|undelivered to|addressee|"
+    r"empfänger(?:adresse)?|destinataire|destinatario|destinatário|получатель|adresse)(?: is| was|"
+    r"\(s\))?\s*[:=-]*\s*[<\[\"'(]*(?:smtp:|mailto:|rfc822;\s*)?$",
     re.I,
 )
 _SENTENCE = re.compile(
-    r"(?:your (?:message|mail|e-?mail|letter)(?: addressed| sent| for)? (?:to|for)|(?:message|mail|e-?mail) (?:to|for)|"
-    r"deliver(?:ed|y|ing)?(?: [\w' ]{0,40})? (?:to|for)|mailbox|account|user|recipient|recipients?|rejected recipient|group|inbox|"
-    r"address|rejected for|send(?:ing)? to|sent to|errors|of|for|to|did not exist|unknown|full|exist|:)\s*:?\s*[<\[\"'(]*$",
+    r"(?:your (?:message|mail|e-?mail|letter)(?: addressed| sent| for)? (?:to|for)|(?:message|mail|"
+    r"e-?mail) (?:to|for)|deliver(?:ed|y|ing)?(?: [\w' ]{0,40})? (?:to|for)|mailbox|account|user|recipient|"
+    r"recipients?|rejected recipient|group|inbox|address|rejected for|send(?:ing)? to|sent to|errors|of|for|"
+    r"to|did not exist|unknown|full|exist|:)\s*:?\s*[<\[\"'(]*$",
     re.I,
 )
-_HEAD = re.compile(r"^[\s>*#|•·\d.)-]*(?:\w{1,40}:\d{1,9}:)?[<\[\"'(]*(?:smtp:|mailto:)?$", re.I)
-_GENERATED = re.compile(r"\(?(?:generated|expanded|forwarded|redirected|ultimately generated) from", re.I)
-_EMBEDDED = re.compile(r"^\s*(?:final|original)-recipient\s*:", re.I)
+_HEAD = re.compile(
+    r"^[\s>*#|•·\d.)-]*(?:\w{1,40}:\d{1,9}:)?[<\[\"'(]*(?:smtp:|mailto:)?$",
+    re.I,
+)
+_GENERATED = re.compile(
+    r"\(?(?:generated|expanded|forwarded|redirected|ultimately generated) from",
+    re.I,
+)
 
 
 class Strength(IntEnum):

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from relay.feedback.codes import BASIC, COMMANDS, FIRM, SUBJECTS, WEAK
 from relay.feedback.providers import CODES, NAMES, provider_of
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
-from relay.feedback.wording import OTHER_SCRIPTS, PHRASES, TEXT_LIMIT, VAGUE_PHRASES, Phrases, words_of
+from relay.feedback.wording import OTHER_SCRIPTS, PHRASES, TEXT_LIMIT, VAGUE_PHRASES, Phrases, listed, words_of
 from relay.outcome import Reply
 
 WORDS = Phrases((*NAMES, *PHRASES, *VAGUE_PHRASES))
-_FIRST_VAGUE = len(WORDS.ranked) - sum(len(lines.splitlines()) for _, lines in VAGUE_PHRASES)
+_FIRST_VAGUE = len(WORDS.ranked) - sum(len(listed(text, ";")) for _, text in VAGUE_PHRASES)
 
 # "5.1.1" in a reply that has none in its proper place (qmail writes "(#5.1.1)"); never the middle of an IP address.
 _BURIED = re.compile(r"(?<![\w.])[245]\.(\d{1,3}\.\d{1,3})(?![\w.]*\d)")

@@ -14,11 +14,13 @@ classified instead.
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
-from relay.feedback import parts, prose, status
+from relay.feedback import parts, prose, status, telltale
 from relay.feedback.parts import Fields, Part
+from relay.feedback.quoted import LENGTH, command_of, reply_of
 from relay.feedback.replies import Diagnosis, diagnose
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.header import readable
@@ -77,77 +79,39 @@ class Mail:
     reporter: str = ""
 
 
-# Who sends reports, by local part or name, in From or Return-Path.
-_DAEMON = re.compile(
-    r"mailer[-_. ]?daemon|post[-_]?master|mail[-_. ]?(?:delivery|system|admin|server|gateway)|deliver[y]?[-_. ]?(?:system|sub|status)|"
-    r"system[-_. ]?admin|mmdf|mail[-_]?router|bounces?@|<>|no-?reply@.*(?:gateway|mx)|smtp|daemon|\bndr\b|\bmta\b|internet mail|\buucp",
-    re.I,
-)
-_SUBJECT = re.compile(
-    r"undeliver|non[- ]?deliver|not delivered|un(?:able|successful)\b.{0,20}\b(?:to )?deliver|deliver[yi]\w*\b.{0,40}(?:fail|status|problem|report|notif|error|"
-    r"delay|unsuccess)|fail\w*\b.{0,25}(?:deliver|notice|mail)|failure notice|return(?:ed|ing)\b.{0,20}(?:mail|message|to sender)|mail\b.{0,20}(?:error|fail)|"
-    r"message\b.{0,20}(?:error|fail)|could ?n[o']t be delivered|bounce|\bndr\b|delayed|not been delivered|mail system error|user unknown|"
-    r"rejected (?:mail|message)|error sending your mail|processing error|permanent error|status notif|mail delivery|warning: could not|"
-    r"not member|unknown user|nicht zugestellt|unzustellbar|onbestelbaar|non remis|non recapitabile|no se puede entregar|não entregue|недоставлен|не доставлено|"
-    r"配信不能|配信できません|退信|投递失败|echec de la remise|échec",
-    re.I,
-)
-_FAILED = re.compile(
-    r"\b(?:fail|unable|undeliver|not (?:be |been )?(?:able|deliver|accept|reach|found|exist|a member|sent)|could(?: not|n't)|cannot|can't|reject|"
-    r"returned?\b|refus|bounc|unknown|invalid|problem|error|didn't reach|wasn't|was not|may not|no such|over quota|blocked|exceed|disabled|no longer)|"
-    r"\b[45]\d\d[ -]|\b[45]\.\d\.\d",
-    re.I,
-)
-_DELAYED = re.compile(
-    r"has(?: not)? (?:yet )?been (?:delayed|postponed)|not yet been delivered|has not been delivered (?:yet|after|for)|"
-    r"will (?:be )?(?:continue|keep|retr|try|attempt)\w*\b.{0,40}(?:deliver|retr|try|day|hour|next)|"
-    r"still being retried|(?:this is (?:just )?an?|just a) (?:warning|advisory)|warning(?: message)? only|you do not need to resend|"
-    r"delivery (?:is |has been |was )?delayed|will be retried|delayed mail|advisory-only|temporarily deferred, will|"
-    r"message delayed|delivery attempts will continue|enqueued and undeliverable|could not be delivered for [\d.]+ (?:hour|minute|day)s?.{0,40}will",
-    re.I,
-)  # fmt: skip
-_DELAY_SUBJECT = re.compile(r"delayed|\(delay\)|\bwarning\b|still being retried|not yet|verzögert|retard[ée]", re.I)
-_DELIVERED = re.compile(
-    r"\b(?:was|were|been|have been) (?:successfully )?(?:delivered|relayed|transferred)\b|successful (?:mail )?delivery|"
-    r"delivered successfully|delivery to .{0,80}was successful",
-    re.I,
-)
-_SUCCESS_SUBJECT = re.compile(r"(?<!un)success|(?<!not )(?<!be )\b(?:delivered|relayed)|\(relay\)", re.I)
-_AUTO_SUBJECT = re.compile(
-    r"^(?:re: ?)?(?:out of (?:the )?office|auto(?:matic|mated)?[- ]?(?:re(?:ply|sponse)|response)|autoreply|autosvar|vacation|on vacation|away from|"
-    r"abwesen|automatische antwort|réponse automatique|reponse automatique|respuesta automática|risposta automatica|resposta automática|"
-    r"автоответ|自動返信|自動応答|自动回复|תשובה אוטומטית)|out of office|auto.?reply\b|auto.?response\b",
-    re.I,
-)
-_REPLY = re.compile(r"(?<![\d.\w@/-])([245]\d\d)(?![\d.]\d)[ \t:#-]{1,3}(?:[#(]?([245]\.\d{1,3}\.\d{1,3})\b)?")
-_COMMANDS = (
-    ("END", re.compile(r"end of data|sent the message|end of message|text command|final data|data termination", re.I)),
-    ("RCPT", re.compile(r"rcpt[ _]?to|\brcpt\b|does not like recipient|rejected recipient", re.I)),
-    ("MAIL", re.compile(r"mail[ _]?from|sender was rejected", re.I)),
-    ("DATA", re.compile(r"\bdata\b", re.I)),
-    ("EHLO", re.compile(r"\b(?:ehlo|helo)\b", re.I)),
-    ("CONNECT", re.compile(r"refused to talk to me|initial connection|while connecting|connected to .{0,60}but (?:greeting|connection)", re.I)),
-    ("STARTTLS", re.compile(r"\bstarttls\b", re.I)),
-)  # fmt: skip
-_CONTEXT = re.compile(r"in reply to (?:the )?(.{0,30}?) ?command|after (?:the )?((?:rcpt to|mail from|end of data|data|ehlo|helo|initial connection|sending).{0,12})|"
-    r"(refused to talk to me)|did not like our ([a-z ]{4,14})|>>> (RCPT|MAIL|DATA|EHLO|HELO)|\[(RCPT_TO|MAIL_FROM|DATA)\]|SMTP:(RCPT|MAIL|DATA)|"
-    r"(does not like recipient|sender was rejected|sent the message)|following (rcpt|mail|data)|for (text) command", re.I)  # fmt: skip
 _LINK = re.compile(r"https?://\S{1,200}")
 _JSON = json.JSONDecoder()
 _FAILED_RECIPIENTS = "x-failed-recipients"
 _HOTMAIL = "x-hmxmroriginalrecipient"
-_LENGTH = 600  # characters of words for people that are classified where a report has no reply
 
 
 def read_mail(content: bytes) -> Mail:
     """What the mail says; never raises for any bytes. Octets behind parts.MAX_OCTETS are not looked at."""
     fields, leaves = parts.read(parts.normal(content))
     seen = _Seen(fields, leaves)
-    for reader in (_complaint, _delivery_status, _amazon, _failed_recipients, _rejected_by_filter, _in_prose, _auto_reply):
+    for reader in (
+        _complaint,
+        _delivery_status,
+        _amazon,
+        _failed_recipients,
+        _rejected_by_filter,
+        _in_prose,
+        _auto_reply,
+    ):
         mail = reader(seen)
         if mail is not None:
-            return mail
+            return replace(mail, recipients=tuple(_spared(one, seen.own) for one in mail.recipients))
     return Mail(Kind.OTHER)
+
+
+def _spared(one: Recipient, own: frozenset[str]) -> Recipient:
+    """A reply that says it of the sender, by name and without the recipient's, does not condemn the recipient."""
+    if one.category is None or not MEANINGS[one.category].condemns:
+        return one
+    names = {address.lower() for _, _, address in status.addresses(one.reply)}
+    if not names & own or names & {one.address.lower(), one.final.lower()}:
+        return one
+    return replace(one, category=Category.BAD_SENDER, permanent=one.permanent, rule=f"{one.rule}, said of the sender")
 
 
 class _Seen:
@@ -183,8 +147,14 @@ class _Seen:
         return lines[: prose.MAX_LINES], rest
 
     @property
+    def own(self) -> frozenset[str]:
+        """Addresses (lower case) of the report's own header: whom it was sent to is whom the original came from."""
+        fields = (self.fields.get(name, "") for name in ("to", "from"))
+        return frozenset(address.lower() for value in fields for _, _, address in status.addresses(value))
+
+    @property
     def words(self) -> str:
-        return " ".join(" ".join(self.human[0])[: 4 * _LENGTH].split())
+        return " ".join(" ".join(self.human[0])[: 4 * LENGTH].split())
 
     @property
     def links(self) -> str:
@@ -210,7 +180,7 @@ class _Seen:
     def from_daemon(self) -> bool:
         """Does the sender's name say that it is a mail system, or that of the report that somebody forwarded?"""
         sender = self.fields.get("from", "<>")
-        if not sender.strip() or _DAEMON.search(sender):
+        if not sender.strip() or telltale.DAEMON.search(sender):
             return True
         begin = [line.lstrip("> ").lower() for line in self.human[0][:12]]
         return any(line.startswith("from:") and "daemon" in line for line in begin)
@@ -245,7 +215,9 @@ def _complaint(seen: _Seen) -> Mail | None:
         head = told[0] if told else {}
         people = [address for line in text.split("\n")[:200] if line.lower().startswith("original-rcpt-to")
                   if (address := status.address_of(line.partition(":")[2]))]  # fmt: skip
-        people += [a for name in ("removal-recipient", "redacted-address") if (a := status.address_of(head.get(name, "")))]
+        people += [
+            a for name in ("removal-recipient", "redacted-address") if (a := status.address_of(head.get(name, "")))
+        ]
         kind = head.get("feedback-type", "").lower().strip() or "other"
         return Mail(
             Kind.COMPLAINT,
@@ -318,9 +290,9 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
     """
     best = _Heard(Diagnosis(Category.OTHER, False, "nothing known"), reply_of("", code, action), "")
     for text in filter(None, texts):
-        command = _command(text)
+        command = command_of(text)
         quoted = reply_of(text, "", action)
-        whole = Reply(quoted.code, quoted.enhanced, " ".join(text.split())[:_LENGTH])
+        whole = Reply(quoted.code, quoted.enhanced, " ".join(text.split())[:LENGTH])
         for reply in (quoted, reply_of(text, code, action), whole):
             heard = _Heard(diagnose(reply, command), reply, command)
             if heard.weight > best.weight:
@@ -335,7 +307,9 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
         found = Diagnosis(Category.EXPIRED, False, "a warning of delay")
     permanent = action == "failed" and (found.permanent or MEANINGS[found.category].condemns)
     said = str(best.reply) if best.reply.text else ""
-    return Recipient(address, final, action, code or best.reply.enhanced, said, best.command, found.category, permanent, found.rule)
+    told = best.reply.enhanced or status.status_of(best.reply.text)
+    code = told if told and (not code or code.endswith(".0.0")) else code
+    return Recipient(address, final, action, code, said, best.command, found.category, permanent, found.rule)
 
 
 _CLEAR_ENOUGH = 2
@@ -353,26 +327,6 @@ class _Heard:
         if self.found.category is Category.OTHER:
             return 0
         return _CLEAR_ENOUGH if self.found.rule.startswith(("words", "code x")) or " to " in self.found.rule else 1
-
-
-def reply_of(text: str, code: str, action: str) -> Reply:
-    """The reply that a text quotes, from its digits on; a text without one is the reply, and the status makes its digits."""
-    flat = " ".join(text.split())[: 2 * _LENGTH]
-    found = _REPLY.search(flat)
-    if found is not None and int(found[1]) >= 400:
-        rest = flat[found.end() :].lstrip(" :-")
-        return Reply(int(found[1]), found[2] or code, rest[:_LENGTH])
-    enhanced = status.status_of(flat) or code
-    digits = {"5": 550, "4": 450}.get(enhanced[:1], 550 if action == "failed" else 450)
-    return Reply(digits, enhanced, flat[:_LENGTH])
-
-
-def _command(text: str) -> str:
-    found = _CONTEXT.search(text[: 4 * _LENGTH])
-    if found is None:
-        return ""
-    said = next((group for group in found.groups() if group), "")
-    return next((command for command, pattern in _COMMANDS if pattern.search(said)), "")
 
 
 def _failed_recipients(seen: _Seen) -> Mail | None:
@@ -397,22 +351,30 @@ def _amazon(seen: _Seen) -> Mail | None:
         if "Message" in told:  # in the envelope of SNS
             told = json.loads(told["Message"])
         kind = told["notificationType"]
-        event = told[kind.lower()]
-        people = event.get("bouncedRecipients") or event.get("complainedRecipients") or []
-        addresses = [one["emailAddress"] for one in people] or event.get("recipients") or []
-        reasons = {one["emailAddress"]: (str(one.get("diagnosticCode", "")), str(one.get("status", ""))) for one in people}
-        action = "delivered" if kind == "Delivery" else "failed"
+        people = _people_of(told[kind.lower()])
         message_id = str(told.get("mail", {}).get("commonHeaders", {}).get("messageId", ""))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    addresses = [a for one in addresses[: status.MAX_RECIPIENTS] if (a := status.first_address(str(one)))]
+    if kind == "Bounce":
+        return Mail(Kind.BOUNCE, "Amazon SES", "", tuple(_failure(*one) for one in people), message_id)
     if kind == "Complaint":
-        return Mail(Kind.COMPLAINT, "Amazon SES", "abuse", tuple(map(Recipient, addresses)), message_id)
-    if action == "delivered":
-        return Mail(Kind.BOUNCE, "Amazon SES", "", tuple(Recipient(one, action=action) for one in addresses), message_id)
-    found = [_failure(one, "", action, status.status_of(reasons.get(one, ("", ""))[1]), (status.typed(reasons.get(one, ("",))[0]),))
-             for one in addresses]  # fmt: skip
-    return Mail(Kind.BOUNCE, "Amazon SES", "", tuple(found), message_id)
+        return Mail(Kind.COMPLAINT, "Amazon SES", "abuse", tuple(Recipient(one[0]) for one in people), message_id)
+    return Mail(
+        Kind.BOUNCE, "Amazon SES", "", tuple(Recipient(one[0], action="delivered") for one in people), message_id
+    )
+
+
+def _people_of(event: dict[str, Any]) -> list[tuple[str, str, str, str, tuple[str, ...]]]:
+    """The recipients of a notification, as the arguments of _failure()."""
+    told = event.get("bouncedRecipients") or event.get("complainedRecipients")
+    told = told or [{"emailAddress": address} for address in event["recipients"]]
+    found: list[tuple[str, str, str, str, tuple[str, ...]]] = []
+    for one in told[: status.MAX_RECIPIENTS]:
+        address = status.first_address(str(one["emailAddress"]))
+        words = status.typed(str(one.get("diagnosticCode", "")))
+        if address:
+            found.append((address, "", "failed", status.status_of(str(one.get("status", ""))), (words,)))
+    return found
 
 
 def _rejected_by_filter(seen: _Seen) -> Mail | None:
@@ -420,8 +382,14 @@ def _rejected_by_filter(seen: _Seen) -> Mail | None:
     for part in seen.of_kind("message/disposition-notification"):
         told = status.blocks(part.text)
         head = told[0] if told else {}
-        address = status.address_of(head.get("original-recipient", "")) or status.address_of(head.get("final-recipient", ""))
-        if address and re.search(r"deleted|failed|denied", head.get("disposition", ""), re.I) and _FAILED.search(seen.words):
+        address = status.address_of(head.get("original-recipient", "")) or status.address_of(
+            head.get("final-recipient", "")
+        )
+        if (
+            address
+            and re.search(r"deleted|failed|denied", head.get("disposition", ""), re.I)
+            and telltale.FAILED.search(seen.words)
+        ):
             found = _failure(address, "", "failed", "", (seen.words,))
             return Mail(Kind.BOUNCE, "disposition notification", "", (found,), *seen.original)
     return None
@@ -429,38 +397,44 @@ def _rejected_by_filter(seen: _Seen) -> Mail | None:
 
 def _in_prose(seen: _Seen) -> Mail | None:
     """A report in words: by who sends it and what it is called, and because it tells of a failure."""
-    subject, daemon, back = bool(_SUBJECT.search(seen.subject)), seen.from_daemon, seen.returns_something
+    subject, daemon, back = bool(telltale.SUBJECT.search(seen.subject)), seen.from_daemon, seen.returns_something
     looks_like_one = daemon or (subject and (back or seen.automatic)) or (back and seen.automatic)
     if not looks_like_one or _is_auto_reply(seen, daemon, subject):
         return None
     words = seen.words
-    told = bool(_FAILED.search(words) or _DELAYED.search(words))
+    told = bool(telltale.FAILED.search(words) or telltale.DELAYED.search(words))
     if not told and not (daemon and (subject or back)):
         return None
-    own = frozenset(address.lower() for name in ("to", "from") for _, _, address in status.addresses(seen.fields.get(name, "")))
-    named = prose.named(seen.human[0], own)
+    named = prose.named(seen.human[0], seen.own)
     action = _action(seen)
     if action == "delivered":
-        return Mail(Kind.BOUNCE, "text", "", tuple(Recipient(one.address, action=action) for one in named), *seen.original)
+        return Mail(
+            Kind.BOUNCE, "text", "", tuple(Recipient(one.address, action=action) for one in named), *seen.original
+        )
     enough = prose.Strength.TO if subject or daemon else prose.Strength.HEAD
     if not (daemon and (subject or back)) and not any(one.strength >= enough for one in named):
         return None
     alone = len(named) == 1
-    people = [_failure(n.address, "", action, "", (n.reason, words if alone else "", seen.subject if alone else "")) for n in named]
+    people = [
+        _failure(n.address, "", action, "", (n.reason, words if alone else "", seen.subject if alone else ""))
+        for n in named
+    ]
     return Mail(Kind.BOUNCE, "text", "", tuple(people), *seen.original)
 
 
 def _action(seen: _Seen) -> str:
     words = seen.words
-    if _DELAYED.search(words) or (_DELAY_SUBJECT.search(seen.subject) and not re.search(r"permanent", words, re.I)):
+    if telltale.DELAYED.search(words) or (
+        telltale.DELAY_SUBJECT.search(seen.subject) and not re.search(r"permanent", words, re.I)
+    ):
         return "delayed"
-    if _SUCCESS_SUBJECT.search(seen.subject) and _DELIVERED.search(words):
+    if telltale.SUCCESS_SUBJECT.search(seen.subject) and telltale.DELIVERED.search(words):
         return "delivered"
     return "failed"
 
 
 def _is_auto_reply(seen: _Seen, daemon: bool, subject: bool) -> bool:
-    marked = _auto_submitted(seen) or bool(_AUTO_SUBJECT.search(seen.subject))
+    marked = _auto_submitted(seen) or bool(telltale.AUTO_SUBJECT.search(seen.subject))
     return marked and not (daemon and subject)
 
 
@@ -469,12 +443,15 @@ def _auto_submitted(seen: _Seen) -> bool:
     fields = seen.fields
     if fields.get("auto-submitted", "no").lower().startswith("auto-replied"):
         return True
-    if any(name in fields for name in ("x-autoreply", "x-autorespond", "x-autoresponder", "x-autogenerated", "x-auto-reply-from")):
+    if any(
+        name in fields
+        for name in ("x-autoreply", "x-autorespond", "x-autoresponder", "x-autogenerated", "x-auto-reply-from")
+    ):
         return True
     return fields.get("precedence", "").lower().strip() in ("auto_reply", "auto-reply")
 
 
 def _auto_reply(seen: _Seen) -> Mail | None:
-    if _auto_submitted(seen) or _AUTO_SUBJECT.search(seen.subject):
+    if _auto_submitted(seen) or telltale.AUTO_SUBJECT.search(seen.subject):
         return Mail(Kind.AUTO_REPLY, "Auto-Submitted" if "auto-submitted" in seen.fields else "header")
     return None

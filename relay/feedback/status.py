@@ -14,7 +14,9 @@ ACTIONS = ("failed", "delayed", "delivered", "relayed", "expanded")
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9-]{1,60})\s*:\s*(.*)")
 _STATUS = re.compile(r"(?<![\d.])([245])\s?\.(\d{1,3})\s?\.(\d{1,3})(?![\d.]*\.\d)")
 _HEX = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
-_ADDRESS = re.compile(r'(?:"(?:[^"\\\s]|\\.){1,64}"|[^\s<>(),;:"\[\]\\@]{1,128})@(?:[^\s<>(),;:"\[\]\\@/=]{1,255}|\[[\w.:]{3,60}\])')
+_ADDRESS = re.compile(
+    r'(?:"(?:[^"\\\s]|\\.){1,64}"|[^\s<>(),;:"\[\]\\@]{1,128})@(?:[^\s<>(),;:"\[\]\\@/=]{1,255}|\[[\w.:]{3,60}\])'
+)
 _NAMES_A_RECIPIENT = ("final-recipient", "original-recipient", "x-actual-recipient")
 
 
