@@ -84,6 +84,7 @@ def read(content: bytes) -> tuple[Fields, list[Part]]:
 def split(octets: bytes) -> tuple[Fields, bytes]:
     """Header fields, unfolded, and the rest. What does not begin with a field has no header."""
     fields: Fields = {}
+    last = fields
     position, name, lines = 0, "", 0
     if octets.startswith(b"\n"):
         return fields, octets[1:]
@@ -100,20 +101,16 @@ def split(octets: bytes) -> tuple[Fields, bytes]:
         if not line.strip():
             return fields, octets[end + 1 :]
         if line[:1] in (b" ", b"\t") and name:
-            if len(fields[name]) < MAX_VALUE:
-                fields[name] += " " + _latin(line[:MAX_VALUE].strip())
+            if len(last[name]) < MAX_VALUE:
+                last[name] += " " + _latin(line[:MAX_VALUE].strip())
         else:
             found = _FIELD.match(line[:MAX_VALUE])
             if found is None:
                 break
             name = found[1].decode("ascii").lower()
-            if name in fields:
-                name = "-"  # its folds go nowhere
-                fields[name] = ""
-            else:
-                fields[name] = _latin(found[2])
+            last = fields if name not in fields else {}  # of one that is repeated, the folds go nowhere either
+            last[name] = _latin(found[2])
         position = end + 1
-    fields.pop("-", None)
     return fields, octets[position:]
 
 
@@ -148,17 +145,26 @@ def _sections(body: bytes, boundary: bytes) -> list[bytes]:
     sections: list[bytes] = []
     if not boundary:
         return sections
-    mark = b"\n--" + boundary
     body = b"\n" + body
-    start = body.find(mark)
+    mark = b"\n--" + boundary
+    start = _next(body, mark, 0)
     while start >= 0 and len(sections) < MAX_PARTS:
         line_end = body.find(b"\n", start + len(mark))
-        if line_end < 0 or body[start + len(mark) : start + len(mark) + 2] == b"--":
+        if line_end < 0 or body.startswith(b"--", start + len(mark)):
             break
-        end = body.find(mark, line_end)
+        end = _next(body, mark, line_end)
         sections.append(body[line_end + 1 : end if end >= 0 else len(body)])
         start = end
     return sections
+
+
+def _next(body: bytes, mark: bytes, position: int) -> int:
+    """Where the next boundary line begins, -1 if there is none; not at a boundary that only begins like this one."""
+    while (position := body.find(mark, position)) >= 0:
+        if body[position + len(mark) : position + len(mark) + 1] in (b"", b"\n", b" ", b"\t", b"-"):
+            break
+        position += len(mark)
+    return position
 
 
 def content_type(value: str) -> tuple[str, dict[str, str]]:

@@ -161,11 +161,12 @@ PHRASES: tuple[tuple[Category, str], ...] = (
         sender .. {refused}; sender .. does not exist; sender .. unknown|invalid|unroutable|nonexistent; sender ..
         verify|verification|verified|verifying; sender .. not found;
         unroutable|invalid|bad|unknown|unverified|illegal sender; invalid|bad|unknown return path; domain of sender;
-        sender domain; sender address; senders domain; sender refused; mail from .. {refused}; mail from .. invalid;
+        sender domain; sender address; senders domain; sender refused; mail from address|domain|sender .. {refused}; mail
+        from {refused}; mail from address|domain .. invalid;
         from address .. {refused}; from address .. verified; from domain .. {absent}; unresolvable .. from; not
         verified .. identities; email address is not verified; address not verified; not a member; not .. member ..
         list; membership .. required; nonmember; non member; only .. members .. post; not .. permission to post;
-        have permission to post; return address .. invalid|unknown|refused; mail loop|from .. sender
+        have permission to post; return address .. invalid|unknown|refused
         """,
     ),
     (
@@ -399,10 +400,11 @@ class Phrases:
                 self._add(tuple(term.split()), step)
 
     def _add(self, words: tuple[str, ...], step: _Step) -> None:
+        """In front of the others: of two steps by one word the later place must be tried first."""
         if len(words) == 1:
-            self._index[words[0]] = (*self._index.get(words[0], ()), step)
+            self._index[words[0]] = (step, *self._index.get(words[0], ()))
         else:
-            self._terms[words] = (*self._terms.get(words, ()), step)
+            self._terms[words] = (step, *self._terms.get(words, ()))
             self._lengths[words[0]] = tuple(sorted({*self._lengths.get(words[0], ()), len(words)}))
 
     def __repr__(self) -> str:
