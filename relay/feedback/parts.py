@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from html import unescape
 
 MAX_OCTETS = 256 * 1024  # of a mail looked at: a report stands in front of what it returns
-MAX_TEXT = 32 * 1024  # octets of one part looked at as text
+MAX_TEXT = 128 * 1024  # octets of one part looked at as text: 1,000 recipients of a delivery status
 MAX_PARTS = 40
 MAX_DEPTH = 6  # multiparts within multiparts; the deepest report seen is a report in a mixed in a signed one
 MAX_HEADER_LINES = 2000  # of one header; the rest of it is passed over
@@ -31,7 +31,7 @@ _CHARSET = re.compile(
 )
 _NO_ADDRESS_TAG = re.compile(r'<(?![^<>\s="]+@[^<>\s="]+>)[^<>]*>')
 _BREAK = re.compile(r"<(?:br|/p|/div|/tr|/li|/h[1-6]|p|/td)\b[^<>]*>", re.I)
-_HIDDEN = ("style", "script", "head", "title")
+_HIDDEN = re.compile(r"<(style|script|head|title)\b")
 _ALIASES = {"unicode-1-1-utf-7": "utf-7", "x-sjis": "shift_jis", "ks_c_5601-1987": "euc-kr", "x-euc-jp": "euc-jp"}
 
 
@@ -214,14 +214,20 @@ def _looks_like_html(text: str) -> bool:
 
 def _plain(html: str) -> str:
     """The words of a page, a line for each block; addresses in angle brackets are kept."""
-    low = html.lower()
-    for tag in _HIDDEN:
-        start = low.find(f"<{tag}")
-        while start >= 0:
-            end = low.find(f"</{tag}", start)
-            if end < 0:
-                break
-            html, low = html[:start] + html[end:], low[:start] + low[end:]
-            start = low.find(f"<{tag}", start)
+    html = _shown(html)
     flat = re.sub(r"[ \t]*\n[ \t]*", " ", html)
     return unescape(_NO_ADDRESS_TAG.sub("", _BREAK.sub("\n", flat)))
+
+
+def _shown(html: str) -> str:
+    """Without what stands in _HIDDEN elements; one that is never closed hides nothing."""
+    kept: list[str] = []
+    position = 0
+    low = html.lower()
+    while (found := _HIDDEN.search(low, position)) is not None:
+        end = low.find(f"</{found[1]}", found.end())
+        if end < 0:
+            break
+        kept.append(html[position : found.start()])
+        position = end
+    return "".join([*kept, html[position:]])

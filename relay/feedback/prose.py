@@ -19,6 +19,7 @@ from relay.feedback.status import addresses
 MAX_LINES = 400
 MAX_LINE = 1000  # characters
 MAX_NAMED = 200  # recipients
+MAX_IN_LINE = 20
 MAX_REASON = 700  # characters
 MAX_REASON_LINES = 16
 
@@ -133,7 +134,7 @@ def named(lines: Sequence[str], own: frozenset[str]) -> list[Named]:
     found: list[Named] = []
     for number, line in enumerate(lines):
         begun = False
-        for start, end, address in addresses(line):
+        for start, end, address in addresses(line)[:MAX_IN_LINE]:
             strength = _strength(lines, number, start, end)
             if strength is Strength.GENERATED and found:
                 found[-1].address = address
@@ -193,5 +194,5 @@ def _strongest(found: list[Named], own: frozenset[str]) -> list[Named]:
     for one in others or strong:
         known = chosen.setdefault(one.address.lower(), one)
         if known is not one and len(known.lines) < MAX_REASON_LINES:
-            known.lines += one.lines
+            known.lines.append(one.reason)
     return list(chosen.values())

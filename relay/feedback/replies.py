@@ -112,7 +112,7 @@ def _by_code(code: int, detail: str, command: str) -> tuple[Category, str]:
     told = SUBJECTS.get(subject)
     if told is not None:
         return told, f"codes x.{subject}.*"
-    told = BASIC.get((code, command))
+    told = BASIC.get((code, command)) if command else None
     if told is not None:
         return told, f"{code} to {command}"
     told = COMMANDS.get(command)

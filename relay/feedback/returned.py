@@ -411,7 +411,8 @@ def _in_prose(seen: _Seen) -> Mail | None:
         return Mail(
             Kind.BOUNCE, "text", "", tuple(Recipient(one.address, action=action) for one in named), *seen.original
         )
-    enough = prose.Strength.TO if subject or daemon else prose.Strength.HEAD
+    nobody = back or seen.automatic or "daemon" in seen.fields.get("from", "").lower()  # a postmaster is also a person
+    enough = prose.Strength.TO if subject or (daemon and nobody) else prose.Strength.HEAD
     if not (daemon and (subject or back)) and not any(one.strength >= enough for one in named):
         return None
     alone = len(named) == 1

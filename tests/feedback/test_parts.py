@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.feedback.parts import MAX_DEPTH, MAX_HEADER_LINES, MAX_OCTETS, MAX_PARTS, MAX_TEXT, content_type, normal, read, split
+from relay.feedback.parts import (
+    MAX_DEPTH,
+    MAX_HEADER_LINES,
+    MAX_OCTETS,
+    MAX_PARTS,
+    MAX_TEXT,
+    content_type,
+    normal,
+    read,
+    split,
+)
 
 REPORT = b"""Subject: a report
 Content-Type: multipart/report; boundary="=b="
@@ -50,7 +60,9 @@ def test_parts_of_a_report_whatever_its_line_ends(end: bytes) -> None:
 
 
 def test_a_part_that_is_a_header_without_a_type_is_the_returned_message() -> None:
-    _, leaves = read(b"Content-Type: multipart/mixed; boundary=b\n\n--b\nReceived: from x\nFrom: a@b.cc\n\n--b\n\nplain\n--b--\n")
+    _, leaves = read(
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nReceived: from x\nFrom: a@b.cc\n\n--b\n\nplain\n--b--\n"
+    )
     assert [leaf.returned for leaf in leaves] == [True, False]
     assert not read(b"From: a@b.cc\nTo: c@d.ee\nReceived: x\n\nhello\n")[1][0].returned
 
@@ -58,7 +70,11 @@ def test_a_part_that_is_a_header_without_a_type_is_the_returned_message() -> Non
 @pytest.mark.parametrize(
     ("part", "text"),
     [
-        (b"Content-Transfer-Encoding: base64\nContent-Type: text/plain; charset=utf-8\n\n" + base64.b64encode("Nö".encode()), "Nö"),
+        (
+            b"Content-Transfer-Encoding: base64\nContent-Type: text/plain; charset=utf-8\n\n"
+            + base64.b64encode("Nö".encode()),
+            "Nö",
+        ),
         (b"Content-Transfer-Encoding: base64\n\nYWJj\nZA==\n!!", "abcd"),
         (b"Content-Transfer-Encoding: base64\n\nYWJjZ", "abc"),
         (b"Content-Transfer-Encoding: quoted-printable\n\nfa=\niled =3D", "failed ="),
@@ -68,7 +84,10 @@ def test_a_part_that_is_a_header_without_a_type_is_the_returned_message() -> Non
         (b"Content-Type: text/plain; charset=unicode-1-1-utf-7\n\nHi +AOk-", "Hi é"),
         (b"Content-Type: text/plain; charset=utf-7\n\n+2AA-", "?"),
         (b"Content-Type: text/plain; charset=utf-8\n\nab\xff", "ab\ufffd"),
-        (b"Content-Type: text/html\n\n<style>p {}</style><p>To <a@b.cc> &amp;\nmore</p><b>x</b>", "To <a@b.cc> & more\nx"),
+        (
+            b"Content-Type: text/html\n\n<style>p {}</style><p>To <a@b.cc> &amp;\nmore</p><b>x</b>",
+            "To <a@b.cc> & more\nx",
+        ),
         (b"Content-Type: text/plain\n\n<html><body>no<br>such user", "no\nsuch user"),
         (b"Content-Type: text/html\n\n<script>never closed", "never closed"),
         (b"\nno header: at all", "no header: at all"),
@@ -80,14 +99,19 @@ def test_text_is_decoded_as_far_as_that_goes(part: bytes, text: str) -> None:
 
 
 def test_a_lost_boundary_is_guessed_and_one_that_does_not_occur_makes_it_text() -> None:
-    _, leaves = read(b"Content-Type: multipart/mixed\n\n----=part\nContent-Type: text/x-1\n\na\n----=part\n\nb\n----=part--\n")
+    _, leaves = read(
+        b"Content-Type: multipart/mixed\n\n----=part\nContent-Type: text/x-1\n\na\n----=part\n\nb\n----=part--\n"
+    )
     assert [(leaf.kind, leaf.body.strip()) for leaf in leaves] == [("text/x-1", b"a"), ("text/plain", b"b")]
     _, leaves = read(b"Content-Type: multipart/report; boundary=b\n\nno parts here\n")
     assert [(leaf.kind, leaf.body) for leaf in leaves] == [("multipart/report", b"no parts here\n")]
 
 
 def test_a_boundary_that_begins_like_another_is_another() -> None:
-    _, leaves = read(b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b1\n\n--b1\n\nx\n--b1--\n--b--\n")
+    _, leaves = read(
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\n"
+        b"Content-Type: multipart/mixed; boundary=b1\n\n--b1\n\nx\n--b1--\n--b--\n"
+    )
     assert [leaf.body for leaf in leaves] == [b"x"]
 
 
@@ -111,7 +135,10 @@ def test_everything_is_bounded() -> None:
     nested = b"".join(b"Content-Type: multipart/mixed; boundary=%d\n\n--%d\n" % (n, n) for n in range(3 * MAX_DEPTH))
     assert len(read(nested)[1]) == 1
     assert len(read(b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3 * MAX_PARTS)[1]) == MAX_PARTS
-    twice = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\n1\n--c\n\n2\n" * MAX_PARTS
+    twice = (
+        b"Content-Type: multipart/mixed; boundary=b\n\n"
+        + b"--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\n1\n--c\n\n2\n" * MAX_PARTS
+    )
     assert len(read(twice)[1]) == MAX_PARTS
     assert len(text_of(b"\n" + b"x" * 2 * MAX_TEXT)) == MAX_TEXT
     fields, rest = split(b"".join(b"F%d: x\n" % n for n in range(2 * MAX_HEADER_LINES)) + b"\nbody")

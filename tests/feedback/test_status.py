@@ -33,7 +33,10 @@ def test_recipients_of_a_delivery_status() -> None:
 
 def test_recipients_without_a_blank_line_between_them() -> None:
     text = "Final-Recipient: rfc822; a@b.cc\nAction: failed\nFinal-Recipient: rfc822; d@e.ff\nAction: relayed\n"
-    assert [(told.address, told.action) for told in recipients(blocks(text))] == [("a@b.cc", "failed"), ("d@e.ff", "relayed")]
+    assert [(told.address, told.action) for told in recipients(blocks(text))] == [
+        ("a@b.cc", "failed"),
+        ("d@e.ff", "relayed"),
+    ]
 
 
 @pytest.mark.parametrize(

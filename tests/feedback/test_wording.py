@@ -62,7 +62,9 @@ def test_work_is_bounded(few: Phrases) -> None:
     busy = Phrases(((Category.QUOTA, "; ".join(f"busy w{n}" for n in range(STEP_LIMIT))), (Category.OTHER, "spam")))
     assert busy.find(["spam"]) == STEP_LIMIT
     assert busy.find(["w1", *["busy w1"] * 2]) > STEP_LIMIT
-    several = Phrases(((Category.QUOTA, "; ".join(f"a{n} .. busy" for n in range(STEP_LIMIT))), (Category.OTHER, "spam")))
+    several = Phrases(
+        ((Category.QUOTA, "; ".join(f"a{n} .. busy" for n in range(STEP_LIMIT))), (Category.OTHER, "spam"))
+    )
     assert several.find(["busy", "busy", "spam"]) == len(several.ranked)
 
 
