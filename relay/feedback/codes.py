@@ -17,7 +17,6 @@ FIRM: dict[str, Category] = {
     "2.4": _C.REMOTE_ERROR,  # mailing list expansion problem
     "3.1": _C.REMOTE_ERROR,  # mail system full
     "3.4": _C.MESSAGE_TOO_LARGE,  # too big for the system
-    "4.1": _C.NETWORK_ERROR,  # no answer from host
     "4.2": _C.NETWORK_ERROR,  # bad connection
     "4.3": _C.DNS_FAILURE,  # directory server failure
     "4.6": _C.NETWORK_ERROR,  # routing loop
@@ -55,6 +54,7 @@ WEAK: dict[str, Category] = {
     "3.3": _C.PROTOCOL_ERROR,  # system not capable of selected features
     "3.5": _C.REMOTE_ERROR,  # system incorrectly configured
     "4.0": _C.NETWORK_ERROR,
+    "4.1": _C.NETWORK_ERROR,  # no answer from host; Microsoft: no such recipient
     "4.4": _C.DNS_FAILURE,  # unable to route
     "4.5": _C.REMOTE_ERROR,  # mail system congestion; Google: the daily limit
     "7.2": _C.RECIPIENT_REFUSED,  # mailing list expansion prohibited

@@ -90,16 +90,23 @@ NAMES: tuple[tuple[Category, str], ...] = (
     (_C.REPUTATION_BLOCK, "bl000000|bl000001|bl000010; hvu b1|b2; ofr 102|103|104; ofr006; cm csi"),
     (_C.RATE_LIMITED, "rp 001|002|003; rl000001|rl000002|rl000003; ib007|ib101|ib504|ib510|ib605|ib607"),
     (_C.RATE_LIMITED, "receivingratelimitexceeded; receivingrate; unsolicitedratelimiterror; dailylimitexceeded"),
-    (_C.RATE_LIMITED, "submission rate; wssubmission exceeded; throttlingexception"),
+    (_C.RATE_LIMITED, "recipientratelimitexceeded; submission rate; wssubmission exceeded; throttlingexception"),
     (_C.SPAM_BLOCK, "sc 001|002|003|004; hm07|hm08; cs01; unsolicitedmessageerror; ib212|ib704; ofr 506|999"),
     (_C.POLICY_BLOCK, "ph01; blockedmessage; ib702"),
     (_C.AUTH_FAILURE, "unauthenticatedsender; dmarcrejection; ib108|ib508; customfromdenied; unauthenticatedemail"),
     (_C.CONTENT_ERROR, "rfcmessagenoncompliant; ib705; invalidheader"),
     (_C.QUOTA, "overquotatemp|overquotaperm; overquota; quotaexceededexception"),
-    (_C.BAD_MAILBOX, "nosuchuser; recipnotfound; exrecipnotfound; rcp p1"),
+    (
+        _C.BAD_MAILBOX,
+        "address rejected access denied as; recipientnotfound; nosuchuser; recipnotfound; exrecipnotfound; rcp p1",
+    ),
     (_C.INACTIVE_MAILBOX, "disableduser; mailboxdisabledexception; inactiveuser"),
-    (_C.RECIPIENT_REFUSED, "rcp p2; rst authrequired; rst notauthorized; rst notauthenticated; senderfilter"),
+    (
+        _C.RECIPIENT_REFUSED,
+        "rcp p2; rst authrequired; rst notauthorized; rst notauthenticated; rst restrictedtorecipientspermission; senderfilter",
+    ),
     (_C.BAD_SENDER, "groups google com support"),  # of a group one may not write to, in forty languages
+    (_C.BAD_SENDER, "sendasdeniedexception"),
     (_C.EXPIRED, "queue expired"),
     (_C.RELAY_DENIED, "relaydenied"),
 )

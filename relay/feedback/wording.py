@@ -67,7 +67,8 @@ PHRASES: tuple[tuple[Category, str], ...] = (
     (
         Category.GREYLISTED,
         """
-        greylisted; greylist; greylisting; graylisted; graylist; graylisting; grey listed; grey listing
+        greylisted; greylist; greylisting; graylisted; graylist; graylisting; grey listed; grey listing;
+        verification in progress
         """,
     ),
     (
@@ -75,7 +76,13 @@ PHRASES: tuple[tuple[Category, str], ...] = (
         """
         due to spam; spam classification; flagged|classified|detected|identified|scored|marked|considered as spam;
         flagged|classified|detected|identified|scored|marked|considered spam; uribl; surbl; dbl spamhaus; spamhaus
-        dbl; url|link|links|urls .. {listed}; domain .. {listed} .. message|body
+        dbl; url|link|links|urls .. {listed}; url|link|domain in .. listed; domain .. {listed} .. message|body
+        """,
+    ),
+    (
+        Category.AUTH_FAILURE,
+        """
+        cannot find your hostname; cannot find your reverse
         """,
     ),
     (
@@ -85,12 +92,12 @@ PHRASES: tuple[tuple[Category, str], ...] = (
         reputation; reputation of your|the|this|sending; ip|sender|domain reputation; sending|source|client|your
         {source} .. {refused}; sending|source|client|your {source} .. listed; {source} address .. {refused}; ip ..
         blocked|banned|spammer; blocked|banned|blacklisted|blocking ip; access from ip .. {refused}; no access from;
-        bad ip; banned sending; banned sender; blocked using; blocked by; blocked see; open relay|proxy; client host
-        .. rejected|blocked; messages|connections from .. deferred; all messages from; connections .. will not be
-        accepted from; not accepting connections; messages from .. werent sent; please use .. smtp .. isp; dynamic
-        ip; dynamically assigned; dialup|dynamic .. {refused}; residential ip; suspicious due to .. reputation; low
-        reputation; adresse ip source; too many spam; spam .. from your {source}; attempting to mail|send too many;
-        ip .. problem occurred
+        bad ip; banned sending; banned sender; blocked using; blocked from sending; blocked by; blocked see; open
+        relay|proxy; client host .. rejected|blocked; messages|connections from .. deferred; all messages from;
+        connections .. will not be accepted from; not accepting connections; messages from .. werent sent; please
+        use .. smtp .. isp; dynamic ip; dynamically assigned; dialup|dynamic .. {refused}; residential ip;
+        suspicious due to .. reputation; low reputation; adresse ip source; too many spam; spam .. from your
+        {source}; attempting to mail|send too many; ip .. problem occurred
         """,
     ),
     (
@@ -99,13 +106,13 @@ PHRASES: tuple[tuple[Category, str], ...] = (
         rate limit; rate limited; rate limiting; ratelimit; ratelimited; throttled; throttling; concurrent
         connections|sessions; too many ..
         sessions|connections|messages|recipients|mails|emails|requests|mail|commands|transactions; too many; too
-        fast|quickly|often|frequent|frequently; at a rate; frequency limited; rate|volume|frequency ..
-        limit|limited|exceed|exceeded|exceeds|high; unusual|excessive|high|unexpected rate|volume; hourly|daily ..
-        limit|limits|quota; sending|message|connection|connections|relay|outgoing|relaying quota|limit|limits; quota
-        for sending; limit|limits .. exceeded .. hour|day|minute|session|connection;
-        messages|emails|mails|recipients per session|connection|hour|day|minute; max|maximum number of
-        messages|connections|sessions|recipients; slow down; mail flood; receiving mail at a rate; connection limit;
-        sending limit|limits
+        fast|quickly|often|frequent|frequently; too much mail|email|traffic; at a rate; frequency limited;
+        rate|volume|frequency .. limit|limited|exceed|exceeded|exceeds|high; unusual|excessive|high|unexpected
+        rate|volume; hourly|daily .. limit|limits|quota;
+        sending|message|connection|connections|relay|outgoing|relaying quota|limit|limits; quota for sending;
+        limit|limits .. exceeded .. hour|day|minute|session|connection; messages|emails|mails|recipients per
+        session|connection|hour|day|minute; max|maximum number of messages|connections|sessions|recipients; slow
+        down; mail flood; receiving mail at a rate; connection limit; sending limit|limits
         """,
     ),
     (
@@ -160,13 +167,13 @@ PHRASES: tuple[tuple[Category, str], ...] = (
         """
         sender .. {refused}; sender .. does not exist; sender .. unknown|invalid|unroutable|nonexistent; sender ..
         verify|verification|verified|verifying; sender .. not found;
-        unroutable|invalid|bad|unknown|unverified|illegal sender; invalid|bad|unknown return path; domain of sender;
-        sender domain; sender address; senders domain; sender refused; mail from address|domain|sender .. {refused}; mail
-        from {refused}; mail from address|domain .. invalid;
-        from address .. {refused}; from address .. verified; from domain .. {absent}; unresolvable .. from; not
-        verified .. identities; email address is not verified; address not verified; not a member; not .. member ..
-        list; membership .. required; nonmember; non member; only .. members .. post; not .. permission to post;
-        have permission to post; return address .. invalid|unknown|refused
+        unroutable|invalid|bad|unknown|unverified|illegal sender; verification failed; invalid|bad|unknown return
+        path; domain of sender; sender domain; sender address; senders domain; sender refused; mail from
+        address|domain|sender .. {refused}; mail from {refused}; mail from address|domain .. invalid; from address
+        .. {refused}; from address .. verified; from domain .. {absent}; unresolvable .. from; not verified ..
+        identities; email address is not verified; address not verified; not a member; not .. member .. list;
+        membership .. required; nonmember; non member; only .. members .. post; not .. permission to post; have
+        permission to post; return address .. invalid|unknown|refused
         """,
     ),
     (
@@ -174,7 +181,7 @@ PHRASES: tuple[tuple[Category, str], ...] = (
         """
         virus; viruses; malware; infected; trojan; attachment .. {refused}; attachments .. {refused}; {refused}
         attachment|attachments; attachment type|name|extension; file type|extension .. {refused}; executable;
-        malformed message|header|mime|mail|from; message .. malformed; rfc ..
+        malformed message|header|mime|mail|from; invalid message content; message .. malformed; rfc ..
         compliant|compliance|conform|conformant; 5322 compliant; 2822 compliant; 822 compliant; not rfc compliant;
         bare lf|cr|newline|linefeed; duplicate header|headers; multiple subject|from|date|to headers|header;
         multiple addresses in; missing .. header|headers; no message id; message id .. missing; headers too large;
@@ -226,13 +233,13 @@ PHRASES: tuple[tuple[Category, str], ...] = (
     (
         Category.RECIPIENT_REFUSED,
         """
-        {refused}|filtered by the recipient|user|addressee; {refused}|filtered by recipient|user|addressee|this;
-        filtered by .. recipient|user; rejected by this user; recipient preferences; recipients preferences; message
-        filtered; recipient|user has blocked; recipient|user .. does not|doesnt accept; recipient|user not
-        accepting; recipient|user is not accepting; recipient|user .. refuses|refused|declined; recipient .. does
-        not want; blocked .. by .. recipient; challenge response; recipient .. only accepts; not on .. whitelist;
-        allow list; {person} .. restricted; restricted .. {person}; only .. internal|authenticated senders; delivery
-        not authorized
+        {refused}|filtered by the recipient|recipients|user|addressee; {refused}|filtered by
+        recipient|recipients|user|addressee|this; filtered by .. recipient|user; rejected by this user; recipient
+        preferences; recipients preferences; message filtered; recipient|user has blocked; recipient|user .. does
+        not|doesnt accept; recipient|user not accepting; recipient|user is not accepting; recipient|user ..
+        refuses|refused|declined; recipient .. does not want; blocked .. by .. recipient; challenge response;
+        recipient .. only accepts; not on .. whitelist; allow list; {person} .. restricted; restricted .. {person};
+        only .. internal|authenticated senders; delivery not authorized
         """,
     ),
     (
@@ -337,6 +344,7 @@ PHRASES: tuple[tuple[Category, str], ...] = (
 # What says little, believed only when code and words have said nothing better.
 VAGUE_PHRASES: tuple[tuple[Category, str], ...] = (
     (Category.REPUTATION_BLOCK, "blocked; banned; bloquee; bloqué; complaints"),
+    (Category.POLICY_BLOCK, "message|mail|email rejected|refused"),
     (
         Category.RECIPIENT_REFUSED,
         "address rejected; rejected recipient; not like recipient; recipient .. rejected|refused",

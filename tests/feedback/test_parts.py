@@ -79,7 +79,7 @@ def test_a_part_that_is_a_header_without_a_type_is_the_returned_message() -> Non
         (b"Content-Transfer-Encoding: base64\n\nYWJjZ", "abc"),
         (b"Content-Transfer-Encoding: quoted-printable\n\nfa=\niled =3D", "failed ="),
         (b"Content-Type: text/plain; charset=no-such\n\n\xd0\xbd\xd0\xb5", "не"),
-        (b"Content-Type: text/plain; charset=utf-99\n\nabc", "abc"),
+        (b"Content-Type: text/plain; charset=iso-8859-99\n\nabc", "abc"),
         (b"Content-Type: text/plain; charset=hex\n\n6162", "6162"),
         (b"Content-Type: text/plain; charset=unicode-1-1-utf-7\n\nHi +AOk-", "Hi é"),
         (b"Content-Type: text/plain; charset=utf-7\n\n+2AA-", "?"),

@@ -148,6 +148,11 @@ def test_says_which_rule_decided(reply: Reply, command: str, rule: str) -> None:
         ("Host mail.example.com not found", "bad-domain"),
         ("message size exceeds the limit", "message-too-large"),
         ("too many connections from your host", "rate-limited"),
+        ("5.4.1 Recipient address rejected: Access denied. AS(7)", "bad-mailbox"),
+        ("Client host rejected: cannot find your reverse hostname", "auth-failure"),
+        ("address verification in progress", "greylisted"),
+        ("rejected by the recipient's rules", "recipient-refused"),
+        ("message refused", "policy-block"),
         ("blocked-user@example.com: said no", "other"),  # what an address says is nothing
     ],
 )

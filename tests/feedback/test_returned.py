@@ -103,6 +103,12 @@ def test_what_fields_leave_out_the_words_say() -> None:
     assert mail.recipients[0].status == "5.2.2"
 
 
+def test_where_nothing_is_said_the_status_decides() -> None:
+    mail = read(report("Final-Recipient: rfc822; dana@example.com\nAction: failed\nStatus: 5.1.1\n", ""))
+    assert facts(mail) == [("dana@example.com", "failed", "bad-mailbox", True)]
+    assert (mail.recipients[0].rule, mail.recipients[0].reply) == ("code x.1.1", "")
+
+
 def test_a_reply_is_believed_before_the_status_that_a_mailer_made_of_it() -> None:
     fields = "Final-Recipient: rfc822; dana@example.com\nAction: failed\nStatus: 5.1.3\n"
     mail = read(
