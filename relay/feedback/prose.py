@@ -74,7 +74,7 @@ _SENTENCE = re.compile(
     r"(?:your (?:message|mail|e-?mail|letter)(?: addressed| sent| for)? (?:to|for)|(?:message|mail|"
     r"e-?mail) (?:to|for)|deliver(?:ed|y|ing)?(?: [\w' ]{0,40})? (?:to|for)|mailbox|account|user|recipient|"
     r"recipients?|rejected recipient|group|inbox|address|rejected for|send(?:ing)? to|sent to|errors|of|for|"
-    r"to|did not exist|unknown|full|exist|:)\s*:?\s*[<\[\"'(]*$",
+    r"to|did not exist|unknown|full|exist|an|para|à|per|aan|для|:)\s*:?\s*[<\[\"'(]*$",
     re.I,
 )
 _HEAD = re.compile(

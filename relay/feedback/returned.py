@@ -100,16 +100,16 @@ def read_mail(content: bytes) -> Mail:
     ):
         mail = reader(seen)
         if mail is not None:
-            return replace(mail, recipients=tuple(_spared(one, seen.own) for one in mail.recipients))
+            return replace(mail, recipients=tuple(_spared(one, seen.senders) for one in mail.recipients))
     return Mail(Kind.OTHER)
 
 
-def _spared(one: Recipient, own: frozenset[str]) -> Recipient:
+def _spared(one: Recipient, senders: frozenset[str]) -> Recipient:
     """A reply that says it of the sender, by name and without the recipient's, does not condemn the recipient."""
     if one.category is None or not MEANINGS[one.category].condemns:
         return one
     names = {address.lower() for _, _, address in status.addresses(one.reply)}
-    if not names & own or names & {one.address.lower(), one.final.lower()}:
+    if not names & senders or names & {one.address.lower(), one.final.lower()}:
         return one
     return replace(one, category=Category.BAD_SENDER, permanent=one.permanent, rule=f"{one.rule}, said of the sender")
 
@@ -147,10 +147,15 @@ class _Seen:
         return lines[: prose.MAX_LINES], rest
 
     @property
+    def senders(self) -> frozenset[str]:
+        """Whom the report was sent to (lower case): who sent the original."""
+        return frozenset(address.lower() for _, _, address in status.addresses(self.fields.get("to", "")))
+
+    @property
     def own(self) -> frozenset[str]:
-        """Addresses (lower case) of the report's own header: whom it was sent to is whom the original came from."""
-        fields = (self.fields.get(name, "") for name in ("to", "from"))
-        return frozenset(address.lower() for value in fields for _, _, address in status.addresses(value))
+        """The addresses of the report's own header (lower case), which rarely are the recipients it is about."""
+        reporters = status.addresses(self.fields.get("from", ""))
+        return self.senders | {address.lower() for _, _, address in reporters}
 
     @property
     def words(self) -> str:

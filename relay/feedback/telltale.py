@@ -26,6 +26,8 @@ SUBJECT = re.compile(
 
 # That something failed.
 FAILED = re.compile(
+    r"\b(?:nicht|niet|impossible|impossibile|pas pu|n'a pas|échec|não|no (?:se )?pu[de]|no (?:fue|ha sido)|non è stat)\b|"
+    r"\bno pud|не (?:доставл|может|удалось|найден)|無法|无法|できません|"
     r"\b(?:fail|unable|undeliver|not (?:be |been )?(?:able|deliver|accept|reach|found|exist|a member|sent)|"
     r"could(?: not|n't)|cannot|can't|reject|returned?\b|refus|bounc|unknown|invalid|problem|error|"
     r"didn't reach|wasn't|was not|may not|no such|over quota|blocked|exceed|disabled|no longer)|"

@@ -188,6 +188,17 @@ The following address(es) failed:
             "Returned mail",
             ("failed", "spam-block"),
         ),
+        (
+            "Ihre Nachricht an dana@example.com konnte nicht zugestellt werden: Benutzer unbekannt",
+            "Fehler",
+            ("failed", "bad-mailbox"),
+        ),
+        ("Su mensaje para <dana@example.com> no pudo ser entregado: buzón lleno", "", ("failed", "quota")),
+        (
+            "Recipient: <dana@example.com>\nUser unknown\nReply to <MAILER-DAEMON@mx.example.net>",
+            "x",
+            ("failed", "bad-mailbox"),
+        ),
         ("dana@example.com\nno words that anybody knows", "Returned mail", ("failed", "other")),
     ],
 )
