@@ -20,7 +20,7 @@ from relay.feedback.taxonomy import Category
 
 TEXT_LIMIT = 800  # characters of a reply looked at: its verdict stands in front
 WORD_LIMIT = 100  # words looked at
-STEP_LIMIT = 700  # steps of phrases tried: an honest reply needs 50 to 300; bounds a text made of our own key words
+STEP_LIMIT = 500  # steps of phrases tried: an honest reply needs 20 to 450; bounds a text made of our own key words
 GAP = 6  # words that `..` may skip: a subordinate clause, not a sentence
 
 CLASSES: dict[str, str] = {
@@ -420,21 +420,21 @@ class Phrases:
 
     def find(self, words: Sequence[str]) -> int:
         """The rank of the first of the phrases that occurs in the words; len(ranked) if none does."""
-        reached = [-GAP - 2] * self._places
+        reached: dict[int, int] = {}  # place: where it was reached last; made of the places of an honest reply, some 30
         best, steps_of, lengths, left = self._none, self._index, self._lengths, STEP_LIMIT
         for position, word in enumerate(words):
             if word in steps_of:
                 steps = steps_of[word]
                 left -= len(steps)
                 for place, before, reach, rank in steps:
-                    if before < 0 or position - reach <= reached[before] < position:
+                    if before < 0 or (before in reached and position - reach <= reached[before] < position):
                         reached[place] = position
                         if rank < best:  # noqa: PLR1730  min() would take longer than all the rest
                             best = rank
             if word in lengths:
                 for length in lengths[word]:
                     for place, before, reach, rank in self._terms.get(tuple(words[position : position + length]), ()):
-                        if before < 0 or position - reach <= reached[before] < position:
+                        if before < 0 or (before in reached and position - reach <= reached[before] < position):
                             reached[place] = position + length - 1
                             if rank < best:  # noqa: PLR1730
                                 best = rank
