@@ -111,7 +111,7 @@ def _spared(one: Recipient, senders: frozenset[str]) -> Recipient:
     names = {address.lower() for _, _, address in status.addresses(one.reply)}
     if not names & senders or names & {one.address.lower(), one.final.lower()}:
         return one
-    return replace(one, category=Category.BAD_SENDER, permanent=one.permanent, rule=f"{one.rule}, said of the sender")
+    return replace(one, category=Category.BAD_SENDER, rule=f"{one.rule}, said of the sender")
 
 
 class _Seen:
