@@ -41,6 +41,7 @@ chaos: $(VENV)/dev.stamp
 eval: $(VENV)/run.stamp
 	@if [ -d ../shared/eval ]; then \
 	  python3 ../shared/eval/evaluate.py bounces --postlane $(BIN)/postlane; \
+	  python3 ../shared/eval/evaluate.py replies --postlane $(BIN)/postlane; \
 	  python3 ../shared/eval/evaluate.py classify --postlane $(BIN)/postlane; \
 	else echo "No labelled mail beside the project (../shared/eval): nothing to evaluate."; fi
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from relay import __version__
 from relay.cli import (
+    bounce,
     check,
     credentials,
     events,
@@ -30,7 +31,22 @@ from relay.control import NodeDown
 from relay.signing.entries import KeysError
 from relay.sockets import StartError
 
-COMMANDS = (serve, status, check, plan, reload, policies, send, explain, events, queue, credentials, keys, schema)
+COMMANDS = (
+    serve,
+    status,
+    check,
+    plan,
+    reload,
+    policies,
+    send,
+    explain,
+    bounce,
+    events,
+    queue,
+    credentials,
+    keys,
+    schema,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

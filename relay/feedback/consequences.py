@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from relay.event import Facts, Recorder, iso
+from relay.feedback.providers import provider_of
 from relay.feedback.replies import classify
 from relay.message import Delivery
 from relay.outcome import Outcome, Reply
@@ -46,7 +47,7 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
     delivery.attempts += 1
     if outcome.delivered:
         return _delivered(delivery, outcome, pool, recorder)
-    category, _ = classify(outcome.reply, outcome.command)
+    category, _ = classify(outcome.reply, outcome.command, provider_of(outcome.mx))
     delivery.last_reply = str(outcome.reply)
     if outcome.permanent:
         return _bounced(delivery, outcome, pool, recorder, {"category": category, "permanent": True})

@@ -20,7 +20,9 @@ from email.utils import format_datetime
 from hashlib import sha256
 
 from relay.domain import a_label
-from relay.feedback.replies import Category, classify
+from relay.feedback.providers import provider_of
+from relay.feedback.replies import classify
+from relay.feedback.taxonomy import Category
 from relay.message import Delivery
 from relay.outcome import Outcome
 
@@ -224,7 +226,7 @@ def _words(case: _Case) -> bytes:
 
 
 def _cause(case: _Case) -> tuple[str, str]:
-    category, _ = classify(case.outcome.reply, case.outcome.command)
+    category, _ = classify(case.outcome.reply, case.outcome.command, provider_of(case.outcome.mx))
     return _CAUSES.get(category, _UNKNOWN)
 
 

@@ -116,3 +116,10 @@ def test_a_delay_is_reported_once_and_only_where_asked() -> None:
     assert one.warned
     assert judged(one, refused(452, "4.2.2", "full"))[0].report is None
     assert judged(delivery(), refused(452, "4.2.2", "full"), late)[0].report is None
+
+
+def test_a_providers_own_code_is_read_as_the_provider_means_it() -> None:
+    outcome = refused(550, "5.7.30", "refused", command="END")
+    assert judged(delivery(), outcome)[1]["category"] == "tls-failure"
+    outcome.mx = "gmail-smtp-in.l.google.com"
+    assert judged(delivery(), outcome)[1]["category"] == "auth-failure"
