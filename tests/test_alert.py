@@ -1,6 +1,7 @@
 """What a person reads of what needs one: files that are not in force, claims that do not stand."""
 
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 
 from relay.alert import (
@@ -10,12 +11,14 @@ from relay.alert import (
     files_refused,
     not_taken,
     one_each,
+    reviews,
     started_with_last_good,
 )
 from relay.config import Problem
 from relay.kept import Decision
 from relay.message import MailClass
 from relay.policy.contradiction import Trouble
+from relay.policy.streams import Stream
 
 POLICIES = Path("policies")
 DECISION = Decision("3f9a1c", "7be210", 1_795_186_920_000, "noa", "reload")  # Fri 20 Nov 2026 17:02 in Jerusalem
@@ -113,3 +116,13 @@ def test_what_several_workers_found_is_one_alert() -> None:
         )
     ]
     assert one_each(alerts) == alerts[:3]
+
+
+def test_streams_are_to_be_reviewed_after_their_day_and_announced_two_weeks_before_it() -> None:
+    days = {"late": date(2027, 1, 14), "today": date(2027, 1, 15), "soon": date(2027, 1, 29), "far": date(2027, 1, 30)}
+    streams = [Stream(name, "", review_by=day) for name, day in days.items()] + [Stream("order", "")]
+    assert reviews(reversed(streams), date(2027, 1, 15)) == [
+        {"stream": "late", "review_by": "2027-01-14", "past": True},
+        {"stream": "today", "review_by": "2027-01-15", "past": False},
+        {"stream": "soon", "review_by": "2027-01-29", "past": False},
+    ]

@@ -9,6 +9,7 @@ rule asks for them, and once.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import islice
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class Stream:
     rule              where it stands, "policies/streams.toml:38"
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  where the evidence says another class: trust | flag | reroute | enforce | refuse
+    review_by         after this day people are to ask themselves whether it should go on; mail still goes
     """
 
     name: str
@@ -40,6 +42,7 @@ class Stream:
     brand: str = ""
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
+    review_by: date | None = None
 
 
 class Size(NamedTuple):

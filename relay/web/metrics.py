@@ -45,6 +45,7 @@ HELP: dict[str, tuple[str, str]] = {
         "gauge",
         "0 while the files on disk, as last looked at, are not in force.",
     ),
+    "postlane_streams_past_review": ("gauge", "Streams whose review_by is over; their mail still goes."),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),

@@ -1,5 +1,6 @@
 """streams.toml as it comes into force."""
 
+from datetime import date
 from pathlib import Path
 
 from relay.config import examine_policies
@@ -41,6 +42,7 @@ match.credential = "shop"
 match.subject = "order"
 class = "transactional"
 also_remove = ["X-Mailer", "x-shop"]
+review_by = 2027-01-15
 
 [[stream]]
 name = "rest"
@@ -51,7 +53,8 @@ match.credential = ["re:^shop$", "c*"]
     assert order.mail_class is MailClass.TRANSACTIONAL
     assert order.rule == "policies/streams.toml:2"
     assert order.also_remove == {"x-mailer", "x-shop"}
-    assert streams.named["rest"].mail_class is None
+    assert order.review_by == date(2027, 1, 15)
+    assert (streams.named["rest"].mail_class, streams.named["rest"].review_by) == (None, None)
     assert found(streams, "shop", subject="Your order") == "order"
     assert found(streams, "shop") == found(streams, "crm") == found(streams, "crm-il") == "rest"
     assert found(streams, "other") == ""
