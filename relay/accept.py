@@ -8,10 +8,13 @@ from relay.event import iso
 from relay.header import Field, split
 from relay.house import House
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
+from relay.notice import withhold_stale
 from relay.outcome import Reply
 from relay.pacing import spacing
+from relay.policy import relevance
 from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.letter import Letter
+from relay.policy.streams import Stream
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
@@ -54,23 +57,37 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         now=now,
         also_remove=decision.also_remove,
     )
-    signature = b""
-    if keys:
-        signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
     message = _message(message_id, submission, weighed, letter, seen.subject)
-    message.signed = [key.named for key in keys]
+    stream = law.streams.named.get(message.stream)
+    stale = relevance.stale(message, stream, now)
+    signature = b""
+    if keys and not stale:
+        signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
+        message.signed = [key.named for key in keys]
     deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
+        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], stream, house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
     facts = _ruled(weighed, law)
     events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | facts) for d in deliveries]
+    change = Change(put=[(message, deliveries)], events=events)
+    if stale:
+        await _withhold(change, stale, house)
     try:
-        await house.spool.put(Change(put=[(message, deliveries)], events=events))
+        await house.spool.put(change)
     except SpoolError:
         return Reply(452, "4.3.1", "The message could not be saved; try again later")
-    house.offer(deliveries)
+    for _, waiting in change.put:
+        house.offer(waiting)
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
+
+
+async def _withhold(change: Change, stale: str, house: Acceptance) -> None:
+    """Nothing is put but what its sender is told."""
+    ((_, deliveries),) = change.put
+    change.put.clear()
+    for delivery in deliveries:
+        await withhold_stale(change, delivery, stale, "accept", house)
 
 
 def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
@@ -89,6 +106,8 @@ def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
         "site": delivery.site,
         "signed": message.signed,
     }
+    if message.valid_until is not None:
+        facts["valid_until"] = iso(message.valid_until)
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
     return facts
@@ -183,12 +202,20 @@ def _message(message_id: str, submission: Submission, weighed: Weighed, letter: 
         utf8=not header.isascii(),
         eightbit=not content.isascii(),
         many=len(envelope.recipients) > 1,
+        valid_until=decision.valid_until,
         content=content,
     )
 
 
 def _delivery(
-    message: Message, index: int, rcpt: RcptTo, sender: str, signed_head: bytes, due: int, house: Acceptance
+    message: Message,
+    index: int,
+    rcpt: RcptTo,
+    sender: str,
+    signed_head: bytes,
+    due: int,
+    stream: Stream | None,
+    house: Acceptance,
 ) -> Delivery:
     return Delivery(
         message=message,
@@ -201,6 +228,6 @@ def _delivery(
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,
-        next_attempt=due,
+        next_attempt=relevance.until_end(due, message, stream),
         quota=due > message.accepted_at,
     )

@@ -135,6 +135,7 @@ class Worker:
             named=in_force.deployment.pools,
             routes=in_force.policies.exceptions,
             retry=in_force.policies.retry,
+            streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             keys_for=in_force.keys.for_domain,
             site_of=settings.site_chooser(self.settings.egress),
@@ -205,6 +206,7 @@ class Worker:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
+            house.streams = policies.streams.named
             house.keys_for, house.site_of = keys_for, site_of
 
     def _law(self, policies: Policies) -> Law:

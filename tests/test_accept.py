@@ -228,3 +228,83 @@ async def test_class_auto_is_what_the_evidence_says_asked_once_for_all_recipient
     for event in rig.spool.events():
         assert (event["class"], event["confidence"], event["skeleton"]) == ("marketing", 0.83, "0ffe12345678")
         assert event["evidence"] == ["discount", "percentage"]
+
+
+STALE = Stream("shop", "policies/streams.toml:1", valid_for=60_000)
+
+
+def saying(field: str) -> bytes:
+    return LETTER.replace(b"Subject", b"X-Postlane-" + field.encode() + b"\r\nSubject")
+
+
+async def test_what_its_app_wants_sent_no_more_is_taken_and_withheld_at_once() -> None:
+    rig = Rig()
+    one = submission(saying("Valid-Until: 2026-11-21T13:25:00Z"), recipients=["a@b.example", "c@d.example"])
+    assert (await taken(rig, one)).startswith("250 2.0.0 OK ")
+    assert (rig.spool.puts[0].put, rig.offered) == ([], [])
+    events = rig.spool.events()
+    assert [(event["type"], event["rcpt"]) for event in events] == [
+        ("accepted", 0), ("accepted", 1), ("withheld", 0), ("withheld", 1),
+    ]  # fmt: skip
+    assert events[0]["valid_until"] == "2026-11-21T13:25:00.000Z"
+    assert (events[3]["reason"], events[3]["at"]) == ("stale", "accept")
+    assert events[3]["detail"] == "X-Postlane-Valid-Until ended 2026-11-21T13:25:00.000Z"
+
+
+async def test_who_asked_is_told_that_it_was_withheld_in_the_same_transaction() -> None:
+    rig = Rig()
+    one = submission(saying("Valid-Until: 0s"), recipients=["a@b.example", "c@d.example"])
+    one.envelope.recipients[1].notify = "FAILURE"
+    await taken(rig, one)
+    ((message, (note,)),) = rig.spool.puts[0].put
+    assert (message.stream, note.recipient, note.sender) == ("dsn", "shop@a.example", "")
+    assert rig.offered == [note]
+    assert message.content is not None
+    assert b"rfc822; c@d.example" in message.content
+    assert b"Subject: Order 77" in message.content
+    assert [event["type"] for event in rig.spool.events()] == [
+        "accepted",
+        "accepted",
+        "withheld",
+        "withheld",
+        "accepted",
+    ]
+
+
+async def test_a_full_disk_is_452_for_what_would_be_withheld_too() -> None:
+    rig = Rig()
+    rig.spool.full = True
+    assert (await taken(rig, submission(saying("Valid-Until: 0s")))).startswith("452 4.3.1")
+
+
+async def test_what_still_makes_sense_is_sent_and_keeps_its_app_s_word() -> None:
+    rig = Rig()
+    rig.streams = Streams([(STALE, None)])
+    await taken(rig, submission(saying("Valid-Until: 1s")))
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert (message.valid_until, delivery.next_attempt) == (NOW + 1_000, NOW)
+    assert message.content is not None
+    assert b"Valid-Until" not in message.content
+
+
+async def test_what_is_paced_is_looked_at_again_when_its_time_is_over_at_the_latest() -> None:
+    rig = Rig()
+    rig.streams = Streams([(STALE, None)])
+    rig.quotas.wait = 59_000
+    await taken(rig, submission(credential=QUOTA, recipients=["a@b.example", "c@d.example"]))
+    assert [d.next_attempt - NOW for d in rig.offered] == [59_000, 60_000]
+    assert all(d.quota for d in rig.offered)
+    assert rig.spool.events()[1]["until"] == "2026-11-21T13:26:31.104Z"
+
+
+async def test_rerouted_mail_is_not_withheld() -> None:
+    rig = Rig()
+    rig.evidence, rig.streams = OFFER, Streams([(replace(STALE, on_contradiction="reroute", valid_for=1), None)])
+    for _ in range(5):
+        await taken(rig, submission(saying("Valid-Until: 0s")))
+    assert [event["type"] for event in rig.spool.events()] == ["accepted", "withheld"] * 4 + ["accepted"]
+    assert rig.offered[0].message.contradiction == "rerouted"
+
+
+async def test_a_time_that_cannot_be_read_is_refused() -> None:
+    assert (await refused(Rig(), submission(saying("Valid-Until: soon")))).endswith('such as 2h: "soon" [valid-until]')

@@ -10,6 +10,7 @@ from relay.message import MailClass
 from relay.outcome import Outcome, Reply, Scope
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
+from relay.policy.streams import Stream, Streams
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -154,3 +155,88 @@ async def test_a_quota_that_was_lifted_lets_waiting_mail_go() -> None:
     rig, delivery = Rig(DONE), waiting_delivery(quota=True)
     assert await attempt(delivery, rig.attempting()) is None
     assert not delivery.quota
+
+
+RESET = Stream("order", "policies/streams.toml:1", valid_for=1_500)  # it was accepted 1,000 ms ago
+
+
+async def test_what_is_worth_nothing_any_more_is_withheld_and_not_sent() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(quota=True)
+    rig.streams = Streams([(RESET, None)])
+    rig.now += 500
+    house = rig.attempting()
+    assert await attempt(delivery, house) is None
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+    assert rig.quotas.taken == []
+    (change,) = rig.spool.settled
+    assert (change.finished, change.put) == ([delivery], []), "nobody asked to be told"
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["at"]) == ("withheld", "stale", "attempt")
+    assert event["detail"] == "valid_for of stream order ended 2026-11-21T13:25:31.604Z"
+
+
+async def test_it_is_sent_until_its_time_is_over_and_whatever_that_is_if_rerouted() -> None:
+    for now, contradiction in ((NOW + 499, None), (NOW + 500_000, "rerouted")):
+        rig, delivery = Rig(DONE), waiting_delivery()
+        delivery.message = replace(delivery.message, contradiction=contradiction, valid_until=NOW + 500)
+        rig.streams, rig.now = Streams([(RESET, None)]), now
+        await attempt(delivery, rig.attempting())
+        assert [event["type"] for event in rig.spool.events()] == ["delivered"]
+
+
+async def test_who_asked_is_told_of_what_was_withheld_with_the_content_read_back() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(notify="FAILURE")
+    delivery.message = replace(delivery.message, content=None, valid_until=NOW)
+    await attempt(delivery, rig.attempting())
+    (change,) = rig.spool.settled
+    ((message, (note,)),) = change.put
+    assert rig.offered == [note]
+    assert message.content is not None
+    assert b"Status: 5.4.7" in message.content
+    assert b"Subject: Order 77" in message.content
+    assert [event["type"] for event in rig.spool.events()] == ["withheld", "accepted"]
+
+
+async def test_a_retry_comes_no_later_than_the_end_which_then_withholds_it() -> None:
+    rig, delivery = Rig(BUSY), waiting_delivery()
+    rig.streams = Streams([(RESET, None)])
+    assert await attempt(delivery, rig.attempting()) == delivery.next_attempt == NOW + 500
+    assert rig.spool.events()[0]["next_attempt"] == "2026-11-21T13:25:31.604Z"
+    rig.now = NOW + 500
+    assert await attempt(delivery, rig.attempting()) is None
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "withheld"]
+
+
+async def test_a_place_in_line_is_no_later_than_the_end_either() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(quota=True)
+    rig.quota, rig.quotas.wait, rig.streams = Rate(10, 3600, "", "10/hour"), 5_000, Streams([(RESET, None)])
+    assert await attempt(delivery, rig.attempting()) == NOW + 500
+    assert rig.spool.events()[0]["until"] == "2026-11-21T13:25:31.604Z"
+
+
+async def test_a_reload_counts_for_what_waits() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    house = rig.attempting()
+    house.streams = {"order": RESET}
+    rig.now += 500
+    assert await attempt(delivery, house) is None
+    assert [event["type"] for event in rig.spool.events()] == ["withheld"]
+
+
+async def test_a_report_says_how_long_it_is_tried_where_it_is_tried_on() -> None:
+    late = NOW - 700_000
+    for valid_until, given_up in ((None, b"13:13:51"), (NOW + 5_000, b"13:25:36")):
+        rig, delivery = Rig(BUSY), waiting_delivery(notify="DELAY,FAILURE")
+        delivery.message = replace(delivery.message, accepted_at=late, valid_until=valid_until)
+        await attempt(delivery, rig.attempting())
+        message = rig.spool.settled[0].put[0][0]
+        assert message.content is not None
+        assert b"Will-Retry-Until: " in message.content
+        assert given_up in message.content.partition(b"Will-Retry-Until: ")[2][:40]
+    rig, delivery = Rig(GONE), waiting_delivery()
+    await attempt(delivery, rig.attempting())
+    message = rig.spool.settled[0].put[0][0]
+    assert message.content is not None
+    assert b"Retry-Until" not in message.content
+    assert b"given up" not in message.content

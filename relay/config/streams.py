@@ -20,7 +20,7 @@ from relay.policy.patterns import Kind, Matcher, Pattern
 from relay.policy.streams import Match, Stream, Streams, shadowed
 
 # Keys that later versions act on, as they stand in the file.
-_LATER = ("topic", "priority", "rate", "valid_for", "send_window")
+_LATER = ("topic", "priority", "rate", "send_window")
 _BOUNDARY = re.compile(r"\\b(?:\(\?:|\()?([^\W\d_])|([^\W\d_])\)?\\b")
 _LATIN_ENDS = "\u0250"  # letters below it are Latin, above it other scripts' (Unicode blocks)
 
@@ -56,6 +56,7 @@ def _stream(table: StreamTable, line: int, on_contradiction: str) -> Stream:
         brand=table.brand,
         also_remove=frozenset(table.also_remove),
         on_contradiction=table.on_contradiction or on_contradiction,
+        valid_for=table.valid_for,
         review_by=table.review_by,
     )
 

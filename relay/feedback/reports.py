@@ -113,6 +113,12 @@ _CAUSES: dict[Category, tuple[str, str]] = {
         "Check the part of the address behind the @ for spelling mistakes.",
     ),
 }
+_OURS = {  # by the command of an outcome that no server had a part in
+    "STALE": (
+        "The time after which it is worth nothing, which its sender had set, was over before it could be delivered.",
+        "Send a new one, if it still matters.",
+    ),
+}
 _UNKNOWN = (
     "The recipient's server, or the way to it, reports a problem.",
     "Hand this report to your mail administrator.",
@@ -224,6 +230,9 @@ def _words(case: _Case) -> bytes:
 
 
 def _cause(case: _Case) -> tuple[str, str]:
+    ours = _OURS.get(case.outcome.command)
+    if ours is not None:
+        return ours
     category, _ = classify(case.outcome.reply, case.outcome.command)
     return _CAUSES.get(category, _UNKNOWN)
 

@@ -8,6 +8,7 @@ stream sets no class the credential's holds; for class `auto` nobody has said it
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from relay import times
 from relay.header import Field
 from relay.identity import Brand, Credential
 from relay.message import MailClass
@@ -39,6 +40,7 @@ class Decision:
     rule              the place of the rule that chose the stream; None: no rule did
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  as Stream has it
+    valid_until       when (ms) its app wants it sent no more; None: it did not say
     """
 
     author: str
@@ -51,6 +53,7 @@ class Decision:
     rule: str | None = None
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
+    valid_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +69,8 @@ class Law:
     streams: Streams
 
 
-def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Decision | Refusal:
-    """`stream` is the one of the user name (`name+stream`), "" if none."""
+def decide(letter: Letter, credential: Credential, stream: str, now: int, law: Law) -> Decision | Refusal:
+    """`stream` is the one of the user name (`name+stream`), "" if none; `now` in ms."""
     fields = letter.fields
     if len(fields) > MAX_RECEIVED and sum(f.name == "received" for f in fields) > MAX_RECEIVED:
         return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
@@ -80,6 +83,9 @@ def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Dec
         listed = ", ".join(credential.streams) or "none by name"
         reply = Reply(550, "5.7.1", f'No stream "{printable(named)}" for {credential.name}; it may use: {listed}')
         return Refusal(reply, "stream")
+    valid_until = _valid_until(own["valid-until"], now) if "valid-until" in own else None
+    if isinstance(valid_until, Refusal):
+        return valid_until
     domain = domain_of(author)
     by_rule = None if named else law.streams.find(letter, credential.name, domain)
     said = by_rule or law.streams.named.get(named or credential.name)
@@ -97,6 +103,7 @@ def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Dec
         rule=by_rule.rule if by_rule else None,
         also_remove=said.also_remove if said is not None else frozenset(),
         on_contradiction=said.on_contradiction if said is not None else law.streams.on_contradiction,
+        valid_until=valid_until,
     )
 
 
@@ -142,6 +149,18 @@ def brand_of(domain: str, brands: Mapping[str, Brand]) -> str:
                 return brand.name
         domain = domain.partition(".")[2]
     return ""
+
+
+def _valid_until(written: str, now: int) -> int | Refusal:
+    """A duration counts from the moment the message is taken."""
+    span = times.duration(written)
+    end = times.moment(written) if span is None else min(now + span, times.LATEST)
+    return _unreadable("Valid-Until", written, " or a duration such as 2h") if end is None else end
+
+
+def _unreadable(name: str, written: str, other: str = "") -> Refusal:
+    text = f'X-Postlane-{name} is no time such as 2026-11-21T12:00:00Z (RFC 3339){other}: "{printable(written)}"'
+    return Refusal(Reply(550, "5.6.0", text), name.lower())
 
 
 def _metadata(own: Mapping[str, str]) -> Iterable[tuple[str, str]]:

@@ -33,6 +33,7 @@ class Stream:
     rule              where it stands, "policies/streams.toml:38"
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  where the evidence says another class: trust | flag | reroute | enforce | refuse
+    valid_for         how long (ms) after it was accepted its mail is worth anything; None: for ever
     review_by         after this day people are to ask themselves whether it should go on; mail still goes
     """
 
@@ -42,6 +43,7 @@ class Stream:
     brand: str = ""
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
+    valid_for: int | None = None
     review_by: date | None = None
 
 

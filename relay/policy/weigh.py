@@ -54,7 +54,7 @@ def weigh(
 ) -> Weighed | Refusal:
     """`stream` is the one of the user name (`name+stream`), "" if none; `now` in ms. Without a `memory` the message is
     looked at by itself, so nothing is held against its claim. Never raises for what a message holds."""
-    decision = decide(letter, credential, stream, law)
+    decision = decide(letter, credential, stream, now, law)
     if isinstance(decision, Refusal):
         return decision
     claimed = decision.mail_class

@@ -43,6 +43,7 @@ match.subject = "order"
 class = "transactional"
 also_remove = ["X-Mailer", "x-shop"]
 review_by = 2027-01-15
+valid_for = "30m"
 
 [[stream]]
 name = "rest"
@@ -53,8 +54,9 @@ match.credential = ["re:^shop$", "c*"]
     assert order.mail_class is MailClass.TRANSACTIONAL
     assert order.rule == "policies/streams.toml:2"
     assert order.also_remove == {"x-mailer", "x-shop"}
-    assert order.review_by == date(2027, 1, 15)
-    assert (streams.named["rest"].mail_class, streams.named["rest"].review_by) == (None, None)
+    assert (order.review_by, order.valid_for) == (date(2027, 1, 15), 1_800_000)
+    rest = streams.named["rest"]
+    assert (rest.mail_class, rest.review_by, rest.valid_for) == (None, None, None)
     assert found(streams, "shop", subject="Your order") == "order"
     assert found(streams, "shop") == found(streams, "crm") == found(streams, "crm-il") == "rest"
     assert found(streams, "other") == ""

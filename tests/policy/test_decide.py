@@ -7,6 +7,7 @@ from relay.policy.decide import Decision, Law, Refusal, decide
 from relay.policy.letter import Letter
 from relay.policy.patterns import parse
 from relay.policy.streams import Match, Stream, Streams
+from relay.times import LATEST
 
 SHOP = Credential(
     "shop-web", MailClass.TRANSACTIONAL, frozenset({"arava.example"}), streams=("order", "password-reset")
@@ -14,6 +15,7 @@ SHOP = Credential(
 CRM = Credential("crm", MailClass.SERVICE, frozenset({"arava.example"}))
 AUTO = Credential("crm", None, frozenset({"arava.example"}))
 NONE = Streams()
+NOW = 1_795_262_400_000  # 2026-11-21T12:00:00Z
 BRANDS = {"arava": Brand("arava", domains=frozenset({"arava.example"}))}
 
 
@@ -38,9 +40,8 @@ def decided(
 ) -> Decision | Refusal:
     fields, _ = split(header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n")
     subject = next((f.value.decode() for f in fields if f.name == "subject"), "")
-    return decide(
-        Letter(fields, subject=subject), credential, stream, Law("abc123", "postmaster@relay.example", BRANDS, streams)
-    )
+    law = Law("abc123", "postmaster@relay.example", BRANDS, streams)
+    return decide(Letter(fields, subject=subject), credential, stream, NOW, law)
 
 
 def accepted(header: str, credential: Credential = SHOP, stream: str = "", streams: Streams = NONE) -> Decision:
@@ -167,3 +168,19 @@ def test_campaign_and_metadata_are_kept_and_bounded() -> None:
 
 def test_replies_are_ascii_whatever_the_app_wrote() -> None:
     assert refused("From: a@arava.example\nX-Postlane-Stream: מבצע").isascii()
+
+
+def test_an_app_may_say_until_when_its_mail_is_worth_sending() -> None:
+    assert accepted("From: a@arava.example").valid_until is None
+    for written, ms in (("2026-11-21T14:30:00+02:00", 1_800_000), ("30m", 1_800_000), ("2020-01-01T00:00:00Z", None)):
+        until = accepted(f"From: a@arava.example\nX-Postlane-Valid-Until: {written}").valid_until
+        assert until == (NOW + ms if ms else 1_577_836_800_000)
+    assert accepted("From: a@arava.example\nX-Postlane-Valid-Until: 999999999d").valid_until == LATEST
+
+
+def test_a_time_that_cannot_be_read_is_refused_and_named() -> None:
+    assert refused("From: a@arava.example\nX-Postlane-Valid-Until: tomor\trow") == (
+        "550 5.6.0 X-Postlane-Valid-Until is no time such as 2026-11-21T12:00:00Z (RFC 3339) or a duration such as 2h: "
+        '"tomor?row" [valid-until]'
+    )
+    assert '(RFC 3339) or a duration such as 2h: "" [' in refused("From: a@arava.example\nX-Postlane-Valid-Until:")

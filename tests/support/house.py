@@ -154,6 +154,7 @@ class Rig:
             named=self.named,
             routes=self.routes,
             retry=self.retry,
+            streams=self.streams.named,
             quota_of=quota_of,
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
