@@ -14,6 +14,7 @@ from relay.pacing import spacing
 from relay.policy import relevance
 from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.letter import Letter
+from relay.policy.relevance import Postponed
 from relay.policy.streams import Stream
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
@@ -60,19 +61,23 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     message = _message(message_id, submission, weighed, letter, seen.subject)
     stream = law.streams.named.get(message.stream)
     stale = relevance.stale(message, stream, now)
+    postponed = None if stale else relevance.postponed(message, stream, now)
     signature = b""
     if keys and not stale:
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
         message.signed = [key.named for key in keys]
     deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], stream, house)
+        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
+    _line_up(deliveries, due, postponed, stream)
     facts = _ruled(weighed, law)
     events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | facts) for d in deliveries]
     change = Change(put=[(message, deliveries)], events=events)
     if stale:
         await _withhold(change, stale, house)
+    if postponed is not None:
+        events += [house.recorder.of_delivery("postponed", d, postponed.facts) for d in deliveries]
     try:
         await house.spool.put(change)
     except SpoolError:
@@ -106,8 +111,9 @@ def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
         "site": delivery.site,
         "signed": message.signed,
     }
-    if message.valid_until is not None:
-        facts["valid_until"] = iso(message.valid_until)
+    for name in ("send_at", "valid_until"):
+        if (said := getattr(message, name)) is not None:
+            facts[name] = iso(said)
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
     return facts
@@ -202,20 +208,24 @@ def _message(message_id: str, submission: Submission, weighed: Weighed, letter: 
         utf8=not header.isascii(),
         eightbit=not content.isascii(),
         many=len(envelope.recipients) > 1,
+        send_at=decision.send_at,
         valid_until=decision.valid_until,
         content=content,
     )
 
 
+def _line_up(
+    deliveries: Sequence[Delivery], due: Sequence[int], postponed: Postponed | None, stream: Stream | None
+) -> None:
+    """When each of them is looked at next."""
+    for delivery, place in zip(deliveries, due, strict=True):
+        delivery.quota = place > delivery.message.accepted_at
+        at = place if postponed is None else max(place, postponed.until)
+        delivery.next_attempt = relevance.until_end(at, delivery.message, stream)
+
+
 def _delivery(
-    message: Message,
-    index: int,
-    rcpt: RcptTo,
-    sender: str,
-    signed_head: bytes,
-    due: int,
-    stream: Stream | None,
-    house: Acceptance,
+    message: Message, index: int, rcpt: RcptTo, sender: str, signed_head: bytes, house: Acceptance
 ) -> Delivery:
     return Delivery(
         message=message,
@@ -228,6 +238,4 @@ def _delivery(
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,
-        next_attempt=relevance.until_end(due, message, stream),
-        quota=due > message.accepted_at,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.egress.pools import Pool, Source
-from relay.event import iso
 from relay.feedback.consequences import Retry, judge
 from relay.house import House
 from relay.identity import Rate
@@ -15,6 +14,7 @@ from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
 from relay.policy import relevance
+from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes
 from relay.policy.streams import Stream
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
@@ -52,10 +52,14 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     if route is not None and route.discard:
         await _discard(delivery, route, house)
         return None
-    stale = relevance.stale(message, house.streams.get(message.stream), house.clock())
+    stream, now = house.streams.get(message.stream), house.clock()
+    stale = relevance.stale(message, stream, now)
     if stale is not None:
         await _withhold(delivery, stale, house)
         return None
+    postponed = relevance.postponed(message, stream, now)
+    if postponed is not None:
+        return await _postpone(delivery, postponed, house)
     waits = await _over_quota(delivery, house) if delivery.quota else None
     if isinstance(waits, int):
         return waits
@@ -88,6 +92,13 @@ async def _withhold(delivery: Delivery, stale: str, house: Attempting) -> None:
     await _settle(change, house)
 
 
+async def _postpone(delivery: Delivery, postponed: Postponed, house: Attempting) -> int:
+    delivery.next_attempt = postponed.until
+    event = house.recorder.of_delivery("postponed", delivery, postponed.facts)
+    await house.spool.settle(Change(again=[delivery], events=[event]))
+    return postponed.until
+
+
 async def _settle(change: Change, house: Attempting) -> None:
     await house.spool.settle(change)
     for _, deliveries in change.put:
@@ -95,17 +106,25 @@ async def _settle(change: Change, house: Attempting) -> None:
 
 
 def _retry(delivery: Delivery, house: Attempting) -> Retry:
-    policy, now, accepted = house.retry[delivery.message.mail_class], house.clock(), delivery.message.accepted_at
-    again = next_attempt(policy, delivery.attempts, accepted, now, random.random())
+    policy, now, begin = house.retry[delivery.message.mail_class], house.clock(), _begin(delivery, house)
+    again = next_attempt(policy, delivery.attempts, begin, now, random.random())
     if again is not None:
         again = _no_later_than_its_end(again, delivery, house)
-    return Retry(again, not delivery.warned and warn_due(policy, accepted, now))
+    return Retry(again, not delivery.warned and warn_due(policy, begin, now))
 
 
 def _until(delivery: Delivery, house: Attempting) -> int:
     """How long it is tried."""
-    message = delivery.message
-    return _no_later_than_its_end(message.accepted_at + house.retry[message.mail_class].give_up, delivery, house)
+    return _no_later_than_its_end(_give_up(delivery, house), delivery, house)
+
+
+def _give_up(delivery: Delivery, house: Attempting) -> int:
+    """When its class has waited as long as any mail may."""
+    return _begin(delivery, house) + house.retry[delivery.message.mail_class].give_up
+
+
+def _begin(delivery: Delivery, house: Attempting) -> int:
+    return relevance.begin_of(delivery.message, house.streams.get(delivery.message.stream))
 
 
 def _no_later_than_its_end(at: int, delivery: Delivery, house: Attempting) -> int:
@@ -123,11 +142,7 @@ async def _over_quota(delivery: Delivery, house: Attempting) -> int | Outcome | 
         delivery.quota = False
         return None
     text = f"{name} is over {quota[0].text}"
-    if now >= delivery.message.accepted_at + house.retry[delivery.message.mail_class].give_up:
+    if now >= _give_up(delivery, house):
         return Outcome(Reply(450, "4.7.1", text), "QUOTA", Scope.SOURCE, internal=True)
     place = house.pacer.place(name, quota[0], 1, now + wait)
-    delivery.next_attempt = _no_later_than_its_end(place, delivery, house)
-    facts = {"reason": "quota", "detail": text, "until": iso(delivery.next_attempt)}
-    event = house.recorder.of_delivery("postponed", delivery, facts)
-    await house.spool.settle(Change(again=[delivery], events=[event]))
-    return delivery.next_attempt
+    return await _postpone(delivery, Postponed(_no_later_than_its_end(place, delivery, house), "quota", text), house)

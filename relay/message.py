@@ -79,7 +79,7 @@ class Message:
     signed     our DKIM signatures on it, as events tell them: d (domain), s (selector), a (algorithm)
     contradiction  what was done about a claim of its class that the evidence contradicts: None (nothing to do), "flagged",
                    "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
-    valid_until  when its app wants it sent no more; None: it did not say
+    send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 
     id: str
@@ -102,6 +102,7 @@ class Message:
     many: bool = False
     signed: list[dict[str, str]] = field(default_factory=list)
     contradiction: str | None = None
+    send_at: int | None = None
     valid_until: int | None = None
     row: int = 0
     content: bytes | None = None

@@ -151,7 +151,14 @@ class Worker:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        commands = QueueCommands(spool, dispatcher, self.recorder, clock, lambda c: attempting.pools[c].name)
+        commands = QueueCommands(
+            spool,
+            dispatcher,
+            self.recorder,
+            clock,
+            pool_of=lambda c: attempting.pools[c].name,
+            stream_of=lambda name: attempting.streams.get(name),  # noqa: PLW0108 a reload replaces them
+        )
         return Shard(number, spool, dispatcher, exporter, attempting, commands)
 
     def _build_door(self, own: Shard) -> Door:

@@ -1,6 +1,7 @@
 """Story 1 over fakes: what is put when 250 is said, and why not."""
 
 from dataclasses import replace
+from datetime import UTC
 
 import dkim
 import pytest
@@ -14,6 +15,7 @@ from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
 from relay.policy.patterns import parse
 from relay.policy.streams import Match, Stream, Streams
+from relay.policy.windows import Window
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
 from tests.support.signatures import both_keys, verdicts
 
@@ -308,3 +310,59 @@ async def test_rerouted_mail_is_not_withheld() -> None:
 
 async def test_a_time_that_cannot_be_read_is_refused() -> None:
     assert (await refused(Rig(), submission(saying("Valid-Until: soon")))).endswith('such as 2h: "soon" [valid-until]')
+
+
+SHUT = Window("office", UTC, (((840, 1080),),) * 7)  # 14:00-18:00; it is 13:25:31.104
+CRM = replace(SHOP, mail_class=MailClass.SERVICE)
+WINDOWED = Stream("shop", "policies/streams.toml:1", window=SHUT)
+
+
+async def test_what_comes_outside_its_hours_is_kept_until_they_begin() -> None:
+    rig = Rig()
+    rig.streams = Streams([(WINDOWED, None)])
+    await taken(rig, submission(credential=CRM, recipients=["a@b.example", "c@d.example"]))
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert rig.offered == deliveries
+    assert {delivery.next_attempt for delivery in deliveries} == {1_795_269_600_000}
+    assert not any(delivery.quota for delivery in deliveries)
+    events = rig.spool.events()
+    assert [(event["type"], event["rcpt"]) for event in events] == [
+        ("accepted", 0), ("accepted", 1), ("postponed", 0), ("postponed", 1),
+    ]  # fmt: skip
+    assert (events[2]["reason"], events[2]["until"]) == ("send-window", "2026-11-21T14:00:00.000Z")
+
+
+async def test_what_its_app_wants_sent_later_is_kept_with_its_word() -> None:
+    rig = Rig()
+    await taken(rig, submission(saying("Send-At: 2026-11-23T09:00:00+02:00")))
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert message.send_at == delivery.next_attempt == 1_795_417_200_000
+    accepted, postponed = rig.spool.events()
+    assert accepted["send_at"] == postponed["until"] == "2026-11-23T07:00:00.000Z"
+    assert (postponed["type"], postponed["reason"]) == ("postponed", "send-at")
+    assert message.content is not None
+    assert b"Send-At" not in message.content
+
+
+async def test_of_a_place_in_line_and_a_window_the_later_counts() -> None:
+    for wait, at in ((1_000, 1_795_269_600_000), (9_000_000, NOW + 9_000_000)):
+        rig = Rig()
+        rig.streams, rig.quotas.wait = Streams([(WINDOWED, None)]), wait
+        await taken(rig, submission(credential=replace(CRM, quota=QUOTA.quota)))
+        assert [(d.next_attempt, d.quota) for d in rig.offered] == [(at, True)]
+
+
+async def test_transactional_and_rerouted_mail_goes_at_any_hour() -> None:
+    rig = Rig()
+    rig.streams = Streams([(replace(WINDOWED, on_contradiction="reroute"), None)])
+    await taken(rig, submission())
+    rig.evidence = OFFER
+    for _ in range(6):
+        await taken(rig, submission(saying("Send-At: 2026-11-23T09:00:00Z")))
+    assert [d.message.contradiction for d in rig.offered][-1] == "rerouted"
+    assert [rig.offered[n].next_attempt > NOW for n in (0, 1, -1)] == [False, True, False]
+    assert rig.spool.events()[-1]["type"] == "accepted"
+
+
+async def test_a_day_too_far_ahead_is_refused() -> None:
+    assert (await refused(Rig(), submission(saying("Send-At: 2027-11-23T09:00:00Z")))).endswith("[send-at]")

@@ -1,16 +1,21 @@
 """Story 2 over fakes: one attempt, one transaction, whatever it comes to."""
 
 from dataclasses import replace
+from datetime import UTC
 from email import message_from_bytes
+from typing import Any
+
+import pytest
 
 from relay.attempt import attempt
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
-from relay.message import MailClass
+from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
+from relay.policy.windows import Window
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -240,3 +245,87 @@ async def test_a_report_says_how_long_it_is_tried_where_it_is_tried_on() -> None
     assert message.content is not None
     assert b"Retry-Until" not in message.content
     assert b"given up" not in message.content
+
+
+SHUT = Window("office", UTC, (((840, 1080),),) * 7)  # 14:00-18:00; it is 13:25:31.104
+OPENS = 1_795_269_600_000
+WINDOWED = Stream("order", "policies/streams.toml:1", window=SHUT)
+
+
+def windowed(outcome: Outcome, give_up: int = 86_400_000, **changes: Any) -> tuple[Rig, Delivery]:
+    rig, delivery = Rig(outcome, give_up), waiting_delivery()
+    rig.streams = Streams([(WINDOWED, None)])
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING, **changes)
+    delivery.notify = "NEVER"
+    return rig, delivery
+
+
+async def test_outside_its_hours_nothing_is_tried() -> None:
+    rig, delivery = windowed(DONE)
+    delivery.quota, rig.quota = True, Rate(10, 3600, "", "10/hour")
+    assert await attempt(delivery, rig.attempting()) == delivery.next_attempt == OPENS
+    assert rig.courier is not None
+    assert (rig.courier.sent, rig.quotas.taken, delivery.attempts) == ([], [], 0)
+    (change,) = rig.spool.settled
+    assert (change.finished, change.again) == ([], [delivery])
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["until"]) == ("postponed", "send-window", "2026-11-21T14:00:00.000Z")
+    rig.now = OPENS
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.events()[-1]["type"] == "delivered"
+
+
+async def test_before_its_app_wants_it_sent_nothing_is_tried() -> None:
+    rig, delivery = windowed(DONE, send_at=OPENS + 1)
+    assert await attempt(delivery, rig.attempting()) == OPENS + 1
+    assert rig.spool.events()[0]["reason"] == "send-at"
+    rig.now = OPENS + 1
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.events()[1]["type"] == "delivered"
+
+
+async def test_what_was_rerouted_goes_at_any_hour() -> None:
+    rig, delivery = windowed(DONE, contradiction="rerouted", send_at=OPENS)
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.events()[0]["type"] == "delivered"
+
+
+async def test_a_retry_outside_the_hours_waits_for_them() -> None:
+    rig, delivery = windowed(BUSY)
+    rig.now = OPENS + 4 * 3_600_000 - 1
+    again = await attempt(delivery, rig.attempting())
+    assert again is not None
+    rig.now = again
+    assert await attempt(delivery, rig.attempting()) == OPENS + 86_400_000
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "postponed"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"send_at": OPENS}], ids=["window", "send-at"])
+async def test_how_long_it_is_tried_counts_from_when_it_may_go(changes: dict[str, Any]) -> None:
+    rig, delivery = windowed(BUSY, 60_000, **changes)
+    rig.now = OPENS + 50_000
+    assert await attempt(delivery, rig.attempting()) is not None
+    rig.now = OPENS + 60_000
+    assert await attempt(delivery, rig.attempting()) is None
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "bounced"]
+
+
+async def test_nobody_is_told_of_a_delay_that_was_ordered() -> None:
+    rig, delivery = windowed(BUSY, send_at=OPENS)
+    delivery.notify = "DELAY"
+    rig.now = OPENS + 599_999  # of the 600,000 after which it is late
+    await attempt(delivery, rig.attempting())
+    rig.now += 1
+    assert not rig.offered
+    await attempt(delivery, rig.attempting())
+    assert len(rig.offered) == 1
+
+
+async def test_waiting_for_a_permit_is_not_held_against_what_waited_for_its_hours() -> None:
+    rig, delivery = windowed(DONE, 60_000)
+    delivery.quota, rig.quota, rig.quotas.wait = True, Rate(10, 3600, "", "10/hour"), 5_000
+    rig.now = OPENS + 59_999
+    assert await attempt(delivery, rig.attempting()) == OPENS + 64_999
+    rig.now = OPENS + 60_000
+    assert await attempt(delivery, rig.attempting()) is None
+    assert [event["type"] for event in rig.spool.events()] == ["postponed", "bounced"]

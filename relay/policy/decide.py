@@ -7,8 +7,8 @@ stream sets no class the credential's holds; for class `auto` nobody has said it
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from relay import times
 from relay.header import Field
 from relay.identity import Brand, Credential
 from relay.message import MailClass
@@ -16,11 +16,13 @@ from relay.outcome import Reply
 from relay.policy.letter import Letter
 from relay.policy.sender import domain_of, mailboxes, permitted
 from relay.policy.streams import Streams
+from relay.times import LATEST, duration, moment
 
 # Postfix's hopcount_limit; RFC 5321 6.3 asks that a limit, if any, not be small (at least 100 in simple counters), but
 # mail handed in by an app has passed one or two hosts, not fifty.
 MAX_RECEIVED = 50
 MAX_METADATA = 10  # INTERFACE: X-Postlane-Metadata-NAME, up to 10
+MAX_AHEAD = 30 * 86_400_000  # ms: what is asked for later than a month ahead is more likely a slip of the year
 MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every event of the message
 
 
@@ -40,6 +42,7 @@ class Decision:
     rule              the place of the rule that chose the stream; None: no rule did
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  as Stream has it
+    send_at           when (ms) its app wants it sent at the earliest; None: it did not say
     valid_until       when (ms) its app wants it sent no more; None: it did not say
     """
 
@@ -53,6 +56,7 @@ class Decision:
     rule: str | None = None
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
+    send_at: int | None = None
     valid_until: int | None = None
 
 
@@ -83,9 +87,9 @@ def decide(letter: Letter, credential: Credential, stream: str, now: int, law: L
         listed = ", ".join(credential.streams) or "none by name"
         reply = Reply(550, "5.7.1", f'No stream "{printable(named)}" for {credential.name}; it may use: {listed}')
         return Refusal(reply, "stream")
-    valid_until = _valid_until(own["valid-until"], now) if "valid-until" in own else None
-    if isinstance(valid_until, Refusal):
-        return valid_until
+    times = _times(own, now)
+    if isinstance(times, Refusal):
+        return times
     domain = domain_of(author)
     by_rule = None if named else law.streams.find(letter, credential.name, domain)
     said = by_rule or law.streams.named.get(named or credential.name)
@@ -103,7 +107,8 @@ def decide(letter: Letter, credential: Credential, stream: str, now: int, law: L
         rule=by_rule.rule if by_rule else None,
         also_remove=said.also_remove if said is not None else frozenset(),
         on_contradiction=said.on_contradiction if said is not None else law.streams.on_contradiction,
-        valid_until=valid_until,
+        send_at=times.send_at,
+        valid_until=times.valid_until,
     )
 
 
@@ -151,11 +156,29 @@ def brand_of(domain: str, brands: Mapping[str, Brand]) -> str:
     return ""
 
 
-def _valid_until(written: str, now: int) -> int | Refusal:
-    """A duration counts from the moment the message is taken."""
-    span = times.duration(written)
-    end = times.moment(written) if span is None else min(now + span, times.LATEST)
-    return _unreadable("Valid-Until", written, " or a duration such as 2h") if end is None else end
+class _Times(NamedTuple):
+    """What the app said of when to send it."""
+
+    send_at: int | None = None
+    valid_until: int | None = None
+
+
+def _times(own: Mapping[str, str], now: int) -> _Times | Refusal:
+    """A duration counts from the moment the message may go first."""
+    send_at = valid_until = None
+    if "send-at" in own:
+        send_at = moment(own["send-at"])
+        if send_at is None:
+            return _unreadable("Send-At", own["send-at"])
+        if send_at > now + MAX_AHEAD:
+            text = f'X-Postlane-Send-At is more than 30 days ahead: "{printable(own["send-at"])}"'
+            return Refusal(Reply(550, "5.6.0", text), "send-at")
+    if "valid-until" in own:
+        span = duration(own["valid-until"])
+        valid_until = moment(own["valid-until"]) if span is None else min(max(now, send_at or now) + span, LATEST)
+        if valid_until is None:
+            return _unreadable("Valid-Until", own["valid-until"], " or a duration such as 2h")
+    return _Times(send_at, valid_until)
 
 
 def _unreadable(name: str, written: str, other: str = "") -> Refusal:

@@ -19,6 +19,7 @@ from relay.message import MailClass
 from relay.policy.attachments import attachments
 from relay.policy.letter import Letter
 from relay.policy.patterns import Kind, Matcher, Pattern, covers
+from relay.policy.windows import Window
 
 _HEADER = "header."
 _MAX_VALUE = 1_000  # octets of one value that are looked at; a line of a header has 998 at most (RFC 5322 2.1.1)
@@ -33,7 +34,8 @@ class Stream:
     rule              where it stands, "policies/streams.toml:38"
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  where the evidence says another class: trust | flag | reroute | enforce | refuse
-    valid_for         how long (ms) after it was accepted its mail is worth anything; None: for ever
+    valid_for         how long (ms) its mail is worth anything once it is taken; None: for ever
+    window            when its mail may be sent, unless it is transactional; None: at any time
     review_by         after this day people are to ask themselves whether it should go on; mail still goes
     """
 
@@ -44,6 +46,7 @@ class Stream:
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
     valid_for: int | None = None
+    window: Window | None = None
     review_by: date | None = None
 
 

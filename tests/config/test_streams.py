@@ -98,6 +98,33 @@ def test_every_kind_of_condition_is_compiled(tmp_path: Path) -> None:
     )
 
 
+def test_a_window_as_it_is_compiled(tmp_path: Path) -> None:
+    text = """
+[window.il]
+sun-thu = ["14:00-20:30", "09:00-12:00"]
+fri = "08:00-13:00"
+tz = "Asia/Jerusalem"
+closed = [2027-03-23]
+
+[[stream]]
+name = "news"
+match.subject = "news"
+class = "marketing"
+send_window = "il"
+
+[[stream]]
+name = "rest"
+match.subject = "rest"
+"""
+    streams = compiled(tmp_path, text)
+    window = streams.named["news"].window
+    assert window is not None
+    assert (window.name, str(window.zone)) == ("il", "Asia/Jerusalem")
+    assert window.closed == {date(2027, 3, 23)}
+    assert window.week == (((540, 720), (840, 1230)),) * 5 + (((480, 780),), ())
+    assert streams.named["rest"].window is None
+
+
 def test_no_file_no_streams(tmp_path: Path) -> None:
     examined = examine_policies(tmp_path, None)
     assert examined.value is not None

@@ -184,3 +184,27 @@ def test_a_time_that_cannot_be_read_is_refused_and_named() -> None:
         '"tomor?row" [valid-until]'
     )
     assert '(RFC 3339) or a duration such as 2h: "" [' in refused("From: a@arava.example\nX-Postlane-Valid-Until:")
+
+
+def test_an_app_may_say_when_its_mail_is_to_be_sent() -> None:
+    def said(*fields: str) -> tuple[int | None, int | None]:
+        header = "".join(f"\nX-Postlane-{field}" for field in fields)
+        decision = accepted("From: a@arava.example" + header)
+        return decision.send_at, decision.valid_until
+
+    hour = 3_600_000
+    assert said() == (None, None)
+    assert said("Send-At: 2026-11-21T15:00:00+02:00") == (NOW + hour, None)
+    assert said("Valid-Until: 1h", "Send-At: 2026-11-21T13:00:00Z") == (NOW + hour, NOW + 2 * hour)
+    assert said("Valid-Until: 1h", "Send-At: 2026-11-21T11:00:00Z") == (NOW - hour, NOW + hour)
+    assert said("Valid-Until: 2026-11-21T12:00:00Z", "Send-At: 2026-11-21T13:00:00Z") == (NOW + hour, NOW)
+    assert said("Send-At: 2026-12-21T12:00:00Z") == (NOW + 720 * hour, None)
+
+
+def test_what_is_no_time_or_too_far_ahead_is_refused() -> None:
+    assert refused("From: a@arava.example\nX-Postlane-Send-At: 2026-12-21T12:00:00.001Z") == (
+        '550 5.6.0 X-Postlane-Send-At is more than 30 days ahead: "2026-12-21T12:00:00.001Z" [send-at]'
+    )
+    assert refused("From: a@arava.example\nX-Postlane-Send-At: 2h") == (
+        '550 5.6.0 X-Postlane-Send-At is no time such as 2026-11-21T12:00:00Z (RFC 3339): "2h" [send-at]'
+    )
