@@ -10,7 +10,7 @@ from relay.house import House
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.notice import withhold_stale
 from relay.outcome import Reply
-from relay.pacing import spacing
+from relay.pacing import Limit, of_credential, spacing
 from relay.policy import relevance
 from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.letter import Letter
@@ -45,7 +45,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     keys = house.keys_for(decision.author_domain)
     if not keys and not _may_leave_unsigned(decision, house):
         return _no_key(decision)
-    due = await _permits(submission, weighed.mail_class, _timezone(decision, house), house)
+    timezone = _timezone(decision, house)
+    due = await _permits(submission, weighed.mail_class, timezone, house)
     if isinstance(due, Refusal):
         return due
     message_id = house.next_id()
@@ -70,14 +71,15 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
-    _line_up(deliveries, due, postponed, stream)
+    if not stale:
+        await _line_up(deliveries, due, postponed, stream, timezone, house)
     facts = _ruled(weighed, law)
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | facts) for d in deliveries]
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(d, postponed) | facts) for d in deliveries]
     change = Change(put=[(message, deliveries)], events=events)
     if stale:
         await _withhold(change, stale, house)
-    if postponed is not None:
-        events += [house.recorder.of_delivery("postponed", d, postponed.facts) for d in deliveries]
+    elif postponed is not None:
+        change.events += [house.recorder.of_delivery("postponed", d, postponed.facts) for d in deliveries]
     try:
         await house.spool.put(change)
     except SpoolError:
@@ -102,20 +104,24 @@ def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
-def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
-    """What an `accepted` event tells of one recipient beyond the common fields; over quota it says so, and until when it
+def _looked_at(delivery: Delivery, postponed: Postponed | None) -> dict[str, object]:
+    """What an `accepted` event tells of one recipient beyond the common fields; over a limit it says so, and until when it
     waits."""
+    message = delivery.message
     facts: dict[str, object] = {
         "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
     }
-    for name in ("send_at", "valid_until"):
-        if (said := getattr(message, name)) is not None:
-            facts[name] = iso(said)
+    if message.send_at is not None:
+        facts["send_at"] = iso(message.send_at)
+    if message.valid_until is not None:
+        facts["valid_until"] = iso(message.valid_until)
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
+    elif delivery.paced and postponed is None:
+        facts |= {"over_rate": True, "until": iso(delivery.next_attempt)}
     return facts
 
 
@@ -175,14 +181,24 @@ async def _permits(
     if refuses and count > quota.count:
         text = f"{count} recipients are more than {name} may have at all: {quota.text}"
         return Refusal(Reply(550, "5.5.3", text), "quota")
-    wait = house.pacer.until(name, now)
-    wait = wait or await house.quotas.take(name, quota, count, timezone, urgent=urgent)
+    limit = of_credential(name, quota)
+    wait = await _wait(limit, count, timezone, now, house, urgent=urgent)
     if wait and refuses:
-        return Refusal(Reply(450, "4.7.1", f"{name} is over {quota.text}; again in {-(-wait // 1000)} s"), "quota")
+        return Refusal(Reply(450, "4.7.1", f"{limit}; again in {-(-wait // 1000)} s"), "quota")
+    return _places(limit, count, now, wait, house)
+
+
+async def _wait(limit: Limit, count: int, timezone: str, now: int, house: Acceptance, *, urgent: bool) -> int:
+    """0: `count` permits are there; else in how many ms there may be, behind those who wait already."""
+    wait = house.pacer.until(limit.line, now)
+    return wait or await house.quotas.take(limit.key, limit.rate, count, timezone, urgent=urgent)
+
+
+def _places(limit: Limit, count: int, now: int, wait: int, house: Acceptance) -> list[int]:
     if not wait:
         return [now] * count
-    first = house.pacer.place(name, quota, count, now + wait)
-    return [first + i * spacing(quota) for i in range(count)]
+    first = house.pacer.place(limit.line, limit.rate, count, now + wait)
+    return [first + i * spacing(limit.rate) for i in range(count)]
 
 
 def _message(message_id: str, submission: Submission, weighed: Weighed, letter: Rewritten, subject: str) -> Message:
@@ -214,14 +230,30 @@ def _message(message_id: str, submission: Submission, weighed: Weighed, letter: 
     )
 
 
-def _line_up(
-    deliveries: Sequence[Delivery], due: Sequence[int], postponed: Postponed | None, stream: Stream | None
+async def _line_up(
+    deliveries: Sequence[Delivery],
+    due: Sequence[int],
+    postponed: Postponed | None,
+    stream: Stream | None,
+    timezone: str,
+    house: Acceptance,
 ) -> None:
-    """When each of them is looked at next."""
-    for delivery, place in zip(deliveries, due, strict=True):
-        delivery.quota = place > delivery.message.accepted_at
-        at = place if postponed is None else max(place, postponed.until)
-        delivery.next_attempt = relevance.until_end(at, delivery.message, stream)
+    """When each of them is looked at next, and which permits it takes then. What waits for anything else takes that of its
+    stream's rate when it goes: the rate is of what goes, not of what comes."""
+    message = deliveries[0].message
+    now, limit = message.accepted_at, relevance.paced_by(message, stream)
+    waits = postponed is not None or due[0] > now
+    turns, paced = due, limit is not None
+    if limit is not None and not waits:
+        urgent = message.mail_class is MailClass.TRANSACTIONAL
+        wait = await _wait(limit, len(due), timezone, now, house, urgent=urgent)
+        turns, paced = _places(limit, len(due), now, wait, house), wait > 0
+    for delivery, place, turn in zip(deliveries, due, turns, strict=True):
+        delivery.quota, delivery.paced = place > now, paced
+        delivery.next_attempt = turn
+        if waits or paced:
+            at = turn if postponed is None else max(turn, postponed.until)
+            delivery.next_attempt = relevance.until_end(at, message, stream)
 
 
 def _delivery(

@@ -10,9 +10,10 @@ from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, judge
 from relay.house import House
 from relay.identity import Rate
-from relay.message import Change, Delivery, MailClass, Message
+from relay.message import Change, Delivery, MailClass
 from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
+from relay.pacing import Limit, of_credential
 from relay.policy import relevance
 from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes
@@ -32,7 +33,7 @@ class Attempting(House):
 
     pools      each class's own                              named   all, by name, for `routes`
     streams    by name                                       tally   outcomes by kind and class, for metrics
-    quota_of   a credential's quota and its brand's time zone
+    quota_of   a credential's, by name                       timezone_of   a brand's, by name
     """
 
     pools: Mapping[MailClass, Pool]
@@ -40,7 +41,8 @@ class Attempting(House):
     routes: Routes
     retry: Mapping[MailClass, RetryPolicy]
     streams: Mapping[str, Stream]
-    quota_of: Callable[[Message], tuple[Rate, str] | None]
+    quota_of: Callable[[str], Rate | None]
+    timezone_of: Callable[[str], str]
     courier: Courier
     tally: Counter[tuple[str, MailClass]]
 
@@ -60,7 +62,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     postponed = relevance.postponed(message, stream, now)
     if postponed is not None:
         return await _postpone(delivery, postponed, house)
-    waits = await _over_quota(delivery, house) if delivery.quota else None
+    waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
     pool = house.pools[message.mail_class] if route is None or not route.pool else house.named[route.pool]
@@ -131,18 +133,37 @@ def _no_later_than_its_end(at: int, delivery: Delivery, house: Attempting) -> in
     return relevance.until_end(at, delivery.message, house.streams.get(delivery.message.stream))
 
 
-async def _over_quota(delivery: Delivery, house: Attempting) -> int | Outcome | None:
-    """Mail taken over its credential's quota is paced: None, it has its permit now; else when (ms) its turn comes again.
-    An Outcome once it has waited as long as any mail may."""
-    name, now = delivery.message.credential, house.clock()
-    quota = house.quota_of(delivery.message)
-    urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
-    wait = await house.quotas.take(name, quota[0], 1, quota[1], urgent=urgent) if quota is not None else 0
-    if quota is None or not wait:
+async def _over_a_limit(delivery: Delivery, house: Attempting) -> int | Outcome | None:
+    """Mail taken over its credential's quota or its stream's rate is paced: None, it has the permits it lacked; else as
+    _permit."""
+    message = delivery.message
+    if delivery.quota:
+        quota = house.quota_of(message.credential)
+        limit = of_credential(message.credential, quota) if quota is not None else None
+        waits = await _permit(delivery, limit, house)
+        if waits is not None:
+            return waits
         delivery.quota = False
+    if delivery.paced:
+        limit = relevance.paced_by(message, house.streams.get(message.stream))
+        waits = await _permit(delivery, limit, house)
+        if waits is not None:
+            return waits
+        delivery.paced = False
+    return None
+
+
+async def _permit(delivery: Delivery, limit: Limit | None, house: Attempting) -> int | Outcome | None:
+    """None: it has one, or needs none any more; else when (ms) its turn comes again. An Outcome once it has waited as long
+    as any mail may."""
+    if limit is None:
         return None
-    text = f"{name} is over {quota[0].text}"
+    message, now = delivery.message, house.clock()
+    urgent, timezone = message.mail_class is MailClass.TRANSACTIONAL, house.timezone_of(message.brand)
+    wait = await house.quotas.take(limit.key, limit.rate, 1, timezone, urgent=urgent)
+    if not wait:
+        return None
     if now >= _give_up(delivery, house):
-        return Outcome(Reply(450, "4.7.1", text), "QUOTA", Scope.SOURCE, internal=True)
-    place = house.pacer.place(name, quota[0], 1, now + wait)
-    return await _postpone(delivery, Postponed(_no_later_than_its_end(place, delivery, house), "quota", text), house)
+        return Outcome(Reply(450, "4.7.1", str(limit)), "QUOTA", Scope.SOURCE, internal=True)
+    place = _no_later_than_its_end(house.pacer.place(limit.line, limit.rate, 1, now + wait), delivery, house)
+    return await _postpone(delivery, Postponed(place, limit.reason, str(limit)), house)

@@ -134,7 +134,8 @@ class QueueCommands:
         postponed = relevance.postponed(message, stream, now)
         if postponed is not None:
             return f"{postponed.reason}: {postponed.detail}"
-        return "quota" if delivery.quota else None
+        limits = [name for name, owed in (("quota", delivery.quota), ("rate", delivery.paced)) if owed]
+        return ", ".join(limits) or None
 
 
 def _earliest(deliveries: Iterable[Delivery]) -> dict[tuple[MailClass, str], int]:

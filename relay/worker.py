@@ -38,7 +38,7 @@ from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import load
-from relay.message import MailClass, Message
+from relay.message import MailClass
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.policy.contradiction import Ledger
@@ -137,6 +137,7 @@ class Worker:
             retry=in_force.policies.retry,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
+            timezone_of=self._timezone_of,
             keys_for=in_force.keys.for_domain,
             site_of=settings.site_chooser(self.settings.egress),
             signer=self.signer,
@@ -228,13 +229,13 @@ class Worker:
         for listener, (said, limits) in zip(self.listeners, wanted.listeners, strict=True):
             await listener.reconfigure(said, limits)
 
-    def _quota_of(self, message: Message) -> tuple[Rate, str] | None:
-        policies = self.settings.in_force.policies
-        credential = policies.credentials.get(message.credential)
-        if credential is None or credential.quota is None:
-            return None
-        brand = policies.brands.get(message.brand)
-        return credential.quota, brand.timezone if brand is not None else "UTC"
+    def _quota_of(self, credential: str) -> Rate | None:
+        found = self.settings.in_force.policies.credentials.get(credential)
+        return found.quota if found is not None else None
+
+    def _timezone_of(self, brand: str) -> str:
+        found = self.settings.in_force.policies.brands.get(brand)
+        return found.timezone if found is not None else "UTC"
 
     # --- life ---------------------------------------------------------------------------------------------------
 

@@ -354,7 +354,7 @@ async def test_of_a_place_in_line_and_a_window_the_later_counts() -> None:
 
 async def test_transactional_and_rerouted_mail_goes_at_any_hour() -> None:
     rig = Rig()
-    rig.streams = Streams([(replace(WINDOWED, on_contradiction="reroute"), None)])
+    rig.streams = Streams([(replace(WINDOWED, on_contradiction="reroute", rate=PACED.rate), None)])
     await taken(rig, submission())
     rig.evidence = OFFER
     for _ in range(6):
@@ -362,7 +362,60 @@ async def test_transactional_and_rerouted_mail_goes_at_any_hour() -> None:
     assert [d.message.contradiction for d in rig.offered][-1] == "rerouted"
     assert [rig.offered[n].next_attempt > NOW for n in (0, 1, -1)] == [False, True, False]
     assert rig.spool.events()[-1]["type"] == "accepted"
+    assert len(rig.quotas.taken) == 1, "the first; the others wait, or are rerouted"
 
 
 async def test_a_day_too_far_ahead_is_refused() -> None:
     assert (await refused(Rig(), submission(saying("Send-At: 2027-11-23T09:00:00Z")))).endswith("[send-at]")
+
+
+PACED = Stream("shop", "policies/streams.toml:1", rate=Rate(10, 3600, "", "10/hour"))
+
+
+async def test_over_its_stream_s_rate_mail_is_paced_in_the_order_it_came() -> None:
+    rig = Rig()
+    rig.streams, rig.quotas.wait = Streams([(PACED, None)]), 60_000
+    await taken(rig, submission(recipients=["a@b.example", "c@d.example"]))
+    rig.quotas.wait = 0  # there would be a permit again, but older mail stands in line
+    await taken(rig, submission())
+    assert [d.next_attempt - NOW for d in rig.offered] == [60_000, 420_000, 780_000]
+    assert [(d.paced, d.quota) for d in rig.offered] == [(True, False)] * 3
+    assert rig.quotas.taken == [("stream:shop", 2, "Asia/Jerusalem")]
+    first = rig.spool.events()[0]
+    assert (first["over_rate"], first["until"]) == (True, "2026-11-21T13:26:31.104Z")
+    assert "over_quota" not in first
+
+
+async def test_within_its_stream_s_rate_it_goes_now() -> None:
+    rig = Rig()
+    rig.streams = Streams([(PACED, None)])
+    await taken(rig, submission(credential=QUOTA))
+    assert [name for name, _, _ in rig.quotas.taken] == ["shop", "stream:shop"]
+    assert [(d.next_attempt, d.paced, d.quota) for d in rig.offered] == [(NOW, False, False)]
+    assert not {"over_rate", "over_quota", "until"} & set(rig.spool.events()[0])
+
+
+async def test_what_waits_for_something_else_takes_its_stream_s_permit_when_it_goes() -> None:
+    for stream, credential, quota in ((PACED, QUOTA, True), (replace(PACED, window=SHUT), CRM, False)):
+        rig = Rig()
+        rig.streams, rig.quotas.waits = Streams([(stream, None)]), {"shop": 1_000}
+        await taken(rig, submission(credential=credential))
+        assert [(d.next_attempt > NOW, d.paced, d.quota) for d in rig.offered] == [(True, True, quota)]
+        assert [name for name, _, _ in rig.quotas.taken] == ["shop"] * quota
+        assert "over_rate" not in rig.spool.events()[0]
+
+
+async def test_transactional_mail_does_not_stand_behind_marketing_of_its_stream() -> None:
+    rig = Rig()
+    rig.streams, rig.quotas.wait = Streams([(PACED, None)]), 60_000
+    await taken(rig, submission(credential=replace(SHOP, mail_class=MailClass.MARKETING)))
+    rig.quotas.wait = 0
+    await taken(rig, submission())
+    assert [d.next_attempt - NOW for d in rig.offered] == [60_000, 0]
+
+
+async def test_a_place_in_its_stream_s_line_is_no_later_than_its_end() -> None:
+    rig = Rig()
+    rig.streams, rig.quotas.wait = Streams([(replace(PACED, valid_for=30_000), None)]), 60_000
+    await taken(rig, submission())
+    assert [(d.next_attempt - NOW, d.paced) for d in rig.offered] == [(30_000, True)]

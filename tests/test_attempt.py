@@ -329,3 +329,45 @@ async def test_waiting_for_a_permit_is_not_held_against_what_waited_for_its_hour
     rig.now = OPENS + 60_000
     assert await attempt(delivery, rig.attempting()) is None
     assert [event["type"] for event in rig.spool.events()] == ["postponed", "bounced"]
+
+
+PACED = Stream("order", "policies/streams.toml:1", rate=Rate(10, 3600, "", "10/hour"))
+
+
+async def test_over_its_stream_s_rate_it_takes_its_permit_first() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(paced=True)
+    rig.streams, rig.quotas.wait = Streams([(PACED, None)]), 5_000
+    house = rig.attempting()
+    assert await attempt(delivery, house) == NOW + 5_000
+    (postponed,) = rig.spool.events()
+    assert (postponed["type"], postponed["reason"]) == ("postponed", "rate")
+    assert postponed["detail"] == "stream order is over 10/hour"
+    owed = [delivery.paced]
+    rig.quotas.wait = 0
+    assert await attempt(delivery, house) is None
+    assert [*owed, delivery.paced] == [True, False]
+    assert rig.spool.events()[-1]["type"] == "delivered"
+    assert rig.quotas.taken == [("stream:order", 1, "UTC")] * 2
+
+
+async def test_of_two_permits_the_one_it_has_is_not_taken_again() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(paced=True, quota=True)
+    rig.streams, rig.quota, rig.quotas.waits = Streams([(PACED, None)]), Rate(5, 3600, "", "5/hour"), {"shop": 5_000}
+    house = rig.attempting()
+    assert await attempt(delivery, house) == NOW + 5_000
+    rig.quotas.waits = {"stream:order": 7_000}
+    assert await attempt(delivery, house) == NOW + 7_000
+    assert (delivery.quota, delivery.paced) == (False, True)
+    assert rig.spool.settled[-1].again == [delivery]
+    rig.quotas.waits = {}
+    assert await attempt(delivery, house) is None
+    assert [name for name, _, _ in rig.quotas.taken] == ["shop", "shop", "stream:order", "stream:order"]
+
+
+async def test_a_rate_that_was_lifted_and_rerouted_mail_are_not_paced() -> None:
+    for streams, contradiction in ((Streams(), None), (Streams([(PACED, None)]), "rerouted")):
+        rig, delivery = Rig(DONE), waiting_delivery(paced=True)
+        delivery.message = replace(delivery.message, contradiction=contradiction)
+        rig.streams = streams
+        assert await attempt(delivery, rig.attempting()) is None
+        assert (rig.quotas.taken, delivery.paced) == ([], False)

@@ -149,7 +149,7 @@ async def test_what_our_own_rules_keep_waiting_says_so(spool: Spool, commands: Q
     letters = [
         letter(0, mail_class=MARKETING, stream="s-marketing"),
         letter(1, mail_class=TRANSACTIONAL, stream="s-marketing"),
-        letter(2, mail_class=TRANSACTIONAL, stream="s-marketing", quota=True),
+        letter(2, mail_class=TRANSACTIONAL, stream="s-marketing", quota=True, paced=True),
         letter(3, stream="gone", send_at=NOW + 1),
         letter(4, stream="gone", send_at=NOW + 1, held=True),
         letter(5, stream="gone", send_at=NOW + 1, valid_until=NOW),
@@ -159,5 +159,5 @@ async def test_what_our_own_rules_keep_waiting_says_so(spool: Spool, commands: Q
     await spool.put(Change(put=letters))
     (page,) = await ask(commands, "page", selector={})
     assert [item["waits_for"] for item in page["items"]] == [
-        "send-window: window never-now is closed", None, "quota", "send-at: as X-Postlane-Send-At asks", None, None,
+        "send-window: window never-now is closed", None, "quota, rate", "send-at: as X-Postlane-Send-At asks", None, None,
     ]  # fmt: skip

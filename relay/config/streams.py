@@ -22,7 +22,7 @@ from relay.policy.streams import Match, Stream, Streams, shadowed
 from relay.policy.windows import Window
 
 # Keys that later versions act on, as they stand in the file.
-_LATER = ("topic", "priority", "rate")
+_LATER = ("topic", "priority")
 _BOUNDARY = re.compile(r"\\b(?:\(\?:|\()?([^\W\d_])|([^\W\d_])\)?\\b")
 _LATIN_ENDS = "\u0250"  # letters below it are Latin, above it other scripts' (Unicode blocks)
 
@@ -70,6 +70,7 @@ def _stream(table: StreamTable, line: int, on_contradiction: str, windows: Mappi
         brand=table.brand,
         also_remove=frozenset(table.also_remove),
         on_contradiction=table.on_contradiction or on_contradiction,
+        rate=table.rate,
         valid_for=table.valid_for,
         window=windows.get(table.send_window),
         review_by=table.review_by,

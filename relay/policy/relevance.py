@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from relay.event import Facts, iso
 from relay.message import MailClass, Message
+from relay.pacing import Limit, of_stream
 from relay.policy.streams import Stream
 from relay.policy.windows import Window
 
@@ -66,6 +67,13 @@ def end_of(message: Message, stream: Stream | None) -> int | None:
         by_stream = _first(message) + stream.valid_for
         end = by_stream if end is None else min(end, by_stream)
     return end
+
+
+def paced_by(message: Message, stream: Stream | None) -> Limit | None:
+    """What it takes a permit of when it goes, beside its credential's quota."""
+    if stream is None or stream.rate is None or message.spared:
+        return None
+    return of_stream(stream.name, stream.rate, message.mail_class)
 
 
 def until_end(at: int, message: Message, stream: Stream | None) -> int:

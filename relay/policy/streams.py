@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from relay.domain import a_label
 from relay.header import readable
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.policy.attachments import attachments
 from relay.policy.letter import Letter
@@ -35,6 +36,7 @@ class Stream:
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  where the evidence says another class: trust | flag | reroute | enforce | refuse
     valid_for         how long (ms) its mail is worth anything once it is taken; None: for ever
+    rate              its mail is paced by it, beside its credential's quota; None: by nothing
     window            when its mail may be sent, unless it is transactional; None: at any time
     review_by         after this day people are to ask themselves whether it should go on; mail still goes
     """
@@ -46,6 +48,7 @@ class Stream:
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
     valid_for: int | None = None
+    rate: Rate | None = None
     window: Window | None = None
     review_by: date | None = None
 

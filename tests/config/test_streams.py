@@ -6,6 +6,7 @@ from pathlib import Path
 from relay.config import examine_policies
 from relay.config.schema_streams import StreamsFile
 from relay.header import split
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.policy.letter import Letter
 from relay.policy.streams import Streams
@@ -44,6 +45,7 @@ class = "transactional"
 also_remove = ["X-Mailer", "x-shop"]
 review_by = 2027-01-15
 valid_for = "30m"
+rate = "10/minute"
 
 [[stream]]
 name = "rest"
@@ -55,8 +57,9 @@ match.credential = ["re:^shop$", "c*"]
     assert order.rule == "policies/streams.toml:2"
     assert order.also_remove == {"x-mailer", "x-shop"}
     assert (order.review_by, order.valid_for) == (date(2027, 1, 15), 1_800_000)
+    assert order.rate == Rate(10, 60, "", "10/minute")
     rest = streams.named["rest"]
-    assert (rest.mail_class, rest.review_by, rest.valid_for) == (None, None, None)
+    assert (rest.mail_class, rest.review_by, rest.valid_for, rest.rate) == (None, None, None, None)
     assert found(streams, "shop", subject="Your order") == "order"
     assert found(streams, "shop") == found(streams, "crm") == found(streams, "crm-il") == "rest"
     assert found(streams, "other") == ""

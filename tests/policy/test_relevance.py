@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from relay.identity import Rate
 from relay.message import MailClass, Message
-from relay.policy.relevance import Postponed, begin_of, end_of, postponed, stale, until_end
+from relay.policy.relevance import Postponed, begin_of, end_of, paced_by, postponed, stale, until_end
 from relay.policy.streams import Stream
 from relay.policy.windows import Window
 
@@ -120,3 +121,14 @@ def test_time_counts_from_when_it_may_go_first() -> None:
     assert begin_of(ordered, stream()) == begin_of(ordered, stream(window=AFTERNOON)) == NOW + 3 * HOUR
     assert begin_of(message(), stream(window=AFTERNOON)) == NOW + 2 * HOUR
     assert begin_of(message(), None) == NOW
+
+
+def test_what_paces_it() -> None:
+    rate = Rate(10, 60, "", "10/minute")
+    limited = replace(stream(), rate=rate)
+    limit = paced_by(message(), limited)
+    assert limit is not None
+    assert (limit.key, limit.rate, limit.reason) == ("stream:reset", rate, "rate")
+    assert paced_by(message(None, "rerouted"), limited) is None
+    assert paced_by(message(), stream()) is None
+    assert paced_by(message(), None) is None

@@ -116,3 +116,25 @@ def test_what_is_to_be_sent_later_waits_through_a_restart(tmp_path: Path) -> Non
             wait_for("another look", lambda: len(node.events(id=greeting, type="postponed")) == 2)
             assert "send-at: as X-Postlane-Send-At asks" in node.run("queue", "show", greeting).stdout
             assert [message.header("Message-ID") for message in sink.messages] == [node.final(past)["message_id"]]
+
+
+DIGEST = """\
+[[stream]]
+name = "digest"
+match.subject = "digest"
+rate = "1/hour"
+"""
+
+
+def test_all_workers_together_keep_to_a_stream_s_rate(tmp_path: Path) -> None:
+    with Sink() as sink, live(tmp_path, sink, files={"policies/streams.toml": DIGEST}, workers=2) as node:
+        checked = node.run("check")
+        assert (checked.returncode, "rate" in checked.stdout) == (0, False), checked.stdout
+        sent = [node.send(f"r{number}@example.com", subject="Your digest", source=BULK) for number in range(6)]
+        found = wait_for("all of it", lambda: (e := node.events(type="accepted", stream="digest"))[5:] and e)
+        within = [event["id"] for event in found if "over_rate" not in event]
+        assert within == sent[:1]
+        assert node.final(within[0])["type"] == "delivered"
+        assert node.final(node.send("dana@example.com", source=BULK))["type"] == "delivered"
+        assert node.run("queue", "list", "--stream", "digest").stdout.count("  rate\n") == 5
+        assert len(sink.messages) == 2
