@@ -272,9 +272,10 @@ def _status(case: _Case) -> bytes:
     speaker = "x-postlane" if case.outcome.internal else "smtp"
     lines += [
         _field("Diagnostic-Code", f"{speaker}; {words if case.worldwide else _printable(words)}"),
-        _field("Last-Attempt-Date", _date(case.now)),
-        _field("Final-Log-ID", message.id),
     ]
+    if case.outcome.command not in _OURS:  # this was none
+        lines.append(_field("Last-Attempt-Date", _date(case.now)))
+    lines.append(_field("Final-Log-ID", message.id))
     if case.until is not None:
         lines.append(_field("Will-Retry-Until", _date(case.until)))
     body = b"".join(lines)

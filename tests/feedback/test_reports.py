@@ -144,6 +144,8 @@ def test_what_was_withheld_is_no_server_s_fault() -> None:
     _, recipient = status(letter)
     assert (recipient["Action"], recipient["Status"]) == ("failed", "5.4.7")
     assert recipient["Diagnostic-Code"] == "x-postlane; 550 5.4.7 Not sent: valid_for of stream order ended"
+    assert "Last-Attempt-Date" not in recipient
+    assert "Last-Attempt-Date" in status(write())[1]
 
 
 def test_a_delay_says_that_nothing_need_be_done_and_until_when() -> None:
