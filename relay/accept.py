@@ -8,11 +8,15 @@ from relay.event import iso
 from relay.header import Field, split
 from relay.house import House, KeysFor
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
+from relay.notice import withhold_stale
 from relay.outcome import Reply
-from relay.pacing import spacing
+from relay.pacing import Limit, of_credential, spacing
+from relay.policy import relevance
 from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
+from relay.policy.relevance import Postponed
+from relay.policy.streams import Stream
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
@@ -44,7 +48,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     keys = signing_keys(decision, house.keys_for, law)
     if isinstance(keys, Refusal):
         return keys
-    due = await _permits(submission, weighed.mail_class, _timezone(decision, house), house)
+    timezone = _timezone(decision, house)
+    due = await _permits(submission, weighed.mail_class, timezone, house)
     if isinstance(due, Refusal):
         return due
     message_id = house.next_id()
@@ -57,22 +62,33 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         now=now,
         also_remove=decision.also_remove,
     )
-    signature = b""
-    if keys:
-        signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
     message = _message(message_id, submission, weighed, letter, seen.subject)
-    message.signed = [key.named for key in keys]
+    stream = law.streams.named.get(message.stream)
+    stale = relevance.stale(message, stream, now)
+    postponed = None if stale else relevance.postponed(message, stream, now)
+    signature = b""
+    if keys and not stale:
+        signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
+        message.signed = [key.named for key in keys]
     deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, due[i], house)
+        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
+    if not stale:
+        await _line_up(deliveries, due, postponed, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision)
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(message, d) | facts) for d in deliveries]
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(d, postponed) | facts) for d in deliveries]
+    change = Change(put=[(message, deliveries)], events=events)
+    if stale:
+        await _withhold(change, stale, house)
+    elif postponed is not None:
+        change.events += [house.recorder.of_delivery("postponed", d, postponed.facts) for d in deliveries]
     try:
-        await house.spool.put(Change(put=[(message, deliveries)], events=events))
+        await house.spool.put(change)
     except SpoolError:
         return Reply(452, "4.3.1", "The message could not be saved; try again later")
-    house.offer(deliveries)
+    for _, waiting in change.put:
+        house.offer(waiting)
     if weighed.checks:
         house.flags.count(decision.brand, weighed.checks, now)
     return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
@@ -89,6 +105,14 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
     return Refusal(Reply(550, "5.7.20", text), "unsigned")
 
 
+async def _withhold(change: Change, stale: str, house: Acceptance) -> None:
+    """Nothing is put but what its sender is told."""
+    ((_, deliveries),) = change.put
+    change.put.clear()
+    for delivery in deliveries:
+        await withhold_stale(change, delivery, stale, "accept", house)
+
+
 def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     """The message as policy looks at it."""
     envelope = submission.envelope
@@ -96,17 +120,24 @@ def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
-def _looked_at(message: Message, delivery: Delivery) -> dict[str, object]:
-    """What an `accepted` event tells of one recipient beyond the common fields; over quota it says so, and until when it
+def _looked_at(delivery: Delivery, postponed: Postponed | None) -> dict[str, object]:
+    """What an `accepted` event tells of one recipient beyond the common fields; over a limit it says so, and until when it
     waits."""
+    message = delivery.message
     facts: dict[str, object] = {
         "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
     }
+    if message.send_at is not None:
+        facts["send_at"] = iso(message.send_at)
+    if message.valid_until is not None:
+        facts["valid_until"] = iso(message.valid_until)
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
+    elif delivery.paced and postponed is None:
+        facts |= {"over_rate": True, "until": iso(delivery.next_attempt)}
     return facts
 
 
@@ -163,14 +194,24 @@ async def _permits(
     if refuses and count > quota.count:
         text = f"{count} recipients are more than {name} may have at all: {quota.text}"
         return Refusal(Reply(550, "5.5.3", text), "quota")
-    wait = house.pacer.until(name, now)
-    wait = wait or await house.quotas.take(name, quota, count, timezone, urgent=urgent)
+    limit = of_credential(name, quota)
+    wait = await _wait(limit, count, timezone, now, house, urgent=urgent)
     if wait and refuses:
-        return Refusal(Reply(450, "4.7.1", f"{name} is over {quota.text}; again in {-(-wait // 1000)} s"), "quota")
+        return Refusal(Reply(450, "4.7.1", f"{limit}; again in {-(-wait // 1000)} s"), "quota")
+    return _places(limit, count, now, wait, house)
+
+
+async def _wait(limit: Limit, count: int, timezone: str, now: int, house: Acceptance, *, urgent: bool) -> int:
+    """0: `count` permits are there; else in how many ms there may be, behind those who wait already."""
+    wait = house.pacer.until(limit.line, now)
+    return wait or await house.quotas.take(limit.key, limit.rate, count, timezone, urgent=urgent)
+
+
+def _places(limit: Limit, count: int, now: int, wait: int, house: Acceptance) -> list[int]:
     if not wait:
         return [now] * count
-    first = house.pacer.place(name, quota, count, now + wait)
-    return [first + i * spacing(quota) for i in range(count)]
+    first = house.pacer.place(limit.line, limit.rate, count, now + wait)
+    return [first + i * spacing(limit.rate) for i in range(count)]
 
 
 def _message(message_id: str, submission: Submission, weighed: Weighed, letter: Rewritten, subject: str) -> Message:
@@ -196,12 +237,40 @@ def _message(message_id: str, submission: Submission, weighed: Weighed, letter: 
         utf8=not header.isascii(),
         eightbit=not content.isascii(),
         many=len(envelope.recipients) > 1,
+        send_at=decision.send_at,
+        valid_until=decision.valid_until,
         content=content,
     )
 
 
+async def _line_up(
+    deliveries: Sequence[Delivery],
+    due: Sequence[int],
+    postponed: Postponed | None,
+    stream: Stream | None,
+    timezone: str,
+    house: Acceptance,
+) -> None:
+    """When each of them is looked at next, and which permits it takes then. What waits for anything else takes that of its
+    stream's rate when it goes: the rate is of what goes, not of what comes."""
+    message = deliveries[0].message
+    now, limit = message.accepted_at, relevance.paced_by(message, stream)
+    waits = postponed is not None or due[0] > now
+    turns, paced = due, limit is not None
+    if limit is not None and not waits:
+        urgent = message.mail_class is MailClass.TRANSACTIONAL
+        wait = await _wait(limit, len(due), timezone, now, house, urgent=urgent)
+        turns, paced = _places(limit, len(due), now, wait, house), wait > 0
+    for delivery, place, turn in zip(deliveries, due, turns, strict=True):
+        delivery.quota, delivery.paced = place > now, paced
+        delivery.next_attempt = turn
+        if waits or paced:
+            at = turn if postponed is None else max(turn, postponed.until)
+            delivery.next_attempt = relevance.until_end(at, message, stream)
+
+
 def _delivery(
-    message: Message, index: int, rcpt: RcptTo, sender: str, signed_head: bytes, due: int, house: Acceptance
+    message: Message, index: int, rcpt: RcptTo, sender: str, signed_head: bytes, house: Acceptance
 ) -> Delivery:
     return Delivery(
         message=message,
@@ -214,6 +283,4 @@ def _delivery(
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,
-        next_attempt=due,
-        quota=due > message.accepted_at,
     )

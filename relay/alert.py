@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from relay.config.reader import shown_path
 from relay.kept import Decision
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
+from relay.policy.streams import Stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Alert:
 POLICIES = "policies"  # the one of files that are not in force
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
 CHECK = "check"  # those of checks that mail does not pass
+SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
 
 
@@ -136,6 +138,16 @@ def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         whom = sorted((key, value) for key, value in alert["what"].items() if key != "skeleton")
         found.setdefault((alert["name"], *whom), alert)
     return list(found.values())
+
+
+def reviews(streams: Iterable[Stream], today: date) -> list[dict[str, Any]]:
+    """Streams whose `review_by` is over (`past`), or will be soon, the longest due first. No alert: mail goes on as ever."""
+    due = [
+        {"stream": stream.name, "review_by": stream.review_by.isoformat(), "past": stream.review_by < today}
+        for stream in streams
+        if stream.review_by is not None and stream.review_by <= today + SOON
+    ]
+    return sorted(due, key=lambda one: (one["review_by"], one["stream"]))
 
 
 def when(at: int, zone: ZoneInfo) -> str:

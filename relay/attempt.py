@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.egress.pools import Pool, Source
-from relay.event import iso
-from relay.feedback.consequences import Report, Retry, judge
-from relay.feedback.reports import report
-from relay.header import split
+from relay.feedback.consequences import Retry, judge
 from relay.house import House
 from relay.identity import Rate
-from relay.message import Change, Delivery, MailClass, Message
+from relay.message import Change, Delivery, MailClass
+from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
+from relay.pacing import Limit, of_credential
+from relay.policy import relevance
+from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
-from relay.policy.sender import domain_of
+from relay.policy.streams import Stream
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
-from relay.signing.dkim import body_hash
 
 
 class Courier(Protocol):
@@ -29,17 +29,20 @@ class Courier(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Attempting(House):
-    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes` and `retry` at a reload.
+    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes`, `retry` and `streams` at a reload.
 
     pools      each class's own                              named   all, by name, for `routes`
-    quota_of   a credential's quota and its brand's time zone      tally   outcomes by kind and class, for metrics
+    streams    by name                                       tally   outcomes by kind and class, for metrics
+    quota_of   a credential's, by name                       timezone_of   a brand's, by name
     """
 
     pools: Mapping[MailClass, Pool]
     named: Mapping[str, Pool]
     routes: Routes
     retry: Mapping[MailClass, RetryPolicy]
-    quota_of: Callable[[Message], tuple[Rate, str] | None]
+    streams: Mapping[str, Stream]
+    quota_of: Callable[[str], Rate | None]
+    timezone_of: Callable[[str], str]
     courier: Courier
     tally: Counter[tuple[str, MailClass]]
 
@@ -51,7 +54,15 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     if route is not None and route.discard:
         await _discard(delivery, route, house)
         return None
-    waits = await _over_quota(delivery, house) if delivery.quota else None
+    stream, now = house.streams.get(message.stream), house.clock()
+    stale = relevance.stale(message, stream, now)
+    if stale is not None:
+        await _withhold(delivery, stale, house)
+        return None
+    postponed = relevance.postponed(message, stream, now)
+    if postponed is not None:
+        return await _postpone(delivery, postponed, house)
+    waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
     pool = pool_of(route, message.mail_class, house.pools, house.named)
@@ -63,10 +74,9 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.report is not None:
-        await _add_report(change, verdict.report, delivery, verdict.outcome, content, verdict.again, house)
-    await house.spool.settle(change)
-    for _, deliveries in change.put:
-        house.offer(deliveries)
+        until = _until(delivery, house) if verdict.again is not None else None
+        await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
+    await _settle(change, house)
     ended = "delivered" if outcome.delivered else "bounced"
     house.tally["deferred" if verdict.again is not None else ended, message.mail_class] += 1
     return verdict.again
@@ -78,87 +88,82 @@ async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     await house.spool.settle(Change(finished=[delivery], events=[event]))
 
 
-def _retry(delivery: Delivery, house: Attempting) -> Retry:
-    policy, now, accepted = house.retry[delivery.message.mail_class], house.clock(), delivery.message.accepted_at
-    again = next_attempt(policy, delivery.attempts, accepted, now, random.random())
-    return Retry(again, not delivery.warned and warn_due(policy, accepted, now))
+async def _withhold(delivery: Delivery, stale: str, house: Attempting) -> None:
+    change = Change(finished=[delivery])
+    await withhold_stale(change, delivery, stale, "attempt", house)
+    await _settle(change, house)
 
 
-async def _over_quota(delivery: Delivery, house: Attempting) -> int | Outcome | None:
-    """Mail taken over its credential's quota is paced: None, it has its permit now; else when (ms) its turn comes again.
-    An Outcome once it has waited as long as any mail may."""
-    name, now = delivery.message.credential, house.clock()
-    quota = house.quota_of(delivery.message)
-    urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
-    wait = await house.quotas.take(name, quota[0], 1, quota[1], urgent=urgent) if quota is not None else 0
-    if quota is None or not wait:
-        delivery.quota = False
-        return None
-    text = f"{name} is over {quota[0].text}"
-    if now >= delivery.message.accepted_at + house.retry[delivery.message.mail_class].give_up:
-        return Outcome(Reply(450, "4.7.1", text), "QUOTA", Scope.SOURCE, internal=True)
-    delivery.next_attempt = house.pacer.place(name, quota[0], 1, now + wait)
-    facts = {"reason": "quota", "detail": text, "until": iso(delivery.next_attempt)}
-    event = house.recorder.of_delivery("postponed", delivery, facts)
+async def _postpone(delivery: Delivery, postponed: Postponed, house: Attempting) -> int:
+    delivery.next_attempt = postponed.until
+    event = house.recorder.of_delivery("postponed", delivery, postponed.facts)
     await house.spool.settle(Change(again=[delivery], events=[event]))
-    return delivery.next_attempt
+    return postponed.until
 
 
-async def _add_report(
-    change: Change,
-    kind: Report,
-    about: Delivery,
-    outcome: Outcome,
-    content: bytes,
-    again: int | None,
-    house: Attempting,
-) -> None:
-    """Put the sender's notification into the same transaction as what it reports: signed, from <>, transactional."""
-    now, identifier = house.clock(), house.next_id()
-    until = about.message.accepted_at + house.retry[about.message.mail_class].give_up
-    letter = report(
-        kind.value,
-        about,
-        content,
-        outcome,
-        now=now,
-        again=again,
-        until=until,
-        hostname=house.hostname,
-        identifier=identifier,
-    )
-    fields, rest = split(letter)
-    keys = house.keys_for(house.hostname)
-    signature = await house.signer.sign(fields, body_hash(letter, rest + 2), keys, now) if keys else b""
-    message = Message(
-        signed=[key.named for key in keys],
-        id=identifier,
-        accepted_at=now,
-        credential=about.message.credential,
-        brand=about.message.brand,
-        stream="dsn",
-        mail_class=MailClass.TRANSACTIONAL,
-        author=f"MAILER-DAEMON@{house.hostname}",
-        message_id=f"<{identifier}@{house.hostname}>",
-        subject="Delivery status notification",
-        size=len(letter),
-        utf8=not letter[:rest].isascii(),
-        eightbit=not letter.isascii(),
-        content=letter,
-    )
-    domain = domain_of(about.sender)
-    note = Delivery(
-        message=message,
-        index=0,
-        recipient=about.sender,
-        domain=domain,
-        site=house.site_of(about.sender, domain),
-        sender="",
-        mail_from="",
-        head=house.tracer.field(identifier, 0) + signature,
-        notify="NEVER",
-        next_attempt=now,
-    )
-    change.put.append((message, [note]))
-    facts = {"subject": message.subject, "size": message.size, "site": note.site, "report_of": about.message.id}
-    change.events.append(house.recorder.of_delivery("accepted", note, facts))
+async def _settle(change: Change, house: Attempting) -> None:
+    await house.spool.settle(change)
+    for _, deliveries in change.put:
+        house.offer(deliveries)
+
+
+def _retry(delivery: Delivery, house: Attempting) -> Retry:
+    policy, now, begin = house.retry[delivery.message.mail_class], house.clock(), _begin(delivery, house)
+    again = next_attempt(policy, delivery.attempts, begin, now, random.random())
+    if again is not None:
+        again = _no_later_than_its_end(again, delivery, house)
+    return Retry(again, not delivery.warned and warn_due(policy, begin, now))
+
+
+def _until(delivery: Delivery, house: Attempting) -> int:
+    """How long it is tried."""
+    return _no_later_than_its_end(_give_up(delivery, house), delivery, house)
+
+
+def _give_up(delivery: Delivery, house: Attempting) -> int:
+    """When its class has waited as long as any mail may."""
+    return _begin(delivery, house) + house.retry[delivery.message.mail_class].give_up
+
+
+def _begin(delivery: Delivery, house: Attempting) -> int:
+    return relevance.begin_of(delivery.message, house.streams.get(delivery.message.stream))
+
+
+def _no_later_than_its_end(at: int, delivery: Delivery, house: Attempting) -> int:
+    return relevance.until_end(at, delivery.message, house.streams.get(delivery.message.stream))
+
+
+async def _over_a_limit(delivery: Delivery, house: Attempting) -> int | Outcome | None:
+    """Mail taken over its credential's quota or its stream's rate is paced: None, it has the permits it lacked; else as
+    _permit."""
+    message = delivery.message
+    if delivery.quota:
+        quota = house.quota_of(message.credential)
+        limit = of_credential(message.credential, quota) if quota is not None else None
+        waits = await _permit(delivery, limit, house)
+        if waits is not None:
+            return waits
+        delivery.quota = False
+    if delivery.paced:
+        limit = relevance.paced_by(message, house.streams.get(message.stream))
+        waits = await _permit(delivery, limit, house)
+        if waits is not None:
+            return waits
+        delivery.paced = False
+    return None
+
+
+async def _permit(delivery: Delivery, limit: Limit | None, house: Attempting) -> int | Outcome | None:
+    """None: it has one, or needs none any more; else when (ms) its turn comes again. An Outcome once it has waited as long
+    as any mail may."""
+    if limit is None:
+        return None
+    message, now = delivery.message, house.clock()
+    urgent, timezone = message.mail_class is MailClass.TRANSACTIONAL, house.timezone_of(message.brand)
+    wait = await house.quotas.take(limit.key, limit.rate, 1, timezone, urgent=urgent)
+    if not wait:
+        return None
+    if now >= _give_up(delivery, house):
+        return Outcome(Reply(450, "4.7.1", str(limit)), "QUOTA", Scope.SOURCE, internal=True)
+    place = _no_later_than_its_end(house.pacer.place(limit.line, limit.rate, 1, now + wait), delivery, house)
+    return await _postpone(delivery, Postponed(place, limit.reason, str(limit)), house)

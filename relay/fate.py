@@ -14,9 +14,11 @@ from relay.egress.pools import Pool
 from relay.house import KeysFor
 from relay.identity import Credential
 from relay.in_force import law_of
-from relay.message import MailClass
+from relay.message import MailClass, Message
+from relay.policy import relevance
 from relay.policy.decide import Law, Refusal
 from relay.policy.letter import Letter
+from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.signing.keys import KeyRing, SigningKey
@@ -104,6 +106,28 @@ class Carriage(NamedTuple):
             return "discarded"
         hop = self.route.next_hop if self.route is not None else None
         return f"{self.pool.name} to {hop[0]}:{hop[1]}" if hop else self.pool.name
+
+
+def hindrance(weighed: Weighed, credential: str, now: int, files: Files) -> str | Postponed | None:
+    """Why it would be withheld as stale, or would have to wait, handed in at `now` (ms); None: it goes."""
+    decision = weighed.decision
+    message = Message(
+        id="",
+        accepted_at=now,
+        credential=credential,
+        brand=decision.brand,
+        stream=decision.stream,
+        mail_class=weighed.mail_class,
+        author=decision.author,
+        message_id="",
+        subject="",
+        size=0,
+        contradiction=weighed.contradiction,
+        send_at=decision.send_at,
+        valid_until=decision.valid_until,
+    )
+    stream = files.law.streams.named.get(decision.stream)
+    return relevance.stale(message, stream, now) or relevance.postponed(message, stream, now)
 
 
 def carrier(weighed: Weighed, credential: str, files: Files) -> Callable[[str], Carriage]:

@@ -79,6 +79,7 @@ class Message:
     signed     our DKIM signatures on it, as events tell them: d (domain), s (selector), a (algorithm)
     contradiction  what was done about a claim of its class that the evidence contradicts: None (nothing to do), "flagged",
                    "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
+    send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 
     id: str
@@ -101,6 +102,8 @@ class Message:
     many: bool = False
     signed: list[dict[str, str]] = field(default_factory=list)
     contradiction: str | None = None
+    send_at: int | None = None
+    valid_until: int | None = None
     row: int = 0
     content: bytes | None = None
 
@@ -120,6 +123,7 @@ class Delivery:
                Received and what was added; each ends with CRLF
     site       whose limits it shares; with the class, its lane
     quota      it was accepted over its credential's quota and takes a permit before the next attempt
+    paced      it takes one of its stream's rate before the next attempt
     source     our address that a greylisting host has seen ("" otherwise)
     warned     the app was told of the delay
     """
@@ -141,6 +145,7 @@ class Delivery:
     held: bool = False
     quota: bool = False
     warned: bool = False
+    paced: bool = False
 
     @property
     def lane(self) -> tuple[MailClass, str]:
@@ -158,7 +163,7 @@ class Change:
 
     put       new messages with their deliveries (an accepted one; the DSN of a bounce)
     finished  deliveries that ended; a message leaves with its last delivery
-    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota or warned changed
+    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced or warned changed
     events    their records, one JSON object each, without line end
     """
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from relay.event import Recorder, iso
 from relay.message import Change, Delivery, MailClass
+from relay.policy import relevance
+from relay.policy.streams import Stream
 from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Page, Selector, Spool
 from relay.wildcard import PatternError, any_of
@@ -22,13 +24,15 @@ PAGE = 500  # deliveries a page: some 300 KB of JSON, a few ms of the spool's th
 
 @dataclass(slots=True)
 class QueueCommands:
-    """One shard under an operator's hands. `pool_of`: where mail of a class goes under the routes in force."""
+    """One shard under an operator's hands. `pool_of`: where mail of a class goes under the routes in force; `stream_of`: the
+    stream of a name, None if there is none."""
 
     spool: Spool
     dispatcher: Dispatcher
     recorder: Recorder
     clock: Callable[[], int]
     pool_of: Callable[[MailClass], str]
+    stream_of: Callable[[str], Stream | None]
 
     async def page(self, question: Json) -> Json:
         """{"selector", "after"} -> {"items", "after" (null: no more)}, or {"error"} where no mail can be meant"""
@@ -118,7 +122,20 @@ class QueueCommands:
             "held": delivery.held,
             "in_flight": self.dispatcher.in_flight(delivery.key),
             "last_reply": delivery.last_reply,
+            "waits_for": self._waits_for(delivery),
         }
+
+    def _waits_for(self, delivery: Delivery) -> str | None:
+        """What is in the way by our own rules, as they are now; None: nothing of it, or an operator."""
+        message, now = delivery.message, self.clock()
+        stream = self.stream_of(message.stream)
+        if delivery.held or relevance.stale(message, stream, now) is not None:
+            return None
+        postponed = relevance.postponed(message, stream, now)
+        if postponed is not None:
+            return f"{postponed.reason}: {postponed.detail}"
+        limits = [name for name, owed in (("quota", delivery.quota), ("rate", delivery.paced)) if owed]
+        return ", ".join(limits) or None
 
 
 def _earliest(deliveries: Iterable[Delivery]) -> dict[tuple[MailClass, str], int]:

@@ -14,14 +14,16 @@ import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import structlog
 
 from relay import __version__, control
-from relay.alert import Alert, files_refused, not_taken, one_each, started_with_last_good
+from relay.alert import Alert, files_refused, not_taken, one_each, reviews, started_with_last_good
 from relay.changeover import change_over
 from relay.child import Child
 from relay.config import ConfigErrors, Problem, load_secret
@@ -229,6 +231,7 @@ class Supervisor:
                 facts |= {**answer, "up": "error" not in answer}
             alerts += facts.pop("alerts", [])
             workers.append(facts)
+        due = self._reviews()
         return {
             "node": self._name,
             "version": __version__,
@@ -239,12 +242,22 @@ class Supervisor:
             "started": self._started,
             "web": self.web.up,
             "alerts": one_each(alerts),
+            "reviews": due,
             "waits": [str(problem) for problem in self.in_force.waits],
             "decision": asdict(self.decision),
             "on_disk": fingerprint(contents(self.policies)),
-            "gauges": {"policies_last_reload_successful": int(self.alert is None)},
+            "gauges": {
+                "policies_last_reload_successful": int(self.alert is None),
+                "streams_past_review": sum(one["past"] for one in due),
+            },
             "workers": workers,
         }
+
+    def _reviews(self) -> list[Json]:
+        """A day is one of [node] timezone, like all that is told to people."""
+        zone = ZoneInfo(self.in_force.deployment.node.timezone)
+        today = datetime.fromtimestamp(_now() / 1000, UTC).astimezone(zone).date()
+        return reviews(self.in_force.policies.streams.named.values(), today)
 
     async def reload(self, by: str) -> Json:
         """The files on disk into force, in all processes or in none (DESIGN, invariant 9)."""

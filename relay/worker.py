@@ -38,7 +38,7 @@ from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
-from relay.message import MailClass, Message
+from relay.message import MailClass
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.policy.contradiction import Ledger
@@ -137,7 +137,9 @@ class Worker:
             named=in_force.deployment.pools,
             routes=in_force.policies.exceptions,
             retry=in_force.policies.retry,
+            streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
+            timezone_of=self._timezone_of,
             keys_for=in_force.keys.for_domain,
             site_of=settings.site_chooser(self.settings.egress),
             signer=self.signer,
@@ -152,7 +154,14 @@ class Worker:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        commands = QueueCommands(spool, dispatcher, self.recorder, clock, lambda c: attempting.pools[c].name)
+        commands = QueueCommands(
+            spool,
+            dispatcher,
+            self.recorder,
+            clock,
+            pool_of=lambda c: attempting.pools[c].name,
+            stream_of=lambda name: attempting.streams.get(name),  # noqa: PLW0108 a reload replaces them
+        )
         return Shard(number, spool, dispatcher, exporter, attempting, commands)
 
     def _build_door(self, own: Shard) -> Door:
@@ -209,6 +218,7 @@ class Worker:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
+            house.streams = policies.streams.named
             house.keys_for, house.site_of = keys_for, site_of
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
@@ -220,13 +230,13 @@ class Worker:
         for listener, (said, limits) in zip(self.listeners, wanted.listeners, strict=True):
             await listener.reconfigure(said, limits)
 
-    def _quota_of(self, message: Message) -> tuple[Rate, str] | None:
-        policies = self.settings.in_force.policies
-        credential = policies.credentials.get(message.credential)
-        if credential is None or credential.quota is None:
-            return None
-        brand = policies.brands.get(message.brand)
-        return credential.quota, brand.timezone if brand is not None else "UTC"
+    def _quota_of(self, credential: str) -> Rate | None:
+        found = self.settings.in_force.policies.credentials.get(credential)
+        return found.quota if found is not None else None
+
+    def _timezone_of(self, brand: str) -> str:
+        found = self.settings.in_force.policies.brands.get(brand)
+        return found.timezone if found is not None else "UTC"
 
     # --- life ---------------------------------------------------------------------------------------------------
 

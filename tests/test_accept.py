@@ -1,6 +1,7 @@
 """Story 1 over fakes: what is put when 250 is said, and why not."""
 
 from dataclasses import replace
+from datetime import UTC
 
 import dkim
 import pytest
@@ -16,6 +17,7 @@ from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
 from relay.policy.patterns import parse
 from relay.policy.streams import Match, Stream, Streams
+from relay.policy.windows import Window
 from relay.replay import Undecided, again, answer, for_the_past, messages
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
 from tests.support.signatures import both_keys, verdicts
@@ -311,3 +313,192 @@ async def test_what_was_recorded_decides_the_same_again() -> None:
     found = again(message, for_the_past(files))
     assert not isinstance(found, Undecided)
     assert answer(found) == ("points", "service", "a", "")
+
+
+STALE = Stream("shop", "policies/streams.toml:1", valid_for=60_000)
+
+
+def saying(field: str) -> bytes:
+    return LETTER.replace(b"Subject", b"X-Postlane-" + field.encode() + b"\r\nSubject")
+
+
+async def test_what_its_app_wants_sent_no_more_is_taken_and_withheld_at_once() -> None:
+    rig = Rig()
+    one = submission(saying("Valid-Until: 2026-11-21T13:25:00Z"), recipients=["a@b.example", "c@d.example"])
+    assert (await taken(rig, one)).startswith("250 2.0.0 OK ")
+    assert (rig.spool.puts[0].put, rig.offered) == ([], [])
+    events = rig.spool.events()
+    assert [(event["type"], event["rcpt"]) for event in events] == [
+        ("accepted", 0), ("accepted", 1), ("withheld", 0), ("withheld", 1),
+    ]  # fmt: skip
+    assert events[0]["valid_until"] == "2026-11-21T13:25:00.000Z"
+    assert (events[3]["reason"], events[3]["at"]) == ("stale", "accept")
+    assert events[3]["detail"] == "X-Postlane-Valid-Until ended 2026-11-21T13:25:00.000Z"
+
+
+async def test_who_asked_is_told_that_it_was_withheld_in_the_same_transaction() -> None:
+    rig = Rig()
+    one = submission(saying("Valid-Until: 0s"), recipients=["a@b.example", "c@d.example"])
+    one.envelope.recipients[1].notify = "FAILURE"
+    await taken(rig, one)
+    ((message, (note,)),) = rig.spool.puts[0].put
+    assert (message.stream, note.recipient, note.sender) == ("dsn", "shop@a.example", "")
+    assert rig.offered == [note]
+    assert message.content is not None
+    assert b"rfc822; c@d.example" in message.content
+    assert b"Subject: Order 77" in message.content
+    assert [event["type"] for event in rig.spool.events()] == [
+        "accepted",
+        "accepted",
+        "withheld",
+        "withheld",
+        "accepted",
+    ]
+
+
+async def test_a_full_disk_is_452_for_what_would_be_withheld_too() -> None:
+    rig = Rig()
+    rig.spool.full = True
+    assert (await taken(rig, submission(saying("Valid-Until: 0s")))).startswith("452 4.3.1")
+
+
+async def test_what_still_makes_sense_is_sent_and_keeps_its_app_s_word() -> None:
+    rig = Rig()
+    rig.streams = Streams([(STALE, None)])
+    await taken(rig, submission(saying("Valid-Until: 1s")))
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert (message.valid_until, delivery.next_attempt) == (NOW + 1_000, NOW)
+    assert message.content is not None
+    assert b"Valid-Until" not in message.content
+
+
+async def test_what_is_paced_is_looked_at_again_when_its_time_is_over_at_the_latest() -> None:
+    rig = Rig()
+    rig.streams = Streams([(STALE, None)])
+    rig.quotas.wait = 59_000
+    await taken(rig, submission(credential=QUOTA, recipients=["a@b.example", "c@d.example"]))
+    assert [d.next_attempt - NOW for d in rig.offered] == [59_000, 60_000]
+    assert all(d.quota for d in rig.offered)
+    assert rig.spool.events()[1]["until"] == "2026-11-21T13:26:31.104Z"
+
+
+async def test_rerouted_mail_is_not_withheld() -> None:
+    rig = Rig()
+    rig.evidence, rig.streams = OFFER, Streams([(replace(STALE, on_contradiction="reroute", valid_for=1), None)])
+    for _ in range(5):
+        await taken(rig, submission(saying("Valid-Until: 0s")))
+    assert [event["type"] for event in rig.spool.events()] == ["accepted", "withheld"] * 4 + ["accepted"]
+    assert rig.offered[0].message.contradiction == "rerouted"
+
+
+async def test_a_time_that_cannot_be_read_is_refused() -> None:
+    assert (await refused(Rig(), submission(saying("Valid-Until: soon")))).endswith('such as 2h: "soon" [valid-until]')
+
+
+SHUT = Window("office", UTC, (((840, 1080),),) * 7)  # 14:00-18:00; it is 13:25:31.104
+CRM = replace(SHOP, mail_class=MailClass.SERVICE)
+WINDOWED = Stream("shop", "policies/streams.toml:1", window=SHUT)
+
+
+async def test_what_comes_outside_its_hours_is_kept_until_they_begin() -> None:
+    rig = Rig()
+    rig.streams = Streams([(WINDOWED, None)])
+    await taken(rig, submission(credential=CRM, recipients=["a@b.example", "c@d.example"]))
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert rig.offered == deliveries
+    assert {delivery.next_attempt for delivery in deliveries} == {1_795_269_600_000}
+    assert not any(delivery.quota for delivery in deliveries)
+    events = rig.spool.events()
+    assert [(event["type"], event["rcpt"]) for event in events] == [
+        ("accepted", 0), ("accepted", 1), ("postponed", 0), ("postponed", 1),
+    ]  # fmt: skip
+    assert (events[2]["reason"], events[2]["until"]) == ("send-window", "2026-11-21T14:00:00.000Z")
+
+
+async def test_what_its_app_wants_sent_later_is_kept_with_its_word() -> None:
+    rig = Rig()
+    await taken(rig, submission(saying("Send-At: 2026-11-23T09:00:00+02:00")))
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert message.send_at == delivery.next_attempt == 1_795_417_200_000
+    accepted, postponed = rig.spool.events()
+    assert accepted["send_at"] == postponed["until"] == "2026-11-23T07:00:00.000Z"
+    assert (postponed["type"], postponed["reason"]) == ("postponed", "send-at")
+    assert message.content is not None
+    assert b"Send-At" not in message.content
+
+
+async def test_of_a_place_in_line_and_a_window_the_later_counts() -> None:
+    for wait, at in ((1_000, 1_795_269_600_000), (9_000_000, NOW + 9_000_000)):
+        rig = Rig()
+        rig.streams, rig.quotas.wait = Streams([(WINDOWED, None)]), wait
+        await taken(rig, submission(credential=replace(CRM, quota=QUOTA.quota)))
+        assert [(d.next_attempt, d.quota) for d in rig.offered] == [(at, True)]
+
+
+async def test_transactional_and_rerouted_mail_goes_at_any_hour() -> None:
+    rig = Rig()
+    rig.streams = Streams([(replace(WINDOWED, on_contradiction="reroute", rate=PACED.rate), None)])
+    await taken(rig, submission())
+    rig.evidence = OFFER
+    for _ in range(6):
+        await taken(rig, submission(saying("Send-At: 2026-11-23T09:00:00Z")))
+    assert [d.message.contradiction for d in rig.offered][-1] == "rerouted"
+    assert [rig.offered[n].next_attempt > NOW for n in (0, 1, -1)] == [False, True, False]
+    assert rig.spool.events()[-1]["type"] == "accepted"
+    assert len(rig.quotas.taken) == 1, "the first; the others wait, or are rerouted"
+
+
+async def test_a_day_too_far_ahead_is_refused() -> None:
+    assert (await refused(Rig(), submission(saying("Send-At: 2027-11-23T09:00:00Z")))).endswith("[send-at]")
+
+
+PACED = Stream("shop", "policies/streams.toml:1", rate=Rate(10, 3600, "", "10/hour"))
+
+
+async def test_over_its_stream_s_rate_mail_is_paced_in_the_order_it_came() -> None:
+    rig = Rig()
+    rig.streams, rig.quotas.wait = Streams([(PACED, None)]), 60_000
+    await taken(rig, submission(recipients=["a@b.example", "c@d.example"]))
+    rig.quotas.wait = 0  # there would be a permit again, but older mail stands in line
+    await taken(rig, submission())
+    assert [d.next_attempt - NOW for d in rig.offered] == [60_000, 420_000, 780_000]
+    assert [(d.paced, d.quota) for d in rig.offered] == [(True, False)] * 3
+    assert rig.quotas.taken == [("stream:shop", 2, "Asia/Jerusalem")]
+    first = rig.spool.events()[0]
+    assert (first["over_rate"], first["until"]) == (True, "2026-11-21T13:26:31.104Z")
+    assert "over_quota" not in first
+
+
+async def test_within_its_stream_s_rate_it_goes_now() -> None:
+    rig = Rig()
+    rig.streams = Streams([(PACED, None)])
+    await taken(rig, submission(credential=QUOTA))
+    assert [name for name, _, _ in rig.quotas.taken] == ["shop", "stream:shop"]
+    assert [(d.next_attempt, d.paced, d.quota) for d in rig.offered] == [(NOW, False, False)]
+    assert not {"over_rate", "over_quota", "until"} & set(rig.spool.events()[0])
+
+
+async def test_what_waits_for_something_else_takes_its_stream_s_permit_when_it_goes() -> None:
+    for stream, credential, quota in ((PACED, QUOTA, True), (replace(PACED, window=SHUT), CRM, False)):
+        rig = Rig()
+        rig.streams, rig.quotas.waits = Streams([(stream, None)]), {"shop": 1_000}
+        await taken(rig, submission(credential=credential))
+        assert [(d.next_attempt > NOW, d.paced, d.quota) for d in rig.offered] == [(True, True, quota)]
+        assert [name for name, _, _ in rig.quotas.taken] == ["shop"] * quota
+        assert "over_rate" not in rig.spool.events()[0]
+
+
+async def test_transactional_mail_does_not_stand_behind_marketing_of_its_stream() -> None:
+    rig = Rig()
+    rig.streams, rig.quotas.wait = Streams([(PACED, None)]), 60_000
+    await taken(rig, submission(credential=replace(SHOP, mail_class=MailClass.MARKETING)))
+    rig.quotas.wait = 0
+    await taken(rig, submission())
+    assert [d.next_attempt - NOW for d in rig.offered] == [60_000, 0]
+
+
+async def test_a_place_in_its_stream_s_line_is_no_later_than_its_end() -> None:
+    rig = Rig()
+    rig.streams, rig.quotas.wait = Streams([(replace(PACED, valid_for=30_000), None)]), 60_000
+    await taken(rig, submission())
+    assert [(d.next_attempt - NOW, d.paced) for d in rig.offered] == [(30_000, True)]

@@ -1,6 +1,7 @@
 """What a person reads of what needs one: files that are not in force, claims that do not stand."""
 
 from dataclasses import asdict, replace
+from datetime import date
 from pathlib import Path
 
 from relay.alert import (
@@ -12,6 +13,7 @@ from relay.alert import (
     flagged_over,
     not_taken,
     one_each,
+    reviews,
     started_with_last_good,
 )
 from relay.config import Problem
@@ -19,6 +21,7 @@ from relay.kept import Decision
 from relay.message import MailClass
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
+from relay.policy.streams import Stream
 
 POLICIES = Path("policies")
 DECISION = Decision("3f9a1c", "7be210", 1_795_186_920_000, "noa", "reload")  # Fri 20 Nov 2026 17:02 in Jerusalem
@@ -140,3 +143,13 @@ def test_what_several_workers_flagged_is_one_alert() -> None:
     of_files = asdict(Alert("policies", "2 errors"))
     met = [asdict(flagged(flag)) for flag in (FLAG, other, Flag("arava", "postal-address", "no", "x", messages=7))]
     assert one_each([of_files, *met]) == [of_files, *met[:2]]
+
+
+def test_streams_are_to_be_reviewed_after_their_day_and_announced_two_weeks_before_it() -> None:
+    days = {"late": date(2027, 1, 14), "today": date(2027, 1, 15), "soon": date(2027, 1, 29), "far": date(2027, 1, 30)}
+    streams = [Stream(name, "", review_by=day) for name, day in days.items()] + [Stream("order", "")]
+    assert reviews(reversed(streams), date(2027, 1, 15)) == [
+        {"stream": "late", "review_by": "2027-01-14", "past": True},
+        {"stream": "today", "review_by": "2027-01-15", "past": False},
+        {"stream": "soon", "review_by": "2027-01-29", "past": False},
+    ]

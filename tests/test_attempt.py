@@ -1,15 +1,21 @@
 """Story 2 over fakes: one attempt, one transaction, whatever it comes to."""
 
 from dataclasses import replace
+from datetime import UTC
 from email import message_from_bytes
+from typing import Any
+
+import pytest
 
 from relay.attempt import attempt
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
-from relay.message import MailClass
+from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
+from relay.policy.streams import Stream, Streams
+from relay.policy.windows import Window
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -154,3 +160,214 @@ async def test_a_quota_that_was_lifted_lets_waiting_mail_go() -> None:
     rig, delivery = Rig(DONE), waiting_delivery(quota=True)
     assert await attempt(delivery, rig.attempting()) is None
     assert not delivery.quota
+
+
+RESET = Stream("order", "policies/streams.toml:1", valid_for=1_500)  # it was accepted 1,000 ms ago
+
+
+async def test_what_is_worth_nothing_any_more_is_withheld_and_not_sent() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(quota=True)
+    rig.streams = Streams([(RESET, None)])
+    rig.now += 500
+    house = rig.attempting()
+    assert await attempt(delivery, house) is None
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+    assert rig.quotas.taken == []
+    (change,) = rig.spool.settled
+    assert (change.finished, change.put) == ([delivery], []), "nobody asked to be told"
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["at"]) == ("withheld", "stale", "attempt")
+    assert event["detail"] == "valid_for of stream order ended 2026-11-21T13:25:31.604Z"
+
+
+async def test_it_is_sent_until_its_time_is_over_and_whatever_that_is_if_rerouted() -> None:
+    for now, contradiction in ((NOW + 499, None), (NOW + 500_000, "rerouted")):
+        rig, delivery = Rig(DONE), waiting_delivery()
+        delivery.message = replace(delivery.message, contradiction=contradiction, valid_until=NOW + 500)
+        rig.streams, rig.now = Streams([(RESET, None)]), now
+        await attempt(delivery, rig.attempting())
+        assert [event["type"] for event in rig.spool.events()] == ["delivered"]
+
+
+async def test_who_asked_is_told_of_what_was_withheld_with_the_content_read_back() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(notify="FAILURE")
+    delivery.message = replace(delivery.message, content=None, valid_until=NOW)
+    await attempt(delivery, rig.attempting())
+    (change,) = rig.spool.settled
+    ((message, (note,)),) = change.put
+    assert rig.offered == [note]
+    assert message.content is not None
+    assert b"Status: 5.4.7" in message.content
+    assert b"Subject: Order 77" in message.content
+    assert [event["type"] for event in rig.spool.events()] == ["withheld", "accepted"]
+
+
+async def test_a_retry_comes_no_later_than_the_end_which_then_withholds_it() -> None:
+    rig, delivery = Rig(BUSY), waiting_delivery()
+    rig.streams = Streams([(RESET, None)])
+    assert await attempt(delivery, rig.attempting()) == delivery.next_attempt == NOW + 500
+    assert rig.spool.events()[0]["next_attempt"] == "2026-11-21T13:25:31.604Z"
+    rig.now = NOW + 500
+    assert await attempt(delivery, rig.attempting()) is None
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "withheld"]
+
+
+async def test_a_place_in_line_is_no_later_than_the_end_either() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(quota=True)
+    rig.quota, rig.quotas.wait, rig.streams = Rate(10, 3600, "", "10/hour"), 5_000, Streams([(RESET, None)])
+    assert await attempt(delivery, rig.attempting()) == NOW + 500
+    assert rig.spool.events()[0]["until"] == "2026-11-21T13:25:31.604Z"
+
+
+async def test_a_reload_counts_for_what_waits() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    house = rig.attempting()
+    house.streams = {"order": RESET}
+    rig.now += 500
+    assert await attempt(delivery, house) is None
+    assert [event["type"] for event in rig.spool.events()] == ["withheld"]
+
+
+async def test_a_report_says_how_long_it_is_tried_where_it_is_tried_on() -> None:
+    late = NOW - 700_000
+    for valid_until, given_up in ((None, b"13:13:51"), (NOW + 5_000, b"13:25:36")):
+        rig, delivery = Rig(BUSY), waiting_delivery(notify="DELAY,FAILURE")
+        delivery.message = replace(delivery.message, accepted_at=late, valid_until=valid_until)
+        await attempt(delivery, rig.attempting())
+        message = rig.spool.settled[0].put[0][0]
+        assert message.content is not None
+        assert b"Will-Retry-Until: " in message.content
+        assert given_up in message.content.partition(b"Will-Retry-Until: ")[2][:40]
+    rig, delivery = Rig(GONE), waiting_delivery()
+    await attempt(delivery, rig.attempting())
+    message = rig.spool.settled[0].put[0][0]
+    assert message.content is not None
+    assert b"Retry-Until" not in message.content
+    assert b"given up" not in message.content
+
+
+SHUT = Window("office", UTC, (((840, 1080),),) * 7)  # 14:00-18:00; it is 13:25:31.104
+OPENS = 1_795_269_600_000
+WINDOWED = Stream("order", "policies/streams.toml:1", window=SHUT)
+
+
+def windowed(outcome: Outcome, give_up: int = 86_400_000, **changes: Any) -> tuple[Rig, Delivery]:
+    rig, delivery = Rig(outcome, give_up), waiting_delivery()
+    rig.streams = Streams([(WINDOWED, None)])
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING, **changes)
+    delivery.notify = "NEVER"
+    return rig, delivery
+
+
+async def test_outside_its_hours_nothing_is_tried() -> None:
+    rig, delivery = windowed(DONE)
+    delivery.quota, rig.quota = True, Rate(10, 3600, "", "10/hour")
+    assert await attempt(delivery, rig.attempting()) == delivery.next_attempt == OPENS
+    assert rig.courier is not None
+    assert (rig.courier.sent, rig.quotas.taken, delivery.attempts) == ([], [], 0)
+    (change,) = rig.spool.settled
+    assert (change.finished, change.again) == ([], [delivery])
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["until"]) == ("postponed", "send-window", "2026-11-21T14:00:00.000Z")
+    rig.now = OPENS
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.events()[-1]["type"] == "delivered"
+
+
+async def test_before_its_app_wants_it_sent_nothing_is_tried() -> None:
+    rig, delivery = windowed(DONE, send_at=OPENS + 1)
+    assert await attempt(delivery, rig.attempting()) == OPENS + 1
+    assert rig.spool.events()[0]["reason"] == "send-at"
+    rig.now = OPENS + 1
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.events()[1]["type"] == "delivered"
+
+
+async def test_what_was_rerouted_goes_at_any_hour() -> None:
+    rig, delivery = windowed(DONE, contradiction="rerouted", send_at=OPENS)
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.events()[0]["type"] == "delivered"
+
+
+async def test_a_retry_outside_the_hours_waits_for_them() -> None:
+    rig, delivery = windowed(BUSY)
+    rig.now = OPENS + 4 * 3_600_000 - 1
+    again = await attempt(delivery, rig.attempting())
+    assert again is not None
+    rig.now = again
+    assert await attempt(delivery, rig.attempting()) == OPENS + 86_400_000
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "postponed"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"send_at": OPENS}], ids=["window", "send-at"])
+async def test_how_long_it_is_tried_counts_from_when_it_may_go(changes: dict[str, Any]) -> None:
+    rig, delivery = windowed(BUSY, 60_000, **changes)
+    rig.now = OPENS + 50_000
+    assert await attempt(delivery, rig.attempting()) is not None
+    rig.now = OPENS + 60_000
+    assert await attempt(delivery, rig.attempting()) is None
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "bounced"]
+
+
+async def test_nobody_is_told_of_a_delay_that_was_ordered() -> None:
+    rig, delivery = windowed(BUSY, send_at=OPENS)
+    delivery.notify = "DELAY"
+    rig.now = OPENS + 599_999  # of the 600,000 after which it is late
+    await attempt(delivery, rig.attempting())
+    rig.now += 1
+    assert not rig.offered
+    await attempt(delivery, rig.attempting())
+    assert len(rig.offered) == 1
+
+
+async def test_waiting_for_a_permit_is_not_held_against_what_waited_for_its_hours() -> None:
+    rig, delivery = windowed(DONE, 60_000)
+    delivery.quota, rig.quota, rig.quotas.wait = True, Rate(10, 3600, "", "10/hour"), 5_000
+    rig.now = OPENS + 59_999
+    assert await attempt(delivery, rig.attempting()) == OPENS + 64_999
+    rig.now = OPENS + 60_000
+    assert await attempt(delivery, rig.attempting()) is None
+    assert [event["type"] for event in rig.spool.events()] == ["postponed", "bounced"]
+
+
+PACED = Stream("order", "policies/streams.toml:1", rate=Rate(10, 3600, "", "10/hour"))
+
+
+async def test_over_its_stream_s_rate_it_takes_its_permit_first() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(paced=True)
+    rig.streams, rig.quotas.wait = Streams([(PACED, None)]), 5_000
+    house = rig.attempting()
+    assert await attempt(delivery, house) == NOW + 5_000
+    (postponed,) = rig.spool.events()
+    assert (postponed["type"], postponed["reason"]) == ("postponed", "rate")
+    assert postponed["detail"] == "stream order is over 10/hour"
+    owed = [delivery.paced]
+    rig.quotas.wait = 0
+    assert await attempt(delivery, house) is None
+    assert [*owed, delivery.paced] == [True, False]
+    assert rig.spool.events()[-1]["type"] == "delivered"
+    assert rig.quotas.taken == [("stream:order", 1, "UTC")] * 2
+
+
+async def test_of_two_permits_the_one_it_has_is_not_taken_again() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(paced=True, quota=True)
+    rig.streams, rig.quota, rig.quotas.waits = Streams([(PACED, None)]), Rate(5, 3600, "", "5/hour"), {"shop": 5_000}
+    house = rig.attempting()
+    assert await attempt(delivery, house) == NOW + 5_000
+    rig.quotas.waits = {"stream:order": 7_000}
+    assert await attempt(delivery, house) == NOW + 7_000
+    assert (delivery.quota, delivery.paced) == (False, True)
+    assert rig.spool.settled[-1].again == [delivery]
+    rig.quotas.waits = {}
+    assert await attempt(delivery, house) is None
+    assert [name for name, _, _ in rig.quotas.taken] == ["shop", "shop", "stream:order", "stream:order"]
+
+
+async def test_a_rate_that_was_lifted_and_rerouted_mail_are_not_paced() -> None:
+    for streams, contradiction in ((Streams(), None), (Streams([(PACED, None)]), "rerouted")):
+        rig, delivery = Rig(DONE), waiting_delivery(paced=True)
+        delivery.message = replace(delivery.message, contradiction=contradiction)
+        rig.streams = streams
+        assert await attempt(delivery, rig.attempting()) is None
+        assert (rig.quotas.taken, delivery.paced) == ([], False)

@@ -1,7 +1,8 @@
 """The line that mail over quota stands in."""
 
 from relay.identity import Rate
-from relay.pacing import Pacer, spacing
+from relay.message import MailClass
+from relay.pacing import Pacer, of_credential, of_stream, spacing
 
 HOURLY = Rate(20_000, 3600, "", "20000/hour")
 
@@ -26,4 +27,11 @@ def test_the_line_ends_when_its_last_place_has_passed() -> None:
     pacer.place("shop", HOURLY, 1, 5000)
     assert pacer.until("shop", 5179) == 1
     assert pacer.until("shop", 5180) == 0
-    assert repr(pacer) == "<Pacer 0 credentials>"
+    assert repr(pacer) == "<Pacer 0 lines>"
+
+
+def test_a_stream_and_a_credential_of_one_name_are_two_limits_and_classes_stand_apart() -> None:
+    limits = [of_credential("shop", HOURLY), *(of_stream("shop", HOURLY, one) for one in MailClass)]
+    assert len({limit.line for limit in limits}) == 4
+    assert len({limit.key for limit in limits}) == 2
+    assert [str(limit) for limit in limits[:2]] == ["shop is over 20000/hour", "stream shop is over 20000/hour"]

@@ -1,6 +1,7 @@
 """An operator's hand on a shard: which mail a selector means, what is done to it, what is left alone."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from relay.event import Recorder
 from relay.ids import Ids
 from relay.message import Change, Delivery, MailClass
+from relay.policy.streams import Stream
+from relay.policy.windows import Window
 from relay.queue_commands import PAGE, QueueCommands, SelectorError, selector
 from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Selector, Spool
@@ -22,6 +25,8 @@ POOLS = {
     MailClass.SERVICE: "Bulk-1",
     MailClass.MARKETING: "bulk-2",
 }
+SHUT = Window("never-now", UTC, (((0, 1),),) * 7)
+STREAMS = {"s-marketing": Stream("s-marketing", "", window=SHUT)}
 MARKETING, SERVICE, TRANSACTIONAL = MailClass.MARKETING, MailClass.SERVICE, MailClass.TRANSACTIONAL
 
 
@@ -75,7 +80,8 @@ async def never(_: Delivery) -> int | None:
 def commands(spool: Spool) -> QueueCommands:
     ids = Ids("test", 0, lambda: NOW)
     recorder = Recorder("test", lambda: NOW, ids.next)
-    return QueueCommands(spool, Dispatcher(spool, never, lambda: NOW), recorder, lambda: NOW, lambda c: POOLS[c])
+    dispatcher = Dispatcher(spool, never, lambda: NOW)
+    return QueueCommands(spool, dispatcher, recorder, lambda: NOW, lambda c: POOLS[c], STREAMS.get)
 
 
 async def ask(commands: QueueCommands, do: str, **question: Any) -> list[dict[str, Any]]:
@@ -137,3 +143,21 @@ async def test_a_command_goes_through_the_whole_queue_in_pages(
     pages = await ask(commands, "change", action="hold", selector={"recipient": "dana69*"}, reason="")
     assert sum(page["changed"] for page in pages) == 3 * 11
     assert len(pages) == 3 * 700 // PAGE + 1, "one for each look, whether anything fits or not"
+
+
+async def test_what_our_own_rules_keep_waiting_says_so(spool: Spool, commands: QueueCommands) -> None:
+    letters = [
+        letter(0, mail_class=MARKETING, stream="s-marketing"),
+        letter(1, mail_class=TRANSACTIONAL, stream="s-marketing"),
+        letter(2, mail_class=TRANSACTIONAL, stream="s-marketing", quota=True, paced=True),
+        letter(3, stream="gone", send_at=NOW + 1),
+        letter(4, stream="gone", send_at=NOW + 1, held=True),
+        letter(5, stream="gone", send_at=NOW + 1, valid_until=NOW),
+    ]
+    for message, _ in letters[:5]:
+        message.valid_until = None
+    await spool.put(Change(put=letters))
+    (page,) = await ask(commands, "page", selector={})
+    assert [item["waits_for"] for item in page["items"]] == [
+        "send-window: window never-now is closed", None, "quota, rate", "send-at: as X-Postlane-Send-At asks", None, None,
+    ]  # fmt: skip

@@ -192,3 +192,21 @@ def test_on_a_full_disk_it_starts_with_the_last_good_files(node: Path, monkeypat
         assert again.in_force.version == good
         assert again.alert is not None
         assert "No space left on device" in again.alert.problems[0]
+
+
+async def test_a_review_is_past_when_its_day_is_over_where_the_node_is(
+    node: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = node / "config" / "postlane.toml"
+    config.write_text(config.read_text().replace("[node]\n", '[node]\ntimezone = "Pacific/Auckland"\n'))
+    (node / "policies" / "streams.toml").write_text(
+        '[[stream]]\nname = "win-back"\nmatch.subject = "miss"\nreview_by = 2027-01-15\n'
+    )
+    noon = 1_800_014_400_000  # of 15 January 2027 in UTC: 01:00 of the 16th in Auckland
+    for at, past in ((noon - 3_600_000 - 1, False), (noon - 3_600_000, True)):
+        monkeypatch.setattr("relay.supervisor._now", lambda at=at: at)
+        with starting(node) as supervisor:
+            stats = await supervisor.stats()
+        assert stats["reviews"] == [{"stream": "win-back", "review_by": "2027-01-15", "past": past}]
+        assert stats["gauges"]["streams_past_review"] == int(past)
+        assert stats["alerts"] == []

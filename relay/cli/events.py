@@ -175,7 +175,8 @@ def _told(event: Event, zone: tzinfo) -> str:
     if kind in ("bounced", "bounced-late", "deferred", "rejected"):
         return _refused(event, zone)
     if kind in ("withheld", "postponed"):
-        return _joined(": ", _joined(" ", _text(event, "recipient"), _text(event, "reason")), _text(event, "detail"))
+        why = _joined(": ", _joined(" ", _text(event, "recipient"), _text(event, "reason")), _text(event, "detail"))
+        return _joined("; ", why, _later(event, zone, "until", "until"))
     return _other(event)
 
 
@@ -192,16 +193,17 @@ def _refused(event: Event, zone: tzinfo) -> str:
     who = "" if "(simulated)" in _reply(event) else _text(event, "recipient") or _text(event, "peer")
     what = _text(event, "category") or _text(event, "reason")
     words = _joined(": ", _joined("  ", who, what), _reply(event))
-    again = _next_attempt(event, zone)
+    again = _later(event, zone, "next_attempt", "next attempt")
     suppressed = "address suppressed" if event.get("suppressed") else ""
     return _joined("; ", words, again, suppressed)
 
 
-def _next_attempt(event: Event, zone: tzinfo) -> str:
-    at, now = _moment(event, zone, "next_attempt"), _moment(event, zone)
+def _later(event: Event, zone: tzinfo, field: str, label: str) -> str:
+    """A time that the event tells of; with its day where that is another."""
+    at, now = _moment(event, zone, field), _moment(event, zone)
     if at is None:
         return ""
-    return f"next attempt {at:%H:%M:%S}" if now and at.date() == now.date() else f"next attempt {at:%a %d %b %H:%M:%S}"
+    return f"{label} {at:%H:%M:%S}" if now and at.date() == now.date() else f"{label} {at:%a %d %b %H:%M:%S}"
 
 
 def _other(event: Event) -> str:

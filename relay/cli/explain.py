@@ -31,7 +31,8 @@ from relay.edge import commands, framing, replies
 from relay.egress.mx import site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
-from relay.fate import Fate, Files, carrier, fate
+from relay.event import iso
+from relay.fate import Fate, Files, carrier, fate, hindrance
 from relay.header import Field, split
 from relay.identity import Brand, Credential
 from relay.ids import time_of
@@ -228,7 +229,7 @@ def explained(name: str, octets: bytes, asked: Asked, basis: Basis) -> Explained
         evidence=evidence,
         terms=quoted(evidence, extract(content, fields, rest), judge.ready()),
         findings=lint(content, fields, rest, mail_class),
-        recipients=_carried(recipients, found, basis),
+        recipients=_carried(recipients, found, now, basis),
         rewritten=_rewritten(letter, weighed.decision, now) if weighed is not None else None,
     )
 
@@ -270,9 +271,10 @@ def _of_header(fields: Sequence[Field]) -> tuple[RcptTo, ...]:
     return tuple({one.address: one for one in found if isinstance(one, RcptTo)}.values())
 
 
-def _carried(recipients: Sequence[RcptTo], found: Fate, basis: Basis) -> list[Recipient]:
+def _carried(recipients: Sequence[RcptTo], found: Fate, now: int, basis: Basis) -> list[Recipient]:
     if found.weighed is None or found.refusal is not None:
         return [Recipient(one.address, "refuse") for one in recipients]
+    hindered = hindrance(found.weighed, found.credential, now, basis.files)
     carriage_to = carrier(found.weighed, found.credential, basis.files)
     rows = []
     for one in recipients:
@@ -281,8 +283,16 @@ def _carried(recipients: Sequence[RcptTo], found: Fate, basis: Basis) -> list[Re
         if carriage.discarded:
             rows.append(Recipient(one.address, "withhold", "discarded", place, carriage))
             continue
+        if isinstance(hindered, str):
+            rows.append(Recipient(one.address, "withhold", f"stale: {hindered}"))
+            continue
         captured = _captured(one, basis.deployment)
-        rows.append(Recipient(one.address, "send", captured, place, carriage, _site(one, captured, basis.deployment)))
+        row = Recipient(one.address, "send", captured, place, carriage, _site(one, captured, basis.deployment))
+        if hindered is not None:
+            until = hindered.until
+            why = "; ".join(filter(None, (f"{hindered.reason}: {hindered.detail} until {iso(until)}", captured)))
+            row = replace(row, decision="postpone", reason=why, until=until)
+        rows.append(row)
     return rows
 
 

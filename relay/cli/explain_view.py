@@ -7,7 +7,7 @@ from itertools import pairwise
 from relay.cli import checks_view
 from relay.cli.reasons import of_brand, of_class, of_contradiction, of_stream, short
 from relay.config.origin import Places
-from relay.event import reply_facts
+from relay.event import iso, reply_facts
 from relay.fate import Carriage, Fate, Files
 from relay.header import Field, readable, split
 from relay.message import MailClass
@@ -28,7 +28,8 @@ _SHOWN = 300  # octets of a field in the first line
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """decision  send | withhold | refuse      reason  why, if it is not sent, or not to the world
+    """decision  send | postpone | withhold | refuse      reason  why, if it is not sent, not now, or not to the world
+    until     when (ms) it would be looked at again
     place     the route, or the class's own line      site  whose limits it shares; None: it does not leave"""
 
     address: str
@@ -37,6 +38,7 @@ class Recipient:
     place: str = ""
     carriage: Carriage | None = None
     site: str | None = None
+    until: int | None = None
 
     @property
     def sources(self) -> list[str]:
@@ -102,7 +104,7 @@ def _recipient_facts(one: Recipient) -> dict[str, object]:
         "recipient": one.address,
         "decision": one.decision,
         "reason": one.reason or None,
-        "until": None,
+        "until": iso(one.until) if one.until is not None else None,
         "site": one.site,
         "pool": one.carriage.name if one.carriage is not None else None,
         "route": one.place or None,

@@ -104,8 +104,8 @@ def run_list(args: argparse.Namespace) -> int:
 
 def line(item: Json) -> str:
     when = "held" if item["held"] else "sending now" if item["in_flight"] else f"next {item['next_attempt']}"
-    reply = f"  {item['last_reply']}" if item["last_reply"] else ""
-    return f"{item['id']}  {item['class']:<13}  {item['recipient']}  attempts {item['attempts']}  {when}{reply}"
+    why = "".join(f"  {item[name]}" for name in ("waits_for", "last_reply") if item[name])
+    return f"{item['id']}  {item['class']:<13}  {item['recipient']}  attempts {item['attempts']}  {when}{why}"
 
 
 def run_show(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,8 @@ from relay.alert import POLICIES, when
 from relay.config import whereabouts
 from relay.control import request
 
-_SHOWN = 5  # entries of only_to in a line
+_SHOWN = 5  # entries of only_to, or streams to be reviewed, in a line
+_SURE_YEAR = timedelta(days=180)  # so far away a day without its year is the nearest of its name
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -60,7 +62,8 @@ def describe(facts: dict[str, Any], now: float, zone: ZoneInfo) -> list[str]:
             lines.append(f"  {worker['name']} is down, started {worker['deaths']} times again; see the log")
         elif not worker["healthy"]:
             lines.append(f"  {worker['name']} cannot write its spool (disk full?): mail is answered 452 until it can")
-    return lines + _of_alerts(facts["alerts"]) + _of_files(facts, zone)
+    today = datetime.fromtimestamp(now, zone).date()
+    return lines + _of_alerts(facts["alerts"]) + _of_reviews(facts["reviews"], today) + _of_files(facts, zone)
 
 
 def _of_alerts(alerts: Sequence[dict[str, Any]]) -> list[str]:
@@ -70,6 +73,24 @@ def _of_alerts(alerts: Sequence[dict[str, Any]]) -> list[str]:
         if alert["advice"] and not alert["problems"]:
             lines.append(f"           {alert['advice']}")
     return lines
+
+
+def _of_reviews(due: Sequence[dict[str, Any]], today: date) -> list[str]:
+    """Streams that people should look at again: those that are late, and those that will be soon."""
+    lines: list[str] = []
+    for label, past in (("review", True), ("soon", False)):
+        named = [_review(one, today) for one in due if one["past"] is past]
+        if named:
+            more = [f"and {len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
+            lines.append(f"  {label:<8} {' · '.join(named[:_SHOWN] + more)}")
+    return lines
+
+
+def _review(one: dict[str, Any], today: date) -> str:
+    """stream win-back review_by 15 Jan; with the year where one might think of another"""
+    day = date.fromisoformat(one["review_by"])
+    year = f" {day.year}" if abs(today - day) > _SURE_YEAR else ""
+    return f"stream {one['stream']} review_by {day:%-d %b}{year}"
 
 
 def _of_files(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:

@@ -30,7 +30,9 @@ class CredentialTable(Section):
     quota: Rate | None = None
     over_quota: Literal["pace", "refuse"] = "pace"
     on_suppressed: Literal["withhold", "refuse"] = "withhold"
-    dsn: Literal["full", "headers", "none"] = setting("headers", "what a bounce returns of the message")
+    dsn: Literal["full", "headers", "none"] = setting(
+        "headers", "what a bounce returns of the message; full: withheld mail is reported, too"
+    )
     line_endings: Literal["refuse", "fix"] = setting("refuse", "bare CR or LF")
     long_lines: Literal["refuse", "allow"] = setting("refuse", "over 998 octets (RFC 5322 2.1.1)")
     owner: str = setting("", "whom reports and alerts name")

@@ -6,13 +6,14 @@ Facts of other files come as `Others`. Where a file has errors already, warnings
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from relay.config.deployment import NOT_YET
 from relay.config.problems import Problem, listing, no_such
 from relay.config.reader import Document
 from relay.config.schema_brands import BrandTable
 from relay.config.schema_policies import CredentialTable
-from relay.config.schema_streams import MatchTable, StreamsFile, StreamTable
+from relay.config.schema_streams import DAYS, MatchTable, StreamsFile, StreamTable, WindowTable
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
 from relay.message import MailClass
@@ -20,9 +21,10 @@ from relay.policy.decide import brand_of
 from relay.policy.patterns import Kind, Matcher, Pattern
 from relay.policy.reach import shadowed
 from relay.policy.streams import Match, Stream, Streams
+from relay.policy.windows import Window
 
 # Keys that later versions act on, as they stand in the file.
-_LATER = ("topic", "priority", "rate", "valid_for", "send_window", "review_by")
+_LATER = ("topic", "priority")
 _BOUNDARY = re.compile(r"\\b(?:\(\?:|\()?([^\W\d_])|([^\W\d_])\)?\\b")
 _LATIN_ENDS = "\u0250"  # letters below it are Latin, above it other scripts' (Unicode blocks)
 
@@ -41,16 +43,28 @@ def compiled(file: StreamsFile, document: Document | None, credentials: Mapping[
     if document is None:
         return Streams()
     default = file.default.on_contradiction
+    windows = {name: window for name, table in file.window.items() if (window := _window(name, table)) is not None}
     return Streams(
         [
-            (_stream(table, document.line(("stream", number)), default), _match(table.match, credentials))
+            (_stream(table, document.line(("stream", number)), default, windows), _match(table.match, credentials))
             for number, table in enumerate(file.stream)
         ],
         default,
     )
 
 
-def _stream(table: StreamTable, line: int, on_contradiction: str) -> Stream:
+def _window(name: str, table: WindowTable) -> Window | None:
+    """None: it never opens, which is an error of its own."""
+    week: list[list[tuple[int, int]]] = [[] for _ in DAYS]
+    for key, days in table.opens():
+        for day in days:
+            week[DAYS.index(day)] += getattr(table, key.replace("-", "_"))
+    if not any(week):
+        return None
+    return Window(name, ZoneInfo(table.tz), tuple(tuple(sorted(hours)) for hours in week), frozenset(table.closed))
+
+
+def _stream(table: StreamTable, line: int, on_contradiction: str, windows: Mapping[str, Window]) -> Stream:
     return Stream(
         name=table.name,
         rule=f"policies/streams.toml:{line}",
@@ -58,6 +72,10 @@ def _stream(table: StreamTable, line: int, on_contradiction: str) -> Stream:
         brand=table.brand,
         also_remove=frozenset(table.also_remove),
         on_contradiction=table.on_contradiction or on_contradiction,
+        rate=table.rate,
+        valid_for=table.valid_for,
+        window=windows.get(table.send_window),
+        review_by=table.review_by,
     )
 
 
@@ -98,6 +116,7 @@ def problems_of(file: StreamsFile, document: Document, others: Others) -> Iterat
         yield from _of_names(document, loc, stream, file, others)
         yield from _of_match(document, loc, stream.match, others)
         yield from _of_holding_back(document, loc, stream, others)
+        yield from _of_time_left(document, loc, stream, file)
     if not document.broken:
         yield from _of_reach(file, document, others)
         yield from _not_yet(file, document)
@@ -231,6 +250,25 @@ def _of_holding_back(document: Document, loc: Loc, stream: StreamTable, others: 
     if stream.send_window and classes == {"transactional"}:
         message = "would hold back transactional mail outside its hours; only service and marketing mail may wait"
         yield document.problem((*loc, "send_window"), message, "holds-back")
+
+
+def _of_time_left(document: Document, loc: Loc, stream: StreamTable, file: StreamsFile) -> Iterator[Problem]:
+    """Mail that comes just as its window closes must still be worth something when it opens again."""
+    table = file.window.get(stream.send_window)
+    window = _window(stream.send_window, table) if table is not None else None
+    closed = window.shortest_closed() if window is not None else None
+    if closed is not None and stream.valid_for is not None and stream.valid_for < closed:
+        message = (
+            f"ends before window {stream.send_window} could open: it stays closed for {_span(closed)} at least, so mail "
+            "that just missed its hours would be postponed and never sent; make it longer, or leave send_window out"
+        )
+        yield document.problem((*loc, "valid_for"), message, "never")
+
+
+def _span(ms: int) -> str:
+    """12 h 30 min"""
+    hours, minutes = divmod(ms // 60_000, 60)
+    return " ".join(part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "") if part)
 
 
 def _of_reach(file: StreamsFile, document: Document, others: Others) -> Iterator[Problem]:

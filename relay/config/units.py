@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
+from relay import times
 from relay.config.problems import Wrong, did_you_mean
 from relay.domain import MAX_DOMAIN, a_label
 from relay.identity import Rate
 from relay.wildcard import recipient_pattern
 
-_UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _RATE = re.compile(r"(\d{1,12})/([a-z0-9]+)", re.ASCII)
 _SLIDING_S = {"second": 1, "minute": 60, "hour": 3_600}
 # The longest such period in seconds: a day on which the clocks go back has 25 hours, as part of its week and month too.
@@ -61,9 +60,9 @@ def shown(value: object) -> str:
 
 def duration(value: object) -> int:
     """`90s 15m 2h 7d` in ms."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match:
-        return int(match[1]) * _UNIT_MS[match[2]]
+    span = times.duration(value) if isinstance(value, str) else None
+    if span is not None:
+        return span
     raise Wrong("duration", f'{shown(value)} is no duration: a number and s, m, h or d, such as "{_likely(value)}"')
 
 
@@ -84,7 +83,7 @@ def _likely(value: object) -> str:
     for start, days in (("w", 7), ("mo", 30), ("y", 365)):
         if word.startswith(start):
             return f"{number * days}d"
-    return f"{number}{word[0] if word[:1] in _UNIT_MS else 'm'}"
+    return f"{number}{word[0] if word[:1] in set('smhd') else 'm'}"
 
 
 def rate(value: object) -> Rate:
@@ -104,9 +103,8 @@ def rate(value: object) -> Rate:
 def _sliding_seconds(text: str, count: int, per: str) -> int:
     if per in _SLIDING_S:
         return _SLIDING_S[per]
-    span = _DURATION.fullmatch(per)
-    if span and int(span[1]):
-        return int(span[1]) * _UNIT_MS[span[2]] // 1_000
+    if span := times.duration(per):
+        return span // 1_000
     word = (
         next((word for word in _RATE_WORDS if word.startswith(per)), None) or did_you_mean(per, _RATE_WORDS) or "second"
     )

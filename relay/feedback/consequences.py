@@ -84,6 +84,14 @@ def owes_failure_report(delivery: Delivery) -> bool:
     return not delivery.notify or "FAILURE" in delivery.notify
 
 
+def owes_withheld_report(delivery: Delivery) -> bool:
+    """What is withheld did not fail: it is reported where NOTIFY=FAILURE was asked in so many words, or where NOTIFY says
+    nothing and the credential wants its reports in full."""
+    if not delivery.sender or delivery.message.dsn == "none":
+        return False
+    return "FAILURE" in delivery.notify if delivery.notify else delivery.message.dsn == "full"
+
+
 def _delay_report(delivery: Delivery, plan: Retry) -> Report | None:
     if not plan.warn:
         return None

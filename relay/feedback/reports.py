@@ -115,6 +115,12 @@ _CAUSES: dict[Category, tuple[str, str]] = {
         "Check the part of the address behind the @ for spelling mistakes.",
     ),
 }
+_OURS = {  # by the command of an outcome that no server had a part in
+    "STALE": (
+        "The time after which it is worth nothing, which its sender had set, was over before it could be delivered.",
+        "Send a new one, if it still matters.",
+    ),
+}
 _UNKNOWN = (
     "The recipient's server, or the way to it, reports a problem.",
     "Hand this report to your mail administrator.",
@@ -226,6 +232,9 @@ def _words(case: _Case) -> bytes:
 
 
 def _cause(case: _Case) -> tuple[str, str]:
+    ours = _OURS.get(case.outcome.command)
+    if ours is not None:
+        return ours
     category, _ = classify(case.outcome.reply, case.outcome.command, provider_of(case.outcome.mx))
     return _CAUSES.get(category, _UNKNOWN)
 
@@ -265,9 +274,10 @@ def _status(case: _Case) -> bytes:
     speaker = "x-postlane" if case.outcome.internal else "smtp"
     lines += [
         _field("Diagnostic-Code", f"{speaker}; {words if case.worldwide else _printable(words)}"),
-        _field("Last-Attempt-Date", _date(case.now)),
-        _field("Final-Log-ID", message.id),
     ]
+    if case.outcome.command not in _OURS:  # this was none
+        lines.append(_field("Last-Attempt-Date", _date(case.now)))
+    lines.append(_field("Final-Log-ID", message.id))
     if case.until is not None:
         lines.append(_field("Will-Retry-Until", _date(case.until)))
     body = b"".join(lines)

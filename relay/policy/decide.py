@@ -7,6 +7,7 @@ stream sets no class the credential's holds; for class `auto` nobody has said it
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from relay.header import Field
 from relay.identity import Brand, Credential
@@ -16,11 +17,13 @@ from relay.policy.checks import Checks
 from relay.policy.letter import Letter
 from relay.policy.sender import domain_of, mailboxes, permitted
 from relay.policy.streams import Noted, Stream, Streams
+from relay.times import LATEST, duration, moment
 
 # Postfix's hopcount_limit; RFC 5321 6.3 asks that a limit, if any, not be small (at least 100 in simple counters), but
 # mail handed in by an app has passed one or two hosts, not fifty.
 MAX_RECEIVED = 50
 MAX_METADATA = 10  # INTERFACE: X-Postlane-Metadata-NAME, up to 10
+MAX_AHEAD = 30 * 86_400_000  # ms: what is asked for later than a month ahead is more likely a slip of the year
 MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every event of the message
 
 
@@ -45,6 +48,8 @@ class Decision:
     said              what streams.toml says of it; None: nothing
     co_authors        other domains in From and Sender, as A-labels
     noted             what rules look at, for the event (Streams.look)
+    send_at           when (ms) its app wants it sent at the earliest; None: it did not say
+    valid_until       when (ms) its app wants it sent no more; None: it did not say
     """
 
     author: str
@@ -61,6 +66,8 @@ class Decision:
     said: Stream | None = None
     co_authors: tuple[str, ...] = ()
     noted: Noted = field(default_factory=dict)
+    send_at: int | None = None
+    valid_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,8 @@ class Law:
     signer_of: Callable[[str], str] = lambda domain: ""
 
 
-def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Decision | Refusal:
-    """`stream` is the one of the user name (`name+stream`), "" if none."""
+def decide(letter: Letter, credential: Credential, stream: str, now: int, law: Law) -> Decision | Refusal:
+    """`stream` is the one of the user name (`name+stream`), "" if none; `now` in ms."""
     fields = letter.fields
     if len(fields) > MAX_RECEIVED and sum(f.name == "received" for f in fields) > MAX_RECEIVED:
         return Refusal(Reply(554, "5.4.6", "Too many Received fields: this message goes round in a loop"), "loop")
@@ -96,6 +103,9 @@ def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Dec
         listed = ", ".join(credential.streams) or "none by name"
         reply = Reply(550, "5.7.1", f'No stream "{printable(named)}" for {credential.name}; it may use: {listed}')
         return Refusal(reply, "stream")
+    times = _times(own, now)
+    if isinstance(times, Refusal):
+        return times
     by_rule, noted = (None, {}) if named else law.streams.look(letter, credential.name, domain)
     said = by_rule or law.streams.named.get(named or credential.name)
     claimed = said.mail_class if said is not None and (named or by_rule) else None
@@ -116,6 +126,8 @@ def decide(letter: Letter, credential: Credential, stream: str, law: Law) -> Dec
         said=said,
         co_authors=tuple(dict.fromkeys(others)) if others else (),
         noted=noted,
+        send_at=times.send_at,
+        valid_until=times.valid_until,
     )
 
 
@@ -165,6 +177,36 @@ def brand_of(domain: str, brands: Mapping[str, Brand]) -> str:
                 return brand.name
         domain = domain.partition(".")[2]
     return ""
+
+
+class _Times(NamedTuple):
+    """What the app said of when to send it."""
+
+    send_at: int | None = None
+    valid_until: int | None = None
+
+
+def _times(own: Mapping[str, str], now: int) -> _Times | Refusal:
+    """A duration counts from the moment the message may go first."""
+    send_at = valid_until = None
+    if "send-at" in own:
+        send_at = moment(own["send-at"])
+        if send_at is None:
+            return _unreadable("Send-At", own["send-at"])
+        if send_at > now + MAX_AHEAD:
+            text = f'X-Postlane-Send-At is more than 30 days ahead: "{printable(own["send-at"])}"'
+            return Refusal(Reply(550, "5.6.0", text), "send-at")
+    if "valid-until" in own:
+        span = duration(own["valid-until"])
+        valid_until = moment(own["valid-until"]) if span is None else min(max(now, send_at or now) + span, LATEST)
+        if valid_until is None:
+            return _unreadable("Valid-Until", own["valid-until"], " or a duration such as 2h")
+    return _Times(send_at, valid_until)
+
+
+def _unreadable(name: str, written: str, other: str = "") -> Refusal:
+    text = f'X-Postlane-{name} is no time such as 2026-11-21T12:00:00Z (RFC 3339){other}: "{printable(written)}"'
+    return Refusal(Reply(550, "5.6.0", text), name.lower())
 
 
 def _metadata(own: Mapping[str, str]) -> Iterable[tuple[str, str]]:

@@ -12,13 +12,16 @@ be tried on it later (policy/recorded.py): `look` gives both.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from relay.domain import a_label
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.policy.letter import Letter
 from relay.policy.patterns import Kind, Matcher, Pattern
+from relay.policy.windows import Window
 
 _HEADER = "header."
 _MAX_RECIPIENTS = 1_000  # different domains of one message
@@ -39,6 +42,10 @@ class Stream:
     rule              where it stands, "policies/streams.toml:38"
     also_remove       names of header fields that do not leave, in lower case
     on_contradiction  where the evidence says another class: trust | flag | reroute | enforce | refuse
+    valid_for         how long (ms) its mail is worth anything once it is taken; None: for ever
+    rate              its mail is paced by it, beside its credential's quota; None: by nothing
+    window            when its mail may be sent, unless it is transactional; None: at any time
+    review_by         after this day people are to ask themselves whether it should go on; mail still goes
     """
 
     name: str
@@ -47,6 +54,10 @@ class Stream:
     brand: str = ""
     also_remove: frozenset[str] = frozenset()
     on_contradiction: str = "flag"
+    valid_for: int | None = None
+    rate: Rate | None = None
+    window: Window | None = None
+    review_by: date | None = None
 
 
 class Size(NamedTuple):

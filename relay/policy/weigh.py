@@ -82,7 +82,7 @@ def weigh(
 def _judged(
     letter: Letter, credential: Credential, stream: str, now: int, law: Law, judge: Judge, memory: Memory | None
 ) -> Weighed | Refusal:
-    decision = decide(letter, credential, stream, law)
+    decision = decide(letter, credential, stream, now, law)
     if isinstance(decision, Refusal):
         return decision
     claimed = decision.mail_class

@@ -15,7 +15,7 @@ from relay.message import Change, Delivery, MailClass, Message
 _MESSAGE_FACTS = (
     "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
     "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many", "signed",
-    "contradiction",
+    "contradiction", "send_at", "valid_until",
 )  # fmt: skip
 _message_facts = attrgetter(*_MESSAGE_FACTS)
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")
@@ -26,6 +26,8 @@ RECIPIENT_COLUMNS = (
     "message", "idx", "class", "site", "next_attempt", "attempts", "held", "quota", "warned", "source", "last_reply",
     "facts", "head",
 )  # fmt: skip
+
+_QUOTA, _PACED = 1, 2  # bits of column quota
 
 # A key packed into one integer: the index takes the low 16 bits (an envelope has at most some thousand recipients).
 INDEX_BITS = 16
@@ -54,7 +56,7 @@ def recipient_row(row: int, delivery: Delivery) -> tuple[Any, ...]:
     d = delivery
     facts = orjson.dumps(_recipient_facts(d)).decode()
     return (
-        row, d.index, int(d.message.mail_class), d.site, d.next_attempt, d.attempts, int(d.held), int(d.quota),
+        row, d.index, int(d.message.mail_class), d.site, d.next_attempt, d.attempts, int(d.held), _permits(d),
         int(d.warned), d.source, d.last_reply, facts, d.head,
     )  # fmt: skip
 
@@ -65,8 +67,13 @@ def delivery_of(message: Message, columns: list[Any], head: bytes) -> Delivery:
     index, site, next_attempt, attempts, held, quota, warned, source, last_reply, facts = columns
     return Delivery(
         message, index, facts[0], facts[1], site, facts[2], facts[3], head, facts[4], facts[5],
-        attempts, next_attempt, source, last_reply, bool(held), bool(quota), bool(warned),
+        attempts, next_attempt, source, last_reply, bool(held), bool(quota & _QUOTA), bool(warned), bool(quota & _PACED),
     )  # fmt: skip
+
+
+def _permits(delivery: Delivery) -> int:
+    """Column quota: the permits that it takes before its next attempt."""
+    return _QUOTA * delivery.quota | _PACED * delivery.paced
 
 
 def packed_key(delivery: Delivery) -> int:
@@ -77,7 +84,7 @@ def again_row(delivery: Delivery) -> list[Any]:
     """What an attempt changes, in the order committer.UPDATE_AGAIN reads it."""
     d = delivery
     return [
-        d.message.row, d.index, d.next_attempt, d.attempts, int(d.held), int(d.quota), int(d.warned), d.source,
+        d.message.row, d.index, d.next_attempt, d.attempts, int(d.held), _permits(d), int(d.warned), d.source,
         d.last_reply,
     ]  # fmt: skip
 

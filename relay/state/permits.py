@@ -226,8 +226,8 @@ class _Lease:
 
 
 class QuotaLeases:
-    """Credentials' quotas. Permits come from State in leases that double while they are used up within their slot, so
-    that a busy credential asks once in up to 50 messages and a quiet one wastes nothing."""
+    """Credentials' quotas and streams' rates, by name. Permits come from State in leases that double while they are used up
+    within their slot, so that a busy one asks once in up to 50 messages and a quiet one wastes nothing."""
 
     def __init__(self, state: State, workers: int = 1) -> None:
         self._state = state
@@ -268,7 +268,7 @@ class QuotaLeases:
             async with asyncio.timeout(PATIENCE if urgent else None):
                 answer = await self._of_state(f"quota/{name}", lease, count, timezone)
         except (StateError, TimeoutError) as error:
-            log.warning("no quota permits", credential=name, error=str(error) or f"no answer in {PATIENCE:.0f} s")
+            log.warning("no quota permits", quota=name, error=str(error) or f"no answer in {PATIENCE:.0f} s")
             lease.alone_until = self._state.now() + STATE_DOWN
             return self._take_alone(lease, count, timezone) if urgent else STATE_DOWN
         lease.alone_until = 0

@@ -49,6 +49,7 @@ HELP: dict[str, tuple[str, str]] = {
         "counter",
         "Accepted messages that did not pass a check at level flag, by brand and check.",
     ),
+    "postlane_streams_past_review": ("gauge", "Streams whose review_by is over; their mail still goes."),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),

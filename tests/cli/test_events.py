@@ -80,6 +80,10 @@ LINES = [
         f"14:05:31 deferred   {ID}  d@gmail.com; next attempt Sun 22 Nov 14:07:00",
     ),
     (
+        event("postponed", **TO, reason="send-window", detail="window il is closed", until=TOMORROW),
+        f"14:05:31 postponed  {ID}  d@gmail.com send-window: window il is closed; until Sun 22 Nov 14:07:00",
+    ),
+    (
         event("withheld", **TO, reason="cancelled", detail="by noa"),
         f"14:05:31 withheld   {ID}  d@gmail.com cancelled: by noa",
     ),

@@ -3,12 +3,13 @@
 import argparse
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.cli import explain_view
@@ -191,6 +192,25 @@ def test_checks_are_shown_with_what_came_of_them(explain: Explaining) -> None:
     assert lines[at + 1].split()[:6] == ["one-click-unsubscribe", "not", "asked", "of", "transactional", "mail"]
     found = explain.facts(NEWSLETTER.replace("List-Unsubscribe-Post", "X-Nothing"), "--credential", "woo")
     assert [(one["name"], one["level"]) for one in found["checks"]] == [("one-click-unsubscribe", "warn")]
+
+
+def test_mail_that_would_have_to_wait_or_comes_too_late(explain: Explaining) -> None:
+    late = explain.facts("X-Postlane-Valid-Until: 2020-01-01T00:00:00Z\n" + RECEIPT, "--credential", "woo")
+    (row,) = late["recipients"]
+    assert (row["decision"], row["reason"]) == (
+        "withhold",
+        "stale: X-Postlane-Valid-Until ended 2020-01-01T00:00:00.000Z",
+    )
+    streams = explain.folder / "policies" / "streams.toml"
+    today = datetime.now(UTC).date()
+    closed = "".join(f"{today + timedelta(days=day)}, " for day in range(-2, 3))
+    window = f'[window.never]\nsun-sat = "00:00-24:00"\ntz = "UTC"\nclosed = [{closed}]\n'
+    text = streams.read_text().replace('name = "newsletter"\n', 'name = "newsletter"\nsend_window = "never"\n')
+    streams.write_text(window + text)
+    (row,) = explain.facts(NEWSLETTER, "--credential", "woo")["recipients"]
+    assert (row["decision"], row["pool"]) == ("postpone", "marketing")
+    assert datetime.fromisoformat(row["until"]).date() - today == timedelta(days=3)
+    assert row["reason"] == f"send-window: window never is closed until {row['until']}"
 
 
 def test_json_has_all_that_is_promised(explain: Explaining) -> None:
@@ -471,6 +491,7 @@ VALUES = st.one_of(
 )
 
 
+@settings(deadline=None)  # a loaded machine is no fault
 @given(st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=6), st.binary(max_size=200), st.booleans())
 def test_whatever_a_message_holds_it_is_explained(
     basis: Basis, fields: list[tuple[str, bytes]], body: bytes, named: bool

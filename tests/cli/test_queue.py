@@ -19,6 +19,7 @@ ITEM = {
     "in_flight": False,
     "next_attempt": "2026-11-21T12:00:00.000Z",
     "last_reply": "451 later",
+    "waits_for": None,
 }
 
 
@@ -132,3 +133,9 @@ def test_what_the_node_cannot_mean_is_told(
     monkeypatch.setattr(queue, "request", lambda *_: {"error": 'no mail goes to pool "x" now; there are a'})
     assert main(["queue", "list", "--pool", "x", *folders]) == 1
     assert capsys.readouterr().err == 'postlane: no mail goes to pool "x" now; there are a\n'
+
+
+def test_a_line_says_why_it_waits() -> None:
+    assert queue.line(ITEM).endswith("  attempts 1  next 2026-11-21T12:00:00.000Z  451 later")
+    item = {**ITEM, "waits_for": "send-window: window il is closed"}
+    assert queue.line(item).endswith("00.000Z  send-window: window il is closed  451 later")

@@ -24,6 +24,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "started": int(NOW - 90) * 1000,
         "workers": [{"name": "worker-0", "up": True, "healthy": True, "shards": [{"queue": QUEUE}]}],
         "alerts": [],
+        "reviews": [],
         "waits": [],
         "on_disk": "3f9a1c",
         "decision": {"policies": "3f9a1c", "at": FRIDAY, "by": "noa", "how": "reload", "instead_of": ""},
@@ -79,6 +80,23 @@ def test_files_that_are_not_in_force() -> None:
     line = "  note     policies/ on disk is a77e02, rolled back to 3f9a1c on Fri 20 Nov 17:02 by noa"
     assert told(on_disk="a77e02", decision=back)[1] == line
     assert told(decision=back)[1:] == [], "somebody has put them right"
+
+
+def test_streams_to_be_reviewed_are_named_and_all_is_well() -> None:
+    """NOW is 22 November 2026."""
+    due = [
+        {"stream": "club", "review_by": "2025-11-22", "past": True},
+        {"stream": "win-back", "review_by": "2026-11-21", "past": True},
+        {"stream": "points", "review_by": "2026-12-01", "past": False},
+    ]
+    assert told(reviews=due)[1:] == [
+        "  review   stream club review_by 22 Nov 2025 · stream win-back review_by 21 Nov",
+        "  soon     stream points review_by 1 Dec",
+    ]
+    assert status.all_well(facts(reviews=due))
+    many = [{"stream": f"s{n}", "review_by": "2026-11-21", "past": True} for n in range(8)]
+    assert told(reviews=many)[1].endswith("stream s4 review_by 21 Nov · and 3 more")
+    assert len(told(reviews=many)) == 2
 
 
 def test_what_waits_for_a_restart() -> None:

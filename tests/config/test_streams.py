@@ -1,10 +1,12 @@
 """streams.toml as it comes into force."""
 
+from datetime import date
 from pathlib import Path
 
 from relay.config import examine_policies
 from relay.config.schema_streams import StreamsFile
 from relay.header import split
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.policy.letter import Letter
 from relay.policy.streams import Streams
@@ -41,6 +43,9 @@ match.credential = "shop"
 match.subject = "order"
 class = "transactional"
 also_remove = ["X-Mailer", "x-shop"]
+review_by = 2027-01-15
+valid_for = "30m"
+rate = "10/minute"
 
 [[stream]]
 name = "rest"
@@ -51,7 +56,10 @@ match.credential = ["re:^shop$", "c*"]
     assert order.mail_class is MailClass.TRANSACTIONAL
     assert order.rule == "policies/streams.toml:2"
     assert order.also_remove == {"x-mailer", "x-shop"}
-    assert streams.named["rest"].mail_class is None
+    assert (order.review_by, order.valid_for) == (date(2027, 1, 15), 1_800_000)
+    assert order.rate == Rate(10, 60, "", "10/minute")
+    rest = streams.named["rest"]
+    assert (rest.mail_class, rest.review_by, rest.valid_for, rest.rate) == (None, None, None, None)
     assert found(streams, "shop", subject="Your order") == "order"
     assert found(streams, "shop") == found(streams, "crm") == found(streams, "crm-il") == "rest"
     assert found(streams, "other") == ""
@@ -91,6 +99,33 @@ def test_every_kind_of_condition_is_compiled(tmp_path: Path) -> None:
     assert (
         found(compiled(tmp_path, '[[stream]]\nname = "all"\nmatch.credential = "*"\n'), "whoever comes later") == "all"
     )
+
+
+def test_a_window_as_it_is_compiled(tmp_path: Path) -> None:
+    text = """
+[window.il]
+sun-thu = ["14:00-20:30", "09:00-12:00"]
+fri = "08:00-13:00"
+tz = "Asia/Jerusalem"
+closed = [2027-03-23]
+
+[[stream]]
+name = "news"
+match.subject = "news"
+class = "marketing"
+send_window = "il"
+
+[[stream]]
+name = "rest"
+match.subject = "rest"
+"""
+    streams = compiled(tmp_path, text)
+    window = streams.named["news"].window
+    assert window is not None
+    assert (window.name, str(window.zone)) == ("il", "Asia/Jerusalem")
+    assert window.closed == {date(2027, 3, 23)}
+    assert window.week == (((540, 720), (840, 1230)),) * 5 + (((480, 780),), ())
+    assert streams.named["rest"].window is None
 
 
 def test_no_file_no_streams(tmp_path: Path) -> None:

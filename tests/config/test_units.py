@@ -58,9 +58,9 @@ def test_durations(text: str, ms: int) -> None:
     assert units.duration(text) == ms
 
 
-@given(number=st.integers(0, 10**9 - 1), unit=st.sampled_from(list(units._UNIT_MS)))
+@given(number=st.integers(0, 10**9 - 1), unit=st.sampled_from("smhd"))
 def test_every_duration_reads_back(number: int, unit: str) -> None:
-    assert units.duration(f"{number}{unit}") == number * units._UNIT_MS[unit]
+    assert units.duration(f"{number}{unit}") == number * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[unit] * 1_000
 
 
 @pytest.mark.parametrize(

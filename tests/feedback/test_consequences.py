@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.event import Recorder
-from relay.feedback.consequences import Report, Retry, Verdict, judge
+from relay.feedback.consequences import Report, Retry, Verdict, judge, owes_withheld_report
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
 
@@ -66,6 +66,22 @@ def test_a_recipients_permanent_refusal_bounces_and_is_reported() -> None:
 def test_who_is_owed_a_failure_report(sender: str, notify: str, dsn: str, owed: bool) -> None:
     verdict, _ = judged(delivery(sender, notify, dsn), refused(550, "5.1.1", "no such user"))
     assert (verdict.report is Report.FAILED) is owed
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify", "dsn", "owed"),
+    [
+        ("app@a.example", "", "headers", False),
+        ("app@a.example", "", "full", True),
+        ("app@a.example", "FAILURE", "headers", True),
+        ("app@a.example", "SUCCESS,FAILURE", "none", False),
+        ("app@a.example", "NEVER", "full", False),
+        ("app@a.example", "DELAY", "full", False),
+        ("", "FAILURE", "full", False),
+    ],
+)
+def test_who_is_told_that_mail_was_withheld(sender: str, notify: str, dsn: str, owed: bool) -> None:
+    assert owes_withheld_report(delivery(sender, notify, dsn)) is owed
 
 
 @pytest.mark.parametrize("scope", [Scope.HOST, Scope.SITE, Scope.SOURCE])

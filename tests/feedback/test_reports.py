@@ -134,6 +134,20 @@ def test_a_failure_says_what_happened_to_people_and_programs() -> None:
     }
 
 
+def test_what_was_withheld_is_no_server_s_fault() -> None:
+    ours = Outcome(Reply(550, "5.4.7", "Not sent: valid_for of stream order ended"), "STALE", internal=True)
+    letter = write(outcome=ours)
+    said = " ".join(words(letter).split())
+    assert "it was not delivered, and it will not be tried again. To:" in said
+    assert "which its sender had set, was over before it could be delivered" in said
+    assert "Send a new one, if it still matters." in said
+    _, recipient = status(letter)
+    assert (recipient["Action"], recipient["Status"]) == ("failed", "5.4.7")
+    assert recipient["Diagnostic-Code"] == "x-postlane; 550 5.4.7 Not sent: valid_for of stream order ended"
+    assert "Last-Attempt-Date" not in recipient
+    assert "Last-Attempt-Date" in status(write())[1]
+
+
 def test_a_delay_says_that_nothing_need_be_done_and_until_when() -> None:
     letter = write("delayed", outcome=Outcome(Reply(451, "", "busy"), "RCPT", mx="mx1.rcpt.example"))
     _, recipient = status(letter)

@@ -9,6 +9,7 @@ from relay.policy.decide import Decision, Law, Refusal, decide
 from relay.policy.letter import Letter
 from relay.policy.patterns import parse
 from relay.policy.streams import Match, Stream, Streams
+from relay.times import LATEST
 
 SHOP = Credential(
     "shop-web", MailClass.TRANSACTIONAL, frozenset({"arava.example"}), streams=("order", "password-reset")
@@ -16,6 +17,7 @@ SHOP = Credential(
 CRM = Credential("crm", MailClass.SERVICE, frozenset({"arava.example"}))
 AUTO = Credential("crm", None, frozenset({"arava.example"}))
 NONE = Streams()
+NOW = 1_795_262_400_000  # 2026-11-21T12:00:00Z
 BRANDS = {"arava": Brand("arava", domains=frozenset({"arava.example"}))}
 
 
@@ -40,9 +42,8 @@ def decided(
 ) -> Decision | Refusal:
     fields, _ = split(header.replace("\n", "\r\n").encode() + b"\r\n\r\nbody\r\n")
     subject = next((f.value.decode() for f in fields if f.name == "subject"), "")
-    return decide(
-        Letter(fields, subject=subject), credential, stream, Law("abc123", "postmaster@relay.example", BRANDS, streams)
-    )
+    law = Law("abc123", "postmaster@relay.example", BRANDS, streams)
+    return decide(Letter(fields, subject=subject), credential, stream, NOW, law)
 
 
 def accepted(header: str, credential: Credential = SHOP, stream: str = "", streams: Streams = NONE) -> Decision:
@@ -189,3 +190,43 @@ def test_other_domains_that_wrote_it_are_told() -> None:
     assert (one.author, one.author_domain) == ("a@arava.example", "arava.example")
     assert one.co_authors == ("marom.example", "kinor.example")
     assert accepted("From: a@arava.example\nSender: b@arava.example", both).co_authors == ()
+
+
+def test_an_app_may_say_until_when_its_mail_is_worth_sending() -> None:
+    assert accepted("From: a@arava.example").valid_until is None
+    for written, ms in (("2026-11-21T14:30:00+02:00", 1_800_000), ("30m", 1_800_000), ("2020-01-01T00:00:00Z", None)):
+        until = accepted(f"From: a@arava.example\nX-Postlane-Valid-Until: {written}").valid_until
+        assert until == (NOW + ms if ms else 1_577_836_800_000)
+    assert accepted("From: a@arava.example\nX-Postlane-Valid-Until: 999999999d").valid_until == LATEST
+
+
+def test_a_time_that_cannot_be_read_is_refused_and_named() -> None:
+    assert refused("From: a@arava.example\nX-Postlane-Valid-Until: tomor\trow") == (
+        "550 5.6.0 X-Postlane-Valid-Until is no time such as 2026-11-21T12:00:00Z (RFC 3339) or a duration such as 2h: "
+        '"tomor?row" [valid-until]'
+    )
+    assert '(RFC 3339) or a duration such as 2h: "" [' in refused("From: a@arava.example\nX-Postlane-Valid-Until:")
+
+
+def test_an_app_may_say_when_its_mail_is_to_be_sent() -> None:
+    def said(*fields: str) -> tuple[int | None, int | None]:
+        header = "".join(f"\nX-Postlane-{field}" for field in fields)
+        decision = accepted("From: a@arava.example" + header)
+        return decision.send_at, decision.valid_until
+
+    hour = 3_600_000
+    assert said() == (None, None)
+    assert said("Send-At: 2026-11-21T15:00:00+02:00") == (NOW + hour, None)
+    assert said("Valid-Until: 1h", "Send-At: 2026-11-21T13:00:00Z") == (NOW + hour, NOW + 2 * hour)
+    assert said("Valid-Until: 1h", "Send-At: 2026-11-21T11:00:00Z") == (NOW - hour, NOW + hour)
+    assert said("Valid-Until: 2026-11-21T12:00:00Z", "Send-At: 2026-11-21T13:00:00Z") == (NOW + hour, NOW)
+    assert said("Send-At: 2026-12-21T12:00:00Z") == (NOW + 720 * hour, None)
+
+
+def test_what_is_no_time_or_too_far_ahead_is_refused() -> None:
+    assert refused("From: a@arava.example\nX-Postlane-Send-At: 2026-12-21T12:00:00.001Z") == (
+        '550 5.6.0 X-Postlane-Send-At is more than 30 days ahead: "2026-12-21T12:00:00.001Z" [send-at]'
+    )
+    assert refused("From: a@arava.example\nX-Postlane-Send-At: 2h") == (
+        '550 5.6.0 X-Postlane-Send-At is no time such as 2026-11-21T12:00:00Z (RFC 3339): "2h" [send-at]'
+    )

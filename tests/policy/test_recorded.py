@@ -35,7 +35,9 @@ EVENT: dict[str, Any] = {
 def decided(event: dict[str, Any], streams: Streams | None = None) -> Decision:
     found = past([event])
     assert found is not None
-    decision = decide(found.letter, ANY, found.named, Law("abc123", "postmaster@a.example", {}, streams or Streams()))
+    decision = decide(
+        found.letter, ANY, found.named, 0, Law("abc123", "postmaster@a.example", {}, streams or Streams())
+    )
     assert isinstance(decision, Decision), decision
     return decision
 
@@ -128,7 +130,7 @@ json_values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(s
 def test_whatever_an_event_holds_nothing_raises(more: dict[str, Any]) -> None:
     found = past([EVENT | more])
     if found is not None:
-        decide(found.letter, ANY, found.named, Law("abc123", "", {}, Streams()))
+        decide(found.letter, ANY, found.named, 0, Law("abc123", "", {}, Streams()))
 
 
 @given(st.lists(MATCHES, max_size=6), LETTERS, st.sampled_from(["crm", "erp"]))

@@ -128,6 +128,16 @@ async def test_again_changes_what_an_attempt_changes(open_spool: OpenSpool) -> N
     assert await spool.due(LANE, LATER, 10, ()) == [replace(delivery, message=replace(message, content=None))]
 
 
+@pytest.mark.parametrize("owed", [(False, False), (True, False), (False, True), (True, True)])
+async def test_which_permits_a_delivery_takes_is_kept(open_spool: OpenSpool, owed: tuple[bool, bool]) -> None:
+    spool = await open_spool()
+    put, changed = letter(1, quota=owed[0], paced=owed[1]), letter(2)
+    await spool.put(Change(put=[put, changed]))
+    changed[1][0].quota, changed[1][0].paced = owed
+    await spool.settle(Change(again=changed[1]))
+    assert [(d.quota, d.paced) for d in await everything(spool)] == [owed, owed]
+
+
 async def test_the_later_of_two_changes_in_one_batch_counts(open_spool: OpenSpool) -> None:
     spool = await open_spool()
     message, (delivery,) = letter()

@@ -1,7 +1,7 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -61,17 +61,19 @@ class FakeSpool:
 
 
 class FakeQuotas:
-    """`wait`: what the next takes answer, in ms; 0 grants. `urgent`: how the last one asked."""
+    """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
+    one asked."""
 
     def __init__(self) -> None:
         self.wait = 0
+        self.waits: dict[str, int] = {}
         self.taken: list[tuple[str, int, str]] = []
         self.urgent = False
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
         self.urgent = urgent
         self.taken.append((name, count, timezone))
-        return self.wait
+        return self.waits.get(name, self.wait)
 
 
 class FakeCourier:
@@ -152,7 +154,6 @@ class Rig:
 
     def attempting(self) -> Attempting:
         assert self.courier is not None
-        quota_of: Callable[[Message], tuple[Rate, str] | None] = lambda _: (self.quota, "UTC") if self.quota else None  # noqa: E731
         pools = {c: Pool(c.label, (Source("192.0.2.1", "t1.example"),)) for c in MailClass}
         return Attempting(
             hostname="relay.example",
@@ -162,7 +163,9 @@ class Rig:
             named=self.named,
             routes=self.routes,
             retry=self.retry,
-            quota_of=quota_of,
+            streams=self.streams.named,
+            quota_of=lambda _: self.quota,
+            timezone_of=lambda _: "UTC",
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             signer=self._signer,

@@ -1,0 +1,85 @@
+"""What is told of a delivery that does not end well, in the same transaction as that end: withheld events, reports."""
+
+from relay.feedback.consequences import Report, owes_withheld_report
+from relay.feedback.reports import report
+from relay.header import split
+from relay.house import House
+from relay.message import Change, Delivery, MailClass, Message
+from relay.outcome import Outcome, Reply, Scope
+from relay.policy.sender import domain_of
+from relay.signing.dkim import body_hash
+
+
+async def withhold_stale(change: Change, delivery: Delivery, detail: str, at: str, house: House) -> None:
+    """It is worth nothing any more; `at` is accept or attempt. Ending the delivery itself is the caller's."""
+    facts = {"reason": "stale", "detail": detail, "at": at}
+    change.events.append(house.recorder.of_delivery("withheld", delivery, facts))
+    if not owes_withheld_report(delivery):
+        return
+    content = delivery.message.content
+    if content is None:
+        content = await house.spool.content(delivery.message)
+    # RFC 3463 3.5: X.4.7 is for a time-to-live of the sender's, too.
+    outcome = Outcome(Reply(550, "5.4.7", f"Not sent: {detail}"), "STALE", Scope.MESSAGE, internal=True)
+    await add_report(change, Report.FAILED, delivery, outcome, content, house)
+
+
+async def add_report(
+    change: Change,
+    kind: Report,
+    about: Delivery,
+    outcome: Outcome,
+    content: bytes,
+    house: House,
+    again: int | None = None,
+    until: int | None = None,
+) -> None:
+    """Put the sender's notification into `change`: signed, from <>, transactional. Of a delay it says when it goes `again`
+    and `until` when that goes on. The caller offers what was put to the schedule."""
+    now, identifier = house.clock(), house.next_id()
+    letter = report(
+        kind.value,
+        about,
+        content,
+        outcome,
+        now=now,
+        again=again,
+        until=until,
+        hostname=house.hostname,
+        identifier=identifier,
+    )
+    fields, rest = split(letter)
+    keys = house.keys_for(house.hostname)
+    signature = await house.signer.sign(fields, body_hash(letter, rest + 2), keys, now) if keys else b""
+    message = Message(
+        signed=[key.named for key in keys],
+        id=identifier,
+        accepted_at=now,
+        credential=about.message.credential,
+        brand=about.message.brand,
+        stream="dsn",
+        mail_class=MailClass.TRANSACTIONAL,
+        author=f"MAILER-DAEMON@{house.hostname}",
+        message_id=f"<{identifier}@{house.hostname}>",
+        subject="Delivery status notification",
+        size=len(letter),
+        utf8=not letter[:rest].isascii(),
+        eightbit=not letter.isascii(),
+        content=letter,
+    )
+    domain = domain_of(about.sender)
+    note = Delivery(
+        message=message,
+        index=0,
+        recipient=about.sender,
+        domain=domain,
+        site=house.site_of(about.sender, domain),
+        sender="",
+        mail_from="",
+        head=house.tracer.field(identifier, 0) + signature,
+        notify="NEVER",
+        next_attempt=now,
+    )
+    change.put.append((message, [note]))
+    facts = {"subject": message.subject, "size": message.size, "site": note.site, "report_of": about.message.id}
+    change.events.append(house.recorder.of_delivery("accepted", note, facts))

@@ -1,0 +1,96 @@
+"""Does a message still make sense, and may it go now? Asked at accept, and again before each attempt. Pure; `now` in ms.
+
+What its app said (X-Postlane-Send-At, X-Postlane-Valid-Until) is kept with the message; what its stream says is what the
+files in force say, so a reload counts for what waits, when it is looked at next; a stream that is gone says nothing. Of two
+ends the earlier holds. Transactional mail waits for no window, however the stream got it (DESIGN, invariant 5). Rerouted
+mail (Message.spared) is neither withheld nor postponed.
+"""
+
+from dataclasses import dataclass
+
+from relay.event import Facts, iso
+from relay.message import MailClass, Message
+from relay.pacing import Limit, of_stream
+from relay.policy.streams import Stream
+from relay.policy.windows import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """To be looked at again at `until`; `reason` is the slug of the event."""
+
+    until: int
+    reason: str
+    detail: str
+
+    @property
+    def facts(self) -> Facts:
+        """Of its event."""
+        return {"reason": self.reason, "detail": self.detail, "until": iso(self.until)}
+
+
+def stale(message: Message, stream: Stream | None, now: int) -> str | None:
+    """Why it is not to be sent any more; None: it is. `stream`: the message's, as the files in force have it."""
+    end = end_of(message, stream)
+    if end is None or now < end:
+        return None
+    if end == message.valid_until or stream is None:
+        return f"X-Postlane-Valid-Until ended {iso(end)}"
+    return f"valid_for of stream {stream.name} ended {iso(end)}"
+
+
+def postponed(message: Message, stream: Stream | None, now: int) -> Postponed | None:
+    """Why it does not go now, if it is not `stale`; None: it goes."""
+    if message.send_at is not None and now < message.send_at and not message.spared:
+        return Postponed(until_end(message.send_at, message, stream), "send-at", "as X-Postlane-Send-At asks")
+    window = _window(message, stream)
+    if window is None or (opens := window.opens(now)) <= now:
+        return None
+    until, closed = until_end(opens, message, stream), f"window {window.name} is closed"
+    if until < opens:
+        closed += f" until {iso(opens)}, when it will be stale"
+    return Postponed(until, "send-window", closed)
+
+
+def begin_of(message: Message, stream: Stream | None) -> int:
+    """When it may go for the first time: what a retry policy counts from."""
+    window, first = _window(message, stream), _first(message)
+    return first if window is None else window.opens(first)
+
+
+def end_of(message: Message, stream: Stream | None) -> int | None:
+    """From when on it is worth nothing; None: never."""
+    if message.spared:
+        return None
+    end = message.valid_until
+    if stream is not None and stream.valid_for is not None:
+        by_stream = _first(message) + stream.valid_for
+        end = by_stream if end is None else min(end, by_stream)
+    return end
+
+
+def paced_by(message: Message, stream: Stream | None) -> Limit | None:
+    """What it takes a permit of when it goes, beside its credential's quota."""
+    if stream is None or stream.rate is None or message.spared:
+        return None
+    return of_stream(stream.name, stream.rate, message.mail_class)
+
+
+def until_end(at: int, message: Message, stream: Stream | None) -> int:
+    """When to look at it again that would be looked at `at`: no later than its end, which is when it is withheld."""
+    end = end_of(message, stream)
+    return at if end is None else min(at, end)
+
+
+def _first(message: Message) -> int:
+    """When its app wants it to go."""
+    if message.send_at is None or message.spared:
+        return message.accepted_at
+    return max(message.accepted_at, message.send_at)
+
+
+def _window(message: Message, stream: Stream | None) -> Window | None:
+    """What it has to wait for."""
+    if stream is None or message.mail_class is MailClass.TRANSACTIONAL or message.spared:
+        return None
+    return stream.window
