@@ -148,17 +148,6 @@ async def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch
         await SqliteState(tmp_path / "fine.db").open()
 
 
-async def test_before_open_and_after_close_it_says_so(tmp_path: Path) -> None:
-    state = SqliteState(tmp_path / "state.db")
-    assert "closed" in repr(state)
-    await state.close()
-    await state.open()
-    assert "open" in repr(state)
-    await state.close()
-    with pytest.raises(StateError, match="not open"):
-        await state.take("k", PER_HOUR, 1)
-
-
 async def test_a_file_that_could_not_be_opened_may_be_later(tmp_path: Path) -> None:
     file = tmp_path / "state.db"
     file.mkdir()
