@@ -34,6 +34,7 @@ class Alert:
 
 
 POLICIES = "policies"  # the one of files that are not in force
+STATE = "state"  # the one of limits that cannot be looked up
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
 _ADVICE = "postlane check names every error; then postlane reload"
 
@@ -102,6 +103,19 @@ def contradiction_over(trouble: Trouble) -> Alert:
         f"{trouble.stream} of {trouble.credential} says {trouble.claimed.label}, and nothing lately contradicts it"
     )
     return Alert(CONTRADICTION, summary, severity="warning", what=trouble.what)
+
+
+def state_lost(trouble: str) -> Alert:
+    """Each worker says so for itself; `one_each` shows people one."""
+    return Alert(
+        STATE,
+        f"limits cannot be looked up ({trouble}): transactional mail goes on within each worker's share, the rest waits",
+        advice="nothing is lost, and mail moves again by itself when [state] url is reachable",
+    )
+
+
+def state_back() -> Alert:
+    return Alert(STATE, "limits can be looked up again")
 
 
 def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
-from relay.alert import Alert, contradiction, contradiction_over
+from relay.alert import Alert, contradiction, contradiction_over, state_back, state_lost
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
 from relay.config.policies import Policies
@@ -52,9 +52,9 @@ from relay.settings import WorkerSettings
 from relay.signing.signer import Signer
 from relay.spare import SparePower
 from relay.spool.store import Spool
+from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
-from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -63,7 +63,7 @@ log = structlog.get_logger()
 OPEN_STATE_AGAIN = 5.0  # seconds
 YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the loop; the default is ten times that
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
-LOOK_AT_CLAIMS = 1.0  # seconds between a contradiction that begins or ends and its alert
+LOOK_FOR_ALERTS = 1.0  # seconds between what begins or ends and its alert
 
 
 def clock() -> int:
@@ -92,14 +92,16 @@ class Worker:
         self._prepared: WorkerSettings | None = None
         self._stop = asyncio.Event()
         self._fatal = False
+        self._state_lost: Alert | None = None
         self._open = False  # the spool is: questions about it can be answered
         self._started = clock()
         node = self.settings.in_force.deployment.node
         self.hostname, self.data_dir = node.hostname, node.data_dir  # of the node's start, like all of [node]
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
-        self.state = SqliteState(self.data_dir / "state.db")
-        self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}", order.workers)
+        said, name = self.settings.in_force.deployment.state, f"{node.name}/{order.shards[0]}"
+        self.state = state_at(said.url, said.password_file, self.data_dir / "state.db", name)
+        self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
         self.signer = Signer(spare=SparePower())
@@ -249,7 +251,7 @@ class Worker:
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
-        running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_claims())]
+        running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_for_alerts())]
         running += opening
         for task in running:
             task.add_done_callback(self._task_ended)
@@ -293,13 +295,21 @@ class Worker:
                 for listener in self.listeners:
                     listener.renew_certificate(files.cert, files.key)
 
-    async def _watch_claims(self) -> None:
-        """Say when the evidence begins to contradict a stream's claims, and when that ends."""
+    async def _watch_for_alerts(self) -> None:
+        """Say when the evidence begins to contradict a stream's claims, or State is lost, and when that ends."""
         while True:
-            await asyncio.sleep(LOOK_AT_CLAIMS)
-            for state, alert in self._claims():
+            await asyncio.sleep(LOOK_FOR_ALERTS)
+            for state, alert in (*self._claims(), *self._of_state()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
+
+    def _of_state(self) -> Iterator[tuple[str, Alert]]:
+        if self.state.trouble and self._state_lost is None:
+            self._state_lost = state_lost(self.state.trouble)
+            yield "firing", self._state_lost
+        elif not self.state.trouble and self._state_lost is not None:
+            self._state_lost = None
+            yield "resolved", state_back()
 
     def _claims(self) -> Iterator[tuple[str, Alert]]:
         doing = self.settings.in_force.policies.streams.doing
@@ -400,7 +410,7 @@ class Worker:
         for kind in ("delivered", "deferred", "bounced"):
             counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
         doing = self.settings.in_force.policies.streams.doing
-        alerts = [asdict(contradiction(one, doing(one.stream))) for one in self.memory.ledger.troubles(self._trusts)]
+        alerts = [contradiction(one, doing(one.stream)) for one in self.memory.ledger.troubles(self._trusts)]
         return {
             "pid": os.getpid(),
             "version": __version__,
@@ -413,8 +423,11 @@ class Worker:
             "gauges": {
                 "connections": sum(listener.connections for listener in self.listeners),
                 "streams_contradicted": len(alerts),
+                "state_up": int(not self.state.trouble),
+                "state_sharers": max(self.state.sharers, self.order.workers),
             },
-            "alerts": alerts,
+            "alerts": [asdict(one) for one in (*alerts, *([self._state_lost] if self._state_lost else []))],
+            "state_trouble": self.state.trouble,
             "egress": self.courier.stats(),
         }
 
