@@ -154,9 +154,11 @@ local function note()
     return {'done', now, 0}
 end
 
--- The same. ARGV: a thing it holds no more
+-- The same. ARGV: things it holds no more
 local function forget()
-    redis.call('SREM', KEYS[1], ARGV[3])
+    for at = 3, #ARGV do
+        redis.call('SREM', KEYS[1], ARGV[at])
+    end
     return {'done', now, 0}
 end
 

@@ -18,7 +18,7 @@ import secrets
 import time
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -84,6 +84,7 @@ class RedisState:
         self._epochs = [""] * TAGS
         self._granted: dict[str, dict[int, tuple[int, int]]] = {}  # to us: name -> slot -> count, until when it counts
         self._held: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by holder: leases of each key
+        self._noted: defaultdict[str, set[str]] = defaultdict(set)  # in Redis, of what we hold or held lately
         self._ttl: dict[str, int] = {}  # of a holder's leases
         self._unsure: set[tuple[str, str]] = set()  # holder and key of leases whose number Redis may have wrong
 
@@ -135,13 +136,11 @@ class RedisState:
         def calls() -> list[Call]:
             tag = _tag(key)
             words = (self._epochs[tag], self._quiet, limit, holder, ttl_ms)
-            return [
-                self._call((_held_by(holder),), "note", ttl_ms, key),
-                self._call((_lease(key), _epoch(tag)), "acquire", *words),
-            ]
+            acquire = self._call((_lease(key), _epoch(tag)), "acquire", *words)
+            return [acquire] if key in self._noted[holder] else [self._note(holder, [key]), acquire]
 
         def settle(answers: list[Any]) -> tuple[bytes, int]:
-            kind, _, value = answers[1]
+            kind, _, value = answers[-1]
             if kind == b"granted":
                 self._held[holder][key] += 1
             return kind, value
@@ -152,26 +151,28 @@ class RedisState:
 
     async def renew(self, holder: str, ttl_ms: int) -> None:
         def calls() -> list[Call]:
-            keys = self._held[holder]
-            return [call for key in keys for call in self._tell(holder, key)]
+            held, noted = self._held[holder], self._noted[holder]
+            calls = [self._call((_held_by(holder),), "forget", *(noted - held.keys()))] if noted - held.keys() else []
+            if held:
+                calls += [self._note(holder, held), *(self._tell(holder, key) for key in held)]
+            self._noted[holder] &= held.keys()
+            return calls
 
         self._ttl[holder] = ttl_ms
-        if self._held[holder]:
+        if self._held[holder] or self._noted[holder]:
             await self._ask(calls, _nothing, first=True)
         elif self.trouble or not self._tasks:
             raise StateError(self.trouble or f"{self._link.shown} is not open")
 
     async def release(self, key: str, holder: str) -> None:
-        def calls() -> list[Call]:
-            release = self._call((_lease(key),), "release", holder)
-            if self._held[holder][key] > 1:
-                return [release]
-            return [release, self._call((_held_by(holder),), "forget", key)]
-
         def settle(_: list[Any]) -> None:
-            self._subtract(holder, key)
+            held = self._held[holder]
+            if held[key] > 1:
+                held[key] -= 1
+            else:
+                del held[key]
 
-        await self._ask(calls, settle, leases=[(holder, key)])
+        await self._ask([self._call((_lease(key),), "release", holder)], settle, leases=[(holder, key)])
 
     async def drop(self, holder: str) -> None:
         """What its former life held is noted in Redis: nobody else may know."""
@@ -182,6 +183,7 @@ class RedisState:
 
         def settle(_: list[Any]) -> None:
             self._held.pop(holder, None)
+            self._noted.pop(holder, None)
             self._unsure -= {(holder, key) for key in keys}
 
         if drops:
@@ -251,7 +253,7 @@ class RedisState:
     async def _round_trip(self, asked: list[Request]) -> None:
         unsure, self._unsure = self._unsure, set()
         try:
-            corrections = [call for holder, key in unsure for call in self._tell(holder, key)]
+            corrections = [self._tell(holder, key) for holder, key in unsure]
             calls = [request.calls() for request in asked]
             began = time.monotonic()
             everything = [*corrections, *(call for some in calls for call in some)]
@@ -299,6 +301,7 @@ class RedisState:
             log.error("State cannot be reached", error=why)
         self.trouble = why
         self._rest_until = time.monotonic() + REST
+        self._noted.clear()
         self._refuse_all(why)
         await self._link.close()
 
@@ -360,6 +363,7 @@ class RedisState:
                 ttl = max(until for _, until in slots.values()) - now
                 pairs = [number for pair in still.items() for number in pair]
                 calls.append(self._call((_granted(name), _epoch(tag)), "restore", epoch, ttl, *pairs))
+        self._noted.clear()
         self._unsure |= {(holder, key) for holder, held in self._held.items() for key in held if _tag(key) == tag}
         if calls:
             kinds = await self._ask(calls, lambda answers: {answer[0] for answer in answers}, probe=True)
@@ -375,22 +379,17 @@ class RedisState:
         before = slots.get(slot, (0, 0))[0]
         slots[slot] = before + count, limits.expiry(rate, slot, zone)
 
-    def _tell(self, holder: str, key: str) -> list[Call]:
+    def _tell(self, holder: str, key: str) -> Call:
         """So many leases it has: as they were when the last batch was settled."""
-        count, ttl = self._held[holder][key], self._ttl.get(holder, 0)
+        count = self._held[holder][key]
         if not count:
-            return [self._call((_lease(key),), "drop", holder)]
-        return [
-            self._call((_held_by(holder),), "note", ttl, key),
-            self._call((_lease(key),), "tell", holder, count, ttl),
-        ]
+            return self._call((_lease(key),), "drop", holder)
+        return self._call((_lease(key),), "tell", holder, count, self._ttl[holder])
 
-    def _subtract(self, holder: str, key: str) -> None:
-        held = self._held[holder]
-        if held[key] > 1:
-            held[key] -= 1
-        else:
-            del held[key]
+    def _note(self, holder: str, keys: Iterable[str]) -> Call:
+        """For the holder's next life, should this one end without a word."""
+        self._noted[holder].update(keys)
+        return self._call((_held_by(holder),), "note", self._ttl[holder], *keys)
 
 
 # -- names of keys: what stands between braces decides where in a cluster a key lives

@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.support.node import CREDENTIALS, Event, Node, wait_for
 from tests.support.redis_server import RedisServer
 from tests.support.sink import Sink
 
-pytestmark = pytest.mark.scenario
+pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]  # quiet times of ten seconds, places a second apart
 
 QUOTA = 3_600  # an hour: what is over it has places a second apart
 POOLS = """\
@@ -63,6 +64,10 @@ def metric(node: Node, name: str) -> set[str]:
     return {line.split()[1] for line in node.page("/metrics").splitlines() if line.startswith(f"{name}{{")}
 
 
+def shows_state(node: Node, up: int) -> bool:
+    return metric(node, "postlane_state_up") == {str(up)}
+
+
 def test_two_nodes_share_a_quota_also_when_redis_loses_everything(tmp_path: Path) -> None:
     with (
         Sink() as sink,
@@ -83,7 +88,7 @@ def test_two_nodes_share_a_quota_also_when_redis_loses_everything(tmp_path: Path
             began = time.monotonic()
             assert node.final(node.send("dana@example.com"))["type"] == "delivered"
             assert time.monotonic() - began < 5, "it did not wait for Redis"
-            wait_for("the loss to show", lambda node=node: metric(node, "postlane_state_up") == {"0"})
+            wait_for("the loss to show", partial(shows_state, node, up=0))
             assert "limits cannot be looked up" in node.page("/readyz")
             status = node.run("status")
             assert "transactional mail goes on" in status.stdout
@@ -92,11 +97,11 @@ def test_two_nodes_share_a_quota_also_when_redis_loses_everything(tmp_path: Path
 
         redis.start()
         for node in nodes:
-            wait_for("State", lambda node=node: metric(node, "postlane_state_up") == {"1"})
+            wait_for("State", partial(shows_state, node, up=1))
             assert node.page("/readyz") == "ready\n"
         wait_for("what the quota lets through", lambda: bulk_at(sink) >= QUOTA, 60)
         for node, identifier in sent:
-            wait_for("its place", lambda node=node, identifier=identifier: waits_long(node, identifier), 60)
+            wait_for("its place", partial(waits_long, node, identifier), 60)
         assert bulk_at(sink) == QUOTA
         ended = [node.events(id=identifier)[-1]["type"] == "delivered" for node, identifier in sent]
         assert ended.count(True) == 10

@@ -36,6 +36,12 @@ async def states() -> AsyncIterator[list[RedisState]]:
         await state.close()
 
 
+@pytest.fixture(autouse=True)
+def quiet_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look at Redis but what a test does, unless it says otherwise."""
+    monkeypatch.setattr(module, "HEARTBEAT", 3_600.0)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_link, "SECONDS", 0.2)
@@ -84,7 +90,7 @@ async def test_what_is_asked_in_one_turn_is_one_round_trip(redis: RedisServer, s
         *(state.take(f"k{n % 7}", MANY, 1) for n in range(100)), *(state.acquire("c", 9, "a", 30_000) for _ in range(9))
     )
     assert answers == [0] * 100 + [True] * 9
-    assert [len(trip) for trip in watched.trips if "epoch" not in trip] == [118]
+    assert [len(trip) for trip in watched.trips] == [110]
 
 
 async def test_who_does_not_wait_for_his_answer_does_no_harm(redis: RedisServer, states: list[RedisState]) -> None:
@@ -251,10 +257,29 @@ async def test_a_lost_answer_never_widens_a_limit(redis: RedisServer, states: li
             await step()
         state._rest_until = 0.0
     assert await state.take("k", PER_HOUR, 7) > 0, "the lost four count"
-    assert watched.trips[-1][:2] == ["note", "tell"], "first of all the exact number of leases"
+    assert watched.trips[-1] == ["tell", "take"], "first of all the exact number of leases"
     assert [await other.acquire("c", 4, "b", 30_000) for _ in range(4)] == [True, True, True, False]
     await state.release("c", "a")
     assert await other.acquire("c", 4, "b", 30_000)
+
+
+async def test_a_former_life_is_noted_once_and_forgotten_when_nothing_is_held(
+    redis: RedisServer, states: list[RedisState]
+) -> None:
+    state = await opened(states, redis.url)
+    watched = Watched(state)
+    for _ in range(3):
+        assert await state.acquire("c", 1, "a", 30_000)
+        await state.release("c", "a")
+    assert [trip for trip in watched.trips if "note" in trip] == [["note", "acquire"]]
+    assert redis.ask("SMEMBERS", "postlane:held:a") == {b"c"}
+    await state.renew("a", 30_000)
+    assert redis.ask("SMEMBERS", "postlane:held:a") == set()
+    assert await state.acquire("c", 1, "a", 30_000)
+    assert redis.ask("SMEMBERS", "postlane:held:a") == {b"c"}
+    await state.renew("a", 30_000)
+    assert watched.trips[-1] == ["note", "tell"]
+    assert redis.ask("PTTL", "postlane:held:a") > 20_000
 
 
 @pytest.mark.usefixtures("impatient")

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from relay.state.server_clock import DRIFT, FORGET, Reading, ServerClock
 
-HOUR = 3_600_000
+NOON = 880_000_000_000  # ms since the epoch
 
 
 def test_before_the_first_answer_nothing_is_known() -> None:
@@ -16,9 +16,9 @@ def test_before_the_first_answer_nothing_is_known() -> None:
 
 def test_the_server_spoke_between_question_and_answer() -> None:
     clock = ServerClock()
-    clock.heard("", Reading(HOUR, asked=10.0, answered=10.1))
-    assert clock.earliest(10.1) == HOUR
-    assert HOUR + 100 <= clock.latest(10.1) <= HOUR + 103  # type: ignore[operator]
+    clock.heard("", Reading(NOON, asked=10.0, answered=10.1))
+    assert clock.earliest(10.1) == NOON
+    assert NOON + 100 <= clock.latest(10.1) <= NOON + 103  # type: ignore[operator]
     assert repr(clock) == "<ServerClock of 1 servers>"
 
 
@@ -35,7 +35,7 @@ def test_the_true_time_is_never_outside(rounds: Rounds, rate: float, ahead: floa
     clock, at = ServerClock(), 1_000.0
 
     def true(when: float) -> float:
-        return HOUR + (when * rate + ahead) * 1000
+        return NOON + (when * rate + ahead) * 1000
 
     for pause, there, back in rounds:
         at += pause
@@ -49,25 +49,25 @@ def test_the_true_time_is_never_outside(rounds: Rounds, rate: float, ahead: floa
 
 def test_of_several_servers_the_earliest_and_the_latest_count() -> None:
     clock = ServerClock()
-    clock.heard("one", Reading(HOUR, 1.0, 1.0))
-    clock.heard("other", Reading(HOUR + 5_000, 1.0, 1.0))
-    assert clock.earliest(1.0) == HOUR
-    assert (clock.latest(1.0) or 0) >= HOUR + 5_000
+    clock.heard("one", Reading(NOON, 1.0, 1.0))
+    clock.heard("other", Reading(NOON + 5_000, 1.0, 1.0))
+    assert clock.earliest(1.0) == NOON
+    assert (clock.latest(1.0) or 0) >= NOON + 5_000
 
 
 def test_a_server_that_is_gone_is_forgotten() -> None:
     clock = ServerClock()
-    clock.heard("gone", Reading(HOUR, 1.0, 1.0))
+    clock.heard("gone", Reading(NOON, 1.0, 1.0))
     later = 2 * FORGET
-    clock.heard("new", Reading(2 * HOUR, later, later))
-    assert clock.earliest(later) == 2 * HOUR
+    clock.heard("new", Reading(2 * NOON, later, later))
+    assert clock.earliest(later) == 2 * NOON
 
 
 def test_a_less_exact_reading_waits_until_the_exact_one_is_old() -> None:
     clock = ServerClock()
-    clock.heard("", Reading(HOUR, 1.0, 1.001))
-    clock.heard("", Reading(HOUR + 200, 1.1, 1.9))
+    clock.heard("", Reading(NOON, 1.0, 1.001))
+    clock.heard("", Reading(NOON + 200, 1.1, 1.9))
     exact = clock.latest(1.9) or 0
-    assert exact - HOUR <= 905
-    clock.heard("", Reading(HOUR + 2_000, 3.0, 3.5))
+    assert exact - NOON <= 905
+    clock.heard("", Reading(NOON + 2_000, 3.0, 3.5))
     assert (clock.latest(3.5) or 0) - (clock.earliest(3.5) or 0) >= 500
