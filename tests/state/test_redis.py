@@ -15,7 +15,9 @@ from relay.state import redis_link
 from relay.state.interface import StateError
 from relay.state.redis import QUIET, RedisState
 from relay.state.redis_link import Call
+from tests.support.certificates import self_signed
 from tests.support.clocks import Clock
+from tests.support.node import free_port
 from tests.support.redis_server import RedisCluster, RedisServer
 
 PER_HOUR = Rate(10, 3_600, "", "10/hour")
@@ -353,6 +355,20 @@ async def test_passwords_come_from_the_file_and_show_nowhere(tmp_path: Path, sta
         told = f"{logs} {failed.value} {unread.value} {state} {state._link} {state.trouble}"
     assert "-one" not in told
     assert "default@" not in told
+
+
+async def test_tls_is_verified(tmp_path: Path, states: list[RedisState], monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, port = str(self_signed(tmp_path, "localhost")), free_port()
+    files = ("--tls-cert-file", certificate, "--tls-key-file", certificate)
+    options = ("--tls-port", str(port), *files, "--tls-auth-clients", "no")
+    with RedisServer(tmp_path / "redis", *options):
+        with pytest.raises(StateError, match="CERTIFICATE_VERIFY_FAILED"):
+            await opened(states, f"rediss://localhost:{port}/0")
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        with pytest.raises(StateError, match="IP address mismatch"):
+            await opened(states, f"rediss://127.0.0.1:{port}/0")
+        state = await opened(states, f"rediss://localhost:{port}/0")
+        assert await state.take("k", PER_HOUR, 10) == 0
 
 
 async def test_a_node_that_starts_before_redis_may_open_later(tmp_path: Path, states: list[RedisState]) -> None:
