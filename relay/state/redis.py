@@ -1,7 +1,7 @@
 """State in Redis, shared by all workers of all nodes: one server, or a cluster.
 
-What is asked for in one turn of the loop, or while an answer is awaited, goes out together: one round trip. Each question
-is one call of relay/state/redis.lua, atomic, counted by the server's clock, with all its keys under one of 16 hash tags.
+Each question is one call of relay/state/redis.lua, atomic, counted by the server's clock, with all its keys under one of
+16 hash tags. Calendar slots are computed here, since Lua knows no time zones, and refused where they are over by then.
 
 Redis may lose what it was told: all of it where it is started without its data, the last second where its disk or a
 failover says so. Each process therefore remembers what it was granted itself. Every hash tag has an epoch, made once; a
@@ -17,9 +17,7 @@ import contextlib
 import secrets
 import time
 import zlib
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -28,30 +26,18 @@ import structlog
 from relay.identity import Rate
 from relay.state import limits
 from relay.state.interface import StateError
+from relay.state.redis_batches import Batches, Calls, Settle
 from relay.state.redis_link import Call, RedisLink
-from relay.state.server_clock import Reading, ServerClock
+from relay.state.redis_own import Grants, Holdings, Lease
+from relay.state.server_clock import ServerClock
 
 log = structlog.get_logger()
 
 TAGS = 16  # hash tags that all keys are spread over: as many masters of a cluster share the work
-BATCH = 256  # requests in a round trip: some 5 ms of the server's time, which is everybody's
 HEARTBEAT = 2.0  # s between looks whether Redis is there and has kept its data
 QUIET = 10_000  # ms after its data was lost: every process has looked four times by then
 COUNTED = 30_000  # ms one that shares this State is counted after it was last heard
-REST = 0.5  # s nobody is made to wait for a connection after one has failed
 TRIES = 4  # of a question that came with an epoch or a calendar slot which has passed
-
-
-@dataclass(slots=True, eq=False)
-class Request:
-    """One question. Its calls are made when the batch goes out, by what is known then; `settle` books the answers and
-    says what the caller gets, before the next batch is made. `first`: it must not come behind what it counts."""
-
-    calls: Callable[[], list[Call]]
-    settle: Callable[[list[Any]], Any]
-    answer: "asyncio.Future[Any]"
-    leases: Sequence[tuple[str, str]] = ()
-    first: bool = False
 
 
 class RedisState:
@@ -68,31 +54,28 @@ class RedisState:
         clock: Callable[[], int] | None = None,
         quiet: int = QUIET,
     ) -> None:
-        self.trouble = ""
         self.sharers = 0
         self._member = member or secrets.token_hex(8)
         self._quiet = quiet
-        self._link = RedisLink(url, password_file)
         self._given = clock
         self._clock = ServerClock()
-        self._waiting: list[Request] = []
-        self._asked: list[Request] = []  # of the batch that is under way
-        self._wake = asyncio.Event()
+        self._link = RedisLink(url, password_file)
+        self._batches = Batches(self._link, self._clock, self._corrections, self._corrected, self._failed)
+        self._beating: asyncio.Task[None] | None = None
         self._learning = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._rest_until = 0.0
         self._epochs = [""] * TAGS
-        self._granted: dict[str, dict[int, tuple[int, int]]] = {}  # to us: name -> slot -> count, until when it counts
-        self._held: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by holder: leases of each key
-        self._noted: defaultdict[str, set[str]] = defaultdict(set)  # in Redis, of what we hold or held lately
-        self._ttl: dict[str, int] = {}  # of a holder's leases
-        self._unsure: set[tuple[str, str]] = set()  # holder and key of leases whose number Redis may have wrong
+        self._grants = Grants()
+        self._holdings = Holdings()
+        self._correcting: set[Lease] = set()
 
     def __repr__(self) -> str:
-        state = self.trouble or ("open" if self._tasks else "closed")
-        return f"<RedisState {self._link.shown}: {len(self._waiting)} waiting, {state}>"
+        return repr(self._batches).replace("Batches", "RedisState", 1)
 
     # -- the interface
+
+    @property
+    def trouble(self) -> str:
+        return self._batches.trouble
 
     def now(self) -> int:
         return self._given() if self._given else self._clock.earliest(time.monotonic()) or _own_clock()
@@ -101,93 +84,85 @@ class RedisState:
         return self._given() if self._given else self._clock.latest(time.monotonic()) or _own_clock()
 
     async def open(self) -> None:
-        self._tasks = [asyncio.create_task(self._work())]
-        self._rest_until = 0.0
+        self._batches.start()
         try:
             await self._learn()
         except BaseException:
-            await self._end()
+            await self._batches.stop()
             raise
-        self._tasks.append(asyncio.create_task(self._beat()))
+        self._beating = asyncio.create_task(self._beat())
 
     async def close(self) -> None:
-        if self._tasks:
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+            self._beating = None
             with contextlib.suppress(StateError):
-                await self._ask([self._call((_MEMBERS,), "leave", self._member)], _nothing)
-            await self._end()
+                await self._ask([self._call((_MEMBERS,), "leave", self._member)])
+        await self._batches.stop()
 
     async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
         zone = ZoneInfo(timezone)
         name = f"{key} {rate.calendar or rate.window}"
 
-        def calls() -> list[Call]:
-            return [self._take(name, rate, count, zone)]
-
         def settle(answers: list[Any]) -> tuple[bytes, int]:
             kind, _, value = answers[0]
             if kind == b"granted":
-                self._remember(name, rate, value, count, zone)
+                self._grants.add(name, rate, value, count, zone, self.now())
             return kind, value
 
-        kind, value = await self._ask_in_time(calls, settle)
+        kind, value = await self._ask_in_time(lambda: [self._take(name, rate, count, zone)], settle)
         return 0 if kind == b"granted" else value
 
     async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
+        self._holdings.lives(holder, ttl_ms)
+
         def calls() -> list[Call]:
-            tag = _tag(key)
-            words = (self._epochs[tag], self._quiet, limit, holder, ttl_ms)
-            acquire = self._call((_lease(key), _epoch(tag)), "acquire", *words)
-            return [acquire] if key in self._noted[holder] else [self._note(holder, [key]), acquire]
+            words = (self._epochs[_tag(key)], self._quiet, limit, holder, ttl_ms)
+            acquire = self._call((_lease(key), _epoch(_tag(key))), "acquire", *words)
+            return [acquire] if key in self._holdings.noted[holder] else [self._note(holder, [key]), acquire]
 
         def settle(answers: list[Any]) -> tuple[bytes, int]:
             kind, _, value = answers[-1]
             if kind == b"granted":
-                self._held[holder][key] += 1
+                self._holdings.add(holder, key)
             return kind, value
 
-        self._ttl[holder] = ttl_ms
         kind, _ = await self._ask_in_time(calls, settle, leases=[(holder, key)])
         return bool(kind == b"granted")
 
     async def renew(self, holder: str, ttl_ms: int) -> None:
+        self._holdings.lives(holder, ttl_ms)
+
         def calls() -> list[Call]:
-            held, noted = self._held[holder], self._noted[holder]
-            calls = [self._call((_held_by(holder),), "forget", *(noted - held.keys()))] if noted - held.keys() else []
+            held, noted = self._holdings.keys(holder), self._holdings.noted[holder]
+            over = noted - held
+            noted &= held
+            calls = [self._call((_held_by(holder),), "forget", *over)] if over else []
             if held:
                 calls += [self._note(holder, held), *(self._tell(holder, key) for key in held)]
-            self._noted[holder] &= held.keys()
             return calls
 
-        self._ttl[holder] = ttl_ms
-        if self._held[holder] or self._noted[holder]:
-            await self._ask(calls, _nothing, first=True)
-        elif self.trouble or not self._tasks:
-            raise StateError(self.trouble or f"{self._link.shown} is not open")
+        if self._holdings.keys(holder) or self._holdings.noted[holder]:
+            await self._ask(calls, first=True)
+        else:
+            self._batches.check()
+            if self.trouble:
+                raise StateError(self.trouble)
 
     async def release(self, key: str, holder: str) -> None:
         def settle(_: list[Any]) -> None:
-            held = self._held[holder]
-            if held[key] > 1:
-                held[key] -= 1
-            else:
-                del held[key]
+            self._holdings.subtract(holder, key)
 
         await self._ask([self._call((_lease(key),), "release", holder)], settle, leases=[(holder, key)])
 
     async def drop(self, holder: str) -> None:
         """What its former life held is noted in Redis: nobody else may know."""
-        noted = self._call((_held_by(holder),), "noted")
-        keys: set[str] = await self._ask(lambda: [noted], lambda answers: {key.decode() for key in answers[0][2]})
-        keys |= self._held[holder].keys()
+        noted = [self._call((_held_by(holder),), "noted")]
+        keys: set[str] = await self._ask(noted, lambda answers: {key.decode() for key in answers[0][2]})
+        keys |= self._holdings.keys(holder)
         drops = [self._call((_lease(key),), "drop", holder) for key in keys]
-
-        def settle(_: list[Any]) -> None:
-            self._held.pop(holder, None)
-            self._noted.pop(holder, None)
-            self._unsure -= {(holder, key) for key in keys}
-
-        if drops:
-            await self._ask(lambda: drops, settle, leases=[(holder, key) for key in keys])
+        await self._ask(drops, lambda _: self._holdings.drop(holder), leases=[(holder, key) for key in keys])
 
     # -- questions
 
@@ -197,18 +172,36 @@ class RedisState:
     def _take(self, name: str, rate: Rate, count: int, zone: ZoneInfo) -> Call:
         tag = _tag(name)
         slice_ms, slot = 0 if rate.calendar else limits.slice_ms(rate), (0, 0, 0)
-        if rate.calendar:  # Lua knows no time zones
+        if rate.calendar:
             number = limits.slot_of(rate, self.now(), zone)
             slot = (number, limits.expiry(rate, number - 1, zone), limits.expiry(rate, number, zone))
         words = (self._epochs[tag], self._quiet, rate.count, count, rate.window * 1000, slice_ms, *slot)
         return self._call((_granted(name), _epoch(tag)), "take", *words)
 
-    async def _ask_in_time(
+    def _tell(self, holder: str, key: str) -> Call:
+        """So many leases it has: as they were when the last batch was settled."""
+        count = self._holdings.count(holder, key)
+        if not count:
+            return self._call((_lease(key),), "drop", holder)
+        return self._call((_lease(key),), "tell", holder, count, self._holdings.ttl(holder))
+
+    def _note(self, holder: str, keys: Iterable[str]) -> Call:
+        self._holdings.noted[holder].update(keys)
+        return self._call((_held_by(holder),), "note", self._holdings.ttl(holder), *keys)
+
+    async def _ask(
         self,
-        calls: Callable[[], list[Call]],
-        settle: Callable[[list[Any]], tuple[bytes, int]],
-        leases: Sequence[tuple[str, str]] = (),
-    ) -> tuple[bytes, int]:
+        calls: Calls | list[Call],
+        settle: Settle = lambda _: None,
+        *,
+        leases: Sequence[Lease] = (),
+        first: bool = False,
+        probe: bool = False,
+    ) -> Any:
+        made = calls if callable(calls) else lambda: calls
+        return await self._batches.ask(made, settle, leases=leases, first=first, probe=probe)
+
+    async def _ask_in_time(self, calls: Calls, settle: Settle, leases: Sequence[Lease] = ()) -> tuple[bytes, int]:
         """Again, where the answer is that an epoch or a slot is over."""
         for _ in range(TRIES):
             kind, value = await self._ask(calls, settle, leases=leases)
@@ -220,116 +213,18 @@ class RedisState:
                 return kind, value
         raise StateError(f"{self._link.shown}: its clock or its data changes all the time")
 
-    async def _ask(
-        self,
-        calls: Callable[[], list[Call]] | list[Call],
-        settle: Callable[[list[Any]], Any],
-        *,
-        leases: Sequence[tuple[str, str]] = (),
-        first: bool = False,
-        probe: bool = False,
-    ) -> Any:
-        if not self._tasks:
-            raise StateError(self.trouble or f"{self._link.shown} is not open")
-        if not probe and time.monotonic() < self._rest_until:
-            raise StateError(self.trouble)
-        known = calls if callable(calls) else lambda: calls
-        request = Request(known, settle, asyncio.get_running_loop().create_future(), leases, first)
-        self._waiting.append(request)
-        self._wake.set()
-        return await request.answer
+    # -- what Redis may have wrong
 
-    # -- round trips
+    def _corrections(self) -> list[Call]:
+        self._correcting = set(self._holdings.unsure)
+        return [self._tell(holder, key) for holder, key in self._correcting]
 
-    async def _work(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                self._asked, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                await self._round_trip(sorted(self._asked, key=lambda request: not request.first))
-                self._asked = []
+    def _corrected(self) -> None:
+        self._holdings.unsure -= self._correcting
 
-    async def _round_trip(self, asked: list[Request]) -> None:
-        unsure, self._unsure = self._unsure, set()
-        try:
-            corrections = [self._tell(holder, key) for holder, key in unsure]
-            calls = [request.calls() for request in asked]
-            began = time.monotonic()
-            everything = [*corrections, *(call for some in calls for call in some)]
-            answers = await self._link.send(everything)
-            self._hear(everything, answers, began)
-            self._settle(asked, calls, answers[len(corrections) :])
-            _check(answers[: len(corrections)])
-        except Exception as error:  # whatever it is, those who asked must hear of it, and the next ones are served
-            self._unsure |= unsure
-            await self._failed(f"{self._link.shown}: {_said(error)}")
-        else:
-            self._well()
-
-    def _settle(self, asked: list[Request], calls: list[list[Call]], answers: list[Any]) -> None:
-        """Raises the first error that a server answered, after all others have their answers."""
-        at = 0
-        faults: list[Exception] = []
-        for request, own in zip(asked, calls, strict=True):
-            mine = answers[at : at + len(own)]
-            at += len(own)
-            try:
-                _check(mine)
-                value = request.settle(mine)
-            except Exception as error:  # translated by who catches it
-                faults.append(error)
-                continue
-            if not request.answer.done():  # whoever asked may be gone
-                request.answer.set_result(value)
-        if faults:
-            raise faults[0]
-
-    def _hear(self, calls: list[Call], answers: list[Any], asked: float) -> None:
-        answered, heard = time.monotonic(), set[str]()
-        for call, answer in zip(calls, answers, strict=True):
-            server = self._link.server_of(call)
-            if isinstance(answer, list) and server not in heard:
-                heard.add(server)
-                self._clock.heard(server, Reading(answer[1], asked, answered))
-                if not server:  # there is only one
-                    return
-
-    async def _failed(self, why: str) -> None:
-        """All who wait hear of it; whether what they asked was done, nobody knows."""
-        if not self.trouble:
-            log.error("State cannot be reached", error=why)
-        self.trouble = why
-        self._rest_until = time.monotonic() + REST
-        self._noted.clear()
-        self._refuse_all(why)
-        await self._link.close()
-
-    def _refuse_all(self, why: str) -> None:
-        asked, self._asked = self._asked, []
-        waiting, self._waiting = self._waiting, []
-        for request in asked:
-            if not request.answer.done() or request.answer.cancelled():
-                self._unsure.update(request.leases)
-        for request in (*asked, *waiting):
-            if not request.answer.done():
-                request.answer.set_exception(StateError(why))
-                request.answer.exception()  # seen, also where who asked is gone
-
-    def _well(self) -> None:
-        if self.trouble:
-            log.info("State is reached again", server=self._link.shown)
-        self.trouble, self._rest_until = "", 0.0
-
-    async def _end(self) -> None:
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._refuse_all(f"{self._link.shown} is closed")
-        await self._link.close()
-
-    # -- what Redis may have lost
+    def _failed(self, leases: set[Lease]) -> None:
+        self._holdings.unsure |= leases
+        self._holdings.noted.clear()
 
     async def _beat(self) -> None:
         while True:
@@ -356,40 +251,22 @@ class RedisState:
                 self._epochs[tag] = told[tag]
 
     async def _restore(self, tag: int, epoch: str) -> None:
-        now, calls = self.now(), list[Call]()
-        for name, slots in self._granted.items():
-            still = {slot: count for slot, (count, until) in slots.items() if until > now}
-            if still and _tag(name) == tag:
-                ttl = max(until for _, until in slots.values()) - now
-                pairs = [number for pair in still.items() for number in pair]
-                calls.append(self._call((_granted(name), _epoch(tag)), "restore", epoch, ttl, *pairs))
-        self._noted.clear()
-        self._unsure |= {(holder, key) for holder, held in self._held.items() for key in held if _tag(key) == tag}
+        self._failed({lease for lease in self._holdings.all() if _tag(lease[1]) == tag})
+        calls = [
+            self._call(
+                (_granted(name), _epoch(tag)),
+                "restore",
+                epoch,
+                ttl,
+                *(word for pair in counts.items() for word in pair),
+            )
+            for name, ttl, counts in self._grants.still(self.now())
+            if _tag(name) == tag
+        ]
         if calls:
             kinds = await self._ask(calls, lambda answers: {answer[0] for answer in answers}, probe=True)
             if kinds != {b"done"}:
                 raise StateError(f"{self._link.shown} lost its data again")
-
-    def _remember(self, name: str, rate: Rate, slot: int, count: int, zone: ZoneInfo) -> None:
-        slots = self._granted.setdefault(name, {})
-        if slot not in slots:
-            now = self.now()
-            for old in [number for number, (_, until) in slots.items() if until <= now]:
-                del slots[old]
-        before = slots.get(slot, (0, 0))[0]
-        slots[slot] = before + count, limits.expiry(rate, slot, zone)
-
-    def _tell(self, holder: str, key: str) -> Call:
-        """So many leases it has: as they were when the last batch was settled."""
-        count = self._held[holder][key]
-        if not count:
-            return self._call((_lease(key),), "drop", holder)
-        return self._call((_lease(key),), "tell", holder, count, self._ttl[holder])
-
-    def _note(self, holder: str, keys: Iterable[str]) -> Call:
-        """For the holder's next life, should this one end without a word."""
-        self._noted[holder].update(keys)
-        return self._call((_held_by(holder),), "note", self._ttl[holder], *keys)
 
 
 # -- names of keys: what stands between braces decides where in a cluster a key lives
@@ -417,23 +294,6 @@ def _held_by(holder: str) -> str:
     return f"postlane:held:{holder}"
 
 
-def _nothing(_: list[Any]) -> None:
-    return None
-
-
 def _own_clock() -> int:
     """Until Redis was heard, nothing is granted by its clock."""
     return time.time_ns() // 1_000_000
-
-
-def _check(answers: list[Any]) -> None:
-    """Raises what a server answered instead of running the script."""
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return str(error) or type(error).__name__

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from relay.identity import Rate
 from relay.state import redis as module
-from relay.state import redis_link
+from relay.state import redis_batches, redis_link
 from relay.state.interface import StateError
 from relay.state.redis import QUIET, RedisState
 from relay.state.redis_link import Call
@@ -47,7 +47,7 @@ def quiet_heart(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_link, "SECONDS", 0.2)
-    monkeypatch.setattr(module, "REST", 0.0)
+    monkeypatch.setattr(redis_batches, "REST", 0.0)
     monkeypatch.setattr(module, "HEARTBEAT", 0.01)
 
 
@@ -112,7 +112,7 @@ async def test_closing_leaves_nobody_waiting(redis: RedisServer, states: list[Re
     redis.pause()
     asking = [asyncio.create_task(state.take("k", PER_HOUR, 1)) for _ in range(3)]
     await asyncio.sleep(0)
-    await state._end()
+    await state._batches.stop()
     redis.resume()
     for task in asking:
         with pytest.raises(StateError, match="closed"):
@@ -149,17 +149,24 @@ async def test_the_servers_clock_counts_whatever_time_it_is_here(
 async def test_a_day_that_ended_on_the_way_is_asked_for_anew(
     redis: RedisServer, states: list[RedisState], clock: Clock
 ) -> None:
-    """The slot is computed here, the time is the server's: a second clock stands for it."""
+    """The slot is computed here, the time is the server's."""
     state = await opened(states, redis.url, clock)
-    daily, here = Rate(1, 86_400, "day", "1/day"), Clock(clock.now)
-    state.now = here  # type: ignore[method-assign]
+    daily, readings = Rate(1, 86_400, "day", "1/day"), iter([clock.now])
     assert await state.take("k", daily, 1) == 0
     clock.now += 86_400_000
-    asking = asyncio.create_task(state.take("k", daily, 1))
+    state.now = lambda: next(readings, clock.now)  # type: ignore[method-assign]
     watched = Watched(state)
-    await until(lambda: len(watched.trips) > 0)
-    here.now = clock.now
-    assert await asking == 0
+    assert await state.take("k", daily, 1) == 0
+    assert watched.trips == [["take"], ["take"]]
+
+
+async def test_a_server_whose_day_is_never_ours_is_an_error(
+    redis: RedisServer, states: list[RedisState], clock: Clock
+) -> None:
+    state = await opened(states, redis.url, clock)
+    state.now = lambda: clock.now - 86_400_000  # type: ignore[method-assign]
+    with pytest.raises(StateError, match="changes all the time"):
+        await state.take("k", Rate(1, 86_400, "day", "1/day"), 1)
 
 
 async def test_leases_of_a_dead_worker_end_by_the_servers_clock(redis: RedisServer, states: list[RedisState]) -> None:
@@ -223,7 +230,7 @@ async def test_what_no_longer_counts_is_not_told(redis: RedisServer, states: lis
     for _ in range(250):
         clock.now += 100_000
         assert await state.take("k", PER_HOUR, 1) in range(3_600_000)
-    assert len(state._granted["k 3600"]) <= 12
+    assert len(state._grants._granted["k 3600"]) <= 12
     clock.now += 2 * 3_600_000
     redis.empty()
     assert await state.take("k", PER_HOUR, 10) == 0
@@ -257,7 +264,7 @@ async def test_a_lost_answer_never_widens_a_limit(redis: RedisServer, states: li
         watched.lose_next = True
         with pytest.raises(StateError, match="lost"):
             await step()
-        state._rest_until = 0.0
+        state._batches._rest_until = 0.0
     assert await state.take("k", PER_HOUR, 7) > 0, "the lost four count"
     assert watched.trips[-1] == ["tell", "take"], "first of all the exact number of leases"
     assert [await other.acquire("c", 4, "b", 30_000) for _ in range(4)] == [True, True, True, False]
@@ -325,7 +332,7 @@ async def test_what_a_server_refuses_is_an_error(tmp_path: Path, states: list[Re
         with pytest.raises(StateError, match="maxmemory"):
             await state.take("k", PER_HOUR, 1)
         server.ask("CONFIG", "SET", "maxmemory", 0)
-        state._rest_until = 0.0
+        state._batches._rest_until = 0.0
         assert await state.take("k", PER_HOUR, 1) == 0
 
 
