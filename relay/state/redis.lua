@@ -46,7 +46,7 @@ local function take()
     if slice == 0 then
         slot, ends = tonumber(ARGV[9]), tonumber(ARGV[11])
         if now < tonumber(ARGV[10]) or now >= ends then
-            return {'another slot', now, 0}
+            return {'another slot', now, now}
         end
         oldest = slot
     else

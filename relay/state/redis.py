@@ -37,7 +37,8 @@ TAGS = 16  # hash tags that all keys are spread over: as many masters of a clust
 HEARTBEAT = 2.0  # s between looks whether Redis is there and has kept its data
 QUIET = 10_000  # ms after its data was lost: every process has looked four times by then
 COUNTED = 30_000  # ms one that shares this State is counted after it was last heard
-TRIES = 4  # of a question that came with an epoch or a calendar slot which has passed
+_LOST = "is new or lost its data: limits wait until all workers have told what they know"
+TRIES = 4  # of a question that came with an epoch or a calendar slot which is over; one more is the rule
 
 
 class RedisState:
@@ -64,6 +65,7 @@ class RedisState:
         self._beating: asyncio.Task[None] | None = None
         self._learning = asyncio.Lock()
         self._epochs = [""] * TAGS
+        self._quiet_until = 0.0  # by our monotonic clock
         self._grants = Grants()
         self._holdings = Holdings()
         self._correcting: set[Lease] = set()
@@ -75,7 +77,9 @@ class RedisState:
 
     @property
     def trouble(self) -> str:
-        return self._batches.trouble
+        if self._batches.trouble or time.monotonic() >= self._quiet_until:
+            return self._batches.trouble
+        return f"{self._link.shown} {_LOST}"
 
     def now(self) -> int:
         return self._given() if self._given else self._clock.earliest(time.monotonic()) or _own_clock()
@@ -104,14 +108,21 @@ class RedisState:
     async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
         zone = ZoneInfo(timezone)
         name = f"{key} {rate.calendar or rate.window}"
+        there = 0  # the server's time, where it has just told that it is in another slot
+
+        def calls() -> list[Call]:
+            return [self._take(name, rate, count, zone, there or self.now())]
 
         def settle(answers: list[Any]) -> tuple[bytes, int]:
+            nonlocal there
             kind, _, value = answers[0]
             if kind == b"granted":
                 self._grants.add(name, rate, value, count, zone, self.now())
+            elif kind == b"another slot":
+                there = value
             return kind, value
 
-        kind, value = await self._ask_in_time(lambda: [self._take(name, rate, count, zone)], settle)
+        kind, value = await self._ask_in_time(calls, settle)
         return 0 if kind == b"granted" else value
 
     async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
@@ -147,8 +158,8 @@ class RedisState:
             await self._ask(calls, first=True)
         else:
             self._batches.check()
-            if self.trouble:
-                raise StateError(self.trouble)
+        if self.trouble:
+            raise StateError(self.trouble)
 
     async def release(self, key: str, holder: str) -> None:
         def settle(_: list[Any]) -> None:
@@ -169,11 +180,11 @@ class RedisState:
     def _call(self, keys: tuple[str, ...], what: str, *words: str | int) -> Call:
         return Call(keys, (what, self._given() if self._given else 0, *words))
 
-    def _take(self, name: str, rate: Rate, count: int, zone: ZoneInfo) -> Call:
+    def _take(self, name: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> Call:
         tag = _tag(name)
         slice_ms, slot = 0 if rate.calendar else limits.slice_ms(rate), (0, 0, 0)
         if rate.calendar:
-            number = limits.slot_of(rate, self.now(), zone)
+            number = limits.slot_of(rate, now, zone)
             slot = (number, limits.expiry(rate, number - 1, zone), limits.expiry(rate, number, zone))
         words = (self._epochs[tag], self._quiet, rate.count, count, rate.window * 1000, slice_ms, *slot)
         return self._call((_granted(name), _epoch(tag)), "take", *words)
@@ -206,7 +217,7 @@ class RedisState:
         for _ in range(TRIES):
             kind, value = await self._ask(calls, settle, leases=leases)
             if kind == b"rebuilding":
-                raise StateError(f"{self._link.shown} lost its data: limits wait {value} ms for what all workers know")
+                raise StateError(f"{self._link.shown} {_LOST}")
             if kind == b"epoch":
                 await self._learn()
             elif kind != b"another slot":
@@ -246,9 +257,15 @@ class RedisState:
                 log.error(
                     "Redis lost its data: limits wait until all workers have told theirs", server=self._link.shown
                 )
+            self._be_quiet(told)
             for tag in new:
                 await self._restore(tag, told[tag])
                 self._epochs[tag] = told[tag]
+
+    def _be_quiet(self, epochs: list[str]) -> None:
+        """As the script does, for those who ask how we are."""
+        rest = max(int(epoch.partition("-")[0]) for epoch in epochs) + self._quiet - self.now()
+        self._quiet_until = time.monotonic() + rest / 1000 if 0 < rest <= self._quiet else 0.0
 
     async def _restore(self, tag: int, epoch: str) -> None:
         self._failed({lease for lease in self._holdings.all() if _tag(lease[1]) == tag})

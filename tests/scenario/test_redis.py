@@ -96,6 +96,7 @@ def test_two_nodes_share_a_quota_also_when_redis_loses_everything(tmp_path: Path
         assert bulk_at(sink) == 3_590, "the rest waits"
 
         redis.start()
+        wait_for("all to have told what they know", lambda: grants(redis))
         for node in nodes:
             wait_for("State", partial(shows_state, node, up=1))
             assert node.page("/readyz") == "ready\n"

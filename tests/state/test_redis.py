@@ -146,27 +146,35 @@ async def test_the_servers_clock_counts_whatever_time_it_is_here(
     assert 0 < await state.take("k", daily, 1, "Asia/Jerusalem") <= 25 * 3_600_000
 
 
-async def test_a_day_that_ended_on_the_way_is_asked_for_anew(
-    redis: RedisServer, states: list[RedisState], clock: Clock
+@pytest.mark.parametrize("off", [-1, -86_400_000, 3 * 86_400_000])
+async def test_of_a_day_the_servers_time_is_asked_for_where_ours_is_another(
+    redis: RedisServer, states: list[RedisState], clock: Clock, off: int
 ) -> None:
-    """The slot is computed here, the time is the server's."""
-    state = await opened(states, redis.url, clock)
-    daily, readings = Rate(1, 86_400, "day", "1/day"), iter([clock.now])
-    assert await state.take("k", daily, 1) == 0
-    clock.now += 86_400_000
-    state.now = lambda: next(readings, clock.now)  # type: ignore[method-assign]
+    """The slot is computed here, the time is the server's: it is 0:00 there."""
+    clock.now -= clock.now % 86_400_000
+    state, daily = await opened(states, redis.url, clock), Rate(1, 86_400, "day", "1/day")
+    state.now = lambda: clock.now + off  # type: ignore[method-assign]
     watched = Watched(state)
     assert await state.take("k", daily, 1) == 0
     assert watched.trips == [["take"], ["take"]]
+    assert await state.take("k", daily, 1) == 86_400_000
 
 
-async def test_a_server_whose_day_is_never_ours_is_an_error(
-    redis: RedisServer, states: list[RedisState], clock: Clock
+async def test_data_that_is_new_at_each_question_is_an_error(
+    redis: RedisServer, states: list[RedisState], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = await opened(states, redis.url, clock)
-    state.now = lambda: clock.now - 86_400_000  # type: ignore[method-assign]
+    state = await opened(states, redis.url)
+    watched, learn = Watched(state), state._learn
+
+    async def learn_what_is_over_at_once() -> None:
+        await learn()
+        redis.empty()
+
+    monkeypatch.setattr(state, "_learn", learn_what_is_over_at_once)
+    redis.empty()
     with pytest.raises(StateError, match="changes all the time"):
-        await state.take("k", Rate(1, 86_400, "day", "1/day"), 1)
+        await state.take("k", PER_HOUR, 1)
+    assert watched.trips.count(["take"]) == module.TRIES
 
 
 async def test_leases_of_a_dead_worker_end_by_the_servers_clock(redis: RedisServer, states: list[RedisState]) -> None:
@@ -218,8 +226,14 @@ async def test_after_the_loss_of_all_data_the_living_tell_what_they_were_granted
             await state.take("k", PER_HOUR, 1)
         with pytest.raises(StateError, match="lost its data"):
             await state.acquire("c", 2, "c", 60_000)
+        with pytest.raises(StateError, match="lost its data"):
+            await state.renew("c", 60_000)
+        assert "lost its data" in state.trouble
     clock.now += QUIET
     assert not await newcomer.acquire("c", 2, "c", 60_000)
+    for state in (newcomer, *workers):
+        await state._learn()
+        assert state.trouble == ""
     assert await newcomer.take("k", PER_HOUR, 3) > 0
     assert await newcomer.take("k", PER_HOUR, 2) == 0
     assert await workers[0].take("k", PER_HOUR, 1) > 0
