@@ -75,9 +75,11 @@ async def test_a_full_disk_refuses_all_and_records_nothing(tmp_path: Path) -> No
     large = "x" * 20_000
     with pytest.raises(StateError, match="full"):
         await state.acquire(large, 1, "a", 30_000)
+    assert "full" in state.trouble
     state._db.pragma("max_page_count", 1_000_000)
     assert await state.take("k", PER_HOUR, 9) == 0
     assert await state.acquire(large, 1, "a", 30_000)
+    assert state.trouble == ""
     await state.close()
 
 
@@ -155,6 +157,7 @@ async def test_a_file_that_could_not_be_opened_may_be_later(tmp_path: Path) -> N
     for _ in range(2):
         with pytest.raises(StateError):
             await state.open()
+        assert str(file) in state.trouble
         with pytest.raises(StateError, match="not open"):
             await state.acquire("key", 1, "w0", 1000)
     file.rmdir()
