@@ -49,8 +49,8 @@ def bulk_at(sink: Sink) -> int:
 
 def grants(redis: RedisServer) -> bool:
     """The time is over in which those who live tell a new Redis what they have."""
-    born = int(redis.ask("GET", "postlane:{0}:epoch").partition(b"-")[0])
-    return int(redis.ask("TIME")[0]) * 1000 > born + QUIET
+    epoch = redis.ask("GET", "postlane:{0}:epoch")
+    return epoch is not None and int(redis.ask("TIME")[0]) * 1000 > int(epoch.partition(b"-")[0]) + QUIET
 
 
 def waits_long(node: Node, identifier: str) -> bool:
