@@ -36,6 +36,7 @@ class Alert:
 
 
 POLICIES = "policies"  # the one of files that are not in force
+STATE = "state"  # the one of limits that cannot be looked up
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
 CHECK = "check"  # those of checks that mail does not pass
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
@@ -129,6 +130,19 @@ def flagged_over(flag: Flag) -> Alert:
 
 def _of_flag(flag: Flag) -> dict[str, str | None]:
     return {"brand": flag.brand, "check": flag.check}
+
+
+def state_lost(trouble: str) -> Alert:
+    """Each worker says so for itself; `one_each` shows people one."""
+    return Alert(
+        STATE,
+        f"limits cannot be looked up ({trouble}): transactional mail goes on within each worker's share, the rest waits",
+        advice="nothing is lost, and mail moves again by itself when [state] url is reachable",
+    )
+
+
+def state_back() -> Alert:
+    return Alert(STATE, "limits can be looked up again")
 
 
 def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
-from relay.alert import Alert, contradiction, contradiction_over, flagged, flagged_over
+from relay.alert import Alert, contradiction, contradiction_over, flagged, flagged_over, state_back, state_lost
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
@@ -52,9 +52,9 @@ from relay.settings import WorkerSettings
 from relay.signing.signer import Signer
 from relay.spare import SparePower
 from relay.spool.store import Spool
+from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
-from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -92,14 +92,16 @@ class Worker:
         self._prepared: WorkerSettings | None = None
         self._stop = asyncio.Event()
         self._fatal = False
+        self._state_lost: Alert | None = None
         self._open = False  # the spool is: questions about it can be answered
         self._started = clock()
         node = self.settings.in_force.deployment.node
         self.hostname, self.data_dir = node.hostname, node.data_dir  # of the node's start, like all of [node]
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
-        self.state = SqliteState(self.data_dir / "state.db")
-        self.permits = ConnectionPermits(self.state, f"{node.name}/{order.shards[0]}", order.workers)
+        said, name = self.settings.in_force.deployment.state, f"{node.name}/{order.shards[0]}"
+        self.state = state_at(said.url, said.password_file, self.data_dir / "state.db", name)
+        self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
         self.signer = Signer(spare=SparePower())
@@ -305,13 +307,21 @@ class Worker:
                     listener.renew_certificate(files.cert, files.key)
 
     async def _watch_alerts(self) -> None:
-        """Say when mail begins to be another than it claims, or not to pass a check that its brand wants flagged; and when
-        that ends."""
+        """Say when mail begins to be another than it claims, or not to pass a check that its brand wants flagged, or when
+        State is lost; and when that ends."""
         while True:
             await asyncio.sleep(LOOK_AT_ALERTS)
-            for state, alert in chain(self._claims(), self._flags()):
+            for state, alert in chain(self._claims(), self._flags(), self._of_state()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
+
+    def _of_state(self) -> Iterator[tuple[str, Alert]]:
+        if self.state.trouble and self._state_lost is None:
+            self._state_lost = state_lost(self.state.trouble)
+            yield "firing", self._state_lost
+        elif not self.state.trouble and self._state_lost is not None:
+            self._state_lost = None
+            yield "resolved", state_back()
 
     def _claims(self) -> Iterator[tuple[str, Alert]]:
         doing = self.settings.in_force.policies.streams.doing
@@ -419,6 +429,7 @@ class Worker:
         troubles = list(self.ledger.troubles(self._trusts))
         contradicted = [contradiction(one, doing(one.stream)) for one in troubles]
         alerts = [*contradicted, *map(flagged, self.flags.standing())]
+        alerts += [self._state_lost] if self._state_lost else []
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
@@ -433,9 +444,12 @@ class Worker:
             "gauges": {
                 "connections": sum(listener.connections for listener in self.listeners),
                 "streams_contradicted": len(contradicted),
+                "state_up": int(not self.state.trouble),
+                "state_sharers": max(self.state.sharers, self.order.workers),
             },
             "alerts": [asdict(alert) for alert in alerts],
             "troubles": [asdict(trouble) for trouble in troubles],
+            "state_trouble": self.state.trouble,
             "egress": self.courier.stats(),
         }
 

@@ -11,6 +11,7 @@ need postfix /usr/sbin/postfix
 need opendkim /usr/sbin/opendkim
 need opendkim-tools /usr/bin/opendkim-testmsg
 need haproxy /usr/sbin/haproxy
+need redis-server /usr/bin/redis-server
 need swaks /usr/bin/swaks
 need libnet-ssleay-perl /usr/share/doc/libnet-ssleay-perl
 need msmtp /usr/bin/msmtp

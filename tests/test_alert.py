@@ -15,6 +15,8 @@ from relay.alert import (
     one_each,
     reviews,
     started_with_last_good,
+    state_back,
+    state_lost,
 )
 from relay.config import Problem
 from relay.kept import Decision
@@ -106,6 +108,15 @@ def test_what_is_done_about_it_is_never_an_advantage() -> None:
         )
     assert contradiction(OFFERS, "refuse").summary.endswith("so it is refused")
     assert contradiction(OFFERS, "enforce").summary.endswith("so it is treated as of that class")
+
+
+def test_limits_that_cannot_be_looked_up() -> None:
+    lost, back = state_lost("redis://r:6379/0: no answer in time"), state_back()
+    assert "(redis://r:6379/0: no answer in time): transactional mail goes on" in lost.summary
+    assert lost.name == back.name
+    of_all = [asdict(state_lost("a: no answer in time")), asdict(state_lost("a: connection refused"))]
+    assert one_each(of_all) == of_all[:1]
+    assert back.event("resolved")["what"] == lost.event("firing")["what"] == {}
 
 
 def test_what_several_workers_found_is_one_alert() -> None:

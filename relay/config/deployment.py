@@ -128,7 +128,7 @@ def examine_deployment(
         dns=settings.dns,
         delivery=settings.delivery,
         relay_password=password,
-        state=settings.state,
+        state=_state(settings.state, home),
         secrets=settings.secrets,
         web=settings.web,
         alerts=settings.alerts,
@@ -146,6 +146,10 @@ def examine_deployment(
 
 def _absolute(tls: Tls, home: Path) -> Tls:
     return Tls(cert=str(home / tls.cert) if tls.cert else "", key=str(home / tls.key) if tls.key else "")
+
+
+def _state(state: StateSettings, home: Path) -> StateSettings:
+    return state.model_copy(update={"password_file": str(home / state.password_file) if state.password_file else ""})
 
 
 def unknown_files(files: list[Path], known: tuple[str, ...]) -> Iterator[Problem]:
@@ -194,24 +198,24 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
     yield from _of_tls(document, settings, home)
     yield from _of_binds(document, settings)
     yield from _of_delivery(document, settings.delivery)
+    yield from _of_state(document, settings.state, home)
     for number, listener in enumerate(settings.listener):
         yield from _of_listener(document, ("listener", number), listener)
     if not document.broken:
-        for loc, wanted in _NOT_YET:
-            if _asked_for(document.data, loc, wanted):
+        for loc in _NOT_YET:
+            if _asked_for(document.data, loc):
                 yield document.problem(loc, NOT_YET, "not-yet", warning=True)
         for loc, value, default in _not_yet_acted_on(settings):
             if value not in (default, ""):
                 yield document.problem(loc, NOT_YET, "not-yet", warning=True)
 
 
-# Keys that later versions act on, and the values that ask for it (None: any but empty).
-_NOT_YET: tuple[tuple[Loc, str | None], ...] = (
-    (("delivery", "return_path_domain"), None),
-    (("dns", "trust_ad"), None),
-    (("state", "url"), "redis"),
-    (("alerts", "mail"), None),
-    (("alerts", "webhook"), None),
+# Keys that later versions act on; any value but an empty one asks for it.
+_NOT_YET: tuple[Loc, ...] = (
+    ("delivery", "return_path_domain"),
+    ("dns", "trust_ad"),
+    ("alerts", "mail"),
+    ("alerts", "webhook"),
 )
 
 
@@ -223,10 +227,10 @@ def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
                 yield (name, key), getattr(section, key), getattr(default, key)
 
 
-def _asked_for(data: Any, loc: Loc, wanted: str | None) -> bool:
+def _asked_for(data: Any, loc: Loc) -> bool:
     for step in loc:
         data = data.get(step) if isinstance(data, dict) else None
-    return bool(data) if wanted is None else str(data).startswith(wanted)
+    return bool(data)
 
 
 def _of_tls(document: Document, settings: PostlaneFile, home: Path) -> Iterator[Problem]:
@@ -302,6 +306,16 @@ def _of_delivery(document: Document, delivery: DeliverySettings) -> Iterator[Pro
         yield document.problem(("delivery", "relay_password_file"), "is missing; relay_user needs it", "missing")
     if delivery.relay_user and not delivery.relay_host:
         yield document.problem(("delivery", "relay_host"), "is missing; relay_user is for it", "missing")
+
+
+def _of_state(document: Document, state: StateSettings, home: Path) -> Iterator[Problem]:
+    if not state.password_file:
+        return
+    loc: Loc = ("state", "password_file")
+    if state.url == "sqlite:":
+        yield document.problem(loc, 'has no effect: url = "sqlite:" is a file here', "no-effect", warning=True)
+    elif not (home / state.password_file).exists():  # a warning, as of [tls]; it is read whenever Redis is connected to
+        yield document.problem(loc, f'no file "{state.password_file}" on this machine', "file", warning=True)
 
 
 def _relay_password(document: Document, settings: PostlaneFile, home: Path) -> tuple[str, list[Problem]]:

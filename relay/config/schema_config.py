@@ -93,7 +93,7 @@ class DeliverySettings(Section):
 
 class StateSettings(Section):
     url: StateUrl = setting("sqlite:", "sqlite: (in data_dir) or redis://host:6379/0")
-    password_file: str = ""
+    password_file: str = setting("", "what Redis asks for; read at each connection")
 
 
 class Secrets(Section):

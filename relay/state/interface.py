@@ -1,4 +1,4 @@
-"""State: what all workers, and later all nodes, must agree on. One interface, several backends, one contract suite.
+"""State: what all workers of a node, or of all nodes, must agree on. One interface, several backends, one contract suite.
 
 A permit is taken before it is used, so a crash wastes permits and never exceeds a limit.
 """
@@ -13,14 +13,29 @@ class StateError(Exception):
 
 
 class State(Protocol):
-    """All methods but `now` raise StateError. Keys and holders are any text; times are ms."""
+    """All coroutines but `close` raise StateError. Keys and holders are any text; times are ms. A holder asks one State;
+    one that asks another (a new life of the same name) begins with `drop`."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it could not answer when last asked; "" while it can."""
+        ...
+
+    @property
+    def sharers(self) -> int:
+        """How many workers share it, those of other nodes too; 0 where nobody knows."""
+        ...
 
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
     def now(self) -> int:
-        """The clock by which limits are counted, in ms since the epoch."""
+        """The clock by which limits are counted, in ms since the epoch; never ahead of it."""
+        ...
+
+    def latest(self) -> int:
+        """The same, never behind it: what is granted for a time is used until this says that it is over."""
         ...
 
     async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:

@@ -31,7 +31,7 @@ NO_LIMIT = 1 << 31  # of a permit that is in use already: State only has to know
 
 
 class ConnectionPermits:
-    """Leases of connections to a site from a source address, shared by all `workers` of this node.
+    """Leases of connections to a site from a source address, shared by all `workers` of this node, and other nodes'.
 
     `holder` names this worker; its former life, if it had the same name, holds nothing any more: start `run` before
     anything is acquired. A permit that State cannot give now is refused, and the mail waits in line and asks again;
@@ -145,7 +145,7 @@ class ConnectionPermits:
             self._wake.set()
 
     def _acquire_alone(self, key: str, limit: int) -> bool:
-        if self._held[key] >= max(1, limit // self._workers):
+        if self._held[key] >= max(1, limit // max(self._workers, self._state.sharers)):
             return False
         self._held[key] += 1
         self._alone[key] += 1
@@ -252,7 +252,7 @@ class QuotaLeases:
 
     def _from_memory(self, lease: _Lease, count: int, timezone: str, urgent: bool) -> int | None:
         now = self._state.now()
-        if lease.left >= count and now < lease.ends:
+        if lease.left >= count and self._state.latest() < lease.ends:
             lease.left -= count
             return 0
         if count >= lease.refused and now < lease.refused_until:
@@ -297,7 +297,8 @@ class QuotaLeases:
     def _take_alone(self, lease: _Lease, count: int, timezone: str) -> int:
         """Of this worker's share, by its own count; a part of a message's recipients is not to be had."""
         now, zone = self._state.now(), ZoneInfo(timezone)
-        share = replace(lease.rate, count=max(1, lease.rate.count // self._workers))
+        sharers = max(self._workers, self._state.sharers)
+        share = replace(lease.rate, count=max(1, lease.rate.count // sharers))
         slot = slot_of(share, now, zone)
         counted = [(at, number) for at, number in lease.alone.items() if at >= oldest_slot(share, slot)]
         pause = wait(share, counted, count, now, zone)

@@ -80,7 +80,9 @@ class SqliteState:
     """The embedded backend of relay.state.interface.State."""
 
     def __init__(self, path: Path, clock: Callable[[], int] = clock) -> None:
-        self.now = clock
+        self.now = self.latest = clock
+        self.sharers = 0  # the wiring knows how many workers this node has
+        self.trouble = ""
         self._path = path
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -141,8 +143,10 @@ class SqliteState:
         try:
             self._db = _connect(self._path)
         except (apsw.Error, OSError, DatabaseError) as fault:
-            loop.call_soon_threadsafe(_answer, [(opened, None)], StateError(f"{self._path}: {fault}"))
+            self.trouble = f"{self._path}: {fault}"
+            loop.call_soon_threadsafe(_answer, [(opened, None)], StateError(self.trouble))
             return
+        self.trouble = ""
         loop.call_soon_threadsafe(_answer, [(opened, None)], None)
         try:
             while batch := self._collect():
@@ -181,7 +185,9 @@ class SqliteState:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             log.exception("state: a transaction failed", file=str(self._path))
-            return [(request.answer, None) for request in batch], StateError(f"{self._path}: {fault}")
+            self.trouble = f"{self._path}: {fault}"
+            return [(request.answer, None) for request in batch], StateError(self.trouble)
+        self.trouble = ""
         return answers, None
 
     def _set_durable(self, durable: bool) -> None:

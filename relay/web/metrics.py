@@ -9,6 +9,7 @@ The node's answer to {"do": "stats"}, from which pages and metrics are made; all
         "counters": {"accepted": 12,                                         without labels, or with:
                      "delivered": [{"class": "marketing", "value": 9}, ...]},
         "gauges": {"connections": 3}, "egress": {...}                        numbers that go down again
+        "state_trouble": ""                                                  why limits cannot be looked up
         "shards": [{"shard": 0, "healthy": true, "schedule": {"in_flight": 4},
                     "queue": {"waiting": 31, "held": 0, "oldest": ms or null,
                               "lanes": [{"class": "marketing", "site": "google", "waiting": 28}]}}]}]}
@@ -53,6 +54,8 @@ HELP: dict[str, tuple[str, str]] = {
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),
+    "postlane_state_up": ("gauge", "0 while limits cannot be looked up: all but transactional mail waits."),
+    "postlane_state_sharers": ("gauge", "Workers that share limits, those of other nodes too."),
     "postlane_queue_waiting": ("gauge", "Deliveries waiting in the spool, held ones not counted."),
     "postlane_queue_held": ("gauge", "Deliveries an operator holds back."),
     "postlane_queue_oldest_seconds": ("gauge", "Age of the oldest delivery waiting, 0 if none waits."),
@@ -169,3 +172,9 @@ def troubles(stats: Stats | None) -> list[str]:
         elif not worker.get("healthy"):
             found.append(f"{name} cannot save mail")
     return found
+
+
+def notes(stats: Stats | None) -> list[str]:
+    """What goes less well than it should on a node that takes mail nevertheless."""
+    troubles = dict.fromkeys(worker.get("state_trouble") for worker in (stats or {}).get("workers", ()))
+    return [f"limits cannot be looked up ({why}): all but transactional mail waits" for why in troubles if why]

@@ -144,9 +144,15 @@ class Views:
         return PlainTextResponse(f"ok\npolicies {told['policies']}\n" if told else "ok\n")
 
     async def readyz(self, _: Request) -> Response:
-        """200 when every worker is up and can save mail, else 503 and why."""
-        troubles = metrics.troubles(await self._stats())
-        return PlainTextResponse("\n".join(troubles or ["ready"]) + "\n", status_code=503 if troubles else 200)
+        """200 when every worker is up and can save mail, else 503 and why.
+
+        Without State mail is taken, and the urgent part delivered: were it 503, a cluster that loses its Redis would turn
+        all apps away. It is said behind the first line.
+        """
+        stats = await self._stats()
+        troubles = metrics.troubles(stats)
+        lines = [*(troubles or ["ready"]), *metrics.notes(stats)]
+        return PlainTextResponse("\n".join(lines) + "\n", status_code=503 if troubles else 200)
 
     async def metrics(self, _: Request) -> Response:
         page = metrics.exposition(await self._stats(), self._settings.clock())

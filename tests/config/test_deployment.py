@@ -65,6 +65,19 @@ def test_pools(tmp_path: Path) -> None:
     ]
 
 
+def test_state_in_redis(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("s3cret\n")
+    said = '[state]\nurl = "rediss://relay@redis.arava.example:6380/1"\npassword_file = "{}"\n'
+    made = deployment(tmp_path, said.format("password"))
+    assert made.state.url == "rediss://relay@redis.arava.example:6380/1"
+    assert made.state.password_file == str(tmp_path / "password")
+    assert made.warnings == ()
+    (warning,) = deployment(tmp_path, said.format("gone")).warnings
+    assert (warning.key, warning.message) == ("state.password_file", 'no file "gone" on this machine')
+    (warning,) = deployment(tmp_path, '[state]\npassword_file = "password"\n').warnings
+    assert (warning.key, warning.slug) == ("state.password_file", "no-effect")
+
+
 def test_the_relay_and_its_password(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("s3cret\n")
     made = deployment(

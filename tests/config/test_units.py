@@ -44,6 +44,36 @@ ANYTHING = st.one_of(
 )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sqlite:",
+        "redis://h",
+        "redis://10.0.0.9:6379/0",
+        "rediss://relay@redis.example:6380/1",
+        "redis://[2001:db8::1]:6379",
+    ],
+)
+def test_places_of_state(text: str) -> None:
+    assert units.state_url(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sqlite:x", "redis://", "redis://h:port", "redis://h:65536", "redis://h/x", "redis://a b", "postgres://h", 5],
+)
+def test_what_is_no_place_of_state(text: object) -> None:
+    with pytest.raises(Wrong, match="no place for state"):
+        units.state_url(text)
+
+
+@pytest.mark.parametrize("text", ["redis://relay:geheim@h:6379/0", "rediss://:geheim@h"])
+def test_a_password_in_the_url_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(Wrong, match="set password_file") as refused:
+        units.state_url(text)
+    assert "geheim" not in str(refused.value)
+
+
 @pytest.mark.parametrize("read", READERS, ids=lambda read: read.__name__)
 @given(value=ANYTHING)
 def test_whatever_stands_in_a_file_is_a_value_or_a_message(read: Callable[[object], object], value: object) -> None:

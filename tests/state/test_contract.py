@@ -1,4 +1,4 @@
-"""What every backend of State promises. A backend is added to BACKENDS and passes all of it."""
+"""What every backend of State promises."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,18 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.identity import Rate
-from relay.state.interface import State
+from relay.state.interface import State, StateError
+from relay.state.redis import RedisState
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 
 Opened = Callable[[], State]
 
 
-def sqlite(directory: Path, clock: Clock) -> Opened:
-    return lambda: SqliteState(directory / "state.db", clock)
-
-
-BACKENDS = {"sqlite": sqlite}
 PER_MINUTE = Rate(10, 60, "", "10/minute")
 
 
@@ -31,10 +27,13 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=list(BACKENDS))
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
 def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Opened:
     """Makes one more worker's view of the same state."""
-    return BACKENDS[request.param](tmp_path, clock)
+    if request.param == "sqlite":
+        return lambda: SqliteState(tmp_path / "state.db", clock)
+    url = request.getfixturevalue(request.param).url
+    return lambda: RedisState(url, clock=clock, quiet=0)  # nobody lived before the data was lost
 
 
 @pytest.fixture
@@ -54,7 +53,8 @@ async def test_a_rate_is_granted_up_to_its_count_and_again_when_told(state: Stat
     assert await state.take("k", PER_MINUTE, 1) == 1
     clock.now += 1
     assert await state.take("k", PER_MINUTE, 10) == 0
-    assert state.now() == clock.now
+    assert state.now() == state.latest() == clock.now
+    assert state.trouble == ""
 
 
 async def test_permits_are_granted_all_or_none(state: State) -> None:
@@ -130,6 +130,77 @@ async def test_no_window_ever_holds_more_also_over_restarts(
         assert sum(number for at, number in granted if end - window * 1000 < at <= end) <= count
 
 
+DAY = 86_400_000
+UNITS = {"day": 86_400, "week": 7 * 86_400, "month": 31 * 86_400}
+RATES = st.one_of(
+    st.builds(
+        Rate, st.integers(1, 12), st.sampled_from([3_600, 86_400, 7 * 86_400, 30 * 86_400]), st.just(""), st.just("")
+    ),
+    st.builds(
+        lambda count, unit: Rate(count, UNITS[unit], unit, ""),
+        st.integers(1, 12),
+        st.sampled_from(["day", "week", "month"]),
+    ),
+)
+ROUNDS = st.lists(
+    st.tuples(
+        st.floats(0, 2),
+        st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4)), min_size=1, max_size=8),
+        st.booleans(),
+    ),
+    min_size=20,
+    max_size=40,
+)
+
+
+def window_of(rate: Rate, at: int, zone: ZoneInfo) -> object:
+    day = datetime.fromtimestamp(at / 1000, zone)
+    return {"day": day.date(), "week": day.isocalendar()[:2], "month": (day.year, day.month)}[rate.calendar]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rounds=ROUNDS, rate=RATES)
+async def test_two_workers_of_two_nodes_never_exceed_a_rate_in_forty_days(
+    backend: Opened, clock: Clock, rounds: list[tuple[float, list[tuple[int, int]], bool]], rate: Rate
+) -> None:
+    """In each round several ask at once; after some, one of the four dies and another takes its place."""
+    zone, key = ZoneInfo("Asia/Jerusalem"), f"key since {clock.now}"
+    workers = [backend() for _ in range(4)]
+    for worker in workers:
+        await worker.open()
+    granted: list[tuple[int, int]] = []
+    for days, asked, dies in rounds:
+        clock.now += int(days * DAY)
+        pauses = await asyncio.gather(*(workers[who].take(key, rate, count, zone.key) for who, count in asked))
+        granted += [(clock.now, count) for (_, count), pause in zip(asked, pauses, strict=True) if not pause]
+        if dies:
+            await workers[0].close()
+            workers = [*workers[1:], backend()]
+            await workers[-1].open()
+    for worker in workers:
+        await worker.close()
+    clock.now += 1
+    assert granted or all(count > rate.count for _, asked, _ in rounds for _, count in asked)
+    for end, _ in granted:
+        if rate.calendar:
+            within = [count for at, count in granted if window_of(rate, at, zone) == window_of(rate, end, zone)]
+        else:
+            within = [count for at, count in granted if end - rate.window * 1000 < at <= end]
+        assert sum(within) <= rate.count
+
+
+async def test_before_open_and_after_close_it_says_so(backend: Opened) -> None:
+    state = backend()
+    assert "closed" in repr(state)
+    await state.close()
+    await state.open()
+    assert "open" in repr(state)
+    await state.close()
+    for step in (state.take("k", PER_MINUTE, 1), state.acquire("c", 1, "a", 1), state.renew("a", 1), state.drop("a")):
+        with pytest.raises(StateError, match="not open"):
+            await step
+
+
 async def test_leases_are_granted_up_to_the_limit(state: State) -> None:
     assert [await state.acquire("c", 3, holder, 30_000) for holder in "aabb"] == [True, True, True, False]
     assert await state.acquire("d", 3, "b", 30_000)
@@ -150,6 +221,22 @@ async def test_a_lease_ends_unless_renewed(state: State, clock: Clock) -> None:
     assert not await state.acquire("c", 2, "new", 30_000)
 
 
+async def test_workers_never_hold_more_leases_than_the_limit(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    views, holders = {"a": state, "b": other}, "ab" * 20
+
+    async def all_ask() -> list[str]:
+        answers = await asyncio.gather(*(views[holder].acquire("c", 7, holder, 30_000) for holder in holders))
+        return [holder for holder, granted in zip(holders, answers, strict=True) if granted]
+
+    having = await all_ask()
+    assert len(having) == 7
+    await asyncio.gather(*(views[holder].release("c", holder) for holder in having[:3]))
+    assert len(await all_ask()) == 3
+    await other.close()
+
+
 async def test_what_has_ended_is_given_back_without_effect(state: State, clock: Clock) -> None:
     assert await state.acquire("c", 1, "slow", 30_000)
     clock.now += 30_000
@@ -157,6 +244,16 @@ async def test_what_has_ended_is_given_back_without_effect(state: State, clock: 
     await state.release("c", "slow")
     await state.release("c", "nobody")
     assert not await state.acquire("c", 1, "slow", 30_000)
+
+
+async def test_a_new_life_drops_what_the_former_held(backend: Opened, state: State) -> None:
+    for key in "ccd":
+        assert await state.acquire(key, 2, "a", 30_000)
+    reborn = backend()
+    await reborn.open()
+    await reborn.drop("a")
+    assert [await reborn.acquire(key, 2, "a", 30_000) for key in "ccdd"] == [True] * 4
+    await reborn.close()
 
 
 async def test_a_holder_drops_all_at_once(state: State) -> None:

@@ -178,6 +178,21 @@ async def test_a_lease_ends_with_its_slot(state: Watched, clock: Clock) -> None:
     assert state.taken == [1]
 
 
+async def test_a_lease_ends_where_the_clock_it_is_counted_by_may_be_past_its_slot(state: Watched, clock: Clock) -> None:
+    quotas, slot = QuotaLeases(state), slice_ms(BUSY)
+    clock.now -= clock.now % slot
+    for _ in range(4):
+        await quotas.take("crm", BUSY, 1)
+    clock.now += slot - 10
+    state.latest = lambda: clock.now + 9
+    state.taken.clear()
+    assert await quotas.take("crm", BUSY, 1) == 0
+    assert state.taken == []
+    state.latest = lambda: clock.now + 10
+    assert await quotas.take("crm", BUSY, 1) == 0
+    assert state.taken != []
+
+
 async def test_many_at_once_share_a_lease(state: Watched) -> None:
     quotas = QuotaLeases(state)
     assert set(await asyncio.gather(*(quotas.take("crm", BUSY, 1) for _ in range(60)))) == {0}
@@ -267,6 +282,18 @@ async def test_what_is_urgent_has_a_worker_s_share_while_state_is_down(state: Wa
         permits.release("", "b.example")
         assert await permits.acquire("", "b.example", 6, urgent=True)
         assert await permits.acquire("", "c.example", 1, urgent=True), "one at least, however many workers there are"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_share_is_one_of_all_workers_of_all_nodes(state: Watched) -> None:
+    state.sharers, state.down = 6, True
+    async with running(ConnectionPermits(state, "w0", workers=2)) as permits:
+        took = [await permits.acquire("", "b.example", 12, urgent=True) for _ in range(3)]
+        assert took == [True, True, False]
+    quotas, rate = QuotaLeases(state, workers=2), Rate(12, 3_600, "", "12/hour")
+    assert [not await quotas.take("crm", rate, 1, urgent=True) for _ in range(3)] == [True, True, False]
+    state.sharers = 0
+    assert await quotas.take("crm", rate, 1, urgent=True) == 0, "nobody knows of others: two share"
 
 
 @pytest.mark.usefixtures("impatient")

@@ -75,9 +75,11 @@ async def test_a_full_disk_refuses_all_and_records_nothing(tmp_path: Path) -> No
     large = "x" * 20_000
     with pytest.raises(StateError, match="full"):
         await state.acquire(large, 1, "a", 30_000)
+    assert "full" in state.trouble
     state._db.pragma("max_page_count", 1_000_000)
     assert await state.take("k", PER_HOUR, 9) == 0
     assert await state.acquire(large, 1, "a", 30_000)
+    assert state.trouble == ""
     await state.close()
 
 
@@ -148,17 +150,6 @@ async def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, monkeypatch
         await SqliteState(tmp_path / "fine.db").open()
 
 
-async def test_before_open_and_after_close_it_says_so(tmp_path: Path) -> None:
-    state = SqliteState(tmp_path / "state.db")
-    assert "closed" in repr(state)
-    await state.close()
-    await state.open()
-    assert "open" in repr(state)
-    await state.close()
-    with pytest.raises(StateError, match="not open"):
-        await state.take("k", PER_HOUR, 1)
-
-
 async def test_a_file_that_could_not_be_opened_may_be_later(tmp_path: Path) -> None:
     file = tmp_path / "state.db"
     file.mkdir()
@@ -166,6 +157,7 @@ async def test_a_file_that_could_not_be_opened_may_be_later(tmp_path: Path) -> N
     for _ in range(2):
         with pytest.raises(StateError):
             await state.open()
+        assert str(file) in state.trouble
         with pytest.raises(StateError, match="not open"):
             await state.acquire("key", 1, "w0", 1000)
     file.rmdir()

@@ -13,6 +13,7 @@ PACKAGES: Final = {
     "smtp-source": "postfix",
     "opendkim": "opendkim",
     "haproxy": "haproxy",
+    "redis-server": "redis-server",
     "swaks": "swaks and libnet-ssleay-perl",
     "msmtp": "msmtp",
     "node": "nodejs and node-nodemailer",

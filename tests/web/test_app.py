@@ -119,6 +119,12 @@ async def test_ready_when_every_worker_is_up_and_can_save() -> None:
         assert (answer.status_code, answer.text) == (503, f"worker-0 {trouble}\n")
 
 
+async def test_a_node_without_state_is_ready_and_says_what_waits() -> None:
+    answer = await get(site(Events(), node=Node(stats(state_trouble="redis://r: gone"))), "/readyz")
+    assert answer.status_code == 200
+    assert answer.text == "ready\nlimits cannot be looked up (redis://r: gone): all but transactional mail waits\n"
+
+
 async def test_the_story_of_one_message() -> None:
     events = Events(
         accepted(),

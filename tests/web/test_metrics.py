@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.web.metrics import LANES, exposition, lanes, totals, troubles
+from relay.web.metrics import LANES, exposition, lanes, notes, totals, troubles
 from tests.support.web import NOW, stats
 
 LINE = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*(?:\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*",?)*\})? -?[0-9.e+-]+')
@@ -88,6 +88,17 @@ def test_why_a_node_is_not_ready() -> None:
     assert troubles(stats()) == []
     assert troubles({"workers": []}) == ["there is no worker"]
     assert troubles(None) == ["the node does not answer"]
+
+
+def test_limits_that_cannot_be_looked_up_are_noted_once() -> None:
+    answer = stats(gauges={"state_up": 0, "state_sharers": 4}, state_trouble="redis://r:6379/0: no answer in time")
+    answer["workers"] *= 2
+    said = "limits cannot be looked up (redis://r:6379/0: no answer in time): all but transactional mail waits"
+    assert notes(answer) == [said]
+    assert troubles(answer) == []
+    answer["workers"].pop()
+    assert check(exposition(answer, NOW))['postlane_state_up{worker="worker-0"}'] == 0
+    assert notes(stats()) == notes(None) == []
 
 
 @given(st.text(), st.text())

@@ -1,0 +1,316 @@
+"""State in Redis, shared by all workers of all nodes: one server, or a cluster.
+
+Each question is one call of relay/state/redis.lua, atomic, counted by the server's clock, with all its keys under one of
+16 hash tags. Calendar slots are computed here, since Lua knows no time zones, and refused where they are over by then.
+
+Redis may lose what it was told: all of it where it is started without its data, the last second where its disk or a
+failover says so. Each process therefore remembers what it was granted itself. Every hash tag has an epoch, made once; a
+new one means that the data is gone, and for QUIET nothing is granted while all who live tell what they have. In that time
+callers get StateError: what is urgent goes on within its share, the rest waits (DESIGN, invariants 6 and 12).
+
+A lost answer leaves open whether a permit was taken. Of quotas it counts as taken, by the server alone: too tight, never
+too wide. Of leases the exact number is told before anything else is asked.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import structlog
+
+from relay.identity import Rate
+from relay.state import limits
+from relay.state.interface import StateError
+from relay.state.redis_batches import Batches, Calls, Settle
+from relay.state.redis_link import Call, RedisLink
+from relay.state.redis_own import Grants, Holdings, Lease
+from relay.state.server_clock import ServerClock
+
+log = structlog.get_logger()
+
+TAGS = 16  # hash tags that all keys are spread over: as many masters of a cluster share the work
+HEARTBEAT = 2.0  # s between looks whether Redis is there and has kept its data
+QUIET = 10_000  # ms after its data was lost: every process has looked four times by then
+COUNTED = 30_000  # ms one that shares this State is counted after it was last heard
+_LOST = "is new or lost its data: limits wait until all workers have told what they know"
+TRIES = 4  # of a question that came with an epoch or a calendar slot which is over; one more is the rule
+
+
+class RedisState:
+    """The backend of relay.state.interface.State for several nodes. `member`: who shares it, a name of its own.
+
+    `clock`: limits are counted by it instead of the server's clock. `quiet`: see QUIET.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        password_file: str = "",
+        member: str = "",
+        clock: Callable[[], int] | None = None,
+        quiet: int = QUIET,
+    ) -> None:
+        self.sharers = 0
+        self._member = member or secrets.token_hex(8)
+        self._quiet = quiet
+        self._given = clock
+        self._clock = ServerClock()
+        self._link = RedisLink(url, password_file)
+        self._batches = Batches(self._link, self._clock, self._corrections, self._corrected, self._failed)
+        self._beating: asyncio.Task[None] | None = None
+        self._learning = asyncio.Lock()
+        self._epochs = [""] * TAGS
+        self._quiet_until = 0.0  # by our monotonic clock
+        self._grants = Grants()
+        self._holdings = Holdings()
+        self._correcting: set[Lease] = set()
+
+    def __repr__(self) -> str:
+        return repr(self._batches).replace("Batches", "RedisState", 1)
+
+    # -- the interface
+
+    @property
+    def trouble(self) -> str:
+        if self._batches.trouble or time.monotonic() >= self._quiet_until:
+            return self._batches.trouble
+        return f"{self._link.shown} {_LOST}"
+
+    def now(self) -> int:
+        return self._given() if self._given else self._clock.earliest(time.monotonic()) or _own_clock()
+
+    def latest(self) -> int:
+        return self._given() if self._given else self._clock.latest(time.monotonic()) or _own_clock()
+
+    async def open(self) -> None:
+        self._batches.start()
+        try:
+            await self._learn()
+        except BaseException:
+            await self._batches.stop()
+            raise
+        self._beating = asyncio.create_task(self._beat())
+
+    async def close(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.wait([self._beating])
+            self._beating = None
+            with contextlib.suppress(StateError):
+                await self._ask([self._call((_MEMBERS,), "leave", self._member)])
+        await self._batches.stop()
+
+    async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
+        zone = ZoneInfo(timezone)
+        name = f"{key} {rate.calendar or rate.window}"
+        there = 0  # the server's time, where it has just told that it is in another slot
+
+        def calls() -> list[Call]:
+            return [self._take(name, rate, count, zone, there or self.now())]
+
+        def settle(answers: list[Any]) -> tuple[bytes, int]:
+            nonlocal there
+            kind, _, value = answers[0]
+            if kind == b"granted":
+                self._grants.add(name, rate, value, count, zone, self.now())
+            elif kind == b"another slot":
+                there = value
+            return kind, value
+
+        kind, value = await self._ask_in_time(calls, settle)
+        return 0 if kind == b"granted" else value
+
+    async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
+        self._holdings.lives(holder, ttl_ms)
+
+        def calls() -> list[Call]:
+            words = (self._epochs[_tag(key)], self._quiet, limit, holder, ttl_ms)
+            acquire = self._call((_lease(key), _epoch(_tag(key))), "acquire", *words)
+            return [acquire] if key in self._holdings.noted[holder] else [self._note(holder, [key]), acquire]
+
+        def settle(answers: list[Any]) -> tuple[bytes, int]:
+            kind, _, value = answers[-1]
+            if kind == b"granted":
+                self._holdings.add(holder, key)
+            return kind, value
+
+        kind, _ = await self._ask_in_time(calls, settle, leases=[(holder, key)])
+        return bool(kind == b"granted")
+
+    async def renew(self, holder: str, ttl_ms: int) -> None:
+        self._holdings.lives(holder, ttl_ms)
+
+        def calls() -> list[Call]:
+            held, noted = self._holdings.keys(holder), self._holdings.noted[holder]
+            over = noted - held
+            noted &= held
+            calls = [self._call((_held_by(holder),), "forget", *over)] if over else []
+            if held:
+                calls += [self._note(holder, held), *(self._tell(holder, key) for key in held)]
+            return calls
+
+        if self._holdings.keys(holder) or self._holdings.noted[holder]:
+            await self._ask(calls, first=True)
+        else:
+            self._batches.check()
+        if self.trouble:
+            raise StateError(self.trouble)
+
+    async def release(self, key: str, holder: str) -> None:
+        def settle(_: list[Any]) -> None:
+            self._holdings.subtract(holder, key)
+
+        await self._ask([self._call((_lease(key),), "release", holder)], settle, leases=[(holder, key)])
+
+    async def drop(self, holder: str) -> None:
+        """What its former life held is noted in Redis: nobody else may know."""
+        noted = [self._call((_held_by(holder),), "noted")]
+        keys: set[str] = await self._ask(noted, lambda answers: {key.decode() for key in answers[0][2]})
+        keys |= self._holdings.keys(holder)
+        drops = [self._call((_lease(key),), "drop", holder) for key in keys]
+        await self._ask(drops, lambda _: self._holdings.drop(holder), leases=[(holder, key) for key in keys])
+
+    # -- questions
+
+    def _call(self, keys: tuple[str, ...], what: str, *words: str | int) -> Call:
+        return Call(keys, (what, self._given() if self._given else 0, *words))
+
+    def _take(self, name: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> Call:
+        tag = _tag(name)
+        slice_ms, slot = 0 if rate.calendar else limits.slice_ms(rate), (0, 0, 0)
+        if rate.calendar:
+            number = limits.slot_of(rate, now, zone)
+            slot = (number, limits.expiry(rate, number - 1, zone), limits.expiry(rate, number, zone))
+        words = (self._epochs[tag], self._quiet, rate.count, count, rate.window * 1000, slice_ms, *slot)
+        return self._call((_granted(name), _epoch(tag)), "take", *words)
+
+    def _tell(self, holder: str, key: str) -> Call:
+        """So many leases it has: as they were when the last batch was settled."""
+        count = self._holdings.count(holder, key)
+        if not count:
+            return self._call((_lease(key),), "drop", holder)
+        return self._call((_lease(key),), "tell", holder, count, self._holdings.ttl(holder))
+
+    def _note(self, holder: str, keys: Iterable[str]) -> Call:
+        self._holdings.noted[holder].update(keys)
+        return self._call((_held_by(holder),), "note", self._holdings.ttl(holder), *keys)
+
+    async def _ask(
+        self,
+        calls: Calls | list[Call],
+        settle: Settle = lambda _: None,
+        *,
+        leases: Sequence[Lease] = (),
+        first: bool = False,
+        probe: bool = False,
+    ) -> Any:
+        made = calls if callable(calls) else lambda: calls
+        return await self._batches.ask(made, settle, leases=leases, first=first, probe=probe)
+
+    async def _ask_in_time(self, calls: Calls, settle: Settle, leases: Sequence[Lease] = ()) -> tuple[bytes, int]:
+        """Again, where the answer is that an epoch or a slot is over."""
+        for _ in range(TRIES):
+            kind, value = await self._ask(calls, settle, leases=leases)
+            if kind == b"rebuilding":
+                raise StateError(f"{self._link.shown} {_LOST}")
+            if kind == b"epoch":
+                await self._learn()
+            elif kind != b"another slot":
+                return kind, value
+        raise StateError(f"{self._link.shown}: its clock or its data changes all the time")
+
+    # -- what Redis may have wrong
+
+    def _corrections(self) -> list[Call]:
+        self._correcting = set(self._holdings.unsure)
+        return [self._tell(holder, key) for holder, key in self._correcting]
+
+    def _corrected(self) -> None:
+        self._holdings.unsure -= self._correcting
+
+    def _failed(self, leases: set[Lease]) -> None:
+        self._holdings.unsure |= leases
+        self._holdings.noted.clear()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            with contextlib.suppress(StateError):  # said where it came up
+                await self._learn()
+
+    async def _learn(self) -> None:
+        """The epochs, and how many share this State. Where an epoch is new, tell first what we were granted before it."""
+        async with self._learning:
+            word = secrets.token_hex(4)
+            calls = [self._call((_epoch(tag),), "epoch", word) for tag in range(TAGS)]
+            calls.append(self._call((_MEMBERS,), "beat", self._member, COUNTED))
+            *epochs, sharers = await self._ask(calls, lambda answers: [answer[2] for answer in answers], probe=True)
+            self.sharers = sharers
+            told = [epoch.decode() for epoch in epochs]
+            new = [tag for tag in range(TAGS) if told[tag] != self._epochs[tag]]
+            if any(self._epochs[tag] for tag in new):
+                log.error(
+                    "Redis lost its data: limits wait until all workers have told theirs", server=self._link.shown
+                )
+            self._be_quiet(told)
+            for tag in new:
+                await self._restore(tag, told[tag])
+                self._epochs[tag] = told[tag]
+
+    def _be_quiet(self, epochs: list[str]) -> None:
+        """As the script does, for those who ask how we are."""
+        rest = max(int(epoch.partition("-")[0]) for epoch in epochs) + self._quiet - self.now()
+        self._quiet_until = time.monotonic() + rest / 1000 if 0 < rest <= self._quiet else 0.0
+
+    async def _restore(self, tag: int, epoch: str) -> None:
+        self._failed({lease for lease in self._holdings.all() if _tag(lease[1]) == tag})
+        calls = [
+            self._call(
+                (_granted(name), _epoch(tag)),
+                "restore",
+                epoch,
+                ttl,
+                *(word for pair in counts.items() for word in pair),
+            )
+            for name, ttl, counts in self._grants.still(self.now())
+            if _tag(name) == tag
+        ]
+        if calls:
+            kinds = await self._ask(calls, lambda answers: {answer[0] for answer in answers}, probe=True)
+            if kinds != {b"done"}:
+                raise StateError(f"{self._link.shown} lost its data again")
+
+
+# -- names of keys: what stands between braces decides where in a cluster a key lives
+
+_MEMBERS = "postlane:members"
+
+
+def _tag(name: str) -> int:
+    return zlib.crc32(name.encode()) % TAGS
+
+
+def _epoch(tag: int) -> str:
+    return f"postlane:{{{tag}}}:epoch"
+
+
+def _granted(name: str) -> str:
+    return f"postlane:{{{_tag(name)}}}:granted:{name}"
+
+
+def _lease(key: str) -> str:
+    return f"postlane:{{{_tag(key)}}}:lease:{key}"
+
+
+def _held_by(holder: str) -> str:
+    return f"postlane:held:{holder}"
+
+
+def _own_clock() -> int:
+    """Until Redis was heard, nothing is granted by its clock."""
+    return time.time_ns() // 1_000_000

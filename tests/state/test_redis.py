@@ -1,0 +1,407 @@
+"""The Redis backend: round trips, lost answers, lost data, servers that die, stop or are emptied."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.identity import Rate
+from relay.state import redis as module
+from relay.state import redis_batches, redis_link
+from relay.state.interface import StateError
+from relay.state.redis import QUIET, RedisState
+from relay.state.redis_link import Call
+from tests.support.certificates import self_signed
+from tests.support.clocks import Clock
+from tests.support.node import free_port
+from tests.support.redis_server import RedisCluster, RedisServer
+
+PER_HOUR = Rate(10, 3_600, "", "10/hour")
+MANY = Rate(100_000, 3_600, "", "")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def states() -> AsyncIterator[list[RedisState]]:
+    """Those that a test opens, to be closed."""
+    opened: list[RedisState] = []
+    yield opened
+    for state in opened:
+        await state.close()
+
+
+@pytest.fixture(autouse=True)
+def quiet_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No look at Redis but what a test does, unless it says otherwise."""
+    monkeypatch.setattr(module, "HEARTBEAT", 3_600.0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_link, "SECONDS", 0.2)
+    monkeypatch.setattr(redis_batches, "REST", 0.0)
+    monkeypatch.setattr(module, "HEARTBEAT", 0.01)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 (there is no event to wait for)
+            await asyncio.sleep(0.001)
+
+
+async def opened(states: list[RedisState], url: str, clock: Clock | None = None, **more: Any) -> RedisState:
+    state = RedisState(url, clock=clock, **{"quiet": 0, **more})
+    await state.open()
+    states.append(state)
+    return state
+
+
+class Watched:
+    """Stands before a link: counts round trips, loses the next answer when told to."""
+
+    def __init__(self, state: RedisState) -> None:
+        self.trips: list[list[str]] = []
+        self.lose_next = False
+        self._send = state._link.send
+        state._link.send = self.send  # type: ignore[method-assign]
+
+    async def send(self, calls: Sequence[Call]) -> list[Any]:
+        self.trips.append([str(call.words[0]) for call in calls])
+        answers = await self._send(calls)
+        if self.lose_next:
+            self.lose_next = False
+            raise ConnectionResetError("lost")
+        return answers
+
+
+# -- round trips
+
+
+async def test_what_is_asked_in_one_turn_is_one_round_trip(redis: RedisServer, states: list[RedisState]) -> None:
+    state = await opened(states, redis.url)
+    watched = Watched(state)
+    answers = await asyncio.gather(
+        *(state.take(f"k{n % 7}", MANY, 1) for n in range(100)), *(state.acquire("c", 9, "a", 30_000) for _ in range(9))
+    )
+    assert answers == [0] * 100 + [True] * 9
+    assert [len(trip) for trip in watched.trips] == [110]
+
+
+async def test_who_does_not_wait_for_his_answer_does_no_harm(redis: RedisServer, states: list[RedisState]) -> None:
+    state = await opened(states, redis.url)
+    gone = [asyncio.create_task(state.take("k", PER_HOUR, 1)), asyncio.create_task(state.acquire("c", 1, "a", 30_000))]
+    await asyncio.sleep(0)
+    for task in gone:
+        task.cancel()
+    assert await state.take("k", PER_HOUR, 9) == 0, "asked in order: the cancelled one had the first permit"
+    assert await state.take("k", PER_HOUR, 1) > 0
+    await state.drop("a")
+    assert await state.acquire("c", 1, "b", 30_000)
+
+
+async def test_closing_leaves_nobody_waiting(redis: RedisServer, states: list[RedisState]) -> None:
+    state = await opened(states, redis.url)
+    redis.pause()
+    asking = [asyncio.create_task(state.take("k", PER_HOUR, 1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await state._batches.stop()
+    redis.resume()
+    for task in asking:
+        with pytest.raises(StateError, match="closed"):
+            await task
+
+
+async def test_keys_of_a_cluster_live_on_all_its_masters(cluster: RedisCluster, states: list[RedisState]) -> None:
+    state = await opened(states, cluster.url)
+    assert "(cluster)" in repr(state._link)
+    await asyncio.gather(*(state.take(f"k{n}", PER_HOUR, 1) for n in range(50)))
+    sizes = [server.ask("DBSIZE") for server in cluster.servers]
+    assert sum(sizes) == 50 + module.TAGS + 1
+    assert min(sizes) >= 10
+    assert all(name.startswith("127.0.0.1:") for name in state._clock._readings)
+
+
+# -- the clock
+
+
+async def test_the_servers_clock_counts_whatever_time_it_is_here(
+    redis: RedisServer, states: list[RedisState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 5_000_000_000)
+    state = await opened(states, redis.url)
+    seconds, micros = redis.ask("TIME")
+    assert state.now() <= seconds * 1000 + micros // 1000 + 1_000
+    assert state.latest() >= seconds * 1000 + micros // 1000
+    assert state.latest() - state.now() < 1_000
+    daily = Rate(1, 86_400, "day", "1/day")
+    assert await state.take("k", daily, 1, "Asia/Jerusalem") == 0
+    assert 0 < await state.take("k", daily, 1, "Asia/Jerusalem") <= 25 * 3_600_000
+
+
+@pytest.mark.parametrize("off", [-1, -86_400_000, 3 * 86_400_000])
+async def test_of_a_day_the_servers_time_is_asked_for_where_ours_is_another(
+    redis: RedisServer, states: list[RedisState], clock: Clock, off: int
+) -> None:
+    """The slot is computed here, the time is the server's: it is 0:00 there."""
+    clock.now -= clock.now % 86_400_000
+    state, daily = await opened(states, redis.url, clock), Rate(1, 86_400, "day", "1/day")
+    state.now = lambda: clock.now + off  # type: ignore[method-assign]
+    watched = Watched(state)
+    assert await state.take("k", daily, 1) == 0
+    assert watched.trips == [["take"], ["take"]]
+    assert await state.take("k", daily, 1) == 86_400_000
+
+
+async def test_data_that_is_new_at_each_question_is_an_error(
+    redis: RedisServer, states: list[RedisState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = await opened(states, redis.url)
+    watched, learn = Watched(state), state._learn
+
+    async def learn_what_is_over_at_once() -> None:
+        await learn()
+        redis.empty()
+
+    monkeypatch.setattr(state, "_learn", learn_what_is_over_at_once)
+    redis.empty()
+    with pytest.raises(StateError, match="changes all the time"):
+        await state.take("k", PER_HOUR, 1)
+    assert watched.trips.count(["take"]) == module.TRIES
+
+
+async def test_leases_of_a_dead_worker_end_by_the_servers_clock(redis: RedisServer, states: list[RedisState]) -> None:
+    dead, alive = await opened(states, redis.url), await opened(states, redis.url)
+    assert await dead.acquire("c", 1, "dead", 50)
+    assert not await alive.acquire("c", 1, "alive", 30_000)
+    async with asyncio.timeout(20):
+        while not await alive.acquire("c", 1, "alive", 30_000):
+            pass
+
+
+async def test_all_who_share_are_counted_until_they_leave(redis: RedisServer, states: list[RedisState]) -> None:
+    one, other = await opened(states, redis.url), await opened(states, redis.url)
+    await one._learn()
+    assert (one.sharers, other.sharers) == (2, 2)
+    await other.close()
+    await one._learn()
+    assert one.sharers == 1
+
+
+# -- what Redis forgets
+
+
+async def test_scripts_that_are_flushed_are_brought_again(redis: RedisServer, states: list[RedisState]) -> None:
+    state = await opened(states, redis.url)
+    granted = 0
+    for _ in range(20):
+        redis.ask("SCRIPT FLUSH")
+        answers = await asyncio.gather(
+            *(state.take("k", PER_HOUR, 1) for _ in range(2)), state.acquire("c", 3, "a", 1_000)
+        )
+        granted += answers[:2].count(0)
+    assert granted == 10
+    assert not await state.acquire("c", 3, "b", 30_000)
+
+
+async def test_after_the_loss_of_all_data_the_living_tell_what_they_were_granted(
+    redis: RedisServer, states: list[RedisState], clock: Clock
+) -> None:
+    workers = [await opened(states, redis.url, clock, quiet=QUIET) for _ in range(2)]
+    clock.now += QUIET
+    assert [await worker.take("k", PER_HOUR, 4) for worker in workers] == [0, 0]
+    assert await workers[0].acquire("c", 2, "a", 60_000)
+    assert await workers[1].acquire("c", 2, "b", 60_000)
+    redis.empty()
+    newcomer = await opened(states, redis.url, clock, quiet=QUIET)
+    for state in (newcomer, *workers):
+        with pytest.raises(StateError, match="lost its data"):
+            await state.take("k", PER_HOUR, 1)
+        with pytest.raises(StateError, match="lost its data"):
+            await state.acquire("c", 2, "c", 60_000)
+        with pytest.raises(StateError, match="lost its data"):
+            await state.renew("c", 60_000)
+        assert "lost its data" in state.trouble
+    clock.now += QUIET
+    assert not await newcomer.acquire("c", 2, "c", 60_000)
+    for state in (newcomer, *workers):
+        await state._learn()
+        assert state.trouble == ""
+    assert await newcomer.take("k", PER_HOUR, 3) > 0
+    assert await newcomer.take("k", PER_HOUR, 2) == 0
+    assert await workers[0].take("k", PER_HOUR, 1) > 0
+
+
+async def test_what_no_longer_counts_is_not_told(redis: RedisServer, states: list[RedisState], clock: Clock) -> None:
+    state = await opened(states, redis.url, clock)
+    for _ in range(250):
+        clock.now += 100_000
+        assert await state.take("k", PER_HOUR, 1) in range(3_600_000)
+    assert len(state._grants._granted["k 3600"]) <= 12
+    clock.now += 2 * 3_600_000
+    redis.empty()
+    assert await state.take("k", PER_HOUR, 10) == 0
+
+
+async def test_idle_workers_notice_the_loss_by_themselves(
+    redis: RedisServer, states: list[RedisState], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "HEARTBEAT", 0.01)
+    idle = await opened(states, redis.url, clock)
+    assert await idle.take("k", PER_HOUR, 10) == 0
+    before = list(idle._epochs)
+    redis.empty()
+    await until(lambda: all(new != old for new, old in zip(idle._epochs, before, strict=True)))
+    newcomer = await opened(states, redis.url, clock)
+    assert await newcomer.take("k", PER_HOUR, 1) > 0
+
+
+# -- answers that do not come
+
+
+async def test_a_lost_answer_never_widens_a_limit(redis: RedisServer, states: list[RedisState]) -> None:
+    state, other = await opened(states, redis.url), await opened(states, redis.url)
+    watched = Watched(state)
+    assert await state.acquire("c", 4, "a", 30_000)
+    for step in (
+        lambda: state.acquire("c", 4, "a", 30_000),
+        lambda: state.release("c", "a"),
+        lambda: state.take("k", PER_HOUR, 4),
+    ):
+        watched.lose_next = True
+        with pytest.raises(StateError, match="lost"):
+            await step()
+        state._batches._rest_until = 0.0
+    assert await state.take("k", PER_HOUR, 7) > 0, "the lost four count"
+    assert watched.trips[-1] == ["tell", "take"], "first of all the exact number of leases"
+    assert [await other.acquire("c", 4, "b", 30_000) for _ in range(4)] == [True, True, True, False]
+    await state.release("c", "a")
+    assert await other.acquire("c", 4, "b", 30_000)
+
+
+async def test_a_former_life_is_noted_once_and_forgotten_when_nothing_is_held(
+    redis: RedisServer, states: list[RedisState]
+) -> None:
+    state = await opened(states, redis.url)
+    watched = Watched(state)
+    for _ in range(3):
+        assert await state.acquire("c", 1, "a", 30_000)
+        await state.release("c", "a")
+    assert [trip for trip in watched.trips if "note" in trip] == [["note", "acquire"]]
+    assert redis.ask("SMEMBERS", "postlane:held:a") == {b"c"}
+    await state.renew("a", 30_000)
+    assert redis.ask("SMEMBERS", "postlane:held:a") == set()
+    assert await state.acquire("c", 1, "a", 30_000)
+    assert redis.ask("SMEMBERS", "postlane:held:a") == {b"c"}
+    await state.renew("a", 30_000)
+    assert watched.trips[-1] == ["note", "tell"]
+    assert redis.ask("PTTL", "postlane:held:a") > 20_000
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_server_that_dies_or_hangs_is_an_error_and_heals(tmp_path: Path, states: list[RedisState]) -> None:
+    with RedisServer(tmp_path / "redis") as server, capture_logs() as logs:
+        state = await opened(states, server.url)
+        assert state.trouble == ""
+        for stop, start in ((server.kill, server.start), (server.pause, server.resume)):
+            stop()
+            with pytest.raises(StateError, match=r"redis://127.0.0.1:\d+/0: "):
+                await state.take("k", PER_HOUR, 1)
+            assert state.trouble
+            assert state.trouble in repr(state)
+            with pytest.raises(StateError):
+                await state.renew("a", 30_000)
+            start()
+            await until(lambda: not state.trouble)
+            assert await state.acquire("c", 1_000_000, "a", 30_000)
+            await state.renew("a", 30_000)
+    events = [entry["event"] for entry in logs]
+    assert [event for event in events if event.startswith("State")] == [
+        "State cannot be reached",
+        "State is reached again",
+    ] * 2
+
+
+async def test_while_it_is_down_nobody_waits_for_a_connection(tmp_path: Path, states: list[RedisState]) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        state = await opened(states, server.url)
+    watched = Watched(state)
+    for _ in range(100):
+        with pytest.raises(StateError):
+            await state.acquire("c", 1, "a", 30_000)
+    assert len(watched.trips) < 10
+
+
+async def test_what_a_server_refuses_is_an_error(tmp_path: Path, states: list[RedisState]) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        state = await opened(states, server.url)
+        server.ask("CONFIG", "SET", "maxmemory", 1)
+        with pytest.raises(StateError, match="maxmemory"):
+            await state.take("k", PER_HOUR, 1)
+        server.ask("CONFIG", "SET", "maxmemory", 0)
+        state._batches._rest_until = 0.0
+        assert await state.take("k", PER_HOUR, 1) == 0
+
+
+async def test_a_server_that_would_forget_under_pressure_is_named(tmp_path: Path, states: list[RedisState]) -> None:
+    options = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    with RedisServer(tmp_path / "redis", *options) as server, capture_logs() as logs:
+        await opened(states, server.url)
+    assert [entry["policy"] for entry in logs if "noeviction" in entry["event"]] == ["allkeys-lru"]
+
+
+async def test_passwords_come_from_the_file_and_show_nowhere(tmp_path: Path, states: list[RedisState]) -> None:
+    file = tmp_path / "password"
+    file.write_text("wrong-one\n")
+    with RedisServer(tmp_path / "redis", password="right-one") as server, capture_logs() as logs:
+        url = server.url.replace("redis://", "redis://default@")
+        state = RedisState(url, str(file), quiet=0)
+        with pytest.raises(StateError) as failed:
+            await state.open()
+        file.write_text("right-one\n")
+        await state.open()
+        states.append(state)
+        assert await state.take("k", PER_HOUR, 1) == 0
+        file.unlink()
+        await state._link.close()
+        with pytest.raises(StateError, match="No such file") as unread:
+            await state.take("k", PER_HOUR, 1)
+        told = f"{logs} {failed.value} {unread.value} {state} {state._link} {state.trouble}"
+    assert "-one" not in told
+    assert "default@" not in told
+
+
+async def test_tls_is_verified(tmp_path: Path, states: list[RedisState], monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, port = str(self_signed(tmp_path, "localhost")), free_port()
+    files = ("--tls-cert-file", certificate, "--tls-key-file", certificate)
+    options = ("--tls-port", str(port), *files, "--tls-auth-clients", "no")
+    with RedisServer(tmp_path / "redis", *options):
+        with pytest.raises(StateError, match="CERTIFICATE_VERIFY_FAILED"):
+            await opened(states, f"rediss://localhost:{port}/0")
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        with pytest.raises(StateError, match="IP address mismatch"):
+            await opened(states, f"rediss://127.0.0.1:{port}/0")
+        state = await opened(states, f"rediss://localhost:{port}/0")
+        assert await state.take("k", PER_HOUR, 10) == 0
+
+
+async def test_a_node_that_starts_before_redis_may_open_later(tmp_path: Path, states: list[RedisState]) -> None:
+    server = RedisServer(tmp_path / "redis")
+    state = RedisState(server.url, quiet=0)
+    with pytest.raises(StateError, match="connect"):
+        await state.open()
+    assert state.trouble
+    with pytest.raises(StateError, match="connect"):
+        await state.take("k", PER_HOUR, 1)
+    with server:
+        await state.open()
+        states.append(state)
+        assert state.trouble == ""
+        assert await state.take("k", PER_HOUR, 1) == 0

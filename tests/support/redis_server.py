@@ -1,0 +1,122 @@
+"""Real Redis servers on loopback, each with a folder of its own, ended by their process.
+
+with RedisServer(tmp_path) as redis:       one server; kill(), pause(), resume(), start() as its operator or its fate would
+    ... redis.url ...
+with RedisCluster(tmp_path) as cluster:    two masters that share the hash slots
+"""
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.support import needs
+from tests.support.node import free_port, wait_for
+
+
+class RedisServer:
+    """`options`: as on the command line of redis-server. Without persistence: what it is started with again is nothing."""
+
+    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
+        self._program = needs.program("redis-server")
+        self._folder = folder
+        self._options = options
+        self._password = password
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+
+    def __repr__(self) -> str:
+        return f"<RedisServer {self.url}>"
+
+    def __enter__(self) -> "RedisServer":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> "RedisServer":
+        self._folder.mkdir(parents=True, exist_ok=True)
+        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        words += ["--requirepass", self._password] if self._password else []
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, *words, *self._options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        try:
+            wait_for("redis-server", self._answers)
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def empty(self) -> None:
+        """As if it had been started without its data, scripts included."""
+        self.ask("FLUSHALL")
+        self.ask("SCRIPT FLUSH")
+
+    def pause(self) -> None:
+        """It takes connections and says nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def ask(self, *words: str | int) -> Any:
+        with Redis(port=self.port, password=self._password or None, socket_timeout=10) as client:
+            return client.execute_command(*words)
+
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise AssertionError(f"redis-server does not run:\n{(self._folder / 'redis.log').read_text()}")
+        try:
+            return bool(self.ask("PING"))
+        except RedisError:
+            return False
+
+
+class RedisCluster:
+    """Two masters, each with half of the slots."""
+
+    def __init__(self, folder: Path) -> None:
+        self.servers: list[RedisServer] = []
+        self._buses = [free_port(), free_port()]
+        for number, bus in enumerate(self._buses):
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(bus))
+            self.servers.append(RedisServer(folder / str(number), *options))
+        self.url = self.servers[0].url
+
+    def __enter__(self) -> "RedisCluster":
+        try:
+            for server, slots in zip(self.servers, ((0, 8191), (8192, 16383)), strict=True):
+                server.start()
+                server.ask("CLUSTER ADDSLOTSRANGE", *slots)
+            one, other = self.servers
+            one.ask("CLUSTER MEET", "127.0.0.1", other.port, self._buses[1])
+            wait_for("the cluster", self._complete)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            server.kill()
+
+    def empty(self) -> None:
+        for server in self.servers:
+            server.empty()
+
+    def _complete(self) -> bool:
+        return all(server.ask("CLUSTER INFO")["cluster_state"] == "ok" for server in self.servers)
