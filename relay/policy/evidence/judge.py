@@ -38,7 +38,7 @@ class Judge:
     """Called once for each message, at accept."""
 
     def __init__(self, load: Callable[[], Model]) -> None:
-        """`load`: half a second and 50 MB, so a worker whose credentials all say their class never does it."""
+        """`load`: half a second and 20 MB, so a worker whose credentials all say their class never does it."""
         self._load = load
         self._model: Model | None = None
         self._bulk = Bulk()
