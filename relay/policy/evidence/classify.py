@@ -2,17 +2,23 @@
 
 A multinomial logistic model: each term that shows adds its weights to the classes, and the softmax of the sums is the
 confidence. A term is a concept of the lexicons, found in the subject, in the opening or further down, or a fact of header,
-structure or envelope. The weights stand in weights.toml; nothing else is learned or kept.
+structure or envelope. A concept counts once for each of these places, in however many words or languages it stands there.
+
+The model is its source: weights.toml and lexicon/*.toml are written by hand, versioned with the code and read as they are
+when a process starts. Nothing is learned, generated or kept, so there is no other file to make again; `make eval` measures
+what they achieve.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from relay.header import Field
 from relay.message import MailClass
-from relay.policy.evidence.lexicon import Lexicon, Phrases
+from relay.policy.evidence.lexicon import Lexicon
+from relay.policy.evidence.phrases import Phrases
 from relay.policy.evidence.skeleton import skeleton
 from relay.policy.evidence.text import MAX_FIELDS, Text, bounded, extract
 
@@ -65,7 +71,7 @@ class Evidence:
 
 
 class Model:
-    """Lexicons and weights, compiled; immutable once made. About half a second and 40 MB: one a process."""
+    """Lexicons and weights, compiled; immutable once made. About half a second and 20 MB: one a process."""
 
     def __init__(self, lexicons: Mapping[str, Lexicon], weights: Mapping[str, Any]) -> None:
         self.version = str(weights["version"])
@@ -73,8 +79,9 @@ class Model:
         self.bias = _by_class(weights["bias"])
         self.facts = {name: _by_class(given) for name, given in weights["fact"].items()}
         concepts = {name: _by_class(weights["concept"].get(name, {})) for name in self.phrases.concepts}
-        self.sections = {
-            section: tuple(_times(concepts[name], factor) for name in self.phrases.concepts)
+        # For each section what is shown for each concept that is found there.
+        self.sections: dict[str, tuple[Shown, ...]] = {
+            section: tuple((name, section, "", _times(concepts[name], factor)) for name in self.phrases.concepts)
             for section, factor in weights["section"].items()
         }
 
@@ -104,22 +111,16 @@ def judge(
     text: Text, fields: Sequence[Field], recipients: int, bulkness: int, model: Model, template: str = ""
 ) -> Evidence:
     """The same, from text that was extracted before; `template` is its skeleton."""
-    names, found = model.phrases.concepts, model.phrases.found
-    seen: Sequence[int] = ()
-    shown: list[Shown] = []
-    for section, octets in (("subject", text.subject), ("opening", text.opening), ("text", text.rest)):
-        weights = model.sections[section]
-        concepts = found(octets)
-        # What the opening said already is not said again further down.
-        repeated = seen if section == "text" else ()
-        shown += [(names[c], section, "", weights[c]) for c in concepts if c not in repeated]
-        seen = concepts
-    weigh = model.facts.get
-    shown += [
-        (name, "", said, given)
-        for name, said in facts(text, fields, recipients, bulkness)
-        if (given := weigh(name)) is not None
-    ]
+    subject, opening, further = model.phrases.found((text.subject, text.opening, text.rest))
+    said = model.sections
+    shown = [said["subject"][c] for c in subject]
+    shown += [said["opening"][c] for c in opening]
+    # What the opening said already is not said again further down.
+    shown += [said["text"][c] for c in further if c not in opening]
+    for name, in_words in facts(text, fields, recipients, bulkness):
+        weights = model.facts.get(name)
+        if weights is not None:
+            shown.append((name, "", in_words, weights))
     return _weighed(tuple(shown), model.bias, template)
 
 
@@ -152,13 +153,15 @@ _BULK_WORDS = (b"bulk", b"list", b"junk")
 
 def facts(text: Text, fields: Sequence[Field], recipients: int, bulkness: int) -> Iterator[tuple[str, str]]:
     """What header, structure and envelope say: (term, in words)."""
-    for f in fields[:MAX_FIELDS]:
-        if f.name in _HEADER_FACTS:
-            yield f.name, ""
-        elif f.name == "precedence" and bounded(f, 99).lower() in _BULK_WORDS:
-            yield "precedence-bulk", ""
-        elif f.name == "auto-submitted" and bounded(f, 99).lower() != b"no":
-            yield "auto-submitted", ""
+    for one in fields[:MAX_FIELDS]:
+        name = one[0]
+        if name not in _TELLING:
+            continue
+        if name == "precedence":
+            if bounded(one, 99).lower() in _BULK_WORDS:
+                yield "precedence-bulk", ""
+        elif name != "auto-submitted" or bounded(one, 99).lower() != b"no":
+            yield name, ""
     if recipients > 1:
         yield "several-recipients", f"{recipients} recipients"
     if bulkness >= MANY:
@@ -167,7 +170,9 @@ def facts(text: Text, fields: Sequence[Field], recipients: int, bulkness: int) -
 
 
 MANY, BULK = 50, 1000  # recipients of one skeleton: a template in use; a mailing
-_HEADER_FACTS = frozenset({"list-unsubscribe", "list-id", "list-unsubscribe-post", "feedback-id"})
+_TELLING = frozenset(
+    {"list-unsubscribe", "list-id", "list-unsubscribe-post", "feedback-id", "precedence", "auto-submitted"}
+)
 
 
 def _structure(text: Text) -> Iterator[tuple[str, str]]:
@@ -179,20 +184,21 @@ def _structure(text: Text) -> Iterator[tuple[str, str]]:
         yield "plain-text", "no HTML"
     if b"\xf0\x9f" in text.subject:  # U+1F000 to U+1FFFF: pictures
         yield "picture-in-subject", "a picture in the subject"
-    for number, unit, steps in (
+    for number, unit, (bounds, names) in (
         (text.length, "octets of text", _LENGTHS),
         (text.links, "links", _LINKS),
         (text.images, "images", _IMAGES),
     ):
-        if name := next(name for most, name in steps if number <= most):
+        if name := names[bisect_left(bounds, number)]:
             yield name, f"{number} {unit}"
-    if text.links > _LINKS[1][0] and text.length < OCTETS_A_LINK * text.links:
+    if text.links > FEW_LINKS and text.length < OCTETS_A_LINK * text.links:
         yield "dense-links", f"{text.links} links in {text.length} octets of text"
 
 
-# (up to which number, name of the fact or ""): what a receipt has, what lies between, what a mailing has.
-_Steps = tuple[tuple[float, str], ...]
-_LENGTHS: _Steps = ((700, "short"), (2500, ""), (math.inf, "long"))
-_LINKS: _Steps = ((2, "few-links"), (5, ""), (14, "links"), (math.inf, "many-links"))
-_IMAGES: _Steps = ((0, "no-images"), (2, ""), (5, "images"), (math.inf, "many-images"))
+# (up to which numbers; names of the facts, or ""): what a receipt has, what lies between, what a mailing has.
+FEW_LINKS = 5
+_Sizes = tuple[tuple[int, ...], tuple[str, ...]]
+_LENGTHS: _Sizes = ((700, 2500), ("short", "", "long"))
+_LINKS: _Sizes = ((2, FEW_LINKS, 14), ("few-links", "", "links", "many-links"))
+_IMAGES: _Sizes = ((0, 2, 5), ("no-images", "", "images", "many-images"))
 OCTETS_A_LINK = 150  # less text than two lines to a link: a page of teasers

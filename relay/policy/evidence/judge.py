@@ -37,7 +37,7 @@ class Judge:
     """Called once for a message, at accept; not for each (relay/policy/sample.py)."""
 
     def __init__(self, load: Callable[[], Model]) -> None:
-        """`load`: half a second and 50 MB, so a worker that trusts all that its apps say never does it."""
+        """`load`: half a second and 20 MB, so a worker that trusts all that its apps say never does it."""
         self._load = load
         self._model: Model | None = None
         self._bulk = Bulk()

@@ -10,6 +10,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, a2b_qp
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html.entities import html5
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ MAX_REACH = 256 << 10  # octets behind the header within which parts are looked 
 PART_HEADER = 4096  # octets of a part's own header
 HEAD, TAIL = 16 << 10, 6 << 10  # octets of a text part at its beginning and its end
 HEAD_BASE64, TAIL_BASE64 = 8 << 10, 4 << 10  # decoding takes 8 ns an octet, thrice what all the rest does
-LOOKED_AT = 4 << 10  # octets of a page's text at either end of a window
 STYLES = 64 << 10  # octets of an HTML part in which <body> is looked for: large style sheets come before it
 OPENING = 600  # octets of normal text: what a reader sees first
 BODY, CLOSING = 1600, 1000  # and what is read after that, at most: next in line, and from the end
+LONG_WORD = 400  # octets in which a blank is looked for, not to cut a word or a link
 SHORT_PLAIN = 300  # octets of normal text below which the HTML part is read too: "see this mail in your browser"
 
 # No others: some codecs (punycode, idna) take quadratic time, and unknown names cost an import each.
@@ -41,8 +42,10 @@ _ENCODING = re.compile(rb"(?:^|\n)content-transfer-encoding:[ \t]*([\w-]+)", re.
 _ATTACHED = re.compile(rb"(?:^|\n)content-disposition:[ \t]*attachment", re.IGNORECASE)
 _BOUNDARY = re.compile(rb"boundary[ \t]*=[ \t]*(?:\"([^\"\r\n]{1,200})\"|([^\s;\"]{1,200}))", re.IGNORECASE)
 _CHARSET = re.compile(rb"charset[ \t]*=[ \t]*\"?([\w.:-]{1,40})", re.IGNORECASE)
-_REFERENCE = re.compile(rb"&(?:#([0-9]{1,7})|#[xX]([0-9a-fA-F]{1,6})|([A-Za-z]{2,8}));")
-_LINK = re.compile(rb"https?://[^ <>\"]*")  # its words are the programmer's, and often codes
+_REFERENCE = re.compile(rb"&(?:#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})|[A-Za-z]{2,8});")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64 = bytes(c for c in range(256) if c not in _BASE64)
+_LINK = re.compile(rb"https?://[^\s<>\"]*")  # its words are the programmer's, and often codes
 _LOOKS_HTML = re.compile(rb"<(?:html|body|table|div|p|br|a|!doctype)\b", re.IGNORECASE)
 
 
@@ -80,7 +83,8 @@ class Parts:
 class Text:
     """Normal text (lexicon.normal) with a blank in front and behind, in three sections, and the structure.
 
-    length is that of all normal text in the windows, in octets; links and images are those of the HTML part.
+    length is that of all normal text in the windows, in octets, estimated where not all of it was read; links and images
+    are those of the HTML part.
     """
 
     subject: bytes = b" "
@@ -101,16 +105,16 @@ def extract(content: bytes, fields: Sequence[Field], rest: int) -> Text:
     text = Text(attachments=parts.attachments, calendar=parts.calendar)
     if subject is not None:
         text.subject = b" " + normal(readable(bounded(subject, MAX_SUBJECT)).encode()) + b" "
-    visible = _visible(content, parts.texts, text)
-    text.length = len(visible)
-    if len(visible) > OPENING:
-        cut = visible.find(b" ", OPENING, OPENING + 40) + 1 or OPENING
-        text.opening, visible = b" " + visible[:cut], visible[cut:]
-        if len(visible) > BODY + CLOSING:
-            visible = visible[:BODY] + b" " + visible[-CLOSING:]
-        text.rest = b" " + visible + b" "
-    else:
-        text.opening = b" " + visible + b" "
+    near, far, text.length = _visible(content, parts.texts, text)
+    if len(near) <= OPENING:
+        text.opening = b" " + near + b" "
+        return text
+    cut = near.find(b" ", OPENING, OPENING + 40) + 1 or OPENING
+    text.opening = b" " + near[:cut].rstrip() + b" "
+    further = (near[cut:] + b" " + far).strip()
+    if len(further) > BODY + CLOSING:
+        further = further[:BODY].rstrip() + b" " + further[-CLOSING:].lstrip()
+    text.rest = b" " + further + b" "
     return text
 
 
@@ -130,39 +134,55 @@ def bounded(one: Field, octets: int) -> bytes:
     return Field(one.name, one.raw[:octets]).value
 
 
-def _walk(content: bytes, header: bytes, start: int, end: int, parent: Leaf, depth: int, parts: Parts) -> None:
-    """Collect the text parts of the entity with this header and the octets from its blank line on."""
-    parts.seen += 1
+class Described(NamedTuple):
+    """What the header of an entity says of it: its type without parameters, and what matters of the rest."""
+
+    kind: bytes
+    boundary: bytes
+    charset: str
+    encoding: bytes
+    attached: bool
+
+
+@lru_cache(maxsize=256)  # of a part it is one of a few; 1 MB at most
+def _described(header: bytes) -> Described:
     found = _TYPE.search(header)
     value = found[1] if found else b"text/plain"
     kind = value.partition(b";")[0].strip().lower()
     if kind.startswith(b"multipart/"):
         boundary = _BOUNDARY.search(value)
+        return Described(kind, boundary[1] or boundary[2] if boundary else b"", "", b"", attached=False)
+    charset = _CHARSET.search(value)
+    encoding = _ENCODING.search(header)
+    return Described(
+        kind,
+        b"",
+        charset[1].decode("latin-1").lower() if charset else "",
+        encoding[1].lower() if encoding else b"",
+        attached=_ATTACHED.search(header) is not None,
+    )
+
+
+def _walk(content: bytes, header: bytes, start: int, end: int, parent: Leaf, depth: int, parts: Parts) -> None:
+    """Collect the text parts of the entity with this header and the octets from its blank line on."""
+    parts.seen += 1
+    kind, boundary, charset, encoding, attached = _described(header)
+    if kind.startswith(b"multipart/"):
         if boundary and depth < MAX_DEPTH:
             own = Leaf(kind, parts.seen, parent.kind)
-            _walk_parts(content, b"--" + (boundary[1] or boundary[2]), start, end, own, depth, parts)
+            _walk_parts(content, b"--" + boundary, start, end, own, depth, parts)
         return
     parts.leaves.append(Leaf(kind, parent.number, parent.kind))
     if kind == b"text/calendar":
         parts.calendar = True
     if kind == b"text/x-amp-html":
         return
-    if kind not in (b"text/plain", b"text/html", b"text") or (depth and _ATTACHED.search(header)):
+    if kind not in (b"text/plain", b"text/html", b"text") or (depth and attached):
         parts.attachments += 1
         return
     if not depth:
         end = len(content)  # its end can be read however far it is
-    charset = _CHARSET.search(value)
-    encoding = _ENCODING.search(header)
-    parts.texts.append(
-        Part(
-            kind,
-            charset[1].decode("latin-1").lower() if charset else "",
-            encoding[1].lower() if encoding else b"",
-            start,
-            end,
-        )
-    )
+    parts.texts.append(Part(kind, charset, encoding, start, end))
 
 
 def _walk_parts(content: bytes, delimiter: bytes, start: int, end: int, own: Leaf, depth: int, parts: Parts) -> None:
@@ -184,27 +204,36 @@ def _walk_parts(content: bytes, delimiter: bytes, start: int, end: int, own: Lea
         at = following
 
 
-def _visible(content: bytes, texts: Sequence[Part], text: Text) -> bytes:
-    """Normal text of the first plain part, and of the HTML part where that says too little; counts into `text`."""
+class Read(NamedTuple):
+    """Normal text from the beginning on, and at the end if that is not all; the length of all."""
+
+    near: bytes = b""
+    far: bytes = b""
+    length: int = 0
+
+
+def _visible(content: bytes, texts: Sequence[Part], text: Text) -> Read:
+    """The first plain part, or the HTML part where that says too little; counts into `text`."""
     plain = next((p for p in texts if p.kind != b"text/html"), None)
     page = next((p for p in texts if p.kind == b"text/html"), None)
-    visible = b""
+    visible = Read()
     if plain is not None:
         pieces = _window(content, plain)
         if page is None and _LOOKS_HTML.search(pieces[0], 0, 2000):
             page = plain
         else:
             text.links = sum(octets.count(b"http") for octets in pieces)
-            visible = b" ".join([_prose(octets, plain.charset) for octets in pieces])
+            visible = _read(as_utf8(b" ".join(pieces), plain.charset))
     if page is not None:
         pieces = _window(content, page)
         text.html = True
         for octets in pieces:
             text.links += octets.count(b"href=")
             text.images += octets.count(b"<img")
-        if len(visible) < SHORT_PLAIN:
-            from_page = b" ".join([_read(octets, page.charset) for octets in pieces])
-            visible = from_page if len(from_page) > len(visible) else visible
+        if visible.length < SHORT_PLAIN:
+            filled = b" ".join([stripped(octets) for octets in pieces])
+            from_page = _read(as_utf8(_without_filling(filled), page.charset), references=True)
+            visible = from_page if from_page.length > visible.length else visible
     return visible
 
 
@@ -224,32 +253,58 @@ def _window(content: bytes, part: Part) -> list[bytes]:
 def _plain(octets: bytes, encoding: bytes) -> bytes:
     if encoding == b"quoted-printable":
         return a2b_qp(octets)
-    if encoding == b"base64":
-        try:
-            return a2b_base64(octets + b"===")
-        except Base64Error:  # a single character is left over: somebody cut the message
-            letters = octets.translate(None, b"\r\n\t =")
-            return a2b_base64(letters[: len(letters) // 4 * 4])
-    return octets
+    return from_base64(octets) if encoding == b"base64" else octets
 
 
-def _read(page: bytes, charset: str) -> bytes:
-    """Normal text of HTML."""
-    return _prose(_filling(stripped(page)), charset, references=True)
+def from_base64(octets: bytes) -> bytes:
+    """What of it can be decoded, whatever stands between."""
+    try:
+        return a2b_base64(octets + b"===")
+    except Base64Error:  # a single character is left over: somebody cut the message
+        letters = octets.translate(None, _NOT_BASE64)
+        return a2b_base64(letters[: len(letters) // 4 * 4])
 
 
-def _prose(octets: bytes, charset: str, references: bool = False) -> bytes:
-    """Normal text of a window. The runs of blanks are cut first, then the text: filling takes no room."""
-    text = b" ".join(octets.split())
-    if len(text) > 2 * LOOKED_AT:
-        text = text[:LOOKED_AT] + b" " + text[-LOOKED_AT:]
+def _read(text: bytes, references: bool = False) -> Read:
+    """What is wanted of a text, which may hold links and (of HTML) character references."""
+    text = b" ".join([words for line in text.split(b"\n") if (words := line.strip())])  # pages are indented
+    near, used = _normal_part(text, OPENING + BODY, references)
+    if used == len(text):
+        return Read(near, b"", len(near))
+    far, used_at_end = _normal_part(text[used:], CLOSING, references, from_end=True)
+    used += used_at_end
+    length = len(near) + len(far)
+    return Read(near, far, length + (len(text) - used) * length // used)
+
+
+def _normal_part(text: bytes, enough: int, references: bool, from_end: bool = False) -> tuple[bytes, int]:
+    """Normal text of one end, `enough` octets if there are as many, and how many octets of `text` that took.
+
+    Twice as much is tried where blanks, links and references left too little; all, where hardly more is there.
+    """
+    taken = enough * 4 // 3
+    while taken * 3 // 2 < len(text):
+        if from_end:
+            part = text[text.find(b" ", -taken, LONG_WORD - taken) + 1 or -taken :]
+        else:
+            part = text[: text.find(b" ", taken, taken + LONG_WORD) + 1 or taken]
+        words = _prose(part, references)
+        if len(words) >= enough:
+            return words, len(part)
+        taken *= 2
+    return _prose(text, references), len(text)
+
+
+def _prose(text: bytes, references: bool) -> bytes:
+    """Normal text, links left out and references resolved."""
     if b"://" in text:
         text = _LINK.sub(b" ", text)
-    text = _utf8(text, charset)
-    return normal(_REFERENCE.sub(_resolved, text) if references and b"&" in text else text)
+    if references and b"&" in text:
+        text = _REFERENCE.sub(_resolved, text)
+    return normal(text)
 
 
-def _filling(text: bytes) -> bytes:
+def _without_filling(text: bytes) -> bytes:
     """Without what fills preheaders, by the hundred."""
     if b"&" not in text:
         return text
@@ -264,14 +319,9 @@ def stripped(page: bytes) -> bytes:
     page = _without(page, b"<style", b"</style")
     if body < 0:
         page = _without(_without(page, b"<script", b"</script"), b"<title", b"</title")
-    pieces = page.replace(b"<", b">").split(b">")  # text and tags take turns, text first
-    if len(pieces) % 2 == 0:
-        pieces.pop()  # a tag that the window cut
-    text = b" ".join(pieces[::2])
-    if b" /" not in text:
-        return text
-    # A sign stands alone, and closing tags were taken for text. Mark what is in tags by NUL instead: twice the time.
-    return b" ".join([piece for piece in page.replace(b"<", b">\0").split(b">") if piece and piece[0]])
+    text, *tags = page.split(b"<")
+    # What follows a tag; nothing where the window cut it.
+    return b" ".join([text, *[piece for tag in tags if (piece := tag.partition(b">")[2].strip())]])
 
 
 def _without(page: bytes, opening: bytes, closing: bytes) -> bytes:
@@ -285,15 +335,20 @@ def _without(page: bytes, opening: bytes, closing: bytes) -> bytes:
 
 
 def _resolved(match: "re.Match[bytes]") -> bytes:
-    """One character reference, as UTF-8."""
-    decimal, hexadecimal, name = match.groups()
-    if name:
-        return html5.get(name.decode() + ";", " ").encode()
-    number = int(decimal) if decimal else int(hexadecimal, 16)
+    return _character(match[0])
+
+
+@lru_cache(maxsize=1024)
+def _character(reference: bytes) -> bytes:
+    """What a character reference stands for, as UTF-8; a blank if there is no such character."""
+    name = reference[1:-1].decode()
+    if name[0] != "#":
+        return html5.get(name + ";", " ").encode()
+    number = int(name[2:], 16) if name[1] in "xX" else int(name[1:])
     return chr(number).encode(errors="replace") if number <= 0x10FFFF else b" "
 
 
-def _utf8(octets: bytes, charset: str) -> bytes:
+def as_utf8(octets: bytes, charset: str) -> bytes:
     """Text in a charset that is known and differs from UTF-8, as UTF-8; anything else as it is."""
     if charset not in _CHARSETS or (octets.isascii() and charset != "iso-2022-jp"):
         return octets

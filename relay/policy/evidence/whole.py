@@ -6,20 +6,18 @@ is looked for (an address, a name) stands in footers.
 """
 
 import re
-from binascii import a2b_base64, a2b_qp
+from binascii import a2b_qp
 from collections.abc import Iterator, Sequence
 from html import unescape
 
 from relay.header import Field
 from relay.policy.evidence.lexicon import normal
-from relay.policy.evidence.text import Part, _utf8, parts_of, stripped
+from relay.policy.evidence.text import Part, as_utf8, from_base64, parts_of, stripped
 
 MAX_WHOLE = 192 << 10  # octets, still encoded, of all parts: the longest newsletters of shops have 150 KB
 LINE = 1_000  # octets of a line that keeps to RFC 5322 2.1.1
 MAX_REFERENCES = 5_000  # character references that are resolved, 1 us each
 _REFERENCE = re.compile(r"&(?:#\w{1,7}|[A-Za-z]\w{1,24});", re.ASCII)
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_BASE64 = bytes(c for c in range(256) if c not in _BASE64)
 # Signs that normal() keeps because they mean something; between the words of an address they may stand or not.
 _BARE = bytes(32 if c in b":#%$'&+-@" else c for c in range(256))
 
@@ -49,11 +47,10 @@ def _read(octets: bytes, part: Part) -> bytes:
     if part.encoding == b"quoted-printable":
         octets = a2b_qp(octets)
     elif part.encoding == b"base64":
-        letters = octets.translate(None, _NOT_BASE64)
-        octets = a2b_base64(letters[: len(letters) - (len(letters) % 4 == 1)] + b"===")
+        octets = from_base64(octets)
     if part.kind != b"text/html":
-        return _utf8(octets, part.charset)
-    page = _utf8(stripped(octets), part.charset)
+        return as_utf8(octets, part.charset)
+    page = as_utf8(stripped(octets), part.charset)
     if b"&" not in page:
         return page
     return _REFERENCE.sub(_resolved, page.decode(errors="replace"), MAX_REFERENCES).encode(errors="replace")

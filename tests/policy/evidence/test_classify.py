@@ -12,17 +12,18 @@ from relay.message import MailClass
 from relay.policy.evidence.classify import Evidence, Model, classify, judge, quoted
 from relay.policy.evidence.text import extract
 
+WEIGHTS = {
+    "order": {"transactional": 2.0},
+    "sale": {"marketing": 1.5, "service": 0.5},
+    "both": {"transactional": 1.0, "service": 1.0, "marketing": 1.0},
+}
 SMALL = Model(
     {"en": {"order": "your order", "sale": "sale; {p} off", "both": "hello"}},
     {
         "version": "t",
         "bias": {"service": -0.5, "marketing": -0.2},
         "section": {"subject": 2.0, "opening": 1.0, "text": 0.5},
-        "concept": {
-            "order": {"transactional": 2.0},
-            "sale": {"marketing": 1.5, "service": 0.5},
-            "both": {"transactional": 1.0, "service": 1.0, "marketing": 1.0},
-        },
+        "concept": WEIGHTS,
         "fact": {"list-unsubscribe": {"marketing": 2.0}, "several-recipients": {"marketing": 0.5}},
     },
 )
@@ -52,6 +53,20 @@ def test_what_stands_in_the_opening_is_not_counted_again_further_down() -> None:
     below = judged("\n\n" + "and " * 300 + "your order")
     assert reasons(once) == reasons(again) == [("order", "transactional", 2.0)]
     assert reasons(below) == [("order", "transactional", 1.0)]
+
+
+def test_a_concept_said_in_two_languages_counts_once() -> None:
+    model = Model(
+        {"en": {"order": "order"}, "he": {"order": "הזמנה; order"}},
+        {
+            "version": "t",
+            "bias": {},
+            "section": {"subject": 2, "opening": 1, "text": 0.5},
+            "concept": WEIGHTS,
+            "fact": {},
+        },
+    )
+    assert reasons(judged("\n\norder הזמנה", model=model)) == [("order", "transactional", 2.0)]
 
 
 def test_what_speaks_for_all_alike_is_no_reason() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.header import Field, split
-from relay.policy.evidence.text import BODY, CLOSING, MAX_PARTS, OPENING, Text, extract, stripped
+from relay.policy.evidence.text import BODY, CLOSING, MAX_PARTS, OPENING, Text, extract, from_base64, stripped
 
 
 def letter(content_type: str, body: bytes, encoding: str = "8bit", subject: str = "Hi") -> bytes:
@@ -41,7 +41,7 @@ def test_html_is_read_without_its_tags_styles_and_references() -> None:
 
 
 def test_a_stray_sign_does_not_turn_tags_into_text() -> None:
-    assert stripped(b"<p>a > b</p><p class='secret'>c</p>").split() == [b"a", b"b", b"c"]
+    assert stripped(b"<p>a > b</p><p class='secret'>c</p>").split() == [b"a", b">", b"b", b"c"]
     assert stripped(b"<p>seen</p><p class='cut off").split() == [b"seen"]
     assert stripped(b"<style>p{}") == b" "
 
@@ -126,6 +126,31 @@ def test_a_long_text_is_read_at_both_ends() -> None:
         assert len(text.rest) <= BODY + CLOSING + 20
 
 
+def test_links_and_references_take_no_room() -> None:
+    filled = (
+        b"<p>Hello</p>"
+        + b"&#8203;&#x200d; " * 400
+        + b"https://x.example/?code=abc " * 50
+        + b"<p>Dana</p>"
+        + b" and" * 2000
+    )
+    text = extracted(letter("text/html", filled + b"<p>Goodbye</p>"))
+    assert text.opening.startswith(b" hello dana and and ")
+    assert text.rest.endswith(b" and goodbye ")
+
+
+def test_the_length_of_a_long_text_is_estimated_from_what_was_read() -> None:
+    assert extracted(letter("text/plain", b"word " * 800)).length == 800 * 5 - 1
+    assert extracted(letter("text/plain", b"word,  two " * 1500)).length == pytest.approx(1500 * 9, rel=0.02)
+
+
+def test_pages_may_be_indented() -> None:
+    page = b"<table>\r\n" + b"".join(b"%b<td>cell %d</td>\r\n" % (b" " * 60, n) for n in range(120)) + b"</table>"
+    text = extracted(letter("text/html", page))
+    assert text.opening.startswith(b" cell 0 cell 1 ")
+    assert text.rest.endswith(b" cell 119 ")
+
+
 def test_a_large_style_sheet_does_not_hide_the_page() -> None:
     page = b"<html><style>" + b".x{color:red}\r\n" * 3000 + b"</style><body><p>Seen</p></body></html>"
     assert read(letter("text/html", page)) == "seen"
@@ -190,8 +215,10 @@ ANY_HEADER = st.sampled_from(
 def test_any_octets_give_some_text(body: bytes, kind: str, encoding: str) -> None:
     content = letter(kind, b"--b\r\n" + body + b"\r\n--b" + body, encoding)
     text = extracted(content)
-    assert text.opening.startswith(b" ")
-    assert text.rest.endswith(b" ")
+    for section in (text.subject, text.opening, text.rest):
+        assert section.startswith(b" ")
+        assert section.endswith(b" ")
+        assert b"  " not in section.strip()
 
 
 @given(st.binary())
@@ -199,3 +226,11 @@ def test_any_octets_at_all(content: bytes) -> None:
     fields, rest = split(content)
     assert extract(content, fields, rest).length >= 0
     assert extract(content, [Field("subject", content), Field("content-type", content)], rest).subject[:1] == b" "
+
+
+@given(st.text(alphabet="aB3+/=!-\r\n \x80", max_size=80).map(lambda text: text.encode("latin-1")))
+def test_base64_of_any_kind_is_read_as_far_as_it_goes(octets: bytes) -> None:
+    content = b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n" + octets
+    extract(content, *split(content))
+    assert from_base64(b"aGVsbG8!!!gd29ybGQ") == b"hello world"
+    assert from_base64(b"abcd!!!e") == from_base64(b"abcd")
