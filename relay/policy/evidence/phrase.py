@@ -234,6 +234,9 @@ def _ways(parts: Sequence[tuple[bool, Variants]], after_rest: bool = False) -> I
         return
     (own_rest, texts), *further = parts
     after_rest = after_rest or own_rest
+    if not (further or after_rest or "" in texts or _REST in "".join(texts)):  # most phrases
+        yield (Step(Where.AT_ONCE, tuple([text.encode() for text in texts])),)
+        return
     if not further:
         texts = list(dict.fromkeys(_EVERY_WORD_ENDS.sub("", text) for text in texts))
     alike: dict[tuple[str, ...], list[str]] = {}  # what stands before a text's last `*` -> what stands behind it
