@@ -24,6 +24,7 @@ from bench.load import Load, Sink, Source
 from bench.names import DEAD, DEAD_DOMAIN, Names
 from bench.postlane_node import PostlaneNode
 from bench.processes import BenchError, end_on_sigterm, tree, wait_until
+from bench.result import publish
 from bench.signing_key import SigningKey
 
 RATE = 100  # messages a second
@@ -141,10 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             finally:
                 node.stop()
                 sink.stop()
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if args.write:
-        Path(args.write).write_text(text)
+    publish(lines, args.write)
     return 0
 
 

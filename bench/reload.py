@@ -19,6 +19,7 @@ from bench import machine, varied
 from bench.load import Load, Sink, Source
 from bench.postlane_node import PostlaneNode
 from bench.processes import BenchError, end_on_sigterm
+from bench.result import publish
 from bench.signing_key import SigningKey
 from relay.config.deployment import load_deployment
 from relay.config.policies import load_policies
@@ -172,10 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             node.stop()
             sink.stop()
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if args.write:
-        Path(args.write).write_text(text)
+    publish(lines, args.write)
     return 0
 
 

@@ -26,6 +26,7 @@ from bench.load import Load
 from bench.peers import missing
 from bench.processes import BenchError, cpu_seconds, end_on_sigterm, memory
 from bench.proof import prove_signed
+from bench.result import publish
 from bench.rig import Builder, builders, carry, running
 from bench.signing_key import SigningKey
 
@@ -168,10 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BenchError as problem:
             print(f"bench: {problem}", file=sys.stderr)
             return 1
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if args.write:
-        Path(args.write).write_text(text)
+    publish(lines, args.write)
     return 0
 
 

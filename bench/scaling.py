@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import machine
 from bench.load import Load
 from bench.processes import end_on_sigterm
+from bench.result import publish
 from bench.rig import builders
 from bench.run import measure
 from bench.signing_key import SigningKey
@@ -43,10 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 rate = f"{statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
                 lines.append(f"| {workers} | {sessions} | {rate} | {cpu:.2f} |")
                 print(lines[-1], flush=True)
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if args.write:
-        Path(args.write).write_text(text)
+    publish(lines, args.write)
     return 0
 
 

@@ -14,6 +14,7 @@ from bench import machine
 from bench.load import Load
 from bench.peers import PostfixOpenDkim
 from bench.processes import end_on_sigterm
+from bench.result import publish
 from bench.rig import Builder
 from bench.run import Result, measure
 from bench.signing_key import SigningKey
@@ -67,10 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lines.append(
             f"| {name} | {statistics.median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) | {cpu:.2f} |"
         )
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if args.write:
-        Path(args.write).write_text(text)
+    publish(lines, args.write)
     return 0
 
 

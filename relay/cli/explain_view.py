@@ -330,13 +330,12 @@ def _of_contradiction(one: Explained) -> str:
 
 
 def _checks(one: Explained) -> Iterator[str]:
-    """What the brand asks of its mail; of rerouted mail what its app says it is is asked."""
+    """What the brand asks of its mail."""
     weighed = one.fate.weighed
     checks = one.files.law.checks.get(weighed.decision.brand) if weighed is not None else None
     if weighed is None or checks is None:
         return
-    claimed = weighed.decision.mail_class if weighed.contradiction == "rerouted" else None
-    yield from checks_view.as_text(checks, one.mail_class if claimed is None else claimed, weighed.checks)
+    yield from checks_view.as_text(checks, weighed.asked_as, weighed.checks)
 
 
 def _reason(term: Term) -> str:

@@ -61,6 +61,12 @@ class Weighed:
     remembered: bool = False
     checks: tuple[Failed, ...] = ()
 
+    @property
+    def asked_as(self) -> MailClass:
+        """The class whose checks are asked: of rerouted mail what its app says it is, because it always arrives."""
+        claimed = self.decision.mail_class if self.contradiction == "rerouted" else None
+        return self.mail_class if claimed is None else claimed
+
 
 def weigh(
     letter: Letter, credential: Credential, stream: str, now: int, law: Law, judge: Judge, memory: Memory | None = None
@@ -70,9 +76,7 @@ def weigh(
     weighed = _judged(letter, credential, stream, now, law, judge, memory)
     if isinstance(weighed, Refusal):
         return weighed
-    # Of rerouted mail is asked what its app says it is: it always arrives.
-    claimed = weighed.decision.mail_class if weighed.contradiction == "rerouted" else None
-    failed = examined(letter, weighed.decision, weighed.mail_class if claimed is None else claimed, law)
+    failed = examined(letter, weighed.decision, weighed.asked_as, law)
     if isinstance(failed, Refusal):
         return failed
     weighed.checks = failed
