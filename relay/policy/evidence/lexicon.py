@@ -38,6 +38,8 @@ _ARABIC_SIGN = re.compile(rb"\xd8[\x8c\x9b\x9f]")
 _ARABIC_POINT = re.compile(rb"\xd9[\x80\x8b-\x92]")  # tatweel and vowels
 _WIDE_SIGN = re.compile(rb"\xe3\x80[\x80-\xbf]")  # CJK brackets, comma, full stop
 
+MAX_COMPOSED = 4_000  # characters: more than any window of text.py has; 2 us each at worst
+
 
 def normal(text: bytes) -> bytes:
     """UTF-8 as phrases are compared: lower case, typographic signs as blanks, one blank between words, none at the ends.
@@ -56,9 +58,11 @@ def normal(text: bytes) -> bytes:
 
 
 def _folded(text: str) -> bytes:
-    if not unicodedata.is_normalized("NFKC", text):
-        text = unicodedata.normalize("NFKC", text)
-    return text.lower().encode(errors="replace")
+    """Composed forms are taken apart at the end only, where names and addresses stand: some characters become eighteen."""
+    head, tail = text[:-MAX_COMPOSED], text[-MAX_COMPOSED:]
+    if not unicodedata.is_normalized("NFKC", tail):
+        tail = unicodedata.normalize("NFKC", tail)
+    return (head + tail).lower().encode(errors="replace")
 
 
 def _without_signs(text: bytes) -> bytes:

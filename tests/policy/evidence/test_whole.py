@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.header import split
+from relay.policy.evidence.lexicon import MAX_COMPOSED, normal
 from relay.policy.evidence.whole import MAX_WHOLE, whole, words
 
 
@@ -71,3 +72,11 @@ def test_references_that_are_none_stay() -> None:
 def test_any_octets(body: bytes, encoding: str, kind: str) -> None:
     header = f"Content-Type: text/{kind}; charset=gbk\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
     assert isinstance(text_of(header.encode() + body), bytes)
+
+
+def test_a_text_of_characters_that_grow_does_not() -> None:
+    """U+FDFA becomes eighteen characters; only so many of them do, those at the end."""
+    grown = normal(("\ufdfa " * 60_000).encode())
+    assert len(grown) < 60_000 * 4 + MAX_COMPOSED * 40
+    assert normal("x \uff21\uff22".encode()) == b"x ab"
+    assert normal(("\u05d0\u0416 " * MAX_COMPOSED + "\uff21\uff22").encode()).endswith(b" ab")
