@@ -27,7 +27,9 @@ from relay.shaping.shaper import Berth
 
 class Courier(Protocol):
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome: ...
-    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape) -> Outcome: ...
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
+    ) -> Outcome: ...
 
 
 class Shaper(Protocol):
@@ -101,7 +103,10 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     if isinstance(berth, Pause):
         return berth
     content = await _content(delivery.message, house)
-    outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape)
+    try:
+        outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
+    finally:
+        berth.leave()
     house.shaper.observe(berth, outcome)
     return outcome
 

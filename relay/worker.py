@@ -8,6 +8,7 @@ listening sockets and one end of a socket pair; when that pair closes, the worke
 import asyncio
 import gc
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -57,6 +58,7 @@ from relay.spool.store import Spool
 from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
+from relay.state.rates import RateLeases
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -114,9 +116,12 @@ class Worker:
         self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
         shaping = self.settings.in_force.policies.shaping
-        self.shaper = Shaper(shaping.shapes, self.quotas, clock)
+        # A holder of this life alone: what a former one used lately still counts, and ends by itself.
+        self.parts = ConnectionPermits(self.state, f"{name}/{secrets.token_hex(4)}", order.workers)
+        self.rates = RateLeases(self.parts, self.quotas, time.monotonic)
+        self.shaper = Shaper(shaping.shapes, self.rates, clock)
         resolver = Resolver(self.settings.nameservers)
-        self.courier = Courier(self.settings.egress, resolver, self.permits, self.quotas, shaping.sites)
+        self.courier = Courier(self.settings.egress, resolver, self.permits, self.rates, shaping.sites)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
@@ -268,7 +273,13 @@ class Worker:
             await shard.spool.open()
         self._open = True
         running = [
-            asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
+            asyncio.create_task(loop_)
+            for loop_ in (
+                self.permits.run(),
+                self.parts.run(),
+                self.rates.run(),
+                *(s.exporter.run() for s in self.shards),
+            )
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
@@ -369,6 +380,8 @@ class Worker:
         for shard in self.shards:
             await shard.exporter.flush()
             await shard.spool.close()
+        await self.rates.close()
+        await self.parts.give_back()
         await self.permits.close()
         await self.state.close()
         self.signer.close()

@@ -402,3 +402,16 @@ async def test_over_a_rate_of_its_site_nothing_is_written_and_nothing_is_tried()
     assert await attempt(delivery, house) is None
     assert rig.spool.events()[0]["site"] == "hoster", "where its limits count, whatever lane it waited in"
     assert rig.courier.terms == [rig.shapes.of("hoster", "transactional", "b.example")]
+
+
+async def test_a_permit_is_used_when_the_message_goes_and_given_back_when_it_never_does() -> None:
+    ten = Rate(10, 1, "", "10/second")
+    down = Outcome(Reply(421, "4.4.1", "no answer"), "CONNECT", Scope.SITE, internal=True)
+    for outcome, departed, back in (
+        (DONE, ["rate/192.0.2.1/b.example"], []),
+        (down, [], [("rate/192.0.2.1/b.example", 1)]),
+    ):
+        rig = Rig(outcome)
+        rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": ten})
+        await attempt(waiting_delivery(), rig.attempting())
+        assert (rig.quotas.departed, rig.quotas.back) == (departed, back)

@@ -52,9 +52,11 @@ class Permits(Protocol):
 
 
 class Openings(Protocol):
-    """New connections at a rate, counted over all workers: see QuotaLeases."""
+    """New connections at a rate, counted over all workers: see RateLeases."""
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    def depart(self, name: str, rate: Rate) -> None: ...
+    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
 
 
 class Connections:
@@ -363,10 +365,15 @@ class Connections:
             if not await self._permits.acquire(quay.name, quay.limit_for(urgent=urgent), urgent=urgent):
                 return quay, ASK_AGAIN
             granted.append(quay)
-        for name, rate in wanted.terms.openings(wanted.source.address, wanted.site):
+        openings = wanted.terms.openings(wanted.source.address, wanted.site)
+        for number, (name, rate) in enumerate(openings):
             wait = await self._openings.take(name, rate, 1, ZONE, urgent=urgent)
             if wait:
+                for taken, whose in openings[:number]:
+                    self._openings.give_back(taken, whose, 1)
                 return quays[0], wait / 1000
+        for name, rate in openings:
+            self._openings.depart(name, rate)
         return None, 0.0
 
     def _give_back(self, granted: Sequence[Quay]) -> None:

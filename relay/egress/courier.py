@@ -5,7 +5,7 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -119,37 +119,54 @@ class Courier:
 
     # -- an attempt
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Terms) -> Outcome:
+    async def send(
+        self,
+        delivery: Delivery,
+        content: bytes,
+        source: Source,
+        way: Way,
+        terms: Terms,
+        depart: Callable[[], None] = lambda: None,
+    ) -> Outcome:
         """Try once to deliver `delivery.head + content` from `source` by `way`, with no more connections than `terms` has.
+        `depart` is called when a connection takes it, and once more where it needs another.
         Raises CancelledError where nothing was tried since we shut down."""
         if not way.captured:
-            outcome = await self._send(delivery, content, source, way, terms)
+            outcome = await self._send(delivery, content, source, way, terms, depart)
         else:
             # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
             # machine's, where a staging system has the files of production. The event names the source it would have had.
-            outcome = await self._send(delivery, content, Source("", source.ehlo), way, terms)
+            outcome = await self._send(delivery, content, Source("", source.ehlo), way, terms, depart)
             outcome.captured, outcome.source = True, source.address
         outcome.site = way.site
         return outcome
 
-    async def _send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Terms) -> Outcome:
+    async def _send(
+        self,
+        delivery: Delivery,
+        content: bytes,
+        source: Source,
+        way: Way,
+        terms: Terms,
+        depart: Callable[[], None],
+    ) -> Outcome:
         key = key_of(source, way.key, way.requirement)
         urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
         connection = self._connections.idle(key, urgent=urgent) or await self._lease(delivery, source, way, terms)
         if isinstance(connection, Outcome):
             return connection
         kept = connection.used > 0
-        outcome = await self._transact(connection, delivery, content)
+        outcome = await self._transact(connection, delivery, content, depart)
         if kept and _was_stale(outcome):
             connection = await self._lease(delivery, source, way, terms, fresh=True)
             if isinstance(connection, Outcome):
                 return connection
-            outcome = await self._transact(connection, delivery, content)
+            outcome = await self._transact(connection, delivery, content, depart)
         if _next_host_may_do(outcome):
             # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
             other = await self._lease(delivery, source, way, terms, avoid=connection.target.address)
             if isinstance(other, Connection):
-                return await self._transact(other, delivery, content)
+                return await self._transact(other, delivery, content, depart)
         return outcome
 
     async def _lease(
@@ -168,7 +185,9 @@ class Courier:
         )
         return await self._connections.lease(wanted)
 
-    async def _transact(self, connection: Connection, delivery: Delivery, content: bytes) -> Outcome:
+    async def _transact(
+        self, connection: Connection, delivery: Delivery, content: bytes, depart: Callable[[], None]
+    ) -> Outcome:
         """One transaction; the connection is given back. What the peer cannot take is not even tried."""
         head = delivery.head
         told = commands(delivery, len(head) + len(content), connection.features)
@@ -177,6 +196,7 @@ class Courier:
             told.mx, told.tls, told.source = connection.target.host, connection.tls, connection.source.address
             return told
         pieces = (head, stuff(content), final_dot(content or head))  # no line of our own fields begins with a dot
+        depart()
         try:
             transaction = await connection.send(told[0], told[1], pieces)
         finally:

@@ -10,8 +10,8 @@ A rate that stands in no table costs nothing. Nobody waits for another site's pe
 """
 
 import random
-from collections.abc import Callable
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
@@ -45,16 +45,40 @@ class Permits(Protocol):
     """Messages, counted over all workers; names are ours (relay/state/permits.py)."""
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    def depart(self, name: str, rate: Rate) -> None: ...
     def give_back(self, name: str, rate: Rate, count: int) -> None: ...
 
 
-class Berth(NamedTuple, Generic[S]):
-    """All that one attempt needs to go: from where, and within what."""
+class Berth(Generic[S]):
+    """All that one attempt needs to go: from where, and within what. Its permits count from now on; whoever got it calls
+    `depart` when the message goes, and `leave` in any case when the attempt is over."""
 
-    source: S
-    pool: str
-    site: str
-    shape: Shape
+    __slots__ = ("_permits", "_rates", "pool", "shape", "site", "source")
+
+    def __init__(
+        self, source: S, pool: str, site: str, shape: Shape, rates: Sequence[tuple[str, Rate]], permits: Permits
+    ) -> None:
+        self.source = source
+        self.pool = pool
+        self.site = site
+        self.shape = shape
+        self._rates = rates
+        self._permits = permits
+
+    def __repr__(self) -> str:
+        return f"<Berth of {self.pool} from {self.source.address or '*'} to {self.site}>"
+
+    def depart(self) -> None:
+        """The message goes; once more, and nothing happens."""
+        for name, rate in self._rates:
+            self._permits.depart(name, rate)
+        self._rates = ()
+
+    def leave(self) -> None:
+        """It is over; what never went needs no permit."""
+        for name, rate in self._rates:
+            self._permits.give_back(name, rate, 1)
+        self._rates = ()
 
 
 class Shaper:
@@ -80,19 +104,14 @@ class Shaper:
         of a relay or next hop, which is no mailbox provider."""
         shape = self.shapes.of_host(host) if host else self.shapes.of(site, pool.name, delivery.domain)
         source = pool.choose(delivery.source, self._rand())
-        pause = await self._take(shape, source.address, site, delivery.message.mail_class is MailClass.TRANSACTIONAL)
-        return Berth(source, pool.name, site, shape) if pause is None else pause
-
-    def observe(self, berth: Berth[S], outcome: Outcome) -> None:
-        """What came of it."""
-
-    async def _take(self, shape: Shape, source: str, site: str, urgent: bool) -> Pause | None:
-        """One message of each rate, all or none."""
-        rates = shape.rates(source, site)
+        rates = shape.rates(source.address, site)
+        urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
         for number, (name, rate) in enumerate(rates):
             wait = await self._permits.take(name, rate, 1, ZONE, urgent=urgent)
             if wait:
-                for taken, whose in rates[:number]:
-                    self._permits.give_back(taken, whose, 1)
+                Berth(source, pool.name, site, shape, rates[:number], self._permits).leave()
                 return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}")
-        return None
+        return Berth(source, pool.name, site, shape, rates, self._permits)
+
+    def observe(self, berth: Berth[S], outcome: Outcome) -> None:
+        """What came of it."""

@@ -17,7 +17,7 @@ from relay.egress.settings import EgressSettings, Share
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
-from relay.shaping.shape import Alone, Shape
+from relay.shaping.shape import Beside, Shape
 from tests.support.egress import HERE, IMPATIENT, CountingPermits, until
 from tests.support.smtp_peer import Close, Reset, Silence, SmtpPeer, Wait
 
@@ -617,7 +617,7 @@ async def test_a_site_s_own_limit_holds_over_all_sources() -> None:
 
 async def test_a_domain_keeps_its_own_limits_beside_those_of_its_site() -> None:
     permits = CountingPermits()
-    slow = Shape(5, 100, alone=Alone("slow.example", connections=1))
+    slow = Shape(5, 100, alone=Beside("@slow.example", connections=1))
     async with SmtpPeer() as peer, pool(permits) as connections:
         held = await lease(connections, of("slow.example", peer, slow))
         waiting = asyncio.create_task(lease(connections, of("slow.example", peer, slow)))
@@ -675,10 +675,11 @@ async def test_new_connections_keep_to_their_rate() -> None:
     permits = CountingPermits()
     rate = Rate(5, 60, "", "5/minute")
     permits.waits = [0, 20]
-    terms = Shape(5, 100, connection_rate=rate, alone=Alone("x", connection_rate=rate))
+    terms = Shape(5, 100, connection_rate=rate, alone=Beside("@x", connection_rate=rate))
     async with SmtpPeer() as peer, pool(permits) as connections:
         connection = await lease(connections, of("x", peer, terms))
         assert permits.taken == ["open//example.test", "open//@x", "open//example.test", "open//@x"]
+        assert (permits.back, permits.departed) == (["open//example.test"], ["open//example.test", "open//@x"])
         assert len(peer.sessions) == 1
         connections.release(connection)
 

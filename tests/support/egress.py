@@ -61,7 +61,7 @@ def delivery(
 
 class CountingPermits:
     """Permits up to `limit` a name, whatever the caller's own limit; `held` and `refused` for the test. `waits`: what the
-    next takes of a rate answer, in ms; 0 once they are used up; `taken`: of which."""
+    next takes of a rate answer, in ms; 0 once they are used up; `taken`, `departed`, `back`: of which."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
@@ -70,6 +70,8 @@ class CountingPermits:
         self.refused = 0
         self.waits: list[int] = []
         self.taken: list[str] = []
+        self.departed: list[str] = []
+        self.back: list[str] = []
 
     async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
         if self.held[name] >= min(limit, self.limit):
@@ -86,6 +88,12 @@ class CountingPermits:
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
         self.taken.append(name)
         return self.waits.pop(0) if self.waits else 0
+
+    def depart(self, name: str, rate: Rate) -> None:
+        self.departed.append(name)
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        self.back.append(name)
 
 
 @asynccontextmanager

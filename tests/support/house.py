@@ -1,7 +1,7 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,17 +68,21 @@ class FakeSpool:
 
 class FakeQuotas:
     """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
-    one asked; `back`: what was given back."""
+    one asked; `back`: what was given back; `departed`: what was used."""
 
     def __init__(self) -> None:
         self.wait = 0
         self.waits: dict[str, int] = {}
         self.taken: list[tuple[str, int, str]] = []
         self.back: list[tuple[str, int]] = []
+        self.departed: list[str] = []
         self.urgent = False
 
     def give_back(self, name: str, rate: Rate, count: int) -> None:
         self.back.append((name, count))
+
+    def depart(self, name: str, rate: Rate) -> None:
+        self.departed.append(name)
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
         self.urgent = urgent
@@ -108,8 +112,12 @@ class FakeCourier:
         site = site_of(relay) if relay is not None else self.sites.get(delivery.domain, delivery.domain)
         return Way(site, site, relay.host if relay is not None else "", relay, "opportunistic", RULES)
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape) -> Outcome:
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
+    ) -> Outcome:
         self.sent.append((delivery, content, source))
+        if not self.outcome.internal:
+            depart()
         self.terms.append(terms)
         return replace(self.outcome, site=way.site)
 
