@@ -1,0 +1,237 @@
+"""DANE for SMTP (RFC 7672, 6698, 7671): which TLSA records count, and whether a certificate chain matches them. Pure.
+
+Rules: usages DANE-TA(2) and DANE-EE(3) only; of two digests of the same thing the stronger (RFC 7671 9); DANE-EE looks
+at nothing but the record, neither names nor dates (RFC 7672 3.1.1); DANE-TA wants a path of signatures from the server's
+certificate to the anchor, valid dates, and a name (3.1.2). An anchor that a record names by a digest, or by its key
+alone, must be among the certificates the server shows, as 3.1.2 tells servers to.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from hashlib import sha256, sha512
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+_T = TypeVar("_T", bound=x509.ExtensionType)
+
+TA, EE = 2, 3
+_DIGESTS = {1: sha256, 2: sha512}
+_LENGTHS = {1: 32, 2: 64}
+MAX_PATH = 8  # certificates in a path; public ones have three or four
+MAX_SHOWN = 16  # certificates looked at of those a server shows
+# What is honoured below, or says nothing of whom to trust. Any other critical extension makes a path invalid (RFC 5280 4.2).
+_UNDERSTOOD = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.CERTIFICATE_POLICIES,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tlsa:
+    """One TLSA record (RFC 6698 2.1)."""
+
+    usage: int
+    selector: int
+    matching: int
+    data: bytes
+
+    def __str__(self) -> str:
+        return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
+
+
+class Status(Enum):
+    """What DNS says of a host's certificates."""
+
+    ABSENT = "no TLSA records"
+    USABLE = "TLSA records"
+    UNUSABLE = "only TLSA records that SMTP cannot use"
+    FAILED = "TLSA look-up failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What a host must show.
+
+    records  the usable ones          base  where they stand: the name for SNI (RFC 7672 8.1)
+    names    any of which an anchored certificate may have (RFC 7672 3.2.2)
+    detail   for people, where the look-up failed
+    """
+
+    status: Status
+    records: tuple[Tlsa, ...] = ()
+    base: str = ""
+    names: tuple[str, ...] = ()
+    detail: str = ""
+
+
+NONE = Anchors(Status.ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Why a certificate does not serve: a result type of RFC 8460 4.3, and words."""
+
+    result: str
+    text: str
+
+
+def parse(text: str) -> Tlsa:
+    """`usage selector matching hex`, as the resolver gives it."""
+    usage, selector, matching, data = text.split(" ", 3)
+    return Tlsa(int(usage), int(selector), int(matching), bytes.fromhex(data))
+
+
+def anchors(records: Iterable[Tlsa], base: str, names: Iterable[str]) -> Anchors:
+    """Of a TLSA RRset that was validated: what can be used of it."""
+    fit = usable(records)
+    if not fit:
+        return Anchors(Status.UNUSABLE, base=base)
+    return Anchors(Status.USABLE, fit, base, tuple(dict.fromkeys((base, *names))))
+
+
+def usable(records: Iterable[Tlsa]) -> tuple[Tlsa, ...]:
+    """In a fixed order. RFC 7672 3.1.3: the PKIX usages (0, 1) are not usable in SMTP."""
+    fit = {record for record in records if _is_usable(record)}
+    best: dict[tuple[int, int], int] = {}
+    for record in fit:
+        group = record.usage, record.selector
+        best[group] = max(best.get(group, 0), record.matching)
+    kept = [record for record in fit if record.matching in (0, best[record.usage, record.selector])]
+    return tuple(sorted(kept, key=str))
+
+
+def _is_usable(record: Tlsa) -> bool:
+    if record.usage not in (TA, EE) or record.selector not in (0, 1) or not record.data:
+        return False
+    return record.matching == 0 or len(record.data) == _LENGTHS.get(record.matching)
+
+
+def flaw_of(anchors: Anchors, shown: Sequence[bytes], now: int) -> Flaw | None:
+    """Why the chain that a server shows (DER, its own certificate first) does not match; None if it does. `now` in ms."""
+    try:
+        chain = [x509.load_der_x509_certificate(each) for each in shown[:MAX_SHOWN]]
+    except ValueError:
+        return Flaw("validation-failure", "its certificate cannot be read")
+    if not chain:
+        return Flaw("validation-failure", "it shows no certificate")
+    leaf = chain[0]
+    if any(record.usage == EE and _matches(record, leaf) for record in anchors.records):
+        return None
+    trusted = [record for record in anchors.records if record.usage == TA]
+    if not trusted:
+        return Flaw("validation-failure", "its certificate is not the one that its TLSA records name")
+    moment = datetime.fromtimestamp(now / 1000, UTC)
+    issuers = chain[1:] + list(_given(trusted))
+    if not _anchored(leaf, issuers, trusted, moment, 0):
+        if _dated(leaf, moment):
+            return Flaw("validation-failure", "its certificate does not lead to an anchor that its TLSA records name")
+        return Flaw("certificate-expired", "its certificate is not valid now")
+    if not any(covers(name, anchors.names) for name in _names(leaf)):
+        return Flaw("certificate-host-mismatch", f"its certificate is not for {anchors.base}")
+    return None
+
+
+def covers(pattern: str, names: Iterable[str]) -> bool:
+    """Is one of `names` meant? A `*` stands for the whole leftmost label (RFC 7672 3.2.3)."""
+    pattern = pattern.lower().rstrip(".")
+    if pattern.startswith("*."):
+        return any(name.partition(".")[2] == pattern[2:] for name in names)
+    return pattern in names
+
+
+def _matches(record: Tlsa, certificate: x509.Certificate) -> bool:
+    if record.selector == 0:
+        chosen = certificate.public_bytes(Encoding.DER)
+    else:
+        chosen = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    digest = _DIGESTS.get(record.matching)
+    return record.data == (digest(chosen).digest() if digest else chosen)
+
+
+def _given(records: Iterable[Tlsa]) -> Iterable[x509.Certificate]:
+    """Anchors that stand in DNS as they are (2 0 0), and so need not be shown."""
+    for record in records:
+        if (record.selector, record.matching) == (0, 0):
+            try:
+                yield x509.load_der_x509_certificate(record.data)
+            except ValueError:
+                continue
+
+
+def _anchored(
+    certificate: x509.Certificate,
+    issuers: Sequence[x509.Certificate],
+    trusted: Sequence[Tlsa],
+    moment: datetime,
+    below: int,
+) -> bool:
+    """Is there a path from `certificate`, under which `below` issuers are already, to a trusted one?"""
+    if below >= MAX_PATH or not _sound(certificate, moment, below):
+        return False
+    if below and any(_matches(record, certificate) for record in trusted):
+        return True
+    return any(
+        _anchored(issuer, [other for other in issuers if other is not issuer], trusted, moment, below + 1)
+        for issuer in issuers
+        if _issued(certificate, issuer)
+    )
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _dated(certificate: x509.Certificate, moment: datetime) -> bool:
+    return certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc
+
+
+def _sound(certificate: x509.Certificate, moment: datetime, below: int) -> bool:
+    """May it stand in a path here: valid now, a CA above others, for servers at the end (RFC 5280 6.1)?"""
+    try:
+        extensions = certificate.extensions
+        if not _dated(certificate, moment) or any(e.critical and e.oid not in _UNDERSTOOD for e in extensions):
+            return False
+        return _may_issue(extensions, below) if below else _may_serve(extensions)
+    except ValueError:  # an extension that cannot be read, or stands there twice
+        return False
+
+
+def _may_issue(extensions: x509.Extensions, below: int) -> bool:
+    basic = _extension(extensions, x509.BasicConstraints)
+    usage = _extension(extensions, x509.KeyUsage)
+    if basic is None or not basic.ca or (usage is not None and not usage.key_cert_sign):
+        return False
+    return basic.path_length is None or basic.path_length >= below - 1
+
+
+def _may_serve(extensions: x509.Extensions) -> bool:
+    purposes = _extension(extensions, x509.ExtendedKeyUsage)
+    allowed = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+    return purposes is None or any(purpose in allowed for purpose in purposes)
+
+
+def _extension(extensions: x509.Extensions, kind: type[_T]) -> _T | None:
+    try:
+        return extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    names = _extension(leaf.extensions, x509.SubjectAlternativeName)
+    return names.get_values_for_type(x509.DNSName) if names is not None else []
