@@ -43,10 +43,10 @@ def ehlo_answer(hostname: str, max_size: int, starttls: bool, auth: bool, tls: b
     offers.append("CHUNKING")
     if starttls:
         offers.append("STARTTLS")
-    if auth:
-        offers.append("AUTH PLAIN LOGIN")
     if tls:
         offers.append("REQUIRETLS")  # RFC 8689 3: never in clear
+    if auth:
+        offers.append("AUTH PLAIN LOGIN")
     lines = [f"250-{offer}\r\n" for offer in offers[:-1]] + [f"250 {offers[-1]}\r\n"]
     return "".join(lines).encode("ascii", "replace")
 

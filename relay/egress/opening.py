@@ -107,7 +107,7 @@ async def _open(
         if ladder[0] is not Need.CLEAR:
             missing = await _encrypt(client, target, how, ladder)
         if how.terms.requiretls and not client.supports_extension("requiretls"):
-            raise _Failed(_refused(f"{target} does not offer REQUIRETLS, which the message asks for"))
+            raise _Failed(_refused(f"{target} does not offer REQUIRETLS, which the message asks for", target, how))
         if how.relay is not None and how.relay.user:
             login = client.login(how.relay.user, how.relay.password, timeout=how.timeouts.auth)
             await _step(login, "AUTH", target, how)
@@ -171,7 +171,7 @@ async def _encrypt(client: aiosmtplib.SMTP, target: Target, how: Opening, ladder
         missing = Failure("starttls-not-supported")
         if clear:
             return missing
-        raise _TlsFailed(_insecure(f"{target} does not offer STARTTLS", how, final=True), missing)
+        raise _TlsFailed(_insecure(f"{target} does not offer STARTTLS", target, how, final=True), missing)
     name = how.terms.anchors.base if ladder[0] is Need.DANE else target.host
     handshake = client.starttls(server_hostname=_named(name, ladder[0]), timeout=how.timeouts.starttls)
     try:
@@ -208,25 +208,29 @@ def _handshake_failed(failed: _Failed, target: Target, how: Opening) -> _TlsFail
     if flaw is not None:
         return _flawed(flaw, target, how)
     why = describe(failed.__cause__) if isinstance(failed.__cause__, Exception) else str(failed)
-    outcome = _insecure(f"{target}: the TLS handshake failed ({why})", how, final=False)
+    outcome = _insecure(f"{target}: the TLS handshake failed ({why})", target, how, final=False)
     return _TlsFailed(outcome, Failure("validation-failure", reason=why))
 
 
 def _flawed(flaw: Flaw, target: Target, how: Opening) -> _TlsFailed:
-    return _TlsFailed(_insecure(f"{target}: {flaw.text}", how, final=True), Failure(flaw.result, reason=flaw.text))
+    return _TlsFailed(
+        _insecure(f"{target}: {flaw.text}", target, how, final=True), Failure(flaw.result, reason=flaw.text)
+    )
 
 
-def _insecure(text: str, how: Opening, *, final: bool) -> Outcome:
+def _insecure(text: str, target: Target, how: Opening, *, final: bool) -> Outcome:
     """Our words where mail does not go for want of TLS: deferred, since it may be mended, and an attacker is to gain
     nothing. A message with REQUIRETLS is returned at once where there is no doubt (RFC 8689 4.2.1)."""
     text = f"{text}, which {how.terms.why} does not allow" if how.terms.why else text
     if how.terms.requiretls and final:
-        return _refused(text)
-    return ours(451, "4.7.10", text, "STARTTLS", Scope.HOST)
+        return _refused(text, target, how)
+    outcome = ours(451, "4.7.10", text, "STARTTLS", Scope.HOST)
+    return replace(outcome, mx=target.host, source=how.source.address)
 
 
-def _refused(text: str) -> Outcome:
-    return ours(550, "5.7.30", text, "STARTTLS", Scope.HOST)
+def _refused(text: str, target: Target, how: Opening) -> Outcome:
+    outcome = ours(550, "5.7.30", text, "STARTTLS", Scope.HOST)
+    return replace(outcome, mx=target.host, source=how.source.address)
 
 
 async def _step(work: Coroutine[object, object, object], command: str, target: Target, how: Opening) -> None:
