@@ -56,7 +56,6 @@ class TlsReports:
         return f"<TlsReports {'sends' if self._lead else 'counts'} {self._ledger!r}>"
 
     async def run(self) -> None:
-        await self._policies.load()
         beats = 0
         while True:
             if self._lead and beats % round(60 / FLUSH) == 0:

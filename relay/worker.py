@@ -280,6 +280,9 @@ class Worker:
         control = asyncio.create_task(answer_channel(socket.socket(fileno=self.order.control), self._answer))
         control.add_done_callback(lambda _: self._stop.set())
         opening = await self._open_state()
+        await (
+            self.sts.load()
+        )  # before mail goes: who takes a policy's record out of DNS is to gain nothing by our restart
         for shard in self.shards:
             await shard.spool.open()
         self._open = True

@@ -137,7 +137,7 @@ class Courier:
             return _OF_CAPTURE
         if way.relay is not None:
             return of_relay(way.relay, way.level, requiretls=delivery.message.tls == Wish.REQUIRED.value)
-        return self._guard.known(delivery.domain, way.level, Wish(delivery.message.tls))
+        return self._guard.known(delivery.domain, way.level, delivery.message.tls)
 
     async def _transact(self, connection: Connection, delivery: Delivery, content: bytes) -> Outcome:
         """One transaction; the connection is given back. What the peer cannot take is not even tried."""

@@ -22,7 +22,7 @@ from relay.outcome import Outcome
 KNOWN_FOR = 15_000  # ms: a kept connection is found without DNS; a new policy takes effect that much later
 MAX_KNOWN = 20_000  # some 1 KB each where there are policies
 
-Key = tuple[str, Need, Wish]
+Key = tuple[str, Need, str]
 
 
 class Guard:
@@ -58,9 +58,9 @@ class Guard:
             self._known.clear()
         self._trust_ad, self._port = trust_ad, port
 
-    def known(self, domain: str, level: Need, wish: Wish) -> Security | None:
-        """What was decided some seconds ago."""
-        found = self._known.get((domain, level, wish))
+    def known(self, domain: str, level: Need, tls: str) -> Security | None:
+        """What was decided some seconds ago; `tls` is a Wish's value. Asked for each message."""
+        found = self._known.get((domain, level, tls))
         return found[1] if found is not None and self._clock() < found[0] else None
 
     async def secure(
@@ -77,7 +77,7 @@ class Guard:
         names = [host.name for host in way.hosts]
         signed, anchors = await self._anchors(domain, names) if asks and self._trust_ad else (False, {})
         security = decide(domain, names, level, wish, Facts(signed, anchors, policy))
-        self._remember((domain, level, wish), security)
+        self._remember((domain, level, wish.value), security)
         for skipped in security.skipped.values():
             self._ledger.count(domain, skipped.applied, skipped.failure)
         hosts = tuple(host for host in way.hosts if host.name in security.by_host)

@@ -28,6 +28,7 @@ SECONDS = 20.0  # of all addresses together; 3.3 suggests a minute, but somebody
 FAILED_FOR = 300_000  # ms; 3.3
 STALE = 86_400_000  # ms after which a policy is fetched anew, though its id is the same
 FETCHES = 8  # at once
+MAX_KEPT = 50_000  # in memory, some 2 KB each; of others the file knows
 MAX_FAILED = 10_000  # domains whose last fetch failed, remembered
 
 _TROUBLE = (apsw.Error, DatabaseError, OSError)
@@ -78,7 +79,7 @@ class StsPolicies:
     async def load(self) -> None:
         """What was kept before this process began. Where the file is in trouble, mail goes on with what is fetched now."""
         try:
-            found = await asyncio.to_thread(self._store.policies, self._clock())
+            found = await asyncio.to_thread(self._store.policies, self._clock(), MAX_KEPT)
         except _TROUBLE as error:
             log.error("policies of MTA-STS cannot be read", error=str(error))
             return
@@ -122,6 +123,8 @@ class StsPolicies:
                 self._report(domain, Applied("sts", domain), failed.failure)
                 return None
             await self._save(kept)
+        if len(self._kept) >= MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
         self._kept[domain] = kept
         return kept
 

@@ -126,11 +126,14 @@ class Store:
 
     # ----------------------------------------------------------------------------------------------- policies
 
-    def policies(self, now: int) -> list[Kept]:
-        """All that still hold; those that do not are removed."""
+    def policies(self, now: int, most: int) -> list[Kept]:
+        """Those that still hold, the newest if there are too many; those that do not are removed."""
         with self._lock, self._open() as db:
             db.execute("DELETE FROM policy WHERE expires_at <= ?", (now,))
-            return [_kept(row) for row in db.execute("SELECT domain, id, fetched_at, body FROM policy")]
+            rows = db.execute(
+                "SELECT domain, id, fetched_at, body FROM policy ORDER BY fetched_at DESC LIMIT ?", (most,)
+            )
+            return [_kept(row) for row in rows]
 
     def policy(self, domain: str) -> Kept | None:
         with self._lock, self._open() as db:

@@ -194,19 +194,19 @@ async def test_a_policy_that_is_kept(tmp_path: Path) -> None:
 
 async def test_what_was_decided_is_known_for_some_seconds(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
-        assert w.guard.known(D, Need.TRY, Wish.NONE) is None
+        assert w.guard.known(D, Need.TRY, "") is None
         found = await w.ask()
         assert not isinstance(found, Outcome)
-        assert w.guard.known(D, Need.TRY, Wish.NONE) is found[1]
-        assert w.guard.known(D, Need.ENCRYPT, Wish.NONE) is None
-        assert w.guard.known(D, Need.TRY, Wish.REQUIRED) is None
+        assert w.guard.known(D, Need.TRY, "") is found[1]
+        assert w.guard.known(D, Need.ENCRYPT, "") is None
+        assert w.guard.known(D, Need.TRY, "required") is None
         w.guard.reconfigure(w.resolver, trust_ad=True, port=25, allow_private=False)
-        assert w.guard.known(D, Need.TRY, Wish.NONE) is not None
+        assert w.guard.known(D, Need.TRY, "") is not None
         w.guard.reconfigure(w.resolver, trust_ad=False, port=25, allow_private=False)
-        assert w.guard.known(D, Need.TRY, Wish.NONE) is None, "it was decided by what is not trusted any more"
+        assert w.guard.known(D, Need.TRY, "") is None, "it was decided by what is not trusted any more"
         await w.ask()
         w.now += KNOWN_FOR
-        assert w.guard.known(D, Need.TRY, Wish.NONE) is None
+        assert w.guard.known(D, Need.TRY, "") is None
 
 
 async def test_answers_of_dns_are_kept_also_where_there_is_nothing(tmp_path: Path) -> None:

@@ -212,3 +212,22 @@ async def test_a_policy_of_no_age_is_not_fetched_for_each_message(authority: Aut
         w.now += FAILED_FOR
         assert await mode(worker) == "enforce"
         assert w.fetched == 2
+
+
+async def test_memory_is_bounded(authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.egress.security.policies.MAX_KEPT", 1)
+    async with world(authority, tmp_path) as w:
+        w.publish("1", text())
+        worker = w.worker()
+        assert await mode(worker) == "enforce"
+        other = "other.test"
+        async with HttpsServer(authority.issue(f"mta-sts.{other}").context) as web:
+            web.answers[WELL_KNOWN] = plain_text(text("testing"))
+            worker.port = web.port
+            w.dns.add(f"_mta-sts.{other}", "TXT", '"v=STSv1; id=1;"')
+            w.dns.add(f"mta-sts.{other}", "A", "127.0.0.1")
+            found = await worker.find(other)
+            assert found is not None
+            assert (found.mode, len(worker)) == ("testing", 1)
+        assert await mode(worker) == "enforce", "the file knows it"
+        assert w.fetched == 1

@@ -33,8 +33,9 @@ def test_policies_outlive_the_process_until_they_expire(tmp_path: Path) -> None:
     newer = Kept("example.test", "a2", NOW + 5, POLICY)
     two.keep(newer)
     one.close()
-    assert Store(tmp_path / "sub" / "tls.db").policies(NOW) == [newer]
-    assert two.policies(newer.expires_at) == []
+    assert Store(tmp_path / "sub" / "tls.db").policies(NOW, 9) == [newer]
+    assert two.policies(NOW, 0) == []
+    assert two.policies(newer.expires_at, 9) == []
     assert two.policy("example.test") is None
     assert "open" in repr(two)
     two.close()
@@ -90,5 +91,5 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     db.close()
     store = Store(tmp_path / "tls.db")
     with pytest.raises(DatabaseError):
-        store.policies(NOW)
+        store.policies(NOW, 9)
     assert "closed" in repr(store)
