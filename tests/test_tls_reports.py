@@ -191,7 +191,7 @@ async def test_one_worker_sends_and_all_count(tmp_path: Path, monkeypatch: pytes
     async with world(tmp_path) as w:
         w.count()
         w.wants("mailto:tls@reports.example.test")
-        w.ledger.count(D, APPLIED)
+        w.ledger.count(D, APPLIED, Failure("starttls-not-supported"))
         worker = w.worker(lead=lead)
         assert ("sends" if lead else "counts") in repr(worker)
         task = asyncio.create_task(worker.run())

@@ -14,7 +14,7 @@ from hashlib import sha256, sha512
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
@@ -119,20 +119,16 @@ def _is_usable(record: Tlsa) -> bool:
 
 def flaw_of(anchors: Anchors, shown: Sequence[bytes], now: int) -> Flaw | None:
     """Why the chain that a server shows (DER, its own certificate first) does not match; None if it does. `now` in ms."""
-    try:
-        chain = [x509.load_der_x509_certificate(each) for each in shown[:MAX_SHOWN]]
-    except ValueError:
-        return Flaw("validation-failure", "its certificate cannot be read")
-    if not chain:
-        return Flaw("validation-failure", "it shows no certificate")
-    leaf = chain[0]
+    leaf, *others = [_read(each) for each in shown[:MAX_SHOWN]] or [None]
+    if leaf is None:
+        return Flaw("validation-failure", "it shows no certificate that can be read")
     if any(record.usage == EE and _matches(record, leaf) for record in anchors.records):
         return None
     trusted = [record for record in anchors.records if record.usage == TA]
     if not trusted:
         return Flaw("validation-failure", "its certificate is not the one that its TLSA records name")
     moment = datetime.fromtimestamp(now / 1000, UTC)
-    issuers = chain[1:] + list(_given(trusted))
+    issuers = [each for each in (*others, *_given(trusted)) if each is not None]
     if not _anchored(leaf, issuers, trusted, moment, 0):
         if _dated(leaf, moment):
             return Flaw("validation-failure", "its certificate does not lead to an anchor that its TLSA records name")
@@ -140,6 +136,13 @@ def flaw_of(anchors: Anchors, shown: Sequence[bytes], now: int) -> Flaw | None:
     if not any(covers(name, anchors.names) for name in _names(leaf)):
         return Flaw("certificate-host-mismatch", f"its certificate is not for {anchors.base}")
     return None
+
+
+def _read(der: bytes) -> x509.Certificate | None:
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError:
+        return None
 
 
 def covers(pattern: str, names: Iterable[str]) -> bool:
@@ -154,19 +157,17 @@ def _matches(record: Tlsa, certificate: x509.Certificate) -> bool:
     if record.selector == 0:
         chosen = certificate.public_bytes(Encoding.DER)
     else:
-        chosen = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        try:
+            chosen = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        except (ValueError, UnsupportedAlgorithm):  # a key of a kind that nobody here can use
+            return False
     digest = _DIGESTS.get(record.matching)
     return record.data == (digest(chosen).digest() if digest else chosen)
 
 
-def _given(records: Iterable[Tlsa]) -> Iterable[x509.Certificate]:
+def _given(records: Iterable[Tlsa]) -> list[x509.Certificate | None]:
     """Anchors that stand in DNS as they are (2 0 0), and so need not be shown."""
-    for record in records:
-        if (record.selector, record.matching) == (0, 0):
-            try:
-                yield x509.load_der_x509_certificate(record.data)
-            except ValueError:
-                continue
+    return [_read(record.data) for record in records if (record.selector, record.matching) == (0, 0)]
 
 
 def _anchored(
@@ -191,7 +192,7 @@ def _anchored(
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 

@@ -1,8 +1,9 @@
 """What became of sessions, counted for the TLS reports of RFC 8460.
 
 Strategy: counts are in memory until `flush`, which first asks which of the domains want a report at all; only of those is
-anything kept (`store`), so that a million domains without a record cost nothing. A crash loses what was counted since the
-last flush: reports are statistics.
+anything kept (`store`). Asked are domains with a policy, those where something failed, and from then on those that said
+yes: a campaign to ten thousand domains without policies does not cost ten thousand questions. A crash loses what was
+counted since the last flush: reports are statistics.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ class Ledger:
         self._store = store
         self._clock = clock
         self._counted: dict[tuple[str, str, Applied], Counts] = {}
+        self._wanting: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<Ledger {len(self._counted)} to be flushed, {self.failures} failures>"
@@ -65,8 +67,11 @@ class Ledger:
             async with gate:
                 return bool(await self.addresses(domain))
 
-        domains = list(dict.fromkeys(domain for _, domain, _ in counted))
+        domains = list(
+            dict.fromkeys(d for (_, d, applied), counts in counted.items() if self._asks(d, applied, counts))
+        )
         wanting = {d for d, yes in zip(domains, await asyncio.gather(*map(wants, domains)), strict=True) if yes}
+        self._wanting = wanting if len(self._wanting) > MOST else self._wanting | wanting
         for day in {day for day, _, _ in counted}:
             kept = [(d, applied, counts) for (at, d, applied), counts in counted.items() if at == day and d in wanting]
             try:
@@ -74,6 +79,9 @@ class Ledger:
                     await asyncio.to_thread(self._store.add, day, kept)
             except (apsw.Error, DatabaseError, OSError) as error:
                 log.error("counts for TLS reports cannot be kept", error=str(error))
+
+    def _asks(self, domain: str, applied: Applied, counts: Counts) -> bool:
+        return applied.kind != "no-policy-found" or bool(counts.bad) or domain in self._wanting
 
     async def addresses(self, domain: str) -> tuple[str, ...]:
         """Where the domain wants its reports: mailto: and https: URIs."""

@@ -2,11 +2,12 @@
 
 import time
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, ObjectIdentifier
 
 from relay.egress.security.dane import Anchors, Status, Tlsa, anchors, covers, flaw_of, parse, usable
 from tests.support.certificates import DAY, Authority, Certified
@@ -156,6 +157,24 @@ def test_a_server_that_shows_nonsense(root: Authority, shown: list[bytes]) -> No
     flaw = flaw_of(said(root.tlsa(3, 1, 1), root.tlsa(2, 1, 1)), shown, NOW)
     assert flaw is not None
     assert flaw.result == "validation-failure"
+
+
+def test_certificates_that_nobody_can_read_spoil_nothing(root: Authority) -> None:
+    shown = root.issue(HOST)
+    assert flaw_of(said(shown.tlsa(3, 1, 1)), [shown.der, b"junk"], NOW) is None
+    assert flaw_of(said(root.tlsa(2, 1, 1)), [shown.der, b"junk", root.der], NOW) is None
+    unreadable = x509.UnrecognizedExtension(ExtensionOID.KEY_USAGE, b"\x05\x00")
+    assert (
+        result(said(root.tlsa(2, 1, 1)), root.authority("Odd", more=[unreadable]).issue(HOST)) == "validation-failure"
+    )
+    curve = bytes.fromhex("2a8648ce3d030107")
+    strange = shown.der.replace(curve, curve[:-1] + b"\x63")
+    digest = sha256(strange).hexdigest()
+    for records in ([f"3 0 1 {digest}"], [f"3 1 1 {digest}", root.tlsa(2, 1, 1)]):
+        flaw = flaw_of(said(*records), [strange, root.der], NOW)
+        assert (flaw is None) == (len(records) == 1)
+    flaw = flaw_of(said(root.tlsa(2, 1, 1)), [shown.der, strange], NOW)
+    assert flaw is not None
 
 
 def test_a_broken_anchor_in_dns_is_no_anchor(root: Authority) -> None:
