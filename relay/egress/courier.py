@@ -15,8 +15,8 @@ from relay.egress.failure import ours, scope_of
 from relay.egress.mx import Route, Rules, site_of
 from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
+from relay.egress.security.demands import Need, Security, Wish, uniform
 from relay.egress.security.guard import Guard
-from relay.egress.security.terms import Need, Security, Wish, uniform
 from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import of_relay
 from relay.egress.transaction import Transaction, commands, final_dot, stuff

@@ -9,7 +9,7 @@ from relay.egress.failure import ours
 from relay.egress.mx import Route
 from relay.egress.opening import Note, Opening, open_connection
 from relay.egress.pools import Source
-from relay.egress.security.terms import Security
+from relay.egress.security.demands import Security
 from relay.egress.settings import EgressSettings, Relay
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
@@ -57,9 +57,9 @@ class Dialer:
         ehlo = wanted.source.ehlo or self.settings.hostname
         outcome, refused = _unreachable(wanted), None
         for target in self._targets(wanted, loop.time()):
-            terms = wanted.security.of(target.host)
-            assert terms is not None, target  # the route has only hosts that mail may go to
-            how = Opening(wanted.source, ehlo, terms, self.settings.timeouts, wanted.relay, wanted.note)
+            demand = wanted.security.of(target.host)
+            assert demand is not None, target  # the route has only hosts that mail may go to
+            how = Opening(wanted.source, ehlo, demand, self.settings.timeouts, wanted.relay, wanted.note)
             started = loop.time()
             result = await open_connection(target, how, on_lost)
             if isinstance(result, Connection) or result.scope is Scope.SOURCE:

@@ -1,7 +1,7 @@
 """From an address to a session ready for mail: connect, banner, EHLO, STARTTLS, AUTH.
 
 Strategy: aiosmtplib does these on a socket of ours, bound to the source; then `Connection` takes its transport over. What
-TLS must come to is a ladder (security/terms.py): where one rung fails, the next is tried on a new connection, or on the
+TLS must come to is a ladder (security/demands.py): where one rung fails, the next is tried on a new connection, or on the
 same in clear where there was no handshake. So TLS that fails costs an opportunistic connection its encryption, not the
 mail. Each session is noted once, by its first rung.
 """
@@ -23,7 +23,7 @@ from relay.egress.pools import Source
 from relay.egress.replies import make_reply
 from relay.egress.security import dane, trust
 from relay.egress.security.dane import Flaw
-from relay.egress.security.terms import Need, Terms
+from relay.egress.security.demands import Demand, Need
 from relay.egress.security.tlsrpt import Failure
 from relay.egress.settings import Relay, Timeouts
 from relay.egress.tls import server_name
@@ -33,7 +33,7 @@ from relay.outcome import Outcome, Reply, Scope
 IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; the port is chosen at connect, so 28,000 per destination instead of in all
 
 
-Note = Callable[[Terms, Failure | None], None]
+Note = Callable[[Demand, Failure | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Opening:
 
     source: Source
     ehlo: str
-    terms: Terms
+    demand: Demand
     timeouts: Timeouts
     relay: Relay | None = None
     note: Note = lambda _terms, _failure: None
@@ -66,12 +66,12 @@ class _TlsFailed(_Failed):
 
 async def open_connection(target: Target, how: Opening, on_lost: Callable[[Connection], None]) -> Connection | Outcome:
     """Connect, greet, encrypt, log in. An Outcome says why not; nothing a peer does raises."""
-    failure = how.terms.breach
+    failure = how.demand.breach
     told = False  # TLS was spoken of: what fails before says nothing of it
     result: Connection | Outcome | None = None
-    for step in range(len(how.terms.ladder)):
+    for step in range(len(how.demand.ladder)):
         try:
-            result, missing = await _open(target, how, how.terms.ladder[step:], on_lost)
+            result, missing = await _open(target, how, how.demand.ladder[step:], on_lost)
             failure, told = failure or missing, True
             break
         except _TlsFailed as failed:
@@ -80,7 +80,7 @@ async def open_connection(target: Target, how: Opening, on_lost: Callable[[Conne
             result = failed.outcome
             break
     if told:
-        how.note(how.terms, _placed(failure, target, how))
+        how.note(how.demand, _placed(failure, target, how))
     assert result is not None
     return result
 
@@ -106,7 +106,7 @@ async def _open(
         await _greet(client, target, how)
         if ladder[0] is not Need.CLEAR:
             missing = await _encrypt(client, target, how, ladder)
-        if how.terms.requiretls and not client.supports_extension("requiretls"):
+        if how.demand.requiretls and not client.supports_extension("requiretls"):
             raise _Failed(_refused(f"{target} does not offer REQUIRETLS, which the message asks for", target, how))
         if how.relay is not None and how.relay.user:
             login = client.login(how.relay.user, how.relay.password, timeout=how.timeouts.auth)
@@ -172,7 +172,7 @@ async def _encrypt(client: aiosmtplib.SMTP, target: Target, how: Opening, ladder
         if clear:
             return missing
         raise _TlsFailed(_insecure(f"{target} does not offer STARTTLS", target, how, final=True), missing)
-    name = how.terms.anchors.base if ladder[0] is Need.DANE else target.host
+    name = how.demand.anchors.base if ladder[0] is Need.DANE else target.host
     handshake = client.starttls(server_hostname=_named(name, ladder[0]), timeout=how.timeouts.starttls)
     try:
         await _step(handshake, "STARTTLS", target, how)
@@ -198,7 +198,7 @@ def _match(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
     """Raises _TlsFailed where the certificate is not what TLSA records name."""
     assert client.transport is not None
     shown = trust.shown_by(client.transport.get_extra_info("ssl_object"))
-    flaw = dane.flaw_of(how.terms.anchors, shown, time.time_ns() // 1_000_000)
+    flaw = dane.flaw_of(how.demand.anchors, shown, time.time_ns() // 1_000_000)
     if flaw is not None:
         raise _flawed(flaw, target, how)
 
@@ -221,8 +221,8 @@ def _flawed(flaw: Flaw, target: Target, how: Opening) -> _TlsFailed:
 def _insecure(text: str, target: Target, how: Opening, *, final: bool) -> Outcome:
     """Our words where mail does not go for want of TLS: deferred, since it may be mended, and an attacker is to gain
     nothing. A message with REQUIRETLS is returned at once where there is no doubt (RFC 8689 4.2.1)."""
-    text = f"{text}, which {how.terms.why} does not allow" if how.terms.why else text
-    if how.terms.requiretls and final:
+    text = f"{text}, which {how.demand.why} does not allow" if how.demand.why else text
+    if how.demand.requiretls and final:
         return _refused(text, target, how)
     outcome = ours(451, "4.7.10", text, "STARTTLS", Scope.HOST)
     return replace(outcome, mx=target.host, source=how.source.address)

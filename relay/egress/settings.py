@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from relay.egress.security.terms import Need
+from relay.egress.security.demands import Need
 from relay.wildcard import Recipients
 
 
@@ -61,7 +61,7 @@ class EgressSettings:
     own_hostnames, own_addresses
                    ours, as an MX would name them: where *we* answer on `port`. Mail routed there is a loop
     trust_ad       the resolver's word on DNSSEC is believed: DANE
-    tls            what connections must have where the recipient's domain asks for nothing more (security/terms.py)
+    tls            what connections must have where the recipient's domain asks for nothing more (security/demands.py)
     """
 
     hostname: str

@@ -4,7 +4,7 @@ security/ to say."""
 from functools import lru_cache
 from ipaddress import ip_address
 
-from relay.egress.security.terms import Need, Security, stronger, uniform
+from relay.egress.security.demands import Need, Security, stronger, uniform
 from relay.egress.settings import Relay
 
 

@@ -69,7 +69,7 @@ def commands(delivery: Delivery, size: int, offered: Features) -> tuple[bytes, b
     # A header beyond ASCII is 8-bit content as well; who offers SMTPUTF8 takes that (RFC 6531 3.1).
     if offered.eightbit and (message.eightbit or utf8):
         mail += " BODY=8BITMIME"
-    if message.tls == "required" and offered.requiretls:  # security/terms.py saw to it that hosts without get nothing
+    if message.tls == "required" and offered.requiretls:  # security/demands.py saw to it that hosts without get nothing
         mail += " REQUIRETLS"
     if offered.dsn:
         mail, rcpt = mail + _mail_report(delivery), rcpt + _rcpt_report(delivery)

@@ -10,7 +10,7 @@ import pytest
 from relay.egress.connection import Connection, Target
 from relay.egress.opening import Opening, open_connection
 from relay.egress.pools import Source
-from relay.egress.security.terms import Need, Terms, plain
+from relay.egress.security.demands import Demand, Need, plain
 from relay.egress.settings import Relay, Timeouts
 from relay.egress.transaction import Transaction
 from relay.outcome import Outcome, Scope
@@ -37,12 +37,12 @@ async def reach(
     peer: SmtpPeer,
     *,
     source: Source = HERE,
-    terms: Terms = OPPORTUNISTIC,
+    demand: Demand = OPPORTUNISTIC,
     timeouts: Timeouts = MINUTE,
     relay: Relay | None = None,
     lost: list[Connection] | None = None,
 ) -> Connection | Outcome:
-    opening = Opening(source, "relay.test", terms, timeouts, relay)
+    opening = Opening(source, "relay.test", demand, timeouts, relay)
     gone = lost if lost is not None else []
     return await open_connection(Target("mx.test", peer.host, peer.port), opening, gone.append)
 
@@ -432,7 +432,7 @@ def test_no_password_without_verified_tls(loop: str, pem: Path) -> None:
     async def work() -> None:
         for context, said in ((None, "does not offer STARTTLS"), (server_context(pem), "self-signed")):
             async with SmtpPeer(capabilities=("AUTH PLAIN",), context=context) as peer:
-                outcome = await refused(peer, relay=USER, terms=plain(Need.VERIFY))
+                outcome = await refused(peer, relay=USER, demand=plain(Need.VERIFY))
                 assert outcome.command == "STARTTLS"
                 assert said in outcome.reply.text
                 assert not any("AUTH" in command for command in peer.commands)

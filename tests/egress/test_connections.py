@@ -12,7 +12,7 @@ from relay.egress.connections import Connections, key_of
 from relay.egress.dialer import Wanted
 from relay.egress.mx import MxHost, Route
 from relay.egress.pools import Source
-from relay.egress.security.terms import Need, uniform
+from relay.egress.security.demands import Need, uniform
 from relay.egress.settings import EgressSettings
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from relay.egress.courier import Courier
-from relay.egress.security.terms import Need
+from relay.egress.security.demands import Need
 from relay.egress.settings import Capture, EgressSettings, Relay
 from relay.outcome import Outcome, Scope
 from relay.wildcard import Recipients

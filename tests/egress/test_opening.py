@@ -10,7 +10,7 @@ import pytest
 from relay.egress.connection import Connection, Target
 from relay.egress.opening import Opening, open_connection
 from relay.egress.security.dane import anchors, parse
-from relay.egress.security.terms import Need, Terms, plain
+from relay.egress.security.demands import Demand, Need, plain
 from relay.egress.security.tlsrpt import Failure
 from relay.egress.settings import Timeouts
 from relay.feedback.replies import classify
@@ -22,7 +22,7 @@ from tests.support.smtp_peer import Answer, Close, Raw, Reset, Silence, SmtpPeer
 
 QUICK = Timeouts(starttls=0.3, banner=2, ehlo=2)
 VERIFY = replace(plain(Need.VERIFY), why="the MTA-STS policy of example.test")
-TESTING = Terms((Need.VERIFY, Need.TRY, Need.CLEAR))
+TESTING = Demand((Need.VERIFY, Need.TRY, Need.CLEAR))
 BOTH = ["asyncio", "uvloop"]
 
 
@@ -30,7 +30,7 @@ class Told:
     def __init__(self) -> None:
         self.all: list[Failure | None] = []
 
-    def __call__(self, terms: Terms, failure: Failure | None) -> None:
+    def __call__(self, demand: Demand, failure: Failure | None) -> None:
         self.all.append(failure)
 
     @property
@@ -38,21 +38,21 @@ class Told:
         return [failure.result if failure else "good" for failure in self.all]
 
 
-async def reach(peer: SmtpPeer, terms: Terms, told: Told) -> Connection | Outcome:
-    how = Opening(HERE, "relay.test", terms, QUICK, None, told)
+async def reach(peer: SmtpPeer, demand: Demand, told: Told) -> Connection | Outcome:
+    how = Opening(HERE, "relay.test", demand, QUICK, None, told)
     return await open_connection(Target("mx.test", peer.host, peer.port), how, lambda _: None)
 
 
-async def good(peer: SmtpPeer, terms: Terms, told: Told) -> str:
+async def good(peer: SmtpPeer, demand: Demand, told: Told) -> str:
     """Its TLS version, "" in clear."""
-    result = await reach(peer, terms, told)
+    result = await reach(peer, demand, told)
     assert isinstance(result, Connection), result
     result.abort()
     return result.tls
 
 
-async def refused(peer: SmtpPeer, terms: Terms, told: Told) -> Outcome:
-    result = await reach(peer, terms, told)
+async def refused(peer: SmtpPeer, demand: Demand, told: Told) -> Outcome:
+    result = await reach(peer, demand, told)
     assert isinstance(result, Outcome), result
     assert result.internal
     assert (result.command, result.scope) == ("STARTTLS", Scope.HOST)
@@ -60,9 +60,9 @@ async def refused(peer: SmtpPeer, terms: Terms, told: Told) -> Outcome:
     return result
 
 
-def dane(*records: str) -> Terms:
+def dane(*records: str) -> Demand:
     found = anchors([parse(record) for record in records], "mx.test", ["example.test"])
-    return Terms((Need.DANE,), "the TLSA records of mx.test", found)
+    return Demand((Need.DANE,), "the TLSA records of mx.test", found)
 
 
 # --------------------------------------------------------------------------------------------------- certificates
@@ -73,8 +73,8 @@ def test_a_certificate_that_is_good(loop: str, authority: Authority) -> None:
     async def work() -> None:
         told = Told()
         async with SmtpPeer(context=authority.issue("mx.test").context) as peer:
-            for terms in (VERIFY, TESTING, plain(Need.ENCRYPT), plain(Need.TRY)):
-                assert await good(peer, terms, told) == "TLSv1.3"
+            for demand in (VERIFY, TESTING, plain(Need.ENCRYPT), plain(Need.TRY)):
+                assert await good(peer, demand, told) == "TLSv1.3"
             assert await good(peer, plain(Need.CLEAR), told) == ""
             assert "STARTTLS" not in peer.sessions[-1].commands
         assert told.results == ["good"] * 5
@@ -142,15 +142,15 @@ async def test_a_breach_that_is_known_beforehand_is_told_with_the_session(author
 
 @pytest.mark.parametrize("loop", BOTH)
 @pytest.mark.parametrize(
-    "terms", [VERIFY, replace(plain(Need.ENCRYPT), why='tls = "required" of shaping.toml'), dane("3 1 1 " + "ab" * 32)]
+    "demand", [VERIFY, replace(plain(Need.ENCRYPT), why='tls = "required" of shaping.toml'), dane("3 1 1 " + "ab" * 32)]
 )
-def test_starttls_stripped(loop: str, terms: Terms) -> None:
+def test_starttls_stripped(loop: str, demand: Demand) -> None:
     async def work() -> None:
         told = Told()
         async with SmtpPeer() as peer:
-            outcome = await refused(peer, terms, told)
+            outcome = await refused(peer, demand, told)
             assert str(outcome.reply).startswith("451 4.7.10 mx.test [127.0.0.1] does not offer STARTTLS, which ")
-            assert terms.why in outcome.reply.text
+            assert demand.why in outcome.reply.text
             assert not any(command.startswith("MAIL") for command in peer.commands)
         assert told.results == ["starttls-not-supported"]
 
@@ -232,24 +232,24 @@ def test_dane(loop: str, tmp_path: Path) -> None:
 
 
 async def test_requiretls(authority: Authority) -> None:
-    terms = replace(VERIFY, requiretls=True, why="the message's REQUIRETLS")
+    demand = replace(VERIFY, requiretls=True, why="the message's REQUIRETLS")
     told, context = Told(), authority.issue("mx.test").context
     async with SmtpPeer(context=context, capabilities=("REQUIRETLS",)) as peer:
-        result = await reach(peer, terms, told)
+        result = await reach(peer, demand, told)
         assert isinstance(result, Connection)
         assert result.features.requiretls
         result.abort()
     async with SmtpPeer(context=context) as peer:
-        outcome = await refused(peer, terms, told)
+        outcome = await refused(peer, demand, told)
         assert (
             str(outcome.reply) == "550 5.7.30 mx.test [127.0.0.1] does not offer REQUIRETLS, which the message asks for"
         )
     async with SmtpPeer(context=authority.issue("other.test").context, capabilities=("REQUIRETLS",)) as peer:
-        assert (await refused(peer, terms, told)).reply.enhanced == "5.7.30"
+        assert (await refused(peer, demand, told)).reply.enhanced == "5.7.30"
     async with SmtpPeer(capabilities=("REQUIRETLS",)) as peer:
-        assert (await refused(peer, terms, told)).reply.enhanced == "5.7.30"
+        assert (await refused(peer, demand, told)).reply.enhanced == "5.7.30"
     async with SmtpPeer(context=context, script={"STARTTLS": Silence()}) as peer:
-        outcome = await refused(peer, terms, told)
+        outcome = await refused(peer, demand, told)
         assert outcome.reply.enhanced == "4.7.10", "that may pass"
     assert told.results[0] == "good"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.egress.security.terms import Need
+from relay.egress.security.demands import Need
 from relay.egress.settings import Relay
 from relay.egress.tls import of_relay, server_name
 
@@ -20,9 +20,9 @@ from relay.egress.tls import of_relay, server_name
     ],
 )
 def test_a_password_wants_a_verified_relay(relay: Relay, level: Need, need: Need) -> None:
-    terms = of_relay(relay, level).of(relay.host)
-    assert terms is not None
-    assert terms.ladder[0] is need
+    demand = of_relay(relay, level).of(relay.host)
+    assert demand is not None
+    assert demand.ladder[0] is need
 
 
 def test_what_asks_most_of_a_relay_is_named() -> None:
@@ -33,18 +33,18 @@ def test_what_asks_most_of_a_relay_is_named() -> None:
         of_relay(relay, Need.TRY),
         of_relay(relay, Need.TRY, requiretls=True),
     ):
-        terms = security.of("smart.test")
-        assert terms is not None
-        reasons.append(terms.why)
+        demand = security.of("smart.test")
+        assert demand is not None
+        reasons.append(demand.why)
     assert reasons == ['tls = "verify" of shaping.toml', "the password of relay_user", "the password of relay_user"]
 
 
 def test_requiretls_holds_for_a_relay_too_and_has_connections_of_its_own() -> None:
     relay = Relay("smart.test", 25)
     security = of_relay(relay, Need.TRY, requiretls=True)
-    terms = security.of("smart.test")
-    assert terms is not None
-    assert (terms.ladder, terms.requiretls) == ((Need.VERIFY,), True)
+    demand = security.of("smart.test")
+    assert demand is not None
+    assert (demand.ladder, demand.requiretls) == ((Need.VERIFY,), True)
     assert security.label != of_relay(relay, Need.VERIFY).label
 
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 from relay.egress.mx import Answer, Found, Route
 from relay.egress.security import dane
 from relay.egress.security.dane import Anchors, Status
+from relay.egress.security.demands import Demand, Facts, Need, Security, Wish, decide, refusal
 from relay.egress.security.ledger import Ledger
 from relay.egress.security.policies import Lookup, StsPolicies
-from relay.egress.security.terms import Facts, Need, Security, Terms, Wish, decide, refusal
 from relay.egress.security.tlsrpt import Failure
 from relay.outcome import Outcome
 
@@ -66,7 +66,7 @@ class Guard:
     async def secure(
         self, domain: str, level: Need, wish: Wish, route: Awaitable[Route | Outcome]
     ) -> tuple[Route, Security] | Outcome:
-        """The hosts of `route` that mail may go to, in its order, and the terms of each; or why to none."""
+        """The hosts of `route` that mail may go to, in its order, and the demands on each; or why to none."""
         asks = wish is not Wish.WAIVED and not domain.startswith("[")
         if asks:
             way, policy = await asyncio.gather(route, self._policies.find(domain))
@@ -83,9 +83,9 @@ class Guard:
         hosts = tuple(host for host in way.hosts if host.name in security.by_host)
         return (replace(way, hosts=hosts), security) if hosts else refusal(domain, security)
 
-    def note(self, domain: str, terms: Terms, failure: Failure | None) -> None:
+    def note(self, domain: str, demand: Demand, failure: Failure | None) -> None:
         """How a session went, for the reports."""
-        self._ledger.count(domain, terms.applied, failure)
+        self._ledger.count(domain, demand.applied, failure)
 
     def _remember(self, key: Key, security: Security) -> None:
         self._known[key] = self._clock() + KNOWN_FOR, security

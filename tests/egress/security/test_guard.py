@@ -1,4 +1,4 @@
-"""From DNS and policies to terms: which answers count, and when nobody is asked."""
+"""From DNS and policies to demands: which answers count, and when nobody is asked."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,12 +9,12 @@ import pytest
 from relay.egress.mx import Route, Rules
 from relay.egress.resolver import Resolver
 from relay.egress.security.dane import Status
+from relay.egress.security.demands import Need, Security, Wish
 from relay.egress.security.guard import KNOWN_FOR, Guard
 from relay.egress.security.ledger import Ledger
 from relay.egress.security.policies import StsPolicies
 from relay.egress.security.store import Kept, Store
 from relay.egress.security.sts import parse
-from relay.egress.security.terms import Need, Security, Wish
 from relay.outcome import Outcome
 from tests.support.dnsserver import DnsServer
 from tests.support.egress import run_on
@@ -42,8 +42,8 @@ class World:
         found = await self.ask()
         if isinstance(found, Outcome):
             return found.reply.text
-        terms = found[1].of(host)
-        return terms.ladder[0] if terms is not None else found[1].skipped[host].failure.result
+        demand = found[1].of(host)
+        return demand.ladder[0] if demand is not None else found[1].skipped[host].failure.result
 
 
 @asynccontextmanager
@@ -64,9 +64,9 @@ def test_signed_all_the_way(loop: str, tmp_path: Path) -> None:
             w.dns.add(f"_25._tcp.{H}", "TLSA", EE)
             found = await w.ask()
             assert not isinstance(found, Outcome)
-            terms = found[1].of(H)
-            assert terms is not None
-            assert (terms.ladder, terms.anchors.base, terms.anchors.names) == ((Need.DANE,), H, (H, D))
+            demand = found[1].of(H)
+            assert demand is not None
+            assert (demand.ladder, demand.anchors.base, demand.anchors.names) == ((Need.DANE,), H, (H, D))
 
     run_on(loop, work)
 
@@ -142,9 +142,9 @@ async def test_an_alias_is_asked_by_its_real_name_first(tmp_path: Path) -> None:
         w.now += 400_000
         found = await w.ask()
         assert not isinstance(found, Outcome)
-        terms = found[1].of(H)
-        assert terms is not None
-        assert terms.anchors.base == "real.example.test"
+        demand = found[1].of(H)
+        assert demand is not None
+        assert demand.anchors.base == "real.example.test"
 
 
 async def test_a_signed_alias_of_an_unsigned_name_is_asked_by_its_own(tmp_path: Path) -> None:

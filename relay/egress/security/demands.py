@@ -12,7 +12,7 @@
 | `tls` of shaping.toml | off, opportunistic, required: TLS, no certificate looked at; verify: as MTA-STS |
 
 The word of a recipient's domain is not weakened by `tls`, nor DANE's by MTA-STS; the stronger of them holds where both
-can. A connection is kept under `Security.label`, which is equal only for equal terms of equal hosts.
+can. A connection is kept under `Security.label`, which is equal only for equal demands on equal hosts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ _LADDER = {Need.TRY: (Need.TRY, Need.CLEAR)}  # opportunistic: after a failed ha
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class Demand:
     """Of one host.
 
     ladder      what is tried, the next where the one before failed; the last is what a connection has at least
@@ -81,8 +81,8 @@ class Terms:
         return self.least in (Need.CLEAR, Need.TRY)
 
 
-def plain(need: Need) -> Terms:
-    return Terms(_LADDER.get(need, (need,)))
+def plain(need: Need) -> Demand:
+    return Demand(_LADDER.get(need, (need,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +97,24 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """Of a domain's hosts: terms by name, and for all others, if any; `skipped` get no mail.
+    """Of a domain's hosts: demands by name, and for all others, if any; `skipped` get no mail.
 
-    label  what connections are kept under: equal labels, equal terms
+    label  what connections are kept under: equal labels, equal demands
     """
 
     label: str
-    by_host: Mapping[str, Terms] = field(default_factory=dict)
-    others: Terms | None = None
+    by_host: Mapping[str, Demand] = field(default_factory=dict)
+    others: Demand | None = None
     skipped: Mapping[str, Skipped] = field(default_factory=dict)
 
-    def of(self, host: str) -> Terms | None:
+    def of(self, host: str) -> Demand | None:
         return self.by_host.get(host, self.others)
 
 
 def uniform(need: Need, *, requiretls: bool = False, why: str = "") -> Security:
     """The same of whatever host: of a relay, of the capture server."""
-    terms = replace(plain(need), requiretls=requiretls, why=why)
-    return Security(need.value + ("+requiretls" if requiretls else ""), others=terms)
+    demand = replace(plain(need), requiretls=requiretls, why=why)
+    return Security(need.value + ("+requiretls" if requiretls else ""), others=demand)
 
 
 def stronger(needs: Sequence[tuple[Need, str]]) -> tuple[Need, str]:
@@ -134,18 +134,18 @@ class Facts:
 
 def decide(domain: str, hosts: Sequence[str], level: Need, wish: Wish, facts: Facts) -> Security:
     """The table above, for each of `hosts`."""
-    by_host: dict[str, Terms] = {}
+    by_host: dict[str, Demand] = {}
     skipped: dict[str, Skipped] = {}
     for host in hosts:
         verdict = _of_host(domain, host, level, wish, facts)
-        if isinstance(verdict, Terms):
+        if isinstance(verdict, Demand):
             by_host[host] = verdict
         else:
             skipped[host] = verdict
     return Security(_label(by_host), MappingProxyType(by_host), None, MappingProxyType(skipped))
 
 
-def _of_host(domain: str, host: str, level: Need, wish: Wish, facts: Facts) -> Terms | Skipped:
+def _of_host(domain: str, host: str, level: Need, wish: Wish, facts: Facts) -> Demand | Skipped:
     local = replace(plain(level), why=_of_level(level))
     if wish is Wish.WAIVED:
         return local  # and no report tells of it: nothing was asked of the recipient's policies
@@ -156,21 +156,23 @@ def _of_host(domain: str, host: str, level: Need, wish: Wish, facts: Facts) -> T
         failure = Failure("dnssec-invalid", host, reason=anchors.detail)
         return Skipped(f"the TLSA records of {host} cannot be had: {anchors.detail}", failure, _tlsa(anchors, host))
     if anchors.status is Status.USABLE:
-        terms = Terms((Need.DANE,), f"the TLSA records of {anchors.base}", anchors, applied=_tlsa(anchors, host))
+        demand = Demand((Need.DANE,), f"the TLSA records of {anchors.base}", anchors, applied=_tlsa(anchors, host))
     else:
         judged = _by_policy(domain, host, local, active, enforce=wish is Wish.REQUIRED)
         if isinstance(judged, Skipped):
             return judged
-        terms = judged
-    if anchors.status is Status.UNUSABLE and terms.least not in _PROVEN:
+        demand = judged
+    if anchors.status is Status.UNUSABLE and demand.least not in _PROVEN:
         why = f"{anchors.base} has TLSA records, none of a kind that SMTP uses"
-        terms = Terms((*(n for n in terms.ladder if n is Need.VERIFY), Need.ENCRYPT), why, applied=_tlsa(anchors, host))
+        demand = Demand(
+            (*(n for n in demand.ladder if n is Need.VERIFY), Need.ENCRYPT), why, applied=_tlsa(anchors, host)
+        )
     if wish is not Wish.REQUIRED:
-        return terms
-    return _required(domain, host, terms, facts.signed or active is not None)
+        return demand
+    return _required(domain, host, demand, facts.signed or active is not None)
 
 
-def _by_policy(domain: str, host: str, local: Terms, policy: Policy | None, *, enforce: bool) -> Terms | Skipped:
+def _by_policy(domain: str, host: str, local: Demand, policy: Policy | None, *, enforce: bool) -> Demand | Skipped:
     """What MTA-STS makes of `local`. `enforce`: in testing too, since the message asks for it."""
     if policy is None:
         return local
@@ -178,7 +180,7 @@ def _by_policy(domain: str, host: str, local: Terms, policy: Policy | None, *, e
     failure = None if policy.allows(host) else Failure("validation-failure", host, reason="mx-mismatch")
     if policy.mode == "enforce" or enforce:
         if failure is None:
-            return Terms((Need.VERIFY,), f"the MTA-STS policy of {domain}", applied=applied)
+            return Demand((Need.VERIFY,), f"the MTA-STS policy of {domain}", applied=applied)
         allowed = ", ".join(policy.patterns[:5])
         return Skipped(f"{host} is no host that the MTA-STS policy of {domain} allows ({allowed})", failure, applied)
     if Need.VERIFY in local.ladder or local.ladder == (Need.CLEAR,) or failure is not None:
@@ -186,18 +188,18 @@ def _by_policy(domain: str, host: str, local: Terms, policy: Policy | None, *, e
     return replace(local, ladder=(Need.VERIFY, *local.ladder), applied=applied)
 
 
-def _required(domain: str, host: str, terms: Terms, named: bool) -> Terms | Skipped:
+def _required(domain: str, host: str, demand: Demand, named: bool) -> Demand | Skipped:
     """REQUIRETLS (RFC 8689 4.2.1): the host is the domain's, beyond doubt, and proves who it is."""
     if not named:
         text = f"REQUIRETLS: neither DNSSEC nor MTA-STS says that {host} is a host of {domain}"
         return Skipped(
             text,
             Failure("validation-failure", host, reason="requiretls"),
-            terms.applied or Applied("no-policy-found", domain),
+            demand.applied or Applied("no-policy-found", domain),
             True,
         )
-    ladder = terms.ladder if terms.least in _PROVEN else (Need.VERIFY,)
-    return replace(terms, ladder=ladder, requiretls=True, why="the message asks for REQUIRETLS")
+    ladder = demand.ladder if demand.least in _PROVEN else (Need.VERIFY,)
+    return replace(demand, ladder=ladder, requiretls=True, why="the message asks for REQUIRETLS")
 
 
 def _of_level(level: Need) -> str:
@@ -208,10 +210,10 @@ def _tlsa(anchors: Anchors, host: str) -> Applied:
     return Applied("tlsa", anchors.base or host, tuple(map(str, anchors.records)))
 
 
-def _label(by_host: Mapping[str, Terms]) -> str:
-    """A word where hosts make no difference; else also a digest of hosts and terms."""
-    ladders = {terms.ladder for terms in by_host.values()}
-    strongest = max((terms.ladder[0] for terms in by_host.values()), key=list(Need).index, default=Need.TRY)
+def _label(by_host: Mapping[str, Demand]) -> str:
+    """A word where hosts make no difference; else also a digest of hosts and demands."""
+    ladders = {demand.ladder for demand in by_host.values()}
+    strongest = max((demand.ladder[0] for demand in by_host.values()), key=list(Need).index, default=Need.TRY)
     if len(ladders) == 1 and strongest not in _PROVEN:
         return strongest.value
     told = [

@@ -1,12 +1,12 @@
-"""The table of terms.py, line by line."""
+"""The table of demands.py, line by line."""
 
 from itertools import product
 
 import pytest
 
 from relay.egress.security.dane import Anchors, Status, Tlsa, anchors
+from relay.egress.security.demands import Demand, Facts, Need, Security, Skipped, Wish, decide, plain, refusal, uniform
 from relay.egress.security.sts import Policy
-from relay.egress.security.terms import Facts, Need, Security, Skipped, Terms, Wish, decide, plain, refusal, uniform
 from relay.outcome import Scope
 
 D, H, OTHER = "example.test", "mx.example.test", "mx.evil.test"
@@ -22,15 +22,15 @@ def policy(mode: str, *patterns: str) -> Policy:
     return Policy(mode, 86400, patterns or (H,), ("version: STSv1", f"mode: {mode}"))
 
 
-def of(facts: Facts = NOTHING, level: Need = Need.TRY, wish: Wish = Wish.NONE, host: str = H) -> Terms | Skipped:
+def of(facts: Facts = NOTHING, level: Need = Need.TRY, wish: Wish = Wish.NONE, host: str = H) -> Demand | Skipped:
     security = decide(D, [host], level, wish, facts)
     return security.by_host.get(host) or security.skipped[host]
 
 
 def ladder(facts: Facts = NOTHING, level: Need = Need.TRY, wish: Wish = Wish.NONE) -> tuple[Need, ...]:
-    terms = of(facts, level, wish)
-    assert isinstance(terms, Terms), terms
-    return terms.ladder
+    demand = of(facts, level, wish)
+    assert isinstance(demand, Demand), demand
+    return demand.ladder
 
 
 def kind(facts: Facts) -> str:
@@ -56,11 +56,11 @@ def test_the_admins_word_where_the_domain_says_nothing() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_mta_sts_enforced_whatever_the_admin_says(level: Need) -> None:
-    terms = of(Facts(policy=policy("enforce")), level)
-    assert isinstance(terms, Terms)
-    assert (terms.ladder, terms.why) == ((Need.VERIFY,), f"the MTA-STS policy of {D}")
-    assert terms.applied is not None
-    assert (terms.applied.kind, terms.applied.mx, terms.applied.strings) == (
+    demand = of(Facts(policy=policy("enforce")), level)
+    assert isinstance(demand, Demand)
+    assert (demand.ladder, demand.why) == ((Need.VERIFY,), f"the MTA-STS policy of {D}")
+    assert demand.applied is not None
+    assert (demand.applied.kind, demand.applied.mx, demand.applied.strings) == (
         "sts",
         (H,),
         ("version: STSv1", "mode: enforce"),
@@ -79,11 +79,11 @@ def test_mta_sts_in_testing_is_tried_and_told() -> None:
         (Need.VERIFY,),
     ]
     assert kind(facts) == "sts"
-    terms = of(facts, host=OTHER)
-    assert isinstance(terms, Terms)
-    assert terms.ladder == (Need.TRY, Need.CLEAR)
-    assert terms.breach is not None
-    assert terms.breach.reason == "mx-mismatch"
+    demand = of(facts, host=OTHER)
+    assert isinstance(demand, Demand)
+    assert demand.ladder == (Need.TRY, Need.CLEAR)
+    assert demand.breach is not None
+    assert demand.breach.reason == "mx-mismatch"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -91,11 +91,11 @@ def test_mta_sts_in_testing_is_tried_and_told() -> None:
     "sts", [None, policy("none"), policy("testing"), policy("enforce"), policy("enforce", "mx.other.test")]
 )
 def test_dane_comes_first(level: Need, sts: Policy | None) -> None:
-    terms = of(dane(USABLE, sts), level)
-    assert isinstance(terms, Terms)
-    assert (terms.ladder, terms.anchors) == ((Need.DANE,), USABLE)
-    assert terms.applied is not None
-    assert (terms.applied.kind, terms.applied.domain, terms.applied.strings) == ("tlsa", H, (str(TLSA),))
+    demand = of(dane(USABLE, sts), level)
+    assert isinstance(demand, Demand)
+    assert (demand.ladder, demand.anchors) == ((Need.DANE,), USABLE)
+    assert demand.applied is not None
+    assert (demand.applied.kind, demand.applied.domain, demand.applied.strings) == ("tlsa", H, (str(TLSA),))
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -138,9 +138,9 @@ def test_tls_required_no_leaves_the_admins_word_alone(facts: Facts) -> None:
 )
 def test_requiretls_wants_a_host_that_proves_itself(facts: Facts, expected: tuple[Need, ...]) -> None:
     for level in LEVELS:
-        terms = of(facts, level, Wish.REQUIRED)
-        assert isinstance(terms, Terms)
-        assert (terms.ladder, terms.requiretls) == (expected, True)
+        demand = of(facts, level, Wish.REQUIRED)
+        assert isinstance(demand, Demand)
+        assert (demand.ladder, demand.requiretls) == (expected, True)
 
 
 def test_requiretls_without_a_host_beyond_doubt_is_refused_for_good() -> None:
@@ -165,7 +165,7 @@ def test_equal_labels_mean_equal_terms() -> None:
     ]
     guarantees: dict[str, set[object]] = {}
     for security in decided:
-        proven = {need for terms in security.by_host.values() for need in terms.ladder} & {Need.VERIFY, Need.DANE}
+        proven = {need for demand in security.by_host.values() for need in demand.ladder} & {Need.VERIFY, Need.DANE}
         hosts = frozenset(security.by_host) if proven else None
         told = {(t.ladder, t.requiretls, t.anchors) for t in security.by_host.values()}
         if security.by_host:
