@@ -38,6 +38,7 @@ from relay.egress.security.guard import Guard
 from relay.egress.security.ledger import Ledger as TlsLedger
 from relay.egress.security.policies import StsPolicies
 from relay.egress.security.store import Store as TlsStore
+from relay.egress.settings import Share
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
@@ -54,6 +55,7 @@ from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
+from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spare import SparePower
 from relay.spool.store import Spool
@@ -95,7 +97,8 @@ class Worker:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.settings = settings.worker_settings(load(order.place, checked=False), order.capture, order.workers)
+        self._share = Share(order.workers, order.shards[0])
+        self.settings = settings.worker_settings(load(order.place, checked=False), order.capture, self._share)
         self._prepared: WorkerSettings | None = None
         self._stop = asyncio.Event()
         self._fatal = False
@@ -117,6 +120,8 @@ class Worker:
         self.ledger = Ledger()
         self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
+        shaping = self.settings.in_force.policies.shaping
+        self.shaper = Shaper(shaping.shapes, self.quotas, clock)
         self.tls_store = TlsStore(self.data_dir / "tls.db")
         self.courier = self._build_courier()
         self.budget = ByteBudget(self.settings.bytes_in_hand)
@@ -137,14 +142,14 @@ class Worker:
     # --- wiring -------------------------------------------------------------------------------------------------
 
     def _build_courier(self) -> Courier:
-        egress = self.settings.egress
+        egress, sites = self.settings.egress, self.settings.in_force.policies.shaping.sites
         resolver = Resolver(self.settings.nameservers, trust_ad=egress.trust_ad)
         self.tls_ledger = TlsLedger(resolver, self.tls_store, clock)
         self.sts = StsPolicies(
             resolver, self.tls_store, clock, self.tls_ledger.count, allow_private=egress.allow_private
         )
         guard = Guard(resolver, self.sts, self.tls_ledger, clock, trust_ad=egress.trust_ad, port=egress.port)
-        return Courier(egress, resolver, self.permits, guard)
+        return Courier(egress, resolver, self.permits, self.quotas, sites, guard)
 
     def _build_tls_reports(self, node: str) -> TlsReports:
         house, lead = self.shards[0].attempting, 0 in self.order.shards
@@ -166,13 +171,14 @@ class Worker:
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
             keys_for=in_force.keys.for_domain,
-            site_of=settings.site_chooser(self.settings.egress),
+            site_of=settings.site_chooser(self.settings.egress, in_force.policies.shaping.sites),
             signer=self.signer,
             tracer=Tracer(self.settings.secret),
             quotas=self.quotas,
             pacer=self.pacer,
             spool=spool,
             courier=self.courier,
+            shaper=self.shaper,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
             tally=self.tally,
@@ -233,11 +239,13 @@ class Worker:
         asked = (self.settings.nameservers, self.settings.egress.trust_ad)
         others = (wanted.nameservers, wanted.egress.trust_ad) != asked
         resolver = Resolver(wanted.nameservers, trust_ad=wanted.egress.trust_ad) if others else None
-        self.courier.reconfigure(wanted.egress, resolver)
+        policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
+        sites = policies.shaping.sites
+        self.courier.reconfigure(wanted.egress, sites, resolver)
+        self.shaper.shapes = policies.shaping.shapes
         self.settings = wanted
         self.budget.limit = wanted.bytes_in_hand
-        policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
-        site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
+        site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
         law = law_of(policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
@@ -427,7 +435,7 @@ class Worker:
 
         def read() -> WorkerSettings:
             place = load(Place(**question["place"]), checked=False)
-            wanted = settings.worker_settings(place, question["capture"], self.order.workers)
+            wanted = settings.worker_settings(place, question["capture"], self._share)
             self._get_ready(wanted)
             return wanted
 

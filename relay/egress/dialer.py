@@ -1,8 +1,9 @@
 """From a route to a session: one address after the other, those that lately kept us waiting last."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from relay.egress.connection import Connection, Target
 from relay.egress.failure import ours
@@ -11,6 +12,7 @@ from relay.egress.opening import Note, Opening, open_connection
 from relay.egress.pools import Source
 from relay.egress.security.demands import Security
 from relay.egress.settings import EgressSettings, Relay
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
 
@@ -20,10 +22,32 @@ SLOW_ADDRESS = 300.0  # seconds for which an address that did not answer is trie
 MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
 
 
+class Terms(Protocol):
+    """How many connections mail may have, and how they may be opened (relay/shaping/shape.py)."""
+
+    @property
+    def messages_per_connection(self) -> int: ...
+
+    @property
+    def tls(self) -> str:
+        """A key of security/demands.py LEVELS."""
+        ...
+
+    def slots(self, source: str, site: str, *, shared: bool) -> Sequence[tuple[str, int, int]]:
+        """Where a connection counts: (name, how many there may be, of these for transactional mail). `shared`: transactional
+        mail leaves from the source too."""
+        ...
+
+    def openings(self, source: str, site: str) -> Sequence[tuple[str, Rate]]:
+        """The rates, by name, that a new connection takes a permit of."""
+        ...
+
+
 @dataclass(slots=True)
 class Wanted:
     """A connection somebody asks for.
 
+    site    whose limits count it     key   which connections will do (Way.key)
     security  what each host must prove; note: who is told how that went
     relay   whom `route` leads to, if not to the recipients' MX: its password goes with the route, so that a reload never
             brings the one to the other
@@ -32,13 +56,15 @@ class Wanted:
 
     source: Source
     site: str
+    key: str
     route: Route
     mail_class: MailClass
+    terms: Terms
     security: Security
     avoid: Collection[str] = ()
     fresh: bool = False
     relay: Relay | None = None
-    note: Note = lambda _terms, _failure: None
+    note: Note = lambda _demand, _failure: None
 
 
 class Dialer:

@@ -20,12 +20,12 @@ from typing import Any
 import apsw
 import pytest
 
-from tests.support.certificates import Authority
+from tests.support.certificates import DAY, Authority
 from tests.support.dnsserver import DnsServer, serving
 from tests.support.https_server import HttpsServer, plain_text
 from tests.support.needs import lack
 from tests.support.node import Event, Node, free_port, wait_for
-from tests.support.smtp_peer import SmtpPeer
+from tests.support.smtp_peer import Raw, SmtpPeer
 
 pytestmark = pytest.mark.scenario
 
@@ -80,10 +80,15 @@ def zone() -> DnsServer:
     return dns
 
 
-def node_of(folder: Path, dns: DnsServer, peer: SmtpPeer, *, more: str = "", listener: str = "") -> Node:
+def node_of(
+    folder: Path, dns: DnsServer, peer: SmtpPeer, *, more: str = "", listener: str = "", shaping: str = ""
+) -> Node:
     delivery = f'mode = "live"\nport = {peer.port}\nallow_private = true'
     nameservers = f'"{dns.address}"' + ("]\ntrust_ad = true\n#[" if more == "dane" else "")
-    return Node(folder, delivery=delivery, nameservers=nameservers, listener=listener, key_for=("test.example",))
+    files = {"policies/shaping.toml": shaping} if shaping else {}
+    return Node(
+        folder, delivery=delivery, nameservers=nameservers, listener=listener, key_for=("test.example",), files=files
+    )
 
 
 def deferred(node: Node, identifier: str, text: str) -> Event:
@@ -155,6 +160,25 @@ def test_dane(authority: Authority, tmp_path: Path) -> None:
             assert (event["reply"]["enhanced"], event["category"]) == ("4.7.10", "tls-failure")
             peer.context = private.context
             assert node.final(identifier)["type"] == "delivered"
+
+
+def test_the_admins_word_against_hostile_hosts(authority: Authority, tmp_path: Path) -> None:
+    """No STARTTLS, a handshake that hangs, a certificate that has expired, one for another name; then a good one."""
+    dns, peer = zone(), SmtpPeer()
+    verify = f'[domain."{D}"]\ntls = "verify"\n'
+    with serving(dns), running(peer), node_of(tmp_path / "node", dns, peer, shaping=verify) as node:
+        identifier = node.send(f"dana@{D}")
+        deferred(node, identifier, 'does not offer STARTTLS, which tls = "verify" of shaping.toml does not allow')
+        peer.context = authority.issue(MX, begins=-2 * DAY, ends=-DAY / 2).context
+        deferred(node, identifier, "its certificate has expired")
+        peer.context = authority.issue("other.test").context
+        deferred(node, identifier, "its certificate is for another name")
+        peer.say({"STARTTLS": [Raw(b"220 go\r\nthis is no TLS\r\n")]})
+        deferred(node, identifier, "the TLS handshake failed")
+        assert {e["category"] for e in node.events(id=identifier, type="deferred")} == {"tls-failure"}
+        assert peer.transactions == []
+        peer.context = authority.issue(MX).context
+        assert node.final(identifier)["tls"] == "TLSv1.3"
 
 
 def test_requiretls_is_refused_honestly(authority: Authority, tmp_path: Path) -> None:
