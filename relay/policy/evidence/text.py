@@ -221,7 +221,7 @@ def _visible(content: bytes, texts: Sequence[Part], text: Text) -> Read:
     visible = Read()
     if plain is not None:
         pieces = _window(content, plain)
-        if page is None and _LOOKS_HTML.search(pieces[0], 0, 2000):
+        if page is None and b"<" in pieces[0][:2000] and _LOOKS_HTML.search(pieces[0], 0, 2000):
             page = plain
         else:
             text.links = sum(octets.count(b"http") for octets in pieces)
