@@ -24,7 +24,9 @@ TA, EE = 2, 3
 _DIGESTS = {1: sha256, 2: sha512}
 _LENGTHS = {1: 32, 2: 64}
 MAX_PATH = 8  # certificates in a path; public ones have three or four
-MAX_SHOWN = 16  # certificates looked at of those a server shows
+MAX_SHOWN = 16  # certificates looked at of those a server shows, and of those that DNS gives
+MAX_CHECKS = 50  # signatures checked for one chain; three certificates need some five
+MAX_RECORDS = 100  # of a host; real ones have one to four
 # What is honoured below, or says nothing of whom to trust. Any other critical extension makes a path invalid (RFC 5280 4.2).
 _UNDERSTOOD = frozenset(
     {
@@ -108,7 +110,7 @@ def usable(records: Iterable[Tlsa]) -> tuple[Tlsa, ...]:
         group = record.usage, record.selector
         best[group] = max(best.get(group, 0), record.matching)
     kept = [record for record in fit if record.matching in (0, best[record.usage, record.selector])]
-    return tuple(sorted(kept, key=str))
+    return tuple(sorted(kept, key=str)[:MAX_RECORDS])
 
 
 def _is_usable(record: Tlsa) -> bool:
@@ -129,7 +131,7 @@ def flaw_of(anchors: Anchors, shown: Sequence[bytes], now: int) -> Flaw | None:
         return Flaw("validation-failure", "its certificate is not the one that its TLSA records name")
     moment = datetime.fromtimestamp(now / 1000, UTC)
     issuers = [each for each in (*others, *_given(trusted)) if each is not None]
-    if not _anchored(leaf, issuers, trusted, moment, 0):
+    if not _anchored(leaf, issuers, trusted, moment):
         if _dated(leaf, moment):
             return Flaw("validation-failure", "its certificate does not lead to an anchor that its TLSA records name")
         return Flaw("certificate-expired", "its certificate is not valid now")
@@ -167,26 +169,30 @@ def _matches(record: Tlsa, certificate: x509.Certificate) -> bool:
 
 def _given(records: Iterable[Tlsa]) -> list[x509.Certificate | None]:
     """Anchors that stand in DNS as they are (2 0 0), and so need not be shown."""
-    return [_read(record.data) for record in records if (record.selector, record.matching) == (0, 0)]
+    return [_read(record.data) for record in records if (record.selector, record.matching) == (0, 0)][:MAX_SHOWN]
 
 
 def _anchored(
-    certificate: x509.Certificate,
-    issuers: Sequence[x509.Certificate],
-    trusted: Sequence[Tlsa],
-    moment: datetime,
-    below: int,
+    leaf: x509.Certificate, issuers: Sequence[x509.Certificate], trusted: Sequence[Tlsa], moment: datetime
 ) -> bool:
-    """Is there a path from `certificate`, under which `below` issuers are already, to a trusted one?"""
-    if below >= MAX_PATH or not _sound(certificate, moment, below):
+    """Is there a path of signatures from `leaf` to a trusted one? Looked for level by level, each certificate taken up once:
+    a server may show some that all sign each other."""
+    level, left, checks = [leaf], list(issuers), 0
+    if not _sound(leaf, moment, 0):
         return False
-    if below and any(_matches(record, certificate) for record in trusted):
-        return True
-    return any(
-        _anchored(issuer, [other for other in issuers if other is not issuer], trusted, moment, below + 1)
-        for issuer in issuers
-        if _issued(certificate, issuer)
-    )
+    for below in range(1, MAX_PATH):
+        above = []
+        for issuer in list(left):
+            checks += len(level)
+            if checks > MAX_CHECKS:
+                return False
+            if any(_issued(certificate, issuer) for certificate in level):
+                left.remove(issuer)
+                above += [issuer] if _sound(issuer, moment, below) else []
+        if any(_matches(record, issuer) for record in trusted for issuer in above):
+            return True
+        level = above
+    return False
 
 
 def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -17,6 +17,7 @@ from relay.egress.security.sts import Policy, parse
 from relay.egress.security.tlsrpt import MAX_DETAILS, Applied, Counts, Failure
 
 MAX_DOMAINS = 20_000  # that counts are kept of, for one day
+MAX_POLICIES = 20  # of one domain on one day: its hosts' TLSA records are one each
 SHORTEST = 300_000  # ms a policy holds, whatever it says: it is not to be fetched for each message (RFC 8461 3.3)
 _BUSY_MS = 5_000
 
@@ -57,7 +58,9 @@ MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
-_ADD_SESSIONS = """INSERT INTO sessions VALUES (?, ?, ?, ?, ?)
+_ADD_SESSIONS = """INSERT INTO sessions SELECT ?1, ?2, ?3, ?4, ?5
+     WHERE (SELECT count(*) FROM sessions WHERE day = ?1 AND domain = ?2) < ?6
+        OR EXISTS (SELECT 1 FROM sessions WHERE day = ?1 AND domain = ?2 AND applied = ?3)
     ON CONFLICT DO UPDATE SET good = good + excluded.good, bad = bad + excluded.bad"""
 _ADD_FAILURE = """INSERT INTO failure SELECT ?1, ?2, ?3, ?4, ?5
      WHERE (SELECT count(*) FROM failure WHERE day = ?1 AND domain = ?2 AND applied = ?3) < ?6
@@ -157,7 +160,9 @@ class Store:
                     continue
                 known.add(domain)
                 policy = _dump(applied)
-                db.execute(_ADD_SESSIONS, (day, domain, policy, counts.good, counts.bad))
+                db.execute(_ADD_SESSIONS, (day, domain, policy, counts.good, counts.bad, MAX_POLICIES))
+                if not db.changes():
+                    continue
                 for failure, count in counts.failures.items():
                     db.execute(_ADD_FAILURE, (day, domain, policy, _dump(failure), count, MAX_DETAILS))
 

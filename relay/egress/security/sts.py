@@ -10,6 +10,7 @@ _ID = re.compile(r"[A-Za-z0-9]{1,32}")  # 3.1
 _AGE = re.compile(r"[0-9]{1,10}")  # 3.2
 _PATTERN = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _FIELD = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*:[ \t]*(.*?)[ \t]*")
+_KEYS = ("version", "mode", "max_age")
 MODES = ("enforce", "testing", "none")
 
 
@@ -20,7 +21,7 @@ class BadPolicy(Exception):
 @dataclass(frozen=True, slots=True)
 class Policy:
     """mode     enforce | testing | none        max_age  seconds it holds from when it was fetched
-    patterns    of hosts, lower case            lines    as it was written, for TLS reports (RFC 8460 4.4)
+    patterns    of hosts, lower case            lines    what counts of it, as written, for TLS reports (RFC 8460 4.4)
     """
 
     mode: str
@@ -57,17 +58,20 @@ def parse(body: bytes) -> Policy:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         raise BadPolicy("it is not ASCII") from None
-    lines = [line for line in text.replace("\r\n", "\n").split("\n") if line.strip(" \t")]
     values: dict[str, str] = {}
     patterns: list[str] = []
-    for line in lines:
-        match = _FIELD.fullmatch(line.strip(" \t"))
+    lines: list[str] = []
+    for line in filter(None, (line.strip(" \t") for line in text.replace("\r\n", "\n").split("\n"))):
+        match = _FIELD.fullmatch(line)
         if match is None or not match[2].isprintable():
             raise BadPolicy(f"a line is not `key: value`: {_shown(line)}")
         if match[1] == "mx":
             patterns.append(_pattern(match[2]))
+        elif match[1] in _KEYS and match[1] not in values:  # of a key that is there twice the first counts
+            values[match[1]] = match[2]
         else:
-            values.setdefault(match[1], match[2])  # of a key that is there twice the first counts
+            continue
+        lines.append(line)
     return _policy(values, patterns, lines)
 
 
@@ -83,8 +87,7 @@ def _policy(values: dict[str, str], patterns: list[str], lines: list[str]) -> Po
         raise BadPolicy("it names no mx")
     if len(patterns) > MAX_PATTERNS:
         raise BadPolicy(f"it names more than {MAX_PATTERNS} mx")
-    written = tuple(line.strip(" \t") for line in lines)
-    return Policy(mode, int(age), tuple(patterns), written)
+    return Policy(mode, int(age), tuple(patterns), tuple(lines))
 
 
 def _pattern(text: str) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, ObjectIdentifier
 
 from relay.egress.security.dane import Anchors, Status, Tlsa, anchors, covers, flaw_of, parse, usable
-from tests.support.certificates import DAY, Authority, Certified
+from tests.support.certificates import DAY, Authority, Certified, _sign
 
 NOW = time.time_ns() // 1_000_000
 HOST = "mx.example.test"
@@ -59,6 +60,11 @@ def test_of_two_digests_the_stronger_counts_for_each_usage_and_selector() -> Non
     assert set(usable([weak, strong, other, whole])) == {strong, other, whole}
     broken = Tlsa(3, 1, 2, b"short")
     assert usable([weak, broken]) == (weak,), "a digest of a wrong length is no stronger one"
+
+
+def test_records_are_bounded() -> None:
+    many = [Tlsa(3, 1, 1, bytes([n]) * 32) for n in range(200)]
+    assert len(usable(many)) == 100
 
 
 def test_what_a_host_must_show() -> None:
@@ -143,7 +149,26 @@ def test_what_is_no_path(root: Authority, tmp_path: Path) -> None:
     assert result(found, root.authority("Limited", more=[limited]).issue(HOST)) == "validation-failure"
 
 
-def test_a_path_in_a_circle_ends(root: Authority, tmp_path: Path) -> None:
+def test_certificates_that_all_sign_each_other_do_not_keep_us_busy(root: Authority, tmp_path: Path) -> None:
+    """Each path through them ends at no anchor; there are 10^10 of eight."""
+    one = Authority.make(tmp_path)
+    shown = one.issue(HOST)
+    same = [
+        _sign("Test Authority", one.key, one, [(x509.BasicConstraints(True, None), True)], -DAY, DAY) for _ in range(15)
+    ]
+    chain = [shown.der, *(each.public_bytes(Encoding.DER) for each in same)]
+    flaw = flaw_of(said(root.tlsa(2, 1, 1)), chain, NOW)
+    assert flaw is not None
+    assert flaw.result == "validation-failure"
+    assert flaw_of(said(one.tlsa(2, 1, 1)), chain, NOW) is None
+    others = [Authority.make(tmp_path, f"Other {n}").der for n in range(7)]
+    above = root.authority("Test Authority")
+    assert result(said(root.tlsa(2, 1, 1)), above.issue(HOST)) == "good"
+    crowded = [shown.der, *chain[1:9], *others]
+    assert flaw_of(said(root.tlsa(2, 1, 1)), crowded, NOW) is not None, "given up after some signatures"
+
+
+def test_a_long_path_is_not_followed_to_its_end(root: Authority, tmp_path: Path) -> None:
     chain: list[Certified] = []
     above = Authority.make(tmp_path)
     for number in range(20):

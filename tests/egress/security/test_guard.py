@@ -231,3 +231,12 @@ async def test_no_such_domain(tmp_path: Path) -> None:
         outcome = await w.ask("gone.test")
         assert isinstance(outcome, Outcome)
         assert outcome.reply.enhanced == "5.1.2"
+
+
+async def test_what_is_known_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.egress.security.guard.MAX_KNOWN", 1)
+    async with world(tmp_path) as w:
+        await w.ask()
+        await w.ask("[127.0.0.1]")
+        assert w.guard.known(D, Need.TRY, "") is None
+        assert w.guard.known("[127.0.0.1]", Need.TRY, "") is not None

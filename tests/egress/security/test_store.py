@@ -83,6 +83,11 @@ def test_both_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     found = store.counted(DAY, "1.test")[STS]
     assert (found.bad, len(found.failures)) == (2 * MAX_DETAILS + 1, MAX_DETAILS)
     assert found.failures[Failure("validation-failure", reason="0")] == 2
+    hosts = [Applied("tlsa", f"mx{n}.1.test") for n in range(module.MAX_POLICIES + 5)]
+    store.add(DAY, [("1.test", host, counts(1, BAD)) for host in hosts])
+    assert len(store.counted(DAY, "1.test")) == module.MAX_POLICIES
+    store.add(DAY, [("1.test", hosts[0], counts(1, BAD))])
+    assert store.counted(DAY, "1.test")[hosts[0]] == counts(2, BAD, BAD)
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
