@@ -81,7 +81,8 @@ class Dialer:
         """One address after the other; the last outcome if none will have us, which is then the site's."""
         loop = asyncio.get_running_loop()
         ehlo = wanted.source.ehlo or self.settings.hostname
-        outcome, refused = _unreachable(wanted), None
+        outcome: Outcome | None = None
+        refused: Outcome | None = None
         for target in self._targets(wanted, loop.time()):
             demand = wanted.security.of(target.host)
             assert demand is not None, target  # the route has only hosts that mail may go to
@@ -97,7 +98,7 @@ class Dialer:
             else:
                 outcome = replace(result, scope=Scope.SITE)
         # REQUIRETLS: it is returned where no host can have it, and waits where one may yet.
-        return refused if refused is not None and outcome.scope is Scope.SOURCE else outcome
+        return outcome or refused or _unreachable(wanted)
 
     def _targets(self, wanted: Wanted, now: float) -> list[Target]:
         """The addresses to try, in order: of the source's family, without those to avoid, slow ones last."""

@@ -87,11 +87,11 @@ def plain(need: Need) -> Demand:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A host that gets nothing. `final`: not later either (REQUIRETLS)."""
+    """A host that gets nothing. `applied` None: no report tells of it. `final`: not later either (REQUIRETLS)."""
 
     why: str
     failure: Failure
-    applied: Applied
+    applied: Applied | None
     final: bool = False
 
 
@@ -149,7 +149,8 @@ def _of_host(domain: str, host: str, level: Need, wish: Wish, facts: Facts) -> D
     local = replace(plain(level), why=_of_level(level))
     if wish is Wish.WAIVED:
         return local  # and no report tells of it: nothing was asked of the recipient's policies
-    local = replace(local, applied=Applied("no-policy-found", domain))
+    if level is not Need.CLEAR:  # nor of sessions in which we did not try
+        local = replace(local, applied=Applied("no-policy-found", domain))
     anchors, policy = facts.anchors.get(host, dane.NONE), facts.policy
     active = policy if policy is not None and policy.active else None
     if anchors.status is Status.FAILED:
@@ -174,7 +175,7 @@ def _of_host(domain: str, host: str, level: Need, wish: Wish, facts: Facts) -> D
 
 def _by_policy(domain: str, host: str, local: Demand, policy: Policy | None, *, enforce: bool) -> Demand | Skipped:
     """What MTA-STS makes of `local`. `enforce`: in testing too, since the message asks for it."""
-    if policy is None:
+    if policy is None or (policy.mode == "testing" and not enforce and local.ladder == (Need.CLEAR,)):
         return local
     applied = Applied("sts", domain, policy.lines, policy.patterns)
     failure = None if policy.allows(host) else Failure("validation-failure", host, reason="mx-mismatch")
@@ -183,7 +184,7 @@ def _by_policy(domain: str, host: str, local: Demand, policy: Policy | None, *, 
             return Demand((Need.VERIFY,), f"the MTA-STS policy of {domain}", applied=applied)
         allowed = ", ".join(policy.patterns[:5])
         return Skipped(f"{host} is no host that the MTA-STS policy of {domain} allows ({allowed})", failure, applied)
-    if Need.VERIFY in local.ladder or local.ladder == (Need.CLEAR,) or failure is not None:
+    if Need.VERIFY in local.ladder or failure is not None:
         return replace(local, applied=applied, breach=failure)
     return replace(local, ladder=(Need.VERIFY, *local.ladder), applied=applied)
 
@@ -192,12 +193,7 @@ def _required(domain: str, host: str, demand: Demand, named: bool) -> Demand | S
     """REQUIRETLS (RFC 8689 4.2.1): the host is the domain's, beyond doubt, and proves who it is."""
     if not named:
         text = f"REQUIRETLS: neither DNSSEC nor MTA-STS says that {host} is a host of {domain}"
-        return Skipped(
-            text,
-            Failure("validation-failure", host, reason="requiretls"),
-            demand.applied or Applied("no-policy-found", domain),
-            True,
-        )
+        return Skipped(text, Failure("validation-failure", host), None, True)  # no policy of the domain's was broken
     ladder = demand.ladder if demand.least in _PROVEN else (Need.VERIFY,)
     return replace(demand, ladder=ladder, requiretls=True, why="the message asks for REQUIRETLS")
 

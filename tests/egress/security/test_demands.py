@@ -52,6 +52,7 @@ def test_the_admins_word_where_the_domain_says_nothing() -> None:
     ]
     assert ladder(Facts(policy=policy("none"))) == (Need.TRY, Need.CLEAR)
     assert kind(Facts()) == "no-policy-found"
+    assert of(level=Need.CLEAR).applied is None, "no report tells of sessions in which nothing was tried"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -148,6 +149,7 @@ def test_requiretls_without_a_host_beyond_doubt_is_refused_for_good() -> None:
         skipped = of(facts, Need.VERIFY, Wish.REQUIRED)
         assert isinstance(skipped, Skipped)
         assert skipped.final
+        assert skipped.applied is None, "the recipient has not failed"
     for facts in (Facts(policy=policy("testing", "mx.other.test")), dane(FAILED)):
         skipped = of(facts, wish=Wish.REQUIRED)
         assert isinstance(skipped, Skipped)
