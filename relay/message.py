@@ -43,6 +43,7 @@ class Envelope:
 
     ret      "" | "FULL" | "HDRS"          envid   "" or xtext as sent (RFC 3461 4.3, 4.4)
     size     announced with SIZE=, 0 if not   utf8  SMTPUTF8 was asked for (RFC 6531)
+    requiretls  REQUIRETLS was (RFC 8689)
     """
 
     sender: str
@@ -51,6 +52,7 @@ class Envelope:
     envid: str = ""
     size: int = 0
     utf8: bool = False
+    requiretls: bool = False
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class Message:
     signed     our DKIM signatures on it, as events tell them: d (domain), s (selector), a (algorithm)
     contradiction  what was done about a claim of its class that the evidence contradicts: None (nothing to do), "flagged",
                    "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
+    tls        what it says of the way: "" (nothing), "required" (REQUIRETLS), "waived" (TLS-Required: No), RFC 8689
     send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 
@@ -104,6 +107,7 @@ class Message:
     contradiction: str | None = None
     send_at: int | None = None
     valid_until: int | None = None
+    tls: str = ""
     row: int = 0
     content: bytes | None = None
 

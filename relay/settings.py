@@ -126,6 +126,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, sh
         urgent_sources=urgent_sources(deployment, policies),
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
+        trust_ad=deployment.dns.trust_ad,
     )
 
 

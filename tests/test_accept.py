@@ -502,3 +502,26 @@ async def test_a_place_in_its_stream_s_line_is_no_later_than_its_end() -> None:
     rig.streams, rig.quotas.wait = Streams([(replace(PACED, valid_for=30_000), None)]), 60_000
     await taken(rig, submission())
     assert [(d.next_attempt - NOW, d.paced) for d in rig.offered] == [(30_000, True)]
+
+
+@pytest.mark.parametrize(
+    ("requiretls", "header", "tls"),
+    [
+        (False, b"", ""),
+        (True, b"", "required"),
+        (False, b"TLS-Required: No\r\n", "waived"),
+        (False, b"tls-required:  NO \r\n", "waived"),
+        (True, b"TLS-Required: No\r\n", "required"),
+        (False, b"TLS-Required: Yes\r\n", ""),
+        (False, b"TLS-Required: No\r\nTLS-Required: No\r\n", ""),
+    ],
+)
+async def test_what_a_message_says_of_tls_on_its_way(requiretls: bool, header: bytes, tls: str) -> None:
+    """RFC 8689: REQUIRETLS counts more than the field; a report of such mail has the header alone (5)."""
+    rig, one = Rig(), submission(header + LETTER)
+    one.envelope.requiretls, one.envelope.ret = requiretls, "FULL"
+    await taken(rig, one)
+    message, _ = rig.spool.puts[0].put[0]
+    assert (message.tls, message.ret) == (tls, "HDRS" if requiretls else "FULL")
+    assert message.content is not None
+    assert header in message.content

@@ -18,7 +18,6 @@ from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
 from relay.egress.pools import Source
 from relay.egress.quay import URGENT, Grant, Held, Lane, Quay, Turn
 from relay.egress.settings import EgressSettings
-from relay.egress.tls import requirement_for
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome
@@ -32,13 +31,14 @@ REMEMBER = 30.0  # seconds at most that a site's long silence answers for the at
 Key = tuple[str, str, str, str]
 
 
-def key_of(source: Source, way: str, requirement: str) -> Key:
-    """What connections are kept under: source address, EHLO name, where they lead (Way.key), TLS requirement.
+def key_of(source: Source, way: str, security: str) -> Key:
+    """What connections are kept under: source address, EHLO name, where they lead (Way.key), what TLS they need
+    (Security.label).
 
-    Pools that share an address but not the name share no connection. A kept connection fulfils its requirement by the
-    way it was opened; what TLS came of it stands in `Connection.tls`.
+    Pools that share an address but not the name share no connection. A kept connection fulfils what mail of its lane needs
+    by the way it was opened; what TLS came of it stands in `Connection.tls`.
     """
-    return source.address, source.ehlo, way, requirement
+    return source.address, source.ehlo, way, security
 
 
 class Permits(Protocol):
@@ -173,7 +173,7 @@ class Connections:
 
     def _lane(self, wanted: Wanted) -> Lane:
         """Where it counts, by the limits that hold now."""
-        key = key_of(wanted.source, wanted.key, requirement_for(wanted.relay).value)
+        key = key_of(wanted.source, wanted.key, wanted.security.label)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane()

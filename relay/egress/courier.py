@@ -7,20 +7,25 @@ try of the next host.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from relay.egress.connection import Connection
 from relay.egress.connections import Connections, Openings, Permits, key_of
 from relay.egress.dialer import Terms, Wanted
 from relay.egress.failure import ours, scope_of
-from relay.egress.mx import Answer, Rules, exchanges, site_of
+from relay.egress.mx import Answer, Route, Rules, exchanges, site_of
 from relay.egress.pools import Source
 from relay.egress.resolver import MAX_ENTRIES, Resolver
+from relay.egress.security.demands import LEVELS, Need, Security, Wish, uniform
+from relay.egress.security.guard import Guard
 from relay.egress.settings import EgressSettings, Relay
-from relay.egress.tls import requirement_for
+from relay.egress.tls import of_relay
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Scope
+
+_OF_CAPTURE = uniform(Need.TRY)  # nothing leaves, so nothing is to be protected on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,6 @@ class Way:
     key: str
     host: str
     relay: Relay | None
-    requirement: str
     rules: Rules
     captured: bool = False
 
@@ -53,9 +57,16 @@ class Courier:
     EgressSettings.capture says."""
 
     def __init__(
-        self, settings: EgressSettings, resolver: Resolver, permits: Permits, openings: Openings, sites: Sites
+        self,
+        settings: EgressSettings,
+        resolver: Resolver,
+        permits: Permits,
+        openings: Openings,
+        sites: Sites,
+        guard: Guard,
     ) -> None:
         self._resolver = resolver
+        self._guard = guard
         self._connections = Connections(settings, permits, openings)
         self._apply(settings, sites)
 
@@ -84,6 +95,9 @@ class Courier:
         self._connections.reconfigure(settings)
         self._apply(settings, sites)
         self._resolver = resolver or self._resolver
+        self._guard.reconfigure(
+            self._resolver, trust_ad=settings.trust_ad, port=settings.port, allow_private=settings.allow_private
+        )
 
     # -- the way
 
@@ -107,7 +121,7 @@ class Courier:
         if isinstance(named, Outcome):
             return named
         key = " ".join(sorted({host for _, host in named}))
-        way = Way(self._sites.of(domain, named), key, "", None, requirement_for(None).value, self._rules)
+        way = Way(self._sites.of(domain, named), key, "", None, self._rules)
         if len(self._known) >= MAX_ENTRIES:
             self._known.clear()
         self._known[domain] = answer, way
@@ -115,7 +129,7 @@ class Courier:
 
     def _way_to(self, relay: Relay) -> Way:
         site = site_of(relay)
-        return Way(site, site, relay.host, relay, requirement_for(relay).value, self._rules)
+        return Way(site, site, relay.host, relay, self._rules)
 
     # -- an attempt
 
@@ -150,9 +164,7 @@ class Courier:
         terms: Terms,
         depart: Callable[[], None],
     ) -> Outcome:
-        key = key_of(source, way.key, way.requirement)
-        urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
-        connection = self._connections.idle(key, urgent=urgent) or await self._lease(delivery, source, way, terms)
+        connection = self._kept(delivery, source, way, terms) or await self._lease(delivery, source, way, terms)
         if isinstance(connection, Outcome):
             return connection
         kept = connection.used > 0
@@ -169,21 +181,47 @@ class Courier:
                 return await self._transact(other, delivery, content, depart)
         return outcome
 
+    def _kept(self, delivery: Delivery, source: Source, way: Way, terms: Terms) -> Connection | None:
+        """An idle connection, where it is known without a look-up what it must be like."""
+        security = self._security(delivery, way, terms)
+        if security is None:
+            return None
+        urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
+        return self._connections.idle(key_of(source, way.key, security.label), urgent=urgent)
+
     async def _lease(
         self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""
     ) -> Connection | Outcome:
-        if way.relay is not None:
-            route = await self._resolver.relay_route(way.relay)
-        else:
-            route = await self._resolver.route(delivery.domain, way.rules)
-        if isinstance(route, Outcome):
-            return route
+        found = await self._route(delivery, way, terms)
+        if isinstance(found, Outcome):
+            return found
+        route, security = found
         if avoid and all(address == avoid for host in route.hosts for address in host.addresses):
             return ours(421, "4.4.1", f"{way.site} has no other host", "CONNECT", Scope.SITE)
         wanted = Wanted(
-            source, way.site, way.key, route, delivery.message.mail_class, terms, (avoid,), fresh, way.relay
+            source, way.site, way.key, route, delivery.message.mail_class, terms, security, (avoid,), fresh, way.relay
         )
+        wanted.note = partial(self._guard.note, delivery.domain)
         return await self._connections.lease(wanted)
+
+    async def _route(self, delivery: Delivery, way: Way, terms: Terms) -> tuple[Route, Security] | Outcome:
+        """The hosts that mail may go to, and what each must prove."""
+        if way.relay is not None:
+            route = await self._resolver.relay_route(way.relay)
+            security = self._security(delivery, way, terms)
+            assert security is not None
+            return route if isinstance(route, Outcome) else (route, security)
+        wish, route_of = Wish(delivery.message.tls), self._resolver.route(delivery.domain, way.rules)
+        return await self._guard.secure(delivery.domain, LEVELS[terms.tls], wish, route_of)
+
+    def _security(self, delivery: Delivery, way: Way, terms: Terms) -> Security | None:
+        """What is required of the hosts, as far as it is known without a look-up."""
+        if way.captured:
+            return _OF_CAPTURE
+        level, tls = LEVELS[terms.tls], delivery.message.tls
+        if way.relay is not None:
+            return of_relay(way.relay, level, requiretls=tls == Wish.REQUIRED.value)
+        return self._guard.known(delivery.domain, level, tls)
 
     async def _transact(
         self, connection: Connection, delivery: Delivery, content: bytes, depart: Callable[[], None]

@@ -24,6 +24,7 @@ class Features:
     dsn: bool = False
     size_known: bool = False
     size: int = 0
+    requiretls: bool = False
 
 
 def features(extensions: Mapping[str, str]) -> Features:
@@ -36,6 +37,7 @@ def features(extensions: Mapping[str, str]) -> Features:
         dsn="dsn" in extensions,
         size_known="size" in extensions,
         size=int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 20 else 0,
+        requiretls="requiretls" in extensions,
     )
 
 
@@ -67,6 +69,8 @@ def commands(delivery: Delivery, size: int, offered: Features) -> tuple[bytes, b
     # A header beyond ASCII is 8-bit content as well; who offers SMTPUTF8 takes that (RFC 6531 3.1).
     if offered.eightbit and (message.eightbit or utf8):
         mail += " BODY=8BITMIME"
+    if message.tls == "required" and offered.requiretls:  # security/demands.py saw to it that hosts without get nothing
+        mail += " REQUIRETLS"
     if offered.dsn:
         mail, rcpt = mail + _mail_report(delivery), rcpt + _rcpt_report(delivery)
     return (mail + "\r\n").encode(), (rcpt + "\r\n").encode()

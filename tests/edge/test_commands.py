@@ -114,6 +114,16 @@ def test_mail_with_everything() -> None:
     assert envelope(argument) == Envelope("App@Example.com", ret="HDRS", envid="QQ+2B314159", size=1234, utf8=True)
 
 
+def test_requiretls_is_known_under_tls_only() -> None:
+    argument = "FROM:<a@example.com> requiretls"
+    asked = commands.mail(argument, True)
+    assert isinstance(asked, Envelope)
+    assert asked.requiretls
+    assert refusal(commands.mail(argument)) == "555 5.5.4"
+    assert refusal(commands.mail("FROM:<a@example.com> REQUIRETLS=1", True)) == "501 5.5.4"
+    assert not envelope("FROM:<a@example.com>").requiretls
+
+
 def test_the_null_return_path_is_empty() -> None:
     assert envelope("FROM:<>").sender == ""
     assert envelope("FROM:<> RET=FULL AUTH=<>").ret == "FULL"

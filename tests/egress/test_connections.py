@@ -13,6 +13,7 @@ from relay.egress.dialer import Wanted
 from relay.egress.mx import MxHost, Route
 from relay.egress.pools import Source
 from relay.egress.quay import Quay
+from relay.egress.security.demands import Need, uniform
 from relay.egress.settings import EgressSettings, Share
 from relay.identity import Rate
 from relay.message import MailClass
@@ -24,6 +25,8 @@ from tests.support.smtp_peer import Close, Reset, Silence, SmtpPeer, Wait
 MAIL, RCPT, CONTENT = b"MAIL FROM:<a@a.test>\r\n", b"RCPT TO:<b@b.test>\r\n", (b"x\r\n", b".\r\n")
 KEY = key_of(HERE, "example.test", "opportunistic")
 
+ANY = uniform(Need.TRY)
+
 
 def wanted(
     peer: SmtpPeer, mail_class: MailClass = MailClass.TRANSACTIONAL, *, hosts: tuple[str, ...] = (), **more: Any
@@ -31,7 +34,7 @@ def wanted(
     """`connections`, `messages_per_connection`: of its terms."""
     route = Route(tuple(MxHost(host, 0, (host,)) for host in hosts or (peer.host,)), peer.port)
     terms = Shape(more.pop("connections", 10), more.pop("messages_per_connection", 100))
-    return Wanted(more.pop("source", HERE), "example.test", "example.test", route, mail_class, terms, **more)
+    return Wanted(more.pop("source", HERE), "example.test", "example.test", route, mail_class, terms, ANY, **more)
 
 
 @asynccontextmanager
@@ -526,7 +529,7 @@ async def test_a_kept_connection_goes_on_under_the_new_numbers() -> None:
 def of(domain: str, peer: SmtpPeer, terms: Shape, mail_class: MailClass = MailClass.MARKETING, **more: Any) -> Wanted:
     """A connection to the same site by a way of its own."""
     route = Route((MxHost(peer.host, 0, (peer.host,)),), peer.port)
-    return Wanted(more.pop("source", HERE), "example.test", domain, route, mail_class, terms, **more)
+    return Wanted(more.pop("source", HERE), "example.test", domain, route, mail_class, terms, ANY, **more)
 
 
 async def test_lanes_of_a_site_share_its_permits_and_an_idle_sibling_gives_up_its_place() -> None:

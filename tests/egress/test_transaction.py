@@ -22,6 +22,7 @@ CONTENT = (b"head", b"content", b".\r\n")
     [
         ({}, PLAIN),
         ({"pipelining": "", "8bitmime": "", "smtputf8": "", "dsn": "", "size": "1000"}, ALL),
+        ({"requiretls": ""}, Features(requiretls=True)),
         ({"size": ""}, Features(size_known=True)),
         ({"size": "0"}, Features(size_known=True)),
         ({"size": "lots"}, Features(size_known=True)),
@@ -69,6 +70,9 @@ def test_features(extensions: dict[str, str], found: Features) -> None:
             b"MAIL FROM:<app@sender.test> RET=HDRS ENVID=Ab+20c",
             b"RCPT TO:<joe@example.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Joe+2B@example.test",
         ),
+        ({"tls": "required"}, Features(requiretls=True), b"MAIL FROM:<app@sender.test> REQUIRETLS", None),
+        ({"tls": "required"}, PLAIN, b"MAIL FROM:<app@sender.test>", None),
+        ({"tls": "waived"}, Features(requiretls=True), b"MAIL FROM:<app@sender.test>", None),
         ({"notify": "NEVER", "ret": "FULL"}, PLAIN, b"MAIL FROM:<app@sender.test>", b"RCPT TO:<joe@example.test>"),
     ],
 )

@@ -110,7 +110,7 @@ class FakeCourier:
             return self.nowhere
         relay = Relay(*hop) if hop is not None else None
         site = site_of(relay) if relay is not None else self.sites.get(delivery.domain, delivery.domain)
-        return Way(site, site, relay.host if relay is not None else "", relay, "opportunistic", RULES)
+        return Way(site, site, relay.host if relay is not None else "", relay, RULES)
 
     async def send(
         self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
