@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import dns.exception
 import dns.flags
@@ -157,9 +157,14 @@ class DnsServer:
             writer.close()
 
 
+class Server(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
 @contextmanager
-def serving(server: DnsServer) -> Iterator[None]:
-    """The DNS server in a loop of its own, so that the test may block."""
+def serving(server: Server) -> Iterator[None]:
+    """The server in a loop of its own, so that the test may block."""
     loop = asyncio.new_event_loop()
     loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
