@@ -1,7 +1,6 @@
 """The secret that signs tokens in mail, return paths and recipient keys: read, or made at first start."""
 
 import secrets
-from pathlib import Path
 
 from relay.config.deployment import Deployment
 from relay.config.problems import ConfigErrors
