@@ -128,8 +128,9 @@ class DnsServer:
             return response.to_wire()
 
     def _fill(self, response: dns.message.Message, name: str, kind: str) -> None:
-        alias = self._zone.get((name, "CNAME"))
-        if alias is not None and kind != "CNAME":
+        while kind != "CNAME" and (alias := self._zone.get((name, "CNAME"))) is not None:
+            if alias in response.answer:
+                return  # a circle: all of it, and nothing behind it
             response.answer.append(alias)
             name = alias[0].target.to_text(omit_final_dot=True).lower()
         found = self._zone.get((name, kind))
