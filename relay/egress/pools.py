@@ -63,6 +63,11 @@ class Pool:
             raise ValueError(f"pool {self.name} has no source with a weight")
         object.__setattr__(self, "_bounds", bounds)
 
+    @property
+    def mixed(self) -> bool:
+        """Has it sources of both families, so that what a site's hosts have decides which of them will do?"""
+        return len({":" in source.address for source in self.sources if source.address}) > 1
+
     def choose(self, sticky: str, rand: float) -> Source:
         """The source for one attempt: the one the recipient's host has seen (`sticky`), while it is in the pool; else
         one by weight, with `rand` from [0, 1)."""

@@ -44,6 +44,13 @@ def test_which_hosts_a_source_reaches() -> None:
     assert [any_of_them.reaches(each) for each in families] == [True, True, True]
 
 
+def test_which_pools_are_mixed() -> None:
+    six, any_of_them = Source("2001:db8::1", ""), Source("", "")
+    assert Pool("p", (A, six)).mixed
+    assert not Pool("p", (A, B, any_of_them)).mixed
+    assert not Pool("p", (six, any_of_them)).mixed
+
+
 def test_a_single_source_needs_no_choice() -> None:
     assert Pool("p", (A,)).choose("", 0.999) is A
 
