@@ -1,8 +1,9 @@
 """From a route to a session: one address after the other, those that lately kept us waiting last."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from relay.egress.connection import Connection, Target
 from relay.egress.failure import ours
@@ -11,6 +12,7 @@ from relay.egress.opening import Opening, open_connection
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import requirement_for
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
 
@@ -20,10 +22,27 @@ SLOW_ADDRESS = 300.0  # seconds for which an address that did not answer is trie
 MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
 
 
+class Terms(Protocol):
+    """How many connections mail may have, and how they may be opened (relay/shaping/shape.py)."""
+
+    @property
+    def messages_per_connection(self) -> int: ...
+
+    def slots(self, source: str, site: str, *, shared: bool) -> Sequence[tuple[str, int, int]]:
+        """Where a connection counts: (name, how many there may be, of these for transactional mail). `shared`: transactional
+        mail leaves from the source too."""
+        ...
+
+    def openings(self, source: str, site: str) -> Sequence[tuple[str, Rate]]:
+        """The rates, by name, that a new connection takes a permit of."""
+        ...
+
+
 @dataclass(slots=True)
 class Wanted:
     """A connection somebody asks for.
 
+    site    whose limits count it     key   which connections will do (Way.key)
     relay   whom `route` leads to, if not to the recipients' MX: its password and TLS go with the route, so that a
             reload never brings the one to the other
     avoid   addresses that just failed        fresh   a kept connection proved stale, and with it all that are idle
@@ -31,8 +50,10 @@ class Wanted:
 
     source: Source
     site: str
+    key: str
     route: Route
     mail_class: MailClass
+    terms: Terms
     avoid: Collection[str] = ()
     fresh: bool = False
     relay: Relay | None = None
