@@ -50,3 +50,27 @@ def test_mail_leaves_by_proxies_from_the_addresses_that_live_there(tmp_path: Pat
                 "noa@example.com": "127.0.0.8",
             }
             assert "s3cret" not in node.log()
+
+
+def test_where_a_source_is_dead_its_sibling_carries_the_mail_and_nothing_waits(tmp_path: Path) -> None:
+    socks5 = Socks5Server(leaves_from="127.0.0.7")
+    with serving(socks5):
+        pass  # it has a port now
+    dead = f'{{ address = "127.0.0.7", weight = 1000, socks5 = "127.0.0.1:{socks5.port}" }}'
+    pools = POOLS.format(socks5=1, haproxy=1).splitlines()
+    pools[1] = f'sources = [{dead}, {{ address = "127.0.0.3" }}]'
+    with Sink() as sink:
+        delivery = f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"'
+        files = {"config/pools.toml": "\n".join(pools)}
+        with Node(tmp_path, delivery=delivery, key_for=("test.example",), files=files) as node:
+            for number in range(5):
+                assert node.final(node.send(f"dana{number}@example.com"))["source"] == "127.0.0.3"
+            assert node.events(type="deferred") == []
+            (alert,) = wait_for("the alert", lambda: node.events(type="alert", name="source"))
+            assert alert["what"] == {"source": "127.0.0.7", "site": None}
+            assert "nothing leaves from 127.0.0.7 for a while: " in node.run("status").stdout
+            with serving(socks5):
+                back = "its return, after a pause of five seconds or ten"
+                wait_for(back, lambda: node.final(node.send("dana@example.com"))["source"] == "127.0.0.7", 60)
+                wait_for("that to be told", lambda: len(node.events(type="alert", name="source")) == 2)
+                assert node.run("status").returncode == 0

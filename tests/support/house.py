@@ -90,7 +90,8 @@ RULES = Rules(25, False, frozenset(), frozenset())
 
 
 class FakeCourier:
-    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own."""
+    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own. `by`: what
+    a source address answers instead."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -99,6 +100,9 @@ class FakeCourier:
         self.terms: list[Shape] = []
         self.sites: dict[str, str] = {}
         self.nowhere: Outcome | None = None
+        self.by: dict[str, Outcome] = {}
+        self.families_there: frozenset[int] | None = None
+        self.families_asked = 0
 
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome:
         self.hops.append(hop)
@@ -111,7 +115,11 @@ class FakeCourier:
     async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape) -> Outcome:
         self.sent.append((delivery, content, source))
         self.terms.append(terms)
-        return replace(self.outcome, site=way.site)
+        return replace(self.by.get(source.address, self.outcome), site=way.site)
+
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None:
+        self.families_asked += 1
+        return self.families_there
 
 
 class Rig:
