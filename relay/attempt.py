@@ -2,13 +2,16 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, judge
+from relay.feedback.providers import provider_of
+from relay.feedback.replies import classify
+from relay.feedback.taxonomy import Category
 from relay.house import House
 from relay.identity import Rate
 from relay.message import Change, Delivery, MailClass, Message
@@ -27,14 +30,17 @@ from relay.shaping.shaper import Berth
 
 class Courier(Protocol):
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome: ...
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None: ...
     async def send(
         self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
     ) -> Outcome: ...
 
 
 class Shaper(Protocol):
-    async def berth(self, delivery: Delivery, pool: Pool, site: str, host: str) -> Berth[Source] | Pause: ...
-    def observe(self, berth: Berth[Source], outcome: Outcome) -> None: ...
+    async def berth(
+        self, delivery: Delivery, pool: Pool, site: str, host: str, families: Collection[int] | None
+    ) -> Berth[Source] | Pause: ...
+    def observe(self, berth: Berth[Source], outcome: Outcome, *, blocked: bool) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +86,9 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     pool = pool_of(route, message.mail_class, house.pools, house.named)
     outcome = waits or await _carry(delivery, pool, route.next_hop if route is not None else None, house)
     if isinstance(outcome, Pause):
-        return outcome
+        if now < _give_up(delivery, house):
+            return outcome
+        outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
@@ -99,16 +107,29 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     way = await house.courier.way(delivery, hop)
     if isinstance(way, Outcome):
         return way
-    berth = await house.shaper.berth(delivery, pool, way.site, way.host)
-    if isinstance(berth, Pause):
-        return berth
-    content = await _content(delivery.message, house)
-    try:
-        outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
-    finally:
-        berth.leave()
-    house.shaper.observe(berth, outcome)
+    families = await house.courier.families(delivery, way) if pool.mixed else None
+    outcome = None
+    for _ in pool.sources:
+        berth = await house.shaper.berth(delivery, pool, way.site, way.host, families)
+        if isinstance(berth, Pause):
+            return outcome or berth
+        content = await _content(delivery.message, house)
+        try:
+            outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
+        finally:
+            berth.leave()
+        house.shaper.observe(berth, outcome, blocked=_blocked(outcome))
+        if outcome.scope is not Scope.SOURCE:
+            break  # else nothing was tried but this source, which stands aside from now on: another may do
+    assert outcome is not None  # every pool has a source
     return outcome
+
+
+def _blocked(outcome: Outcome) -> bool:
+    """Does the site refuse the address we came from?"""
+    if outcome.delivered or outcome.internal:
+        return False
+    return classify(outcome.reply, outcome.command, provider_of(outcome.mx))[0] is Category.REPUTATION_BLOCK
 
 
 async def _content(message: Message, house: Attempting) -> bytes:

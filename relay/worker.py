@@ -25,7 +25,17 @@ import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
-from relay.alert import Alert, contradiction, contradiction_over, flagged, flagged_over, state_back, state_lost
+from relay.alert import (
+    Alert,
+    contradiction,
+    contradiction_over,
+    flagged,
+    flagged_over,
+    source_aside,
+    source_back,
+    state_back,
+    state_lost,
+)
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
@@ -56,6 +66,7 @@ from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
+from relay.shaping.health import Aside
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spare import SparePower
@@ -112,7 +123,7 @@ class Worker:
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
         said, name = self.settings.in_force.deployment.state, f"{node.name}/{order.shards[0]}"
-        self.state = state_at(said.url, said.password_file, self.data_dir / "state.db", name)
+        self.state = state_at(said.url, said.password_file, self.data_dir, node.name, order.shards[0])
         self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
@@ -123,6 +134,7 @@ class Worker:
         self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
         shaping = self.settings.in_force.policies.shaping
+        self._aside: dict[tuple[str, str], Aside] = {}  # sources that were told to stand aside, by address and site
         # A holder of this life alone: what a former one used lately still counts, and ends by itself.
         self.parts = ConnectionPermits(self.state, f"{name}/{secrets.token_hex(4)}", order.workers)
         self.rates = RateLeases(self.parts, self.quotas, time.monotonic)
@@ -248,6 +260,8 @@ class Worker:
         sites = policies.shaping.sites
         self.courier.reconfigure(wanted.egress, sites, resolver)
         self.shaper.shapes = policies.shaping.shapes
+        pools = wanted.in_force.deployment.pools.values()
+        self.shaper.health.keep(source.address for pool in pools for source in pool.sources)
         self.settings = wanted
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
@@ -356,10 +370,10 @@ class Worker:
 
     async def _watch_alerts(self) -> None:
         """Say when mail begins to be another than it claims, or not to pass a check that its brand wants flagged, or when
-        State is lost; and when that ends."""
+        State is lost, or a source stands aside; and when that ends."""
         while True:
             await asyncio.sleep(LOOK_AT_ALERTS)
-            for state, alert in chain(self._claims(), self._flags(), self._of_state()):
+            for state, alert in chain(self._claims(), self._flags(), self._of_state(), self._of_sources()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
 
@@ -370,6 +384,11 @@ class Worker:
         elif not self.state.trouble and self._state_lost is not None:
             self._state_lost = None
             yield "resolved", state_back()
+
+    def _of_sources(self) -> Iterator[tuple[str, Alert]]:
+        before, self._aside = self._aside, {(a.source, a.site): a for a in self.shaper.health.standing(clock())}
+        yield from (("firing", source_aside(aside)) for key, aside in self._aside.items() if key not in before)
+        yield from (("resolved", source_back(*key)) for key in before if key not in self._aside)
 
     def _claims(self) -> Iterator[tuple[str, Alert]]:
         doing = self.settings.in_force.policies.streams.doing
@@ -484,6 +503,7 @@ class Worker:
         alerts = [*contradicted, *map(flagged, self.flags.standing())]
         alerts += [self._state_lost] if self._state_lost else []
         counters["tls_failures"] = self.tls_ledger.failures
+        alerts += map(source_aside, self._aside.values())
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {

@@ -131,6 +131,17 @@ class Courier:
         site = site_of(relay)
         return Way(site, site, relay.host, relay, self._rules)
 
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None:
+        """Which families the addresses there have; None where DNS cannot say now, or where it does not matter. For pools
+        with sources of both."""
+        if way.captured:
+            return None
+        if way.relay is not None:
+            route = await self._resolver.relay_route(way.relay)
+        else:
+            route = await self._resolver.route(delivery.domain, way.rules)
+        return None if isinstance(route, Outcome) else route.families
+
     # -- an attempt
 
     async def send(

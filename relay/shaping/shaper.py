@@ -7,17 +7,25 @@ lane alone until then: a refusal is remembered, so that the next of the lane cos
 counted where they are opened (egress/connections.py).
 
 A rate that stands in no table costs nothing. Nobody waits for another site's permits.
+
+Sources that cannot be used, or that the site blocks, stand aside (health.py), as do those of a family that none of the
+site's hosts has. Where only the first are left, mail waits until one of them returns.
 """
 
 import random
-from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
 
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome
 from relay.pause import Pause
+from relay.shaping.health import Health, sign_of
 from relay.shaping.shape import Shape, Shapes
+
+log = structlog.get_logger()
 
 ZONE = "UTC"  # of a site's day, week or month: brands with others share it
 
@@ -27,6 +35,7 @@ class Source(Protocol):
 
     @property
     def address(self) -> str: ...
+    def reaches(self, families: Collection[int]) -> bool: ...
 
 
 S = TypeVar("S", bound=Source)
@@ -38,7 +47,10 @@ class Pool(Protocol[S_co]):
 
     @property
     def name(self) -> str: ...
+    @property
+    def sources(self) -> Sequence[S_co]: ...
     def choose(self, sticky: str, rand: float) -> S_co: ...
+    def choose_able(self, sticky: str, rand: float, able: Callable[[Any], bool]) -> S_co | None: ...
 
 
 class Permits(Protocol):
@@ -95,15 +107,26 @@ class Shaper:
         self._permits = permits
         self._clock = clock
         self._rand = rand
+        self.health = Health()
 
     def __repr__(self) -> str:
         return f"<Shaper {self.shapes!r}>"
 
-    async def berth(self, delivery: Delivery, pool: Pool[S], site: str, host: str = "") -> Berth[S] | Pause:
+    async def berth(
+        self,
+        delivery: Delivery,
+        pool: Pool[S],
+        site: str,
+        host: str = "",
+        families: Collection[int] | None = None,
+    ) -> Berth[S] | Pause:
         """What `delivery` needs to go to `site` by a source of `pool`; or when to ask again, and nothing was taken. `host`:
-        of a relay or next hop, which is no mailbox provider."""
+        of a relay or next hop, which is no mailbox provider. `families`: 4, 6, those of the site's hosts; None: of no
+        matter, or not known."""
         shape = self.shapes.of_host(host) if host else self.shapes.of(site, pool.name, delivery.domain)
-        source = pool.choose(delivery.source, self._rand())
+        source = self._source(delivery.source, pool, site, families)
+        if isinstance(source, Pause):
+            return source
         rates = shape.rates(source.address, site)
         urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
         for number, (name, rate) in enumerate(rates):
@@ -111,7 +134,29 @@ class Shaper:
             if wait:
                 Berth(source, pool.name, site, shape, rates[:number], self._permits).leave()
                 return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}")
+        if not self.health.calm:
+            self.health.taken(source.address, site, self._clock())
         return Berth(source, pool.name, site, shape, rates, self._permits)
 
-    def observe(self, berth: Berth[S], outcome: Outcome) -> None:
-        """What came of it."""
+    def _source(self, sticky: str, pool: Pool[S], site: str, families: Collection[int] | None) -> S | Pause:
+        """The one the recipient's host knows (`sticky`), or one by weight, of those that will do."""
+        if families is None and self.health.calm:
+            return pool.choose(sticky, self._rand())
+        now = self._clock()
+        reaching = [source for source in pool.sources if families is None or source.reaches(families)]
+        able = [source for source in reaching if self.health.usable(source.address, site, now)]
+        if reaching and not able:
+            back, address = min((self.health.back(source.address, site, now), source.address) for source in reaching)
+            return Pause(back, f"{address} stands aside")
+        # Where none reaches the site any will do: the attempt then says why it fails.
+        return pool.choose_able(sticky, self._rand(), able.__contains__) or pool.choose(sticky, self._rand())
+
+    def observe(self, berth: Berth[S], outcome: Outcome, *, blocked: bool = False) -> None:
+        """What came of it. `blocked`: the site refuses the sending address, by the category of its reply."""
+        if outcome.delivered and self.health.calm:
+            return
+        now, why = self._clock(), str(outcome.reply)
+        aside = self.health.note(berth.source.address, berth.site, sign_of(outcome, blocked=blocked), now, why)
+        if aside is not None:
+            away = f"{(aside.until - now) // 1000} s"
+            log.warning("source steps aside", source=aside.source, site=aside.site or "all", away=away, why=why)

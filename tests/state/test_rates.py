@@ -19,6 +19,7 @@ from relay.state.rates import IDLE, RateLeases
 from relay.state.redis import RedisState
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
+from tests.support.egress import until
 
 TWENTY = Rate(20, 1, "", "20/second")
 HOURLY = Rate(3, 3_600, "", "3/hour")
@@ -214,8 +215,7 @@ async def test_parts_of_real_leases(tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     rates = RateLeases(permits, QuotaLeases(state), loop.time)
     running = [asyncio.create_task(work) for work in (permits.run(), rates.run())]
-    while permits.renewed < 0:
-        await asyncio.sleep(0)
+    await until(lambda: permits.renewed > 0)
     answers = await asyncio.gather(*(rates.take("rate/s", TWENTY, 1, "UTC", urgent=False) for _ in range(30)))
     assert sum(not answer for answer in answers) == 20
     for task in running:

@@ -94,7 +94,8 @@ RULES = Rules(25, False, frozenset(), frozenset())
 
 
 class FakeCourier:
-    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own."""
+    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own. `by`: what
+    a source address answers instead."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -103,6 +104,9 @@ class FakeCourier:
         self.terms: list[Shape] = []
         self.sites: dict[str, str] = {}
         self.nowhere: Outcome | None = None
+        self.by: dict[str, Outcome] = {}
+        self.families_there: frozenset[int] | None = None
+        self.families_asked = 0
 
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome:
         self.hops.append(hop)
@@ -119,7 +123,11 @@ class FakeCourier:
         if not self.outcome.internal:
             depart()
         self.terms.append(terms)
-        return replace(self.outcome, site=way.site)
+        return replace(self.by.get(source.address, self.outcome), site=way.site)
+
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None:
+        self.families_asked += 1
+        return self.families_there
 
 
 class Rig:
