@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from relay.message import Delivery, MailClass
+from relay.schedule.gates import Gate, Gates
 
 LaneKey = tuple[MailClass, str]
 
@@ -38,7 +39,7 @@ class Lane:
     """One (class, site). `ready`, `hungry`: it stands in line to start, to load; `found`: in a round's place there."""
 
     __slots__ = (
-        "alarm", "found", "hungry", "in_flight", "key", "large", "loading", "parked", "ready", "spool_at", "table",
+        "alarm", "found", "gate", "hungry", "in_flight", "key", "large", "loading", "parked", "ready", "spool_at", "table",
     )  # fmt: skip
 
     def __init__(self, key: LaneKey, table: "Table") -> None:
@@ -53,11 +54,25 @@ class Lane:
         self.found = False
         self.loading = False
         self.alarm: int | None = None
+        self.gate: Gate | None = None
 
     def __repr__(self) -> str:
         mail_class, site = self.key
         here = f"{len(self.parked)} parked, {self.in_flight} in flight"
-        return f"<Lane {mail_class.label} {site}: {here}, spool at {self.spool_at}>"
+        return f"<Lane {mail_class.label} {site}: {here}, spool at {self.spool_at}{', shut' if self.shut else ''}>"
+
+    @property
+    def shut(self) -> bool:
+        """Its site has no room: nothing of it starts now, however due."""
+        return self.gate is not None and self.gate.opens_at is not None
+
+    @property
+    def wakes_at(self) -> int | None:
+        """When there is something to do for it; None: the spool holds nothing of it."""
+        at = self.spool_at
+        if at is None or self.gate is None or self.gate.opens_at is None:
+            return at
+        return max(at, self.gate.opens_at)
 
     @property
     def bare(self) -> bool:
@@ -68,12 +83,13 @@ class Lane:
 class Table:
     """The lanes of one class. See the module's docstring for its rules."""
 
-    def __init__(self, mail_class: MailClass, bound: int) -> None:
+    def __init__(self, mail_class: MailClass, bound: int, gates: Gates) -> None:
         self.lanes: dict[LaneKey, Lane] = {}
         self.hungry: deque[Lane] = deque()
         self.left_out_at: int | None = None
         self._class = mail_class
         self._bound = bound
+        self._gates = gates
         self._page = min(PAGE, bound)
         self._found = 0  # of the hungry
         self._horizon = FOREVER  # what sleeps longer is left out
@@ -110,7 +126,8 @@ class Table:
         if lane.parked:
             return
         lane.parked = NOTHING
-        if lane.bare and (lane.spool_at is None or lane.spool_at > self._horizon):
+        at = lane.wakes_at
+        if lane.bare and (at is None or at > self._horizon):
             self._leave_out(lane)
 
     def line_up(self, lane: Lane, *, found: bool) -> None:
@@ -130,8 +147,10 @@ class Table:
         return lane
 
     def _leave_out(self, lane: Lane) -> None:
-        if lane.spool_at is not None:
-            self._note_left_out(lane.spool_at)
+        at = lane.wakes_at
+        if at is not None:
+            self._note_left_out(at)
+        self._gates.drop(lane)
         lane.spool_at = lane.alarm = None
         if self.lanes.get(lane.key) is lane:
             del self.lanes[lane.key]
@@ -144,9 +163,9 @@ class Table:
         """Of what sleeps keep the `bound` that wake first. It comes again only a quarter of that later: sorting 10,000
         takes 5 ms, and so adds 2 us to each lane that is made."""
         asleep = [lane for lane in self.lanes.values() if lane.spool_at is not None and lane.bare]
-        asleep.sort(key=attrgetter("spool_at"))
+        asleep.sort(key=attrgetter("wakes_at"))
         if len(asleep) > self._bound:
-            last = asleep[self._bound - 1].spool_at
+            last = asleep[self._bound - 1].wakes_at
             assert last is not None
             self._horizon = last
             for lane in asleep[self._bound :]:

@@ -8,14 +8,18 @@ nor does a million lanes take more than a full table (lanes.py).
 Order: transactional lanes first, then service, then marketing; lanes of one class take turns, one delivery each; within
 a lane by `next_attempt`. While due rows of a lane wait in the spool, what is offered to it queues behind them there.
 
+An attempt may come back because its site has no room (`paused`): its delivery is put back where it was, and the lane starts
+nothing before the time it was told (gates.py).
+
 Nothing is in memory twice. `known` holds the key of all that is parked, in flight, barred or claimed; the spool is
 asked for rows without those. What ends while a read is under way is noted with it: the row read of it is stale.
 
 The caller does what it is told and reports back: `offer` and `step` say what to start, `step` also what to load and
-when to come again, `look` which lanes to read; `finished` or `failed` follow each start, `loaded` or `load_failed` each
+when to come again, `look` which lanes to read; `finished`, `paused` or `failed` follow each start, `loaded` or `load_failed` each
 load, `looked` or `look_failed` each look.
 """
 
+from bisect import insort_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +29,9 @@ from itertools import count
 from typing import NamedTuple
 
 from relay.message import Delivery, MailClass
+from relay.pause import Pause
+from relay.schedule.contents import Contents
+from relay.schedule.gates import Gates
 from relay.schedule.lanes import FOREVER, NOTHING, Lane, LaneKey, Look, Table
 
 Key = tuple[int, int]
@@ -100,7 +107,8 @@ class Ready:
         self._places = [max(1, int(limits.attempts * _SHARES[c])) for c in MailClass]
         self._room = [max(1, int(limits.window * _SHARES[c])) for c in MailClass]
         self._offer_room = limits.window // 2  # offers never take the room that loads need
-        self._tables = [Table(c, limits.lanes) for c in MailClass]
+        self._gates = Gates(limits.lane_attempts, limits.window // 4)
+        self._tables = [Table(c, limits.lanes, self._gates) for c in MailClass]
         self._looking = False
         self._ready: list[deque[Lane]] = [deque() for _ in MailClass]
         self._loading: dict[Lane, set[Key]] = {}  # with the keys that left the schedule since the load began
@@ -135,9 +143,10 @@ class Ready:
             lane.table.rest(lane)
             return False
         if not lane.parked and self._has_place(lane) and self._fits(lane, delivery):
-            self._start(lane, delivery)
+            self._start(lane, delivery, now)
             return True
-        if len(lane.parked) >= self.limits.lane_window or self._parked + self._reserved >= self._offer_room:
+        most = self.limits.lane_window if lane.gate is None else self._gates.keep(lane)
+        if len(lane.parked) >= most or self._parked + self._reserved >= self._offer_room:
             self._note(lane, delivery.next_attempt, now)
             lane.table.rest(lane)
             return False
@@ -171,6 +180,21 @@ class Ready:
         self._barred.append((now + FAULT_PAUSE, lane.key, key))
         self._settle(lane, now)
 
+    def paused(self, delivery: Delivery, pause: Pause, now: int) -> None:
+        """An attempt found no room at its site and changed nothing: it waits where it was, and its lane with it."""
+        lane = self._land(delivery)
+        self._gates.shut(lane, pause, now)
+        self._put_back(lane, delivery)
+        self._trim(lane)
+        self._settle(lane, now)
+
+    def resume(self, site: str | None, now: int) -> int:
+        """There may be room again at this site (None: at any): its lanes wait no longer. Returns how many did."""
+        lanes = self._gates.resume(site)
+        for lane in lanes:
+            self._settle(lane, now)
+        return len(lanes)
+
     def loaded(self, load: Load, rows: Sequence[Delivery], now: int) -> Load | None:
         """What a load brought. Returns the next one for the same lane: after the last due row, when is the next?"""
         lane = self._tables[load.lane[0]].lanes[load.lane]
@@ -181,6 +205,8 @@ class Ready:
         self._take_in(
             lane, [d for d in rows if d.next_attempt <= horizon and d.key not in self.known and d.key not in gone]
         )
+        if lane.gate is not None:
+            self._trim(lane)
         following = None
         if len(rows) >= load.limit:
             lane.spool_at = _earlier(lane.spool_at, rows[-1].next_attempt)
@@ -246,6 +272,7 @@ class Ready:
                 flying[f"in_flight_{lane.key[0].label}"] += lane.in_flight
         return {
             "lanes": self._lane_count,
+            "paused": sum(1 for _ in self._gates.paused()),
             "parked": self._parked,
             "in_flight": len(self._flying),
             "loading": len(self._loading),
@@ -253,6 +280,10 @@ class Ready:
             "content_bytes": self._contents.held,
             **flying,
         }
+
+    def pauses(self) -> list[tuple[LaneKey, Pause]]:
+        """The lanes that wait for their site. Walks them: for people, not for each message."""
+        return [(lane.key, Pause(gate.opens_at or 0, gate.why)) for lane, gate in self._gates.paused()]
 
     # -- the decision
 
@@ -281,6 +312,8 @@ class Ready:
             if lane.alarm == at:
                 lane.alarm = None
                 self._feed(lane, now)
+        for lane in self._gates.open(now):
+            self._settle(lane, now)
         starts = self._plan_starts(now) if any(self._ready) else []
         loads = self._plan_loads(now) if any(table.hungry for table in self._tables) else []
         return Plan(starts, loads, self._wake_at(now))
@@ -289,6 +322,9 @@ class Ready:
         times = [] if self._looking else [at for table in self._tables if (at := table.look_at(now)) is not None]
         if self._alarms:
             times.append(self._alarms[0][0])
+        opens_at = self._gates.opens_at()
+        if opens_at is not None:
+            times.append(opens_at)
         if self._barred:
             times.append(self._barred[0][0])
         return min(times, default=None)
@@ -299,9 +335,9 @@ class Ready:
             while line and len(self._flying) < places:
                 lane = line.popleft()
                 lane.ready = False
-                if lane.parked and self._has_place(lane):  # else an attempt of its own, ending, lines it up again
+                if lane.parked and self._has_place(lane):  # else its gate, or an attempt that ends, lines it up again
                     if self._fits(lane, lane.parked[0]):
-                        starts.append(self._start_parked(lane))
+                        starts.append(self._start_parked(lane, now))
                         self._line_up(lane)
                     else:
                         self._oversize.append(lane)
@@ -317,10 +353,13 @@ class Ready:
                 if room < 1:
                     break
                 lane = table.next_hungry()
+                if lane.shut:
+                    continue  # its gate, opening, feeds it again
                 lane.loading = True
                 lane.spool_at = None  # what is noted from here on is news; the load tells the rest
                 self._loading[lane] = set()
-                limit = min(2 * self.limits.lane_attempts, room)
+                enough = 2 * self.limits.lane_attempts if lane.gate is None else self._gates.keep(lane)
+                limit = min(enough, room)
                 self._reserved += limit
                 loads.append(Load(lane.key, now, limit))
         return loads
@@ -332,14 +371,15 @@ class Ready:
         self._feed(lane, now, found=found)
 
     def _feed(self, lane: Lane, now: int, *, found: bool = False) -> None:
-        """See that rows of the spool come in time: now where they are due and few are parked, else by an alarm."""
+        """See that rows of the spool come in time: now where they are due and few are parked, else by an alarm. A lane that is
+        shut needs none before it opens, and a gated one not as long as it has one: what it need not keep is read in vain."""
         at = lane.spool_at
-        if at is None or lane.loading or lane.hungry:
+        if at is None or lane.loading or lane.hungry or lane.shut:
             return
         if at > now:
             if lane.alarm is None or at < lane.alarm:
                 self._set_alarm(lane, at)
-        elif len(lane.parked) < self.limits.lane_attempts:
+        elif len(lane.parked) < (self.limits.lane_attempts if lane.gate is None else 1):
             lane.table.line_up(lane, found=found)
 
     def _set_alarm(self, lane: Lane, at: int) -> None:
@@ -350,7 +390,7 @@ class Ready:
             heapify(self._alarms)
 
     def _line_up(self, lane: Lane) -> None:
-        if lane.parked and not lane.ready and lane.in_flight < self.limits.lane_attempts:
+        if lane.parked and not lane.ready and not lane.shut and lane.in_flight < self.limits.lane_attempts:
             lane.ready = True
             self._ready[lane.key[0]].append(lane)
 
@@ -368,7 +408,7 @@ class Ready:
     def _has_place(self, lane: Lane) -> bool:
         """May one more of this lane fly? Never more of it than places are left: a few slow sites cannot take all."""
         free = self._places[lane.key[0]] - len(self._flying)
-        return lane.in_flight < min(self.limits.lane_attempts, free)
+        return lane.in_flight < min(self.limits.lane_attempts, free) and not lane.shut
 
     def _fits(self, lane: Lane, delivery: Delivery) -> bool:
         size = delivery.message.size
@@ -377,21 +417,22 @@ class Ready:
         budget = self.limits.flight_bytes
         return self._large + size <= budget and (not lane.large or lane.large + size <= budget // 2)
 
-    def _start(self, lane: Lane, delivery: Delivery) -> None:
+    def _start(self, lane: Lane, delivery: Delivery, now: int) -> None:
         key = delivery.key
         self.known[key] = lane
         self._flying[key] = lane
         lane.in_flight += 1
+        if lane.gate is not None:
+            self._gates.started(lane, lane.gate, now)
         size = delivery.message.size
         if size > SMALL:
             lane.large += size
             self._large += size
 
-    def _start_parked(self, lane: Lane) -> Delivery:
+    def _start_parked(self, lane: Lane, now: int) -> Delivery:
         delivery = lane.parked.popleft()
-        self._parked -= 1
-        self._contents.release(delivery)
-        self._start(lane, delivery)
+        self._unparked(lane, delivery)
+        self._start(lane, delivery, now)
         return delivery
 
     def _land(self, delivery: Delivery) -> Lane:
@@ -410,8 +451,36 @@ class Ready:
         if lane.parked is NOTHING:
             lane.parked = deque()
         lane.parked.append(delivery)
+        self._is_parked(lane, delivery)
+
+    def _is_parked(self, lane: Lane, delivery: Delivery) -> None:
         self.known[delivery.key] = lane
         self._parked += 1
+        if lane.gate is not None:
+            self._gates.parked(1)
+
+    def _unparked(self, lane: Lane, delivery: Delivery) -> None:
+        self._contents.release(delivery)
+        self._parked -= 1
+        if lane.gate is not None:
+            self._gates.parked(-1)
+
+    def _put_back(self, lane: Lane, delivery: Delivery) -> None:
+        """Where it was in its lane: the row is as it was."""
+        if lane.parked is NOTHING:
+            lane.parked = deque()
+        self._contents.keep(delivery)
+        insort_left(lane.parked, delivery, key=_place)
+        self._is_parked(lane, delivery)
+
+    def _trim(self, lane: Lane) -> None:
+        """Of a gated lane, and where the window is full, the spool alone keeps what comes last."""
+        keep = min(self._gates.keep(lane), len(lane.parked) + self.limits.window - self._parked - self._reserved)
+        while len(lane.parked) > max(keep, 0):
+            delivery = lane.parked.pop()
+            self._unparked(lane, delivery)
+            del self.known[delivery.key]
+            lane.spool_at = _earlier(lane.spool_at, delivery.next_attempt)
 
     def _take_in(self, lane: Lane, rows: list[Delivery]) -> None:
         unsorted = bool(rows and lane.parked) and rows[0].next_attempt < lane.parked[-1].next_attempt
@@ -428,44 +497,10 @@ class Ready:
         for lane in lanes:
             for delivery in lane.parked:
                 if delivery.key in gone:
-                    self._contents.release(delivery)
-                    self._parked -= 1
+                    self._unparked(lane, delivery)
             lane.parked = deque(delivery for delivery in lane.parked if delivery.key not in gone)
             self._settle(lane, now)
         return free
-
-
-class Contents:
-    """The byte budget of contents that parked deliveries keep in memory, each message's counted once."""
-
-    def __init__(self, budget: int) -> None:
-        self.held = 0
-        self._budget = budget
-        # By identity: how many deliveries are parked with this very object, and the bytes counted for it. Another
-        # object of the same row, read from the spool, has no content.
-        self._parked: dict[int, tuple[int, int]] = {}
-
-    def keep(self, delivery: Delivery) -> None:
-        """A delivery is parked: its content stays where the budget allows, else it is read back from the spool."""
-        message = delivery.message
-        if message.content is None:
-            return
-        others, size = self._parked.get(id(message), (0, len(message.content)))
-        if not others:
-            if self.held + size > self._budget:
-                message.content = None
-                return
-            self.held += size
-        self._parked[id(message)] = others + 1, size
-
-    def release(self, delivery: Delivery) -> None:
-        """A delivery is parked no longer."""
-        identity = id(delivery.message)
-        parked, size = self._parked.pop(identity, (0, 0))
-        if parked > 1:
-            self._parked[identity] = parked - 1, size
-        else:
-            self.held -= size
 
 
 def _earlier(one: int | None, other: int) -> int:
@@ -474,3 +509,8 @@ def _earlier(one: int | None, other: int) -> int:
 
 def _due_time(delivery: Delivery) -> int:
     return delivery.next_attempt
+
+
+def _place(delivery: Delivery) -> tuple[int, int, int]:
+    """Its place in its lane, as the spool orders rows."""
+    return delivery.next_attempt, delivery.message.row, delivery.index

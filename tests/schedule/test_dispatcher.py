@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.message import Change, Delivery
+from relay.pause import Pause
 from relay.schedule import ready
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.ready import Limits
@@ -30,10 +31,10 @@ class Attempts:
         self.spool = spool
         self.seen: list[int] = []
         self.hang: dict[str, asyncio.Event] = {}
-        self.results: dict[int, Callable[[], int | None]] = {}
+        self.results: dict[int, Callable[[], int | Pause | None]] = {}
         self._changed = asyncio.Condition()
 
-    async def __call__(self, one: Delivery) -> int | None:
+    async def __call__(self, one: Delivery) -> int | Pause | None:
         self.seen.append(one.message.row)
         async with self._changed:
             self._changed.notify_all()
@@ -42,7 +43,7 @@ class Attempts:
         again = self.results.pop(one.message.row, lambda: None)()
         if again is None:
             self.spool.rows.pop(one.key, None)
-        else:
+        elif not isinstance(again, Pause):
             self.spool.rows[one.key] = one.lane, again
         return again
 
@@ -120,6 +121,40 @@ async def test_a_site_that_hangs_holds_up_nobody_else(spool: FakeSpool, attempts
         assert dispatcher.stats()["in_flight_marketing"] == 40
         assert "40 in flight" in repr(dispatcher)
         attempts.hang["dead.example"].set()
+
+
+async def test_a_site_without_room_waits_its_time_and_nothing_is_read_again(
+    spool: FakeSpool, attempts: Attempts
+) -> None:
+    one, due = queued(1, at=0), clock() + 30
+    spool.put(one)
+    attempts.results[1] = lambda: Pause(due, "1/s")
+    dispatcher = Dispatcher(spool, attempts, clock)
+    dispatcher.offer([one])
+    await asyncio.sleep(0)
+    assert dispatcher.pauses() == [(LANE, Pause(due, "1/s"))]
+    attempts.seen.clear()
+    spool.broken = True
+    async with running(dispatcher):
+        await attempts.until(1)
+        assert clock() >= due
+    assert not spool.rows
+
+
+async def test_a_pause_ends_when_there_is_room_again(spool: FakeSpool, attempts: Attempts) -> None:
+    one = queued(1, at=0)
+    spool.put(one)
+    attempts.results[1] = lambda: Pause(clock() + 60_000)
+    dispatcher = Dispatcher(spool, attempts, clock)
+    async with running(dispatcher):
+        dispatcher.offer([one])
+        await attempts.until(1)
+        attempts.seen.clear()
+        await asyncio.sleep(0)
+        assert dispatcher.resume("elsewhere.example") == 0
+        assert dispatcher.resume("b.example") == 1
+        await attempts.until(1)
+    assert not spool.rows
 
 
 async def test_a_fault_of_ours_is_logged_and_the_delivery_goes_again(

@@ -7,10 +7,12 @@ from itertools import count
 import pytest
 
 from relay.message import Delivery, MailClass
+from relay.schedule.gates import Gates
 from relay.schedule.lanes import FOREVER, PAGE, PAGE_PAUSE, Look, Table
 from relay.schedule.ready import LOAD_PAUSE, Limits, Load, Ready
 from tests.support.queued import MARKETING, NOW, SERVICE, TRANSACTIONAL, Rows, queued
 
+NO_GATES = Gates(enough=1, room=0)
 FEW = Limits(attempts=8, lane_attempts=2, window=40, lane_window=4, loads=4, lanes=20)
 
 
@@ -240,7 +242,7 @@ def test_a_lane_that_newer_mail_brought_back_hears_of_what_was_left_out() -> Non
 
 
 def test_what_is_left_out_while_a_round_is_under_way_is_for_the_next() -> None:
-    table = Table(MARKETING, 2)
+    table = Table(MARKETING, 2, NO_GATES)
     table.look_through()
     look = table.look(NOW)
     assert look == Look(MARKETING, None, 2)
@@ -259,7 +261,7 @@ def test_what_is_left_out_while_a_round_is_under_way_is_for_the_next() -> None:
 
 
 def test_a_round_waits_while_its_places_in_line_are_taken() -> None:
-    table = Table(MARKETING, 2)
+    table = Table(MARKETING, 2, NO_GATES)
     table.look_through()
     for name in ("a", "b"):
         table.line_up(table.lane((MARKETING, name)), found=True)
@@ -273,7 +275,7 @@ def test_a_round_waits_while_its_places_in_line_are_taken() -> None:
 
 @pytest.mark.parametrize("bound", [1, 5, 10_000])
 def test_pages_are_bounded(bound: int) -> None:
-    table = Table(SERVICE, bound)
+    table = Table(SERVICE, bound, NO_GATES)
     table.look_through()
     look = table.look(NOW)
     assert look is not None
@@ -281,7 +283,7 @@ def test_pages_are_bounded(bound: int) -> None:
 
 
 def test_shedding_keeps_what_wakes_first_and_what_is_not_asleep() -> None:
-    table = Table(MARKETING, 10)
+    table = Table(MARKETING, 10, NO_GATES)
     awake = [table.lane((MARKETING, f"awake-{number}")) for number in range(5)]
     for lane in awake:
         lane.in_flight = 1

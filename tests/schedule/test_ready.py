@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.message import Delivery, MailClass
+from relay.pause import Pause
 from relay.schedule.lanes import FOREVER, Look
 from relay.schedule.ready import FAULT_PAUSE, LOAD_PAUSE, SMALL, Key, Limits, Load, Ready
 from tests.support.queued import MARKETING, NOW, SERVICE, TRANSACTIONAL, Rows, delivery, message, queued
@@ -464,6 +465,15 @@ class World:
             one, again = self.committed.pop(self.random.randrange(len(self.committed)))
             self.ready.finished(one, again, self.now)
 
+    def no_room(self) -> None:
+        """An attempt comes back: its row is as it was."""
+        if self.flying and not self.quiet:
+            one = self.flying.pop(self.random.choice(list(self.flying)))
+            self.ready.paused(one, Pause(self.now + self.random.choice([-5, 3, 400, 5_000])), self.now)
+
+    def resume(self) -> None:
+        self.ready.resume(self.random.choice([None, f"{self.random.choice(self.sites)}.example"]), self.now)
+
     def fault(self) -> None:
         if self.flying and not self.quiet:
             self.ready.failed(self.flying.pop(self.random.choice(list(self.flying))), self.now)
@@ -524,14 +534,26 @@ class World:
 
     def run(self, steps: int) -> None:
         work = [self.commit, self.return_, self.read, self.hand_over, self.look, self.look_over]
-        trouble = [self.accept, self.accept, self.accept, self.fault, self.claim, self.forget, self.pass_time]
+        trouble = [
+            self.accept,
+            self.accept,
+            self.accept,
+            self.no_room,
+            self.no_room,
+            self.resume,
+            self.fault,
+            self.claim,
+            self.forget,
+            self.pass_time,
+        ]
         for _ in range(steps):
             self.random.choice(work + work + trouble)()
             self.pump()
         self.quiet = True
         self.forget()
         for _ in range(40 * (len(self.rows.rows) + 10)):
-            if not self.rows.rows and not self.ready.known and not self.looks and self.wake_at is None:
+            under_way = self.reads or self.looks
+            if not self.rows.rows and not self.ready.known and not under_way and self.wake_at is None:
                 break
             for step in (*work, *work):
                 step()
