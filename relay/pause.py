@@ -6,8 +6,11 @@ from typing import NamedTuple
 class Pause(NamedTuple):
     """The site has no room before `until` (ms since the epoch): nothing was tried, and nothing is written.
 
-    why  for people, one line: "google: 20/s from 192.0.2.10"; "" where there is nothing to say
+    why    for people, one line: "google: 20/s from 192.0.2.10"; "" where there is nothing to say
+    limit  what ran out, as far as mail to one site has more than one of it: the pool. Mail that met the same one waits
+           together; other mail to the site goes on
     """
 
     until: int
     why: str = ""
+    limit: str = ""

@@ -13,10 +13,11 @@ from typing import Protocol
 
 import structlog
 
-from relay.message import Delivery, MailClass
+from relay.message import Delivery, LaneKey, MailClass
 from relay.pause import Pause
-from relay.schedule.lanes import LaneKey, Look
-from relay.schedule.ready import DEFAULT_LIMITS, Key, Limits, Load, Ready
+from relay.schedule.flight import Key
+from relay.schedule.lanes import Look
+from relay.schedule.ready import DEFAULT_LIMITS, Limits, Load, Ready
 
 log = structlog.get_logger()
 
@@ -34,9 +35,9 @@ class DueMail(Protocol):
         """Up to `limit` rows with next_attempt <= now that are neither held nor `known`, earliest first."""
         ...
 
-    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """The sites behind `after` (None: from the first) with waiting rows of this class, in order, and the earliest
-        next_attempt of each."""
+    async def lanes(self, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+        """The lanes behind `after` (None: from the first) with waiting rows of this class, by priority (the highest first),
+        site and stream, and the earliest next_attempt of each."""
         ...
 
 
@@ -85,8 +86,8 @@ class Dispatcher:
         self._poke()
 
     def resume(self, site: str | None = None) -> int:
-        """There may be room again at this site (None: at all): a rate was raised, a pause lifted. What paused begins at once,
-        gently. Returns how many lanes did."""
+        """There may be room again at this site (a pace recovered, an operator resumed): what paused begins at once, gently.
+        None: limits are others now (a reload), and all is forgotten of who met which. Returns how many groups waited."""
         count = self._ready.resume(site, self._clock())
         self._poke()
         return count
@@ -109,8 +110,8 @@ class Dispatcher:
         """Numbers for metrics and status."""
         return self._ready.stats()
 
-    def pauses(self) -> list[tuple[LaneKey, Pause]]:
-        """The lanes that wait for their site: until when, and why."""
+    def pauses(self) -> list[tuple[MailClass, str, Pause]]:
+        """The sites that have no room: until when, for the mail of which limit, and why."""
         return self._ready.pauses()
 
     # -- the loop

@@ -15,9 +15,9 @@ from relay.schedule import ready
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.ready import Limits
 from relay.spool.store import Spool
-from tests.support.queued import MARKETING, TRANSACTIONAL, FakeSpool, delivery, message, queued
+from tests.support.queued import MARKETING, TRANSACTIONAL, FakeSpool, delivery, lane_of, message, queued
 
-LANE = (MARKETING, "b.example")
+LANE = lane_of()
 
 
 def clock() -> int:
@@ -85,7 +85,7 @@ async def test_an_offer_starts_without_waiting_for_the_loop_of_the_schedule(
 
 async def test_what_waited_in_the_spool_goes_at_the_start(spool: FakeSpool, attempts: Attempts) -> None:
     spool.put(*(queued(row, f"s{row % 7}.example", at=0) for row in range(300)))
-    async with running(Dispatcher(spool, attempts, clock, Limits(lane_attempts=5))):
+    async with running(Dispatcher(spool, attempts, clock, Limits(site_attempts=5))):
         await attempts.until(*range(300))
     assert sorted(attempts.seen) == list(range(300))
     assert not spool.rows
@@ -132,7 +132,7 @@ async def test_a_site_without_room_waits_its_time_and_nothing_is_read_again(
     dispatcher = Dispatcher(spool, attempts, clock)
     dispatcher.offer([one])
     await asyncio.sleep(0)
-    assert dispatcher.pauses() == [(LANE, Pause(due, "1/s"))]
+    assert dispatcher.pauses() == [(MARKETING, "b.example", Pause(due, "1/s"))]
     attempts.seen.clear()
     spool.broken = True
     async with running(dispatcher):
@@ -250,7 +250,7 @@ async def test_nothing_starts_while_the_spool_is_not_healthy(
 async def test_drain_starts_nothing_more_and_counts_what_remains(spool: FakeSpool, attempts: Attempts) -> None:
     attempts.hang["dead.example"] = asyncio.Event()
     spool.put(*(queued(row, at=0) for row in range(5, 9)))
-    dispatcher = Dispatcher(spool, attempts, clock, Limits(lane_attempts=2))
+    dispatcher = Dispatcher(spool, attempts, clock, Limits(site_attempts=2))
     dispatcher.offer([queued(row, "dead.example", at=0) for row in range(4)])
     run = asyncio.create_task(dispatcher.run())
     await attempts.until(0, 1)
@@ -268,7 +268,7 @@ async def test_a_command_claims_what_it_changes(spool: FakeSpool, attempts: Atte
     attempts.hang["b.example"] = asyncio.Event()
     mail = [queued(row, at=0) for row in (1, 2, 3)]
     spool.put(*mail)
-    dispatcher = Dispatcher(spool, attempts, clock, Limits(lane_attempts=1))
+    dispatcher = Dispatcher(spool, attempts, clock, Limits(site_attempts=1))
     async with running(dispatcher):
         dispatcher.offer(mail)
         await attempts.until(1)
@@ -306,7 +306,7 @@ async def test_with_the_real_spool_each_delivery_is_attempted_as_often_as_it_sho
         return None
 
     dispatcher = Dispatcher(
-        spool, attempt, clock, Limits(attempts=40, lane_attempts=8, window=60, lane_window=10, lanes=lanes)
+        spool, attempt, clock, Limits(attempts=40, site_attempts=8, window=60, lane_window=10, lanes=lanes)
     )
     run = asyncio.create_task(dispatcher.run())
     for number in range(100):

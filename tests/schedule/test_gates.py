@@ -1,14 +1,17 @@
 """A lane whose site has no room: asked seldom, opened gently, small in memory, and nobody else's concern."""
 
+from collections import Counter
+
 import pytest
 
 from relay.message import Delivery
 from relay.pause import Pause
 from relay.schedule.gates import LONGEST, PROBE
+from relay.schedule.lanes import Lane
 from relay.schedule.ready import Limits, Load, Ready
-from tests.support.queued import MARKETING, NOW, TRANSACTIONAL, Rows, queued
+from tests.support.queued import MARKETING, NOW, TRANSACTIONAL, Rows, lane_of, queued
 
-LANE = (MARKETING, "b.example")
+LANE = lane_of()
 
 
 class Site:
@@ -54,13 +57,19 @@ class Site:
                 self.left = self.permits
 
 
+def of_stream(site: Site, row: int, number: int, stream: str, priority: int = 0, name: str = "google") -> None:
+    for n in range(number):
+        site.rows.put(queued(row + n, name, stream=stream, priority=priority))
+    site.ready.note(lane_of(name, stream=stream, priority=priority), NOW, NOW)
+
+
 def filled(site: Site, lanes: list[tuple[str, int]]) -> Site:
     row = 0
     for name, number in lanes:
         for _ in range(number):
             row += 1
             site.rows.put(queued(row, name))
-        site.ready.note((MARKETING, name), NOW, NOW)
+        site.ready.note(lane_of(name), NOW, NOW)
     return site
 
 
@@ -71,7 +80,7 @@ def test_a_lane_at_its_rate_asks_in_vain_no_more_often_than_it_sends_and_seldom_
     assert site.refused <= len(site.sent) + 40, "and those of before it was known"
     assert site.loads <= 601 / 40 + 2
     assert site.ready.stats()["paused"] == 1
-    assert site.ready.pauses() == [((MARKETING, "google"), Pause(NOW + 60_100, "1/s"))]
+    assert site.ready.pauses() == [(MARKETING, "google", Pause(NOW + 60_100, "1/s"))]
 
 
 @pytest.mark.parametrize(("permits", "every"), [(20, 50), (1_000, 1_000), (9_000, 60_000)])
@@ -80,7 +89,7 @@ def test_a_lane_that_opens_is_soon_at_its_rate(permits: int, every: int) -> None
     turns = 3
     site.run(NOW + turns * every - 1)
     assert len(site.sent) == min(turns * permits, 12_000)
-    assert site.refused <= turns * 2 * Limits().lane_attempts
+    assert site.refused <= turns * 2 * Limits().site_attempts
 
 
 def test_lanes_at_one_limit_share_it() -> None:
@@ -89,6 +98,58 @@ def test_lanes_at_one_limit_share_it() -> None:
     shares = [sum(one.site == name for one in site.sent) for name in ("google", "googlemail", "gmail")]
     assert sum(shares) == 7 * 301
     assert min(shares) >= 0.8 * max(shares)
+
+
+def test_streams_share_what_their_site_takes_and_priority_takes_most_of_it() -> None:
+    site = Site(Limits(), permits=1, every=100)
+    of_stream(site, 10_000, 1_500, "campaign")
+    of_stream(site, 20_000, 1_500, "letter")
+    of_stream(site, 30_000, 1_500, "notice", priority=5)
+    site.run(NOW + 80_000)
+    shares = Counter(one.message.stream for one in site.sent)
+    assert site.left == 0
+    assert sum(shares.values()) == 801
+    assert shares["notice"] > 4 * (shares["campaign"] + shares["letter"])
+    assert min(shares["campaign"], shares["letter"]) >= 30, "and nobody starves"
+
+
+def test_mail_of_another_limit_goes_on_and_what_met_the_same_waits_together() -> None:
+    ready = Ready()
+    cold, warm, other = (queued(row, stream=stream) for row, stream in enumerate(("a", "b", "c"), 1))
+    for one in (cold, warm, other):
+        assert ready.offer(one, NOW)
+    ready.paused(cold, Pause(NOW + 60_000, "1/day", "cold"), NOW)
+    ready.paused(other, Pause(NOW + 50_000, "1/day", "cold"), NOW)
+    assert ready.step(NOW).starts == []
+    assert ready.offer(queued(4, stream="b"), NOW), "its pool has room"
+    assert not ready.offer(queued(5, stream="c"), NOW)
+    ready.finished(warm, None, NOW)
+    assert ready.pauses() == [(MARKETING, "b.example", Pause(NOW + 60_000, "1/day", "cold"))]
+    assert ready.stats()["paused"] == 2
+    assert [one.message.row for one in ready.step(NOW + 60_000).starts] == [1], "one asks for both"
+    assert [one.message.row for one in ready.step(NOW + 60_000 + PROBE).starts] == [3]
+
+
+def test_after_a_reload_nobody_is_held_to_a_limit_of_before() -> None:
+    ready = Ready()
+    mail = [queued(row, stream=f"s{row}") for row in range(5)]
+    for one in mail:
+        assert ready.offer(one, NOW)
+    for one in mail:
+        ready.paused(one, Pause(NOW + 60_000, limit="cold"), NOW)
+    assert ready.resume(None, NOW) == 1
+    assert len(ready.step(NOW).starts) == 5
+    assert ready.stats()["paused"] == 0
+
+
+def test_very_many_streams_at_a_paused_site_each_get_their_turn() -> None:
+    site = Site(Limits(window=40, site_attempts=4), permits=3, every=100)
+    for number in range(200):
+        of_stream(site, 100 * number, 3, f"s{number}")
+    site.run(NOW + 25_000)
+    assert not site.rows.rows
+    assert site.most_parked <= 40
+    assert site.ready.stats()["lanes"] == 0
 
 
 def test_very_many_paused_lanes_leave_the_window_to_the_others() -> None:
@@ -103,7 +164,7 @@ def test_very_many_paused_lanes_leave_the_window_to_the_others() -> None:
     site.permits = site.left = 50
     row = 100_000
     site.rows.put(queued(row, "free.example"))
-    site.ready.note((MARKETING, "free.example"), NOW, NOW)
+    site.ready.note(lane_of("free.example"), NOW, NOW)
     site.run(site.now + 10)
     assert [one.message.row for one in site.sent] == [row]
 
@@ -134,7 +195,7 @@ def test_lanes_that_memory_cannot_hold_are_asked_again_by_the_next_round_and_los
 
 
 def test_what_is_paused_waits_where_it_was() -> None:
-    ready = Ready(Limits(lane_attempts=3))
+    ready = Ready(Limits(site_attempts=3))
     mail = [queued(row, at=NOW - 9 + row) for row in range(1, 6)]
     flying = [one for one in mail if ready.offer(one, NOW)]
     assert [one.message.row for one in flying] == [1, 2, 3]
@@ -197,13 +258,13 @@ def test_pauses_end_early_where_there_is_room_again() -> None:
     assert [one.message.row for one in ready.step(NOW).starts] == [2]
     assert ready.resume("s2.example", NOW) == 0
     assert ready.resume("elsewhere.example", NOW) == 0
-    assert ready.resume(None, NOW) == 2
+    assert ready.resume(None, NOW) == 3, "the one that is being asked is free as well"
     assert [one.message.row for one in ready.step(NOW).starts] == [1, 3]
     assert ready.step(NOW + 60_000) == ([], [], None), "nothing is left of what was superseded"
 
 
 def test_what_a_lane_holds_beyond_its_share_goes_back_to_the_spool_and_comes_again() -> None:
-    ready, rows = Ready(Limits(lane_attempts=2, window=40)), Rows()
+    ready, rows = Ready(Limits(site_attempts=2, window=40)), Rows()
     mail = [queued(row, at=NOW + row - 100) for row in range(1, 16)]
     rows.put(*mail)
     flying = [one for one in mail if ready.offer(one, NOW)]
@@ -234,11 +295,11 @@ def test_superseded_openings_do_not_pile_up() -> None:
     ready, one = Ready(), queued(1)
     assert ready.offer(one, NOW)
     for n in range(5_000):
-        ready.paused(one, Pause(NOW + 100_000 + n), NOW)
-        ready.resume(None, NOW)
+        ready.paused(one, Pause(NOW + 100_000 + n, limit="warm"), NOW)
+        ready.resume("b.example", NOW)
         assert ready.step(NOW).starts == [one]
-    assert len(ready._gates._openings) <= 1_002
-    assert repr(ready._gates) == "<Gates: 1, 0 kept>"
+    assert len(ready._gates.openings) <= 1_002
     lane = ready.known[one.key]
-    assert repr(lane) == "<Lane marketing b.example: 0 parked, 1 in flight, spool at None, shut>"
-    assert repr(lane.gate) == f"<Gate: shut until {NOW + PROBE}, 1 given>"  # type: ignore[union-attr]
+    assert isinstance(lane, Lane)
+    gate = f"<Gate: shut until {NOW + PROBE}, 1 given>"
+    assert repr(lane.group) == f"<Group marketing b.example by warm: 1 lanes, 0 parked, 1 in flight, {gate}>"
