@@ -47,6 +47,7 @@ class Envelope:
 
     ret      "" | "FULL" | "HDRS"          envid   "" or xtext as sent (RFC 3461 4.3, 4.4)
     size     announced with SIZE=, 0 if not   utf8  SMTPUTF8 was asked for (RFC 6531)
+    priority asked for with MT-PRIORITY= (RFC 6710), -9 to 9; None: not given
     """
 
     sender: str
@@ -55,6 +56,7 @@ class Envelope:
     envid: str = ""
     size: int = 0
     utf8: bool = False
+    priority: int | None = None
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class Message:
     signed     our DKIM signatures on it, as events tell them: d (domain), s (selector), a (algorithm)
     contradiction  what was done about a claim of its class that the evidence contradicts: None (nothing to do), "flagged",
                    "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
-    priority   within its class, -9 to 9 (RFC 6710 4): higher goes first
+    priority   within its class, -9 to 9 (RFC 6710): higher goes first
     send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 

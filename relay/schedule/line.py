@@ -1,7 +1,7 @@
 """Lanes that stand in line, and whose turn it is. Pure; a turn costs the same however many stand there.
 
 Higher priority goes first, but never alone: of each EIGHT turns one goes to the lower ones, in rotation, so that the lowest
-of all 19 (RFC 6710 4) still gets one in 144. Within a priority sites take turns, within a site its lanes, which are its
+of all 19 (RFC 6710) still gets one in 144. Within a priority sites take turns, within a site its lanes, which are its
 streams: none gets more for having more of them, nor for having more mail.
 """
 
