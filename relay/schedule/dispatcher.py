@@ -86,7 +86,8 @@ class Dispatcher:
         self._poke()
 
     def resume(self, site: str | None = None) -> int:
-        """There may be room again at this site (a pace recovered, an operator resumed): what paused begins at once, gently.
+        """There may be room again at this site, as pauses named it (a pace recovered, an operator resumed): what paused begins
+        at once, gently.
         None: limits are others now (a reload), and all is forgotten of who met which. Returns how many groups waited."""
         count = self._ready.resume(site, self._clock())
         self._poke()
@@ -110,8 +111,8 @@ class Dispatcher:
         """Numbers for metrics and status."""
         return self._ready.stats()
 
-    def pauses(self) -> list[tuple[MailClass, str, Pause]]:
-        """The sites that have no room: until when, for the mail of which limit, and why."""
+    def pauses(self) -> list[tuple[MailClass, Pause]]:
+        """The limits that have no room: of which site, until when, and why."""
         return self._ready.pauses()
 
     # -- the loop

@@ -37,7 +37,8 @@ class Look(NamedTuple):
 
 
 class Group:
-    """The lanes of a class and site that meet the same limits. `limit`: the one they were refused by ("": none as yet).
+    """The lanes of a class that meet the same limits: at first those queued for one site; once refused, those that met one
+    `limit` of a `site`, of whatever domain (MX hosts tell, pause.py).
 
     `waiting`: lanes that are to be loaded once it opens; `out`: a line passes it over.
     """
@@ -188,9 +189,9 @@ class Table:
             self.hungry -= 1
         return lane
 
-    def move(self, lane: Lane, limit: str) -> None:
+    def move(self, lane: Lane, site: str, limit: str) -> None:
         """Its mail meets another limit than was known. It must stand in no line."""
-        old, new = lane.group, self._join(lane.group.site, limit)
+        old, new = lane.group, self._join(site, limit)
         lane.group = new
         for group, sign in ((old, -1), (new, 1)):
             group.parked += sign * len(lane.parked)

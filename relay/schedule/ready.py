@@ -184,8 +184,9 @@ class Ready:
     def paused(self, delivery: Delivery, pause: Pause, now: int) -> None:
         """An attempt found no room at its site and changed nothing: it waits where it was, and its group with it."""
         lane = self._land(delivery)
-        if pause.limit != lane.group.limit:
-            self._move(lane, pause.limit, now)
+        site = pause.site or lane.key[1]
+        if site != lane.group.site or pause.limit != lane.group.limit:
+            self._move(lane, site, pause.limit, now)
         new = self._gates.shut(lane.group, pause, now)
         self._put_back(lane, delivery)
         for one in dict.fromkeys((lane, *self._ready[lane.key[0]].of(lane.group))) if new else (lane,):
@@ -287,11 +288,10 @@ class Ready:
             **flying,
         }
 
-    def pauses(self) -> list[tuple[MailClass, str, Pause]]:
-        """The sites that have no room, for the mail of which limit, and until when. Walks them: for people, not for each
-        message."""
+    def pauses(self) -> list[tuple[MailClass, Pause]]:
+        """The limits that have no room. Walks them: for people, not for each message."""
         return [
-            (group.mail_class, group.site, Pause(gate.opens_at or 0, gate.why, group.limit))
+            (group.mail_class, Pause(gate.opens_at or 0, gate.why, group.site, group.limit))
             for group, gate in self._gates.paused()
         ]
 
@@ -445,12 +445,12 @@ class Ready:
             self._ready[lane.key[0]].remove(lane)
             lane.ready = False
 
-    def _move(self, lane: Lane, limit: str, now: int) -> None:
+    def _move(self, lane: Lane, site: str, limit: str, now: int) -> None:
         """To the group of what met this limit; it stands in no line any more."""
         before = lane.group
         self._step_out(lane)
         lane.table.step_out(lane)
-        lane.table.move(lane, limit)
+        lane.table.move(lane, site, limit)
         self._restore(before)
         if not before.shut:
             self._feed_next(before, now)  # in its place

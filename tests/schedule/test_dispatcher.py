@@ -132,7 +132,7 @@ async def test_a_site_without_room_waits_its_time_and_nothing_is_read_again(
     dispatcher = Dispatcher(spool, attempts, clock)
     dispatcher.offer([one])
     await asyncio.sleep(0)
-    assert dispatcher.pauses() == [(MARKETING, "b.example", Pause(due, "1/s"))]
+    assert dispatcher.pauses() == [(MARKETING, Pause(due, "1/s", "b.example"))]
     attempts.seen.clear()
     spool.broken = True
     async with running(dispatcher):

@@ -80,7 +80,7 @@ def test_a_lane_at_its_rate_asks_in_vain_no_more_often_than_it_sends_and_seldom_
     assert site.refused <= len(site.sent) + 40, "and those of before it was known"
     assert site.loads <= 601 / 40 + 2
     assert site.ready.stats()["paused"] == 1
-    assert site.ready.pauses() == [(MARKETING, "google", Pause(NOW + 60_100, "1/s"))]
+    assert site.ready.pauses() == [(MARKETING, Pause(NOW + 60_100, "1/s", "google"))]
 
 
 @pytest.mark.parametrize(("permits", "every"), [(20, 50), (1_000, 1_000), (9_000, 60_000)])
@@ -118,16 +118,32 @@ def test_mail_of_another_limit_goes_on_and_what_met_the_same_waits_together() ->
     cold, warm, other = (queued(row, stream=stream) for row, stream in enumerate(("a", "b", "c"), 1))
     for one in (cold, warm, other):
         assert ready.offer(one, NOW)
-    ready.paused(cold, Pause(NOW + 60_000, "1/day", "cold"), NOW)
-    ready.paused(other, Pause(NOW + 50_000, "1/day", "cold"), NOW)
+    ready.paused(cold, Pause(NOW + 60_000, "1/day", limit="cold"), NOW)
+    ready.paused(other, Pause(NOW + 50_000, "1/day", limit="cold"), NOW)
     assert ready.step(NOW).starts == []
     assert ready.offer(queued(4, stream="b"), NOW), "its pool has room"
     assert not ready.offer(queued(5, stream="c"), NOW)
     ready.finished(warm, None, NOW)
-    assert ready.pauses() == [(MARKETING, "b.example", Pause(NOW + 60_000, "1/day", "cold"))]
+    assert ready.pauses() == [(MARKETING, Pause(NOW + 60_000, "1/day", "b.example", "cold"))]
     assert ready.stats()["paused"] == 2
     assert [one.message.row for one in ready.step(NOW + 60_000).starts] == [1], "one asks for both"
     assert [one.message.row for one in ready.step(NOW + 60_000 + PROBE).starts] == [3]
+
+
+def test_domains_that_turn_out_to_be_one_site_share_its_gate() -> None:
+    ready = Ready(Limits(site_attempts=2))
+    mail = [queued(row, f"d{row}.example") for row in range(5)]
+    for one in mail:
+        assert ready.offer(one, NOW), "as yet each is a site of its own"
+    for one in mail:
+        ready.paused(one, Pause(NOW + 60_000, site="google", limit="marketing"), NOW)
+    assert ready.pauses() == [(MARKETING, Pause(NOW + 60_000, "", "google", "marketing"))]
+    assert ready.resume("d1.example", NOW) == 0
+    assert ready.resume("google", NOW) == 1
+    assert len(ready.step(NOW).starts) == 1
+    assert len(ready.step(NOW + PROBE).starts) == 1
+    assert ready.step(NOW + 2 * PROBE).starts == [], "it has as many places as one site"
+    assert ready.stats()["paused"] == 0
 
 
 def test_after_a_reload_nobody_is_held_to_a_limit_of_before() -> None:

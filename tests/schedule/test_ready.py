@@ -527,11 +527,12 @@ class World:
         """An attempt comes back: its row is as it was."""
         if self.flying and not self.quiet:
             one = self.flying.pop(self.random.choice(list(self.flying)))
-            limit = self.random.choice(["", "cold", "cold", "warm"])
-            self.ready.paused(one, Pause(self.now + self.random.choice([-5, 3, 400, 5_000]), "", limit), self.now)
+            until = self.now + self.random.choice([-5, 3, 400, 5_000])
+            site, limit = self.random.choice([("", ""), ("", "cold"), ("", "cold"), ("big", "warm"), ("big", "cold")])
+            self.ready.paused(one, Pause(until, "", site, limit), self.now)
 
     def resume(self) -> None:
-        self.ready.resume(self.random.choice([None, f"{self.random.choice(self.sites)}.example"]), self.now)
+        self.ready.resume(self.random.choice([None, "big", f"{self.random.choice(self.sites)}.example"]), self.now)
 
     def fault(self) -> None:
         if self.flying and not self.quiet:
