@@ -127,6 +127,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, wo
         messages_per_connection=policies.shaping.messages_per_connection,
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
+        trust_ad=deployment.dns.trust_ad,
     )
 
 

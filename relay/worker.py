@@ -6,6 +6,7 @@ listening sockets and one end of a socket pair; when that pair closes, the worke
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -33,6 +34,10 @@ from relay.edge.limits import ByteBudget
 from relay.edge.listener import Listener
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
+from relay.egress.security.guard import Guard
+from relay.egress.security.ledger import Ledger as TlsLedger
+from relay.egress.security.policies import StsPolicies
+from relay.egress.security.store import Store as TlsStore
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
@@ -55,6 +60,7 @@ from relay.spool.store import Spool
 from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
+from relay.tls_reports import TlsReports
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -63,6 +69,7 @@ log = structlog.get_logger()
 OPEN_STATE_AGAIN = 5.0  # seconds
 YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the loop; the default is ten times that
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
+LAST_COUNTS = 2.0  # seconds at the end in which counts for TLS reports are written down
 LOOK_AT_ALERTS = 1.0  # seconds between what begins or ends and its alert
 
 
@@ -110,9 +117,11 @@ class Worker:
         self.ledger = Ledger()
         self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
-        self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
+        self.tls_store = TlsStore(self.data_dir / "tls.db")
+        self.courier = self._build_courier()
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
+        self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
@@ -126,6 +135,20 @@ class Worker:
         return self.settings.in_force.place.versions
 
     # --- wiring -------------------------------------------------------------------------------------------------
+
+    def _build_courier(self) -> Courier:
+        egress = self.settings.egress
+        resolver = Resolver(self.settings.nameservers, trust_ad=egress.trust_ad)
+        self.tls_ledger = TlsLedger(resolver, self.tls_store, clock)
+        self.sts = StsPolicies(
+            resolver, self.tls_store, clock, self.tls_ledger.count, allow_private=egress.allow_private
+        )
+        guard = Guard(resolver, self.sts, self.tls_ledger, clock, trust_ad=egress.trust_ad, port=egress.port)
+        return Courier(egress, resolver, self.permits, guard)
+
+    def _build_tls_reports(self, node: str) -> TlsReports:
+        house, lead = self.shards[0].attempting, 0 in self.order.shards
+        return TlsReports(house, self.sts, self.tls_ledger, self.tls_store, node=node, lead=lead)
 
     def _build_shard(self, number: int) -> Shard:
         """What a reload may change is put into it by `_apply`."""
@@ -207,8 +230,10 @@ class Worker:
     def _apply(self, wanted: WorkerSettings) -> None:
         """Put it in force: whole objects are replaced, nothing that runs sees half of them. The listeners follow by
         `_listen_as`. Nothing here waits or fails."""
-        others = wanted.nameservers != self.settings.nameservers
-        self.courier.reconfigure(wanted.egress, Resolver(wanted.nameservers) if others else None)
+        asked = (self.settings.nameservers, self.settings.egress.trust_ad)
+        others = (wanted.nameservers, wanted.egress.trust_ad) != asked
+        resolver = Resolver(wanted.nameservers, trust_ad=wanted.egress.trust_ad) if others else None
+        self.courier.reconfigure(wanted.egress, resolver)
         self.settings = wanted
         self.budget.limit = wanted.bytes_in_hand
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
@@ -255,11 +280,15 @@ class Worker:
         control = asyncio.create_task(answer_channel(socket.socket(fileno=self.order.control), self._answer))
         control.add_done_callback(lambda _: self._stop.set())
         opening = await self._open_state()
+        await (
+            self.sts.load()
+        )  # before mail goes: who takes a policy's record out of DNS is to gain nothing by our restart
         for shard in self.shards:
             await shard.spool.open()
         self._open = True
         running = [
-            asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
+            asyncio.create_task(loop_)
+            for loop_ in (self.permits.run(), self.tls_reports.run(), *(s.exporter.run() for s in self.shards))
         ]
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
@@ -357,6 +386,9 @@ class Worker:
         for task in (*running, control):
             task.cancel()
         await asyncio.gather(*running, control, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.tls_ledger.flush(), LAST_COUNTS)
+        self.tls_store.close()
         for shard in self.shards:
             await shard.exporter.flush()
             await shard.spool.close()
@@ -430,6 +462,7 @@ class Worker:
         contradicted = [contradiction(one, doing(one.stream)) for one in troubles]
         alerts = [*contradicted, *map(flagged, self.flags.standing())]
         alerts += [self._state_lost] if self._state_lost else []
+        counters["tls_failures"] = self.tls_ledger.failures
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
@@ -445,6 +478,7 @@ class Worker:
                 "connections": sum(listener.connections for listener in self.listeners),
                 "streams_contradicted": len(contradicted),
                 "state_up": int(not self.state.trouble),
+                "sts_policies": len(self.sts),
                 "state_sharers": max(self.state.sharers, self.order.workers),
             },
             "alerts": [asdict(alert) for alert in alerts],

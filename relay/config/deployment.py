@@ -198,6 +198,7 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
     yield from _of_tls(document, settings, home)
     yield from _of_binds(document, settings)
     yield from _of_delivery(document, settings.delivery)
+    yield from _of_dns(document, settings.dns)
     yield from _of_state(document, settings.state, home)
     for number, listener in enumerate(settings.listener):
         yield from _of_listener(document, ("listener", number), listener)
@@ -213,7 +214,6 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
 # Keys that later versions act on; any value but an empty one asks for it.
 _NOT_YET: tuple[Loc, ...] = (
     ("delivery", "return_path_domain"),
-    ("dns", "trust_ad"),
     ("alerts", "mail"),
     ("alerts", "webhook"),
 )
@@ -306,6 +306,15 @@ def _of_delivery(document: Document, delivery: DeliverySettings) -> Iterator[Pro
         yield document.problem(("delivery", "relay_password_file"), "is missing; relay_user needs it", "missing")
     if delivery.relay_user and not delivery.relay_host:
         yield document.problem(("delivery", "relay_host"), "is missing; relay_user is for it", "missing")
+
+
+def _of_dns(document: Document, dns: Dns) -> Iterator[Problem]:
+    for number, server in enumerate(dns.nameservers if dns.trust_ad and not document.broken else ()):
+        if not ip_address(server.rpartition(":")[0].strip("[]")).is_loopback:
+            message = (
+                f'"{server}" is not on this machine: its AD bit, which trust_ad believes, may be forged on the way'
+            )
+            yield document.problem(("dns", "nameservers", number), message, "trust", warning=True)
 
 
 def _of_state(document: Document, state: StateSettings, home: Path) -> Iterator[Problem]:

@@ -1,6 +1,6 @@
 """Connections kept and shared: how many per (source, site), who gets the next one, when they close.
 
-Strategy: a lane per (source, EHLO name, site, TLS requirement). An idle connection goes to whoever asks, the last
+Strategy: a lane per (source, EHLO name, site, what TLS it needs). An idle connection goes to whoever asks, the last
 used first; else, below the limit and with a permit that all workers share, the task that asked opens one; else it
 waits in line, by class and then by time. What comes free is handed to the head of the line, so a newcomer never
 overtakes. The caller must `release` each connection it got, whatever happened. While we shut down nobody gets one: who
@@ -17,7 +17,6 @@ from relay.egress.connection import Connection
 from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings
-from relay.egress.tls import requirement_for
 from relay.message import MailClass
 from relay.outcome import Outcome
 
@@ -27,13 +26,13 @@ REMEMBER = 30.0  # seconds at most that a site's long silence answers for the at
 Key = tuple[str, str, str, str]
 
 
-def key_of(source: Source, site: str, requirement: str) -> Key:
-    """What connections are kept under: source address, EHLO name, site, TLS requirement.
+def key_of(source: Source, site: str, security: str) -> Key:
+    """What connections are kept under: source address, EHLO name, site, what TLS they need (Security.label).
 
-    Pools that share an address but not the name share no connection. A kept connection fulfils its requirement by the
-    way it was opened; what TLS came of it stands in `Connection.tls`.
+    Pools that share an address but not the name share no connection. A kept connection fulfils what mail of its lane needs
+    by the way it was opened; what TLS came of it stands in `Connection.tls`.
     """
-    return source.address, source.ehlo, site, requirement
+    return source.address, source.ehlo, site, security
 
 
 class Permits(Protocol):
@@ -346,4 +345,4 @@ class Connections:
 
 
 def _key(wanted: Wanted) -> Key:
-    return key_of(wanted.source, wanted.site, requirement_for(wanted.relay).value)
+    return key_of(wanted.source, wanted.site, wanted.security.label)

@@ -5,42 +5,50 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from relay.egress.connection import Connection
 from relay.egress.connections import Connections, Permits, key_of
 from relay.egress.dialer import Wanted
 from relay.egress.failure import ours, scope_of
-from relay.egress.mx import Rules, site_of
+from relay.egress.mx import Route, Rules, site_of
 from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
+from relay.egress.security.demands import Need, Security, Wish, uniform
+from relay.egress.security.guard import Guard
 from relay.egress.settings import EgressSettings, Relay
-from relay.egress.tls import requirement_for
+from relay.egress.tls import of_relay
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
 from relay.message import Delivery
 from relay.outcome import Outcome, Scope
 from relay.wildcard import Recipients
+
+_OF_CAPTURE = uniform(Need.TRY)  # nothing leaves, so nothing is to be protected on its way
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
     """What the settings say of where mail goes. An attempt takes one and keeps it: it never sees half of two.
 
-    site   whose limits all mail shares: the relay's; "" where each domain has its own
+    site      whose limits all mail shares: the relay's; "" where each domain has its own
+    level     `tls` of shaping.toml          captured  to the capture server: nothing leaves
     """
 
     relay: Relay | None
     site: str
-    requirement: str
+    level: Need
     rules: Rules
+    captured: bool = False
 
 
 class Courier:
     """Carries deliveries to their recipients' servers, or all of them to a relay; or to the capture server, as
     EgressSettings.capture says."""
 
-    def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits) -> None:
+    def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits, guard: Guard) -> None:
         self._resolver = resolver
+        self._guard = guard
         self._connections = Connections(settings, permits)
         self._settings = settings
         self._way, self._kept = _way(settings, settings.relay), _kept(settings)
@@ -60,6 +68,9 @@ class Courier:
         self._settings = settings
         self._way, self._kept = _way(settings, settings.relay), _kept(settings)
         self._resolver = resolver or self._resolver
+        self._guard.reconfigure(
+            self._resolver, trust_ad=settings.trust_ad, port=settings.port, allow_private=settings.allow_private
+        )
 
     async def send(
         self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None = None
@@ -77,8 +88,9 @@ class Courier:
         return outcome
 
     async def _send(self, delivery: Delivery, content: bytes, source: Source, way: _Way) -> Outcome:
-        key = key_of(source, way.site or delivery.domain, way.requirement)
-        connection = self._connections.idle(key) or await self._lease(delivery, source, way)
+        security = self._security(delivery, way)
+        key = key_of(source, way.site or delivery.domain, security.label) if security is not None else None
+        connection = (self._connections.idle(key) if key else None) or await self._lease(delivery, source, way)
         if isinstance(connection, Outcome):
             return connection
         kept = connection.used > 0
@@ -99,16 +111,33 @@ class Courier:
         self, delivery: Delivery, source: Source, way: _Way, *, fresh: bool = False, avoid: str = ""
     ) -> Connection | Outcome:
         site = way.site or delivery.domain
-        if way.relay is not None:
-            route = await self._resolver.relay_route(way.relay)
-        else:
-            route = await self._resolver.route(delivery.domain, way.rules)
-        if isinstance(route, Outcome):
-            return route
+        found = await self._route(delivery, way)
+        if isinstance(found, Outcome):
+            return found
+        route, security = found
         if avoid and all(address == avoid for host in route.hosts for address in host.addresses):
             return ours(421, "4.4.1", f"{site} has no other host", "CONNECT", Scope.SITE)
-        wanted = Wanted(source, site, route, delivery.message.mail_class, (avoid,), fresh, way.relay)
+        wanted = Wanted(source, site, route, delivery.message.mail_class, security, (avoid,), fresh, way.relay)
+        wanted.note = partial(self._guard.note, delivery.domain)
         return await self._connections.lease(wanted)
+
+    async def _route(self, delivery: Delivery, way: _Way) -> tuple[Route, Security] | Outcome:
+        """The hosts that mail may go to, and what each must prove."""
+        if way.relay is not None:
+            route = await self._resolver.relay_route(way.relay)
+            security = self._security(delivery, way)
+            assert security is not None
+            return route if isinstance(route, Outcome) else (route, security)
+        route_of = self._resolver.route(delivery.domain, way.rules)
+        return await self._guard.secure(delivery.domain, way.level, Wish(delivery.message.tls), route_of)
+
+    def _security(self, delivery: Delivery, way: _Way) -> Security | None:
+        """What is required of the hosts, as far as it is known without a look-up."""
+        if way.captured:
+            return _OF_CAPTURE
+        if way.relay is not None:
+            return of_relay(way.relay, way.level, requiretls=delivery.message.tls == Wish.REQUIRED.value)
+        return self._guard.known(delivery.domain, way.level, delivery.message.tls)
 
     async def _transact(self, connection: Connection, delivery: Delivery, content: bytes) -> Outcome:
         """One transaction; the connection is given back. What the peer cannot take is not even tried."""
@@ -133,12 +162,12 @@ class Courier:
 def _kept(settings: EgressSettings) -> tuple[Recipients, _Way] | None:
     """Whose mail does not go to the capture server, and the way there; None where nothing is captured."""
     capture = settings.capture
-    return (capture.only_to, _way(settings, capture.server)) if capture else None
+    return (capture.only_to, replace(_way(settings, capture.server), captured=True)) if capture else None
 
 
 def _way(settings: EgressSettings, relay: Relay | None) -> _Way:
     rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
-    return _Way(relay, site_of("", relay), requirement_for(relay).value, rules)
+    return _Way(relay, site_of("", relay), settings.tls, rules)
 
 
 def _outcome(connection: Connection, transaction: Transaction) -> Outcome:

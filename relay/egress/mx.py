@@ -30,11 +30,17 @@ class Found(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One look-up. `records` are (preference, host) for MX, (0, address) for A and AAAA; `detail` is for people."""
+    """One look-up. `records` are (preference, host) for MX, (0, address) for A and AAAA, (0, text) for others; `detail` is
+    for people.
+
+    secure     DNSSEC vouches for it, also where it says that there is nothing      canonical  the name behind all aliases
+    """
 
     found: Found
     records: tuple[tuple[int, str], ...] = ()
     detail: str = ""
+    secure: bool = False
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)

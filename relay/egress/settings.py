@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from relay.egress.security.demands import Need
 from relay.wildcard import Recipients
 
 
@@ -59,6 +60,8 @@ class EgressSettings:
                    hold a peer's slot for nothing
     own_hostnames, own_addresses
                    ours, as an MX would name them: where *we* answer on `port`. Mail routed there is a loop
+    trust_ad       the resolver's word on DNSSEC is believed: DANE
+    tls            what connections must have where the recipient's domain asks for nothing more (security/demands.py)
     """
 
     hostname: str
@@ -73,3 +76,5 @@ class EgressSettings:
     own_hostnames: frozenset[str] = frozenset()
     own_addresses: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
+    trust_ad: bool = False
+    tls: Need = Need.TRY

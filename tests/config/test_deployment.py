@@ -169,3 +169,13 @@ def test_the_shipped_sandbox_says_the_defaults_where_it_is_no_sandbox(tmp_path: 
         assert getattr(shipped, section) == getattr(bare, section), section
     assert shipped.delivery == bare.delivery.model_copy(update={"mode": "capture"})
     assert shipped.listeners[0].max_size == bare.listeners[0].max_size
+
+
+def test_who_may_be_believed_about_dnssec(tmp_path: Path) -> None:
+    """A resolver on another machine: whoever stands between could say anything."""
+    servers = '[dns]\nnameservers = ["127.0.0.1:53", "192.0.2.53", "[::1]:53"]\n'
+    assert deployment(tmp_path, servers).warnings == ()
+    (warning,) = deployment(tmp_path, servers + "trust_ad = true\n").warnings
+    assert (warning.key, warning.slug) == ("dns.nameservers[2]", "trust")
+    assert "may be forged on the way" in warning.message
+    assert deployment(tmp_path, "[dns]\ntrust_ad = true\n").warnings == ()

@@ -10,8 +10,8 @@ import pytest
 from relay.egress.connection import Connection, Target
 from relay.egress.opening import Opening, open_connection
 from relay.egress.pools import Source
+from relay.egress.security.demands import Demand, Need, plain
 from relay.egress.settings import Relay, Timeouts
-from relay.egress.tls import Requirement
 from relay.egress.transaction import Transaction
 from relay.outcome import Outcome, Scope
 from tests.support.certificates import self_signed, server_context
@@ -30,16 +30,19 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return self_signed(tmp_path_factory.mktemp("tls"), "mx.test")
 
 
+OPPORTUNISTIC = plain(Need.TRY)
+
+
 async def reach(
     peer: SmtpPeer,
     *,
     source: Source = HERE,
-    requirement: Requirement = Requirement.OPPORTUNISTIC,
+    demand: Demand = OPPORTUNISTIC,
     timeouts: Timeouts = MINUTE,
     relay: Relay | None = None,
     lost: list[Connection] | None = None,
 ) -> Connection | Outcome:
-    opening = Opening(source, "relay.test", requirement, timeouts, relay)
+    opening = Opening(source, "relay.test", demand, timeouts, relay)
     gone = lost if lost is not None else []
     return await open_connection(Target("mx.test", peer.host, peer.port), opening, gone.append)
 
@@ -427,9 +430,9 @@ def test_a_relay_without_auth(loop: str) -> None:
 
 def test_no_password_without_verified_tls(loop: str, pem: Path) -> None:
     async def work() -> None:
-        for context, said in ((None, "does not offer STARTTLS"), (server_context(pem), "TLS failed")):
+        for context, said in ((None, "does not offer STARTTLS"), (server_context(pem), "self-signed")):
             async with SmtpPeer(capabilities=("AUTH PLAIN",), context=context) as peer:
-                outcome = await refused(peer, relay=USER, requirement=Requirement.VERIFIED)
+                outcome = await refused(peer, relay=USER, demand=plain(Need.VERIFY))
                 assert outcome.command == "STARTTLS"
                 assert said in outcome.reply.text
                 assert not any("AUTH" in command for command in peer.commands)

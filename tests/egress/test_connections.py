@@ -12,6 +12,7 @@ from relay.egress.connections import Connections, key_of
 from relay.egress.dialer import Wanted
 from relay.egress.mx import MxHost, Route
 from relay.egress.pools import Source
+from relay.egress.security.demands import Need, uniform
 from relay.egress.settings import EgressSettings
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
@@ -26,7 +27,7 @@ def wanted(
     peer: SmtpPeer, mail_class: MailClass = MailClass.TRANSACTIONAL, *, hosts: tuple[str, ...] = (), **more: Any
 ) -> Wanted:
     route = Route(tuple(MxHost(host, 0, (host,)) for host in hosts or (peer.host,)), peer.port)
-    return Wanted(more.pop("source", HERE), "example.test", route, mail_class, **more)
+    return Wanted(more.pop("source", HERE), "example.test", route, mail_class, uniform(Need.TRY), **more)
 
 
 @asynccontextmanager

@@ -217,3 +217,36 @@ async def test_a_machine_without_name_servers_makes_mail_wait(monkeypatch: pytes
     assert refusal(route) == (451, "4.4.3", False)
     assert isinstance(route, Outcome)
     assert "names no name servers" in route.reply.text
+
+
+async def test_dnssec_counts_only_where_the_servers_word_is_believed(dns: DnsServer) -> None:
+    dns.sign("example.test")
+    dns.add("alias.example.test", "CNAME", "mx1.example.test.")
+    dns.add("out.example.test", "CNAME", "host.other.test.")
+    dns.add("host.other.test", "A", "127.0.0.1")
+    trusting = Resolver([dns.address], trust_ad=True, timeout=0.2, lifetime=0.4)
+    doubting = Resolver([dns.address], timeout=0.2, lifetime=0.4)
+    for name, kind, secure in (
+        ("example.test", "MX", True),
+        ("example.test", "AAAA", True),
+        ("gone.example.test", "A", True),
+        ("alias.example.test", "A", True),
+        ("out.example.test", "A", False),
+        ("host.other.test", "A", False),
+        ("gone.test", "A", False),
+    ):
+        assert (await trusting.look_up(name, kind)).secure is secure, name
+        assert not (await doubting.look_up(name, kind)).secure
+    assert (await trusting.look_up("alias.example.test", "A")).canonical == "mx1.example.test"
+
+
+async def test_records_that_security_asks_for(resolver: Resolver, dns: DnsServer) -> None:
+    dns.add("t.example.test", "TXT", '"v=STSv1; " "id=1;"', '"\\228\\000"')
+    dns.add("_25._tcp.example.test", "TLSA", "3 1 1 " + "AB" * 32)
+    dns.add("alias.example.test", "CNAME", "Real.example.test.")
+    texts = await resolver.look_up("t.example.test", "TXT")
+    assert {text for _, text in texts.records} == {"v=STSv1; id=1;", "\xe4\x00"}
+    tlsa = await resolver.look_up("_25._tcp.example.test", "TLSA")
+    assert tlsa.records == ((0, "3 1 1 " + "ab" * 32),)
+    alias = await resolver.look_up("alias.example.test", "CNAME")
+    assert alias.records == ((0, "real.example.test"),)
