@@ -23,6 +23,7 @@ BLOCK_PAUSE = 300_000, 3_600_000  # the shortest blocks of providers end in minu
 # block may show after the final dot, for which most hosts take seconds.
 FAULT_TRIAL, BLOCK_TRIAL = 15_000, 120_000
 PATIENCE = 3  # blocks in a row that are taken to be about the source, where they may be about the message
+LINGER = 600_000  # ms that one is still told of when its pause is over, and nobody has tried it
 MOST = 20_000  # marks; beyond, the oldest is forgotten. Some 300 octets each
 
 _ANYWHERE = ""  # in place of a site: everywhere
@@ -80,9 +81,14 @@ class Health:
     def __repr__(self) -> str:
         return f"<Health {len(self._marks)} marks>"
 
+    @property
+    def calm(self) -> bool:
+        """Nothing is known against any source: there is nothing to ask."""
+        return not self._marks
+
     def usable(self, source: str, site: str, now: int) -> bool:
         """May mail for `site` leave from there now?"""
-        return not self._marks or self.back(source, site, now) <= now
+        return self.back(source, site, now) <= now
 
     def back(self, source: str, site: str, now: int) -> int:
         """When it may be used: `now`, or the time (ms) at which it returns."""
@@ -112,10 +118,14 @@ class Health:
                 self._inconclusive(source, site, now)
         return None
 
-    def aside(self, now: int) -> list[Aside]:
-        """All that stay away now, and those of which one attempt tries."""
-        marks = self._marks.items()
-        return [Aside(source, site, mark.until, mark.why) for (source, site), mark in marks if mark.until > now]
+    def standing(self, now: int) -> list[Aside]:
+        """All that stay away now, or did a moment ago and have had no good reply since."""
+        marks, since = self._marks.items(), now - LINGER
+        return [
+            Aside(source, site, mark.until, mark.why)
+            for (source, site), mark in marks
+            if mark.pauses and mark.until > since
+        ]
 
     def keep(self, sources: Iterable[str]) -> None:
         """Forget all but these: a reload took the others away."""

@@ -9,6 +9,7 @@ from relay.shaping.health import (
     BLOCK_TRIAL,
     FAULT_PAUSE,
     FAULT_TRIAL,
+    LINGER,
     PATIENCE,
     Aside,
     Health,
@@ -66,8 +67,11 @@ def test_a_blocked_source_steps_aside_for_that_site_alone() -> None:
     assert not one.usable(A, SITE, 0)
     assert one.usable(A, OTHER, 0)
     assert one.usable(B, SITE, 0)
-    assert one.aside(0) == [Aside(A, SITE, BLOCK_PAUSE[0], WHY)]
-    assert one.aside(BLOCK_PAUSE[0]) == []
+    assert one.standing(0) == [Aside(A, SITE, BLOCK_PAUSE[0], WHY)]
+    assert one.standing(BLOCK_PAUSE[0]) == one.standing(0), "until it is known to be well"
+    assert one.standing(BLOCK_PAUSE[0] + LINGER) == []
+    one.note(A, SITE, Sign.GOOD, BLOCK_PAUSE[0])
+    assert one.standing(BLOCK_PAUSE[0]) == []
 
 
 def test_a_block_that_may_be_about_the_message_counts_with_others() -> None:
@@ -75,6 +79,7 @@ def test_a_block_that_may_be_about_the_message_counts_with_others() -> None:
     for _ in range(PATIENCE - 1):
         assert one.note(A, SITE, Sign.DOUBTFUL, 0, WHY) is None
     assert one.usable(A, SITE, 0)
+    assert one.standing(0) == []
     one.note(A, SITE, Sign.GOOD, 0)
     for _ in range(PATIENCE - 1):
         assert one.note(A, SITE, Sign.DOUBTFUL, 0, WHY) is None
@@ -153,4 +158,4 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Health()
     for number in range(10):
         one.note(A, f"site{number}", Sign.BLOCKED, 0, WHY)
-    assert [aside.site for aside in one.aside(0)] == ["site7", "site8", "site9"]
+    assert [aside.site for aside in one.standing(0)] == ["site7", "site8", "site9"]
