@@ -23,7 +23,7 @@ from relay.policy.streams import Match, Stream, Streams
 from relay.policy.windows import Window
 
 # Keys that later versions act on, as they stand in the file.
-_LATER = ("topic", "priority")
+_LATER = ("topic",)
 _BOUNDARY = re.compile(r"\\b(?:\(\?:|\()?([^\W\d_])|([^\W\d_])\)?\\b")
 _LATIN_ENDS = "\u0250"  # letters below it are Latin, above it other scripts' (Unicode blocks)
 
@@ -74,6 +74,7 @@ def _stream(table: StreamTable, line: int, on_contradiction: str, windows: Mappi
         rate=table.rate,
         valid_for=table.valid_for,
         window=windows.get(table.send_window),
+        priority=table.priority,
         review_by=table.review_by,
     )
 
@@ -105,13 +106,14 @@ def _meant(patterns: Sequence[Pattern], names: Iterable[str]) -> frozenset[str]:
 def problems_of(file: StreamsFile, document: Document, others: Others) -> Iterator[Problem]:
     """What no single key shows."""
     yield from _of_windows(file, document)
-    names: dict[str, int] = {}
+    names: dict[str, Loc] = {}
     for number, stream in enumerate(file.stream):
         loc: Loc = ("stream", number)
         if stream.name in names:
-            message = f'"{stream.name}" is the name of the stream in line {names[stream.name]} too; a list means any of'
+            line = document.line(names[stream.name])
+            message = f'"{stream.name}" is the name of the stream in line {line} too; a list means any of'
             yield document.problem((*loc, "name"), f"{message} several conditions", "duplicate")
-        names.setdefault(stream.name, document.line((*loc, "name")))
+        names.setdefault(stream.name, (*loc, "name"))
         yield from _of_names(document, loc, stream, file, others)
         yield from _of_match(document, loc, stream.match, others)
         yield from _of_holding_back(document, loc, stream, others)
