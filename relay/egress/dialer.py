@@ -97,4 +97,4 @@ def _same_family(source: str, address: str) -> bool:
 
 def _unreachable(wanted: Wanted) -> Outcome:
     text = f"no address of {wanted.site} can be reached from {wanted.source.address or 'here'}"
-    return replace(ours(451, "4.4.4", text, "CONNECT", Scope.SOURCE), source=wanted.source.address)
+    return replace(ours(451, "4.4.4", text, "CONNECT", Scope.SITE), source=wanted.source.address)

@@ -59,6 +59,11 @@ class Route:
     hosts: tuple[MxHost, ...]
     port: int
 
+    @property
+    def families(self) -> frozenset[int]:
+        """4, 6, or both: what a source must be one of (Source.reaches)."""
+        return frozenset(6 if ":" in address else 4 for host in self.hosts for address in host.addresses)
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

@@ -1,6 +1,6 @@
 """From an address to a session ready for mail: connect, banner, EHLO, STARTTLS, AUTH.
 
-Strategy: aiosmtplib does these on a socket of ours, bound to the source; then `Connection` takes its transport over. What
+Strategy: aiosmtplib does these on a socket of ours (departure.py); then `Connection` takes its transport over. What
 TLS must come to is a ladder (security/demands.py): where one rung fails, the next is tried on a new connection, or on the
 same in clear where there was no handshake. So TLS that fails costs an opportunistic connection its encryption, not the
 mail. Each session is noted once, by its first rung.
@@ -8,7 +8,6 @@ mail. Each session is noted once, by its first rung.
 
 import asyncio
 import errno
-import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -16,8 +15,10 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import aiosmtplib
+import aiosmtplib.protocol
 
 from relay.egress.connection import Connection, Target, describe
+from relay.egress.departure import SourceFault, dial
 from relay.egress.failure import ours, scope_of
 from relay.egress.pools import Source
 from relay.egress.replies import make_reply
@@ -30,7 +31,10 @@ from relay.egress.tls import server_name
 from relay.egress.transaction import features
 from relay.outcome import Outcome, Reply, Scope
 
-IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; the port is chosen at connect, so 28,000 per destination instead of in all
+# Octets of a banner or a reply to EHLO; real ones have 2,000 at most. aiosmtplib reads all of a reply anew with each line
+# that comes, so that its own limit, 32 KB, lets a host that drips lines keep a processor busy for 16 s; this one 0.3.
+MAX_GREETING = 4096
+aiosmtplib.protocol.MAX_RESPONSE_LENGTH = MAX_GREETING
 
 
 Note = Callable[[Demand, Failure | None], None]
@@ -123,34 +127,14 @@ async def _open(
 
 
 async def _dial(target: Target, how: Opening) -> socket.socket:
-    """A connected socket, bound to the source."""
-    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    """A connected socket; what hinders it becomes an outcome, with scope SOURCE where no other host will do."""
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if how.source.address:
-            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            _bind(sock, how)
-        async with asyncio.timeout(how.timeouts.connect):
-            await asyncio.get_running_loop().sock_connect(sock, (target.address, target.port))
+        return await dial(target, how.source, how.timeouts.connect)
+    except SourceFault as fault:
+        outcome = ours(451, "4.4.0", str(fault), "CONNECT", Scope.SOURCE)
+        raise _Failed(replace(outcome, source=how.source.address)) from fault
     except OSError as error:
-        sock.close()
         raise _Failed(_outcome("CONNECT", error, target, how)) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _bind(sock: socket.socket, how: Opening) -> None:
-    """Raises _Failed with scope SOURCE: no other host will do, another address of ours may."""
-    try:
-        sock.bind((how.source.address, 0))
-    except OSError as error:
-        text = f"cannot send from {how.source.address}: {os.strerror(error.errno or errno.EIO)}"
-        outcome = replace(ours(451, "4.4.0", text, "CONNECT", Scope.SOURCE), source=how.source.address)
-        raise _Failed(outcome) from error
 
 
 async def _greet(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:

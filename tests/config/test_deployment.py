@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import ConfigErrors, Deployment, examine_deployment, load_deployment
+from relay.egress.pools import Protocol, Proxy
 from relay.message import MailClass
 
 LISTENER = '[[listener]]\nbind = "127.0.0.1:2525"\nauth = "optional"\ntrust = ["127.0.0.0/8"]\ncredential = "local"\n'
@@ -63,6 +64,27 @@ def test_pools(tmp_path: Path) -> None:
         ("192.0.2.1", "t1.arava.example", 1),
         ("::1", "", 5),  # greets with the node's own name
     ]
+
+
+def test_sources_behind_proxies(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "secret").write_text("s3cret\n")
+    (tmp_path / "config" / "pools.toml").write_text(
+        """[pool.a]
+sources = [
+  { address = "192.0.2.1", socks5 = "10.0.0.9:1080", socks5_user = "a1", socks5_password_file = "secret" },
+  { address = "2001:db8::1", haproxy = "[2001:db8::9]:2526" },
+  { address = "192.0.2.2" },
+]
+"""
+    )
+    made = deployment(tmp_path)
+    assert [source.through for source in made.pools["a"].sources] == [
+        Proxy(Protocol.SOCKS5, "10.0.0.9", 1080, "a1", "s3cret"),
+        Proxy(Protocol.HAPROXY, "2001:db8::9", 2526),
+        None,
+    ]
+    assert "s3cret" not in repr(made)
 
 
 def test_state_in_redis(tmp_path: Path) -> None:

@@ -330,7 +330,7 @@ async def test_a_source_reaches_only_its_own_family() -> None:
     async with SmtpPeer() as peer, pool() as connections:
         outcome = await connections.lease(wanted(peer, source=Source("127.0.0.1", ""), hosts=("::1",)))
         assert isinstance(outcome, Outcome)
-        assert (outcome.scope, outcome.reply.code) == (Scope.SOURCE, 451)
+        assert (outcome.scope, outcome.reply.code) == (Scope.SITE, 451)
 
 
 async def test_fresh_means_fresh() -> None:

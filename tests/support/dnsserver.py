@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import dns.exception
 import dns.flags
@@ -141,8 +141,9 @@ class DnsServer:
             return response.to_wire()
 
     def _fill(self, response: dns.message.Message, name: str, kind: str) -> None:
-        alias = self._zone.get((name, "CNAME"))
-        if alias is not None and kind != "CNAME":
+        while kind != "CNAME" and (alias := self._zone.get((name, "CNAME"))) is not None:
+            if alias in response.answer:
+                return  # a circle: all of it, and nothing behind it
             response.answer.append(alias)
             name = alias[0].target.to_text(omit_final_dot=True).lower()
         found = self._zone.get((name, kind))
@@ -170,9 +171,14 @@ class DnsServer:
             writer.close()
 
 
+class Server(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
 @contextmanager
-def serving(server: DnsServer) -> Iterator[None]:
-    """The DNS server in a loop of its own, so that the test may block."""
+def serving(server: Server) -> Iterator[None]:
+    """The server in a loop of its own, so that the test may block."""
     loop = asyncio.new_event_loop()
     loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
