@@ -18,7 +18,10 @@ from relay.policy import relevance
 from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
+from relay.policy.suspension import Suspension
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
+
+LOOK_AGAIN = 1_000  # ms until mail is looked at again for which State has not told yet whether it is suspended
 
 
 class Courier(Protocol):
@@ -48,7 +51,8 @@ class Attempting(House):
 
 
 async def attempt(delivery: Delivery, house: Attempting) -> int | None:
-    """Try once. None: the delivery has ended; else when (ms) it goes again. What it came to is on disk when this returns."""
+    """Try once. None: the delivery has ended, or is held; else when (ms) it goes again. What it came to is on disk when this
+    returns."""
     message = delivery.message
     route = house.routes.find(message, delivery.domain)
     if route is not None and route.discard:
@@ -59,13 +63,19 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     if stale is not None:
         await _withhold(delivery, stale, house)
         return None
+    suspended = house.suspensions.find(delivery)
+    if suspended is not None:
+        await _hold(delivery, suspended, house)
+        return None
+    if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
+        return now + LOOK_AGAIN
     postponed = relevance.postponed(message, stream, now)
     if postponed is not None:
         return await _postpone(delivery, postponed, house)
     waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
-    pool = pool_of(route, message.mail_class, house.pools, house.named)
+    pool = _pool(delivery, route, house)
     source = pool.choose(delivery.source, random.random())
     content = message.content if message.content is not None else await house.spool.content(message)
     hop = route.next_hop if route is not None else None
@@ -80,6 +90,22 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     ended = "delivered" if outcome.delivered else "bounced"
     house.tally["deferred" if verdict.again is not None else ended, message.mail_class] += 1
     return verdict.again
+
+
+def pool_for(delivery: Delivery, house: Attempting) -> Pool:
+    """The pool that would carry it now. Pure."""
+    return _pool(delivery, house.routes.find(delivery.message, delivery.domain), house)
+
+
+def _pool(delivery: Delivery, route: Route | None, house: Attempting) -> Pool:
+    moved = house.named.get(delivery.pool) if delivery.pool else None
+    return moved or pool_of(route, delivery.message.mail_class, house.pools, house.named)
+
+
+async def _hold(delivery: Delivery, suspended: Suspension, house: Attempting) -> None:
+    delivery.held = suspended.id
+    event = house.recorder.of_delivery("postponed", delivery, suspended.facts)
+    await house.spool.settle(Change(again=[delivery], events=[event]))
 
 
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -214,9 +215,9 @@ class Supervisor:
                 return await self.reload(by)
             case "rollback":
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
-            case "queue.page" | "queue.change":
+            case "queue.page" | "queue.change" | "queue.count":
                 return await self._page(question)
-            case "record":
+            case "record" | "suspend" | "resume":
                 return await self._ask_any(question)
         return {"error": f"unknown request {question.get('do')!r}"}
 
@@ -224,13 +225,18 @@ class Supervisor:
         """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
         workers: list[Json] = []
         alerts = [asdict(self.alert)] if self.alert else []
+        suspended: dict[int, Json] = {}  # what any worker knows of
+        waiting: Counter[int] = Counter()
         for child in self.children:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
             with contextlib.suppress(NodeDown):
                 answer = await child.ask({"do": "stats"}, timeout=5.0)
                 facts |= {**answer, "up": "error" not in answer}
             alerts += facts.pop("alerts", [])
+            suspended |= {one["id"]: one for one in facts.pop("suspensions", [])}
+            waiting.update({int(by): n for shard in facts.get("shards", ()) for by, n in _suspended(shard).items()})
             workers.append(facts)
+        suspensions = [{**one, "waiting": waiting[identity]} for identity, one in sorted(suspended.items())]
         due = self._reviews()
         return {
             "node": self._name,
@@ -243,6 +249,7 @@ class Supervisor:
             "web": self.web.up,
             "alerts": one_each(alerts),
             "reviews": due,
+            "suspensions": suspensions,
             "waits": [str(problem) for problem in self.in_force.waits],
             "decision": asdict(self.decision),
             "on_disk": fingerprint(contents(self.policies)),
@@ -385,6 +392,12 @@ class Supervisor:
         else:
             answer["cursor"] = None
         return answer
+
+
+def _suspended(shard: Json) -> dict[str, int]:
+    """Deliveries that each suspension holds in it, by its id."""
+    found: dict[str, int] = shard["queue"]["suspended"]
+    return found
 
 
 def _now() -> int:

@@ -24,7 +24,7 @@ import uvloop
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
 from relay.alert import Alert, contradiction, contradiction_over, flagged, flagged_over, state_back, state_lost
-from relay.attempt import Attempting, attempt
+from relay.attempt import Attempting, attempt, pool_for
 from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
 from relay.door import Door
@@ -45,6 +45,7 @@ from relay.policy.contradiction import Ledger
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
 from relay.policy.sample import Sample
+from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
@@ -55,6 +56,7 @@ from relay.spool.store import Spool
 from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
+from relay.suspending import Suspending
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -104,6 +106,7 @@ class Worker:
         self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
+        self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.signer = Signer(spare=SparePower())
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
@@ -114,6 +117,13 @@ class Worker:
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
+        self.suspending = Suspending(
+            self.state,
+            self.suspensions,
+            [shard.commands for shard in self.shards],
+            self.door.record,
+            node.name,
+        )
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
         self._apply(self.settings)
@@ -148,6 +158,7 @@ class Worker:
             tracer=Tracer(self.settings.secret),
             quotas=self.quotas,
             pacer=self.pacer,
+            suspensions=self.suspensions,
             spool=spool,
             courier=self.courier,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
@@ -156,15 +167,7 @@ class Worker:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        commands = QueueCommands(
-            spool,
-            dispatcher,
-            self.recorder,
-            clock,
-            pool_of=lambda c: attempting.pools[c].name,
-            stream_of=lambda name: attempting.streams.get(name),  # noqa: PLW0108 a reload replaces them
-        )
-        return Shard(number, spool, dispatcher, exporter, attempting, commands)
+        return Shard(number, spool, dispatcher, exporter, attempting, QueueCommands(spool, dispatcher, attempting))
 
     def _build_door(self, own: Shard) -> Door:
         in_force = self.settings.in_force
@@ -182,6 +185,7 @@ class Worker:
             tracer=own.attempting.tracer,
             quotas=self.quotas,
             pacer=self.pacer,
+            suspensions=self.suspensions,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
@@ -261,7 +265,9 @@ class Worker:
         running = [
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
+        await self.suspending.look()
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
+        running += [asyncio.create_task(self.suspending.run())]
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
         running += opening
         for task in running:
@@ -381,6 +387,12 @@ class Worker:
                 return await self._commands(question).page(question)
             case "queue.change":
                 return await self._commands(question).change(question)
+            case "queue.count":
+                return await self._commands(question).count(question)
+            case "suspend":
+                return await self.suspending.suspend(question)
+            case "resume":
+                return await self.suspending.resume(question)
             case "record":
                 self.door.record(question["kind"], question["facts"])
                 return {"ok": True}
@@ -450,6 +462,9 @@ class Worker:
             "alerts": [asdict(alert) for alert in alerts],
             "troubles": [asdict(trouble) for trouble in troubles],
             "state_trouble": self.state.trouble,
+            "suspensions": self.suspending.shown(),
+            "suspensions_known": self.suspensions.known,
+            "suspensions_in_force": len(list(self.suspensions)),
             "egress": self.courier.stats(),
         }
 
@@ -460,7 +475,7 @@ async def _shard_stats(shard: Shard) -> Json:
     return {
         "shard": shard.number,
         "healthy": shard.spool.healthy,
-        "queue": {**queue, "lanes": lanes},
+        "queue": {**queue, "lanes": lanes, "suspended": {str(by): n for by, n in queue["suspended"].items()}},
         "schedule": shard.dispatcher.stats(),
     }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import attempt
+from relay.attempt import LOOK_AGAIN, attempt
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
@@ -15,6 +15,7 @@ from relay.outcome import Outcome, Reply, Scope
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
+from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
@@ -371,3 +372,41 @@ async def test_a_rate_that_was_lifted_and_rerouted_mail_are_not_paced() -> None:
         rig.streams = streams
         assert await attempt(delivery, rig.attempting()) is None
         assert (rig.quotas.taken, delivery.paced) == ([], False)
+
+
+async def test_what_is_suspended_is_held_in_its_row_and_nobody_is_asked() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    news = Suspension(77, given({"stream": "order", "class": "*"}), NOW, reason="look")
+    rig.suspensions.put([news])
+    assert await attempt(delivery, rig.attempting()) is None
+    (change,) = rig.spool.settled
+    assert (change.again, change.finished, delivery.held) == ([delivery], [], 77)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["detail"]) == (
+        "postponed", "held", "suspended: stream order, class * (look)",
+    )  # fmt: skip
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+    rig.suspensions.put([])
+    assert await attempt(waiting_delivery(), rig.attempting()) is None
+    assert rig.courier.sent
+
+
+async def test_until_suspensions_are_known_only_transactional_mail_goes() -> None:
+    rig, news = Rig(DONE), waiting_delivery()
+    rig.suspensions.known = False
+    assert await attempt(waiting_delivery(), rig.attempting()) is None
+    assert rig.courier is not None
+    assert len(rig.courier.sent) == 1
+    news.message = replace(news.message, mail_class=MailClass.MARKETING)
+    assert await attempt(news, rig.attempting()) == NOW + LOOK_AGAIN
+    assert len(rig.courier.sent) == len(rig.spool.settled) == 1, "nothing is tried, nothing written"
+
+
+async def test_what_an_operator_moved_goes_by_that_pool_before_any_route() -> None:
+    rig = Rig(DONE)
+    rig.named = {name: Pool(name, (Source(name, ""),)) for name in ("slow", "cold")}
+    rig.routes = Routes([(RouteMatch(), Route("policies/routes.toml:1", pool="slow"))])
+    for pool in ("cold", "gone", ""):
+        await attempt(waiting_delivery(pool=pool), rig.attempting())
+    assert [event["pool"] for event in rig.spool.events()] == ["cold", "slow", "slow"]

@@ -25,6 +25,7 @@ from relay.cli import (
     send,
     serve,
     status,
+    suspend,
 )
 from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown
@@ -43,6 +44,7 @@ COMMANDS = (
     bounce,
     events,
     queue,
+    suspend,
     credentials,
     keys,
     schema,

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import orjson
 
-from relay.message import Delivery, MailClass, Message
+from relay.message import HELD, Delivery, MailClass, Message
 from relay.spool import rows
 from relay.wildcard import AnyOf, sqlite_glob
 
@@ -29,7 +29,7 @@ OUTBOX_ROWS = 4_096  # commits exported at a time, at most
 _PACKED = """
 SELECT json_group_array(json_array(r.message, m.id, m.accepted_at, json(m.facts),
            json_array(r.idx, r.site, r.next_attempt, r.attempts, r.held, r.quota, r.warned, r.source, r.last_reply,
-               json(r.facts)),
+               json(r.facts), r.pool),
            length(r.head))),
        CAST(group_concat(r.head, '') AS BLOB)
 """
@@ -74,8 +74,20 @@ SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
              ORDER BY n DESC, class, site LIMIT ?)),
        (SELECT json_group_array(json_array(class, n)) FROM
            (SELECT class, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class)),
-       (SELECT count(*) FROM recipient WHERE held = 1),
+       (SELECT json_group_array(json_array(held, n)) FROM
+           (SELECT held, count(*) AS n FROM recipient WHERE held > 0 GROUP BY held)),
        (SELECT accepted_at FROM message ORDER BY row LIMIT 1)
+"""
+
+# A skip-scan: from each suspension that holds something to the next.
+_HOLDING = """
+WITH RECURSIVE one (id) AS (
+    SELECT (SELECT held FROM recipient WHERE held > 1 ORDER BY held LIMIT 1)
+    UNION ALL
+    SELECT (SELECT held FROM recipient WHERE held > 1 AND held > one.id ORDER BY held LIMIT 1) FROM one
+     WHERE id IS NOT NULL)
+SELECT json_group_array(json_array(id, (SELECT count(*) FROM recipient WHERE held > 1 AND held = one.id)))
+  FROM one WHERE id IS NOT NULL
 """
 
 _OUTBOX = """
@@ -91,7 +103,7 @@ SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB) FROM (
 class Selector:
     """Which mail a command means: all that is given must hold; None asks nothing.
 
-    older_than  age in ms since accept
+    older_than  age in ms since accept     suspended  the id of what holds it
     """
 
     id: str | None = None
@@ -105,11 +117,14 @@ class Selector:
     classes: frozenset[MailClass] | None = None
     held: bool | None = None
     older_than: int | None = None
+    suspended: int | None = None
 
     @property
     def among(self) -> str:
         """SQL over table recipient that an index answers: nothing else is looked at."""
-        held = "held = 1" if self.held else "1"
+        held = "held > 0" if self.held else "1"
+        if self.suspended is not None:
+            held = "held > 1 AND held = :suspended"
         return held if self.id is None else f"{held} AND message IN (SELECT row FROM message WHERE id = :id)"  # noqa: S608
 
     @property
@@ -119,7 +134,7 @@ class Selector:
         if self.classes is not None:
             parts.append(f"r.class IN ({', '.join(str(int(one)) for one in sorted(self.classes))})")
         if self.held is not None:
-            parts.append("r.held = :held")
+            parts.append("r.held > 0" if self.held else "r.held = 0")
         if self.older_than is not None:
             parts.append("m.accepted_at <= :accepted_by")
         for name, patterns in self._texts():
@@ -135,7 +150,11 @@ class Selector:
 
     def values(self, now: int) -> dict[str, Any]:
         """What `among` and `conditions` name with a colon."""
-        values: dict[str, Any] = {"id": self.id, "held": self.held, "accepted_by": now - (self.older_than or 0)}
+        values: dict[str, Any] = {
+            "id": self.id,
+            "suspended": self.suspended,
+            "accepted_by": now - (self.older_than or 0),
+        }
         for name, patterns in self._texts():
             values |= {f"{name}_{number}": sqlite_glob(pattern) for number, pattern in enumerate(patterns)}
         return values
@@ -202,16 +221,28 @@ def scan(
 
 
 def counts(db: apsw.Connection) -> dict[str, Any]:
-    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting in each of the
-    LANES_NAMED longest, and under OTHERS in the rest of a class."""
-    longest, by_class, held, oldest = db.execute(_COUNTS, (LANES_NAMED,)).get
+    """waiting, held (by hand or suspended): recipients; suspended: of these by suspension; oldest: when the oldest message
+    was accepted, or None; lanes: waiting in each of the LANES_NAMED longest, and under OTHERS in the rest of a class."""
+    longest, by_class, kept, oldest = db.execute(_COUNTS, (LANES_NAMED,)).get
+    held = dict(orjson.loads(kept))
     each = {(MailClass(number), site): n for number, site, n in orjson.loads(longest)}
     waiting = {MailClass(number): n for number, n in orjson.loads(by_class)}
     for mail_class, n in waiting.items():
         rest = n - sum(count for lane, count in each.items() if lane[0] is mail_class)
         if rest:
             each[mail_class, OTHERS] = each.get((mail_class, OTHERS), 0) + rest
-    return {"waiting": sum(waiting.values()), "held": held, "oldest": oldest, "lanes": each}
+    return {
+        "waiting": sum(waiting.values()),
+        "held": sum(held.values()),
+        "suspended": {by: n for by, n in held.items() if by != HELD},
+        "oldest": oldest,
+        "lanes": each,
+    }
+
+
+def holding(db: apsw.Connection) -> dict[int, int]:
+    """Of each suspension that holds something here, how much."""
+    return dict(_loads(db, _HOLDING, []))
 
 
 def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:

@@ -57,6 +57,13 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO export VALUES (1, '', 0);
     CREATE TABLE probe (filler BLOB NOT NULL);  -- is there room again? filled and emptied, else empty
     """,
+    # 2: held says by whom: 1 by hand, more is the id of a suspension, which must find its own again. A pool by hand.
+    """
+    DROP INDEX recipient_held;
+    CREATE INDEX recipient_held ON recipient (message, idx) WHERE held > 0;
+    CREATE INDEX recipient_suspended ON recipient (held, message, idx) WHERE held > 1;
+    ALTER TABLE recipient ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 _PRAGMAS = (

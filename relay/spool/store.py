@@ -128,7 +128,8 @@ class Spool:
         return Page(found, start)
 
     async def counts(self) -> dict[str, Any]:
-        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site): waiting}}, of lanes the longest.
+        """{"waiting", "held", "suspended": {id: held by it}, "oldest" (accepted_at or None), "lanes": {(class, site):
+        waiting}}, of lanes the longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """
@@ -139,6 +140,10 @@ class Spool:
             self._counted_until = now + (seconds * _COUNTS_SHARE if seconds > _COUNTS_FREE else 0.0)
             return counted
         return self._counts
+
+    async def holding(self) -> dict[int, int]:
+        """The ids of the suspensions that hold deliveries here, and how many each."""
+        return await self._read(queries.holding)
 
     async def outbox(self, limit_bytes: int) -> tuple[int, bytes] | None:
         """The earliest events not yet exported: sequence of the last, and lines that each end in LF. None: all are."""

@@ -140,7 +140,9 @@ class SqliteState:
         await self._ask(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
 
     async def pin(self, board: str, name: str, text: str) -> None:
-        await self._ask(lambda _: self._do("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", board, name, text), durable=True)
+        await self._ask(
+            lambda _: self._do("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", board, name, text), durable=True
+        )
 
     async def unpin(self, board: str, name: str) -> bool:
         taken: bool = await self._ask(lambda _: self._unpin(board, name), durable=True)

@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from relay.message import Change, Delivery, MailClass
+from relay.spool import queries
 from relay.spool.store import Selector, Spool, SpoolBusy, SpoolError
 from relay.wildcard import any_of
 from tests.support.letters import letter
@@ -207,10 +208,55 @@ async def test_lanes_with_their_earliest(open_spool: OpenSpool) -> None:
 
 async def test_counts(open_spool: OpenSpool) -> None:
     spool = await open_spool()
-    assert await spool.counts() == {"waiting": 0, "held": 0, "oldest": None, "lanes": {}}
-    await spool.put(Change(put=[letter(1, accepted_at=3), letter(2, site="yahoo"), letter(3, held=True)]))
+    assert await spool.counts() == {"waiting": 0, "held": 0, "suspended": {}, "oldest": None, "lanes": {}}
+    await spool.put(Change(put=[letter(1, accepted_at=3), letter(2, site="yahoo"), letter(3, held=1)]))
     lanes = {LANE: 1, (MailClass.TRANSACTIONAL, "yahoo"): 1}
-    assert await spool.counts() == {"waiting": 2, "held": 1, "oldest": 3, "lanes": lanes}
+    assert await spool.counts() == {"waiting": 2, "held": 1, "suspended": {}, "oldest": 3, "lanes": lanes}
+
+
+async def test_what_holds_a_delivery_is_kept_with_it(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.spool.queries.SCAN", 3)
+    spool = await open_spool()
+    first, second = 1_800_000_000_000_000, 1_800_000_000_000_001
+    put = [letter(1, 4, held=first), letter(2, held=1), letter(3, 2, held=second), letter(4)]
+    await spool.put(Change(put=put))
+    assert await spool.holding() == {first: 4, second: 2}
+    assert (await spool.counts())["suspended"] == {first: 4, second: 2}
+    assert (await spool.counts())["held"] == 7
+    found = (await spool.page(Selector(suspended=second), None, 10)).deliveries
+    assert [(d.key, d.held) for d in found] == [((3, 0), second), ((3, 1), second)]
+    assert len((await spool.page(Selector(held=True), None, 10)).deliveries) == 7
+    for delivery in put[0][1]:
+        delivery.held = 0
+    await spool.settle(Change(again=put[0][1]))
+    assert await spool.holding() == {second: 2}
+
+
+async def test_a_delivery_remembers_the_pool_it_was_moved_to(open_spool: OpenSpool) -> None:
+    spool = await open_spool()
+    message, (delivery,) = letter()
+    await spool.put(Change(put=[(message, [delivery])]))
+    delivery.pool = "cold"
+    await spool.settle(Change(again=[delivery]))
+    assert [d.pool for d in await spool.due(LANE, LATER, 10, ())] == ["cold"]
+
+
+async def test_a_search_for_what_is_held_looks_at_nothing_else(open_spool: OpenSpool) -> None:
+    spool = await open_spool()
+    await spool.put(Change(put=[letter(1, held=5)]))
+
+    def plan(db: apsw.Connection) -> str:
+        among = f"SELECT message FROM recipient WHERE {Selector(suspended=5).among}"  # noqa: S608 - our own words
+        rows = [
+            row
+            for sql in (among, queries._HOLDING)
+            for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", {"suspended": 5})
+        ]
+        return " ".join(str(row[3]) for row in rows)
+
+    said = await spool._read(plan)
+    assert "recipient_suspended" in said
+    assert "SCAN recipient" not in said.replace("USING COVERING INDEX recipient_suspended", "")
 
 
 async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +269,7 @@ async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkey
     assert await spool.counts() == {
         "waiting": 17,
         "held": 0,
+        "suspended": {},
         "oldest": put[0][0].accepted_at,
         "lanes": {
             (MailClass.TRANSACTIONAL, "s4"): 4,

@@ -277,7 +277,10 @@ async def test_notes_on_a_board_are_read_by_all_until_one_takes_them_off(backend
     await other.pin("suspensions", "2", "two, again")
     await other.pin("elsewhere", "1", "")
     assert await state.pinned("suspensions") == {"1": "one: א", "2": "two, again"}
-    assert sorted(await asyncio.gather(state.unpin("suspensions", "1"), other.unpin("suspensions", "1"))) == [False, True]
+    assert sorted(await asyncio.gather(state.unpin("suspensions", "1"), other.unpin("suspensions", "1"))) == [
+        False,
+        True,
+    ]
     assert await other.pinned("suspensions") == await state.pinned("suspensions") == {"2": "two, again"}
     assert await state.pinned("elsewhere") == {"1": ""}
     await other.close()

@@ -25,6 +25,7 @@ from relay.policy.letter import Letter
 from relay.policy.routes import Routes
 from relay.policy.sample import Sample
 from relay.policy.streams import Streams
+from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.schedule.retry import RetryPolicy
 from relay.signing.signer import Signer
@@ -111,6 +112,8 @@ class Rig:
         self.flags = Flags()
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
+        self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
+        self.suspensions.put([])
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -143,6 +146,7 @@ class Rig:
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
             pacer=self._pacer,
+            suspensions=self.suspensions,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
@@ -172,6 +176,7 @@ class Rig:
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
             pacer=self._pacer,
+            suspensions=self.suspensions,
             spool=self.spool,
             courier=self.courier,
             offer=self.offer,
