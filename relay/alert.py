@@ -13,6 +13,7 @@ from relay.kept import Decision
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
 from relay.policy.streams import Stream
+from relay.schedule.watchdog import Stall
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Alert:
 POLICIES = "policies"  # the one of files that are not in force
 STATE = "state"  # the one of limits that cannot be looked up
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
+STALLED = "stalled"  # those of due mail that does not move
 CHECK = "check"  # those of checks that mail does not pass
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
@@ -130,6 +132,23 @@ def flagged_over(flag: Flag) -> Alert:
 
 def _of_flag(flag: Flag) -> dict[str, str | None]:
     return {"brand": flag.brand, "check": flag.check}
+
+
+def stalled(stall: Stall) -> Alert:
+    """Due mail does not move (schedule/watchdog.py). Each worker looks at its own; `one_each` shows people one of a class."""
+    label, more = stall.mail_class.label, stall.lanes - len(stall.sites)
+    where = f"{', '.join(stall.sites)}{f' and {more:,} more sites' if more else ''}"
+    return Alert(
+        STALLED,
+        f"{label} mail to {where} has been due since {when(stall.due, ZoneInfo('UTC'))} UTC, and nothing of it moves",
+        advice=f"postlane queue list --class {label} --site {stall.sites[0]} says why; the log of the worker what went wrong",
+        what={"class": label},
+    )
+
+
+def moving(stall: Stall) -> Alert:
+    """The same, ended."""
+    return Alert(STALLED, f"{stall.mail_class.label} mail moves again", what={"class": stall.mail_class.label})
 
 
 def state_lost(trouble: str) -> Alert:

@@ -23,7 +23,17 @@ import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
-from relay.alert import Alert, contradiction, contradiction_over, flagged, flagged_over, state_back, state_lost
+from relay.alert import (
+    Alert,
+    contradiction,
+    contradiction_over,
+    flagged,
+    flagged_over,
+    moving,
+    stalled,
+    state_back,
+    state_lost,
+)
 from relay.attempt import Attempting, attempt, pool_for
 from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
@@ -49,9 +59,11 @@ from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
+from relay.schedule.watchdog import Head, Seen, Watchdog
 from relay.settings import WorkerSettings
 from relay.signing.signer import Signer
 from relay.spare import SparePower
+from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.state.choice import state_at
 from relay.state.interface import StateError
@@ -65,6 +77,8 @@ log = structlog.get_logger()
 OPEN_STATE_AGAIN = 5.0  # seconds
 YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the loop; the default is ten times that
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
+LOOK_AT_PROGRESS = 5.0  # seconds between two pages of lanes that are looked at for mail that does not move
+LANES_LOOKED_AT = 2_000  # a page: 5 ms of the spool's thread
 LOOK_AT_ALERTS = 1.0  # seconds between what begins or ends and its alert
 
 
@@ -83,6 +97,7 @@ class Shard:
     exporter: Exporter
     attempting: Attempting
     commands: QueueCommands
+    watchdog: Watchdog
 
 
 class Worker:
@@ -167,7 +182,9 @@ class Worker:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        return Shard(number, spool, dispatcher, exporter, attempting, QueueCommands(spool, dispatcher, attempting))
+        return Shard(
+            number, spool, dispatcher, exporter, attempting, QueueCommands(spool, dispatcher, attempting), Watchdog()
+        )
 
     def _build_door(self, own: Shard) -> Door:
         in_force = self.settings.in_force
@@ -267,7 +284,7 @@ class Worker:
         ]
         await self.suspending.look()
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
-        running += [asyncio.create_task(self.suspending.run())]
+        running += [asyncio.create_task(self.suspending.run()), asyncio.create_task(self._watch_progress())]
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
         running += opening
         for task in running:
@@ -312,12 +329,22 @@ class Worker:
                 for listener in self.listeners:
                     listener.renew_certificate(files.cert, files.key)
 
+    async def _watch_progress(self) -> None:
+        """Show each watchdog the mail that has been due the longest."""
+        while True:
+            await asyncio.sleep(LOOK_AT_PROGRESS)
+            for shard in self.shards:
+                try:
+                    await _watch(shard)
+                except SpoolError as error:  # who ends with it says so
+                    log.warning("the watchdog cannot read the spool", error=str(error))
+
     async def _watch_alerts(self) -> None:
         """Say when mail begins to be another than it claims, or not to pass a check that its brand wants flagged, or when
         State is lost; and when that ends."""
         while True:
             await asyncio.sleep(LOOK_AT_ALERTS)
-            for state, alert in chain(self._claims(), self._flags(), self._of_state()):
+            for state, alert in chain(self._claims(), self._flags(), self._of_state(), self._of_progress()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
 
@@ -328,6 +355,11 @@ class Worker:
         elif not self.state.trouble and self._state_lost is not None:
             self._state_lost = None
             yield "resolved", state_back()
+
+    def _of_progress(self) -> Iterator[tuple[str, Alert]]:
+        for shard in self.shards:
+            for state, stall in shard.watchdog.news():
+                yield state, stalled(stall) if state == "firing" else moving(stall)
 
     def _claims(self) -> Iterator[tuple[str, Alert]]:
         doing = self.settings.in_force.policies.streams.doing
@@ -442,6 +474,7 @@ class Worker:
         contradicted = [contradiction(one, doing(one.stream)) for one in troubles]
         alerts = [*contradicted, *map(flagged, self.flags.standing())]
         alerts += [self._state_lost] if self._state_lost else []
+        alerts += [stalled(stall) for shard in self.shards for stall in shard.watchdog.standing()]
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
@@ -467,6 +500,22 @@ class Worker:
             "suspensions_in_force": len(list(self.suspensions)),
             "egress": self.courier.stats(),
         }
+
+
+async def _watch(shard: Shard) -> None:
+    look = shard.watchdog.look(clock())
+    heads, last = await shard.spool.overdue(*look, LANES_LOOKED_AT)
+    lanes = (await shard.spool.counts())["lanes"] if heads else {}
+    seen = Seen(
+        heads=[Head(*head) for head in heads],
+        last=last,
+        ended=shard.dispatcher.ended[look.mail_class],
+        waiting=sum(count for (mail_class, _), count in lanes.items() if mail_class is look.mail_class),
+        flies=shard.dispatcher.in_flight,
+        paused=lambda _: False,
+        healthy=shard.spool.healthy,
+    )
+    shard.watchdog.seen(seen, clock())
 
 
 async def _shard_stats(shard: Shard) -> Json:

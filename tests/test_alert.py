@@ -11,9 +11,11 @@ from relay.alert import (
     files_refused,
     flagged,
     flagged_over,
+    moving,
     not_taken,
     one_each,
     reviews,
+    stalled,
     started_with_last_good,
     state_back,
     state_lost,
@@ -24,6 +26,7 @@ from relay.message import MailClass
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
 from relay.policy.streams import Stream
+from relay.schedule.watchdog import Stall
 
 POLICIES = Path("policies")
 DECISION = Decision("3f9a1c", "7be210", 1_795_186_920_000, "noa", "reload")  # Fri 20 Nov 2026 17:02 in Jerusalem
@@ -164,3 +167,14 @@ def test_streams_are_to_be_reviewed_after_their_day_and_announced_two_weeks_befo
         {"stream": "today", "review_by": "2027-01-15", "past": False},
         {"stream": "soon", "review_by": "2027-01-29", "past": False},
     ]
+
+
+def test_mail_that_stands_still_names_class_and_sites() -> None:
+    begun = stalled(Stall(MailClass.MARKETING, 3, ("a.example", "b.example"), 1_763_800_000_000))
+    assert begun.summary == (
+        "marketing mail to a.example, b.example and 1 more sites has been due since Sat 22 Nov 08:26 UTC, and nothing of it moves"
+    )
+    assert begun.advice.startswith("postlane queue list --class marketing --site a.example says why")
+    ended = moving(Stall(MailClass.MARKETING, 1, ("c.example",), 0))
+    assert begun.what == ended.what == {"class": "marketing"}
+    assert ended.event("resolved")["summary"] == "marketing mail moves again"

@@ -56,6 +56,7 @@ class Dispatcher:
         self._reads: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._wake_at = 0
+        self.ended = [0] * len(MailClass)  # attempts that came to something, by class
         self._stopped = False
 
     def __repr__(self) -> str:
@@ -166,6 +167,7 @@ class Dispatcher:
                 raise
             log.exception("an attempt failed by a fault of our own", id=delivery.message.id, rcpt=delivery.index)
         else:
+            self.ended[delivery.message.mail_class] += 1
             self._ready.finished(delivery, again, self._clock())
         finally:
             del self._tasks[delivery.key]

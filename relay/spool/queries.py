@@ -68,6 +68,28 @@ SELECT json_group_array(json_array(site, (
     for behind in (">", ">=")
 )
 
+# The same walk; of each lane the row that has been due the longest, where that is overdue, and the last site walked to.
+_OVERDUE, _FIRST_OVERDUE = (
+    f"""
+WITH RECURSIVE lane (site, number) AS (
+    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site {behind} ?2 ORDER BY site LIMIT 1), 1
+    UNION ALL
+    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site > lane.site ORDER BY site LIMIT 1),
+           number + 1
+      FROM lane WHERE site IS NOT NULL AND number < ?3),
+head (site, row) AS MATERIALIZED (
+    SELECT site, (
+        SELECT json_array(site, next_attempt, message, idx) FROM recipient AS r
+         WHERE held = 0 AND r.class = ?1 AND r.site = lane.site AND next_attempt < ?4
+         ORDER BY next_attempt, message, idx LIMIT 1)
+      FROM lane WHERE site IS NOT NULL)
+SELECT json_object('walked', count(*), 'last', max(site),
+                   'heads', json_group_array(json(row)) FILTER (WHERE row IS NOT NULL))
+  FROM head
+"""  # noqa: S608 - our own words
+    for behind in (">", ">=")
+)
+
 _COUNTS = """
 SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
            (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site
@@ -194,6 +216,17 @@ def lanes(db: apsw.Connection, mail_class: MailClass, after: str | None, limit: 
     """At most `limit` sites behind `after` with waiting mail of the class, in order, each with its earliest time."""
     sql = _FIRST_LANES if after is None else _LANES
     return [(site, at) for site, at in _loads(db, sql, [mail_class.value, after or "", limit])]
+
+
+def overdue(
+    db: apsw.Connection, mail_class: MailClass, after: str | None, before: int, limit: int
+) -> tuple[list[tuple[str, int, Key]], str | None]:
+    """Of the next `limit` lanes of the class those with mail that was due before `before`: site, and when and which was the
+    first; and the last site of these lanes, None where there is none behind them."""
+    sql = _FIRST_OVERDUE if after is None else _OVERDUE
+    found = orjson.loads(db.execute(sql, (mail_class.value, after or "", limit, before)).get)
+    heads = [(site, at, (row, index)) for site, at, row, index in found["heads"]]
+    return heads, found["last"] if found["walked"] >= limit else None
 
 
 def content(db: apsw.Connection, row: int) -> bytes:

@@ -104,6 +104,13 @@ class Spool:
         most `limit`, and the earliest next_attempt of each."""
         return await self._read(lambda db: queries.lanes(db, mail_class, after, limit))
 
+    async def overdue(
+        self, mail_class: MailClass, after: str | None, before: int, limit: int
+    ) -> tuple[list[tuple[str, int, Key]], str | None]:
+        """Of the next `limit` sites behind `after` those with mail of the class that was due before `before`: site, and when
+        and which was the first; and the last of these sites, None where there is none behind them."""
+        return await self._read(lambda db: queries.overdue(db, mail_class, after, before, limit))
+
     async def content(self, message: Message) -> bytes:
         """Raises LookupError when the message has left."""
         return await self._read(lambda db: queries.content(db, message.row))

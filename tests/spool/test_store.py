@@ -503,3 +503,23 @@ async def test_what_was_acknowledged_survives_kill_9(open_spool: OpenSpool, tmp_
     db = apsw.Connection(str(path))
     assert db.pragma("integrity_check") == "ok"
     db.close()
+
+
+async def test_of_each_lane_the_row_that_has_been_due_the_longest(open_spool: OpenSpool) -> None:
+    spool = await open_spool()
+    put = [
+        letter(1, 2, site="a", next_attempt=100),
+        letter(2, site="a", next_attempt=99),
+        letter(3, site="b", next_attempt=200),
+        letter(4, site="c", next_attempt=199, held=5),
+        letter(5, site="d", next_attempt=199),
+        letter(6, site="e", next_attempt=1, mail_class=MailClass.MARKETING),
+    ]
+    await spool.put(Change(put=put))
+    a, d = ("a", 99, (2, 0)), ("d", 199, (5, 0))
+    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 10) == ([a, d], None)
+    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 2) == ([a], "b")
+    assert await spool.overdue(MailClass.TRANSACTIONAL, "b", 200, 2) == ([d], None)
+    assert await spool.overdue(MailClass.TRANSACTIONAL, "d", 200, 2) == ([], None)
+    assert await spool.overdue(MailClass.SERVICE, None, 200, 2) == ([], None)
+    assert await spool.overdue(MailClass.MARKETING, None, 1, 2) == ([], None)
