@@ -40,6 +40,8 @@ POLICIES = "policies"  # the one of files that are not in force
 STATE = "state"  # the one of limits that cannot be looked up
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
 STALLED = "stalled"  # those of due mail that does not move
+WORKER = "worker"  # the one of a process that does not answer
+SPOOL = "spool"  # the one of a disk that is full
 CHECK = "check"  # those of checks that mail does not pass
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
@@ -164,13 +166,36 @@ def state_back() -> Alert:
     return Alert(STATE, "limits can be looked up again")
 
 
+def worker_silent(name: str, seconds: int) -> Alert:
+    """The supervisor asks, and hears nothing."""
+    return Alert(
+        WORKER,
+        f"{name} has not answered for {seconds // 60} min: what it accepted waits",
+        advice="postlane status shows whether it is being restarted; the log says why it died or what it waits for",
+        what={"worker": name},
+    )
+
+
+def spool_full(name: str) -> Alert:
+    return Alert(
+        SPOOL,
+        f"{name} cannot write its spool (disk full?): mail is answered 452, and none is sent",
+        advice="make room on the disk of data_dir; it goes on by itself",
+        what={"worker": name},
+    )
+
+
 def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of alerts as JSON, several workers' among them: the first of each trouble, whatever templates of it each has met."""
-    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    found: dict[object, dict[str, Any]] = {}
     for alert in alerts:
-        whom = sorted((key, value) for key, value in alert["what"].items() if key != "skeleton")
-        found.setdefault((alert["name"], *whom), alert)
+        found.setdefault(key_of(alert), alert)
     return list(found.values())
+
+
+def key_of(alert: Mapping[str, Any]) -> tuple[object, ...]:
+    """What makes two alerts, as JSON, one trouble."""
+    return alert["name"], *sorted((key, value) for key, value in alert["what"].items() if key != "skeleton")
 
 
 def reviews(streams: Iterable[Stream], today: date) -> list[dict[str, Any]]:

@@ -37,6 +37,10 @@ class QueueCommands:
     dispatcher: Dispatcher
     house: Attempting
 
+    async def answer(self, question: Json) -> Json:
+        do = {"queue.page": self.page, "queue.count": self.count, "queue.change": self.change}
+        return await do[question["do"]](question)
+
     async def page(self, question: Json) -> Json:
         """{"selector", "after"} -> {"items", "after" (null: no more)}, or {"error"} where no mail can be meant"""
         try:

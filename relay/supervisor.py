@@ -25,9 +25,10 @@ import structlog
 
 from relay import __version__, control
 from relay.alert import Alert, files_refused, not_taken, one_each, reviews, started_with_last_good
+from relay.alerting import Alerting, Listeners
 from relay.changeover import change_over
 from relay.child import Child
-from relay.config import ConfigErrors, Problem, load_secret
+from relay.config import ConfigErrors, Deployment, Problem, load_secret, load_webhook_secret
 from relay.config.reader import contents, fingerprint, shown_path
 from relay.control import Json, NodeDown
 from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
@@ -57,6 +58,15 @@ class Supervisor:
         self._control = control.bind(self.data_dir)
         self.children = [self._worker(number) for number in range(self.workers)]
         self.web = Child("web", self._web_command)
+        self._listeners = _listeners(self.in_force.deployment)
+        self.alerting = Alerting(
+            node=self._name,
+            workers=self.children,
+            own=lambda: [self.alert] if self.alert else [],
+            listeners=lambda: self._listeners,
+            ask_any=self._ask_any,
+            record=lambda state, alert: self._do(self._tell("alert", alert.event(state))),
+        )
         self._stopping = asyncio.Event()
         self._changing = asyncio.Lock()  # one change at a time
         self._telling = asyncio.Lock()  # events in the order in which things happened
@@ -86,6 +96,7 @@ class Supervisor:
         _make_folders(deployment.node.data_dir)
         self._lock = _lock(deployment.node.data_dir)
         load_secret(deployment)
+        load_webhook_secret(deployment)
         if last is None:
             return self._take(examined.accepted())
         self.alert = started_with_last_good(errors, last[0], deployment.node.timezone, self.policies)
@@ -158,6 +169,7 @@ class Supervisor:
         keeping = [asyncio.create_task(child.keep(self._stopping)) for child in (*self.children, self.web)]
         for task in keeping:
             task.add_done_callback(lambda _: self._stopping.set())  # a fault of ours: stop, rather than run on in part
+        self._do(self.alerting.run())
         if self.alert is not None:
             self._do(self._tell("alert", self.alert.event("firing")))
         log.info("node runs", node=self._name, workers=self.workers, version=__version__)
@@ -224,7 +236,7 @@ class Supervisor:
     async def stats(self) -> Json:
         """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
         workers: list[Json] = []
-        alerts = [asdict(self.alert)] if self.alert else []
+        alerts = [asdict(alert) for alert in ([self.alert] if self.alert else []) + self.alerting.found]
         suspended: dict[int, Json] = {}  # what any worker knows of
         waiting: Counter[int] = Counter()
         for child in self.children:
@@ -290,6 +302,7 @@ class Supervisor:
         on_disk = examine_files(self.config, self.policies).accepted()
         wanted = accept(self.config, self.policies, self.data_dir, on_disk.policies, self.in_force.place.started)
         load_secret(wanted.deployment)
+        load_webhook_secret(wanted.deployment)
         file = shown_path(self.config / "postlane.toml")
         if trouble := certificate_trouble(wanted.deployment):
             raise ConfigErrors([Problem(file, 0, "tls", trouble, "tls")])
@@ -327,10 +340,12 @@ class Supervisor:
             self.sockets.open_capture()
         capture = self.sockets.capture_address if captures else ""
         question = {"place": asdict(wanted.place), "capture": capture}
+        listeners = _listeners(wanted.deployment)
 
         def decide() -> None:
             write_decision(self.data_dir, decision)
             self.in_force, self.decision = wanted, decision
+            self._listeners = listeners
 
         try:
             refusals = await change_over(self.children, question, wanted.place.versions, decide)
@@ -392,6 +407,11 @@ class Supervisor:
         else:
             answer["cursor"] = None
         return answer
+
+
+def _listeners(deployment: Deployment) -> Listeners:
+    said = deployment.alerts
+    return Listeners(tuple(said.mail), said.webhook, load_webhook_secret(deployment), said.allow_private)
 
 
 def _suspended(shard: Json) -> dict[str, int]:

@@ -34,6 +34,7 @@ from relay.alert import (
     state_back,
     state_lost,
 )
+from relay.alert_news import Change, letter, subject_of
 from relay.attempt import Attempting, attempt, pool_for
 from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
@@ -49,6 +50,7 @@ from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
 from relay.message import MailClass
+from relay.notice import put_alert
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.policy.contradiction import Ledger
@@ -415,12 +417,13 @@ class Worker:
         match question.get("do"):
             case "stats":
                 return await self._stats()
-            case "queue.page":
-                return await self._commands(question).page(question)
-            case "queue.change":
-                return await self._commands(question).change(question)
-            case "queue.count":
-                return await self._commands(question).count(question)
+            case "queue.page" | "queue.change" | "queue.count":
+                return await self._commands(question).answer(question)
+            case "alerts":
+                healthy = all(shard.spool.healthy for shard in self.shards)
+                return {"alerts": [asdict(alert) for alert in self._alerts()], "healthy": healthy}
+            case "alert.mail":
+                return await self._mail_alerts(question)
             case "suspend":
                 return await self.suspending.suspend(question)
             case "resume":
@@ -461,6 +464,25 @@ class Worker:
         await self._listen_as(wanted)
         return self._versions
 
+    def _alerts(self) -> list[Alert]:
+        """Those that stand now."""
+        doing = self.settings.in_force.policies.streams.doing
+        contradicted = [contradiction(one, doing(one.stream)) for one in self.ledger.troubles(self._trusts)]
+        alerts = [*contradicted, *map(flagged, self.flags.standing())]
+        alerts += [self._state_lost] if self._state_lost else []
+        return alerts + [stalled(stall) for shard in self.shards for stall in shard.watchdog.standing()]
+
+    async def _mail_alerts(self, question: Json) -> Json:
+        """{"to": addresses, "changes": [{"state", "alert"}]}: one mail, saved and queued when it answers."""
+        changes = [Change(one["state"], one["alert"]) for one in question["changes"]]
+        house, to, identifier = self.shards[0].attempting, question["to"], self.ids.next()
+        content = letter(changes, self.recorder.node, self.hostname, to, identifier, clock())
+        try:
+            await put_alert(content, subject_of(changes), identifier, to, house)
+        except SpoolError as error:
+            return {"error": str(error)}
+        return {"id": identifier}
+
     async def _stats(self) -> Json:
         """As relay/web/metrics.py reads it."""
         counters: Json = dict(self.door.counters)
@@ -469,12 +491,7 @@ class Worker:
                 counters[name] = counters.get(name, 0) + value
         for kind in ("delivered", "deferred", "bounced"):
             counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
-        doing = self.settings.in_force.policies.streams.doing
         troubles = list(self.ledger.troubles(self._trusts))
-        contradicted = [contradiction(one, doing(one.stream)) for one in troubles]
-        alerts = [*contradicted, *map(flagged, self.flags.standing())]
-        alerts += [self._state_lost] if self._state_lost else []
-        alerts += [stalled(stall) for shard in self.shards for stall in shard.watchdog.standing()]
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
@@ -488,11 +505,11 @@ class Worker:
             "counters": counters,
             "gauges": {
                 "connections": sum(listener.connections for listener in self.listeners),
-                "streams_contradicted": len(contradicted),
+                "streams_contradicted": len(troubles),
                 "state_up": int(not self.state.trouble),
                 "state_sharers": max(self.state.sharers, self.order.workers),
             },
-            "alerts": [asdict(alert) for alert in alerts],
+            "alerts": [asdict(alert) for alert in self._alerts()],
             "troubles": [asdict(trouble) for trouble in troubles],
             "state_trouble": self.state.trouble,
             "suspensions": self.suspending.shown(),
