@@ -10,6 +10,7 @@ from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, judge
 from relay.house import House
 from relay.identity import Rate
+from relay.lately import Lately
 from relay.message import Change, Delivery, MailClass
 from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
@@ -36,6 +37,7 @@ class Attempting(House):
 
     pools      each class's own                              named   all, by name, for `routes`
     streams    by name                                       tally   outcomes by kind and class, for metrics
+    lately     the same by site and pool, of the last seconds
     quota_of   a credential's, by name                       timezone_of   a brand's, by name
     """
 
@@ -48,6 +50,7 @@ class Attempting(House):
     timezone_of: Callable[[str], str]
     courier: Courier
     tally: Counter[tuple[str, MailClass]]
+    lately: Lately
 
 
 async def attempt(delivery: Delivery, house: Attempting) -> int | None:
@@ -87,9 +90,18 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
         until = _until(delivery, house) if verdict.again is not None else None
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
     await _settle(change, house)
-    ended = "delivered" if outcome.delivered else "bounced"
-    house.tally["deferred" if verdict.again is not None else ended, message.mail_class] += 1
+    ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
+    house.tally[ended, message.mail_class] += 1
+    _note(delivery, ended, pool, outcome.reply, house)
     return verdict.again
+
+
+def _note(delivery: Delivery, ended: str, pool: Pool, reply: Reply, house: Attempting) -> None:
+    """For who watches."""
+    message, now = delivery.message, house.clock()
+    house.lately.note(delivery.site, pool.name, ended, reply, now)
+    if ended == "delivered" and message.mail_class is MailClass.TRANSACTIONAL and delivery.attempts <= 1:
+        house.lately.took(now - message.accepted_at)
 
 
 def pool_for(delivery: Delivery, house: Attempting) -> Pool:
@@ -112,12 +124,14 @@ async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     facts = {"reason": "discarded", "detail": route.rule}
     event = house.recorder.of_delivery("withheld", delivery, facts)
     await house.spool.settle(Change(finished=[delivery], events=[event]))
+    house.tally["withheld", delivery.message.mail_class] += 1
 
 
 async def _withhold(delivery: Delivery, stale: str, house: Attempting) -> None:
     change = Change(finished=[delivery])
     await withhold_stale(change, delivery, stale, "attempt", house)
     await _settle(change, house)
+    house.tally["withheld", delivery.message.mail_class] += 1
 
 
 async def _postpone(delivery: Delivery, postponed: Postponed, house: Attempting) -> int:

@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import orjson
 import structlog
 
-from relay import __version__, control
+from relay import __version__, control, top
 from relay.alert import Alert, files_refused, not_taken, one_each, reviews, started_with_last_good
 from relay.alerting import Alerting, Listeners
 from relay.changeover import change_over
@@ -220,6 +220,8 @@ class Supervisor:
         match question.get("do"):
             case "stats":
                 return await self.stats()
+            case "queue.top":
+                return await self._top()
             case "versions":
                 versions = {"policies": self.decision.policies, "config": self.decision.config}
                 return {"node": self._name, **versions, "ports": self.sockets.ports}
@@ -268,9 +270,27 @@ class Supervisor:
             "gauges": {
                 "policies_last_reload_successful": int(self.alert is None),
                 "streams_past_review": sum(one["past"] for one in due),
+                "suspensions": len(suspensions),
             },
             "workers": workers,
         }
+
+    async def _top(self) -> Json:
+        """What the node does at this moment (relay/top.py)."""
+        answers = await asyncio.gather(*(self._part(child) for child in self.children))
+        about = {
+            "node": self._name,
+            "policies": self.in_force.version,
+            "silent": [child.name for child, answer in zip(self.children, answers, strict=True) if answer is None],
+        }
+        stats = await self.stats()
+        return top.snapshot([one for one in answers if one is not None], about, stats["suspensions"], _now())
+
+    async def _part(self, child: Child) -> Json | None:
+        with contextlib.suppress(NodeDown):
+            answer = await child.ask({"do": "queue.top"}, timeout=5.0)
+            return None if "error" in answer else answer
+        return None
 
     def _reviews(self) -> list[Json]:
         """A day is one of [node] timezone, like all that is told to people."""

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from itertools import chain
 import structlog
 import uvloop
 
-from relay import __version__, logs, settings
+from relay import __version__, logs, settings, top
 from relay.accept import Acceptance
 from relay.alert import (
     Alert,
@@ -49,6 +49,7 @@ from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
+from relay.lately import Lately
 from relay.message import MailClass
 from relay.notice import put_alert
 from relay.order import DRAIN_SECONDS, Order, Place
@@ -61,6 +62,7 @@ from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
+from relay.schedule.lanes import LaneKey
 from relay.schedule.watchdog import Head, Seen, Watchdog
 from relay.settings import WorkerSettings
 from relay.signing.signer import Signer
@@ -81,6 +83,7 @@ YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
 LOOK_AT_PROGRESS = 5.0  # seconds between two pages of lanes that are looked at for mail that does not move
 LANES_LOOKED_AT = 2_000  # a page: 5 ms of the spool's thread
+WATCHED_SECONDS = 10  # over which rates of what comes in and is withheld are told
 LOOK_AT_ALERTS = 1.0  # seconds between what begins or ends and its alert
 
 
@@ -125,6 +128,8 @@ class Worker:
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.signer = Signer(spare=SparePower())
+        self.lately = Lately()
+        self._seen: deque[tuple[int, dict[str, int]]] = deque(maxlen=WATCHED_SECONDS)
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
         self.ledger = Ledger()
@@ -181,6 +186,7 @@ class Worker:
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
             tally=self.tally,
+            lately=self.lately,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
@@ -346,6 +352,7 @@ class Worker:
         State is lost; and when that ends."""
         while True:
             await asyncio.sleep(LOOK_AT_ALERTS)
+            self._seen.append((clock(), self._totals()))
             for state, alert in chain(self._claims(), self._flags(), self._of_state(), self._of_progress()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
@@ -419,6 +426,8 @@ class Worker:
                 return await self._stats()
             case "queue.page" | "queue.change" | "queue.count":
                 return await self._commands(question).answer(question)
+            case "queue.top":
+                return await self._top()
             case "alerts":
                 healthy = all(shard.spool.healthy for shard in self.shards)
                 return {"alerts": [asdict(alert) for alert in self._alerts()], "healthy": healthy}
@@ -463,6 +472,53 @@ class Worker:
         self._apply(wanted)
         await self._listen_as(wanted)
         return self._versions
+
+    def _totals(self) -> dict[str, int]:
+        withheld = sum(number for (kind, _), number in self.tally.items() if kind == "withheld")
+        return {"in": self.door.counters["accepted"], "withheld": withheld}
+
+    def _rates(self) -> dict[str, float]:
+        """A second, over the last ten."""
+        now, totals = clock(), self._totals()
+        if not self._seen or now <= self._seen[0][0]:
+            return dict.fromkeys(totals, 0.0)
+        at, before = self._seen[0]
+        return {name: (number - before[name]) * 1000 / (now - at) for name, number in totals.items()}
+
+    async def _top(self) -> Json:
+        """This worker's part of `postlane queue top`."""
+        waiting: dict[LaneKey, top.Waiting] = {}
+        flying: Counter[LaneKey] = Counter()
+        held = 0
+        for shard in self.shards:
+            counts = await shard.spool.counts()
+            held += counts["held"] - sum(counts["suspended"].values())
+            flying.update(shard.dispatcher.flying())
+            for lane, number in counts["lanes"].items():
+                due, first = counts["due"][lane]
+                old = waiting.get(lane, top.Waiting(0, 0, first))
+                waiting[lane] = top.Waiting(old.count + number, old.due + due, min(old.first, first))
+        facts = top.Facts(
+            pools={mail_class: pool.name for mail_class, pool in self.settings.pools.items()},
+            waiting=waiting,
+            flying=flying,
+            connections=self._connections(),
+            limits={},
+            pauses={},
+            lately=self.lately,
+            rates=self._rates(),
+            held=held,
+        )
+        return top.part(facts, clock())
+
+    def _connections(self) -> Counter[tuple[str, str]]:
+        """Open ones by site and pool. A source that stands in several pools counts for the first."""
+        pools = [*self.settings.pools.values(), *self.settings.in_force.deployment.pools.values()]
+        pool_of = {source.address: pool.name for pool in reversed(pools) for source in pool.sources}
+        found: Counter[tuple[str, str]] = Counter()
+        for (address, site), number in self.courier.connections().items():
+            found[site, pool_of.get(address, "")] += number
+        return found
 
     def _alerts(self) -> list[Alert]:
         """Those that stand now."""
@@ -536,7 +592,8 @@ async def _watch(shard: Shard) -> None:
 
 
 async def _shard_stats(shard: Shard) -> Json:
-    queue = await shard.spool.counts()
+    queue = dict(await shard.spool.counts())
+    del queue["due"]
     lanes = [{"class": c.label, "site": site, "waiting": count} for (c, site), count in queue["lanes"].items()]
     return {
         "shard": shard.number,

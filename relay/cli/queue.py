@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from relay.cli import top
 from relay.cli.events import class_pattern, duration_ms
 from relay.config import whereabouts
-from relay.control import request
+from relay.control import Refused, request
 
 Json = dict[str, Any]
 _SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "class", "recipient")
@@ -28,6 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.add_argument("ids", metavar="ID", nargs="*")
     _add_selectors(show)
     show.set_defaults(run=run_show)
+    top.add_parser(actions)
     helps = {
         "hold": "keep from being sent until released",
         "release": "let held mail go",
@@ -72,10 +74,6 @@ def chosen(args: argparse.Namespace) -> Json:
 def _meant(args: argparse.Namespace) -> list[Json]:
     """One selector for each ID named, or one for all mail."""
     return [{**chosen(args), "id": one} for one in args.ids] or [chosen(args)]
-
-
-class Refused(Exception):
-    """The node's own word on why it did not do it."""
 
 
 def pages(data_dir: Path, question: Json) -> Iterator[Json]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from relay.cli.events import class_pattern, duration_ms
-from relay.cli.queue import Refused, pages
+from relay.cli.queue import pages
 from relay.config import whereabouts
-from relay.control import request
+from relay.control import Refused, request
 from relay.policy.suspension import SELECTORS
 
 Json = dict[str, Any]

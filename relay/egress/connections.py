@@ -8,7 +8,7 @@ asks or waits is cancelled, since an outcome would count as an attempt that neve
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
@@ -128,6 +128,10 @@ class Connections:
             "waiting": sum(lane.queued for lane in lanes),
             "awaiting_final": self.awaiting_final,
         }
+
+    def by_site(self) -> Counter[tuple[str, str]]:
+        """Open connections by our address and the site."""
+        return Counter((address, site) for (address, _, site, _), _ in self._open.values())
 
     @property
     def awaiting_final(self) -> int:

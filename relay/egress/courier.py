@@ -5,6 +5,7 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from relay.egress.connection import Connection
@@ -51,6 +52,10 @@ class Courier:
 
     def stats(self) -> dict[str, int]:
         return self._connections.stats()
+
+    def connections(self) -> Counter[tuple[str, str]]:
+        """Open connections by our address and the site."""
+        return self._connections.by_site()
 
     def reconfigure(self, settings: EgressSettings, resolver: Resolver | None = None) -> None:
         """Put new settings in force: attempts that have begun end as they began, kept connections go on under the new

@@ -7,6 +7,7 @@ no outcome could be recorded. What is offered with room to spare starts at once,
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Sequence
 from typing import Protocol
 
@@ -96,6 +97,10 @@ class Dispatcher:
         """Their rows were deleted, held or moved: drop them from memory (not what is in flight) and end the claim."""
         self._ready.forget(keys, self._clock())
         self._poke()
+
+    def flying(self) -> Counter[LaneKey]:
+        """Attempts in flight, by lane."""
+        return self._ready.flying()
 
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status."""

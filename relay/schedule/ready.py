@@ -16,7 +16,7 @@ when to come again, `look` which lanes to read; `finished` or `failed` follow ea
 load, `looked` or `look_failed` each look.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -237,6 +237,10 @@ class Ready:
 
     def in_flight(self, key: Key) -> bool:
         return key in self._flying
+
+    def flying(self) -> Counter[LaneKey]:
+        """Attempts in flight, by lane."""
+        return Counter(lane.key for lane in self._flying.values())
 
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status. Walks the table of lanes: for a scrape, not for each message."""

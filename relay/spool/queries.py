@@ -91,11 +91,12 @@ SELECT json_object('walked', count(*), 'last', max(site),
 )
 
 _COUNTS = """
-SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
-           (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site
-             ORDER BY n DESC, class, site LIMIT ?)),
-       (SELECT json_group_array(json_array(class, n)) FROM
-           (SELECT class, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class)),
+SELECT (SELECT json_group_array(json_array(class, site, n, due, first)) FROM
+           (SELECT class, site, count(*) AS n, sum(next_attempt <= ?2) AS due, min(next_attempt) AS first
+              FROM recipient WHERE held = 0 GROUP BY class, site ORDER BY n DESC, class, site LIMIT ?1)),
+       (SELECT json_group_array(json_array(class, n, due, first)) FROM
+           (SELECT class, count(*) AS n, sum(next_attempt <= ?2) AS due, min(next_attempt) AS first
+              FROM recipient WHERE held = 0 GROUP BY class)),
        (SELECT json_group_array(json_array(held, n)) FROM
            (SELECT held, count(*) AS n FROM recipient WHERE held > 0 GROUP BY held)),
        (SELECT accepted_at FROM message ORDER BY row LIMIT 1)
@@ -253,23 +254,32 @@ def scan(
     return _deliveries(db, f"{_PACKED} FROM ({matches}) AS r JOIN message AS m ON m.row = r.message", values), last
 
 
-def counts(db: apsw.Connection) -> dict[str, Any]:
+def counts(db: apsw.Connection, now: int) -> dict[str, Any]:
     """waiting, held (by hand or suspended): recipients; suspended: of these by suspension; oldest: when the oldest message
-    was accepted, or None; lanes: waiting in each of the LANES_NAMED longest, and under OTHERS in the rest of a class."""
-    longest, by_class, kept, oldest = db.execute(_COUNTS, (LANES_NAMED,)).get
+    was accepted, or None; lanes: waiting in each of the LANES_NAMED longest, and under OTHERS in the rest of a class; due:
+    of each of these lanes how many are due at `now`, and when the first is."""
+    longest, by_class, kept, oldest = db.execute(_COUNTS, (LANES_NAMED, now)).get
     held = dict(orjson.loads(kept))
-    each = {(MailClass(number), site): n for number, site, n in orjson.loads(longest)}
-    waiting = {MailClass(number): n for number, n in orjson.loads(by_class)}
-    for mail_class, n in waiting.items():
+    each: dict[Lane, int] = {}
+    due: dict[Lane, tuple[int, int]] = {}
+    for number, site, n, ready, first in orjson.loads(longest):
+        lane = MailClass(number), site
+        each[lane], due[lane] = n, (ready, first)
+    classes = [(MailClass(number), *rest) for number, *rest in orjson.loads(by_class)]
+    for mail_class, n, ready, first in classes:
         rest = n - sum(count for lane, count in each.items() if lane[0] is mail_class)
         if rest:
-            each[mail_class, OTHERS] = each.get((mail_class, OTHERS), 0) + rest
+            known = sum(number for lane, (number, _) in due.items() if lane[0] is mail_class)
+            lane = mail_class, OTHERS
+            before = due.get(lane, (0, first))
+            each[lane], due[lane] = each.get(lane, 0) + rest, (before[0] + ready - known, min(before[1], first))
     return {
-        "waiting": sum(waiting.values()),
+        "waiting": sum(n for _, n, *_ in classes),
         "held": sum(held.values()),
         "suspended": {by: n for by, n in held.items() if by != HELD},
         "oldest": oldest,
         "lanes": each,
+        "due": due,
     }
 
 

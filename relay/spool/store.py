@@ -136,13 +136,14 @@ class Spool:
 
     async def counts(self) -> dict[str, Any]:
         """{"waiting", "held", "suspended": {id: held by it}, "oldest" (accepted_at or None), "lanes": {(class, site):
-        waiting}}, of lanes the longest.
+        waiting}, "due": {(class, site): (how many are due, when the first is)}}, of lanes the longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """
         now = time.monotonic()
         if self._counts is None or now >= self._counted_until:
-            counted, seconds = await self._read(_timed_counts)
+            clock = self._clock()
+            counted, seconds = await self._read(lambda db: _timed_counts(db, clock))
             self._counts = counted
             self._counted_until = now + (seconds * _COUNTS_SHARE if seconds > _COUNTS_FREE else 0.0)
             return counted
@@ -196,7 +197,7 @@ class Spool:
         return result
 
 
-def _timed_counts(db: apsw.Connection) -> tuple[dict[str, Any], float]:
+def _timed_counts(db: apsw.Connection, now: int) -> tuple[dict[str, Any], float]:
     start = time.monotonic()
-    counted = queries.counts(db)
+    counted = queries.counts(db, now)
     return counted, time.monotonic() - start

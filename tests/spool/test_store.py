@@ -208,10 +208,19 @@ async def test_lanes_with_their_earliest(open_spool: OpenSpool) -> None:
 
 async def test_counts(open_spool: OpenSpool) -> None:
     spool = await open_spool()
-    assert await spool.counts() == {"waiting": 0, "held": 0, "suspended": {}, "oldest": None, "lanes": {}}
-    await spool.put(Change(put=[letter(1, accepted_at=3), letter(2, site="yahoo"), letter(3, held=1)]))
-    lanes = {LANE: 1, (MailClass.TRANSACTIONAL, "yahoo"): 1}
-    assert await spool.counts() == {"waiting": 2, "held": 1, "suspended": {}, "oldest": 3, "lanes": lanes}
+    assert await spool.counts() == {"waiting": 0, "held": 0, "suspended": {}, "oldest": None, "lanes": {}, "due": {}}
+    await spool.put(
+        Change(
+            put=[
+                letter(1, 2, accepted_at=3, next_attempt=LATER + 1),
+                letter(2, site="yahoo", next_attempt=9),
+                letter(3, held=1),
+            ]
+        )
+    )
+    yahoo = (MailClass.TRANSACTIONAL, "yahoo")
+    lanes, due = {LANE: 2, yahoo: 1}, {LANE: (0, LATER + 1), yahoo: (1, 9)}
+    assert await spool.counts() == {"waiting": 3, "held": 1, "suspended": {}, "oldest": 3, "lanes": lanes, "due": due}
 
 
 async def test_what_holds_a_delivery_is_kept_with_it(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +284,11 @@ async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkey
             (MailClass.TRANSACTIONAL, "s4"): 4,
             (MailClass.TRANSACTIONAL, "other"): 6,
             (MailClass.MARKETING, "other"): 7,
+        },
+        "due": {
+            (MailClass.TRANSACTIONAL, "s4"): (4, put[0][0].accepted_at),
+            (MailClass.TRANSACTIONAL, "other"): (6, put[0][0].accepted_at),
+            (MailClass.MARKETING, "other"): (7, put[0][0].accepted_at),
         },
     }
 

@@ -13,6 +13,7 @@ from relay.egress.pools import Pool, Source
 from relay.event import Recorder
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
+from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
@@ -114,6 +115,7 @@ class Rig:
         self.named: dict[str, Pool] = {}
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
+        self.lately = Lately()
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -182,6 +184,7 @@ class Rig:
             offer=self.offer,
             recorder=self._recorder,
             tally=Counter(),
+            lately=self.lately,
         )
 
 
