@@ -13,7 +13,6 @@ from relay.outcome import Reply
 SLOT = 10_000  # ms
 PLACES = 2_000  # sites and pools remembered: half a KB each
 DELAYS = 1_000  # of the last transactional deliveries
-DELIVERED, DEFERRED, BOUNCED = "delivered", "deferred", "bounced"
 
 
 @dataclass(slots=True)
@@ -50,10 +49,9 @@ class Place:
 
 
 class Lately:
-    """A worker's. `totals`: by kind, over all places."""
+    """A worker's."""
 
     def __init__(self) -> None:
-        self.totals: dict[str, Rate] = {kind: Rate() for kind in (DELIVERED, DEFERRED, BOUNCED)}
         self._places: dict[tuple[str, str], Place] = {}
         self._delays: deque[int] = deque(maxlen=DELAYS)
 
@@ -61,16 +59,15 @@ class Lately:
         return f"<Lately {len(self._places)} places>"
 
     def note(self, site: str, pool: str, kind: str, reply: Reply, now: int) -> None:
-        """An attempt ended as `kind`, with this reply, ours or theirs."""
+        """An attempt ended as `kind` (delivered, deferred, bounced), with this reply, ours or theirs."""
         key = site, pool
         place = self._places.get(key)
         if place is None:
             if len(self._places) >= PLACES:
                 self._make_room()
             place = self._places[key] = Place()
-        (place.delivered if kind == DELIVERED else place.failing).add(now)
+        (place.delivered if kind == "delivered" else place.failing).add(now)
         place.reply, place.at = reply, now
-        self.totals[kind].add(now)
 
     def took(self, ms: int) -> None:
         """A transactional message was delivered so long after it was accepted, at its first attempt."""

@@ -34,7 +34,7 @@ class Facts:
     flying    deliveries being sent        connections  open, by place      limits  how many there may be
     paces     how fast a site is taken, in words; a place that is missing is free
     pauses    lanes without room: until when, and why
-    rates     deliveries a second by kind, beside those that `lately` knows
+    rates     a second: in, delivered, deferred, bounced, withheld
     """
 
     pools: Mapping[MailClass, str]
@@ -70,11 +70,10 @@ def part(facts: Facts, now: int) -> Json:
     for place, row in rows.items():
         row["connections"], row["limit"] = facts.connections.get(place, 0), facts.limits.get(place)
         row["pace"] = facts.paces.get(place, FREE)
-    totals = {kind: rate.a_second(now) for kind, rate in facts.lately.totals.items()} | dict(facts.rates)
     oldest = [(lane.first, mail_class.label) for (mail_class, _), lane in facts.waiting.items() if lane.due]
     return {
         "rows": list(rows.values()),
-        "totals": totals,
+        "totals": dict(facts.rates),
         "p99_ms": facts.lately.p99(),
         "oldest": min(oldest, default=None),
         "held": facts.held,

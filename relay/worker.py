@@ -474,8 +474,11 @@ class Worker:
         return self._versions
 
     def _totals(self) -> dict[str, int]:
-        withheld = sum(number for (kind, _), number in self.tally.items() if kind == "withheld")
-        return {"in": self.door.counters["accepted"], "withheld": withheld}
+        totals = dict.fromkeys(("in", "delivered", "deferred", "bounced", "withheld"), 0)
+        totals["in"] = self.door.counters["accepted"]
+        for (kind, _), number in self.tally.items():
+            totals[kind] += number
+        return totals
 
     def _rates(self) -> dict[str, float]:
         """A second, over the last ten."""

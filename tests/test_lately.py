@@ -3,7 +3,7 @@
 import pytest
 
 from relay import lately
-from relay.lately import BOUNCED, DEFERRED, DELIVERED, SLOT, Lately, Rate
+from relay.lately import SLOT, Lately, Rate
 from relay.outcome import Reply
 
 NOW = 1_763_800_000_000
@@ -34,17 +34,14 @@ def test_a_rate_fades_within_two_slots() -> None:
 def test_each_place_has_its_rates_and_its_last_reply() -> None:
     seen = Lately()
     for _ in range(20):
-        seen.note("google", "marketing", DELIVERED, OK, NOW)
-    seen.note("google", "marketing", DEFERRED, LATER, NOW + 1)
-    seen.note("yahoo", "marketing", BOUNCED, LATER, NOW)
+        seen.note("google", "marketing", "delivered", OK, NOW)
+    seen.note("google", "marketing", "deferred", LATER, NOW + 1)
+    seen.note("yahoo", "marketing", "bounced", LATER, NOW)
     found = dict(seen.places())
     google = found["google", "marketing"]
     assert (google.delivered.a_second(NOW), google.failing.a_second(NOW), google.reply, google.at) == (
         2.0, 0.1, LATER, NOW + 1,
     )  # fmt: skip
-    assert {kind: rate.a_second(NOW) for kind, rate in seen.totals.items()} == {
-        DELIVERED: 2.0, DEFERRED: 0.1, BOUNCED: 0.1,
-    }  # fmt: skip
     assert repr(seen) == "<Lately 2 places>"
 
 
@@ -52,9 +49,9 @@ def test_who_was_not_heard_of_for_long_makes_room(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lately, "PLACES", 20)
     seen = Lately()
     for number in range(20):
-        seen.note(f"s{number}", "p", DELIVERED, OK, NOW + number)
-    seen.note("s0", "p", DELIVERED, OK, NOW + 50)
-    seen.note("new", "p", DELIVERED, OK, NOW + 51)
+        seen.note(f"s{number}", "p", "delivered", OK, NOW + number)
+    seen.note("s0", "p", "delivered", OK, NOW + 50)
+    seen.note("new", "p", "delivered", OK, NOW + 51)
     sites = {site for (site, _), _ in seen.places()}
     assert len(sites) == 19
     assert sites >= {"s0", "new"}
