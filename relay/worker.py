@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from itertools import chain
 import structlog
 import uvloop
 
-from relay import __version__, logs, settings, top
+from relay import __version__, logs, settings, worker_view
 from relay.accept import Acceptance
 from relay.alert import (
     Alert,
@@ -62,8 +62,7 @@ from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
-from relay.schedule.lanes import LaneKey
-from relay.schedule.watchdog import Head, Seen, Watchdog
+from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
 from relay.signing.signer import Signer
 from relay.spare import SparePower
@@ -81,9 +80,6 @@ log = structlog.get_logger()
 OPEN_STATE_AGAIN = 5.0  # seconds
 YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the loop; the default is ten times that
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
-LOOK_AT_PROGRESS = 5.0  # seconds between two pages of lanes that are looked at for mail that does not move
-LANES_LOOKED_AT = 2_000  # a page: 5 ms of the spool's thread
-WATCHED_SECONDS = 10  # over which rates of what comes in and is withheld are told
 LOOK_AT_ALERTS = 1.0  # seconds between what begins or ends and its alert
 
 
@@ -129,7 +125,6 @@ class Worker:
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
-        self._seen: deque[tuple[int, dict[str, int]]] = deque(maxlen=WATCHED_SECONDS)
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
         self.ledger = Ledger()
@@ -139,6 +134,7 @@ class Worker:
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
+        self.totals = worker_view.Totals(self.tally, lambda: self.door.counters["accepted"])
         self.suspending = Suspending(
             self.state,
             self.suspensions,
@@ -292,7 +288,8 @@ class Worker:
         ]
         await self.suspending.look()
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
-        running += [asyncio.create_task(self.suspending.run()), asyncio.create_task(self._watch_progress())]
+        watched = [(shard.spool, shard.dispatcher, shard.watchdog) for shard in self.shards]
+        running += [asyncio.create_task(self.suspending.run()), asyncio.create_task(worker_view.watch(watched, clock))]
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
         running += opening
         for task in running:
@@ -337,22 +334,12 @@ class Worker:
                 for listener in self.listeners:
                     listener.renew_certificate(files.cert, files.key)
 
-    async def _watch_progress(self) -> None:
-        """Show each watchdog the mail that has been due the longest."""
-        while True:
-            await asyncio.sleep(LOOK_AT_PROGRESS)
-            for shard in self.shards:
-                try:
-                    await _watch(shard)
-                except SpoolError as error:  # who ends with it says so
-                    log.warning("the watchdog cannot read the spool", error=str(error))
-
     async def _watch_alerts(self) -> None:
         """Say when mail begins to be another than it claims, or not to pass a check that its brand wants flagged, or when
         State is lost; and when that ends."""
         while True:
             await asyncio.sleep(LOOK_AT_ALERTS)
-            self._seen.append((clock(), self._totals()))
+            self.totals.note(clock())
             for state, alert in chain(self._claims(), self._flags(), self._of_state(), self._of_progress()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
@@ -473,55 +460,12 @@ class Worker:
         await self._listen_as(wanted)
         return self._versions
 
-    def _totals(self) -> dict[str, int]:
-        totals = dict.fromkeys(("in", "delivered", "deferred", "bounced", "withheld"), 0)
-        totals["in"] = self.door.counters["accepted"]
-        for (kind, _), number in self.tally.items():
-            totals[kind] += number
-        return totals
-
-    def _rates(self) -> dict[str, float]:
-        """A second, over the last ten."""
-        now, totals = clock(), self._totals()
-        if not self._seen or now <= self._seen[0][0]:
-            return dict.fromkeys(totals, 0.0)
-        at, before = self._seen[0]
-        return {name: (number - before[name]) * 1000 / (now - at) for name, number in totals.items()}
-
     async def _top(self) -> Json:
-        """This worker's part of `postlane queue top`."""
-        waiting: dict[LaneKey, top.Waiting] = {}
-        flying: Counter[LaneKey] = Counter()
-        held = 0
-        for shard in self.shards:
-            counts = await shard.spool.counts()
-            held += counts["held"] - sum(counts["suspended"].values())
-            flying.update(shard.dispatcher.flying())
-            for lane, number in counts["lanes"].items():
-                due, first = counts["due"][lane]
-                old = waiting.get(lane, top.Waiting(0, 0, first))
-                waiting[lane] = top.Waiting(old.count + number, old.due + due, min(old.first, first))
-        facts = top.Facts(
-            pools={mail_class: pool.name for mail_class, pool in self.settings.pools.items()},
-            waiting=waiting,
-            flying=flying,
-            connections=self._connections(),
-            limits={},
-            pauses={},
-            lately=self.lately,
-            rates=self._rates(),
-            held=held,
+        shards = [(shard.spool, shard.dispatcher) for shard in self.shards]
+        named, rates = self.settings.in_force.deployment.pools, self.totals.rates(clock())
+        return await worker_view.part(
+            shards, self.settings.pools, named, self.courier.connections(), self.lately, rates, clock()
         )
-        return top.part(facts, clock())
-
-    def _connections(self) -> Counter[tuple[str, str]]:
-        """Open ones by site and pool. A source that stands in several pools counts for the first."""
-        pools = [*self.settings.pools.values(), *self.settings.in_force.deployment.pools.values()]
-        pool_of = {source.address: pool.name for pool in reversed(pools) for source in pool.sources}
-        found: Counter[tuple[str, str]] = Counter()
-        for (address, site), number in self.courier.connections().items():
-            found[site, pool_of.get(address, "")] += number
-        return found
 
     def _alerts(self) -> list[Alert]:
         """Those that stand now."""
@@ -576,22 +520,6 @@ class Worker:
             "suspensions_in_force": len(list(self.suspensions)),
             "egress": self.courier.stats(),
         }
-
-
-async def _watch(shard: Shard) -> None:
-    look = shard.watchdog.look(clock())
-    heads, last = await shard.spool.overdue(*look, LANES_LOOKED_AT)
-    lanes = (await shard.spool.counts())["lanes"] if heads else {}
-    seen = Seen(
-        heads=[Head(*head) for head in heads],
-        last=last,
-        ended=shard.dispatcher.ended[look.mail_class],
-        waiting=sum(count for (mail_class, _), count in lanes.items() if mail_class is look.mail_class),
-        flies=shard.dispatcher.in_flight,
-        paused=lambda _: False,
-        healthy=shard.spool.healthy,
-    )
-    shard.watchdog.seen(seen, clock())
 
 
 async def _shard_stats(shard: Shard) -> Json:
