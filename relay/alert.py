@@ -138,8 +138,8 @@ def _of_flag(flag: Flag) -> dict[str, str | None]:
 
 def stalled(stall: Stall) -> Alert:
     """Due mail does not move (schedule/watchdog.py). Each worker looks at its own; `one_each` shows people one of a class."""
-    label, more = stall.mail_class.label, stall.lanes - len(stall.sites)
-    where = f"{', '.join(stall.sites)}{f' and {more:,} more sites' if more else ''}"
+    label = stall.mail_class.label
+    where = f"{', '.join(stall.sites)}{f' ({stall.lanes:,} lanes)' if stall.lanes > len(stall.sites) else ''}"
     return Alert(
         STALLED,
         f"{label} mail to {where} has been due since {when(stall.due, ZoneInfo('UTC'))} UTC, and nothing of it moves",

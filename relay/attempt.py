@@ -15,6 +15,7 @@ from relay.message import Change, Delivery, MailClass
 from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
+from relay.pause import Pause
 from relay.policy import relevance
 from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
@@ -53,9 +54,9 @@ class Attempting(House):
     lately: Lately
 
 
-async def attempt(delivery: Delivery, house: Attempting) -> int | None:
-    """Try once. None: the delivery has ended, or is held; else when (ms) it goes again. What it came to is on disk when this
-    returns."""
+async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
+    """Try once. None: the delivery has ended, or is held; a time (ms): it goes again then; what it came to is on disk when
+    this returns. A Pause: nothing was tried, nothing written."""
     message = delivery.message
     route = house.routes.find(message, delivery.domain)
     if route is not None and route.discard:
@@ -71,7 +72,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
         await _hold(delivery, suspended, house)
         return None
     if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
-        return now + LOOK_AGAIN
+        return Pause(now + LOOK_AGAIN, "State has not told yet what is suspended")
     postponed = relevance.postponed(message, stream, now)
     if postponed is not None:
         return await _postpone(delivery, postponed, house)

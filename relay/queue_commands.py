@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.attempt import Attempting, pool_for
 from relay.event import iso
-from relay.message import HELD, Change, Delivery, MailClass
+from relay.message import HELD, Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
 from relay.policy.suspension import Suspension, Suspensions
 from relay.schedule.dispatcher import Dispatcher
@@ -115,9 +115,9 @@ class QueueCommands:
     async def _change(self, question: Json, act: Act) -> Json:
         rows, after = await self._rows(question, PAGE)
         claimed = set(self.dispatcher.claim([d.key for d in rows]))
-        # What was read before it was claimed may have been sent since; what is read now stays as it is.
-        free = [d for d in (await self._rows(question, PAGE)).deliveries if d.key in claimed] if claimed else []
         try:
+            # What was read before it was claimed may have been sent since; what is read now stays as it is.
+            free = [d for d in (await self._rows(question, PAGE)).deliveries if d.key in claimed] if claimed else []
             chosen, change = act(free)
             if change.again or change.finished:
                 await self.spool.settle(change)
@@ -221,6 +221,7 @@ class QueueCommands:
             "brand": message.brand,
             "stream": message.stream,
             "class": message.mail_class.label,
+            "priority": message.priority,
             "campaign": message.campaign,
             "accepted": iso(message.accepted_at),
             "size": message.size,
@@ -246,6 +247,10 @@ class QueueCommands:
         if delivery.held:
             return "held by a suspension that is over; it is being let go"
         if delivery.next_attempt <= self.house.clock():
+            pause = self.dispatcher.pause_of(delivery.lane)
+            if pause is not None:
+                at = f", again {iso(pause.until)}" if pause.until > self.house.clock() else ""
+                return f"its site has no room: {pause.why or pause.site}{at}"
             return "it is due, and goes when those before it have gone"
         if delivery.attempts:
             times = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
@@ -275,9 +280,9 @@ class QueueCommands:
         return ", ".join(limits) or None
 
 
-def _earliest(deliveries: Iterable[Delivery]) -> dict[tuple[MailClass, str], int]:
+def _earliest(deliveries: Iterable[Delivery]) -> dict[LaneKey, int]:
     """For each lane, when the first of these is due: what the schedule must look at again."""
-    times: dict[tuple[MailClass, str], int] = {}
+    times: dict[LaneKey, int] = {}
     for delivery in deliveries:
         times[delivery.lane] = min(delivery.next_attempt, times.get(delivery.lane, delivery.next_attempt))
     return times

@@ -10,7 +10,8 @@ from typing import Any
 
 from relay.event import iso
 from relay.lately import Lately
-from relay.message import MailClass
+from relay.message import LaneKey, MailClass
+from relay.pause import Pause
 
 Json = dict[str, Any]
 Place = tuple[str, str]  # site and pool
@@ -29,20 +30,20 @@ class Waiting:
 
 @dataclass(slots=True, kw_only=True)
 class Facts:
-    """What a worker knows. Of lanes by class and site; of places by site and pool.
+    """What a worker knows. Of lanes by class, site and what else they differ in; of places by site and pool.
 
     flying    deliveries being sent        connections  open, by place      limits  how many there may be
     paces     how fast a site is taken, in words; a place that is missing is free
-    pauses    lanes without room: until when, and why
+    pauses    limits without room: of which class, until when, and why
     rates     a second: in, delivered, deferred, bounced, withheld
     """
 
     pools: Mapping[MailClass, str]
-    waiting: Mapping[tuple[MailClass, str], Waiting]
-    flying: Mapping[tuple[MailClass, str], int]
+    waiting: Mapping[tuple[MailClass, str, str], Waiting]
+    flying: Mapping[LaneKey, int]
     connections: Mapping[Place, int]
     limits: Mapping[Place, int]
-    pauses: Mapping[tuple[MailClass, str], tuple[int, str]]
+    pauses: Iterable[tuple[MailClass, Pause]]
     paces: Mapping[Place, str] = field(default_factory=dict)
     lately: Lately
     rates: Mapping[str, float]
@@ -52,16 +53,17 @@ class Facts:
 def part(facts: Facts, now: int) -> Json:
     """One worker's rows and totals."""
     rows: dict[Place, Json] = {}
-    for (mail_class, site), lane in facts.waiting.items():
+    for (mail_class, site, *_), lane in facts.waiting.items():
         row = rows.setdefault((site, facts.pools[mail_class]), _row(site, facts.pools[mail_class]))
         row["waiting"] += lane.count
         row["due"] += lane.due
         row["next"] = _first(row["next"], lane.first)
-    for (mail_class, site), count in facts.flying.items():
+    for (mail_class, site, *_), count in facts.flying.items():
         rows.setdefault((site, facts.pools[mail_class]), _row(site, facts.pools[mail_class]))["sending"] += count
-    for (mail_class, site), (until, why) in facts.pauses.items():
-        row = rows.setdefault((site, facts.pools[mail_class]), _row(site, facts.pools[mail_class]))
-        row["until"], row["why"] = until, why
+    for mail_class, pause in facts.pauses:
+        place = pause.site, pause.limit or facts.pools[mail_class]
+        row = rows.setdefault(place, _row(*place))
+        row["until"], row["why"] = pause.until, pause.why
     for place, lately in facts.lately.places():
         if place in rows or now - lately.at < QUIET:
             row = rows.setdefault(place, _row(*place))
@@ -70,7 +72,7 @@ def part(facts: Facts, now: int) -> Json:
     for place, row in rows.items():
         row["connections"], row["limit"] = facts.connections.get(place, 0), facts.limits.get(place)
         row["pace"] = facts.paces.get(place, FREE)
-    oldest = [(lane.first, mail_class.label) for (mail_class, _), lane in facts.waiting.items() if lane.due]
+    oldest = [(lane.first, mail_class.label) for (mail_class, *_), lane in facts.waiting.items() if lane.due]
     return {
         "rows": list(rows.values()),
         "totals": dict(facts.rates),

@@ -525,7 +525,10 @@ class Worker:
 async def _shard_stats(shard: Shard) -> Json:
     queue = dict(await shard.spool.counts())
     del queue["due"]
-    lanes = [{"class": c.label, "site": site, "waiting": count} for (c, site), count in queue["lanes"].items()]
+    lanes = [
+        {"class": c.label, "site": site, "stream": stream, "waiting": count}
+        for (c, site, stream), count in queue["lanes"].items()
+    ]
     return {
         "shard": shard.number,
         "healthy": shard.spool.healthy,

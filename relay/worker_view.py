@@ -13,9 +13,9 @@ from relay import top
 from relay.control import Json
 from relay.egress.pools import Pool
 from relay.lately import Lately
-from relay.message import MailClass
+from relay.message import LaneKey, MailClass
+from relay.pause import Pause
 from relay.schedule.dispatcher import Dispatcher
-from relay.schedule.lanes import LaneKey
 from relay.schedule.watchdog import Head, Seen, Watchdog
 from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
@@ -64,13 +64,15 @@ async def part(
     now: int,
 ) -> Json:
     """This worker's part of `postlane queue top`. `open_connections`: by our address and site."""
-    waiting: dict[LaneKey, top.Waiting] = {}
+    waiting: dict[tuple[MailClass, str, str], top.Waiting] = {}
     flying: Counter[LaneKey] = Counter()
+    pauses: list[tuple[MailClass, Pause]] = []
     held = 0
     for spool, dispatcher in shards:
         counts = await spool.counts()
         held += counts["held"] - sum(counts["suspended"].values())
         flying.update(dispatcher.flying())
+        pauses += dispatcher.pauses()
         for lane, number in counts["lanes"].items():
             due, first = counts["due"][lane]
             old = waiting.get(lane, top.Waiting(0, 0, first))
@@ -81,7 +83,7 @@ async def part(
         flying=flying,
         connections=_by_pool(open_connections, [*pools.values(), *named.values()]),
         limits={},
-        pauses={},
+        pauses=pauses,
         lately=lately,
         rates=rates,
         held=held,
@@ -118,9 +120,9 @@ async def look(spool: Spool, dispatcher: Dispatcher, watchdog: Watchdog, clock: 
         heads=[Head(*head) for head in heads],
         last=last,
         ended=dispatcher.ended[wanted.mail_class],
-        waiting=sum(count for (mail_class, _), count in lanes.items() if mail_class is wanted.mail_class),
+        waiting=sum(count for (mail_class, *_), count in lanes.items() if mail_class is wanted.mail_class),
         flies=dispatcher.in_flight,
-        paused=lambda _: False,
+        paused=lambda lane: dispatcher.pause_of(lane) is not None,
         healthy=spool.healthy,
     )
     watchdog.seen(seen, clock())

@@ -172,7 +172,7 @@ def test_streams_are_to_be_reviewed_after_their_day_and_announced_two_weeks_befo
 def test_mail_that_stands_still_names_class_and_sites() -> None:
     begun = stalled(Stall(MailClass.MARKETING, 3, ("a.example", "b.example"), 1_763_800_000_000))
     assert begun.summary == (
-        "marketing mail to a.example, b.example and 1 more sites has been due since Sat 22 Nov 08:26 UTC, and nothing of it moves"
+        "marketing mail to a.example, b.example (3 lanes) has been due since Sat 22 Nov 08:26 UTC, and nothing of it moves"
     )
     assert begun.advice.startswith("postlane queue list --class marketing --site a.example says why")
     ended = moving(Stall(MailClass.MARKETING, 1, ("c.example",), 0))

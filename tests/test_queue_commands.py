@@ -11,6 +11,7 @@ import pytest
 from relay.egress.pools import Pool, Source
 from relay.message import HELD, Change, Delivery, MailClass
 from relay.outcome import Outcome, Reply
+from relay.pause import Pause
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf as Streams
 from relay.policy.routes import Route, RouteMatch, Routes
@@ -278,3 +279,14 @@ async def test_each_says_why_it_is_not_delivered_yet(spool: Spool, commands: Que
         "held by a suspension that is over; it is being let go",
     ]
     assert [item["suspension"] is not None for item in page["items"]] == [False, True, True] + [False] * 5
+
+
+async def test_what_waits_for_its_site_says_so(
+    spool: Spool, commands: QueueCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await spool.put(Change(put=[letter(0, valid_until=None, send_at=None)]))
+    for until, said in ((NOW + 1, "google: 20/s, again 2025-11-22T08:26:40.001Z"), (NOW, "google: 20/s")):
+        pause = Pause(until, "google: 20/s", "google")
+        monkeypatch.setattr(Dispatcher, "pause_of", lambda _, __, pause=pause: pause)
+        (page,) = await ask(commands, "page", selector={})
+        assert page["items"][0]["why"] == f"its site has no room: {said}"

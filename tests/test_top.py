@@ -6,6 +6,7 @@ from relay import top
 from relay.lately import Lately
 from relay.message import MailClass
 from relay.outcome import Reply
+from relay.pause import Pause
 from relay.top import Facts, Waiting
 
 NOW = 1_795_267_531_000  # 2026-11-21T13:25:31Z
@@ -16,7 +17,7 @@ OK, LATER = Reply(250, "2.0.0", "OK\r\n"), Reply(451, "4.3.0", "later")
 
 def facts(**changes: Any) -> Facts:
     usual: dict[str, Any] = {
-        "pools": POOLS, "waiting": {}, "flying": {}, "connections": {}, "limits": {}, "pauses": {}, "lately": Lately(),
+        "pools": POOLS, "waiting": {}, "flying": {}, "connections": {}, "limits": {}, "pauses": [], "lately": Lately(),
         "rates": {"in": 4.0, "withheld": 0.0},
     }  # fmt: skip
     return Facts(**(usual | changes))
@@ -39,10 +40,10 @@ def test_classes_of_a_pool_are_one_row() -> None:
     part = top.part(
         facts(
             waiting={
-                (MARKETING, "google"): Waiting(10, 2, NOW - 41_000),
-                (SERVICE, "google"): Waiting(5, 0, NOW + 9_000),
+                (MARKETING, "google", "news"): Waiting(10, 2, NOW - 41_000),
+                (SERVICE, "google", "note"): Waiting(5, 0, NOW + 9_000),
             },
-            flying={(MARKETING, "google"): 3},
+            flying={(MARKETING, "google", "news", 0): 3},
             connections={("google", "bulk"): 2},
             limits={("google", "bulk"): 8},
             lately=seen,
@@ -67,12 +68,12 @@ def test_workers_add_up_and_the_last_word_counts() -> None:
     one.took(20)
     other.took(61)
     parts = [
-        top.part(facts(lately=one, waiting={(MARKETING, "google"): Waiting(7, 0, NOW + 60_000)}, held=1), NOW),
+        top.part(facts(lately=one, waiting={(MARKETING, "google", "news"): Waiting(7, 0, NOW + 60_000)}, held=1), NOW),
         top.part(
             facts(
                 lately=other,
-                waiting={(MARKETING, "google"): Waiting(5, 0, NOW + 30_000)},
-                pauses={(MARKETING, "google"): (NOW + 5_000, "google: 20/s")},
+                waiting={(MARKETING, "google", "news"): Waiting(5, 0, NOW + 30_000)},
+                pauses=[(MARKETING, Pause(NOW + 5_000, "google: 20/s", "google"))],
                 connections={("google", "bulk"): 1},
                 limits={("google", "bulk"): 6},
                 paces={("google", "bulk"): "paused"},
@@ -98,17 +99,17 @@ def test_a_site_with_nothing_to_do_leaves_the_list() -> None:
     seen.note("quiet", "bulk", "delivered", OK, NOW - top.QUIET)
     seen.note("lately", "bulk", "delivered", OK, NOW - top.QUIET + 1)
     seen.note("waits", "bulk", "delivered", OK, NOW - top.QUIET)
-    part = top.part(facts(lately=seen, waiting={(MARKETING, "waits"): Waiting(1, 0, NOW + 1)}), NOW)
+    part = top.part(facts(lately=seen, waiting={(MARKETING, "waits", "news"): Waiting(1, 0, NOW + 1)}), NOW)
     assert set(rows(part)) == {("lately", "bulk"), ("waits", "bulk")}
 
 
 def test_a_pause_that_is_over_says_nothing() -> None:
-    row = rows(top.part(facts(pauses={(MARKETING, "x"): (NOW, "why")}), NOW))["x", "bulk"]
+    row = rows(top.part(facts(pauses=[(MARKETING, Pause(NOW, "why", "x", "cold"))]), NOW))["x", "cold"]
     assert (row["until"], row["why"]) == (None, "")
 
 
 def test_rows_are_filtered_arranged_and_summed() -> None:
-    waiting = {(MARKETING, f"s{number}"): Waiting(number, 10 - number, NOW) for number in range(1, 6)}
+    waiting = {(MARKETING, f"s{number}", "news"): Waiting(number, 10 - number, NOW) for number in range(1, 6)}
     sites = shown(top.part(facts(waiting=waiting), NOW))["sites"]
     assert [row["site"] for row in sites] == ["s5", "s4", "s3", "s2", "s1"]
     assert [row["site"] for row in top.arranged(sites, "due")] == ["s1", "s2", "s3", "s4", "s5"]

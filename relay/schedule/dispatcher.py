@@ -1,7 +1,8 @@
 """The only sleeping loop: carries out what `Ready` decides. Starts attempts, reads the spool, waits for the next time.
 
 Every attempt is a task of its own. What it returns says what became of its delivery: None, it has ended; a time, its
-row waits in the spool until then. Either is committed when it returns. An attempt that raises met a fault of ours: its
+row waits in the spool until then. Either is committed when it returns. A `Pause` says that its site has no room: nothing
+is written, and its lane waits (gates.py). An attempt that raises met a fault of ours: its
 row is as it was, and it goes again after a pause, from the spool. While the spool is not healthy nothing is started, as
 no outcome could be recorded. What is offered with room to spare starts at once, without a look at the queue.
 """
@@ -13,9 +14,11 @@ from typing import Protocol
 
 import structlog
 
-from relay.message import Delivery, MailClass
-from relay.schedule.lanes import LaneKey, Look
-from relay.schedule.ready import DEFAULT_LIMITS, Key, Limits, Load, Ready
+from relay.message import Delivery, LaneKey, MailClass
+from relay.pause import Pause
+from relay.schedule.flight import Key
+from relay.schedule.lanes import Look
+from relay.schedule.ready import DEFAULT_LIMITS, Limits, Load, Ready
 
 log = structlog.get_logger()
 
@@ -33,9 +36,9 @@ class DueMail(Protocol):
         """Up to `limit` rows with next_attempt <= now that are neither held nor `known`, earliest first."""
         ...
 
-    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """The sites behind `after` (None: from the first) with waiting rows of this class, in order, and the earliest
-        next_attempt of each."""
+    async def lanes(self, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+        """The lanes behind `after` (None: from the first) with waiting rows of this class, by priority (the highest first),
+        site and stream, and the earliest next_attempt of each."""
         ...
 
 
@@ -45,7 +48,7 @@ class Dispatcher:
     def __init__(
         self,
         spool: DueMail,
-        attempt: Callable[[Delivery], Awaitable[int | None]],
+        attempt: Callable[[Delivery], Awaitable[int | Pause | None]],
         clock: Callable[[], int],
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -84,6 +87,14 @@ class Dispatcher:
         self._ready.note(lane, at, self._clock())
         self._poke()
 
+    def resume(self, site: str | None = None) -> int:
+        """There may be room again at this site, as pauses named it (a pace recovered, an operator resumed): what paused begins
+        at once, gently.
+        None: limits are others now (a reload), and all is forgotten of who met which. Returns how many groups waited."""
+        count = self._ready.resume(site, self._clock())
+        self._poke()
+        return count
+
     # -- commands
 
     def in_flight(self, key: Key) -> bool:
@@ -105,6 +116,14 @@ class Dispatcher:
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status."""
         return self._ready.stats()
+
+    def pause_of(self, lane: LaneKey) -> Pause | None:
+        """What this lane waits for its site to have; None: nothing."""
+        return self._ready.pause_of(lane)
+
+    def pauses(self) -> list[tuple[MailClass, Pause]]:
+        """The limits that have no room: of which site, until when, and why."""
+        return self._ready.pauses()
 
     # -- the loop
 
@@ -172,8 +191,11 @@ class Dispatcher:
                 raise
             log.exception("an attempt failed by a fault of our own", id=delivery.message.id, rcpt=delivery.index)
         else:
-            self.ended[delivery.message.mail_class] += 1
-            self._ready.finished(delivery, again, self._clock())
+            if isinstance(again, Pause):
+                self._ready.paused(delivery, again, self._clock())
+            else:
+                self.ended[delivery.message.mail_class] += 1
+                self._ready.finished(delivery, again, self._clock())
         finally:
             del self._tasks[delivery.key]
             self._poke()

@@ -1,6 +1,6 @@
 """Does due mail move? Looks at the spool itself, beside the schedule, so that no fault there can hide mail from it. Pure; ms.
 
-Of each lane (class and site) it is shown the delivery that has been due the longest, where that is OVERDUE. While the next
+Of each lane it is shown the delivery that has been due the longest, where that is OVERDUE. While the next
 looks show the same one, it must have a reason:
 
 - it is being sent. No attempt takes HANGS: each step of one has its time. (What is as it was when that has ended met a fault
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from relay.message import MailClass
+from relay.message import LaneKey, MailClass
 
 OVERDUE = 60_000  # the schedule itself may sleep for so long when the clock is set (dispatcher.LONGEST_SLEEP)
 PATIENCE = (
@@ -33,13 +33,12 @@ SLACK = 100  # attempts: deliveries that were counted late, or came since
 NAMED = 3  # sites in a sentence
 
 Key = tuple[int, int]
-Lane = tuple[MailClass, str]
 
 
 class Head(NamedTuple):
     """The delivery of a lane that has been due the longest."""
 
-    site: str
+    lane: LaneKey
     due: int
     key: Key
 
@@ -48,29 +47,29 @@ class Look(NamedTuple):
     """Ask the spool for the lanes of a class behind `after` (None: from the first) whose head was due before `before`."""
 
     mail_class: MailClass
-    after: str | None
+    after: LaneKey | None
     before: int
 
 
 class Seen(NamedTuple):
-    """What a look brought, and how things stood then. `last`: the last site that was looked at; None: the class's last.
+    """What a look brought, and how things stood then. `last`: the last lane that was looked at; None: the class's last.
 
     ended    attempts of the class that have come to something since the start
     waiting  deliveries of the class that wait, roughly
     """
 
     heads: Iterable[Head]
-    last: str | None
+    last: LaneKey | None
     ended: int
     waiting: int
     flies: Callable[[Key], bool]
-    paused: Callable[[Lane], bool]
+    paused: Callable[[LaneKey], bool]
     healthy: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Mail of a class that stands still: at so many sites, some of them by name, due since then."""
+    """Mail of a class that stands still: in so many lanes, to these and other sites, due since then."""
 
     mail_class: MailClass
     lanes: int
@@ -95,8 +94,8 @@ class Watchdog:
     """One shard's. `look` says what to ask, `seen` takes the answer, `news` tells what began and what ended."""
 
     _class: MailClass = MailClass.TRANSACTIONAL
-    _after: str | None = None
-    _suspects: dict[Lane, _Suspect] = field(default_factory=dict)
+    _after: LaneKey | None = None
+    _suspects: dict[LaneKey, _Suspect] = field(default_factory=dict)
     _told: dict[MailClass, Stall] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -108,7 +107,7 @@ class Watchdog:
 
     def seen(self, seen: Seen, now: int) -> None:
         mail_class, after = self._class, self._after
-        heads = {(mail_class, head.site): head for head in seen.heads}
+        heads = {head.lane: head for head in seen.heads}
         for lane in [lane for lane in self._suspects if _looked_at(lane, mail_class, after, seen.last)]:
             if heads.get(lane) != self._suspects[lane].head:
                 del self._suspects[lane]
@@ -122,7 +121,7 @@ class Watchdog:
         if seen.last is None:
             self._class = MailClass((mail_class + 1) % len(MailClass))
 
-    def _judge(self, suspect: _Suspect, lane: Lane, seen: Seen, now: int) -> None:
+    def _judge(self, suspect: _Suspect, lane: LaneKey, seen: Seen, now: int) -> None:
         flies = seen.flies(suspect.head.key)
         suspect.flies_since = (suspect.flies_since or now) if flies else None
         if not seen.healthy or seen.paused(lane):
@@ -145,14 +144,20 @@ class Watchdog:
 
     def standing(self) -> list[Stall]:
         found: dict[MailClass, Stall] = {}
-        for (mail_class, site), suspect in self._suspects.items():
+        for (mail_class, site, *_), suspect in self._suspects.items():
             if suspect.stands:
                 one = found.get(mail_class, Stall(mail_class, 0, (), suspect.head.due))
-                sites = one.sites if len(one.sites) >= NAMED else (*one.sites, site)
+                sites = one.sites if len(one.sites) >= NAMED or site in one.sites else (*one.sites, site)
                 found[mail_class] = replace(one, lanes=one.lanes + 1, sites=sites, due=min(one.due, suspect.head.due))
         return list(found.values())
 
 
-def _looked_at(lane: Lane, mail_class: MailClass, after: str | None, last: str | None) -> bool:
-    of, site = lane
-    return of is mail_class and (after is None or site > after) and (last is None or site <= last)
+def _looked_at(lane: LaneKey, mail_class: MailClass, after: LaneKey | None, last: LaneKey | None) -> bool:
+    behind = after is None or _order(lane) > _order(after)
+    return lane[0] is mail_class and behind and (last is None or _order(lane) <= _order(last))
+
+
+def _order(lane: LaneKey) -> tuple[int, str, str]:
+    """As the spool walks through the lanes of a class."""
+    _, site, stream, priority = lane
+    return -priority, site, stream

@@ -11,11 +11,10 @@ from typing import Any
 import apsw
 import orjson
 
-from relay.message import HELD, Delivery, MailClass, Message
+from relay.message import HELD, Delivery, LaneKey, MailClass, Message
 from relay.spool import rows
 from relay.wildcard import AnyOf, sqlite_glob
 
-Lane = tuple[MailClass, str]
 Key = tuple[int, int]
 
 KEYS_A_LOOK = 512  # keys of due mail read at a time; those already in memory are passed over
@@ -39,8 +38,9 @@ _END = "SELECT message, idx"
 _DUE_KEYS = """
 SELECT json_group_array(json_array(next_attempt, message, idx)) FROM (
     SELECT next_attempt, message, idx FROM recipient
-     WHERE held = 0 AND class = ?1 AND site = ?2 AND next_attempt <= ?3 AND (next_attempt, message, idx) > (?4, ?5, ?6)
-     ORDER BY next_attempt, message, idx LIMIT ?7)
+     WHERE held = 0 AND class = ?1 AND turn = ?2 AND site = ?3 AND stream = ?4 AND next_attempt <= ?5
+       AND (next_attempt, message, idx) > (?6, ?7, ?8)
+     ORDER BY next_attempt, message, idx LIMIT ?9)
 """
 
 _BY_KEYS = (
@@ -51,49 +51,52 @@ _BY_KEYS = (
 """
 )
 
-# A skip-scan: from each lane straight to the next, whatever waits in between. Behind a site, or from the first one on.
+# A skip-scan: from each lane straight to the first row of the next, whatever waits in between. Behind a lane, or from the
+# first one on. The time beyond all times makes the search go past the lane: without it SQLite reads all its rows.
+_NEXT_LANE = """
+SELECT json_array(turn, site, stream, next_attempt) FROM recipient
+ WHERE held = 0 AND class = ?1 {behind} ORDER BY turn, site, stream, next_attempt LIMIT 1
+"""
+_BEHIND = "AND (turn, site, stream, next_attempt) > ({}, {}, {}, 9223372036854775807)"
 _LANES, _FIRST_LANES = (
     f"""
-WITH RECURSIVE lane (site, number) AS (
-    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site {behind} ?2 ORDER BY site LIMIT 1), 1
+WITH RECURSIVE lane (first, number) AS (
+    SELECT ({_NEXT_LANE.format(behind=behind)}), 1
     UNION ALL
-    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site > lane.site ORDER BY site LIMIT 1),
-           number + 1
-      FROM lane WHERE site IS NOT NULL AND number < ?3)
-SELECT json_group_array(json_array(site, (
-    SELECT next_attempt FROM recipient AS r
-     WHERE held = 0 AND r.class = ?1 AND r.site = lane.site ORDER BY next_attempt LIMIT 1)))
-  FROM lane WHERE site IS NOT NULL
+    SELECT ({_NEXT_LANE.format(behind=_BEHIND.format("first ->> 0", "first ->> 1", "first ->> 2"))}), number + 1
+      FROM lane WHERE first IS NOT NULL AND number < ?2)
+SELECT json_group_array(json(first)) FROM lane WHERE first IS NOT NULL
 """  # noqa: S608 - our own words
-    for behind in (">", ">=")
+    for behind in (_BEHIND.format("?3", "?4", "?5"), "")
 )
 
-# The same walk; of each lane the row that has been due the longest, where that is overdue, and the last site walked to.
+# The same walk, of each lane the row that has been due the longest: those that are overdue, and the last lane walked to.
+_NEXT_HEAD = """
+SELECT json_array(turn, site, stream, next_attempt, message, idx) FROM recipient
+ WHERE held = 0 AND class = ?1 {behind} ORDER BY turn, site, stream, next_attempt, message, idx LIMIT 1
+"""
 _OVERDUE, _FIRST_OVERDUE = (
     f"""
-WITH RECURSIVE lane (site, number) AS (
-    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site {behind} ?2 ORDER BY site LIMIT 1), 1
+WITH RECURSIVE lane (first, number) AS (
+    SELECT ({_NEXT_HEAD.format(behind=behind)}), 1
     UNION ALL
-    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site > lane.site ORDER BY site LIMIT 1),
-           number + 1
-      FROM lane WHERE site IS NOT NULL AND number < ?3),
-head (site, row) AS MATERIALIZED (
-    SELECT site, (
-        SELECT json_array(site, next_attempt, message, idx) FROM recipient AS r
-         WHERE held = 0 AND r.class = ?1 AND r.site = lane.site AND next_attempt < ?4
-         ORDER BY next_attempt, message, idx LIMIT 1)
-      FROM lane WHERE site IS NOT NULL)
-SELECT json_object('walked', count(*), 'last', max(site),
-                   'heads', json_group_array(json(row)) FILTER (WHERE row IS NOT NULL))
-  FROM head
+    SELECT ({_NEXT_HEAD.format(behind=_BEHIND.format("first ->> 0", "first ->> 1", "first ->> 2"))}), number + 1
+      FROM lane WHERE first IS NOT NULL AND number < ?2),
+walked (first, number) AS MATERIALIZED (SELECT first, number FROM lane WHERE first IS NOT NULL)
+SELECT json_object('walked', (SELECT count(*) FROM walked),
+                   'last', json((SELECT first FROM walked ORDER BY number DESC LIMIT 1)),
+                   'heads', json((SELECT json_group_array(json(first)) FROM walked WHERE first ->> 3 < ?6)))
 """  # noqa: S608 - our own words
-    for behind in (">", ">=")
+    for behind in (_BEHIND.format("?3", "?4", "?5"), "")
 )
 
+# The inner sum is in the order of the index, so that only as many groups as there are lanes must be sorted.
 _COUNTS = """
-SELECT (SELECT json_group_array(json_array(class, site, n, due, first)) FROM
-           (SELECT class, site, count(*) AS n, sum(next_attempt <= ?2) AS due, min(next_attempt) AS first
-              FROM recipient WHERE held = 0 GROUP BY class, site ORDER BY n DESC, class, site LIMIT ?1)),
+SELECT (SELECT json_group_array(json_array(class, site, stream, n, due, first)) FROM
+           (SELECT class, site, stream, sum(n) AS n, sum(due) AS due, min(first) AS first FROM
+               (SELECT class, turn, site, stream, count(*) AS n, sum(next_attempt <= ?2) AS due, min(next_attempt) AS first
+                  FROM recipient WHERE held = 0 GROUP BY class, turn, site, stream)
+             GROUP BY class, site, stream ORDER BY n DESC, class, site, stream LIMIT ?1)),
        (SELECT json_group_array(json_array(class, n, due, first)) FROM
            (SELECT class, count(*) AS n, sum(next_attempt <= ?2) AS due, min(next_attempt) AS first
               FROM recipient WHERE held = 0 GROUP BY class)),
@@ -197,12 +200,13 @@ _TEXTS = {
 }
 
 
-def due(db: apsw.Connection, lane: Lane, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
+def due(db: apsw.Connection, lane: LaneKey, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
     """The earliest `limit` deliveries of a lane that are due and not known, oldest appointment first."""
     keys: list[Key] = []
+    mail_class, site, stream, priority = lane
     after = [-1, -1, -1]
     while len(keys) < limit:
-        found = _loads(db, _DUE_KEYS, [lane[0].value, lane[1], now, *after, KEYS_A_LOOK])
+        found = _loads(db, _DUE_KEYS, [mail_class.value, -priority, site, stream, now, *after, KEYS_A_LOOK])
         keys += [(row, index) for _, row, index in found if (row, index) not in known]
         if len(found) < KEYS_A_LOOK:
             break
@@ -213,21 +217,30 @@ def due(db: apsw.Connection, lane: Lane, now: int, limit: int, known: Container[
     return sorted(deliveries, key=lambda delivery: (delivery.next_attempt, *delivery.key))
 
 
-def lanes(db: apsw.Connection, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-    """At most `limit` sites behind `after` with waiting mail of the class, in order, each with its earliest time."""
-    sql = _FIRST_LANES if after is None else _LANES
-    return [(site, at) for site, at in _loads(db, sql, [mail_class.value, after or "", limit])]
+def lanes(db: apsw.Connection, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+    """At most `limit` lanes of the class behind `after` with waiting mail, by priority (the highest first), site and stream,
+    each with its earliest time."""
+    values: list[Any] = [mail_class.value, limit]
+    if after is not None:
+        _, site, stream, priority = after
+        values += [-priority, site, stream]
+    found = _loads(db, _FIRST_LANES if after is None else _LANES, values)
+    return [((mail_class, site, stream, -turn), at) for turn, site, stream, at in found]
 
 
 def overdue(
-    db: apsw.Connection, mail_class: MailClass, after: str | None, before: int, limit: int
-) -> tuple[list[tuple[str, int, Key]], str | None]:
-    """Of the next `limit` lanes of the class those with mail that was due before `before`: site, and when and which was the
-    first; and the last site of these lanes, None where there is none behind them."""
-    sql = _FIRST_OVERDUE if after is None else _OVERDUE
-    found = orjson.loads(db.execute(sql, (mail_class.value, after or "", limit, before)).get)
-    heads = [(site, at, (row, index)) for site, at, row, index in found["heads"]]
-    return heads, found["last"] if found["walked"] >= limit else None
+    db: apsw.Connection, mail_class: MailClass, after: LaneKey | None, before: int, limit: int
+) -> tuple[list[tuple[LaneKey, int, Key]], LaneKey | None]:
+    """Of the next `limit` lanes of the class those with mail that was due before `before`: when and which was the first; and
+    the last of these lanes, None where there is none behind them."""
+    _, site, stream, priority = after or (mail_class, "", "", 0)
+    values = (mail_class.value, limit, -priority, site, stream, before)
+    found = orjson.loads(db.execute(_FIRST_OVERDUE if after is None else _OVERDUE, values).get)
+    heads = [((mail_class, head[1], head[2], -head[0]), head[3], (head[4], head[5])) for head in found["heads"]]
+    if found["walked"] < limit:
+        return heads, None
+    turn, site, stream, *_ = found["last"]
+    return heads, (mail_class, site, stream, -turn)
 
 
 def content(db: apsw.Connection, row: int) -> bytes:
@@ -256,21 +269,21 @@ def scan(
 
 def counts(db: apsw.Connection, now: int) -> dict[str, Any]:
     """waiting, held (by hand or suspended): recipients; suspended: of these by suspension; oldest: when the oldest message
-    was accepted, or None; lanes: waiting in each of the LANES_NAMED longest, and under OTHERS in the rest of a class; due:
-    of each of these lanes how many are due at `now`, and when the first is."""
+    was accepted, or None; lanes: waiting of each (class, site, stream), for the LANES_NAMED longest, and under (class, OTHERS,
+    OTHERS) in the rest of a class; due: of each of these how many are due at `now`, and when the first is."""
     longest, by_class, kept, oldest = db.execute(_COUNTS, (LANES_NAMED, now)).get
     held = dict(orjson.loads(kept))
-    each: dict[Lane, int] = {}
-    due: dict[Lane, tuple[int, int]] = {}
-    for number, site, n, ready, first in orjson.loads(longest):
-        lane = MailClass(number), site
+    each: dict[tuple[MailClass, str, str], int] = {}
+    due: dict[tuple[MailClass, str, str], tuple[int, int]] = {}
+    for number, site, stream, n, ready, first in orjson.loads(longest):
+        lane = MailClass(number), site, stream
         each[lane], due[lane] = n, (ready, first)
     classes = [(MailClass(number), *rest) for number, *rest in orjson.loads(by_class)]
     for mail_class, n, ready, first in classes:
         rest = n - sum(count for lane, count in each.items() if lane[0] is mail_class)
         if rest:
             known = sum(number for lane, (number, _) in due.items() if lane[0] is mail_class)
-            lane = mail_class, OTHERS
+            lane = mail_class, OTHERS, OTHERS
             before = due.get(lane, (0, first))
             each[lane], due[lane] = each.get(lane, 0) + rest, (before[0] + ready - known, min(before[1], first))
     return {

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
-from relay.message import Change, Delivery, MailClass, Message
+from relay.message import Change, Delivery, LaneKey, MailClass, Message
 from relay.spool import queries, rows
 from relay.spool.committer import HOUSEKEEPING, Committer, Read
 from relay.spool.errors import SpoolBusy, SpoolError, SpoolFull
@@ -90,25 +90,23 @@ class Spool:
         nothing. What strangers can cause without end (rejections) goes through `put`, which does not wait."""
         await self._write(change, patient=True)
 
-    async def due(
-        self, lane: tuple[MailClass, str], now: int, limit: int, known: Container[tuple[int, int]]
-    ) -> list[Delivery]:
+    async def due(self, lane: LaneKey, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
         """The earliest deliveries of the lane due at `now` that are not `known` and not held, without content.
 
         Deliveries of one message share its Message.
         """
         return await self._read(lambda db: queries.due(db, lane, now, limit, known))
 
-    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """The sites behind `after` (None: from the first) with waiting mail of the class, in order of their names, at
-        most `limit`, and the earliest next_attempt of each."""
+    async def lanes(self, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+        """The lanes behind `after` (None: from the first) with waiting mail of the class, by priority (the highest first),
+        site and stream, at most `limit`, and the earliest next_attempt of each."""
         return await self._read(lambda db: queries.lanes(db, mail_class, after, limit))
 
     async def overdue(
-        self, mail_class: MailClass, after: str | None, before: int, limit: int
-    ) -> tuple[list[tuple[str, int, Key]], str | None]:
-        """Of the next `limit` sites behind `after` those with mail of the class that was due before `before`: site, and when
-        and which was the first; and the last of these sites, None where there is none behind them."""
+        self, mail_class: MailClass, after: LaneKey | None, before: int, limit: int
+    ) -> tuple[list[tuple[LaneKey, int, Key]], LaneKey | None]:
+        """Of the next `limit` lanes behind `after` (in the order of `lanes`) those with mail that was due before `before`: when
+        and which was the first; and the last of these lanes, None where there is none behind them."""
         return await self._read(lambda db: queries.overdue(db, mail_class, after, before, limit))
 
     async def content(self, message: Message) -> bytes:
@@ -135,8 +133,8 @@ class Spool:
         return Page(found, start)
 
     async def counts(self) -> dict[str, Any]:
-        """{"waiting", "held", "suspended": {id: held by it}, "oldest" (accepted_at or None), "lanes": {(class, site):
-        waiting}, "due": {(class, site): (how many are due, when the first is)}}, of lanes the longest.
+        """{"waiting", "held", "suspended": {id: held by it}, "oldest" (accepted_at or None), "lanes": {(class, site,
+        stream): waiting}, "due": {the same: (how many are due, when the first is)}}, of lanes the longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """

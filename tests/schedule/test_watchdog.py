@@ -4,13 +4,19 @@ from typing import Any
 
 import pytest
 
-from relay.message import MailClass
+from relay.message import LaneKey, MailClass
 from relay.schedule import watchdog
 from relay.schedule.watchdog import HANGS, OVERDUE, PATIENCE, SLACK, Head, Look, Seen, Stall, Watchdog
 
 NOW = 1_763_800_000_000
 TRANSACTIONAL, SERVICE, MARKETING = MailClass
-STUCK = Head("b.example", NOW - OVERDUE - 1, (1, 0))
+
+
+def at(site: str, stream: str = "news", priority: int = 0) -> LaneKey:
+    return MARKETING, site, stream, priority
+
+
+STUCK = Head(at("b.example"), NOW - OVERDUE - 1, (1, 0))
 
 
 class Dog:
@@ -56,9 +62,9 @@ def test_mail_that_stands_still_is_told_once_and_so_is_its_end() -> None:
 def test_a_head_that_changes_is_mail_that_moves() -> None:
     dog = Dog()
     for number in range(50):
-        assert dog.shown(Head("b.example", STUCK.due, (number, 0)), after=PATIENCE // 2) == []
+        assert dog.shown(Head(at("b.example"), STUCK.due, (number, 0)), after=PATIENCE // 2) == []
     for number in range(50):
-        assert dog.shown(Head("b.example", STUCK.due + number, (1, 0)), after=PATIENCE // 2) == [], (
+        assert dog.shown(Head(at("b.example"), STUCK.due + number, (1, 0)), after=PATIENCE // 2) == [], (
             "put off, and due again"
         )
 
@@ -83,7 +89,7 @@ def test_what_an_attempt_left_as_it_was_met_a_fault() -> None:
 def test_a_site_without_room_is_no_stall() -> None:
     dog = Dog()
     for _ in range(100):
-        assert dog.shown(STUCK, after=PATIENCE, paused=lambda lane: lane == (MARKETING, "b.example")) == []
+        assert dog.shown(STUCK, after=PATIENCE, paused=lambda lane: lane == at("b.example")) == []
     assert dog.shown(STUCK, after=PATIENCE - 1) == [], "from the end of the pause it has its time"
     assert [state for state, _ in dog.shown(STUCK, after=1)] == ["firing"]
     assert [state for state, _ in dog.shown(STUCK, paused=lambda _: True)] == ["resolved"]
@@ -109,7 +115,7 @@ def test_others_may_go_first_for_as_long_as_there_are_others() -> None:
 
 def test_sites_of_a_class_are_one_alert() -> None:
     dog = Dog()
-    heads = [Head(f"s{number}.example", STUCK.due - number, (number, 0)) for number in range(5)]
+    heads = [Head(at(f"s{number}.example"), STUCK.due - number, (number, 0)) for number in range(5)]
     dog.shown(*heads)
     ((state, stall),) = dog.shown(*heads, after=PATIENCE)
     assert (state, stall.lanes, stall.due) == ("firing", 5, STUCK.due - 4)
@@ -120,27 +126,36 @@ def test_sites_of_a_class_are_one_alert() -> None:
 
 def test_pages_follow_each_other_and_forget_only_what_they_looked_at() -> None:
     dog, none = Watchdog(), {"ended": 0, "waiting": 1, "flies": lambda _: False, "paused": lambda _: False}
-    a, b = (Head(site, NOW - OVERDUE, (number, 0)) for number, site in enumerate("ab"))
+    urgent, a, b = ((TRANSACTIONAL, site, "news", priority) for site, priority in (("z", 5), ("a", 0), ("b", 0)))
+    heads = [Head(lane, NOW - OVERDUE, (number, 0)) for number, lane in enumerate((urgent, a, b))]
 
-    def step(now: int, *heads: Head, last: str | None) -> Look:
+    def step(now: int, *found: Head, last: LaneKey | None) -> Look:
         look = dog.look(now)
-        dog.seen(Seen(heads=heads, last=last, **none), now)  # type: ignore[arg-type]
+        dog.seen(Seen(heads=found, last=last, **none), now)  # type: ignore[arg-type]
         return look
 
-    assert step(NOW, a, last="a").after is None
-    assert step(NOW, b, last=None) == Look(TRANSACTIONAL, "a", NOW - OVERDUE)
+    assert step(NOW, *heads[:2], last=a).after is None
+    assert step(NOW, heads[2], last=None) == Look(TRANSACTIONAL, a, NOW - OVERDUE)
     assert step(NOW, last=None).mail_class is SERVICE
     assert step(NOW, last=None) == Look(MARKETING, None, NOW - OVERDUE)
-    assert step(NOW + PATIENCE, last="a").mail_class is TRANSACTIONAL
-    assert step(NOW + PATIENCE, b, last=None).after == "a"
+    assert step(NOW + PATIENCE, heads[0], last=a).mail_class is TRANSACTIONAL
+    assert step(NOW + PATIENCE, heads[2], last=None).after == a
     ((state, stall),) = dog.news()
-    assert (state, stall.sites) == ("firing", ("b",))
+    assert (state, stall.sites, stall.lanes) == ("firing", ("z", "b"), 2)
+
+
+def test_streams_of_a_site_name_it_once() -> None:
+    dog = Dog()
+    heads = [Head(at("b.example", stream), STUCK.due, (number, 0)) for number, stream in enumerate("abc")]
+    dog.shown(*heads)
+    ((_, stall),) = dog.shown(*heads, after=PATIENCE)
+    assert (stall.lanes, stall.sites) == (3, ("b.example",))
 
 
 def test_what_is_followed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "SUSPECTS", 2)
     dog = Dog()
-    heads = [Head(f"s{number}.example", STUCK.due, (number, 0)) for number in range(5)]
+    heads = [Head(at(f"s{number}.example"), STUCK.due, (number, 0)) for number in range(5)]
     dog.shown(*heads)
     ((_, stall),) = dog.shown(*heads, after=PATIENCE)
     assert stall.lanes == 2

@@ -14,13 +14,13 @@ from typing import Any
 import apsw
 import pytest
 
-from relay.message import Change, Delivery, MailClass
+from relay.message import Change, Delivery, LaneKey, MailClass
 from relay.spool import queries
 from relay.spool.store import Selector, Spool, SpoolBusy, SpoolError
 from relay.wildcard import any_of
 from tests.support.letters import letter
 
-LANE = (MailClass.TRANSACTIONAL, "google")
+LANE = (MailClass.TRANSACTIONAL, "google", "order", 0)
 LATER = 1_763_800_000_000
 
 
@@ -158,8 +158,13 @@ async def test_due_is_earliest_first_without_known_and_held(open_spool: OpenSpoo
     known = {letters[4][1][0].key}
     assert [d.next_attempt for d in await spool.due(LANE, 999, 2, known)] == [997, 998]
     assert [d.next_attempt for d in await spool.due(LANE, 1000, 10, known)] == [997, 998, 999, 1000]
-    assert await spool.due((MailClass.MARKETING, "google"), LATER, 10, ()) == []
-    assert await spool.due((MailClass.TRANSACTIONAL, "yahoo"), LATER, 10, ()) == []
+    for other in (
+        (MailClass.MARKETING, "google", "order", 0),
+        (MailClass.TRANSACTIONAL, "yahoo", "order", 0),
+        (MailClass.TRANSACTIONAL, "google", "news", 0),
+        (MailClass.TRANSACTIONAL, "google", "order", 1),
+    ):
+        assert await spool.due(other, LATER, 10, ()) == []
 
 
 async def test_due_passes_over_any_number_of_known(open_spool: OpenSpool) -> None:
@@ -185,25 +190,37 @@ async def test_held_mail_is_found_again_when_released(open_spool: OpenSpool) -> 
 
 async def test_lanes_with_their_earliest(open_spool: OpenSpool) -> None:
     spool = await open_spool()
+    transactional, marketing = MailClass.TRANSACTIONAL, MailClass.MARKETING
     await spool.put(
         Change(
             put=[
                 letter(1, next_attempt=7),
                 letter(2, next_attempt=5),
                 letter(3, site="yahoo", next_attempt=9),
-                letter(4, site="gmx", mail_class=MailClass.MARKETING, next_attempt=1),
+                letter(4, site="gmx", mail_class=marketing, next_attempt=1),
                 letter(5, site="hidden", held=True),
                 letter(6, site="", next_attempt=3),
+                letter(7, stream="news", next_attempt=LATER),
+                letter(8, priority=-2, next_attempt=2),
+                letter(9, site="yahoo", stream="a", priority=9, next_attempt=6),
             ]
         )
     )
-    assert await spool.lanes(MailClass.TRANSACTIONAL, None, 10) == [("", 3), ("google", 5), ("yahoo", 9)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, None, 2) == [("", 3), ("google", 5)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, "", 1) == [("google", 5)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, "h", 10) == [("yahoo", 9)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, "yahoo", 10) == []
+    everything = [
+        ((transactional, "yahoo", "a", 9), 6),
+        ((transactional, "", "order", 0), 3),
+        ((transactional, "google", "news", 0), LATER),
+        ((transactional, "google", "order", 0), 5),
+        ((transactional, "yahoo", "order", 0), 9),
+        ((transactional, "google", "order", -2), 2),
+    ]
+    assert await spool.lanes(transactional, None, 10) == everything
+    assert await spool.lanes(transactional, None, 2) == everything[:2]
+    for place, (lane, _) in enumerate(everything, 1):
+        assert await spool.lanes(transactional, lane, 1) == everything[place : place + 1]
+    assert await spool.lanes(transactional, (transactional, "h", "", 0), 10) == everything[4:]
     assert await spool.lanes(MailClass.SERVICE, None, 10) == []
-    assert await spool.lanes(MailClass.MARKETING, None, 10) == [("gmx", 1)]
+    assert await spool.lanes(marketing, None, 10) == [((marketing, "gmx", "order", 0), 1)]
 
 
 async def test_counts(open_spool: OpenSpool) -> None:
@@ -218,9 +235,15 @@ async def test_counts(open_spool: OpenSpool) -> None:
             ]
         )
     )
-    yahoo = (MailClass.TRANSACTIONAL, "yahoo")
-    lanes, due = {LANE: 2, yahoo: 1}, {LANE: (0, LATER + 1), yahoo: (1, 9)}
-    assert await spool.counts() == {"waiting": 3, "held": 1, "suspended": {}, "oldest": 3, "lanes": lanes, "due": due}
+    await spool.put(
+        Change(put=[letter(4, priority=3, next_attempt=7), letter(5, stream="news", next_attempt=LATER + 1)])
+    )
+    order, news, yahoo = (
+        (MailClass.TRANSACTIONAL, *rest) for rest in (("google", "order"), ("google", "news"), ("yahoo", "order"))
+    )
+    lanes = {order: 3, news: 1, yahoo: 1}
+    due = {order: (1, 7), news: (0, LATER + 1), yahoo: (1, 9)}
+    assert await spool.counts() == {"waiting": 5, "held": 1, "suspended": {}, "oldest": 3, "lanes": lanes, "due": due}
 
 
 async def test_what_holds_a_delivery_is_kept_with_it(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +296,7 @@ async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkey
     spool = await open_spool()
     marketing = {"mail_class": MailClass.MARKETING}
     put = [letter(number, number, site=f"s{number}") for number in range(1, 5)]
-    put += [letter(10, 5, site="other", **marketing), letter(11, 2, site="gmx", **marketing)]
+    put += [letter(10, 5, site="other", stream="other", **marketing), letter(11, 2, site="gmx", **marketing)]
     await spool.put(Change(put=put))
     assert await spool.counts() == {
         "waiting": 17,
@@ -281,14 +304,14 @@ async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkey
         "suspended": {},
         "oldest": put[0][0].accepted_at,
         "lanes": {
-            (MailClass.TRANSACTIONAL, "s4"): 4,
-            (MailClass.TRANSACTIONAL, "other"): 6,
-            (MailClass.MARKETING, "other"): 7,
+            (MailClass.TRANSACTIONAL, "s4", "order"): 4,
+            (MailClass.TRANSACTIONAL, "other", "other"): 6,
+            (MailClass.MARKETING, "other", "other"): 7,
         },
         "due": {
-            (MailClass.TRANSACTIONAL, "s4"): (4, put[0][0].accepted_at),
-            (MailClass.TRANSACTIONAL, "other"): (6, put[0][0].accepted_at),
-            (MailClass.MARKETING, "other"): (7, put[0][0].accepted_at),
+            (MailClass.TRANSACTIONAL, "s4", "order"): (4, put[0][0].accepted_at),
+            (MailClass.TRANSACTIONAL, "other", "other"): (6, put[0][0].accepted_at),
+            (MailClass.MARKETING, "other", "other"): (7, put[0][0].accepted_at),
         },
     }
 
@@ -530,10 +553,16 @@ async def test_of_each_lane_the_row_that_has_been_due_the_longest(open_spool: Op
         letter(6, site="e", next_attempt=1, mail_class=MailClass.MARKETING),
     ]
     await spool.put(Change(put=put))
-    a, d = ("a", 99, (2, 0)), ("d", 199, (5, 0))
-    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 10) == ([a, d], None)
-    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 2) == ([a], "b")
-    assert await spool.overdue(MailClass.TRANSACTIONAL, "b", 200, 2) == ([d], None)
-    assert await spool.overdue(MailClass.TRANSACTIONAL, "d", 200, 2) == ([], None)
+    await spool.put(Change(put=[letter(7, site="a", stream="news", priority=2, next_attempt=50)]))
+
+    def lane(site: str, stream: str = "order", priority: int = 0) -> LaneKey:
+        return MailClass.TRANSACTIONAL, site, stream, priority
+
+    news, a, d = (lane("a", "news", 2), 50, (7, 0)), (lane("a"), 99, (2, 0)), (lane("d"), 199, (5, 0))
+    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 10) == ([news, a, d], None)
+    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 3) == ([news, a], lane("b"))
+    assert await spool.overdue(MailClass.TRANSACTIONAL, lane("a", "news", 2), 200, 1) == ([a], lane("a"))
+    assert await spool.overdue(MailClass.TRANSACTIONAL, lane("b"), 200, 2) == ([d], None)
+    assert await spool.overdue(MailClass.TRANSACTIONAL, lane("d"), 200, 2) == ([], None)
     assert await spool.overdue(MailClass.SERVICE, None, 200, 2) == ([], None)
     assert await spool.overdue(MailClass.MARKETING, None, 1, 2) == ([], None)
