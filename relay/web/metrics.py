@@ -52,6 +52,7 @@ HELP: dict[str, tuple[str, str]] = {
         "Accepted messages that did not pass a check at level flag, by brand and check.",
     ),
     "postlane_streams_past_review": ("gauge", "Streams whose review_by is over; their mail still goes."),
+    "postlane_suspensions": ("gauge", "Suspensions in force; what they hold is counted in postlane_queue_held."),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),
