@@ -39,13 +39,14 @@ class Flow:
     refused_until   there were no more to be had
     """
 
-    __slots__ = ("_departed", "_flying", "parts", "rate", "refused_until", "size", "used", "whole", "window")
+    __slots__ = ("_departed", "_flying", "parts", "peak", "rate", "refused_until", "size", "used", "whole", "window")
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
         self.whole, self.size = parts_of(rate)
         self.window = rate.window * PAD
         self.parts = 0
+        self.peak = 0
         self.used = now
         self.refused_until = 0.0
         self._flying = 0
@@ -57,10 +58,18 @@ class Flow:
     def take(self, now: float, most: int | None = None) -> bool:
         """One message, where its parts, or only `most` of them, have room for it."""
         self.used = now
-        if self.counting(now) >= (self.parts if most is None else most) * self.size:
+        counting = self.counting(now)
+        if counting >= (self.parts if most is None else most) * self.size:
             return False
         self._flying += 1
+        if counting >= self.peak:
+            self.peak = counting + 1
         return True
+
+    def spare(self, now: float) -> int:
+        """How many parts nobody needed since this was last asked; one is kept."""
+        need, self.peak = -(-self.peak // self.size), self.counting(now)
+        return max(0, self.parts - max(1, need))
 
     def counting(self, now: float) -> int:
         """Messages that count against its parts."""

@@ -2,7 +2,8 @@
 
 A message whose worker has a free place in its parts costs a look into memory. Otherwise one task of the worker asks for one
 more part; where there is none to be had, who asks is told when to come again. A site that is left alone gives its parts
-back. Who holds more than his share of a rate that he uses up gives a part back now and then, so that others find one.
+back, but for one that it keeps for a while. Who holds more than his share of a rate that he uses up gives a part back now
+and then, so that others find one.
 
 A part counts as ours only while State has heard of it lately: a worker that is cut off from State stops, its parts go to
 others, and what is urgent goes on within one worker's share.
@@ -125,8 +126,8 @@ class RateLeases:
             return _ms(flow.wait(self._clock()))
 
     def sweep(self) -> None:
-        """Every two seconds: what is idle goes back; of what is used up, a part that is more than ours; and all of it while
-        State cannot be reached for long, as others will have it."""
+        """Every two seconds: what is not used goes back; of what is used up, a part that is more than ours; and all of it
+        while State cannot be reached for long, as others will have it."""
         now = self._clock()
         for name, flow in list(self._flows.items()):
             if not self._ours(flow, now):
@@ -135,6 +136,8 @@ class RateLeases:
                 self._release(name, flow, flow.parts)
                 del self._flows[name]
                 self._asking.pop(name, None)
+            elif spare := flow.spare(now):
+                self._release(name, flow, spare)
             elif flow.parts > self._share(flow) and flow.full(now):
                 self._release(name, flow, 1, after=flow.window)
 

@@ -51,6 +51,18 @@ def test_its_parts_have_room_again_a_window_after_a_message_left() -> None:
     assert not flow.take(104.06, most=1)
 
 
+def test_parts_that_nobody_needed_are_spare_but_for_one() -> None:
+    flow = Flow(TEN, 0.0)
+    flow.parts = 5
+    assert [flow.take(0.0) for _ in range(3)] == [True] * 3
+    assert flow.spare(0.0) == 2
+    flow.parts = 3
+    for _ in range(3):
+        flow.depart(0.0)
+    assert flow.spare(2.0) == 0, "they were needed until now"
+    assert flow.spare(4.0) == 2
+
+
 def test_what_was_sent_under_an_old_rate_still_counts() -> None:
     old = Flow(TEN, 0.0)
     old.parts = 2

@@ -27,7 +27,8 @@ class Received:
 
 
 class Sink:
-    """`with Sink() as sink:` listens on a loopback port. `answer(received)` may say another reply to the final dot."""
+    """`with Sink() as sink:` listens on a loopback port. `answer(received)` may say another reply to the final dot.
+    `most_connected`: at once, since it listens."""
 
     def __init__(
         self, host: str = "127.0.0.1", answer: Callable[[Received], str] = lambda _: "250 2.0.0 taken"
@@ -35,6 +36,7 @@ class Sink:
         self.host = host
         self.port = 0
         self.messages: list[Received] = []
+        self.connected = self.most_connected = 0
         self._answer = answer
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -67,6 +69,8 @@ class Sink:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = writer.get_extra_info("peername")[0]
         ehlo, sender, recipients = "", "", list[str]()
+        self.connected += 1
+        self.most_connected = max(self.connected, self.most_connected)
         writer.write(b"220 sink ESMTP\r\n")
         try:
             while line := await reader.readline():
@@ -97,6 +101,7 @@ class Sink:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the node was killed, or the test is over: what was not finished was not received
         finally:
+            self.connected -= 1
             writer.close()
 
 

@@ -1,0 +1,117 @@
+"""Two workers and providers with limits, counted where the mail arrives, by the clock there."""
+
+import smtplib
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.dnsserver import DnsServer, serving
+from tests.support.node import Node, submit, wait_for
+from tests.support.sink import Received, Sink
+
+pytestmark = pytest.mark.scenario
+
+SHAPING = """\
+[default]
+rate = "500/second"
+
+[provider.slow]
+mx = "*.slow-host.test"
+rate = "12/second"
+connections = 4
+
+[provider.narrow]
+mx = "*.narrow-host.test"
+connections = 1
+messages_per_connection = 3
+"""
+CONTENT = b"From: app@test.example\r\nTo: dana@example.com\r\nSubject: n\r\n\r\nhi\r\n"
+
+
+class Arrivals:
+    """When each message came, by recipient's domain."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[float]] = {}
+
+    def __call__(self, received: Received) -> str:
+        domain = received.recipients[0].rpartition("@")[2]
+        self.times.setdefault(domain, []).append(time.monotonic())
+        return "250 2.0.0 taken"
+
+    def of(self, *domains: str) -> list[float]:
+        return sorted(at for domain in domains for at in self.times.get(domain, ()))
+
+
+def known(dns: DnsServer) -> None:
+    """Two domains of one provider by one host, another of it by its own; a second provider; and one that is its own."""
+    hosts = {
+        "a.test": "mx1.slow-host",
+        "b.test": "mx1.slow-host",
+        "c.test": "mx2.slow-host",
+        "one.test": "mx.narrow-host",
+    }
+    for domain, host in {**hosts, "two.test": "mx2.narrow-host"}.items():
+        dns.add(domain, "MX", f"10 {host}.test.")
+        dns.add(f"{host}.test", "A", "127.0.0.1")
+    dns.add("quick.test", "MX", "10 mx.quick.test.")
+    dns.add("mx.quick.test", "A", "127.0.0.1")
+
+
+def hand_in(node: Node, domains: list[str], rounds: int) -> None:
+    """Over several connections, so that both workers get some."""
+    for _ in range(8):
+        with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
+            client.ehlo("app.test.example")
+            for number in range(rounds):
+                submit(client, "app@test.example", [f"dana@{domains[number % len(domains)]}"], CONTENT)
+
+
+def test_no_limit_is_exceeded_where_it_counts_and_nobody_waits_for_another_site(tmp_path: Path) -> None:
+    dns, arrivals = DnsServer(), Arrivals()
+    known(dns)
+    with serving(dns), Sink(answer=arrivals) as sink:
+        delivery = f'mode = "live"\nport = {sink.port}\nallow_private = true'
+        files = {"policies/shaping.toml": SHAPING}
+        with Node(
+            tmp_path,
+            delivery=delivery,
+            key_for=("test.example",),
+            nameservers=f'"{dns.address}"',
+            workers=2,
+            files=files,
+        ) as node:
+            hand_in(node, ["a.test", "b.test", "c.test"], 12)
+            began = time.monotonic()
+            hand_in(node, ["quick.test"], 2)
+            wait_for("the quick ones", lambda: len(arrivals.of("quick.test")) == 16)
+            slow = ("a.test", "b.test", "c.test")
+            assert arrivals.of("quick.test")[-1] - began < 5
+            assert len(arrivals.of(*slow)) < 96, "they do not wait for the slow ones"
+            wait_for("the slow ones", lambda: len(arrivals.of(*slow)) == 96)
+            events = node.events(type="delivered")
+    times = arrivals.of(*slow)
+    assert max(sum(end - 1.0 < at <= end for at in times) for end in times) <= 12
+    assert times[-1] - times[0] < 96 / 12 * 2, "and it is used"
+    assert {event["site"] for event in events if event["domain"] in slow} == {"slow"}
+    assert {event["site"] for event in events if event["domain"] == "quick.test"} == {"quick.test"}
+
+
+def test_fewer_connections_than_workers_serve_both_and_all_domains(tmp_path: Path) -> None:
+    dns, arrivals = DnsServer(), Arrivals()
+    known(dns)
+    with serving(dns), Sink(answer=arrivals) as sink:
+        delivery = f'mode = "live"\nport = {sink.port}\nallow_private = true'
+        files = {"policies/shaping.toml": SHAPING}
+        with Node(
+            tmp_path,
+            delivery=delivery,
+            key_for=("test.example",),
+            nameservers=f'"{dns.address}"',
+            workers=2,
+            files=files,
+        ) as node:
+            hand_in(node, ["one.test", "two.test"], 6)
+            wait_for("all of them", lambda: len(arrivals.of("one.test", "two.test")) == 48)
+    assert sink.most_connected == 1
