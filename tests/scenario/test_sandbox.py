@@ -79,7 +79,7 @@ def test_accepted_and_delivered_say_what_interface_promises(node: Node) -> None:
     assert delivered["delay_ms"] >= 0
     header = captured(node, identifier).partition(b"\r\n\r\n")[0].lower()
     assert b"x-postlane-campaign" not in header
-    assert b"bcc" not in header
+    assert b"\r\nbcc:" not in header, "three letters of a signature are none"
 
 
 def test_bounce_is_told_to_the_sender(node: Node) -> None:
