@@ -3,15 +3,13 @@ which signs what the webhook of [alerts] gets."""
 
 import base64
 import binascii
-import os
 import secrets
-from contextlib import suppress
 from pathlib import Path
 
 from relay.config.deployment import Deployment
 from relay.config.problems import ConfigErrors
 from relay.config.wording import Loc
-from relay.durable import sync
+from relay.durable import make_once
 
 MIN_WEBHOOK_BYTES, MAX_WEBHOOK_BYTES = 24, 64  # https://www.standardwebhooks.com, "Signature scheme"
 SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
@@ -55,7 +53,7 @@ def _load(deployment: Deployment, key: Loc, path: Path, made: bytes | None) -> b
     """What the file holds; with `made`, which it then holds, where there is none."""
     try:
         if made is not None and not path.exists():
-            _make(path, made)
+            make_once(path, made)
         secret = path.read_bytes()
         strangers = path.stat().st_mode & 0o007
     except OSError as error:
@@ -67,20 +65,3 @@ def _load(deployment: Deployment, key: Loc, path: Path, made: bytes | None) -> b
 
 def _refused(deployment: Deployment, key: Loc, message: str) -> ConfigErrors:
     return ConfigErrors([deployment.document.problem(key, message, "file")])
-
-
-def _make(path: Path, content: bytes) -> None:
-    """Whole or not at all, and never over one that is there: written aside, then linked."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was first: its secret counts
-            os.link(aside, path)
-    finally:
-        aside.unlink()
-    sync(path.parent)
