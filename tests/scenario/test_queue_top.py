@@ -29,7 +29,7 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 160, 0, 0))
         command = [sys.executable, "-m", "relay.cli.main", "queue", "top", *words]
         places = ["--config", str(folder / "config"), "--policies", str(folder / "policies")]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "160", "LINES": "30"}
         self.process = subprocess.Popen([*command, *places], stdin=theirs, stdout=theirs, stderr=theirs, env=env)
         os.close(theirs)
         self.shown = bytearray()
