@@ -34,6 +34,7 @@ class Attempting(House):
     pools      each class's own                              named   all, by name, for `routes`
     streams    by name                                       tally   outcomes by kind and class, for metrics
     quota_of   a credential's, by name                       timezone_of   a brand's, by name
+    going      tells the schedule that an attempt has all the permits it needs, so that the next one may ask
     """
 
     pools: Mapping[MailClass, Pool]
@@ -44,6 +45,7 @@ class Attempting(House):
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
     courier: Courier
+    going: Callable[[Delivery], None]
     tally: Counter[tuple[str, MailClass]]
 
 
@@ -69,6 +71,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     source = pool.choose(delivery.source, random.random())
     content = message.content if message.content is not None else await house.spool.content(message)
     hop = route.next_hop if route is not None else None
+    house.going(delivery)
     outcome = waits or await house.courier.send(delivery, content, source, hop)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)

@@ -150,6 +150,7 @@ class Worker:
             pacer=self.pacer,
             spool=spool,
             courier=self.courier,
+            going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
             tally=self.tally,

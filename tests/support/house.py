@@ -100,6 +100,7 @@ class Rig:
         self.quotas = FakeQuotas()
         self.courier = FakeCourier(outcome) if outcome else None
         self.offered: list[Delivery] = []
+        self.went: list[Delivery] = []
         self.quota: Rate | None = None
         self.evidence = Evidence(MailClass.TRANSACTIONAL, 0.984, "5ce1e7000001")
         self.asked: list[tuple[str, int, int]] = []
@@ -174,6 +175,7 @@ class Rig:
             pacer=self._pacer,
             spool=self.spool,
             courier=self.courier,
+            going=self.went.append,
             offer=self.offer,
             recorder=self._recorder,
             tally=Counter(),
