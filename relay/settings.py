@@ -14,9 +14,10 @@ from relay.edge.limits import Limits, ListenerSettings
 from relay.edge.listener import server_context
 from relay.egress.mx import site_of
 from relay.egress.pools import Pool
-from relay.egress.settings import Capture, EgressSettings, Relay
+from relay.egress.settings import Capture, EgressSettings, Relay, Share
 from relay.in_force import InForce
 from relay.message import MailClass
+from relay.shaping.sites import Sites
 from relay.wildcard import Recipients
 
 # Message data that all sessions of one worker hold at once. 64 MB leave the worker under its 200 MB with everything else;
@@ -46,14 +47,14 @@ class WorkerSettings:
     secret: bytes
 
 
-def worker_settings(in_force: InForce, capture: str, workers: int) -> WorkerSettings:
-    """What is in force, for one of `workers` workers; see `egress_settings` for `capture`. Raises OSError where the
+def worker_settings(in_force: InForce, capture: str, share: Share) -> WorkerSettings:
+    """What is in force, for the worker that has this share; see `egress_settings` for `capture`. Raises OSError where the
     certificate does not serve, ConfigErrors for the secret."""
     deployment, policies = in_force.deployment, in_force.policies
     tls = deployment.tls
     return WorkerSettings(
         in_force=in_force,
-        egress=egress_settings(deployment, policies, capture, workers),
+        egress=egress_settings(deployment, policies, capture, share),
         nameservers=tuple(deployment.dns.nameservers),
         listeners=tuple((listener_settings(deployment, one), limits(one)) for one in deployment.listeners),
         bytes_in_hand=bytes_in_hand(deployment),
@@ -110,9 +111,8 @@ def bytes_in_hand(deployment: Deployment) -> int:
     return max(BYTES_IN_HAND, 2 * largest)
 
 
-def egress_settings(deployment: Deployment, policies: Policies, capture: str, workers: int) -> EgressSettings:
-    """`capture`: "host:port" of the capture server, where the deployment needs one. `workers`: how many share the limits
-    of this node."""
+def egress_settings(deployment: Deployment, policies: Policies, capture: str, share: Share) -> EgressSettings:
+    """`capture`: "host:port" of the capture server, where the deployment needs one. `share`: which part of the node's."""
     relay = None
     if deployment.relay is not None:
         relay = Relay(*deployment.relay, deployment.delivery.relay_user, deployment.relay_password)
@@ -122,12 +122,18 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, wo
         relay=relay,
         capture=_capture(deployment, capture),
         allow_private=deployment.delivery.allow_private,
-        connections=policies.shaping.connections,
-        share=max(1, policies.shaping.connections // workers),
-        messages_per_connection=policies.shaping.messages_per_connection,
+        share=share,
+        urgent_sources=urgent_sources(deployment, policies),
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
+        trust_ad=deployment.dns.trust_ad,
     )
+
+
+def urgent_sources(deployment: Deployment, policies: Policies) -> frozenset[str]:
+    """Our addresses that transactional mail may leave from."""
+    names = {policies.routes[MailClass.TRANSACTIONAL], *policies.exceptions.pools_of(MailClass.TRANSACTIONAL)}
+    return frozenset(source.address for name in names for source in deployment.pools[name].sources)
 
 
 def _capture(deployment: Deployment, server: str) -> Capture | None:
@@ -150,7 +156,8 @@ def own_addresses(deployment: Deployment) -> frozenset[str]:
 def _addresses_known(deployment: Deployment) -> frozenset[str]:
     """This machine's addresses, as far as files and the resolver tell; many a host name resolves to loopback or not."""
     listening = {listener.bind.host for listener in deployment.listeners}
-    sending = {source.address for pool in deployment.pools.values() for source in pool.sources if source.address}
+    sources = [source for pool in deployment.pools.values() for source in pool.sources]
+    sending = {source.address for source in sources if source.address and source.through is None}
     named: set[str] = set()
     with contextlib.suppress(socket.gaierror):
         found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
@@ -158,10 +165,11 @@ def _addresses_known(deployment: Deployment) -> frozenset[str]:
     return frozenset(listening | sending | named)
 
 
-def site_chooser(settings: EgressSettings) -> Callable[[str, str], str]:
-    """Recipient and its domain -> the site whose limits it shares."""
+def site_chooser(settings: EgressSettings, sites: Sites) -> Callable[[str, str], str]:
+    """Recipient and its domain -> the site whose limits it is expected to share, which chooses the lane it waits in."""
     capture, relay = settings.capture, settings.relay
+    by_domain = sites.expected if relay is None else lambda _: site_of(relay)
     if capture is None:
-        return lambda _, domain: site_of(domain, relay)
-    only_to, server = capture.only_to, capture.server
-    return lambda address, domain: site_of(domain, relay if only_to.mean(address, domain) else server)
+        return lambda _, domain: by_domain(domain)
+    only_to, server = capture.only_to, site_of(capture.server)
+    return lambda address, domain: by_domain(domain) if only_to.mean(address, domain) else server

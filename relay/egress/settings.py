@@ -1,6 +1,7 @@
 """What the wiring tells egress: plain values, each with its reason. Nothing here reads a file."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from relay.wildcard import Recipients
 
@@ -46,19 +47,35 @@ class Capture:
     only_to: Recipients
 
 
+class Share(NamedTuple):
+    """The workers of this node, and which of them we are. Each opens its part of what a limit allows: otherwise a busy one
+    keeps all connections, and the mail of the others to that site waits for as long as it is busy."""
+
+    workers: int = 1
+    number: int = 0
+
+    def part(self, limit: int) -> int:
+        """Parts add up to the limit, save that each is one at least."""
+        share, left = divmod(limit, self.workers)
+        return max(1, share + (self.number % self.workers < left))
+
+
+ALL = Share()
+
+
 @dataclass(frozen=True, slots=True)
 class EgressSettings:
     """What holds for all mail of a node.
 
     hostname       EHLO name of sources that name none
     capture        ... and no route's next hop passes it by
-    connections    per source and site, of all workers together (Permits); KumoMTA's default
-    share          of these, how many this worker opens (0: all). Without it a busy worker keeps them all, and the mail of
-                   the others to that site waits for as long as it is busy
+    share          what part of the connections to a site this worker opens
+    urgent_sources our addresses that transactional mail may leave from
     idle           seconds an unused connection is kept: long enough for a queue's next message, short enough not to
                    hold a peer's slot for nothing
     own_hostnames, own_addresses
                    ours, as an MX would name them: where *we* answer on `port`. Mail routed there is a loop
+    trust_ad       the resolver's word on DNSSEC is believed: DANE
     """
 
     hostname: str
@@ -66,10 +83,10 @@ class EgressSettings:
     relay: Relay | None = None
     capture: Capture | None = None
     allow_private: bool = False
-    connections: int = 10
-    share: int = 0
-    messages_per_connection: int = 100
+    share: Share = ALL
+    urgent_sources: frozenset[str] = frozenset()
     idle: float = 5
     own_hostnames: frozenset[str] = frozenset()
     own_addresses: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
+    trust_ad: bool = False

@@ -95,7 +95,8 @@ class Dispatcher:
         at once, gently.
         None: limits are others now (a reload), and all is forgotten of who met which. Returns how many groups waited."""
         count = self._ready.resume(site, self._clock())
-        self._poke()
+        if count:
+            self._poke()
         return count
 
     # -- commands

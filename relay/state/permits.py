@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -24,14 +25,16 @@ log = structlog.get_logger()
 
 LEASE = 30_000  # a dead worker's connections block their slots this long: a site's greeting takes as long at worst
 RENEW_EVERY = 10.0  # two renewals may fail before a lease ends
+ASK_AGAIN = 0.25  # seconds after a refusal: others may have given one back
 LOOK_AGAIN = 1.0  # seconds between looks for a State that is down
 STATE_DOWN = 5_000  # when State cannot answer: ask again after this
 PATIENCE = 1.0  # seconds transactional mail waits for State; saturated, SQLite answers in 0.7 s at worst
+MANY = 10_000  # names of quotas and rates at hand before those without a lease are dropped; some 700 octets each
 NO_LIMIT = 1 << 31  # of a permit that is in use already: State only has to know of it
 
 
 class ConnectionPermits:
-    """Leases of connections to a site from a source address, shared by all `workers` of this node, and other nodes'.
+    """Leases of connections by the name of what they count against, shared by all `workers` of this node, and other nodes'.
 
     `holder` names this worker; its former life, if it had the same name, holds nothing any more: start `run` before
     anything is acquired. A permit that State cannot give now is refused, and the mail waits in line and asks again;
@@ -48,7 +51,7 @@ class ConnectionPermits:
         self._wake = asyncio.Event()
         self._asking: set[asyncio.Task[bool]] = set()
         self._down = False
-        self._renewed = float("-inf")  # when State last knew our leases, and no others of ours, by the loop's clock
+        self.renewed = float("-inf")  # when State last knew our leases, and no others of ours, by the loop's clock
 
     def __repr__(self) -> str:
         state = ", State is down" if self._down else ""
@@ -56,11 +59,17 @@ class ConnectionPermits:
             f"<ConnectionPermits {self._holder}: {self._held.total()} held, {self._owed.total()} to give back{state}>"
         )
 
+    @property
+    def sharers(self) -> int:
+        """How many workers share it, as far as anybody knows."""
+        return max(1, self._workers, self._state.sharers)
+
     async def run(self) -> None:
         """Give back what is released at once, and renew the rest every ten seconds, until cancelled."""
         loop = asyncio.get_running_loop()
+        asked = loop.time()
         if await self._try(self._state.drop(self._holder)):
-            self._renewed = loop.time()
+            self.renewed = asked
         renew_at = loop.time() + RENEW_EVERY
         while True:
             try:
@@ -74,7 +83,7 @@ class ConnectionPermits:
             elif self._down:
                 renew_at = min(renew_at, loop.time() + LOOK_AGAIN)
             self._wake.clear()
-            await self._give_back()
+            await self.give_back()
 
     async def close(self) -> None:
         """Nothing is held any more."""
@@ -83,16 +92,17 @@ class ConnectionPermits:
         self._alone.clear()
         self._owed.clear()
 
-    async def acquire(self, source: str, site: str, limit: int, *, urgent: bool = False) -> bool:
-        """One more, unless `limit` are held by all workers together.
+    async def acquire(self, name: str, limit: int, *, urgent: bool = False) -> bool:
+        """One more by that name, unless `limit` are held by all workers together.
 
-        One of our own on its way back is used again only beside others of the same key. Where there are fewer permits
-        than workers, a worker holds one: were it to keep that while it is busy, the others' mail would wait as long.
+        One of our own on its way back is used again, save where there are fewer permits than workers, and so one for each at
+        most: were it to keep that while it is busy, the others' mail would wait as long.
 
         `urgent`: while State is down, one more of this worker's share.
         """
-        key = _key(source, site)
-        if self._owed[key] and 0 < self._held[key] < limit:
+        key = f"conn/{name}"
+        enough = self._held[key] or limit >= self.sharers
+        if self._owed[key] and self._held[key] < limit and enough:
             self._owed[key] -= 1
             self._held[key] += 1
             return True
@@ -107,9 +117,9 @@ class ConnectionPermits:
             self._held[key] += 1
         return granted
 
-    def release(self, source: str, site: str) -> None:
+    def release(self, name: str) -> None:
         """Give one back; State hears of it soon."""
-        key = _key(source, site)
+        key = f"conn/{name}"
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]
@@ -145,7 +155,7 @@ class ConnectionPermits:
             self._wake.set()
 
     def _acquire_alone(self, key: str, limit: int) -> bool:
-        if self._held[key] >= max(1, limit // max(self._workers, self._state.sharers)):
+        if self._held[key] >= max(1, limit // self.sharers):
             return False
         self._held[key] += 1
         self._alone[key] += 1
@@ -156,8 +166,9 @@ class ConnectionPermits:
     async def _renew(self, loop: asyncio.AbstractEventLoop) -> None:
         """Prolong what State knows of, and tell it what it does not know. After a time without it that outlasts a lease
         it knows of nothing any more."""
+        asked = loop.time()
         try:
-            if loop.time() - self._renewed > LEASE / 1000:
+            if loop.time() - self.renewed > LEASE / 1000:
                 await self._state.drop(self._holder)
                 self._owed.clear()
                 self._alone = Counter(self._held)
@@ -172,12 +183,12 @@ class ConnectionPermits:
         except StateError as error:
             self._fail("connection permits could not be renewed", error)
             return
-        self._renewed = loop.time()
+        self.renewed = asked
         if self._down:
             self._down = False
             log.info("connection permits are State's again", holder=self._holder)
 
-    async def _give_back(self) -> None:
+    async def give_back(self) -> None:
         """All that is owed, at once; what State cannot take now is owed until the next round."""
         owed, self._owed = list(self._owed.elements()), Counter()
         await asyncio.gather(*(self._give_one_back(key) for key in owed))
@@ -201,10 +212,6 @@ class ConnectionPermits:
             log.warning(what, error=str(error))
             self._down = True
             self._wake.set()
-
-
-def _key(source: str, site: str) -> str:
-    return f"conn/{source}/{site}"
 
 
 @dataclass(slots=True)
@@ -233,15 +240,20 @@ class QuotaLeases:
         self._state = state
         self._workers = workers
         self._leases: dict[str, _Lease] = {}
+        self._forget_above = MANY
 
     def __repr__(self) -> str:
-        return f"<QuotaLeases {', '.join(f'{name}: {lease.left}' for name, lease in self._leases.items())}>"
+        shown = [f"{name}: {lease.left}" for name, lease in islice(self._leases.items(), 20)]
+        more = [f"{len(self._leases) - 20} more"] if len(self._leases) > 20 else []
+        return f"<QuotaLeases {', '.join(shown + more)}>"
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str = "UTC", *, urgent: bool = False) -> int:
         """0: `count` permits are yours; else ask again in so many ms. All or none. `urgent`: while State is down, of
         this worker's share."""
         lease = self._leases.get(name)
         if lease is None or lease.rate != rate:
+            if len(self._leases) >= self._forget_above:
+                self._forget()
             lease = self._leases[name] = _Lease(rate)
         answer = self._from_memory(lease, count, timezone, urgent)
         if answer is not None:
@@ -249,6 +261,22 @@ class QuotaLeases:
         async with lease.asking:  # those behind get theirs of the same lease
             answer = self._from_memory(lease, count, timezone, urgent)
             return await self._ask(name, lease, count, timezone, urgent) if answer is None else answer
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        """`count` permits that were just taken were not needed: the next to ask has them, while their lease lasts."""
+        lease = self._leases.get(name)
+        if lease is not None and lease.rate == rate and not lease.alone_until:
+            lease.left += count
+
+    def _forget(self) -> None:
+        """Sites are many: of those that say nothing any more, nothing is kept."""
+        now = self._state.now()
+        self._leases = {
+            name: lease
+            for name, lease in self._leases.items()
+            if now < max(lease.ends, lease.refused_until) or lease.asking.locked() or lease.alone
+        }
+        self._forget_above = 2 * len(self._leases) + MANY
 
     def _from_memory(self, lease: _Lease, count: int, timezone: str, urgent: bool) -> int | None:
         now = self._state.now()

@@ -1,9 +1,12 @@
 """What tests of egress share: deliveries, counting permits, a courier between DNS server and SMTP peers, both loops."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
@@ -11,11 +14,20 @@ import uvloop
 from relay.egress.courier import Courier
 from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
+from relay.egress.security.guard import Guard
+from relay.egress.security.ledger import Ledger
+from relay.egress.security.policies import StsPolicies
+from relay.egress.security.store import Store
 from relay.egress.settings import EgressSettings, Timeouts
+from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
+from relay.outcome import Outcome
+from relay.shaping.shape import Shape
+from relay.shaping.sites import Sites
 from tests.support.dnsserver import DnsServer
 
 HERE = Source("", "")
+TERMS = Shape(10, 100)
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
@@ -55,44 +67,92 @@ def delivery(
 
 
 class CountingPermits:
-    """Permits up to `limit` per (source, site), whatever the caller's own limit; `held` and `refused` for the test."""
+    """Permits up to `limit` a name, whatever the caller's own limit; `held` and `refused` for the test. `waits`: what the
+    next takes of a rate answer, in ms; 0 once they are used up; `taken`, `departed`, `back`: of which."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
-        self.held: Counter[tuple[str, str]] = Counter()
+        self.held: Counter[str] = Counter()
         self.most = 0
         self.refused = 0
+        self.waits: list[int] = []
+        self.taken: list[str] = []
+        self.departed: list[str] = []
+        self.back: list[str] = []
 
-    async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
-        if self.held[source, site] >= min(limit, self.limit):
+    async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
+        if self.held[name] >= min(limit, self.limit):
             self.refused += 1
             return False
-        self.held[source, site] += 1
-        self.most = max(self.most, self.held[source, site])
+        self.held[name] += 1
+        self.most = max(self.most, self.held[name])
         return True
 
-    def release(self, source: str, site: str) -> None:
-        self.held[source, site] -= 1
-        assert self.held[source, site] >= 0, "released more than acquired"
+    def release(self, name: str) -> None:
+        self.held[name] -= 1
+        assert self.held[name] >= 0, "released more than acquired"
+
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+        self.taken.append(name)
+        return self.waits.pop(0) if self.waits else 0
+
+    def depart(self, name: str, rate: Rate) -> None:
+        self.departed.append(name)
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        self.back.append(name)
+
+
+def clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def guard_of(resolver: Resolver, store: Store, settings: EgressSettings, https: int = 443) -> Guard:
+    ledger = Ledger(resolver, store, clock)
+    policies = StsPolicies(resolver, store, clock, ledger.count, allow_private=settings.allow_private, port=https)
+    return Guard(resolver, policies, ledger, clock, trust_ad=settings.trust_ad, port=settings.port)
 
 
 @asynccontextmanager
 async def courier(
-    port: int, *, permits: CountingPermits | None = None, hosts: tuple[str, ...] = ("127.0.0.1",), **settings: Any
+    port: int,
+    *,
+    permits: CountingPermits | None = None,
+    hosts: tuple[str, ...] = ("127.0.0.1",),
+    https: int = 443,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Courier, DnsServer]]:
-    """A courier to example.test, whose MX hosts mx0, mx1 ... have the addresses `hosts`, in order of preference."""
+    """A courier to example.test, whose MX hosts mx0, mx1 ... have the addresses `hosts`, in order of preference; policies of
+    MTA-STS are fetched from port `https`."""
     values: dict[str, Any] = {"hostname": "relay.test", "port": port, "allow_private": True} | settings
     permits = permits or CountingPermits()
     async with DnsServer() as dns:
         for number, host in enumerate(hosts):
             dns.add("example.test", "MX", f"{number} mx{number}.example.test.")
             dns.add(f"mx{number}.example.test", "A", host)
-        one = Courier(EgressSettings(**values), Resolver([dns.address], timeout=0.3, lifetime=0.3), permits)
-        try:
-            yield one, dns
-        finally:
-            await one.close(1)
+        said = EgressSettings(**values)
+        resolver = Resolver([dns.address], trust_ad=said.trust_ad, timeout=0.3, lifetime=0.3)
+        with TemporaryDirectory() as folder:
+            guard = guard_of(resolver, Store(Path(folder) / "tls.db"), said, https)
+            one = Courier(said, resolver, permits, permits, Sites(), guard)
+            try:
+                yield one, dns
+            finally:
+                await one.close(1)
     assert not +permits.held, "every permit is given back"
+
+
+async def carry(
+    courier: Courier,
+    delivery: Delivery,
+    content: bytes,
+    source: Source,
+    hop: tuple[str, int] | None = None,
+    terms: Shape = TERMS,
+) -> Outcome:
+    """An attempt as attempt() makes it, without limits on messages."""
+    way = await courier.way(delivery, hop)
+    return way if isinstance(way, Outcome) else await courier.send(delivery, content, source, way, terms)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -1,7 +1,8 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,7 +10,10 @@ import orjson
 from relay.accept import Acceptance
 from relay.attempt import Attempting
 from relay.edge.submission import Submission
+from relay.egress.courier import Way
+from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
+from relay.egress.settings import Relay
 from relay.event import Recorder
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
@@ -27,6 +31,8 @@ from relay.policy.sample import Sample
 from relay.policy.streams import Streams
 from relay.policy.weigh import Memory
 from relay.schedule.retry import RetryPolicy
+from relay.shaping.shape import Shape, Shapes
+from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.trace import Tracer
@@ -62,13 +68,21 @@ class FakeSpool:
 
 class FakeQuotas:
     """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
-    one asked."""
+    one asked; `back`: what was given back; `departed`: what was used."""
 
     def __init__(self) -> None:
         self.wait = 0
         self.waits: dict[str, int] = {}
         self.taken: list[tuple[str, int, str]] = []
+        self.back: list[tuple[str, int]] = []
+        self.departed: list[str] = []
         self.urgent = False
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        self.back.append((name, count))
+
+    def depart(self, name: str, rate: Rate) -> None:
+        self.departed.append(name)
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
         self.urgent = urgent
@@ -76,18 +90,44 @@ class FakeQuotas:
         return self.waits.get(name, self.wait)
 
 
+RULES = Rules(25, False, frozenset(), frozenset())
+
+
 class FakeCourier:
-    """Answers with `outcome`."""
+    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own. `by`: what
+    a source address answers instead."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self.sent: list[tuple[Delivery, bytes, Source]] = []
         self.hops: list[tuple[str, int] | None] = []
+        self.terms: list[Shape] = []
+        self.sites: dict[str, str] = {}
+        self.nowhere: Outcome | None = None
+        self.by: dict[str, Outcome] = {}
+        self.families_there: frozenset[int] | None = None
+        self.families_asked = 0
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None) -> Outcome:
+    async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome:
         self.hops.append(hop)
+        if self.nowhere is not None:
+            return self.nowhere
+        relay = Relay(*hop) if hop is not None else None
+        site = site_of(relay) if relay is not None else self.sites.get(delivery.domain, delivery.domain)
+        return Way(site, site, relay.host if relay is not None else "", relay, RULES)
+
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
+    ) -> Outcome:
         self.sent.append((delivery, content, source))
-        return self.outcome
+        if not self.outcome.internal:
+            depart()
+        self.terms.append(terms)
+        return replace(self.by.get(source.address, self.outcome), site=way.site)
+
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None:
+        self.families_asked += 1
+        return self.families_there
 
 
 class Rig:
@@ -112,6 +152,7 @@ class Rig:
         self.flags = Flags()
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
+        self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -176,6 +217,7 @@ class Rig:
             spool=self.spool,
             courier=self.courier,
             going=self.went.append,
+            shaper=Shaper(self.shapes, self.quotas, self.clock),
             offer=self.offer,
             recorder=self._recorder,
             tally=Counter(),

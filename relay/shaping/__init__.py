@@ -1,0 +1,1 @@
+"""How mail is paced towards each site."""

@@ -1,0 +1,184 @@
+"""How mail may go to a site: connections, rates, TLS. Pure.
+
+What is said is resolved key by key, the later before the earlier: [default], the site's provider (what the file says before
+what ships), the provider's block for the pool, the recipient's domain. A value says what holds from one source, or with
+`site_` in its name from all sources together.
+
+Where pools share a source, one that has lower limits than its provider keeps to them, and all of them together to the
+provider's (`Shape.among`): what holds for a source and site holds whatever the pool.
+
+A [domain] whose site is its own speaks for that site. One that shares its site keeps to the site's limits and has those of
+its own block beside them (`Shape.alone`), counted for it alone: it may be slower than its provider, never faster. Its `tls`
+and `messages_per_connection` are its own in any case.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from relay.identity import Rate
+
+T = TypeVar("T")
+
+Said = Mapping[str, Any]  # the keys of one table that are said, named as the fields of Shape
+NOTHING: Said = {}
+
+_REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
+_COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Limits that hold beside those of a Shape; None: none. `of`: "@bank.example", of one domain alone; "", of a source and
+    site whatever the pool."""
+
+    of: str
+    connections: int | None = None
+    connection_rate: Rate | None = None
+    rate: Rate | None = None
+    site_connections: int | None = None
+    site_rate: Rate | None = None
+
+
+class _Counted(NamedTuple, Generic[T]):
+    """One limit, and what it is counted for: `source`, or all (`everywhere`); at `of`, or at its site."""
+
+    limit: T
+    everywhere: bool
+    of: str
+
+    def name(self, source: str, site: str) -> str:
+        return f"{'*' if self.everywhere else source}/{self.of if self.of[:1] == '@' else site + self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What holds for mail of one pool to one site.
+
+    connections, connection_rate, rate    of one source: open at once, opened anew, messages; None: as many as there are
+    site_connections, site_rate           the same of all sources together
+    reserved         of the connections (each number of them), those that only transactional mail may use
+    messages_per_connection    then a new connection
+    tls              opportunistic | verify | required | off
+    pool             "" unless it has lower limits than others at the site: those are counted for it alone
+    alone, among     limits that hold as well: those of the recipient's domain, where it shares its site; those of all pools
+                     together, where this one has lower ones
+    """
+
+    connections: int
+    messages_per_connection: int
+    connection_rate: Rate | None = None
+    rate: Rate | None = None
+    site_connections: int | None = None
+    site_rate: Rate | None = None
+    reserved: int = 0
+    tls: str = "opportunistic"
+    pool: str = ""
+    alone: Beside | None = None
+    among: Beside | None = None
+    _rates: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
+    _slots: tuple[_Counted[int], ...] = field(init=False, repr=False, compare=False)
+    _openings: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "_rates", (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
+        )
+        slots = (*self._of("connections", everywhere=False), *self._of("site_connections", everywhere=True))
+        object.__setattr__(self, "_slots", slots)
+        object.__setattr__(self, "_openings", tuple(self._of("connection_rate", everywhere=False)))
+
+    def _of(self, key: str, *, everywhere: bool) -> Iterator[_Counted[Any]]:
+        above = getattr(self.among, key) if self.among is not None else None
+        own = getattr(self, key)
+        if own is not None:
+            yield _Counted(own, everywhere, f"#{self.pool}" if above is not None else "")
+        if above is not None:
+            yield _Counted(above, everywhere, "")
+        if self.alone is not None and getattr(self.alone, key) is not None:
+            yield _Counted(getattr(self.alone, key), everywhere, self.alone.of)
+
+    def rates(self, source: str, site: str) -> list[tuple[str, Rate]]:
+        """Of what a message from `source` to `site` takes a permit, by the names they are counted under."""
+        return [(f"rate/{one.name(source, site)}", one.limit) for one in self._rates]
+
+    def slots(self, source: str, site: str, *, shared: bool) -> list[tuple[str, int, int]]:
+        """Where a connection from `source` to `site` counts: (name, how many there may be, of these reserved). Of one source's
+        none is reserved unless transactional mail has a use for it (`shared`: it leaves from there too), and none of a
+        domain's or of a pool's."""
+        return [
+            (one.name(source, site), one.limit, self.reserved if (shared or one.everywhere) and not one.of else 0)
+            for one in self._slots
+        ]
+
+    def openings(self, source: str, site: str) -> list[tuple[str, Rate]]:
+        """Of what a new connection takes a permit."""
+        return [(f"open/{one.name(source, site)}", one.limit) for one in self._openings]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTable:
+    """[provider.NAME]: what is said for all pools, and for one."""
+
+    said: Said
+    pools: Mapping[str, Said]
+
+
+class Shapes:
+    """Every shape that a set of policies makes."""
+
+    def __init__(
+        self,
+        default: Said,
+        providers: Mapping[str, ProviderTable] | None = None,
+        domains: Mapping[str, Said] | None = None,
+    ) -> None:
+        """`default` says every key that Shape has no default for; `domains` by A-label."""
+        self._default = default
+        self._providers = providers or {}
+        self._domains = domains or {}
+        self._known = lru_cache(maxsize=_REMEMBERED)(self._resolve)
+
+    def __repr__(self) -> str:
+        return f"<Shapes of {len(self._providers)} providers, {len(self._domains)} domains>"
+
+    def of(self, site: str, pool: str, domain: str) -> Shape:
+        """For mail of `pool` to a recipient at `domain`, which is one of the site's."""
+        provider = site if site in self._providers else ""
+        if domain not in self._domains:
+            return self._known(provider, pool if provider else "", "", shared=False)
+        return self._known(provider, pool if provider else "", domain, shared=site != domain)
+
+    def of_host(self, host: str) -> Shape:
+        """For mail to a host that the admin named, `relay_host` or a route's next hop, which is no mailbox provider:
+        [default] gives it no rate, [domain."host"] may."""
+        return self._known("", "", host if host in self._domains else "", shared=False, named=True)
+
+    def _resolve(self, provider: str, pool: str, domain: str, *, shared: bool, named: bool = False) -> Shape:
+        said = dict(self._default)
+        if named:
+            for key in ("connection_rate", "rate", "site_connections", "site_rate"):
+                said.pop(key, None)
+        if provider:
+            said |= self._providers[provider].said
+            own = self._providers[provider].pools.get(pool, NOTHING)
+            among = {key: said[key] for key in _COUNTED if key in own and key in said and _lower(own[key], said[key])}
+            said |= own
+            if among:
+                said |= {"pool": pool, "among": Beside("", **among)}
+        own = self._domains.get(domain, NOTHING)
+        if shared:
+            alone = {key: value for key, value in own.items() if key in _COUNTED}
+            said |= {key: value for key, value in own.items() if key not in _COUNTED}
+            if alone:
+                said["alone"] = Beside(f"@{domain}", **alone)
+        else:
+            said |= own
+        return Shape(**said)
+
+
+def _lower(one: int | Rate, other: int | Rate) -> bool:
+    if isinstance(one, Rate) and isinstance(other, Rate):
+        return one.count * other.window < other.count * one.window
+    return isinstance(one, int) and isinstance(other, int) and one < other
