@@ -55,6 +55,7 @@ class Attempting(House):
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     quota_of   a credential's, by name                       timezone_of   a brand's, by name
+    going      tells the schedule that an attempt has all the permits it needs, so that the next one may ask
     """
 
     pools: Mapping[MailClass, Pool]
@@ -65,6 +66,7 @@ class Attempting(House):
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
     courier: Courier
+    going: Callable[[Delivery], None]
     shaper: Shaper
     tally: Counter[tuple[str, MailClass]]
     lately: Lately
@@ -126,6 +128,7 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
         berth = await house.shaper.berth(delivery, pool, way.site, way.host, families)
         if isinstance(berth, Pause):
             return outcome or berth
+        house.going(delivery)
         content = await _content(delivery.message, house)
         try:
             outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)

@@ -216,6 +216,7 @@ class Worker:
             suspensions=self.suspensions,
             spool=spool,
             courier=self.courier,
+            going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
             shaper=self.shaper,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
@@ -286,6 +287,7 @@ class Worker:
         law = law_of(policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
         for shard in self.shards:
+            shard.dispatcher.resume()  # rates may be others now
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions

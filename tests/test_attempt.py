@@ -38,6 +38,7 @@ async def test_delivered_ends_the_delivery_in_one_transaction() -> None:
     assert (change.finished, change.again, change.put) == ([delivery], [], [])
     assert [event["type"] for event in rig.spool.events()] == ["delivered"]
     assert house.tally == {("delivered", MailClass.TRANSACTIONAL): 1}
+    assert rig.went == [delivery], "the schedule heard that there was room"
 
 
 async def test_the_event_says_that_it_went_to_the_capture_server() -> None:
@@ -398,7 +399,7 @@ async def test_over_a_rate_of_its_site_nothing_is_written_and_nothing_is_tried()
     rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1}, {"hoster": ProviderTable({"rate": ten}, {})})
     rig.quotas.wait = 70
     house = rig.attempting()
-    assert await attempt(delivery, house) == Pause(NOW + 70, "192.0.2.1/hoster: 10/second")
+    assert await attempt(delivery, house) == Pause(NOW + 70, "192.0.2.1/hoster: 10/second", "hoster", "transactional")
     assert (rig.spool.settled, rig.courier.sent, delivery.attempts) == ([], [], 0)
     rig.quotas.wait = 0
     assert await attempt(delivery, house) is None
@@ -445,7 +446,9 @@ async def test_a_dead_source_that_is_alone_is_told_once_and_then_waited_for() ->
     house, delivery = rig.attempting(), waiting_delivery()
     assert isinstance(await attempt(delivery, house), int)
     assert rig.spool.events()[0]["reply"]["text"] == "cannot send from 192.0.2.1"
-    assert await attempt(delivery, house) == Pause(NOW + FAULT_PAUSE[0], "192.0.2.1 stands aside")
+    assert await attempt(delivery, house) == Pause(
+        NOW + FAULT_PAUSE[0], "192.0.2.1 stands aside", "b.example", "transactional"
+    )
     assert delivery.attempts == 1
 
 
@@ -453,7 +456,9 @@ async def test_a_source_that_the_site_blocks_is_not_used_there_for_a_while() -> 
     rig = Rig(BLOCKED)
     house, delivery = rig.attempting(), waiting_delivery()
     assert isinstance(await attempt(delivery, house), int)
-    assert await attempt(delivery, house) == Pause(NOW + BLOCK_PAUSE[0], "192.0.2.1 stands aside")
+    assert await attempt(delivery, house) == Pause(
+        NOW + BLOCK_PAUSE[0], "192.0.2.1 stands aside", "b.example", "transactional"
+    )
     assert rig.courier is not None
     rig.courier.sites["b.example"] = "elsewhere.example"
     assert isinstance(await attempt(delivery, house), int)

@@ -87,12 +87,18 @@ class Dispatcher:
         self._ready.note(lane, at, self._clock())
         self._poke()
 
+    def going(self, delivery: Delivery) -> None:
+        """An attempt has all it needs from its site: where others wait to see whether there is room, the next may ask."""
+        if self._ready.going(delivery, self._clock()):
+            self._poke()
+
     def resume(self, site: str | None = None) -> int:
         """There may be room again at this site, as pauses named it (a pace recovered, an operator resumed): what paused begins
         at once, gently.
         None: limits are others now (a reload), and all is forgotten of who met which. Returns how many groups waited."""
         count = self._ready.resume(site, self._clock())
-        self._poke()
+        if count:
+            self._poke()
         return count
 
     # -- commands

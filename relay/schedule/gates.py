@@ -1,11 +1,12 @@
 """Sites without room: shut until a time, then opened gently, and little of their mail kept in memory. Pure.
 
-An attempt that comes back as a Pause wrote nothing, and its group, the lanes of its class and site that met the same
-limit, starts nothing before the time it names. How much room there is then only asking tells, and each question is an
-attempt. So a gate that opens lets one through, another after PROBE, then two, four and so on; the first that comes back
-shuts it again; when as many have gone as a site may have in flight, there is room: the gate is taken away. A site at its
-rate is so asked in vain no more often than it takes mail, and one that takes a thousand a second is back at that within
-20 ms. Who goes through is for the line to say (line.py): the higher priority, and streams in turns.
+An attempt that comes back as a Pause wrote nothing, and its group, the lanes of its class that met the same limit, starts
+nothing before the time it names. How much room there is then only asking tells, and each question is an attempt. So a gate
+that opens lets one through; once it is `going` (it has what it needs) another, then two, four and so on; the first that
+comes back shuts it again; when as many are going as a site may have in flight, there is room: the gate is taken away.
+A site at its rate is so asked in vain no more often than it takes mail, and one that takes a thousand a second is back
+at that after some ten answers. Who goes through is for the line to say (line.py): the higher priority, and streams in
+turns.
 
 What gated lanes keep parked is a part of the window, divided among them: ten keep enough to read the spool once for
 many messages, ten thousand keep next to nothing, and the window is for the others.
@@ -17,23 +18,27 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from relay.pause import Pause
+from relay.schedule.flight import Key
 
 if TYPE_CHECKING:
     from relay.schedule.lanes import Group, Lane
 
-PROBE = 2  # ms in which an attempt that finds no room comes back: State answers in 1, memory at once
+PROBE = 100  # ms; who has said nothing by then waits for something else (a slow DNS server), and another may ask
+SHORTEST = 2  # ms; a pause that is over when it comes back must not spin
 LONGEST = 300_000  # ms; a limit lifted where we do not hear of it, and mail whose time is over, are noticed by then
 
 
 class Gate:
-    """What one group may start: nothing before `opens_at` (None: it is open), then `left` more. `given`: since the pause."""
+    """What one group may start: nothing before `opens_at` (None: it is open), then `left` more. `given`: since the pause;
+    `unsure`: of those that have not said yet whether there was room."""
 
-    __slots__ = ("given", "left", "opens_at", "why")
+    __slots__ = ("given", "left", "opens_at", "unsure", "why")
 
     def __init__(self) -> None:
         self.opens_at: int | None = None
         self.left = 0
         self.given = 0
+        self.unsure = 0
         self.why = ""
 
     def __repr__(self) -> str:
@@ -48,7 +53,8 @@ class Gate:
 class Gates:
     """The gates of one schedule. `enough`: so many given without a refusal make a group free; `room`: parked in all.
 
-    `openings`: a heap of when gates open (some of it superseded), for the caller to see when to come.
+    `openings`: a heap of when gates open (some of it superseded), for the caller to see when to come. `unsure`: attempts
+    of gated groups that have not said yet whether there was room.
     """
 
     def __init__(self, enough: int, room: int) -> None:
@@ -59,6 +65,7 @@ class Gates:
         self._kept = 0
         self._sites: dict[str, dict[Group, None]] = {}
         self.openings: list[tuple[int, int, Group]] = []
+        self.unsure: dict[Key, tuple[Group, Gate]] = {}
         self._sequence = count()  # so that the heap never compares groups
 
     def __repr__(self) -> str:
@@ -76,19 +83,30 @@ class Gates:
             self._count += 1
             self._lanes += group.lanes
             self._kept += group.parked
-        until = min(max(pause.until, now + PROBE), now + LONGEST)
+        until = min(max(pause.until, now + SHORTEST), now + LONGEST)
         gate.why = pause.why
         if not (gate.paused and gate.opens_at is not None and gate.opens_at >= until):
             gate.given = 0
             self._shut(group, gate, until)
         return new
 
-    def started(self, group: "Group", gate: Gate, now: int) -> None:
+    def started(self, group: "Group", gate: Gate, key: Key, now: int) -> None:
         """An attempt of a gated group begins."""
         gate.left -= 1
         gate.given += 1
+        gate.unsure += 1
+        self.unsure[key] = group, gate
         if gate.left <= 0:
             self._shut(group, gate, now + PROBE)
+
+    def known(self, key: Key, *, room: bool) -> "Group | None":
+        """An unsure attempt says whether there was room. A group is returned that opens by it."""
+        group, gate = self.unsure.pop(key)
+        gate.unsure -= 1
+        if not room or gate.unsure or group.gate is not gate or gate.opens_at is None or gate.paused:
+            return None
+        self._open(group, gate)
+        return group
 
     def open(self, now: int) -> Iterator["Group"]:
         """Opens what is due; each of these may start and load again."""
@@ -149,10 +167,10 @@ class Gates:
     # -- what they keep
 
     def keep(self, lane: "Lane") -> int:
-        """How many deliveries a gated lane may keep parked: one that may start at least that which goes next."""
+        """How many deliveries a gated lane may keep parked: one that does not wait at least that which goes next."""
         share = max(1, self._room // max(1, self._lanes))
         left = self._room - (self._kept - len(lane.parked))
-        return max(0 if lane.group.shut else 1, min(2 * self._enough, share, left))
+        return max(0 if lane.group.paused else 1, min(2 * self._enough, share, left))
 
     def changed(self, lanes: int, parked: int) -> None:
         """So many lanes, and deliveries parked in them, came to gated groups (below 0: left them)."""

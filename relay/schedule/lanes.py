@@ -68,6 +68,11 @@ class Group:
         """The site has no room: nothing of it starts now, however due."""
         return self.gate is not None and self.gate.opens_at is not None
 
+    @property
+    def paused(self) -> bool:
+        """It is shut because the site said so, and not to hear first what becomes of those that ask."""
+        return self.gate is not None and self.gate.paused
+
 
 class Lane:
     """Mail of one (class, site, stream, priority). `ready`, `hungry`: it stands in line to start, to load; `found`: in a

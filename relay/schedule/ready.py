@@ -164,7 +164,7 @@ class Ready:
 
     def finished(self, delivery: Delivery, at: int | None, now: int) -> None:
         """An attempt is over and its result committed: the row is gone, or (`at`) waits in the spool until then."""
-        lane = self._land(delivery)
+        lane = self._land(delivery, now)
         key = delivery.key
         del self.known[key]
         if lane.loading:
@@ -175,23 +175,36 @@ class Ready:
 
     def failed(self, delivery: Delivery, now: int) -> None:
         """An attempt broke by a fault of ours. Its row is as it was; it is loaded again, but not before a pause."""
-        lane = self._land(delivery)
+        lane = self._land(delivery, now)
         key = delivery.key
         self.known[key] = Withheld.BARRED
         self._barred.append((now + FAULT_PAUSE, lane.key, key))
         self._settle(lane, now)
 
+    def going(self, delivery: Delivery, now: int) -> bool:
+        """An attempt has all it needs from its site, or is over: there is room. True: the next may ask."""
+        group = self._gates.known(delivery.key, room=True) if delivery.key in self._gates.unsure else None
+        if group is not None:
+            self._opened(group, now)
+        return group is not None
+
     def paused(self, delivery: Delivery, pause: Pause, now: int) -> None:
         """An attempt found no room at its site and changed nothing: it waits where it was, and its group with it."""
-        lane = self._land(delivery)
+        asked = delivery.key in self._gates.unsure
+        if asked:
+            self._gates.known(delivery.key, room=False)
+        lane = self._land(delivery, now)
         site = pause.site or lane.key[1]
         if site != lane.group.site or pause.limit != lane.group.limit:
             self._move(lane, site, pause.limit, now)
+        line = self._ready[lane.key[0]]
         new = self._gates.shut(lane.group, pause, now)
         self._put_back(lane, delivery)
-        for one in dict.fromkeys((lane, *self._ready[lane.key[0]].of(lane.group))) if new else (lane,):
+        for one in dict.fromkeys((lane, *line.of(lane.group))) if new else (lane,):
             self._trim(one)
             self._settle(one, now)
+        if asked:
+            line.again(lane)
 
     def resume(self, site: str | None, now: int) -> int:
         """There may be room again at this site; None: what is known of limits is not true any more. Returns how many
@@ -379,7 +392,7 @@ class Ready:
                 lane = table.next_hungry() if room > 0 else None
                 if lane is None:
                     break
-                if lane.group.shut:
+                if lane.group.paused:
                     self._wait(lane)
                     lane.table.rest(lane)
                     continue
@@ -408,7 +421,7 @@ class Ready:
             if lane.alarm is None or at < lane.alarm:
                 self._set_alarm(lane, at)
         elif len(lane.parked) < (self.limits.site_attempts if group.gate is None else 1):
-            if group.shut:
+            if group.paused:
                 self._wait(lane)
             else:
                 lane.table.line_up(lane, found=found)
@@ -491,7 +504,7 @@ class Ready:
         self._flight.start(lane, delivery)
         group = lane.group
         if group.gate is not None:
-            self._gates.started(group, group.gate, now)
+            self._gates.started(group, group.gate, delivery.key, now)
 
     def _start_parked(self, lane: Lane, now: int) -> Delivery:
         delivery = lane.parked.popleft()
@@ -499,7 +512,9 @@ class Ready:
         self._start(lane, delivery, now)
         return delivery
 
-    def _land(self, delivery: Delivery) -> Lane:
+    def _land(self, delivery: Delivery, now: int) -> Lane:
+        if self._gates.unsure:
+            self.going(delivery, now)  # while its lane, which may be the next to load, cannot be left out
         lane = self._flight.land(delivery)
         if lane.group.out:
             self._restore(lane.group)

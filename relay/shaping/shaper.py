@@ -133,7 +133,7 @@ class Shaper:
             wait = await self._permits.take(name, rate, 1, ZONE, urgent=urgent)
             if wait:
                 Berth(source, pool.name, site, shape, rates[:number], self._permits).leave()
-                return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}")
+                return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}", site, pool.name)
         if not self.health.calm:
             self.health.taken(source.address, site, self._clock())
         return Berth(source, pool.name, site, shape, rates, self._permits)
@@ -147,7 +147,7 @@ class Shaper:
         able = [source for source in reaching if self.health.usable(source.address, site, now)]
         if reaching and not able:
             back, address = min((self.health.back(source.address, site, now), source.address) for source in reaching)
-            return Pause(back, f"{address} stands aside")
+            return Pause(back, f"{address} stands aside", site, pool.name)
         # Where none reaches the site any will do: the attempt then says why it fails.
         return pool.choose_able(sticky, self._rand(), able.__contains__) or pool.choose(sticky, self._rand())
 

@@ -126,7 +126,7 @@ async def test_a_site_that_hangs_holds_up_nobody_else(spool: FakeSpool, attempts
 async def test_a_site_without_room_waits_its_time_and_nothing_is_read_again(
     spool: FakeSpool, attempts: Attempts
 ) -> None:
-    one, due = queued(1, at=0), clock() + 30
+    one, due = queued(1, at=0), clock() + 300
     spool.put(one)
     attempts.results[1] = lambda: Pause(due, "1/s")
     dispatcher = Dispatcher(spool, attempts, clock)
@@ -138,6 +138,27 @@ async def test_a_site_without_room_waits_its_time_and_nothing_is_read_again(
     async with running(dispatcher):
         await attempts.until(1)
         assert clock() >= due
+    assert not spool.rows
+
+
+async def test_who_finds_room_lets_the_next_one_ask(spool: FakeSpool, attempts: Attempts) -> None:
+    attempts.hang["b.example"] = asyncio.Event()
+    mail = [queued(row, at=0) for row in (1, 2)]
+    spool.put(*mail)
+    for row in (1, 2):
+        attempts.results[row] = lambda: Pause(0)
+    dispatcher = Dispatcher(spool, attempts, clock)
+    async with running(dispatcher):
+        dispatcher.offer(mail)
+        await attempts.until(1, 2)
+        attempts.seen.clear()
+        attempts.hang.pop("b.example").set()
+        attempts.hang["b.example"] = asyncio.Event()
+        await attempts.until(1)
+        assert attempts.seen == [1]
+        dispatcher.going(mail[0])
+        await attempts.until(2)
+        attempts.hang["b.example"].set()
     assert not spool.rows
 
 

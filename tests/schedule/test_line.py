@@ -44,7 +44,15 @@ def test_streams_of_a_site_take_turns() -> None:
 
 def test_the_higher_priority_goes_first_and_the_lower_ones_share_an_eighth() -> None:
     line = standing(("a", "x", -5), ("b", "x", 3), ("c", "x", 9), ("d", "x", 0))
-    had = turns(line, 240)
+    _shares_an_eighth(turns(line, 240))
+
+
+def test_so_do_the_lanes_of_one_site() -> None:
+    line = standing(("a", "x", -5), ("a", "y", 3), ("a", "z", 9), ("a", "x", 0))
+    _shares_an_eighth(turns(line, 240))
+
+
+def _shares_an_eighth(had: list[Lane]) -> None:
     assert Counter(lane.key[3] for lane in had) == {9: 210, 3: 10, 0: 10, -5: 10}
     assert {lane.key[3] for lane in had[: EIGHT - 1]} == {9}
 
@@ -52,6 +60,55 @@ def test_the_higher_priority_goes_first_and_the_lower_ones_share_an_eighth() -> 
 def test_of_all_19_priorities_none_is_forgotten() -> None:
     line = standing(*(("a", "x", priority) for priority in range(-9, 10)))
     assert len({lane.key[3] for lane in turns(line, EIGHT * 18)}) == 19
+    line = standing(*((f"{priority}", "x", priority) for priority in range(-9, 10)))
+    assert len({lane.key[3] for lane in turns(line, EIGHT * 18)}) == 19
+
+
+def test_a_site_stands_where_its_highest_mail_is_and_no_longer() -> None:
+    line = standing(("a", "x", 0), ("b", "x", 5))
+    urgent = standing(("a", "x", 9)).next()
+    assert urgent is not None
+    low = line.next(MANY)
+    assert low is not None
+    assert low.key[1] == "b"
+    line.add(low)
+    urgent.group = next(lane.group for lane in turns(line, 16) if lane.key[1] == "a")
+    line.add(urgent)
+    assert line.next(MANY) is urgent
+    line.add(urgent)
+    line.remove(urgent)
+    assert [lane.key[1] for lane in turns(line, 3)] == ["b"] * 3
+
+
+def test_a_turn_for_nothing_does_not_count() -> None:
+    """The site takes one of two that ask: without it the low one would ask in vain for ever."""
+    line = standing(("a", "x", 9), ("a", "y", 0))
+    took = []
+    for _ in range(80):
+        for room in (True, False):
+            lane = line.next(MANY)
+            assert lane is not None
+            line.add(lane)
+            if room:
+                took.append(lane.key[2])
+            else:
+                line.again(lane)
+    assert Counter(took) == {"x": 70, "y": 10}
+
+
+def test_who_had_a_turn_for_nothing_has_the_next() -> None:
+    line = standing(("a", "x", 0), ("a", "y", 0))
+    took = []
+    for _ in range(20):
+        for room in (True, False):
+            lane = line.next(MANY)
+            assert lane is not None
+            line.add(lane)
+            if room:
+                took.append(lane.key[2])
+            else:
+                line.again(lane)
+    assert took == ["x", "y"] * 10
 
 
 def test_a_priority_alone_has_all_turns_and_an_empty_line_none() -> None:
@@ -98,4 +155,4 @@ def test_who_leaves_is_not_called_whether_passed_over_or_not() -> None:
 
 
 def test_a_line_tells_its_state() -> None:
-    assert repr(standing(("a", "x", 0), ("a", "x", 9))) == "<Line: 2 lanes of priorities [9, 0]>"
+    assert repr(standing(("a", "x", 0), ("a", "x", 9))) == "<Line: 2 lanes of 1 groups, priorities [9]>"

@@ -531,6 +531,11 @@ class World:
             site, limit = self.random.choice([("", ""), ("", "cold"), ("", "cold"), ("big", "warm"), ("big", "cold")])
             self.ready.paused(one, Pause(until, "", site, limit), self.now)
 
+    def going(self) -> None:
+        """One or another finds room, and goes on."""
+        for one in self.random.sample(list(self.flying.values()), len(self.flying) // 2):
+            self.ready.going(one, self.now)
+
     def resume(self) -> None:
         self.ready.resume(self.random.choice([None, "big", f"{self.random.choice(self.sites)}.example"]), self.now)
 
@@ -600,6 +605,7 @@ class World:
             self.accept,
             self.no_room,
             self.no_room,
+            self.going,
             self.resume,
             self.fault,
             self.claim,
@@ -639,6 +645,7 @@ def test_whatever_happens_nothing_is_sent_twice_lost_or_kept(seed: int, size: tu
     assert {name: number for name, number in stats.items() if number} == {}
     assert not world.ready._flight.large
     assert repr(world.ready._gates) == "<Gates: 0 before 0 lanes, 0 kept>"
+    assert not world.ready._gates.unsure
     assert not world.ready._reserved
 
 

@@ -55,7 +55,9 @@ async def test_what_a_greylisting_host_has_seen_is_kept() -> None:
 async def test_over_a_rate_it_comes_again_and_what_the_others_gave_goes_back() -> None:
     quotas = FakeQuotas()
     quotas.waits = {"rate/*/google": 40}
-    assert await shaper(quotas).berth(mail(), POOL, "google") == Pause(NOW + 40, "*/google: 20/second")
+    assert await shaper(quotas).berth(mail(), POOL, "google") == Pause(
+        NOW + 40, "*/google: 20/second", "google", POOL.name
+    )
     assert quotas.back == [("rate/192.0.2.1/google", 1)]
 
 
@@ -98,7 +100,9 @@ async def test_a_blocked_source_leaves_that_site_to_its_sibling_and_the_last_mak
     assert berth.source is SECOND
     assert (await berthed(one, "google")).source is FIRST
     one.observe(berth, BLOCK, blocked=True)
-    assert await one.berth(mail(), POOL, "small.example") == Pause(NOW + BLOCK_PAUSE[0], "192.0.2.1 stands aside")
+    assert await one.berth(mail(), POOL, "small.example") == Pause(
+        NOW + BLOCK_PAUSE[0], "192.0.2.1 stands aside", "small.example", POOL.name
+    )
 
 
 async def test_a_source_that_returns_tries_once_and_is_back() -> None:

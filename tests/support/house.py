@@ -142,6 +142,7 @@ class Rig:
         self.quotas = FakeQuotas()
         self.courier = FakeCourier(outcome) if outcome else None
         self.offered: list[Delivery] = []
+        self.went: list[Delivery] = []
         self.quota: Rate | None = None
         self.evidence = Evidence(MailClass.TRANSACTIONAL, 0.984, "5ce1e7000001")
         self.asked: list[tuple[str, int, int]] = []
@@ -222,6 +223,7 @@ class Rig:
             suspensions=self.suspensions,
             spool=self.spool,
             courier=self.courier,
+            going=self.went.append,
             shaper=Shaper(self.shapes, self.quotas, self.clock),
             offer=self.offer,
             recorder=self._recorder,
