@@ -6,25 +6,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, judge
 from relay.house import House
 from relay.identity import Rate
-from relay.message import Change, Delivery, MailClass
+from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
+from relay.pause import Pause
 from relay.policy import relevance
 from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
+from relay.shaping.shape import Shape
+from relay.shaping.shaper import Berth
 
 
 class Courier(Protocol):
-    async def send(
-        self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None
-    ) -> Outcome: ...
+    async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome: ...
+    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape) -> Outcome: ...
+
+
+class Shaper(Protocol):
+    async def berth(self, delivery: Delivery, pool: Pool, site: str, host: str) -> Berth[Source] | Pause: ...
+    def observe(self, berth: Berth[Source], outcome: Outcome) -> None: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,11 +52,13 @@ class Attempting(House):
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
     courier: Courier
+    shaper: Shaper
     tally: Counter[tuple[str, MailClass]]
 
 
-async def attempt(delivery: Delivery, house: Attempting) -> int | None:
-    """Try once. None: the delivery has ended; else when (ms) it goes again. What it came to is on disk when this returns."""
+async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
+    """Try once. None: the delivery has ended; else when (ms) it goes again: a time, and what it came to is on disk when this
+    returns; or a Pause, when its site has no room before and nothing was tried or written."""
     message = delivery.message
     route = house.routes.find(message, delivery.domain)
     if route is not None and route.discard:
@@ -66,20 +76,38 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | None:
     if isinstance(waits, int):
         return waits
     pool = pool_of(route, message.mail_class, house.pools, house.named)
-    source = pool.choose(delivery.source, random.random())
-    content = message.content if message.content is not None else await house.spool.content(message)
-    hop = route.next_hop if route is not None else None
-    outcome = waits or await house.courier.send(delivery, content, source, hop)
+    outcome = waits or await _carry(delivery, pool, route.next_hop if route is not None else None, house)
+    if isinstance(outcome, Pause):
+        return outcome
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
+        content = await _content(message, house)
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
     await _settle(change, house)
     ended = "delivered" if outcome.delivered else "bounced"
     house.tally["deferred" if verdict.again is not None else ended, message.mail_class] += 1
     return verdict.again
+
+
+async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, house: Attempting) -> Outcome | Pause:
+    """Where to, by which of our sources and within which limits, and there."""
+    way = await house.courier.way(delivery, hop)
+    if isinstance(way, Outcome):
+        return way
+    berth = await house.shaper.berth(delivery, pool, way.site, way.host)
+    if isinstance(berth, Pause):
+        return berth
+    content = await _content(delivery.message, house)
+    outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape)
+    house.shaper.observe(berth, outcome)
+    return outcome
+
+
+async def _content(message: Message, house: Attempting) -> bytes:
+    return message.content if message.content is not None else await house.spool.content(message)
 
 
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:

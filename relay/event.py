@@ -82,7 +82,7 @@ class Recorder:
         """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept; `captured` is there,
         and true, where it went to the capture server instead of the world."""
         about: Facts = {
-            "site": delivery.site,
+            "site": outcome.site or delivery.site,
             "pool": pool,
             "source": outcome.source,
             "mx": outcome.mx,

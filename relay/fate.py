@@ -4,7 +4,7 @@ Nothing is decided here: each step is the very function that live mail goes thro
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from relay.accept import signing_keys
@@ -21,6 +21,7 @@ from relay.policy.letter import Letter
 from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
+from relay.shaping.sites import Sites
 from relay.signing.keys import KeyRing, SigningKey
 
 
@@ -39,6 +40,7 @@ class Files:
     pools: Mapping[MailClass, Pool]
     named: Mapping[str, Pool]
     routes: Routes
+    sites: Sites = field(default_factory=Sites)
 
 
 def files_of(deployment: Deployment, policies: Policies, keys: KeyRing) -> Files:
@@ -50,6 +52,7 @@ def files_of(deployment: Deployment, policies: Policies, keys: KeyRing) -> Files
         pools={mail_class: deployment.pools[name] for mail_class, name in policies.routes.items()},
         named=deployment.pools,
         routes=policies.exceptions,
+        sites=policies.shaping.sites,
     )
 
 

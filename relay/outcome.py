@@ -53,6 +53,7 @@ class Outcome:
     scope     how far the failure reaches; RECIPIENT on success
     mx, tls   host that answered ("" if none) and the TLS version of the connection ("" in clear)
     source    our sending address ("" when the system chose)
+    site      whose limits it counted against ("" where it never got that far)
     internal  these are our own words (timeouts, DNS, connection lost): back-off rules for replies never see them
     captured  it was for the built-in capture server, not for the world
     relayed_dsn  the peer offered DSN and was handed NOTIFY, RET, ENVID, ORCPT: success reports are its duty (RFC 3461 5.2.2)
@@ -67,6 +68,7 @@ class Outcome:
     internal: bool = False
     relayed_dsn: bool = False
     captured: bool = False
+    site: str = ""
 
     @property
     def delivered(self) -> bool:

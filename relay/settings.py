@@ -17,6 +17,7 @@ from relay.egress.pools import Pool
 from relay.egress.settings import Capture, EgressSettings, Relay
 from relay.in_force import InForce
 from relay.message import MailClass
+from relay.shaping.sites import Sites
 from relay.wildcard import Recipients
 
 # Message data that all sessions of one worker hold at once. 64 MB leave the worker under its 200 MB with everything else;
@@ -122,9 +123,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, wo
         relay=relay,
         capture=_capture(deployment, capture),
         allow_private=deployment.delivery.allow_private,
-        connections=policies.shaping.connections,
-        share=max(1, policies.shaping.connections // workers),
-        messages_per_connection=policies.shaping.messages_per_connection,
+        workers=workers,
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
     )
@@ -158,10 +157,11 @@ def _addresses_known(deployment: Deployment) -> frozenset[str]:
     return frozenset(listening | sending | named)
 
 
-def site_chooser(settings: EgressSettings) -> Callable[[str, str], str]:
-    """Recipient and its domain -> the site whose limits it shares."""
+def site_chooser(settings: EgressSettings, sites: Sites) -> Callable[[str, str], str]:
+    """Recipient and its domain -> the site whose limits it is expected to share, which chooses the lane it waits in."""
     capture, relay = settings.capture, settings.relay
+    by_domain = sites.expected if relay is None else lambda _: site_of(relay)
     if capture is None:
-        return lambda _, domain: site_of(domain, relay)
-    only_to, server = capture.only_to, capture.server
-    return lambda address, domain: site_of(domain, relay if only_to.mean(address, domain) else server)
+        return lambda _, domain: by_domain(domain)
+    only_to, server = capture.only_to, site_of(capture.server)
+    return lambda address, domain: by_domain(domain) if only_to.mean(address, domain) else server

@@ -49,6 +49,7 @@ from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
+from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spare import SparePower
 from relay.spool.store import Spool
@@ -110,7 +111,9 @@ class Worker:
         self.ledger = Ledger()
         self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
-        self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits)
+        shaping = self.settings.in_force.policies.shaping
+        self.shaper = Shaper(shaping.shapes, self.quotas, clock)
+        self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits, shaping.sites)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
@@ -143,13 +146,14 @@ class Worker:
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
             keys_for=in_force.keys.for_domain,
-            site_of=settings.site_chooser(self.settings.egress),
+            site_of=settings.site_chooser(self.settings.egress, in_force.policies.shaping.sites),
             signer=self.signer,
             tracer=Tracer(self.settings.secret),
             quotas=self.quotas,
             pacer=self.pacer,
             spool=spool,
             courier=self.courier,
+            shaper=self.shaper,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
             tally=self.tally,
@@ -208,11 +212,13 @@ class Worker:
         """Put it in force: whole objects are replaced, nothing that runs sees half of them. The listeners follow by
         `_listen_as`. Nothing here waits or fails."""
         others = wanted.nameservers != self.settings.nameservers
-        self.courier.reconfigure(wanted.egress, Resolver(wanted.nameservers) if others else None)
+        policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
+        sites = policies.shaping.sites
+        self.courier.reconfigure(wanted.egress, sites, Resolver(wanted.nameservers) if others else None)
+        self.shaper.shapes = policies.shaping.shapes
         self.settings = wanted
         self.budget.limit = wanted.bytes_in_hand
-        policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
-        site_of, tracer = settings.site_chooser(wanted.egress), Tracer(wanted.secret)
+        site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
         law = law_of(policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)

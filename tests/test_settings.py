@@ -16,6 +16,7 @@ from relay.settings import (
     site_chooser,
     worker_settings,
 )
+from relay.shaping.sites import Sites
 from tests.support.certificates import self_signed
 
 POOLS = """\
@@ -103,7 +104,7 @@ STAGING = 'relay_host = "hub.example:25"\nonly_to = ["dana@b.example", "*.c.exam
 )
 def test_what_goes_to_the_capture_server(tmp_path: Path, delivery: str, captured: list[str]) -> None:
     found = settings(tmp_path, delivery)
-    site_of = site_chooser(found)
+    site_of = site_chooser(found, Sites())
     people = [("dana@b.example", "b.example"), ("noa@b.example", "b.example"), ("noa@m.c.example", "m.c.example")]
     to_capture = [one for one, domain in people if found.capture and not found.capture.only_to.mean(one, domain)]
     assert to_capture == captured

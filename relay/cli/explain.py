@@ -287,7 +287,7 @@ def _carried(recipients: Sequence[RcptTo], found: Fate, now: int, basis: Basis) 
             rows.append(Recipient(one.address, "withhold", f"stale: {hindered}"))
             continue
         captured = _captured(one, basis.deployment)
-        row = Recipient(one.address, "send", captured, place, carriage, _site(one, captured, basis.deployment))
+        row = Recipient(one.address, "send", captured, place, carriage, _site(one, captured, basis))
         if hindered is not None:
             until = hindered.until
             why = "; ".join(filter(None, (f"{hindered.reason}: {hindered.detail} until {iso(until)}", captured)))
@@ -306,6 +306,9 @@ def _captured(recipient: RcptTo, deployment: Deployment | None) -> str:
     return "" if leaves else "captured: not one of only_to"
 
 
-def _site(recipient: RcptTo, captured: str, deployment: Deployment | None) -> str | None:
-    relay = deployment.relay if deployment is not None else None
-    return None if captured else site_of(recipient.domain, Relay(*relay) if relay else None)
+def _site(recipient: RcptTo, captured: str, basis: Basis) -> str | None:
+    """As far as it is known without a look-up."""
+    if captured:
+        return None
+    relay = basis.deployment.relay if basis.deployment is not None else None
+    return site_of(Relay(*relay)) if relay else basis.files.sites.expected(recipient.domain)

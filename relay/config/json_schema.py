@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from relay.config.schema_brands import BrandsFile
 from relay.config.schema_config import PoolsFile, PostlaneFile
-from relay.config.schema_policies import CredentialsFile, RetryFile, ShapingFile
+from relay.config.schema_policies import CredentialsFile, RetryFile
 from relay.config.schema_routes import RoutesFile
+from relay.config.schema_shaping import ShapingFile
 from relay.config.schema_streams import StreamsFile
 
 _MODELS: dict[str, type[BaseModel]] = {

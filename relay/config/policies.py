@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from relay.config import checks as checks_of_brands
 from relay.config import routes as routes_file
+from relay.config import shaping as shaping_file
 from relay.config import streams as streams_file
 from relay.config.deployment import NOT_YET, Deployment, unknown_files
 from relay.config.problems import Problem, no_such
@@ -22,10 +23,11 @@ from relay.config.schema_policies import (
     CredentialTable,
     RetryFile,
     RetryTable,
-    ShapingFile,
 )
 from relay.config.schema_routes import RoutesFile
+from relay.config.schema_shaping import ShapingFile
 from relay.config.schema_streams import StreamsFile
+from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
@@ -45,12 +47,6 @@ MODELS: Mapping[str, type[Section]] = {
 }
 FILES = tuple(MODELS)
 LATER_FILES = ("caps.toml", "recipients.toml", "bounces.toml")
-
-
-@dataclass(frozen=True, slots=True)
-class Shaping:
-    connections: int
-    messages_per_connection: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +134,7 @@ def examine_policies(
         folder.problems += _of_credentials(folder, credentials, deployment)
         folder.problems += _of_routes(folder, routes, deployment)
         folder.problems += _of_exceptions(folder, routes, deployment)
-        folder.problems += _of_shaping(folder)
+        folder.problems += _of_shaping(folder, shaping, deployment)
         folder.problems += _of_streams(folder, streams, brands, credentials)
         folder.problems += _later_files(folder, paths)
     if checked and deployment is not None:
@@ -153,7 +149,7 @@ def examine_policies(
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
-        shaping=Shaping(shaping.default.connections, shaping.default.messages_per_connection),
+        shaping=shaping_file.compiled(shaping),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),
         warnings=warnings,
     )
@@ -342,37 +338,14 @@ def _of_streams(
         yield from streams_file.unknown_streams(apps, credentials.credential, document.titles("stream"))
 
 
-_SHAPING_LATER: tuple[Loc, ...] = (
-    *(("default", key) for key in ("site_connections", "rate", "site_rate", "reserved", "tls")),
-    ("provider",),
-    ("domain",),
-    ("backoff",),
-)
-
-
-def _of_shaping(folder: _Folder) -> Iterator[Problem]:
+def _of_shaping(folder: _Folder, file: ShapingFile, deployment: Deployment | None) -> Iterator[Problem]:
     document = folder.documents.get("shaping.toml")
     if document is None:
         return
-    yield from _unquoted_domains(document)
-    for loc in () if document.broken else _SHAPING_LATER:
-        if loc in document.places:
-            yield document.problem(loc, NOT_YET, "not-yet", warning=True)
-
-
-def _unquoted_domains(document: Document) -> Iterator[Problem]:
-    """`[domain.bank.example]`: TOML makes a table in a table of it, and nothing would hold for bank.example."""
-    domains = document.data.get("domain")
-    for name, table in domains.items() if isinstance(domains, dict) else ():
-        loc: Loc = ("domain", name)
-        inner = table
-        while isinstance(inner, dict) and len(inner) == 1 and isinstance(next(iter(inner.values())), dict):
-            step, inner = next(iter(inner.items()))
-            loc = (*loc, step)
-        if len(loc) > 2:
-            document.broken = True
-            whole = ".".join(map(str, loc[1:]))
-            yield document.problem(loc, f'a domain needs quotes: [domain."{whole}"]', "domain-quotes")
+    pools = shaping_file.Pools(
+        deployment.pools if deployment is not None else None, deployment.pools_file if deployment is not None else ""
+    )
+    yield from shaping_file.problems_of(file, document, pools)
 
 
 def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:

@@ -78,24 +78,3 @@ class RetryFile(Section):
     transactional: Annotated[RetryTable, _over_shipped("transactional")] = setting({})
     service: Annotated[RetryTable, _over_shipped("service")] = setting({})
     marketing: Annotated[RetryTable, _over_shipped("marketing")] = setting({})
-
-
-class ShapingTable(Section):
-    """Pace towards a site that nothing else is said of."""
-
-    connections: int = setting(10, "per source and site, all workers together", ge=1, le=1000)
-    messages_per_connection: int = setting(100, "then a new connection", ge=1, le=100_000)
-    site_connections: int | None = setting(None, ge=1)
-    rate: Rate | None = None
-    site_rate: Rate | None = None
-    reserved: int | None = setting(None, ge=0)
-    tls: str | None = None
-
-
-class ShapingFile(Section):
-    """policies/shaping.toml"""
-
-    default: ShapingTable = ShapingTable()
-    provider: dict[str, Any] = setting({})
-    domain: dict[str, Any] = setting({})
-    backoff: list[Any] = setting([])

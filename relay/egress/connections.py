@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Protocol
 
 from relay.egress.connection import Connection
-from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
+from relay.egress.dialer import SLOW_FAILURE, Dialer, Terms, Wanted
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings
 from relay.egress.tls import requirement_for
@@ -27,13 +27,13 @@ REMEMBER = 30.0  # seconds at most that a site's long silence answers for the at
 Key = tuple[str, str, str, str]
 
 
-def key_of(source: Source, site: str, requirement: str) -> Key:
-    """What connections are kept under: source address, EHLO name, site, TLS requirement.
+def key_of(source: Source, way: str, requirement: str) -> Key:
+    """What connections are kept under: source address, EHLO name, where they lead (Way.key), TLS requirement.
 
     Pools that share an address but not the name share no connection. A kept connection fulfils its requirement by the
     way it was opened; what TLS came of it stands in `Connection.tls`.
     """
-    return source.address, source.ehlo, site, requirement
+    return source.address, source.ehlo, way, requirement
 
 
 class Permits(Protocol):
@@ -62,6 +62,7 @@ class Lane:
     down   what the last one who tried to open heard, after a long wait: the answer for all until `down_until`
     """
 
+    terms: Terms
     slots: int = 0
     idle: list[Connection] = field(default_factory=list)
     lines: tuple[deque["asyncio.Future[_Grant]"], ...] = field(
@@ -111,7 +112,7 @@ class Connections:
         self._dialer = Dialer(settings)
         self._permits = permits
         self._lanes: dict[Key, Lane] = {}
-        self._open: dict[Connection, tuple[Key, Lane]] = {}
+        self._open: dict[Connection, tuple[Wanted, Lane]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._drained: asyncio.Future[None] | None = None
@@ -133,9 +134,8 @@ class Connections:
     def awaiting_final(self) -> int:
         return sum(connection.awaiting_final for connection in self._open)
 
-    @property
-    def _room(self) -> int:
-        return self._settings.share or self._settings.connections
+    def _room(self, lane: Lane) -> int:
+        return max(1, lane.terms.connections // self._settings.workers)
 
     def reconfigure(self, settings: EgressSettings) -> None:
         """New numbers from now on. Where there are too many connections, what is given back closes; where there is new
@@ -143,7 +143,7 @@ class Connections:
         self._settings = self._dialer.settings = settings
         for lane in self._lanes.values():
             if lane.asking is None:
-                lane.invite(self._room)
+                lane.invite(self._room(lane))
 
     # -------------------------------------------------------------------------------------------------- lease
 
@@ -159,7 +159,8 @@ class Connections:
     async def lease(self, wanted: Wanted) -> Connection | Outcome:
         """A connection for one transaction; waits its turn. The outcome says why there is none; CancelledError, that
         we shut down."""
-        lane = self._lanes.setdefault(_key(wanted), Lane())
+        lane = self._lanes.setdefault(_key(wanted), Lane(wanted.terms))
+        lane.terms = wanted.terms
         self._sweep_later()
         grant = self._grant(lane, wanted) or await self._wait(lane, wanted)
         while isinstance(grant, _Turn):
@@ -174,8 +175,8 @@ class Connections:
         if known is None or not connection.usable:
             return  # it is gone, or will report that it is
         lane = known[1]
-        worn = connection.used >= self._settings.messages_per_connection
-        if worn or self._closing or lane.slots > self._room:
+        worn = connection.used >= lane.terms.messages_per_connection
+        if worn or self._closing or lane.slots > self._room(lane):
             connection.quit()
         elif not lane.hand(connection):
             connection.idle_since = asyncio.get_running_loop().time()
@@ -194,7 +195,7 @@ class Connections:
         lane.idle.clear()
         if lane.down is not None and asyncio.get_running_loop().time() < lane.down_until:
             return replace(lane.down)
-        if lane.slots < self._room and lane.asking is None:
+        if lane.slots < self._room(lane) and lane.asking is None:
             lane.slots += 1
             return _Turn.OPEN
         return None
@@ -220,7 +221,7 @@ class Connections:
             elif isinstance(grant := future.result(), Connection):
                 self.release(grant)
             elif isinstance(grant, _Turn):
-                lane.free_slot(self._room)
+                lane.free_slot(self._room(lane))
             raise
 
     def _refuse_while_closing(self) -> None:
@@ -233,23 +234,23 @@ class Connections:
             granted = await self._permits.acquire(
                 wanted.source.address,
                 wanted.site,
-                self._settings.connections,
+                wanted.terms.connections,
                 urgent=wanted.mail_class is MailClass.TRANSACTIONAL,
             )
         except BaseException:
-            lane.free_slot(self._room)
+            lane.free_slot(self._room(lane))
             raise
         if not granted:
             lane.slots -= 1
             if lane.asking is None:
                 lane.asking = asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask_again, lane)
         elif lane.queued:
-            lane.invite(self._room)
+            lane.invite(self._room(lane))
         return granted
 
     def _ask_again(self, lane: Lane) -> None:
         lane.asking = None
-        lane.invite(self._room)
+        lane.invite(self._room(lane))
 
     # ------------------------------------------------------------------------------------------------ opening
 
@@ -261,17 +262,17 @@ class Connections:
             result = await self._dialer.open(wanted, self._lost)
         except BaseException:
             self._permits.release(wanted.source.address, wanted.site)
-            lane.free_slot(self._room)
+            lane.free_slot(self._room(lane))
             raise
         if isinstance(result, Connection):
-            self._open[result] = _key(wanted), lane
+            self._open[result] = wanted, lane
             if self._closing:
                 result.quit()
             self._refuse_while_closing()
             return result
         self._permits.release(wanted.source.address, wanted.site)
         if wanted.avoid:
-            lane.free_slot(self._room)  # it says nothing of the hosts that were not tried
+            lane.free_slot(self._room(lane))  # it says nothing of the hosts that were not tried
         else:
             self._failed(lane, result, loop.time() - started)
         return result
@@ -293,11 +294,11 @@ class Connections:
         known = self._open.pop(connection, None)
         if known is None:
             return
-        (address, _, site, _), lane = known
-        self._permits.release(address, site)
+        wanted, lane = known
+        self._permits.release(wanted.source.address, wanted.site)
         if connection in lane.idle:
             lane.idle.remove(connection)
-        lane.free_slot(self._room)
+        lane.free_slot(self._room(lane))
         if not self._open and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -346,4 +347,4 @@ class Connections:
 
 
 def _key(wanted: Wanted) -> Key:
-    return key_of(wanted.source, wanted.site, requirement_for(wanted.relay).value)
+    return key_of(wanted.source, wanted.key, requirement_for(wanted.relay).value)

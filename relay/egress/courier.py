@@ -5,100 +5,153 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from relay.egress.connection import Connection
 from relay.egress.connections import Connections, Permits, key_of
-from relay.egress.dialer import Wanted
+from relay.egress.dialer import Terms, Wanted
 from relay.egress.failure import ours, scope_of
-from relay.egress.mx import Rules, site_of
+from relay.egress.mx import Answer, Rules, exchanges, site_of
 from relay.egress.pools import Source
-from relay.egress.resolver import Resolver
+from relay.egress.resolver import MAX_ENTRIES, Resolver
 from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import requirement_for
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
 from relay.message import Delivery
 from relay.outcome import Outcome, Scope
-from relay.wildcard import Recipients
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """What the settings say of where mail goes. An attempt takes one and keeps it: it never sees half of two.
+class Way:
+    """Where one delivery goes. An attempt takes one and keeps it: it never sees half of two settings.
 
-    site   whose limits all mail shares: the relay's; "" where each domain has its own
+    site      whose limits it shares
+    key       connections are kept for this: the set of MX hosts, which many domains may have, or the relay
+    host      of the relay; "" to the recipients' MX
+    captured  to the capture server instead of the world
     """
 
-    relay: Relay | None
     site: str
+    key: str
+    host: str
+    relay: Relay | None
     requirement: str
     rules: Rules
+    captured: bool = False
+
+
+class Sites(Protocol):
+    """Who knows which domains share limits."""
+
+    def of(self, domain: str, exchanges: Sequence[tuple[int, str]]) -> str: ...
 
 
 class Courier:
     """Carries deliveries to their recipients' servers, or all of them to a relay; or to the capture server, as
     EgressSettings.capture says."""
 
-    def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits) -> None:
+    def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits, sites: Sites) -> None:
         self._resolver = resolver
         self._connections = Connections(settings, permits)
-        self._settings = settings
-        self._way, self._kept = _way(settings, settings.relay), _kept(settings)
+        self._apply(settings, sites)
+
+    def _apply(self, settings: EgressSettings, sites: Sites) -> None:
+        self._settings, self._sites = settings, sites
+        self._rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
+        self._all = self._way_to(settings.relay) if settings.relay is not None else None
+        capture = settings.capture
+        self._captured = replace(self._way_to(capture.server), captured=True) if capture is not None else None
+        self._known: dict[str, tuple[Answer, Way]] = {}
 
     def __repr__(self) -> str:
-        kept = f", all to {self._kept[1].site} but {self._kept[0]!r}" if self._kept else ""
-        return f"<Courier {self._way.site or 'to MX'}{kept} {self._connections!r} {self._resolver!r}>"
+        kept = f", all to {self._captured.site}" if self._captured else ""
+        if self._settings.capture is not None:
+            kept += f" but {self._settings.capture.only_to!r}"
+        to = self._all.site if self._all is not None else "to MX"
+        return f"<Courier {to}{kept} {self._connections!r} {self._resolver!r}>"
 
     def stats(self) -> dict[str, int]:
         return self._connections.stats()
 
-    def reconfigure(self, settings: EgressSettings, resolver: Resolver | None = None) -> None:
+    def reconfigure(self, settings: EgressSettings, sites: Sites, resolver: Resolver | None = None) -> None:
         """Put new settings in force: attempts that have begun end as they began, kept connections go on under the new
         numbers, and what is opened from now on follows the new settings. `resolver`: who is asked from now on, if it is
         another."""
         self._connections.reconfigure(settings)
-        self._settings = settings
-        self._way, self._kept = _way(settings, settings.relay), _kept(settings)
+        self._apply(settings, sites)
         self._resolver = resolver or self._resolver
 
-    async def send(
-        self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None = None
-    ) -> Outcome:
-        """Try once to deliver `delivery.head + content` from `source`, to the host and port `hop` if a route says so.
+    # -- the way
+
+    async def way(self, delivery: Delivery, hop: tuple[str, int] | None = None) -> Way | Outcome:
+        """Where `delivery` goes, to the host and port `hop` if a route says so; or why nowhere, or not now. A look-up of MX
+        where the last one is too old; what their addresses are is asked when a connection is opened."""
+        capture = self._settings.capture
+        if capture is not None and not capture.only_to.mean(delivery.recipient, delivery.domain):
+            assert self._captured is not None
+            return self._captured
+        if hop is not None:
+            return self._way_to(Relay(*hop))
+        return self._all or await self._by_mx(delivery.domain)
+
+    async def _by_mx(self, domain: str) -> Way | Outcome:
+        answer = self._resolver.known_mx(domain) or await self._resolver.mx(domain)
+        known = self._known.get(domain)
+        if known is not None and known[0] is answer:
+            return known[1]
+        named = exchanges(domain, answer)
+        if isinstance(named, Outcome):
+            return named
+        key = " ".join(sorted({host for _, host in named}))
+        way = Way(self._sites.of(domain, named), key, "", None, requirement_for(None).value, self._rules)
+        if len(self._known) >= MAX_ENTRIES:
+            self._known.clear()
+        self._known[domain] = answer, way
+        return way
+
+    def _way_to(self, relay: Relay) -> Way:
+        site = site_of(relay)
+        return Way(site, site, relay.host, relay, requirement_for(relay).value, self._rules)
+
+    # -- an attempt
+
+    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Terms) -> Outcome:
+        """Try once to deliver `delivery.head + content` from `source` by `way`, with no more connections than `terms` has.
         Raises CancelledError where nothing was tried since we shut down."""
-        kept = self._kept
-        if kept is None or kept[0].mean(delivery.recipient, delivery.domain):
-            way = self._way if hop is None else _way(self._settings, Relay(*hop))
-            return await self._send(delivery, content, source, way)
-        # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
-        # machine's, where a staging system has the files of production. The event names the source it would have had.
-        outcome = await self._send(delivery, content, Source("", source.ehlo), kept[1])
-        outcome.captured, outcome.source = True, source.address
+        if not way.captured:
+            outcome = await self._send(delivery, content, source, way, terms)
+        else:
+            # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
+            # machine's, where a staging system has the files of production. The event names the source it would have had.
+            outcome = await self._send(delivery, content, Source("", source.ehlo), way, terms)
+            outcome.captured, outcome.source = True, source.address
+        outcome.site = way.site
         return outcome
 
-    async def _send(self, delivery: Delivery, content: bytes, source: Source, way: _Way) -> Outcome:
-        key = key_of(source, way.site or delivery.domain, way.requirement)
-        connection = self._connections.idle(key) or await self._lease(delivery, source, way)
+    async def _send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Terms) -> Outcome:
+        key = key_of(source, way.key, way.requirement)
+        connection = self._connections.idle(key) or await self._lease(delivery, source, way, terms)
         if isinstance(connection, Outcome):
             return connection
         kept = connection.used > 0
         outcome = await self._transact(connection, delivery, content)
         if kept and _was_stale(outcome):
-            connection = await self._lease(delivery, source, way, fresh=True)
+            connection = await self._lease(delivery, source, way, terms, fresh=True)
             if isinstance(connection, Outcome):
                 return connection
             outcome = await self._transact(connection, delivery, content)
         if _next_host_may_do(outcome):
             # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
-            other = await self._lease(delivery, source, way, avoid=connection.target.address)
+            other = await self._lease(delivery, source, way, terms, avoid=connection.target.address)
             if isinstance(other, Connection):
                 return await self._transact(other, delivery, content)
         return outcome
 
     async def _lease(
-        self, delivery: Delivery, source: Source, way: _Way, *, fresh: bool = False, avoid: str = ""
+        self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""
     ) -> Connection | Outcome:
-        site = way.site or delivery.domain
         if way.relay is not None:
             route = await self._resolver.relay_route(way.relay)
         else:
@@ -106,8 +159,10 @@ class Courier:
         if isinstance(route, Outcome):
             return route
         if avoid and all(address == avoid for host in route.hosts for address in host.addresses):
-            return ours(421, "4.4.1", f"{site} has no other host", "CONNECT", Scope.SITE)
-        wanted = Wanted(source, site, route, delivery.message.mail_class, (avoid,), fresh, way.relay)
+            return ours(421, "4.4.1", f"{way.site} has no other host", "CONNECT", Scope.SITE)
+        wanted = Wanted(
+            source, way.site, way.key, route, delivery.message.mail_class, terms, (avoid,), fresh, way.relay
+        )
         return await self._connections.lease(wanted)
 
     async def _transact(self, connection: Connection, delivery: Delivery, content: bytes) -> Outcome:
@@ -128,17 +183,6 @@ class Courier:
     async def close(self, seconds: float) -> int:
         """Say good-bye to all peers within `seconds`. Returns how many messages may arrive twice for it."""
         return await self._connections.close(seconds)
-
-
-def _kept(settings: EgressSettings) -> tuple[Recipients, _Way] | None:
-    """Whose mail does not go to the capture server, and the way there; None where nothing is captured."""
-    capture = settings.capture
-    return (capture.only_to, _way(settings, capture.server)) if capture else None
-
-
-def _way(settings: EgressSettings, relay: Relay | None) -> _Way:
-    rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
-    return _Way(relay, site_of("", relay), requirement_for(relay).value, rules)
 
 
 def _outcome(connection: Connection, transaction: Transaction) -> Outcome:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from relay.egress.connection import Connection, Target
 from relay.egress.failure import ours
@@ -20,10 +21,20 @@ SLOW_ADDRESS = 300.0  # seconds for which an address that did not answer is trie
 MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
 
 
+class Terms(Protocol):
+    """How many connections mail may have (relay/shaping/shape.py); None: as many as there are."""
+
+    @property
+    def connections(self) -> int: ...
+    @property
+    def messages_per_connection(self) -> int: ...
+
+
 @dataclass(slots=True)
 class Wanted:
     """A connection somebody asks for.
 
+    site    whose limits count it     key   which connections will do (Way.key)
     relay   whom `route` leads to, if not to the recipients' MX: its password and TLS go with the route, so that a
             reload never brings the one to the other
     avoid   addresses that just failed        fresh   a kept connection proved stale, and with it all that are idle
@@ -31,8 +42,10 @@ class Wanted:
 
     source: Source
     site: str
+    key: str
     route: Route
     mail_class: MailClass
+    terms: Terms
     avoid: Collection[str] = ()
     fresh: bool = False
     relay: Relay | None = None

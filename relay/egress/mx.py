@@ -64,10 +64,8 @@ class Rules:
     own_addresses: frozenset[str]
 
 
-def site_of(domain: str, relay: Relay | None) -> str:
-    """Whose limits mail to `domain` shares: the relay's where there is one, else the domain's own."""
-    if relay is None:
-        return domain
+def site_of(relay: Relay) -> str:
+    """The site of a host that the admin named: all mail it takes shares its limits."""
     return f"[{relay.host}]:{relay.port}" if ":" in relay.host else f"{relay.host}:{relay.port}"
 
 

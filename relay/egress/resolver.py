@@ -33,6 +33,7 @@ MAX_NEGATIVE = 3 * 3600  # RFC 2308 5: one to three hours work well
 FAILURE_TTL = (
     5  # RFC 2308 7 allows five minutes; just enough that a full lane does not ask a dead server for each message
 )
+LITERAL = Answer(Found.NOTHING)  # an address literal is its own host
 QUERIES = 200  # on the way at once: each holds a socket
 
 
@@ -75,6 +76,19 @@ class Resolver:
         hosts = {host for _, host in named}
         answers = await asyncio.gather(*(self._addresses(host) for host in hosts))
         return choose_hosts(domain, named, dict(zip(hosts, answers, strict=True)), rules, self._rand)
+
+    def known_mx(self, domain: str) -> Answer | None:
+        """What `mx` would say, where it would not have to ask."""
+        key = (domain, "MX")
+        cached = self._cache.get(key)
+        if cached is None or self._clock() >= cached[0]:
+            return None
+        self._cache.move_to_end(key)
+        return cached[1]
+
+    async def mx(self, domain: str) -> Answer:
+        """The MX of `domain` (an A-label, or an address literal); the same object while one look-up holds."""
+        return LITERAL if literal(domain) else await self._look_up(domain, "MX")
 
     async def relay_route(self, relay: Relay) -> Route | Outcome:
         """The addresses of a relay the admin named: any address will do, and the system's hosts file counts too."""

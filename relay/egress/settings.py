@@ -52,9 +52,8 @@ class EgressSettings:
 
     hostname       EHLO name of sources that name none
     capture        ... and no route's next hop passes it by
-    connections    per source and site, of all workers together (Permits); KumoMTA's default
-    share          of these, how many this worker opens (0: all). Without it a busy worker keeps them all, and the mail of
-                   the others to that site waits for as long as it is busy
+    workers        how many share the connections to a site: each opens its part. Otherwise a busy one keeps them all, and
+                   the mail of the others to that site waits for as long as it is busy
     idle           seconds an unused connection is kept: long enough for a queue's next message, short enough not to
                    hold a peer's slot for nothing
     own_hostnames, own_addresses
@@ -66,9 +65,7 @@ class EgressSettings:
     relay: Relay | None = None
     capture: Capture | None = None
     allow_private: bool = False
-    connections: int = 10
-    share: int = 0
-    messages_per_connection: int = 100
+    workers: int = 1
     idle: float = 5
     own_hostnames: frozenset[str] = frozenset()
     own_addresses: frozenset[str] = frozenset()

@@ -1,9 +1,10 @@
 """The only sleeping loop: carries out what `Ready` decides. Starts attempts, reads the spool, waits for the next time.
 
 Every attempt is a task of its own. What it returns says what became of its delivery: None, it has ended; a time, its
-row waits in the spool until then. Either is committed when it returns. An attempt that raises met a fault of ours: its
-row is as it was, and it goes again after a pause, from the spool. While the spool is not healthy nothing is started, as
-no outcome could be recorded. What is offered with room to spare starts at once, without a look at the queue.
+row waits in the spool until then. Either is committed when it returns. A Pause: nothing happened, and the row waits as it
+is. An attempt that raises met a fault of ours: its row is as it was, and it goes again after a pause, from the spool. While
+the spool is not healthy nothing is started, as no outcome could be recorded. What is offered with room to spare starts at
+once, without a look at the queue.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Protocol
 import structlog
 
 from relay.message import Delivery, MailClass
+from relay.pause import Pause
 from relay.schedule.lanes import LaneKey, Look
 from relay.schedule.ready import DEFAULT_LIMITS, Key, Limits, Load, Ready
 
@@ -44,7 +46,7 @@ class Dispatcher:
     def __init__(
         self,
         spool: DueMail,
-        attempt: Callable[[Delivery], Awaitable[int | None]],
+        attempt: Callable[[Delivery], Awaitable[int | Pause | None]],
         clock: Callable[[], int],
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
@@ -166,7 +168,8 @@ class Dispatcher:
                 raise
             log.exception("an attempt failed by a fault of our own", id=delivery.message.id, rcpt=delivery.index)
         else:
-            self._ready.finished(delivery, again, self._clock())
+            at = again.until if isinstance(again, Pause) else again
+            self._ready.finished(delivery, at, self._clock())
         finally:
             del self._tasks[delivery.key]
             self._poke()

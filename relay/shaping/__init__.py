@@ -1,1 +1,1 @@
-"""Shaping: at which pace, over how many connections and from which source each site gets its mail."""
+"""How mail is paced towards each site."""

@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -27,6 +28,7 @@ RENEW_EVERY = 10.0  # two renewals may fail before a lease ends
 LOOK_AGAIN = 1.0  # seconds between looks for a State that is down
 STATE_DOWN = 5_000  # when State cannot answer: ask again after this
 PATIENCE = 1.0  # seconds transactional mail waits for State; saturated, SQLite answers in 0.7 s at worst
+MANY = 10_000  # names of quotas and rates at hand before those without a lease are dropped; some 700 octets each
 NO_LIMIT = 1 << 31  # of a permit that is in use already: State only has to know of it
 
 
@@ -233,15 +235,20 @@ class QuotaLeases:
         self._state = state
         self._workers = workers
         self._leases: dict[str, _Lease] = {}
+        self._forget_above = MANY
 
     def __repr__(self) -> str:
-        return f"<QuotaLeases {', '.join(f'{name}: {lease.left}' for name, lease in self._leases.items())}>"
+        shown = [f"{name}: {lease.left}" for name, lease in islice(self._leases.items(), 20)]
+        more = [f"{len(self._leases) - 20} more"] if len(self._leases) > 20 else []
+        return f"<QuotaLeases {', '.join(shown + more)}>"
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str = "UTC", *, urgent: bool = False) -> int:
         """0: `count` permits are yours; else ask again in so many ms. All or none. `urgent`: while State is down, of
         this worker's share."""
         lease = self._leases.get(name)
         if lease is None or lease.rate != rate:
+            if len(self._leases) >= self._forget_above:
+                self._forget()
             lease = self._leases[name] = _Lease(rate)
         answer = self._from_memory(lease, count, timezone, urgent)
         if answer is not None:
@@ -249,6 +256,22 @@ class QuotaLeases:
         async with lease.asking:  # those behind get theirs of the same lease
             answer = self._from_memory(lease, count, timezone, urgent)
             return await self._ask(name, lease, count, timezone, urgent) if answer is None else answer
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        """`count` permits that were just taken were not needed: the next to ask has them, while their lease lasts."""
+        lease = self._leases.get(name)
+        if lease is not None and lease.rate == rate and not lease.alone_until:
+            lease.left += count
+
+    def _forget(self) -> None:
+        """Sites are many: of those that say nothing any more, nothing is kept."""
+        now = self._state.now()
+        self._leases = {
+            name: lease
+            for name, lease in self._leases.items()
+            if now < max(lease.ends, lease.refused_until) or lease.asking.locked() or lease.alone
+        }
+        self._forget_above = 2 * len(self._leases) + MANY
 
     def _from_memory(self, lease: _Lease, count: int, timezone: str, urgent: bool) -> int | None:
         now = self._state.now()

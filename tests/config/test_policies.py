@@ -38,7 +38,9 @@ def test_an_empty_folder_is_what_the_program_ships(tmp_path: Path, live: Deploym
     assert policies.retry[MailClass.TRANSACTIONAL].wait[0] == 15_000
     assert policies.retry[MailClass.MARKETING].warn_after is None
     assert policies.routes == {kind: kind.label for kind in MailClass}
-    assert (policies.shaping.connections, policies.shaping.messages_per_connection) == (10, 100)
+    elsewhere = policies.shaping.shapes.of("b.example", "marketing", "b.example")
+    assert (elsewhere.connections, elsewhere.messages_per_connection, elsewhere.reserved) == (10, 100, 2)
+    assert policies.shaping.sites.expected("gmail.com") == "google"
 
 
 def test_what_is_shipped_is_overridden_key_by_key(tmp_path: Path, live: Deployment) -> None:

@@ -25,8 +25,10 @@ KEY = key_of(HERE, "example.test", "opportunistic")
 def wanted(
     peer: SmtpPeer, mail_class: MailClass = MailClass.TRANSACTIONAL, *, hosts: tuple[str, ...] = (), **more: Any
 ) -> Wanted:
+    """`connections`, `messages_per_connection`: of its terms."""
     route = Route(tuple(MxHost(host, 0, (host,)) for host in hosts or (peer.host,)), peer.port)
-    return Wanted(more.pop("source", HERE), "example.test", route, mail_class, **more)
+    terms = Shape(more.pop("connections", 10), more.pop("messages_per_connection", 100))
+    return Wanted(more.pop("source", HERE), "example.test", "example.test", route, mail_class, terms, **more)
 
 
 @asynccontextmanager

@@ -213,6 +213,5 @@ def test_address_literals(domain: str, address: str | None) -> None:
 
 
 def test_site() -> None:
-    assert site_of("example.test", None) == "example.test"
-    assert site_of("example.test", Relay("127.0.0.1", 2526)) == "127.0.0.1:2526"
-    assert site_of("example.test", Relay("::1", 2526)) == "[::1]:2526"
+    assert site_of(Relay("127.0.0.1", 2526)) == "127.0.0.1:2526"
+    assert site_of(Relay("::1", 2526)) == "[::1]:2526"

@@ -13,9 +13,13 @@ from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
 from relay.egress.settings import EgressSettings, Timeouts
 from relay.message import Delivery, MailClass, Message
+from relay.outcome import Outcome
+from relay.shaping.shape import Shape
+from relay.shaping.sites import Sites
 from tests.support.dnsserver import DnsServer
 
 HERE = Source("", "")
+TERMS = Shape(10, 100)
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
@@ -87,12 +91,25 @@ async def courier(
         for number, host in enumerate(hosts):
             dns.add("example.test", "MX", f"{number} mx{number}.example.test.")
             dns.add(f"mx{number}.example.test", "A", host)
-        one = Courier(EgressSettings(**values), Resolver([dns.address], timeout=0.3, lifetime=0.3), permits)
+        one = Courier(EgressSettings(**values), Resolver([dns.address], timeout=0.3, lifetime=0.3), permits, Sites())
         try:
             yield one, dns
         finally:
             await one.close(1)
     assert not +permits.held, "every permit is given back"
+
+
+async def carry(
+    courier: Courier,
+    delivery: Delivery,
+    content: bytes,
+    source: Source,
+    hop: tuple[str, int] | None = None,
+    terms: Shape = TERMS,
+) -> Outcome:
+    """An attempt as attempt() makes it, without limits on messages."""
+    way = await courier.way(delivery, hop)
+    return way if isinstance(way, Outcome) else await courier.send(delivery, content, source, way, terms)
 
 
 async def until(condition: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -9,7 +10,10 @@ import orjson
 from relay.accept import Acceptance
 from relay.attempt import Attempting
 from relay.edge.submission import Submission
+from relay.egress.courier import Way
+from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
+from relay.egress.settings import Relay
 from relay.event import Recorder
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
@@ -27,6 +31,8 @@ from relay.policy.sample import Sample
 from relay.policy.streams import Streams
 from relay.policy.weigh import Memory
 from relay.schedule.retry import RetryPolicy
+from relay.shaping.shape import Shape, Shapes
+from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.trace import Tracer
@@ -62,13 +68,17 @@ class FakeSpool:
 
 class FakeQuotas:
     """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
-    one asked."""
+    one asked; `back`: what was given back."""
 
     def __init__(self) -> None:
         self.wait = 0
         self.waits: dict[str, int] = {}
         self.taken: list[tuple[str, int, str]] = []
+        self.back: list[tuple[str, int]] = []
         self.urgent = False
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        self.back.append((name, count))
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
         self.urgent = urgent
@@ -76,18 +86,32 @@ class FakeQuotas:
         return self.waits.get(name, self.wait)
 
 
+RULES = Rules(25, False, frozenset(), frozenset())
+
+
 class FakeCourier:
-    """Answers with `outcome`."""
+    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
         self.sent: list[tuple[Delivery, bytes, Source]] = []
         self.hops: list[tuple[str, int] | None] = []
+        self.terms: list[Shape] = []
+        self.sites: dict[str, str] = {}
+        self.nowhere: Outcome | None = None
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source, hop: tuple[str, int] | None) -> Outcome:
+    async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome:
         self.hops.append(hop)
+        if self.nowhere is not None:
+            return self.nowhere
+        relay = Relay(*hop) if hop is not None else None
+        site = site_of(relay) if relay is not None else self.sites.get(delivery.domain, delivery.domain)
+        return Way(site, site, relay.host if relay is not None else "", relay, "opportunistic", RULES)
+
+    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape) -> Outcome:
         self.sent.append((delivery, content, source))
-        return self.outcome
+        self.terms.append(terms)
+        return replace(self.outcome, site=way.site)
 
 
 class Rig:
@@ -111,6 +135,7 @@ class Rig:
         self.flags = Flags()
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
+        self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -174,6 +199,7 @@ class Rig:
             pacer=self._pacer,
             spool=self.spool,
             courier=self.courier,
+            shaper=Shaper(self.shapes, self.quotas, self.clock),
             offer=self.offer,
             recorder=self._recorder,
             tally=Counter(),

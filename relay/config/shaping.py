@@ -1,0 +1,121 @@
+"""policies/shaping.toml: what only the whole of it shows to be wrong, and its tables compiled for each attempt."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, fields
+
+from relay.config.deployment import NOT_YET
+from relay.config.problems import Problem, no_such
+from relay.config.reader import Document
+from relay.config.schema_shaping import DefaultTable, ProviderTable, ShapeTable, ShapingFile
+from relay.config.wording import Loc
+from relay.policy.routes import AnyOf
+from relay.shaping import shape
+from relay.shaping.shape import Said, Shape, Shapes
+from relay.shaping.sites import Provider, Sites
+
+_KEYS = tuple(field.name for field in fields(Shape) if field.name in DefaultTable.model_fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaping:
+    """What shaping.toml makes: which domains are one site, and how mail may go to it."""
+
+    sites: Sites
+    shapes: Shapes
+
+
+def compiled(file: ShapingFile) -> Shaping:
+    providers = [
+        Provider(name, frozenset(table.domains), AnyOf(table.mx))
+        for name, table in file.provider.items()
+        if table.domains or table.mx
+    ]
+    tables = {
+        name: shape.ProviderTable(_said(table), {pool: _said(one) for pool, one in table.pool.items()})
+        for name, table in file.provider.items()
+    }
+    domains = {domain: _said(table) for domain, table in file.domain.items()}
+    return Shaping(Sites(providers), Shapes(_said(file.default), tables, domains))
+
+
+def _said(table: DefaultTable | ShapeTable) -> Said:
+    values = {key: getattr(table, key) for key in _KEYS}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The pools of config/, by name; None where it cannot be read."""
+
+    names: Collection[str] | None
+    file: str
+
+
+def problems_of(file: ShapingFile, document: Document, pools: Pools) -> Iterator[Problem]:
+    yield from _unquoted_domains(document)
+    yield from _of_reserved(document, ("default",), {}, _said(file.default))
+    owners: dict[str, str] = {}
+    for name in document.names("provider"):
+        if table := file.provider.get(name):
+            yield from _of_provider(document, name, table, file, pools)
+            yield from _domains_twice(document, name, table, owners)
+    for domain in document.names("domain"):
+        if one := file.domain.get(domain):
+            yield from _of_reserved(document, ("domain", domain), _said(file.default), _said(one))
+    for loc in () if document.broken else (("backoff",), *(("provider", name, "backoff") for name in file.provider)):
+        if document.says(loc):
+            yield document.problem(loc, NOT_YET, "not-yet", warning=True)
+
+
+def _of_provider(
+    document: Document, name: str, table: ProviderTable, file: ShapingFile, pools: Pools
+) -> Iterator[Problem]:
+    loc: Loc = ("provider", name)
+    if not (table.mx or table.domains) and not document.broken:
+        message = 'names no mx and no domains, so no mail is its; write mx = ["*.host.example"]'
+        yield document.problem(loc, message, "empty")
+    above = _said(file.default)
+    said = _said(table)
+    yield from _of_reserved(document, loc, above, said)
+    for pool, inner in table.pool.items():
+        here = (*loc, "pool", pool)
+        if pools.names is not None and pool not in pools.names:
+            yield document.problem(here, no_such("pool", pool, pools.names, pools.file), "unknown-name")
+        yield from _of_reserved(document, here, {**above, **said}, _said(inner))
+
+
+def _of_reserved(document: Document, loc: Loc, above: Said, said: Said) -> Iterator[Problem]:
+    """Reserving all connections leaves the rest of the mail none. What is reserved above is not held against a table that
+    has fewer connections: it counts as one less than there are."""
+    if "reserved" not in said or not document.says((*loc, "reserved")):
+        return
+    for key in ("connections", "site_connections"):
+        most = {**above, **said}.get(key)
+        if most is not None and said["reserved"] >= most:
+            message = f"{said['reserved']} of {most} {key} leave none for other mail; {most - 1} at most"
+            yield document.problem((*loc, "reserved"), message, "range")
+            return
+
+
+def _domains_twice(document: Document, name: str, table: ProviderTable, owners: dict[str, str]) -> Iterator[Problem]:
+    for number, domain in enumerate(table.domains):
+        loc = ("provider", name, "domains", number)
+        if domain in owners and document.says(loc[:3]):
+            message = f'"{domain}" belongs to provider {owners[domain]} already; a domain has one site'
+            yield document.problem(loc, message, "duplicate")
+        owners.setdefault(domain, name)
+
+
+def _unquoted_domains(document: Document) -> Iterator[Problem]:
+    """`[domain.bank.example]`: TOML makes a table in a table of it, and nothing would hold for bank.example."""
+    domains = document.data.get("domain")
+    for name, table in domains.items() if isinstance(domains, dict) else ():
+        loc: Loc = ("domain", name)
+        inner = table
+        while isinstance(inner, dict) and len(inner) == 1 and isinstance(next(iter(inner.values())), dict):
+            step, inner = next(iter(inner.items()))
+            loc = (*loc, step)
+        if len(loc) > 2:
+            document.broken = True
+            whole = ".".join(map(str, loc[1:]))
+            yield document.problem(loc, f'a domain needs quotes: [domain."{whole}"]', "domain-quotes")

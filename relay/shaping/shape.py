@@ -1,0 +1,128 @@
+"""How mail may go to a site: connections, rates, TLS. Pure.
+
+What is said is resolved key by key, the later before the earlier: [default], the site's provider (what the file says before
+what ships), the provider's block for the pool, the recipient's domain. A value says what holds from one source, or with
+`site_` in its name from all sources together.
+
+A [domain] whose site is its own speaks for that site. One that shares its site keeps to the site's limits and has those of
+its own block beside them (`Shape.alone`), counted for it alone: it may be slower than its provider, never faster. Its `tls`
+and `messages_per_connection` are its own in any case.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from relay.identity import Rate
+
+Said = Mapping[str, Any]  # the keys of one table that are said, named as the fields of Shape
+NOTHING: Said = {}
+
+_REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
+_COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Limits of one domain beside those of the site it shares; None: none."""
+
+    domain: str
+    connections: int | None = None
+    connection_rate: Rate | None = None
+    rate: Rate | None = None
+    site_connections: int | None = None
+    site_rate: Rate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What holds for mail of one pool to one site.
+
+    connections, connection_rate, rate    of one source: open at once, opened anew, messages; None: as many as there are
+    site_connections, site_rate           the same of all sources together
+    reserved         of the connections (each number of them), those that only transactional mail may use
+    messages_per_connection    then a new connection
+    tls              opportunistic | verify | required | off
+    """
+
+    connections: int
+    messages_per_connection: int
+    connection_rate: Rate | None = None
+    rate: Rate | None = None
+    site_connections: int | None = None
+    site_rate: Rate | None = None
+    reserved: int = 0
+    tls: str = "opportunistic"
+    alone: Alone | None = None
+
+    def rates(self, source: str, site: str) -> list[tuple[str, Rate]]:
+        """Of what a message from `source` to `site` takes a permit, by the names they are counted under."""
+        found = []
+        if self.rate is not None:
+            found.append((f"rate/{source}/{site}", self.rate))
+        if self.site_rate is not None:
+            found.append((f"rate/*/{site}", self.site_rate))
+        alone = self.alone
+        if alone is not None and alone.rate is not None:
+            found.append((f"rate/{source}/@{alone.domain}", alone.rate))
+        if alone is not None and alone.site_rate is not None:
+            found.append((f"rate/*/@{alone.domain}", alone.site_rate))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTable:
+    """[provider.NAME]: what is said for all pools, and for one."""
+
+    said: Said
+    pools: Mapping[str, Said]
+
+
+class Shapes:
+    """Every shape that a set of policies makes."""
+
+    def __init__(
+        self,
+        default: Said,
+        providers: Mapping[str, ProviderTable] | None = None,
+        domains: Mapping[str, Said] | None = None,
+    ) -> None:
+        """`default` says every key that Shape has no default for; `domains` by A-label."""
+        self._default = default
+        self._providers = providers or {}
+        self._domains = domains or {}
+        self._known = lru_cache(maxsize=_REMEMBERED)(self._resolve)
+
+    def __repr__(self) -> str:
+        return f"<Shapes of {len(self._providers)} providers, {len(self._domains)} domains>"
+
+    def of(self, site: str, pool: str, domain: str) -> Shape:
+        """For mail of `pool` to a recipient at `domain`, which is one of the site's."""
+        provider = site if site in self._providers else ""
+        if domain not in self._domains:
+            return self._known(provider, pool if provider else "", "", shared=False)
+        return self._known(provider, pool if provider else "", domain, shared=site != domain)
+
+    def of_host(self, host: str) -> Shape:
+        """For mail to a host that the admin named, `relay_host` or a route's next hop, which is no mailbox provider:
+        [default] gives it no rate, [domain."host"] may."""
+        return self._known("", "", host if host in self._domains else "", shared=False, named=True)
+
+    def _resolve(self, provider: str, pool: str, domain: str, *, shared: bool, named: bool = False) -> Shape:
+        said = dict(self._default)
+        if named:
+            for key in ("connection_rate", "rate", "site_connections", "site_rate"):
+                said.pop(key, None)
+        if provider:
+            table = self._providers[provider]
+            said |= {**table.said, **table.pools.get(pool, NOTHING)}
+        own = self._domains.get(domain, NOTHING)
+        if shared:
+            alone = {key: value for key, value in own.items() if key in _COUNTED}
+            said |= {key: value for key, value in own.items() if key not in _COUNTED}
+            if alone:
+                said["alone"] = Alone(domain, **alone)
+        else:
+            said |= own
+        return Shape(**said)
