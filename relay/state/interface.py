@@ -64,3 +64,15 @@ class State(Protocol):
     async def drop(self, holder: str) -> None:
         """Give back all that `holder` has: it starts anew, or ends."""
         ...
+
+    async def pin(self, board: str, name: str, text: str) -> None:
+        """Put a note on a board, for all to read; what was there under that name is replaced. It stays until `unpin`."""
+        ...
+
+    async def unpin(self, board: str, name: str) -> bool:
+        """Take a note off. True for one asker alone; False where it is not, or no more, there."""
+        ...
+
+    async def pinned(self, board: str) -> dict[str, str]:
+        """All notes on a board, by name. Never an empty board that has only lost its notes: then StateError."""
+        ...

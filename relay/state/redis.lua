@@ -1,7 +1,7 @@
 -- All that State asks of Redis, atomically. ARGV[1] says what, ARGV[2] the time in ms (0: this server's clock, the rule;
 -- tests bring their own). All keys of a call share a hash tag. Answers: {what became of it, the time in ms, a value}.
 --
--- Time is the server's, so it does not matter what time it is on the nodes. Every key but the epochs has a time to live.
+-- Time is the server's, so it does not matter what time it is on the nodes. Every key but epochs and boards has a time to live.
 --
 -- The epoch of a hash tag is made once, "<ms>-<random>". Where it is not the one the asker knows, this Redis lost its data,
 -- and nobody is granted anything for a time after it was made, so that all can tell what they have (restore, tell).
@@ -189,8 +189,38 @@ local function leave()
     return {'done', now, 0}
 end
 
+-- KEYS: a board (name -> note). ARGV: name, note
+local function pin()
+    redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
+    return {'done', now, 0}
+end
+
+-- KEYS: a board, epoch. ARGV: epoch, quiet, name. Not while notes may be missing that others are about to bring back.
+local function unpin()
+    local refusal = not_now(KEYS[2], ARGV[3], ARGV[4])
+    return refusal or {'done', now, redis.call('HDEL', KEYS[1], ARGV[5])}
+end
+
+-- The same without a name: all of it, names and notes in turn
+local function pinned()
+    local refusal = not_now(KEYS[2], ARGV[3], ARGV[4])
+    return refusal or {'done', now, redis.call('HGETALL', KEYS[1])}
+end
+
+-- KEYS: a board, epoch. ARGV: epoch, then name and note in turn: what the asker knew before the data was lost
+local function repin()
+    if redis.call('GET', KEYS[2]) ~= ARGV[3] then
+        return {'epoch', now, 0}
+    end
+    for at = 4, #ARGV, 2 do
+        redis.call('HSETNX', KEYS[1], ARGV[at], ARGV[at + 1])
+    end
+    return {'done', now, 0}
+end
+
 local can = {
     take = take, restore = restore, acquire = acquire, tell = tell, release = release, drop = drop, note = note,
     forget = forget, noted = noted, epoch = epoch, beat = beat, leave = leave,
+    pin = pin, unpin = unpin, pinned = pinned, repin = repin,
 }
 return can[ARGV[1]]()

@@ -68,6 +68,7 @@ class RedisState:
         self._quiet_until = 0.0  # by our monotonic clock
         self._grants = Grants()
         self._holdings = Holdings()
+        self._boards: dict[str, dict[str, str]] = {}  # as last read or written here, by name
         self._correcting: set[Lease] = set()
 
     def __repr__(self) -> str:
@@ -175,6 +176,33 @@ class RedisState:
         drops = [self._call((_lease(key),), "drop", holder) for key in keys]
         await self._ask(drops, lambda _: self._holdings.drop(holder), leases=[(holder, key) for key in keys])
 
+    async def pin(self, board: str, name: str, text: str) -> None:
+        def settle(_: list[Any]) -> None:
+            self._boards.setdefault(board, {})[name] = text
+
+        await self._ask([self._call((_board(board),), "pin", name, text)], settle)
+
+    async def unpin(self, board: str, name: str) -> bool:
+        def settle(answers: list[Any]) -> tuple[bytes, int]:
+            kind, _, removed = answers[0]
+            if kind == b"done":
+                self._boards.get(board, {}).pop(name, None)
+            return kind, removed
+
+        _, removed = await self._ask_in_time(lambda: [self._of_board(board, "unpin", name)], settle)
+        return bool(removed)
+
+    async def pinned(self, board: str) -> dict[str, str]:
+        def settle(answers: list[Any]) -> tuple[bytes, Any]:
+            kind, _, flat = answers[0]
+            if kind == b"done":
+                words = [word.decode() for word in flat]
+                self._boards[board] = dict(zip(words[::2], words[1::2], strict=True))
+            return kind, 0
+
+        await self._ask_in_time(lambda: [self._of_board(board, "pinned")], settle)
+        return dict(self._boards[board])
+
     # -- questions
 
     def _call(self, keys: tuple[str, ...], what: str, *words: str | int) -> Call:
@@ -188,6 +216,10 @@ class RedisState:
             slot = (number, limits.expiry(rate, number - 1, zone), limits.expiry(rate, number, zone))
         words = (self._epochs[tag], self._quiet, rate.count, count, rate.window * 1000, slice_ms, *slot)
         return self._call((_granted(name), _epoch(tag)), "take", *words)
+
+    def _of_board(self, board: str, what: str, *words: str) -> Call:
+        tag = _tag(board)
+        return self._call((_board(board), _epoch(tag)), what, self._epochs[tag], self._quiet, *words)
 
     def _tell(self, holder: str, key: str) -> Call:
         """So many leases it has: as they were when the last batch was settled."""
@@ -280,6 +312,11 @@ class RedisState:
             for name, ttl, counts in self._grants.still(self.now())
             if _tag(name) == tag
         ]
+        calls += [
+            self._call((_board(board), _epoch(tag)), "repin", epoch, *(word for pair in notes.items() for word in pair))
+            for board, notes in self._boards.items()
+            if _tag(board) == tag and notes
+        ]
         if calls:
             kinds = await self._ask(calls, lambda answers: {answer[0] for answer in answers}, probe=True)
             if kinds != {b"done"}:
@@ -305,6 +342,10 @@ def _granted(name: str) -> str:
 
 def _lease(key: str) -> str:
     return f"postlane:{{{_tag(key)}}}:lease:{key}"
+
+
+def _board(board: str) -> str:
+    return f"postlane:{{{_tag(board)}}}:board:{board}"
 
 
 def _held_by(holder: str) -> str:

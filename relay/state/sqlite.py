@@ -54,6 +54,15 @@ MIGRATIONS: tuple[str, ...] = (
     ) WITHOUT ROWID;
     CREATE INDEX lease_holder ON lease (holder);
     """,
+    # 2: what all must know and nobody uses up: suspensions.
+    """
+    CREATE TABLE note (
+        board TEXT NOT NULL,
+        name TEXT NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (board, name)
+    ) WITHOUT ROWID;
+    """,
 )
 
 _GRANT = (
@@ -129,6 +138,17 @@ class SqliteState:
 
     async def drop(self, holder: str) -> None:
         await self._ask(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
+
+    async def pin(self, board: str, name: str, text: str) -> None:
+        await self._ask(lambda _: self._do("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", board, name, text), durable=True)
+
+    async def unpin(self, board: str, name: str) -> bool:
+        taken: bool = await self._ask(lambda _: self._unpin(board, name), durable=True)
+        return taken
+
+    async def pinned(self, board: str) -> dict[str, str]:
+        notes: dict[str, str] = await self._ask(lambda _: self._pinned(board))
+        return notes
 
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
         if self._thread is None:
@@ -218,6 +238,13 @@ class SqliteState:
     def _release(self, key: str, holder: str) -> None:
         self._do("DELETE FROM lease WHERE key = ? AND holder = ? AND count = 1", key, holder)
         self._do("UPDATE lease SET count = count - 1 WHERE key = ? AND holder = ? AND count > 1", key, holder)
+
+    def _unpin(self, board: str, name: str) -> bool:
+        self._do("DELETE FROM note WHERE board = ? AND name = ?", board, name)
+        return bool(self._db.changes())
+
+    def _pinned(self, board: str) -> dict[str, str]:
+        return dict(self._db.execute("SELECT name, text FROM note WHERE board = ?", (board,)).fetchall())
 
     def _sweep(self, now: int) -> None:
         if now >= self._sweep_at:

@@ -196,7 +196,10 @@ async def test_before_open_and_after_close_it_says_so(backend: Opened) -> None:
     await state.open()
     assert "open" in repr(state)
     await state.close()
-    for step in (state.take("k", PER_MINUTE, 1), state.acquire("c", 1, "a", 1), state.renew("a", 1), state.drop("a")):
+    for step in (
+        state.take("k", PER_MINUTE, 1), state.acquire("c", 1, "a", 1), state.renew("a", 1), state.drop("a"),
+        state.pin("b", "n", ""), state.unpin("b", "n"), state.pinned("b"),
+    ):  # fmt: skip
         with pytest.raises(StateError, match="not open"):
             await step
 
@@ -263,3 +266,29 @@ async def test_a_holder_drops_all_at_once(state: State) -> None:
     await state.drop("a")
     assert await state.acquire("c", 1, "b", 30_000)
     assert await state.acquire("d", 1, "b", 30_000)
+
+
+async def test_notes_on_a_board_are_read_by_all_until_one_takes_them_off(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    assert await other.pinned("suspensions") == {}
+    await state.pin("suspensions", "1", "one: א")
+    await state.pin("suspensions", "2", "two")
+    await other.pin("suspensions", "2", "two, again")
+    await other.pin("elsewhere", "1", "")
+    assert await state.pinned("suspensions") == {"1": "one: א", "2": "two, again"}
+    assert sorted(await asyncio.gather(state.unpin("suspensions", "1"), other.unpin("suspensions", "1"))) == [False, True]
+    assert await other.pinned("suspensions") == await state.pinned("suspensions") == {"2": "two, again"}
+    assert await state.pinned("elsewhere") == {"1": ""}
+    await other.close()
+
+
+async def test_notes_outlive_those_who_wrote_them(backend: Opened, state: State) -> None:
+    await state.pin("suspensions", "1", "one")
+    await state.close()
+    reborn = backend()
+    await reborn.open()
+    assert await reborn.pinned("suspensions") == {"1": "one"}
+    assert await reborn.unpin("suspensions", "1")
+    assert not await reborn.unpin("suspensions", "1")
+    await reborn.close()

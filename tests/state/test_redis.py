@@ -405,3 +405,23 @@ async def test_a_node_that_starts_before_redis_may_open_later(tmp_path: Path, st
         states.append(state)
         assert state.trouble == ""
         assert await state.take("k", PER_HOUR, 1) == 0
+
+
+async def test_a_board_that_lost_its_notes_is_not_read_until_all_have_brought_theirs(
+    redis: RedisServer, clock: Clock, states: list[RedisState]
+) -> None:
+    first, second = [await opened(states, redis.url, clock, quiet=QUIET) for _ in range(2)]
+    clock.now += QUIET
+    await first.pin("suspensions", "1", "one")
+    assert await second.pinned("suspensions") == {"1": "one"}
+    await first.pin("suspensions", "2", "two, of which the second has not heard")
+    redis.empty()
+    with pytest.raises(StateError, match="lost its data"):
+        await second.pinned("suspensions")
+    with pytest.raises(StateError, match="lost its data"):
+        await second.unpin("suspensions", "1")
+    await second.pin("suspensions", "3", "three: a new one is never in the way")
+    await first._learn()
+    clock.now += QUIET
+    assert set(await second.pinned("suspensions")) == set(await first.pinned("suspensions")) == {"1", "2", "3"}
+    assert await second.unpin("suspensions", "1")
