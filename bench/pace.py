@@ -15,6 +15,7 @@ from relay.shaping.pace import Bounds, Pace
 
 LATENCY = 300  # ms from a message to its reply
 WINDOW = 10_000  # ms over which the provider counts
+STEP = 50  # ms
 CEILING = 40.0
 BOUNDS = Bounds(start=10, floor=0.1, ceiling=CEILING)
 
@@ -66,7 +67,7 @@ def simulate(
     series = [Second() for _ in range(seconds)]
     due = [(0, number) for number in range(workers)]  # when each asks again
     flying: deque[tuple[int, int, int, bool]] = deque()  # reply at, worker, sent at, taken
-    for now in range(0, seconds * 1000, 10):
+    for now in range(0, seconds * 1000, STEP):
         second = series[now // 1000]
         while flying and flying[0][0] <= now:
             _, number, sent, taken = flying.popleft()

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
-from relay.feedback.consequences import Retry, judge
+from relay.feedback.consequences import Retry, category_of, judge
 from relay.house import House
 from relay.identity import Rate
 from relay.message import Change, Delivery, MailClass, Message
@@ -32,7 +32,7 @@ class Courier(Protocol):
 
 class Shaper(Protocol):
     async def berth(self, delivery: Delivery, pool: Pool, site: str, host: str) -> Berth[Source] | Pause: ...
-    def observe(self, berth: Berth[Source], outcome: Outcome) -> None: ...
+    def observe(self, berth: Berth[Source], outcome: Outcome, category: str) -> object: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,7 +102,7 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
         return berth
     content = await _content(delivery.message, house)
     outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape)
-    house.shaper.observe(berth, outcome)
+    house.shaper.observe(berth, outcome, category_of(outcome))
     return outcome
 
 

@@ -49,6 +49,7 @@ from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
+from relay.shaping.pacemaker import Pacemaker
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spare import SparePower
@@ -56,6 +57,7 @@ from relay.spool.store import Spool
 from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
+from relay.steering import Steering
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -112,11 +114,15 @@ class Worker:
         self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
         shaping = self.settings.in_force.policies.shaping
-        self.shaper = Shaper(shaping.shapes, self.quotas, clock)
+        self.pacemaker = Pacemaker(name, shaping.rules, shaping.warmup)
+        self.shaper = Shaper(shaping.shapes, self.quotas, clock, pacemaker=self.pacemaker)
         self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits, shaping.sites)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
+        self.steering = Steering(
+            self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
+        )
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
         self._apply(self.settings)
@@ -216,6 +222,7 @@ class Worker:
         sites = policies.shaping.sites
         self.courier.reconfigure(wanted.egress, sites, Resolver(wanted.nameservers) if others else None)
         self.shaper.shapes = policies.shaping.shapes
+        self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         self.settings = wanted
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
@@ -267,7 +274,9 @@ class Worker:
         running = [
             asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
         ]
+        await self.steering.look()
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
+        running.append(asyncio.create_task(self.steering.run()))
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
         running += opening
         for task in running:
@@ -390,6 +399,12 @@ class Worker:
             case "record":
                 self.door.record(question["kind"], question["facts"])
                 return {"ok": True}
+            case "pace":
+                return await self.steering.pace(question)
+            case "warmup":
+                return await self.steering.warmup(question)
+            case "paces":
+                return self.steering.shown()
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:
@@ -456,6 +471,7 @@ class Worker:
             "alerts": [asdict(alert) for alert in alerts],
             "troubles": [asdict(trouble) for trouble in troubles],
             "state_trouble": self.state.trouble,
+            "shaping": self.steering.shown(slowed=True),
             "egress": self.courier.stats(),
         }
 

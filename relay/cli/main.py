@@ -17,6 +17,7 @@ from relay.cli import (
     events,
     explain,
     keys,
+    pace,
     plan,
     policies,
     queue,
@@ -25,6 +26,7 @@ from relay.cli import (
     send,
     serve,
     status,
+    warmup,
 )
 from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown
@@ -43,6 +45,8 @@ COMMANDS = (
     bounce,
     events,
     queue,
+    pace,
+    warmup,
     credentials,
     keys,
     schema,

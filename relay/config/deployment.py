@@ -172,7 +172,7 @@ def _pools(path: Path) -> tuple[dict[str, Pool], list[Problem]]:
     problems += found
     pools: dict[str, Pool] = {}
     for name, pool in (table.pool if table else {}).items():
-        sources = tuple(Source(source.address, source.ehlo, source.weight) for source in pool.sources)
+        sources = tuple(Source(source.address, source.ehlo, source.weight, source.warmup) for source in pool.sources)
         pools[name] = Pool(name, sources)
         problems += _of_sources(document, name, pool)
     for name in document.names("pool"):  # one with errors is still a name that routes may use
@@ -189,8 +189,6 @@ def _of_sources(document: Document, name: str, pool: PoolTable) -> Iterator[Prob
                 (*loc, "address"), f'"{source.address}" stands in this pool twice; use weight', "duplicate"
             )
         seen.add(source.address)
-        if source.warmup:
-            yield document.problem((*loc, "warmup"), NOT_YET, "not-yet", warning=True)
 
 
 def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[Problem]:

@@ -4,7 +4,9 @@ A pool belongs to classes of mail (policies/routes.toml), so two classes never s
 """
 
 from bisect import bisect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import accumulate
 
 
@@ -12,12 +14,14 @@ from itertools import accumulate
 class Source:
     """An address of ours mail may leave from ("": the system's choice) and the name it gives in EHLO ("": the node's).
 
-    `weight` is its share of the pool's mail; 0 keeps it for recipients that already know it.
+    `weight` is its share of the pool's mail; 0 keeps it for recipients that already know it. `warmup`: the day its warm-up
+    begins; None: it is warm.
     """
 
     address: str
     ehlo: str
     weight: int = 1
+    warmup: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Pool:
     _bounds: tuple[int, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        bounds = tuple(accumulate(source.weight for source in self.sources))
+        bounds = _bounds(self.sources)
         if not bounds or bounds[-1] <= 0 or any(source.weight < 0 for source in self.sources):
             raise ValueError(f"pool {self.name} has no source with a weight")
         object.__setattr__(self, "_bounds", bounds)
@@ -37,10 +41,26 @@ class Pool:
     def choose(self, sticky: str, rand: float) -> Source:
         """The source for one attempt: the one the recipient's host has seen (`sticky`), while it is in the pool; else
         one by weight, with `rand` from [0, 1)."""
-        if sticky:
-            for source in self.sources:
-                if source.address == sticky:
-                    return source
-        if len(self.sources) == 1:
-            return self.sources[0]
-        return self.sources[bisect(self._bounds, rand * self._bounds[-1])]
+        return _known(sticky, self.sources) or self.sources[bisect(self._bounds, rand * self._bounds[-1])]
+
+    def choose_able(self, sticky: str, rand: float, able: Callable[[Source], bool]) -> Source | None:
+        """As `choose`, of those that are `able`; None where none is."""
+        candidates = tuple(filter(able, self.sources))
+        if len(candidates) == len(self.sources):
+            return self.choose(sticky, rand)
+        known, bounds = _known(sticky, candidates), _bounds(candidates)
+        if known is not None or not bounds or not bounds[-1]:
+            return known
+        return candidates[bisect(bounds, rand * bounds[-1])]
+
+
+def _known(address: str, sources: Sequence[Source]) -> Source | None:
+    if address:
+        for source in sources:
+            if source.address == address:
+                return source
+    return None
+
+
+def _bounds(sources: Sequence[Source]) -> tuple[int, ...]:
+    return tuple(accumulate(source.weight for source in sources))

@@ -10,16 +10,18 @@ and `messages_per_connection` are its own in any case.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from relay.identity import Rate
+from relay.shaping.pace import Bounds, per_second
 
 Said = Mapping[str, Any]  # the keys of one table that are said, named as the fields of Shape
 NOTHING: Said = {}
 
 _REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
+FLOOR = 0.1  # messages a second, where nothing is said: a message every ten seconds asks whether things are better
 _COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
 
 
@@ -44,6 +46,8 @@ class Shape:
     reserved         of the connections (each number of them), those that only transactional mail may use
     messages_per_connection    then a new connection
     tls              opportunistic | verify | required | off
+    pace_start, pace_floor    where a source's pace begins at a site it is new to, and below what no reply brings it; without
+                     a start it begins at the full rate
     """
 
     connections: int
@@ -55,6 +59,14 @@ class Shape:
     reserved: int = 0
     tls: str = "opportunistic"
     alone: Alone | None = None
+    pace_start: Rate | None = None
+    pace_floor: Rate | None = None
+    bounds: Bounds = field(init=False, repr=False, compare=False)  # of the pace
+
+    def __post_init__(self) -> None:
+        start = per_second(self.pace_start)
+        floor = min(per_second(self.pace_floor), start) if self.pace_floor is not None else FLOOR
+        object.__setattr__(self, "bounds", Bounds(start, floor, per_second(self.rate)))
 
     def rates(self, source: str, site: str) -> list[tuple[str, Rate]]:
         """Of what a message from `source` to `site` takes a permit, by the names they are counted under."""
@@ -106,13 +118,13 @@ class Shapes:
 
     def of_host(self, host: str) -> Shape:
         """For mail to a host that the admin named, `relay_host` or a route's next hop, which is no mailbox provider:
-        [default] gives it no rate, [domain."host"] may."""
+        [default] gives it no rate and no slow start, [domain."host"] may."""
         return self._known("", "", host if host in self._domains else "", shared=False, named=True)
 
     def _resolve(self, provider: str, pool: str, domain: str, *, shared: bool, named: bool = False) -> Shape:
         said = dict(self._default)
         if named:
-            for key in ("connection_rate", "rate", "site_connections", "site_rate"):
+            for key in ("connection_rate", "rate", "site_connections", "site_rate", "pace_start"):
                 said.pop(key, None)
         if provider:
             table = self._providers[provider]

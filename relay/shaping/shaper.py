@@ -1,32 +1,45 @@
 """The door of shaping: before each attempt, a source and all the permits it needs; or when to come again.
 
-Strategy: the rates that hold for a delivery (of its source and site, of the site, and of its domain where that has limits of
-its own) are asked one after the other, each by a lease of State that the worker holds (relay/state/permits.py). Where one of
-them is used up, what the others gave is put back into their leases, nothing was tried, and the schedule leaves the whole
-lane alone until then: a refusal is remembered, so that the next of the lane costs a look into memory. Connections are
-counted where they are opened (egress/connections.py).
+Strategy: of the pool's sources one is chosen by weight among those that do not stay away from the site. It must have a place
+in its warm-up budget of the day if it is new, in the pace that the site takes from it (pacemaker.py), and in the rates that
+hold for the delivery (of its source and site, of the site, of an operator's order, and of its domain where that has limits of
+its own), each by a lease of State that the worker holds (relay/state/permits.py). Where it lacks one, what the others gave is
+put back into their leases and the pool's next source is asked. Where none has room, nothing was tried, and the schedule leaves
+the whole lane alone until the first of them may have: a refusal is remembered, so that the next of the lane costs a look into
+memory. Connections are counted where they are opened (egress/connections.py).
+
+Transactional mail is not held by a pace or a budget, it only counts; by a rate it is, since that is exact, and by a site that
+refuses all of its sources.
 
 A rate that stands in no table costs nothing. Nobody waits for another site's permits.
 """
 
 import random
 from collections.abc import Callable
+from datetime import date
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome
 from relay.pause import Pause
+from relay.shaping.backoff import Rule
+from relay.shaping.pace import Bounds
+from relay.shaping.pacemaker import Attempted, Pacemaker
 from relay.shaping.shape import Shape, Shapes
+from relay.shaping.warmup import key_of, rate_of
 
+LOOK_AGAIN = 30_000  # ms at most that a lane sleeps for a source that stays away: an operator may end that
 ZONE = "UTC"  # of a site's day, week or month: brands with others share it
 
 
 class Source(Protocol):
-    """An address of ours."""
+    """An address of ours. `warmup`: the day it begins to be warmed up."""
 
     @property
     def address(self) -> str: ...
+    @property
+    def warmup(self) -> date | None: ...
 
 
 S = TypeVar("S", bound=Source)
@@ -38,7 +51,10 @@ class Pool(Protocol[S_co]):
 
     @property
     def name(self) -> str: ...
+    @property
+    def sources(self) -> tuple[S_co, ...]: ...
     def choose(self, sticky: str, rand: float) -> S_co: ...
+    def choose_able(self, sticky: str, rand: float, able: Callable[[S_co], bool]) -> S_co | None: ...
 
 
 class Permits(Protocol):
@@ -49,12 +65,14 @@ class Permits(Protocol):
 
 
 class Berth(NamedTuple, Generic[S]):
-    """All that one attempt needs to go: from where, and within what."""
+    """All that one attempt needs to go: from where, and within what. `what`: for the replies that come; None: nobody learns
+    from them."""
 
     source: S
     pool: str
     site: str
     shape: Shape
+    what: Attempted | None = None
 
 
 class Shaper:
@@ -66,33 +84,116 @@ class Shaper:
         permits: Permits,
         clock: Callable[[], int],
         rand: Callable[[], float] = random.random,
+        pacemaker: Pacemaker | None = None,
     ) -> None:
         self.shapes = shapes  # a reload replaces it
+        self.pacemaker = pacemaker or Pacemaker()
         self._permits = permits
         self._clock = clock
         self._rand = rand
 
     def __repr__(self) -> str:
-        return f"<Shaper {self.shapes!r}>"
+        return f"<Shaper {self.shapes!r} {self.pacemaker!r}>"
 
     async def berth(self, delivery: Delivery, pool: Pool[S], site: str, host: str = "") -> Berth[S] | Pause:
         """What `delivery` needs to go to `site` by a source of `pool`; or when to ask again, and nothing was taken. `host`:
         of a relay or next hop, which is no mailbox provider."""
         shape = self.shapes.of_host(host) if host else self.shapes.of(site, pool.name, delivery.domain)
-        source = pool.choose(delivery.source, self._rand())
-        pause = await self._take(shape, source.address, site, delivery.message.mail_class is MailClass.TRANSACTIONAL)
-        return Berth(source, pool.name, site, shape) if pause is None else pause
+        urgent, now = delivery.message.mail_class is MailClass.TRANSACTIONAL, self._clock()
+        if not urgent:
+            stopped = self.pacemaker.stopped(delivery.message.stream, site, now)
+            if stopped is not None:
+                return Pause(min(stopped.until, now + LOOK_AGAIN), f"{stopped.place}: {stopped.why}")
+        asking = _Asking(delivery, pool.name, site, shape, self.pacemaker.share(shape.bounds), urgent, now)
+        found = await self._try(asking, pool, self._near(asking))
+        if isinstance(found, Pause) and all(self.pacemaker.away(one.address, site, now) for one in pool.sources):
+            found = await self._try(asking, pool, self._near(asking, soft=True))
+        if isinstance(found, Pause) and urgent and any(one.warmup for one in pool.sources):
+            asking.beyond = True
+            return await self._try(asking, pool, self._near(asking))
+        return found
 
-    def observe(self, berth: Berth[S], outcome: Outcome) -> None:
-        """What came of it."""
+    def observe(self, berth: Berth[S], outcome: Outcome, category: str = "") -> Rule | None:
+        """What came of it; `category`: what the reply means. The rule that acted on it, if one did."""
+        if berth.what is None or outcome.captured:
+            return None
+        return self.pacemaker.learn(berth.what, outcome, category, self._clock())
 
-    async def _take(self, shape: Shape, source: str, site: str, urgent: bool) -> Pause | None:
-        """One message of each rate, all or none."""
-        rates = shape.rates(source, site)
-        for number, (name, rate) in enumerate(rates):
-            wait = await self._permits.take(name, rate, 1, ZONE, urgent=urgent)
-            if wait:
-                for taken, whose in rates[:number]:
-                    self._permits.give_back(taken, whose, 1)
+    def _near(self, asking: "_Asking", *, soft: bool = False) -> Callable[[Source], Pause | None]:
+        """Whether a source stays away from the site, and until when. `soft`: those that need not, where no other is, do not."""
+
+        def near(source: Source) -> Pause | None:
+            away = self.pacemaker.away(source.address, asking.site, asking.now)
+            if away is None or (soft and away.soft):
+                return None
+            return Pause(min(away.until, asking.now + LOOK_AGAIN), f"{away.place}: {away.why}")
+
+        return near
+
+    async def _try(self, asking: "_Asking", pool: Pool[S], near: Callable[[Source], Pause | None]) -> Berth[S] | Pause:
+        """One source of the pool after the other, until one has all it needs; else the first time one may."""
+        sticky, tried, first = asking.delivery.source, set[str](), None
+        source: S | None = pool.choose(sticky, self._rand())
+        while source is not None:
+            pause = near(source) or await self._ready(asking, source)
+            if pause is None:
+                stream = "" if asking.urgent else asking.delivery.message.stream
+                what = Attempted(source.address, asking.site, stream, asking.bounds, asking.now, source.warmup)
+                return Berth(source, pool.name, asking.site, asking.shape, what)
+            if first is None or pause.until < first.until:
+                first = pause
+            tried.add(source.address)
+            source = pool.choose_able(sticky, self._rand(), lambda one: one.address not in tried)
+        assert first is not None
+        return first
+
+    async def _ready(self, asking: "_Asking", source: Source) -> Pause | None:
+        """Budget, pace and rates, all or none."""
+        budget: Rate | None = None
+        if source.warmup is not None and not asking.beyond:
+            today = self.pacemaker.budget(source.address, asking.site, source.warmup, asking.now)
+            if today == 0:
+                return Pause(asking.now + LOOK_AGAIN, f"{source.address} begins on {source.warmup:%-d %b}")
+            budget = rate_of(today) if today is not None else None
+        return await self._paced(asking, source.address, budget)
+
+    async def _paced(self, asking: "_Asking", source: str, budget: Rate | None) -> Pause | None:
+        site, now, pacemaker = asking.site, asking.now, self.pacemaker
+        again = pacemaker.ask(source, site, asking.pool, asking.bounds, now, urgent=asking.urgent)
+        if again:
+            return Pause(again, f"{site}: {pacemaker.why(source, site, now)}")
+        pause = await self._take(asking, source, budget)
+        if pause is not None:
+            pacemaker.give_back(source, site)
+        return pause
+
+    async def _take(self, asking: "_Asking", source: str, budget: Rate | None) -> Pause | None:
+        """One message of each rate, all or none. An operator's order for all pools is no limit for transactional mail."""
+        rates = [(name, rate, ZONE, False) for name, rate in asking.shape.rates(source, asking.site)]
+        if budget is not None:
+            rates.append((key_of(source, asking.site), budget, self.pacemaker.warmup.timezone, False))
+        orders = self.pacemaker.orders(asking.site, asking.pool, asking.now)
+        rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
+        taken: list[tuple[str, Rate]] = []
+        for name, rate, zone, spared in rates:
+            wait = await self._permits.take(name, rate, 1, zone, urgent=asking.urgent)
+            if not wait:
+                taken.append((name, rate))
+            elif not spared:
+                for granted, whose in taken:
+                    self._permits.give_back(granted, whose, 1)
                 return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}")
         return None
+
+
+class _Asking:
+    """One delivery that asks for a berth. `beyond`: by a source that has used up its budget, for want of another."""
+
+    __slots__ = ("beyond", "bounds", "delivery", "now", "pool", "shape", "site", "urgent")
+
+    def __init__(
+        self, delivery: Delivery, pool: str, site: str, shape: Shape, bounds: Bounds, urgent: bool, now: int
+    ) -> None:
+        self.delivery, self.pool, self.site, self.shape = delivery, pool, site, shape
+        self.bounds, self.urgent, self.now = bounds, urgent, now
+        self.beyond = False

@@ -63,12 +63,29 @@ class Progress:
         """The next day has this day's level."""
         return self if self.held else Progress(self.level_on(day), max(day + timedelta(days=1), self.day), why=why)
 
-    def budget(self, schedule: Sequence[int], start: date, day: date) -> int | None:
-        """Of `day`, for a source whose warm-up begins on `start`: 0 before it; None: it is warm."""
-        if day < start:
-            return 0
+    def budget(self, schedule: Sequence[int], day: date) -> int | None:
+        """Of `day`, from the source's first on; None: it is warm."""
         level = self.level_on(day)
         return schedule[level] if level < len(schedule) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A source whose growth an operator stopped for all sites at once, on `since`, or that goes on: then `lost` days late."""
+
+    since: date | None = None
+    lost: int = 0
+    why: str = ""
+
+    def day(self, today: date) -> date:
+        """What today is on its schedules: all days of Progress are such."""
+        return (self.since or today) - timedelta(days=self.lost)
+
+    def hold(self, today: date, why: str) -> "Hold":
+        return Hold(self.since or today, self.lost, why)
+
+    def resume(self, today: date) -> "Hold":
+        return Hold(None, self.lost + (today - self.since).days) if self.since else self
 
 
 def day_of(now: int, zone: tzinfo) -> date:
@@ -118,14 +135,19 @@ class Day:
         return ""
 
 
-def words(progress: Progress, schedule: Sequence[int], start: date, day: date, used: int) -> str:
+def words(progress: Progress, hold: Hold, schedule: Sequence[int], start: date, today: date, used: int | None) -> str:
     """day 4 of 30: 1,600 of 2,000; with (held: why) or (stopped: why)"""
-    if day < start:
+    if today < start:
         return f"begins on {start:%-d %b}"
-    budget = progress.budget(schedule, start, day)
+    day = hold.day(today)
+    budget = progress.budget(schedule, day)
     if budget is None:
         return "warm"
-    text = f"day {progress.level_on(day) + 1} of {len(schedule)}: {used:,} of {budget:,}"
-    if not progress.why and not progress.held:
-        return text
-    return f"{text} ({'held' if progress.held else 'stopped'}{f': {progress.why}' if progress.why else ''})"
+    text = f"day {progress.level_on(day) + 1} of {len(schedule)}: {budget:,}" + (" a day" if used is None else "")
+    if used is not None:
+        text = f"day {progress.level_on(day) + 1} of {len(schedule)}: {used:,} of {budget:,}"
+    if hold.since is not None:
+        return f"{text} (held{f': {hold.why}' if hold.why else ''})"
+    if progress.held or progress.why:
+        return f"{text} ({'held' if progress.held else 'stopped'}{f': {progress.why}' if progress.why else ''})"
+    return text

@@ -51,6 +51,8 @@ HELP: dict[str, tuple[str, str]] = {
         "Accepted messages that did not pass a check at level flag, by brand and check.",
     ),
     "postlane_streams_past_review": ("gauge", "Streams whose review_by is over; their mail still goes."),
+    "postlane_pace_per_second": ("gauge", "Messages a second that a source may send to a site that slows it down."),
+    "postlane_paces_slowed": ("gauge", "Sources that a site slows down, or that stay away from one, by site."),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),

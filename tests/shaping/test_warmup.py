@@ -14,6 +14,7 @@ from relay.shaping.warmup import (
     FEW,
     SCHEDULE,
     Day,
+    Hold,
     Progress,
     day_of,
     key_of,
@@ -33,7 +34,7 @@ def on(number: int) -> date:
 
 
 def budget(progress: Progress, day: date) -> int | None:
-    return progress.budget(SCHEDULE, START, day)
+    return progress.budget(SCHEDULE, day)
 
 
 def test_the_shipped_schedule_grows_and_never_more_than_doubles() -> None:
@@ -46,9 +47,21 @@ def test_each_day_has_the_budget_of_its_day() -> None:
     assert budget(NEW, on(30)) == 1_500_000
 
 
-def test_before_its_day_it_carries_nothing_and_after_the_schedule_all() -> None:
-    assert budget(NEW, on(0)) == 0
+def test_after_the_schedule_it_carries_all() -> None:
     assert budget(NEW, on(31)) is None
+
+
+def test_a_source_held_for_all_sites_goes_on_where_it_was_at_each() -> None:
+    hold = Hold().hold(on(4), "blocklist")
+    assert hold.hold(on(6), "still") == Hold(on(4), 0, "still")
+    stalled = NEW.stall(on(3), "blocked")
+    assert [budget(one, hold.day(on(9))) for one in (NEW, stalled)] == [2000, 1000]
+    resumed = hold.resume(on(9))
+    assert resumed.resume(on(10)) == resumed
+    assert [budget(NEW, resumed.day(on(number))) for number in (9, 10)] == [2000, 2700]
+    assert [budget(stalled, resumed.day(on(number))) for number in (9, 10)] == [1000, 2000]
+    again = resumed.hold(on(10), "").resume(on(12))
+    assert budget(NEW, again.day(on(12))) == 2700
 
 
 def test_what_is_held_stays_and_goes_on_from_there() -> None:
@@ -80,7 +93,7 @@ def test_what_is_held_is_not_stalled() -> None:
 
 def test_what_is_held_before_it_begins_begins_with_the_first_day() -> None:
     resumed = NEW.hold(on(-3), "wait").resume(on(-1))
-    assert [budget(resumed, on(number)) for number in (0, 1, 2)] == [0, 250, 500]
+    assert [budget(resumed, on(number)) for number in (1, 2)] == [250, 500]
 
 
 @given(st.lists(st.sampled_from(["hold", "resume", "stall", "day"]), max_size=60))
@@ -137,8 +150,13 @@ def test_when_replies_or_complaints_turn_bad(day: Day, why: str) -> None:
 
 
 def test_words() -> None:
-    assert words(NEW, SCHEDULE, START, on(4), 1600) == "day 4 of 30: 1,600 of 2,000"
-    assert words(NEW.stall(on(2), "blocked"), SCHEDULE, START, on(2), 0) == "day 2 of 30: 0 of 500 (stopped: blocked)"
-    assert words(NEW.hold(on(2), ""), SCHEDULE, START, on(2), 0) == "day 2 of 30: 0 of 500 (held)"
-    assert words(NEW, SCHEDULE, START, on(0), 0) == "begins on 23 Nov"
-    assert words(NEW, SCHEDULE, START, on(31), 0) == "warm"
+    def said(progress: Progress, number: int, used: int | None = 0, hold: Hold | None = None) -> str:
+        return words(progress, hold or Hold(), SCHEDULE, START, on(number), used)
+
+    assert said(NEW, 4, 1600) == "day 4 of 30: 1,600 of 2,000"
+    assert said(NEW, 4, None) == "day 4 of 30: 2,000 a day"
+    assert said(NEW.stall(on(2), "blocked"), 2) == "day 2 of 30: 0 of 500 (stopped: blocked)"
+    assert said(NEW.hold(on(2), ""), 2) == "day 2 of 30: 0 of 500 (held)"
+    assert said(NEW, 9, 7, Hold(on(2), 0, "blocklist")) == "day 2 of 30: 7 of 500 (held: blocklist)"
+    assert said(NEW, 0) == "begins on 23 Nov"
+    assert said(NEW, 31) == "warm"
