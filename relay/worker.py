@@ -467,6 +467,7 @@ class Worker:
                 "streams_contradicted": len(contradicted),
                 "state_up": int(not self.state.trouble),
                 "state_sharers": max(self.state.sharers, self.order.workers),
+                **self.pacemaker.gauges(clock()),
             },
             "alerts": [asdict(alert) for alert in alerts],
             "troubles": [asdict(trouble) for trouble in troubles],

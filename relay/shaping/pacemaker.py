@@ -401,6 +401,11 @@ class Pacemaker:
         noted = (site for of, _, site in map(_parted, self._progress) if of == source)
         return sorted({*noted, *(site for of, site in self._tracks if of == source)})
 
+    def gauges(self, now: int) -> dict[str, int]:
+        """How many sources and streams stay away from a site, and how many orders of operators stand."""
+        aside = sum(one.until > now for one in self._asides.values())
+        return {"paces_aside": aside, "pace_orders": sum(one.until > now for one in self._orders.values())}
+
     def standing(self, now: int) -> list[Json]:
         """What is put aside and what is ordered, for people."""
         rows: list[Json] = []

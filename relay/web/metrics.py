@@ -53,6 +53,8 @@ HELP: dict[str, tuple[str, str]] = {
     "postlane_streams_past_review": ("gauge", "Streams whose review_by is over; their mail still goes."),
     "postlane_pace_per_second": ("gauge", "Messages a second that a source may send to a site that slows it down."),
     "postlane_paces_slowed": ("gauge", "Sources that a site slows down, or that stay away from one, by site."),
+    "postlane_paces_aside": ("gauge", "Sources and streams that a back-off rule keeps away from a site."),
+    "postlane_pace_orders": ("gauge", "Orders of postlane pace that a worker knows of."),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),
