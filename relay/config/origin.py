@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+import relay.shaping
 from relay.config.policies import MODELS
 from relay.config.problems import ConfigErrors
 from relay.config.reader import Document, read
@@ -34,7 +35,17 @@ def settings_of(folder: Path, file: str) -> list[Setting]:
         if document is None:
             raise ConfigErrors(problems)
     assert document is not None
-    return list(_table(document, MODELS[file], document.data, ()))
+    rules = _shipped_rules() if file == "shaping.toml" else ()
+    return [*_table(document, MODELS[file], document.data, ()), *rules]
+
+
+def _shipped_rules() -> Iterator[Setting]:
+    """Back-off rules come after those of the file, whatever that says."""
+    known = read(Path(relay.shaping.__file__).parent / "backoff.toml")[0]
+    assert known is not None
+    for name, provider in known.data["provider"].items():
+        yield Setting(("provider", name, "backoff"), f"provider.{name}.backoff", provider["backoff"], 0)
+    yield Setting(("backoff",), "backoff", known.data["backoff"], 0)
 
 
 def _table(document: Document, model: type[BaseModel], data: Any, loc: Loc) -> Iterator[Setting]:
