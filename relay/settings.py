@@ -14,7 +14,7 @@ from relay.edge.limits import Limits, ListenerSettings
 from relay.edge.listener import server_context
 from relay.egress.mx import site_of
 from relay.egress.pools import Pool
-from relay.egress.settings import Capture, EgressSettings, Relay
+from relay.egress.settings import Capture, EgressSettings, Relay, Share
 from relay.in_force import InForce
 from relay.message import MailClass
 from relay.shaping.sites import Sites
@@ -47,14 +47,14 @@ class WorkerSettings:
     secret: bytes
 
 
-def worker_settings(in_force: InForce, capture: str, workers: int) -> WorkerSettings:
-    """What is in force, for one of `workers` workers; see `egress_settings` for `capture`. Raises OSError where the
+def worker_settings(in_force: InForce, capture: str, share: Share) -> WorkerSettings:
+    """What is in force, for the worker that has this share; see `egress_settings` for `capture`. Raises OSError where the
     certificate does not serve, ConfigErrors for the secret."""
     deployment, policies = in_force.deployment, in_force.policies
     tls = deployment.tls
     return WorkerSettings(
         in_force=in_force,
-        egress=egress_settings(deployment, policies, capture, workers),
+        egress=egress_settings(deployment, policies, capture, share),
         nameservers=tuple(deployment.dns.nameservers),
         listeners=tuple((listener_settings(deployment, one), limits(one)) for one in deployment.listeners),
         bytes_in_hand=bytes_in_hand(deployment),
@@ -111,9 +111,8 @@ def bytes_in_hand(deployment: Deployment) -> int:
     return max(BYTES_IN_HAND, 2 * largest)
 
 
-def egress_settings(deployment: Deployment, policies: Policies, capture: str, workers: int) -> EgressSettings:
-    """`capture`: "host:port" of the capture server, where the deployment needs one. `workers`: how many share the limits
-    of this node."""
+def egress_settings(deployment: Deployment, policies: Policies, capture: str, share: Share) -> EgressSettings:
+    """`capture`: "host:port" of the capture server, where the deployment needs one. `share`: which part of the node's."""
     relay = None
     if deployment.relay is not None:
         relay = Relay(*deployment.relay, deployment.delivery.relay_user, deployment.relay_password)
@@ -123,10 +122,17 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, wo
         relay=relay,
         capture=_capture(deployment, capture),
         allow_private=deployment.delivery.allow_private,
-        workers=workers,
+        share=share,
+        urgent_sources=urgent_sources(deployment, policies),
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
     )
+
+
+def urgent_sources(deployment: Deployment, policies: Policies) -> frozenset[str]:
+    """Our addresses that transactional mail may leave from."""
+    names = {policies.routes[MailClass.TRANSACTIONAL], *policies.exceptions.pools_of(MailClass.TRANSACTIONAL)}
+    return frozenset(source.address for name in names for source in deployment.pools[name].sources)
 
 
 def _capture(deployment: Deployment, server: str) -> Capture | None:

@@ -33,6 +33,7 @@ from relay.edge.limits import ByteBudget
 from relay.edge.listener import Listener
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
+from relay.egress.settings import Share
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
@@ -91,7 +92,8 @@ class Worker:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.settings = settings.worker_settings(load(order.place, checked=False), order.capture, order.workers)
+        self._share = Share(order.workers, order.shards[0])
+        self.settings = settings.worker_settings(load(order.place, checked=False), order.capture, self._share)
         self._prepared: WorkerSettings | None = None
         self._stop = asyncio.Event()
         self._fatal = False
@@ -116,7 +118,8 @@ class Worker:
         shaping = self.settings.in_force.policies.shaping
         self.pacemaker = Pacemaker(name, shaping.rules, shaping.warmup)
         self.shaper = Shaper(shaping.shapes, self.quotas, clock, pacemaker=self.pacemaker)
-        self.courier = Courier(self.settings.egress, Resolver(self.settings.nameservers), self.permits, shaping.sites)
+        resolver = Resolver(self.settings.nameservers)
+        self.courier = Courier(self.settings.egress, resolver, self.permits, self.quotas, shaping.sites)
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.door = self._build_door(self.shards[0])
@@ -416,7 +419,7 @@ class Worker:
 
         def read() -> WorkerSettings:
             place = load(Place(**question["place"]), checked=False)
-            wanted = settings.worker_settings(place, question["capture"], self.order.workers)
+            wanted = settings.worker_settings(place, question["capture"], self._share)
             self._get_ready(wanted)
             return wanted
 

@@ -12,10 +12,12 @@ from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
+from relay.pause import Pause
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
 from relay.policy.windows import Window
+from relay.shaping.shape import ProviderTable, Shapes
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -91,7 +93,7 @@ async def test_content_not_in_memory_is_read_back_and_not_kept() -> None:
 async def test_deferred_goes_again_when_the_policy_says() -> None:
     rig, delivery = Rig(BUSY), waiting_delivery()
     again = await attempt(delivery, rig.attempting())
-    assert again is not None
+    assert isinstance(again, int)
     assert NOW + 1000 <= again <= NOW + 1200
     (change,) = rig.spool.settled
     assert (change.finished, change.again) == ([], [delivery])
@@ -294,7 +296,7 @@ async def test_a_retry_outside_the_hours_waits_for_them() -> None:
     rig, delivery = windowed(BUSY)
     rig.now = OPENS + 4 * 3_600_000 - 1
     again = await attempt(delivery, rig.attempting())
-    assert again is not None
+    assert isinstance(again, int)
     rig.now = again
     assert await attempt(delivery, rig.attempting()) == OPENS + 86_400_000
     assert [event["type"] for event in rig.spool.events()] == ["deferred", "postponed"]
@@ -371,3 +373,32 @@ async def test_a_rate_that_was_lifted_and_rerouted_mail_are_not_paced() -> None:
         rig.streams = streams
         assert await attempt(delivery, rig.attempting()) is None
         assert (rig.quotas.taken, delivery.paced) == ([], False)
+
+
+# -- where to, and within which limits
+
+
+async def test_where_there_is_no_way_nobody_is_asked_for_permits() -> None:
+    rig = Rig(DONE)
+    assert rig.courier is not None
+    rig.courier.nowhere = Outcome(Reply(550, "5.1.2", "no such domain"), "DNS", Scope.RECIPIENT, internal=True)
+    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(1, 1, "", "1/second")})
+    assert await attempt(waiting_delivery(), rig.attempting()) is None
+    assert [event["type"] for event in rig.spool.events()] == ["bounced", "accepted"]
+    assert (rig.quotas.taken, rig.courier.sent) == ([], [])
+
+
+async def test_over_a_rate_of_its_site_nothing_is_written_and_nothing_is_tried() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    assert rig.courier is not None
+    rig.courier.sites["b.example"] = "hoster"
+    ten = Rate(10, 1, "", "10/second")
+    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1}, {"hoster": ProviderTable({"rate": ten}, {})})
+    rig.quotas.wait = 70
+    house = rig.attempting()
+    assert await attempt(delivery, house) == Pause(NOW + 70, "192.0.2.1/hoster: 10/second")
+    assert (rig.spool.settled, rig.courier.sent, delivery.attempts) == ([], [], 0)
+    rig.quotas.wait = 0
+    assert await attempt(delivery, house) is None
+    assert rig.spool.events()[0]["site"] == "hoster", "where its limits count, whatever lane it waited in"
+    assert rig.courier.terms == [rig.shapes.of("hoster", "transactional", "b.example")]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.config import Deployment, load_deployment, load_policies
-from relay.egress.settings import EgressSettings, Relay
+from relay.egress.settings import EgressSettings, Relay, Share
 from relay.in_force import InForce, accept, examine_files
 from relay.settings import (
     certificate_trouble,
@@ -86,7 +86,7 @@ def settings(folder: Path, delivery: str) -> EgressSettings:
     (folder / "config" / "postlane.toml").write_text(text)
     read = load_deployment(folder / "config", {})
     policies = load_policies(folder / "policies", read)
-    return egress_settings(read, policies, "127.0.0.1:4711", 2)
+    return egress_settings(read, policies, "127.0.0.1:4711", Share(2))
 
 
 SERVER = Relay("127.0.0.1", 4711)
@@ -128,7 +128,7 @@ def in_force(folder: Path, more: str = "") -> InForce:
 
 def test_a_worker_is_told_all_at_once(tmp_path: Path) -> None:
     more = 'max_size = "64MB"\nauth = "optional"\n[dns]\nnameservers = ["127.0.0.1:5353"]\n'
-    told = worker_settings(in_force(tmp_path, more), "", 2)
+    told = worker_settings(in_force(tmp_path, more), "", Share(2))
     ((listener, limits),) = told.listeners
     assert (listener.hostname, listener.auth, limits.max_size) == ("relay.test.example", "optional", 64 * 1024 * 1024)
     assert told.bytes_in_hand == 128 * 1024 * 1024
@@ -141,7 +141,7 @@ def test_a_worker_is_told_all_at_once(tmp_path: Path) -> None:
 
 
 def test_in_capture_mode_all_goes_to_the_capture_server_and_anybody_may_come(tmp_path: Path) -> None:
-    told = worker_settings(in_force(tmp_path, '[delivery]\nmode = "capture"\n'), "127.0.0.1:4711", 1)
+    told = worker_settings(in_force(tmp_path, '[delivery]\nmode = "capture"\n'), "127.0.0.1:4711", Share())
     assert told.egress.capture is not None
     assert told.egress.capture.server == Relay("127.0.0.1", 4711)
     assert told.credentials.login("anybody", "x", 0, on_this_machine=True) is not None
@@ -151,10 +151,10 @@ def test_half_of_a_certificate_is_no_setting(tmp_path: Path) -> None:
     pem = self_signed(tmp_path, "localhost")
     (tmp_path / "key.pem").write_text("half a k")
     tls = f'tls = "implicit"\n[tls]\ncert = "{pem}"\nkey = "{{}}"\n'
-    good = worker_settings(in_force(tmp_path, tls.format(pem)), "", 1)
+    good = worker_settings(in_force(tmp_path, tls.format(pem)), "", Share())
     assert good.listeners[0][0].context is not None
     assert good.certificate is not None
     broken = in_force(tmp_path, tls.format("key.pem"))
     assert "do not serve TLS" in certificate_trouble(broken.deployment)
     with pytest.raises(OSError, match="PEM"):
-        worker_settings(broken, "", 1)
+        worker_settings(broken, "", Share())

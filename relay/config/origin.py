@@ -1,10 +1,10 @@
 """Every value of a file of policies/, and where it comes from: a line of the file, or what the program ships."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
@@ -35,8 +35,22 @@ def settings_of(folder: Path, file: str) -> list[Setting]:
         if document is None:
             raise ConfigErrors(problems)
     assert document is not None
-    rules = _shipped_rules() if file == "shaping.toml" else ()
-    return [*_table(document, MODELS[file], document.data, ()), *rules]
+    found = list(_table(document, MODELS[file], document.data, ()))
+    return [*_inherited(found), *_shipped_rules()] if file == "shaping.toml" else found
+
+
+def _inherited(settings: list[Setting]) -> Iterator[Setting]:
+    """What a provider, its block for a pool, or a domain does not say is what holds above it, and stands where that is said."""
+    known = {one.loc: one for one in settings}
+    for one in settings:
+        if one.value is None and one.loc[0] in ("provider", "domain"):
+            table, key = one.loc[:-1], one.loc[-1]
+            above = [(*table[:2], key), ("default", key)]
+            says = (known[loc] for loc in above if loc in known and known[loc].value is not None)
+            if source := next(says, None):
+                yield replace(one, value=source.value, line=source.line)
+                continue
+        yield one
 
 
 def _shipped_rules() -> Iterator[Setting]:
@@ -58,9 +72,11 @@ def _field(document: Document, field: FieldInfo, value: Any, loc: Loc) -> Iterat
     table, named = _tables(field.annotation)
     if table is not None and value is not None:
         value = {} if isinstance(value, BaseModel) else value  # its own defaults
+    if (table is not None and value is not None) or named is not None:
         for validator in field.metadata:
             if isinstance(validator, BeforeValidator):  # puts the shipped values under those of the file
                 value = validator.func(value)  # type: ignore[call-arg]
+    if table is not None and value is not None:
         yield from _table(document, table, value, loc)
     elif named is not None:
         for name, inside in value.items():
@@ -78,6 +94,7 @@ def _tables(annotation: Any) -> tuple[type[BaseModel] | None, type[BaseModel] | 
 
 
 def _model(kind: Any) -> type[BaseModel] | None:
+    kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 

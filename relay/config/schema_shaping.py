@@ -103,7 +103,7 @@ def over_shipped(value: object) -> object:
 class ShapingFile(Section):
     """policies/shaping.toml"""
 
-    default: DefaultTable = DefaultTable()
+    default: DefaultTable = setting({})
     provider: Annotated[dict[Name, ProviderTable], BeforeValidator(over_shipped)] = setting({})
     domain: dict[Domain, Annotated[ShapeTable, BeforeValidator(_without_tables)]] = setting({})
     backoff: list[BackoffTable] = setting([], "replies of anybody; before those that ship")

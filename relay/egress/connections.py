@@ -1,27 +1,32 @@
-"""Connections kept and shared: how many per (source, site), who gets the next one, when they close.
+"""Connections kept and shared: who gets the next one, who may open another, when they close.
 
-Strategy: a lane per (source, EHLO name, site, TLS requirement). An idle connection goes to whoever asks, the last
-used first; else, below the limit and with a permit that all workers share, the task that asked opens one; else it
-waits in line, by class and then by time. What comes free is handed to the head of the line, so a newcomer never
-overtakes. The caller must `release` each connection it got, whatever happened. While we shut down nobody gets one: who
-asks or waits is cancelled, since an outcome would count as an attempt that never was.
+Strategy: an idle connection of the lane goes to whoever asks, the last used first; else, where all quays of the lane have
+room (quay.py), and with a permit of each that all workers share, the task that asked opens one; else it waits. What comes
+free is handed to the head of its lane's line, so a newcomer never overtakes. Where another lane waits for the room that a
+connection takes, it closes instead of idling, after a turn instead of being handed on, and at once for urgent mail: the
+domains of a provider share its few connections. The caller must `release` each connection it got, whatever happened. While
+we shut down nobody gets one: who asks or waits is cancelled, since an outcome would count as an attempt that never was.
 """
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from relay.egress.connection import Connection
-from relay.egress.dialer import SLOW_FAILURE, Dialer, Terms, Wanted
+from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
 from relay.egress.pools import Source
+from relay.egress.quay import URGENT, Grant, Held, Lane, Quay, Turn
 from relay.egress.settings import EgressSettings
 from relay.egress.tls import requirement_for
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome
 
+ZONE = "UTC"  # of a day of new connections
 ASK_AGAIN = 0.25  # seconds after a refused permit: another worker's connection may have closed
+TURN = 2.0  # seconds for which a lane keeps a connection while others wait for it: some hundred messages, or a slow one
+REST = 2 * ASK_AGAIN  # seconds after a turn at a site with fewer connections than workers: the others ask meanwhile
 REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
 
 Key = tuple[str, str, str, str]
@@ -37,82 +42,33 @@ def key_of(source: Source, way: str, requirement: str) -> Key:
 
 
 class Permits(Protocol):
-    """Connections of one source to one site, counted over all workers."""
+    """Connections by the name of a quay, counted over all workers."""
 
-    async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
+    async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
         """`urgent`: it does not wait for who counts, where they cannot be reached."""
         ...
 
-    def release(self, source: str, site: str) -> None: ...
+    def release(self, name: str) -> None: ...
 
 
-class _Turn(Enum):
-    """What a waiting task is handed besides a connection or an outcome: the right to open one."""
+class Openings(Protocol):
+    """New connections at a rate, counted over all workers: see QuotaLeases."""
 
-    OPEN = "open"
-
-
-_Grant = Connection | Outcome | _Turn
-
-
-@dataclass(slots=True)
-class Lane:
-    """One key. `slots` counts connections that are open, being opened, or about to be; who waits is in line by class.
-
-    down   what the last one who tried to open heard, after a long wait: the answer for all until `down_until`
-    """
-
-    terms: Terms
-    slots: int = 0
-    idle: list[Connection] = field(default_factory=list)
-    lines: tuple[deque["asyncio.Future[_Grant]"], ...] = field(
-        default_factory=lambda: tuple(deque() for _ in MailClass)
-    )
-    asking: asyncio.TimerHandle | None = None
-    down: Outcome | None = None
-    down_until: float = 0.0
-
-    @property
-    def queued(self) -> int:
-        return sum(map(len, self.lines))
-
-    def hand(self, grant: _Grant) -> bool:
-        """Give `grant` to the head of the line; False if nobody waits."""
-        for line in self.lines:
-            while line:
-                future = line.popleft()
-                if not future.done():
-                    future.set_result(grant)
-                    return True
-        return False
-
-    def invite(self, limit: int) -> None:
-        """Let the head of the line open a connection, if there is room."""
-        if self.slots < limit and self.hand(_Turn.OPEN):
-            self.slots += 1
-
-    def free_slot(self, limit: int) -> None:
-        """A slot is empty: the head of the line may use it, unless a reload left fewer."""
-        if self.slots > limit or not self.hand(_Turn.OPEN):
-            self.slots -= 1
-
-    def dismiss(self) -> None:
-        """Cancel all who wait."""
-        for line in self.lines:
-            while line:
-                line.popleft().cancel()
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
 
 
 class Connections:
     """The pool. Its counts: `stats`; `close` says good-bye to all. A method for each step of a connection's life: waiting,
     permit, opening, lease, release, idleness, end."""
 
-    def __init__(self, settings: EgressSettings, permits: Permits) -> None:
+    def __init__(self, settings: EgressSettings, permits: Permits, openings: Openings) -> None:
         self._settings = settings
         self._dialer = Dialer(settings)
         self._permits = permits
+        self._openings = openings
         self._lanes: dict[Key, Lane] = {}
-        self._open: dict[Connection, tuple[Wanted, Lane]] = {}
+        self._quays: dict[str, Quay] = {}
+        self._open: dict[Connection, Held] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
         self._drained: asyncio.Future[None] | None = None
@@ -134,24 +90,20 @@ class Connections:
     def awaiting_final(self) -> int:
         return sum(connection.awaiting_final for connection in self._open)
 
-    def _room(self, lane: Lane) -> int:
-        return max(1, lane.terms.connections // self._settings.workers)
-
     def reconfigure(self, settings: EgressSettings) -> None:
-        """New numbers from now on. Where there are too many connections, what is given back closes; where there is new
-        room, the lines move up."""
+        """New settings from now on. New limits come with who asks next (Wanted.terms): where there are too many connections
+        then, what is given back closes; where there is new room, the lines move up."""
         self._settings = self._dialer.settings = settings
-        for lane in self._lanes.values():
-            if lane.asking is None:
-                lane.invite(self._room(lane))
 
     # -------------------------------------------------------------------------------------------------- lease
 
-    def idle(self, key: Key) -> Connection | None:
+    def idle(self, key: Key, *, urgent: bool) -> Connection | None:
         """An idle connection right now, else None. While there is one, nobody waits in line."""
         lane = self._lanes.get(key)
         while lane is not None and lane.idle:
-            connection = lane.idle.pop()
+            connection = lane.idle[-1]
+            if not self._put_to_use(connection, urgent=urgent):
+                return None
             if connection.usable:
                 return connection
         return None
@@ -159,59 +111,116 @@ class Connections:
     async def lease(self, wanted: Wanted) -> Connection | Outcome:
         """A connection for one transaction; waits its turn. The outcome says why there is none; CancelledError, that
         we shut down."""
-        lane = self._lanes.setdefault(_key(wanted), Lane(wanted.terms))
-        lane.terms = wanted.terms
+        lane = self._lane(wanted)
         self._sweep_later()
         grant = self._grant(lane, wanted) or await self._wait(lane, wanted)
-        while isinstance(grant, _Turn):
-            if await self._permitted(lane, wanted):
-                return await self._open_for(lane, wanted)
+        while isinstance(grant, Turn):
+            if await self._permitted(lane, grant.quays, wanted):
+                return await self._open_for(lane, grant.quays, wanted)
             grant = self._kept(lane, wanted) or await self._wait(lane, wanted, first=True)
         return grant
 
     def release(self, connection: Connection) -> None:
         """Give a connection back: to the next in line, to the idle ones, or to its end."""
-        known = self._open.get(connection)
-        if known is None or not connection.usable:
+        held = self._open.get(connection)
+        if held is None or not connection.usable:
             return  # it is gone, or will report that it is
-        lane = known[1]
+        lane = held.lane
+        self._set_bulk(held, bulk=False)
+        assert lane.terms is not None
         worn = connection.used >= lane.terms.messages_per_connection
-        if worn or self._closing or lane.slots > self._room(lane):
+        if worn or self._closing or self._given_up(held) or not self._hand_on(connection, held):
             connection.quit()
-        elif not lane.hand(connection):
-            connection.idle_since = asyncio.get_running_loop().time()
-            lane.idle.append(connection)
 
-    def _grant(self, lane: Lane, wanted: Wanted) -> _Grant | None:
+    def _hand_on(self, connection: Connection, held: Held) -> bool:
+        """To the next in line, or to the idle ones; False: somebody else needs its place."""
+        lane = held.lane
+        for mail_class in MailClass:
+            urgent = mail_class is URGENT
+            if lane.lines[mail_class] and (urgent or all(quay.bulk < quay.bulk_room for quay in held.quays)):
+                self._set_bulk(held, bulk=not urgent)
+                if lane.hand(mail_class, connection):
+                    return True
+                self._set_bulk(held, bulk=False)
+        for quay in held.quays:
+            if quay.contested or (any(quay.lines) and any(quay.awaited(each, lane) for each in MailClass)):
+                return False
+        connection.idle_since = asyncio.get_running_loop().time()
+        lane.idle.append(connection)
+        for quay in held.quays:
+            quay.idle[connection] = None
+        return True
+
+    def _given_up(self, held: Held) -> bool:
+        """Must its place be given to another lane, or worker, although its own has a use for it?"""
+        for quay in held.quays:
+            if quay.open > quay.room:
+                return True
+            if not (quay.contested or any(quay.lines)):
+                continue
+            if not held.lane.lines[URGENT] and quay.awaited(URGENT, held.lane):
+                return True
+            if asyncio.get_running_loop().time() - held.since < TURN:
+                continue
+            if quay.contested:
+                self._rest(quay, REST)
+                return True
+            if any(quay.awaited(mail_class, held.lane) for mail_class in MailClass):
+                return True
+        return False
+
+    def _lane(self, wanted: Wanted) -> Lane:
+        """Where it counts, by the limits that hold now."""
+        key = key_of(wanted.source, wanted.key, requirement_for(wanted.relay).value)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane()
+        if lane.terms is not wanted.terms:
+            lane.terms = wanted.terms
+            shared = wanted.source.address in self._settings.urgent_sources
+            slots = wanted.terms.slots(wanted.source.address, wanted.site, shared=shared)
+            lane.quays = tuple(self._quay(*slot) for slot in slots)
+        return lane
+
+    def _quay(self, name: str, limit: int, reserved: int) -> Quay:
+        quay = self._quays.get(name)
+        if quay is None:
+            quay = self._quays[name] = Quay(name)
+        if (quay.limit, quay.reserved) != (limit, min(reserved, limit - 1)):
+            quay.allow(limit, reserved, self._settings.share)
+            self._serve((quay,))
+        return quay
+
+    def _grant(self, lane: Lane, wanted: Wanted) -> Grant | None:
         """What can be had without waiting."""
         self._refuse_while_closing()
-        if lane.queued:
+        if any(lane.lines[: wanted.mail_class + 1]):
             return None
         kept = self._kept(lane, wanted)
         if kept is not None:
             return kept
-        for unsuited in lane.idle:
-            unsuited.quit()
-        lane.idle.clear()
+        if wanted.avoid or wanted.fresh:
+            for unsuited in list(lane.idle):
+                self._retire(unsuited)
         if lane.down is not None and asyncio.get_running_loop().time() < lane.down_until:
             return replace(lane.down)
-        if lane.slots < self._room(lane) and lane.asking is None:
-            lane.slots += 1
-            return _Turn.OPEN
-        return None
+        urgent = wanted.mail_class is URGENT
+        if lane.full(urgent=urgent) is not None:
+            return None
+        return self._take_slot(lane, urgent=urgent)
 
     def _kept(self, lane: Lane, wanted: Wanted) -> Connection | None:
         suited = [] if wanted.fresh else [c for c in lane.idle if c.usable and c.target.address not in wanted.avoid]
-        if not suited:
-            return None
-        lane.idle.remove(suited[-1])
-        return suited[-1]
+        if suited and self._put_to_use(suited[-1], urgent=wanted.mail_class is URGENT):
+            return suited[-1]
+        return None
 
-    async def _wait(self, lane: Lane, wanted: Wanted, *, first: bool = False) -> _Grant:
+    async def _wait(self, lane: Lane, wanted: Wanted, *, first: bool = False) -> Grant:
         self._refuse_while_closing()
-        future: asyncio.Future[_Grant] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
         line = lane.lines[wanted.mail_class]
         (line.appendleft if first else line.append)(future)
+        self._stand(lane, wanted.mail_class)
         try:
             return await future
         except asyncio.CancelledError:
@@ -220,85 +229,208 @@ class Connections:
                     line.remove(future)
             elif isinstance(grant := future.result(), Connection):
                 self.release(grant)
-            elif isinstance(grant, _Turn):
-                lane.free_slot(self._room(lane))
+            elif isinstance(grant, Turn):
+                self._free_slot(lane, grant.quays, urgent=wanted.mail_class is URGENT)
             raise
 
     def _refuse_while_closing(self) -> None:
         if self._closing:
             raise asyncio.CancelledError("this server is shutting down")
 
-    async def _permitted(self, lane: Lane, wanted: Wanted) -> bool:
-        """Ask for a permit; refused, the slot is given up and the head of the line asks again soon."""
-        try:
-            granted = await self._permits.acquire(
-                wanted.source.address,
-                wanted.site,
-                wanted.terms.connections,
-                urgent=wanted.mail_class is MailClass.TRANSACTIONAL,
-            )
-        except BaseException:
-            lane.free_slot(self._room(lane))
-            raise
-        if not granted:
-            lane.slots -= 1
-            if lane.asking is None:
-                lane.asking = asyncio.get_running_loop().call_later(ASK_AGAIN, self._ask_again, lane)
-        elif lane.queued:
-            lane.invite(self._room(lane))
-        return granted
+    # -------------------------------------------------------------------------------------------------- rooms
 
-    def _ask_again(self, lane: Lane) -> None:
-        lane.asking = None
-        lane.invite(self._room(lane))
+    def _take_slot(self, lane: Lane, *, urgent: bool) -> Turn:
+        """The right to open a connection: its slot counts from now on."""
+        lane.slots += 1
+        for quay in lane.quays:
+            quay.open += 1
+            quay.bulk += not urgent
+        return Turn(lane.quays)
+
+    def _free_slot(self, lane: Lane, quays: Sequence[Quay], *, urgent: bool, stand: bool = True) -> None:
+        """A slot is empty: other lanes may use it, and then (`stand`) its own."""
+        lane.slots -= 1
+        for quay in quays:
+            quay.open -= 1
+            quay.bulk -= not urgent
+        self._serve(quays)
+        for mail_class in MailClass:
+            if stand and lane.lines[mail_class]:
+                self._stand(lane, mail_class)
+
+    def _stand(self, lane: Lane, mail_class: MailClass) -> None:
+        """Somebody waits in this lane: it stands in line where there is no room, and what is idle there makes some; or the
+        first may open a connection, where there is."""
+        urgent = mail_class is URGENT
+        quay = lane.stands[mail_class]
+        if quay is None:
+            quay = lane.full(urgent=urgent)
+            if quay is None:
+                self._invite(lane, mail_class)
+                return
+            lane.stands[mail_class] = quay
+            quay.lines[mail_class].append(lane)
+        if quay.idle and (quay.open >= quay.room or quay.resting[urgent] is not None):
+            self._retire(next(iter(quay.idle)))
+
+    def _serve(self, quays: Sequence[Quay]) -> None:
+        """Let the first lane in line at each of them open a connection that has room at all of its quays. Whoever gets a
+        permit for it calls the next."""
+        for quay in quays:
+            for mail_class in MailClass:
+                if quay.lines[mail_class] and self._serve_class(quay, mail_class):
+                    break
+
+    def _serve_class(self, quay: Quay, mail_class: MailClass) -> bool:
+        line, urgent = quay.lines[mail_class], mail_class is URGENT
+        while line and quay.has_room(urgent=urgent):
+            lane = line.popleft()
+            lane.stands[mail_class] = None
+            if not lane.lines[mail_class]:
+                continue
+            elsewhere = lane.full(urgent=urgent)
+            if elsewhere is None:
+                self._invite(lane, mail_class)
+                return True
+            lane.stands[mail_class] = elsewhere
+            elsewhere.lines[mail_class].append(lane)
+        return False
+
+    def _invite(self, lane: Lane, mail_class: MailClass) -> None:
+        """Let the head of the line open a connection; the others of its lane go on waiting, behind the other lanes."""
+        turn = self._take_slot(lane, urgent=mail_class is URGENT)
+        if not lane.hand(mail_class, turn):
+            self._free_slot(lane, turn.quays, urgent=mail_class is URGENT)
+        elif lane.lines[mail_class] and lane.stands[mail_class] is None and lane.quays:
+            quay = lane.full(urgent=mail_class is URGENT) or lane.quays[0]
+            lane.stands[mail_class] = quay
+            quay.lines[mail_class].append(lane)
+
+    def _set_bulk(self, held: Held, *, bulk: bool) -> None:
+        """Who uses it now, or did."""
+        if held.bulk is not bulk:
+            held.bulk = bulk
+            for quay in held.quays:
+                quay.bulk += 1 if bulk else -1
+
+    def _put_to_use(self, connection: Connection, *, urgent: bool) -> bool:
+        """It is idle no longer, unless no more of them may be busy with such mail."""
+        held = self._open[connection]
+        if not urgent:
+            for quay in held.quays:
+                if quay.bulk >= quay.bulk_room:
+                    return False
+        self._not_idle(connection, held)
+        if not urgent:
+            self._set_bulk(held, bulk=True)
+        return True
+
+    def _not_idle(self, connection: Connection, held: Held) -> None:
+        held.lane.idle.remove(connection)
+        for quay in held.quays:
+            del quay.idle[connection]
+
+    def _retire(self, connection: Connection) -> None:
+        """An idle connection ends."""
+        self._not_idle(connection, self._open[connection])
+        connection.quit()
+
+    # ------------------------------------------------------------------------------------------------ permits
+
+    async def _permitted(self, lane: Lane, quays: Sequence[Quay], wanted: Wanted) -> bool:
+        """Ask for a permit of each quay, and for those of new connections; refused, the slot is given up, and who waits
+        there asks again later."""
+        urgent = wanted.mail_class is URGENT
+        granted: list[Quay] = []
+        try:
+            refused, pause = await self._ask(quays, granted, wanted)
+        except BaseException:
+            self._give_back(granted)
+            self._free_slot(lane, quays, urgent=urgent)
+            raise
+        if refused is None:
+            self._serve([quay for quay in quays if any(quay.lines)])
+            return True
+        self._give_back(granted)
+        self._rest(refused, pause, urgent=urgent)
+        self._free_slot(lane, quays, urgent=urgent)
+        return False
+
+    async def _ask(self, quays: Sequence[Quay], granted: list[Quay], wanted: Wanted) -> tuple[Quay | None, float]:
+        """Where there is no permit, and seconds until it is worth another question; `granted`: where there is."""
+        urgent = wanted.mail_class is URGENT
+        for quay in quays:
+            if not await self._permits.acquire(quay.name, quay.limit_for(urgent=urgent), urgent=urgent):
+                return quay, ASK_AGAIN
+            granted.append(quay)
+        for name, rate in wanted.terms.openings(wanted.source.address, wanted.site):
+            wait = await self._openings.take(name, rate, 1, ZONE, urgent=urgent)
+            if wait:
+                return quays[0], wait / 1000
+        return None, 0.0
+
+    def _give_back(self, granted: Sequence[Quay]) -> None:
+        for quay in granted:
+            self._permits.release(quay.name)
+
+    def _rest(self, quay: Quay, seconds: float, *, urgent: bool | None = None) -> None:
+        """Nobody asks for a permit of it for so long; `urgent` None: of either kind."""
+        loop = asyncio.get_running_loop()
+        for kind in (False, True) if urgent is None else (urgent,):
+            if quay.resting[kind] is None and not self._closing:
+                quay.resting[kind] = loop.call_later(seconds, self._rested, quay, kind)
+
+    def _rested(self, quay: Quay, kind: bool) -> None:
+        quay.resting[kind] = None
+        self._serve((quay,))
 
     # ------------------------------------------------------------------------------------------------ opening
 
-    async def _open_for(self, lane: Lane, wanted: Wanted) -> Connection | Outcome:
-        """Open one, in the lane's slot and with its permit; both are given back when it fails."""
+    async def _open_for(self, lane: Lane, quays: tuple[Quay, ...], wanted: Wanted) -> Connection | Outcome:
+        """Open one, in the lane's slot and with its permits; all are given back when it fails."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, urgent = loop.time(), wanted.mail_class is URGENT
         try:
             result = await self._dialer.open(wanted, self._lost)
         except BaseException:
-            self._permits.release(wanted.source.address, wanted.site)
-            lane.free_slot(self._room(lane))
+            self._give_back(quays)
+            self._free_slot(lane, quays, urgent=urgent)
             raise
         if isinstance(result, Connection):
-            self._open[result] = wanted, lane
+            self._open[result] = Held(lane, quays, loop.time(), bulk=not urgent)
             if self._closing:
                 result.quit()
             self._refuse_while_closing()
             return result
-        self._permits.release(wanted.source.address, wanted.site)
-        if wanted.avoid:
-            lane.free_slot(self._room(lane))  # it says nothing of the hosts that were not tried
+        self._give_back(quays)
+        if wanted.avoid:  # it says nothing of the hosts that were not tried
+            self._free_slot(lane, quays, urgent=urgent)
         else:
+            lane.stand_back()
+            self._free_slot(lane, quays, urgent=urgent, stand=False)
             self._failed(lane, result, loop.time() - started)
         return result
 
     def _failed(self, lane: Lane, outcome: Outcome, took: float) -> None:
-        """The slot stays empty: whoever still has a connection there serves the line. With none left, all in line hear
-        the outcome."""
-        lane.slots -= 1
+        """Whoever still has a connection there serves the line. With none left, all in line hear the outcome."""
         if lane.slots:
             return
         if took >= SLOW_FAILURE:
             lane.down, lane.down_until = outcome, asyncio.get_running_loop().time() + min(took, REMEMBER)
-        while lane.hand(replace(outcome)):
-            pass
+        for mail_class in MailClass:
+            while lane.hand(mail_class, replace(outcome)):
+                pass
 
     # ------------------------------------------------------------------------------------------------ closing
 
     def _lost(self, connection: Connection) -> None:
-        known = self._open.pop(connection, None)
-        if known is None:
+        held = self._open.pop(connection, None)
+        if held is None:
             return
-        wanted, lane = known
-        self._permits.release(wanted.source.address, wanted.site)
-        if connection in lane.idle:
-            lane.idle.remove(connection)
-        lane.free_slot(self._room(lane))
+        if connection in held.lane.idle:
+            self._not_idle(connection, held)
+        self._give_back(held.quays)
+        self._free_slot(held.lane, held.quays, urgent=not held.bulk)
         if not self._open and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -307,17 +439,19 @@ class Connections:
             self._sweeper = asyncio.get_running_loop().call_later(self._settings.idle, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has been idle for long and forget empty lanes; comes again while there are any."""
+        """Close what has been idle for long and forget empty lanes and quays; comes again while there are any."""
         self._sweeper = None
         now = asyncio.get_running_loop().time()
         for key, lane in list(self._lanes.items()):
-            old = [c for c in lane.idle if now - c.idle_since >= self._settings.idle]
-            lane.idle = [c for c in lane.idle if c not in old]
-            for connection in old:
-                connection.quit()
-            if not (lane.slots or lane.queued or lane.asking or lane.down_until > now):
+            for connection in [c for c in lane.idle if now - c.idle_since >= self._settings.idle]:
+                self._retire(connection)
+            if not (lane.slots or lane.queued or lane.down_until > now):
                 del self._lanes[key]
-        if self._lanes:
+        for quay in self._quays.values():
+            quay.prune()
+        used = {quay for lane in self._lanes.values() for quay in lane.quays}
+        self._quays = {name: quay for name, quay in self._quays.items() if quay in used or not quay.bare}
+        if self._lanes or self._quays:
             self._sweep_later()
 
     async def close(self, seconds: float) -> int:
@@ -326,11 +460,11 @@ class Connections:
         self._closing = True
         for lane in self._lanes.values():
             lane.dismiss()
-            for connection in lane.idle:
-                connection.quit()
-            lane.idle.clear()
-            if lane.asking is not None:
-                lane.asking.cancel()
+            for connection in list(lane.idle):
+                self._retire(connection)
+        for quay in self._quays.values():
+            for timer in filter(None, quay.resting):
+                timer.cancel()
         await self._wait_for_end(seconds)
         doubtful = self.awaiting_final
         for connection in list(self._open):
@@ -344,7 +478,3 @@ class Connections:
         if self._open:
             self._drained = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._drained], timeout=seconds)
-
-
-def _key(wanted: Wanted) -> Key:
-    return key_of(wanted.source, wanted.key, requirement_for(wanted.relay).value)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from relay.egress.connection import Connection
-from relay.egress.connections import Connections, Permits, key_of
+from relay.egress.connections import Connections, Openings, Permits, key_of
 from relay.egress.dialer import Terms, Wanted
 from relay.egress.failure import ours, scope_of
 from relay.egress.mx import Answer, Rules, exchanges, site_of
@@ -19,7 +19,7 @@ from relay.egress.resolver import MAX_ENTRIES, Resolver
 from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import requirement_for
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
-from relay.message import Delivery
+from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Scope
 
 
@@ -52,9 +52,11 @@ class Courier:
     """Carries deliveries to their recipients' servers, or all of them to a relay; or to the capture server, as
     EgressSettings.capture says."""
 
-    def __init__(self, settings: EgressSettings, resolver: Resolver, permits: Permits, sites: Sites) -> None:
+    def __init__(
+        self, settings: EgressSettings, resolver: Resolver, permits: Permits, openings: Openings, sites: Sites
+    ) -> None:
         self._resolver = resolver
-        self._connections = Connections(settings, permits)
+        self._connections = Connections(settings, permits, openings)
         self._apply(settings, sites)
 
     def _apply(self, settings: EgressSettings, sites: Sites) -> None:
@@ -132,7 +134,8 @@ class Courier:
 
     async def _send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Terms) -> Outcome:
         key = key_of(source, way.key, way.requirement)
-        connection = self._connections.idle(key) or await self._lease(delivery, source, way, terms)
+        urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
+        connection = self._connections.idle(key, urgent=urgent) or await self._lease(delivery, source, way, terms)
         if isinstance(connection, Outcome):
             return connection
         kept = connection.used > 0

@@ -1,7 +1,7 @@
 """From a route to a session: one address after the other, those that lately kept us waiting last."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from relay.egress.opening import Opening, open_connection
 from relay.egress.pools import Source
 from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import requirement_for
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
 
@@ -22,12 +23,19 @@ MAX_SLOW = 10_000  # such addresses remembered; some 1 MB
 
 
 class Terms(Protocol):
-    """How many connections mail may have (relay/shaping/shape.py); None: as many as there are."""
+    """How many connections mail may have, and how they may be opened (relay/shaping/shape.py)."""
 
     @property
-    def connections(self) -> int: ...
-    @property
     def messages_per_connection(self) -> int: ...
+
+    def slots(self, source: str, site: str, *, shared: bool) -> Sequence[tuple[str, int, int]]:
+        """Where a connection counts: (name, how many there may be, of these for transactional mail). `shared`: transactional
+        mail leaves from the source too."""
+        ...
+
+    def openings(self, source: str, site: str) -> Sequence[tuple[str, Rate]]:
+        """The rates, by name, that a new connection takes a permit of."""
+        ...
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """What the wiring tells egress: plain values, each with its reason. Nothing here reads a file."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from relay.wildcard import Recipients
 
@@ -46,14 +47,30 @@ class Capture:
     only_to: Recipients
 
 
+class Share(NamedTuple):
+    """The workers of this node, and which of them we are. Each opens its part of what a limit allows: otherwise a busy one
+    keeps all connections, and the mail of the others to that site waits for as long as it is busy."""
+
+    workers: int = 1
+    number: int = 0
+
+    def part(self, limit: int) -> int:
+        """Parts add up to the limit, save that each is one at least."""
+        share, left = divmod(limit, self.workers)
+        return max(1, share + (self.number % self.workers < left))
+
+
+ALL = Share()
+
+
 @dataclass(frozen=True, slots=True)
 class EgressSettings:
     """What holds for all mail of a node.
 
     hostname       EHLO name of sources that name none
     capture        ... and no route's next hop passes it by
-    workers        how many share the connections to a site: each opens its part. Otherwise a busy one keeps them all, and
-                   the mail of the others to that site waits for as long as it is busy
+    share          what part of the connections to a site this worker opens
+    urgent_sources our addresses that transactional mail may leave from
     idle           seconds an unused connection is kept: long enough for a queue's next message, short enough not to
                    hold a peer's slot for nothing
     own_hostnames, own_addresses
@@ -65,7 +82,8 @@ class EgressSettings:
     relay: Relay | None = None
     capture: Capture | None = None
     allow_private: bool = False
-    workers: int = 1
+    share: Share = ALL
+    urgent_sources: frozenset[str] = frozenset()
     idle: float = 5
     own_hostnames: frozenset[str] = frozenset()
     own_addresses: frozenset[str] = frozenset()

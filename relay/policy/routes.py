@@ -92,6 +92,10 @@ class Routes:
             message.mail_class, message.stream, message.brand, message.credential, domain, message.spared
         )
 
+    def pools_of(self, mail_class: MailClass) -> set[str]:
+        """The pools that may carry mail of a class, beside its own."""
+        return {route.pool for _, route in self._by_class[mail_class] if route.pool}
+
     def _look_up(
         self, mail_class: MailClass, stream: str, brand: str, credential: str, domain: str, spared: bool
     ) -> Route | None:

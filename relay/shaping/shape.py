@@ -82,6 +82,28 @@ class Shape:
             found.append((f"rate/*/@{alone.domain}", alone.site_rate))
         return found
 
+    def slots(self, source: str, site: str, *, shared: bool) -> list[tuple[str, int, int]]:
+        """Where a connection from `source` to `site` counts: (name, how many there may be, of these reserved). Of one source's
+        none is reserved unless transactional mail has a use for it (`shared`: it leaves from there too)."""
+        found = [(f"{source}/{site}", self.connections, self.reserved if shared else 0)]
+        if self.site_connections is not None:
+            found.append((f"*/{site}", self.site_connections, self.reserved))
+        alone = self.alone
+        if alone is not None and alone.connections is not None:
+            found.append((f"{source}/@{alone.domain}", alone.connections, 0))
+        if alone is not None and alone.site_connections is not None:
+            found.append((f"*/@{alone.domain}", alone.site_connections, 0))
+        return found
+
+    def openings(self, source: str, site: str) -> list[tuple[str, Rate]]:
+        """Of what a new connection takes a permit."""
+        found = []
+        if self.connection_rate is not None:
+            found.append((f"open/{source}/{site}", self.connection_rate))
+        if self.alone is not None and self.alone.connection_rate is not None:
+            found.append((f"open/{source}/@{self.alone.domain}", self.alone.connection_rate))
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderTable:

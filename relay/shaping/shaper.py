@@ -142,6 +142,8 @@ class Shaper:
                 return Berth(source, pool.name, asking.site, asking.shape, what)
             if first is None or pause.until < first.until:
                 first = pause
+            if asking.full:
+                return pause
             tried.add(source.address)
             source = pool.choose_able(sticky, self._rand(), lambda one: one.address not in tried)
         assert first is not None
@@ -182,18 +184,20 @@ class Shaper:
             elif not spared:
                 for granted, whose in taken:
                     self._permits.give_back(granted, whose, 1)
+                asking.full = name.startswith("rate/*/")
                 return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}")
         return None
 
 
 class _Asking:
-    """One delivery that asks for a berth. `beyond`: by a source that has used up its budget, for want of another."""
+    """One delivery that asks for a berth. `beyond`: by a source that has used up its budget, for want of another; `full`: a
+    limit of all sources together is used up."""
 
-    __slots__ = ("beyond", "bounds", "delivery", "now", "pool", "shape", "site", "urgent")
+    __slots__ = ("beyond", "bounds", "delivery", "full", "now", "pool", "shape", "site", "urgent")
 
     def __init__(
         self, delivery: Delivery, pool: str, site: str, shape: Shape, bounds: Bounds, urgent: bool, now: int
     ) -> None:
         self.delivery, self.pool, self.site, self.shape = delivery, pool, site, shape
         self.bounds, self.urgent, self.now = bounds, urgent, now
-        self.beyond = False
+        self.beyond = self.full = False

@@ -33,7 +33,7 @@ NO_LIMIT = 1 << 31  # of a permit that is in use already: State only has to know
 
 
 class ConnectionPermits:
-    """Leases of connections to a site from a source address, shared by all `workers` of this node, and other nodes'.
+    """Leases of connections by the name of what they count against, shared by all `workers` of this node, and other nodes'.
 
     `holder` names this worker; its former life, if it had the same name, holds nothing any more: start `run` before
     anything is acquired. A permit that State cannot give now is refused, and the mail waits in line and asks again;
@@ -85,16 +85,17 @@ class ConnectionPermits:
         self._alone.clear()
         self._owed.clear()
 
-    async def acquire(self, source: str, site: str, limit: int, *, urgent: bool = False) -> bool:
-        """One more, unless `limit` are held by all workers together.
+    async def acquire(self, name: str, limit: int, *, urgent: bool = False) -> bool:
+        """One more by that name, unless `limit` are held by all workers together.
 
-        One of our own on its way back is used again only beside others of the same key. Where there are fewer permits
-        than workers, a worker holds one: were it to keep that while it is busy, the others' mail would wait as long.
+        One of our own on its way back is used again, save where there are fewer permits than workers, and so one for each at
+        most: were it to keep that while it is busy, the others' mail would wait as long.
 
         `urgent`: while State is down, one more of this worker's share.
         """
-        key = _key(source, site)
-        if self._owed[key] and 0 < self._held[key] < limit:
+        key = f"conn/{name}"
+        enough = self._held[key] or limit >= max(self._workers, self._state.sharers)
+        if self._owed[key] and self._held[key] < limit and enough:
             self._owed[key] -= 1
             self._held[key] += 1
             return True
@@ -109,9 +110,9 @@ class ConnectionPermits:
             self._held[key] += 1
         return granted
 
-    def release(self, source: str, site: str) -> None:
+    def release(self, name: str) -> None:
         """Give one back; State hears of it soon."""
-        key = _key(source, site)
+        key = f"conn/{name}"
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]
@@ -203,10 +204,6 @@ class ConnectionPermits:
             log.warning(what, error=str(error))
             self._down = True
             self._wake.set()
-
-
-def _key(source: str, site: str) -> str:
-    return f"conn/{source}/{site}"
 
 
 @dataclass(slots=True)

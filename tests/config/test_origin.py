@@ -83,3 +83,22 @@ def test_places_of_keys(tmp_path: Path) -> None:
     assert repr(places) == f"<Places in {tmp_path}, 3 files read>"
     assert Places(None).of_stream("y") == ""
     assert Places(None).of_domain("a", "a.example") == ""
+
+
+def test_what_a_table_of_shaping_does_not_say_is_shown_with_where_it_is_said(tmp_path: Path) -> None:
+    text = (
+        '[default]\nrate = "50/second"\n[provider.google]\nconnections = 8\n[provider.google.pool.marketing]\n'
+        'rate = "40/second"\n[domain."bank.example"]\ntls = "required"\n'
+    )
+    found = origins(tmp_path, "shaping.toml", text)
+    assert found["provider.google.connections"] == (8, 4)
+    assert found["provider.google.messages_per_connection"] == (50, 0), "shipped for google"
+    assert found["provider.google.rate"] == ("50/second", 2)
+    assert found["provider.google.reserved"] == (2, 0)
+    assert found["provider.google.mx"] == (["*.google.com", "*.googlemail.com"], 0)
+    assert found["provider.google.site_rate"] == (None, 0)
+    assert found["provider.google.pool.marketing.rate"] == ("40/second", 6)
+    assert found["provider.google.pool.marketing.connections"] == (8, 4)
+    assert found["provider.walla.connections"] == (2, 0)
+    assert found['domain."bank.example".rate'] == ("50/second", 2)
+    assert found['domain."bank.example".tls'] == ("required", 8)

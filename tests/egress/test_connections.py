@@ -12,9 +12,12 @@ from relay.egress.connections import Connections, key_of
 from relay.egress.dialer import Wanted
 from relay.egress.mx import MxHost, Route
 from relay.egress.pools import Source
-from relay.egress.settings import EgressSettings
+from relay.egress.quay import Quay
+from relay.egress.settings import EgressSettings, Share
+from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
+from relay.shaping.shape import Alone, Shape
 from tests.support.egress import HERE, IMPATIENT, CountingPermits, until
 from tests.support.smtp_peer import Close, Reset, Silence, SmtpPeer, Wait
 
@@ -34,7 +37,7 @@ def wanted(
 @asynccontextmanager
 async def pool(permits: CountingPermits | None = None, **changed: Any) -> AsyncIterator[Connections]:
     permits = permits or CountingPermits()
-    connections = Connections(EgressSettings("relay.test", **changed), permits)
+    connections = Connections(EgressSettings("relay.test", **changed), permits, permits)
     try:
         yield connections
     finally:
@@ -57,9 +60,9 @@ async def test_the_last_used_goes_first() -> None:
         first, second = [await lease(connections, wanted(peer)) for _ in range(2)]
         connections.release(first)
         connections.release(second)
-        assert connections.idle(KEY) is second
-        assert connections.idle(KEY) is first
-        assert connections.idle(KEY) is None
+        assert connections.idle(KEY, urgent=True) is second
+        assert connections.idle(KEY, urgent=True) is first
+        assert connections.idle(KEY, urgent=True) is None
         assert len(peer.sessions) == 2
         assert "open=2 idle=0" in repr(connections)
 
@@ -74,10 +77,10 @@ async def test_sources_and_names_do_not_share() -> None:
 
 async def test_never_more_than_the_limit() -> None:
     permits = CountingPermits()
-    async with SmtpPeer() as peer, pool(permits, connections=3) as connections:
+    async with SmtpPeer() as peer, pool(permits) as connections:
 
         async def one() -> None:
-            connection = await lease(connections, wanted(peer))
+            connection = await lease(connections, wanted(peer, connections=3))
             await use(connection)
             connections.release(connection)
 
@@ -87,12 +90,12 @@ async def test_never_more_than_the_limit() -> None:
 
 
 async def test_the_line_goes_by_class_and_then_by_time() -> None:
-    async with SmtpPeer() as peer, pool(connections=1) as connections:
-        held = await lease(connections, wanted(peer))
+    async with SmtpPeer() as peer, pool() as connections:
+        held = await lease(connections, wanted(peer, connections=1))
         served: list[str] = []
 
         async def stand(name: str, mail_class: MailClass) -> None:
-            connection = await lease(connections, wanted(peer, mail_class))
+            connection = await lease(connections, wanted(peer, mail_class, connections=1))
             served.append(name)
             connections.release(connection)
 
@@ -114,9 +117,9 @@ async def test_the_line_goes_by_class_and_then_by_time() -> None:
 
 
 async def test_who_leaves_the_line_leaves_no_gap() -> None:
-    async with SmtpPeer() as peer, pool(connections=1) as connections:
-        held = await lease(connections, wanted(peer))
-        gone, late, last = [asyncio.create_task(lease(connections, wanted(peer))) for _ in range(3)]
+    async with SmtpPeer() as peer, pool() as connections:
+        held = await lease(connections, wanted(peer, connections=1))
+        gone, late, last = [asyncio.create_task(lease(connections, wanted(peer, connections=1))) for _ in range(3)]
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
@@ -128,9 +131,9 @@ async def test_who_leaves_the_line_leaves_no_gap() -> None:
 
 
 async def test_who_leaves_the_line_as_the_turn_comes() -> None:
-    async with SmtpPeer() as peer, pool(connections=1) as connections:
-        held = await lease(connections, wanted(peer))
-        gone, last = [asyncio.create_task(lease(connections, wanted(peer))) for _ in range(2)]
+    async with SmtpPeer() as peer, pool() as connections:
+        held = await lease(connections, wanted(peer, connections=1))
+        gone, last = [asyncio.create_task(lease(connections, wanted(peer, connections=1))) for _ in range(2)]
         await asyncio.sleep(0)
         gone.cancel()
         connections.release(held)
@@ -141,9 +144,9 @@ async def test_who_leaves_the_line_as_the_turn_comes() -> None:
 
 
 async def test_who_leaves_with_the_right_to_open_passes_it_on() -> None:
-    async with SmtpPeer() as peer, pool(connections=1) as connections:
-        held = await lease(connections, wanted(peer))
-        late, last = [asyncio.create_task(lease(connections, wanted(peer))) for _ in range(2)]
+    async with SmtpPeer() as peer, pool() as connections:
+        held = await lease(connections, wanted(peer, connections=1))
+        late, last = [asyncio.create_task(lease(connections, wanted(peer, connections=1))) for _ in range(2)]
         await asyncio.sleep(0)
         connections._lost(held)  # what the loop calls when the peer is gone
         held.abort()
@@ -153,9 +156,9 @@ async def test_who_leaves_with_the_right_to_open_passes_it_on() -> None:
 
 
 async def test_a_lost_connection_makes_room() -> None:
-    async with SmtpPeer(script={"MAIL": [Reset()]}) as peer, pool(connections=1) as connections:
-        first = await lease(connections, wanted(peer))
-        waiting = asyncio.create_task(lease(connections, wanted(peer)))
+    async with SmtpPeer(script={"MAIL": [Reset()]}) as peer, pool() as connections:
+        first = await lease(connections, wanted(peer, connections=1))
+        waiting = asyncio.create_task(lease(connections, wanted(peer, connections=1)))
         await asyncio.sleep(0)
         assert not (await first.send(MAIL, RCPT, CONTENT)).answer[0].ok
         connections.release(first)
@@ -170,7 +173,7 @@ async def test_an_idle_connection_that_the_peer_closes_is_gone() -> None:
         connections.release(connection)
         await peer.stop()
         await until(lambda: connections.stats()["open"] == 0)
-        assert connections.idle(KEY) is None
+        assert connections.idle(KEY, urgent=True) is None
 
 
 async def test_an_idle_connection_that_says_421_is_not_used() -> None:
@@ -179,15 +182,17 @@ async def test_an_idle_connection_that_says_421_is_not_used() -> None:
         connection = await lease(connections, wanted(peer))
         connections.release(connection)
         connection.data_received(b"421 4.4.2 idle too long\r\n")
-        assert connections.idle(KEY) is None
+        assert connections.idle(KEY, urgent=True) is None
         await until(lambda: connections.stats()["open"] == 0)
         gate.set()
 
 
 async def test_messages_per_connection() -> None:
-    async with SmtpPeer() as peer, pool(messages_per_connection=2) as connections:
+    async with SmtpPeer() as peer, pool() as connections:
         for _ in range(5):
-            connection = connections.idle(KEY) or await lease(connections, wanted(peer))
+            connection = connections.idle(KEY, urgent=True) or await lease(
+                connections, wanted(peer, messages_per_connection=2)
+            )
             await use(connection)
             connections.release(connection)
         assert len(peer.sessions) == 3
@@ -226,9 +231,9 @@ async def test_only_transactional_mail_asks_for_a_permit_that_cannot_wait() -> N
     asked: list[bool] = []
 
     class Listening(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
+        async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
             asked.append(urgent)
-            return await super().acquire(source, site, limit, urgent=urgent)
+            return await super().acquire(name, limit, urgent=urgent)
 
     async with SmtpPeer() as peer, pool(Listening()) as connections:
         for mail_class in MailClass:
@@ -238,13 +243,13 @@ async def test_only_transactional_mail_asks_for_a_permit_that_cannot_wait() -> N
 
 async def test_transactional_mail_goes_first_where_others_wait_for_permits() -> None:
     class Down(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
-            return urgent and await super().acquire(source, site, limit, urgent=urgent)
+        async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
+            return urgent and await super().acquire(name, limit, urgent=urgent)
 
-    async with SmtpPeer() as peer, pool(Down(), connections=1) as connections:
-        waiting = asyncio.create_task(connections.lease(wanted(peer, MailClass.MARKETING)))
+    async with SmtpPeer() as peer, pool(Down()) as connections:
+        waiting = asyncio.create_task(connections.lease(wanted(peer, MailClass.MARKETING, connections=1)))
         await until(lambda: connections.stats()["waiting"])
-        connection = await lease(connections, wanted(peer))
+        connection = await lease(connections, wanted(peer, connections=1))
         assert not waiting.done()
         connections.release(connection)
         connections.release(await lease_of(waiting))
@@ -258,13 +263,13 @@ async def lease_of(task: "asyncio.Task[Connection | Outcome]") -> Connection:
 
 async def test_a_failure_of_permits_is_ours_and_leaves_no_slot_taken() -> None:
     class Broken(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
+        async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
             raise OSError("state is gone")
 
-    async with SmtpPeer() as peer, pool(Broken(), connections=1) as connections:
+    async with SmtpPeer() as peer, pool(Broken()) as connections:
         for _ in range(3):
             with pytest.raises(OSError, match="state is gone"):
-                await connections.lease(wanted(peer))
+                await connections.lease(wanted(peer, connections=1))
 
 
 async def test_next_host_on_failure() -> None:
@@ -282,9 +287,9 @@ async def test_all_hosts_fail_and_all_in_line_hear_it() -> None:
     gate = asyncio.Event()
     async with (
         SmtpPeer(script={"CONNECT": Wait(gate, "554 5.3.2 no service")}) as peer,
-        pool(connections=2) as connections,
+        pool() as connections,
     ):
-        tasks = [asyncio.create_task(connections.lease(wanted(peer))) for _ in range(10)]
+        tasks = [asyncio.create_task(connections.lease(wanted(peer, connections=2))) for _ in range(10)]
         await until(lambda: len(peer.sessions) == 2)
         gate.set()
         outcomes = await asyncio.gather(*tasks)
@@ -335,32 +340,32 @@ async def test_a_source_reaches_only_its_own_family() -> None:
 
 
 async def test_fresh_means_fresh() -> None:
-    async with SmtpPeer() as peer, pool(connections=1) as connections:
-        stale = await lease(connections, wanted(peer))
+    async with SmtpPeer() as peer, pool() as connections:
+        stale = await lease(connections, wanted(peer, connections=1))
         connections.release(stale)
-        fresh = await lease(connections, wanted(peer, fresh=True))
+        fresh = await lease(connections, wanted(peer, fresh=True, connections=1))
         assert fresh is not stale
         connections.release(fresh)
 
 
 async def test_an_avoided_host_is_avoided() -> None:
-    async with SmtpPeer() as one, SmtpPeer(host="127.0.0.2", port=one.port) as two, pool(connections=1) as connections:
-        first = await lease(connections, wanted(one, hosts=(one.host, two.host)))
+    async with SmtpPeer() as one, SmtpPeer(host="127.0.0.2", port=one.port) as two, pool() as connections:
+        first = await lease(connections, wanted(one, hosts=(one.host, two.host), connections=1))
         connections.release(first)
-        other = await lease(connections, wanted(one, hosts=(one.host, two.host), avoid=(one.host,)))
+        other = await lease(connections, wanted(one, hosts=(one.host, two.host), avoid=(one.host,), connections=1))
         assert other.target.host == two.host
         connections.release(other)
 
 
 async def test_close_says_good_bye_and_counts_what_is_in_doubt() -> None:
     permits = CountingPermits()
-    async with SmtpPeer(script={"END": ["250 ok", Silence()]}) as peer, pool(permits, connections=2) as connections:
-        idle, busy = [await lease(connections, wanted(peer)) for _ in range(2)]
+    async with SmtpPeer(script={"END": ["250 ok", Silence()]}) as peer, pool(permits) as connections:
+        idle, busy = [await lease(connections, wanted(peer, connections=2)) for _ in range(2)]
         await use(idle)
         connections.release(idle)
         sending = asyncio.create_task(busy.send(MAIL, RCPT, CONTENT))
         await until(lambda: connections.awaiting_final == 1)
-        waiting = asyncio.create_task(connections.lease(wanted(peer, fresh=True)))
+        waiting = asyncio.create_task(connections.lease(wanted(peer, fresh=True, connections=2)))
         await asyncio.sleep(0)
         assert await connections.close(0.2) == 1
         reply, command = (await sending).answer
@@ -368,7 +373,7 @@ async def test_close_says_good_bye_and_counts_what_is_in_doubt() -> None:
         assert "may have been delivered" in reply.text
         assert waiting.cancelled()
         with pytest.raises(asyncio.CancelledError):
-            await connections.lease(wanted(peer))
+            await connections.lease(wanted(peer, connections=2))
         assert connections.stats()["open"] == 0
         await peer.sessions[0].ended.wait()
         assert peer.sessions[0].commands[-1] == "QUIT"
@@ -396,9 +401,9 @@ async def test_who_is_refused_a_permit_takes_what_came_free_meanwhile() -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class Hesitant(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
-            if not self.held[source, site]:
-                return await super().acquire(source, site, limit, urgent=urgent)
+        async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
+            if not self.held[name]:
+                return await super().acquire(name, limit, urgent=urgent)
             asked.set()
             await answer.wait()
             return False
@@ -429,16 +434,18 @@ async def test_what_opens_while_we_close_is_closed() -> None:
 
 async def test_a_second_host_that_fails_says_nothing_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.egress.connections.SLOW_FAILURE", 0.0)
-    async with SmtpPeer() as peer, pool(connections=1) as connections:
+    async with SmtpPeer() as peer, pool() as connections:
         hosts = (peer.host, "127.0.0.2")
-        assert isinstance(await connections.lease(wanted(peer, hosts=hosts, avoid=(peer.host,))), Outcome)
-        connections.release(await lease(connections, wanted(peer, hosts=hosts)))
+        assert isinstance(
+            await connections.lease(wanted(peer, hosts=hosts, avoid=(peer.host,), connections=1)), Outcome
+        )
+        connections.release(await lease(connections, wanted(peer, hosts=hosts, connections=1)))
 
 
 async def test_a_cancelled_opening_gives_everything_back() -> None:
     permits = CountingPermits()
-    async with SmtpPeer(script={"CONNECT": [Silence()]}) as peer, pool(permits, connections=1) as connections:
-        opening = asyncio.create_task(connections.lease(wanted(peer)))
+    async with SmtpPeer(script={"CONNECT": [Silence()]}) as peer, pool(permits) as connections:
+        opening = asyncio.create_task(connections.lease(wanted(peer, connections=1)))
         await until(lambda: peer.sessions)
         async with asyncio.timeout(10):
             while not opening.done():  # CPython before 3.12 loses one that comes just as wait_for() ends
@@ -446,14 +453,14 @@ async def test_a_cancelled_opening_gives_everything_back() -> None:
                 await asyncio.sleep(0)
         assert opening.cancelled()
         assert not +permits.held
-        connections.release(await lease(connections, wanted(peer)))
+        connections.release(await lease(connections, wanted(peer, connections=1)))
 
 
 async def test_who_is_refused_a_permit_while_we_close_is_cancelled() -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class Late(CountingPermits):
-        async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
+        async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
             asked.set()
             await answer.wait()
             return False
@@ -472,40 +479,254 @@ async def test_who_is_refused_a_permit_while_we_close_is_cancelled() -> None:
 
 
 async def test_new_room_is_used_at_once() -> None:
-    async with SmtpPeer() as peer, pool(connections=1) as connections:
-        tasks = [asyncio.create_task(lease(connections, wanted(peer))) for _ in range(4)]
+    async with SmtpPeer() as peer, pool() as connections:
+        tasks = [asyncio.create_task(lease(connections, wanted(peer, connections=1))) for _ in range(4)]
         await until(lambda: connections.stats()["waiting"] == 3)
-        connections.reconfigure(EgressSettings("relay.test", connections=3))
+        newest = asyncio.create_task(lease(connections, wanted(peer, connections=3)))
         await until(lambda: sum(task.done() for task in tasks) == 3)
-        assert connections.stats()["waiting"] == 1
+        assert connections.stats()["waiting"] == 2
         for task in tasks[:3]:
             connections.release(task.result())
         connections.release(await tasks[3])
+        connections.release(await newest)
         assert len(peer.sessions) == 3
 
 
 async def test_too_many_connections_close_as_they_come_back() -> None:
-    async with SmtpPeer() as peer, pool(connections=4, share=3) as connections:
-        first, second, third = [await lease(connections, wanted(peer)) for _ in range(3)]
-        waiting = asyncio.create_task(lease(connections, wanted(peer)))
+    async with SmtpPeer() as peer, pool() as connections:
+        first, second, third = [await lease(connections, wanted(peer, connections=3)) for _ in range(3)]
+        waiting = asyncio.create_task(lease(connections, wanted(peer, connections=1)))
         await asyncio.sleep(0)
-        connections.reconfigure(EgressSettings("relay.test", connections=4, share=1))
         for one, left in ((first, 2), (second, 1)):
             connections.release(one)
             await until(lambda left=left: connections.stats()["open"] == left)  # type: ignore[misc]
         connections.release(third)
         assert await waiting is third
         connections.release(third)
-        assert connections.idle(KEY) is third
+        assert connections.idle(KEY, urgent=True) is third
         assert len(peer.sessions) == 3
 
 
 async def test_a_kept_connection_goes_on_under_the_new_numbers() -> None:
     async with SmtpPeer() as peer, pool() as connections:
         kept = await lease(connections, wanted(peer))
-        connections.reconfigure(EgressSettings("relay.test", messages_per_connection=2))
-        for _ in range(2):
-            await use(kept)
-            connections.release(kept)
+        await use(kept)
+        connections.release(kept)
+        assert await lease(connections, wanted(peer, messages_per_connection=2)) is kept
+        connections.reconfigure(EgressSettings("relay.test", idle=1))
+        await use(kept)
+        connections.release(kept)
         await peer.sessions[0].ended.wait()
         assert peer.sessions[0].commands[-1] == "QUIT"
+
+
+# ------------------------------------------------------------------------------------------- lanes of one site
+
+
+def of(domain: str, peer: SmtpPeer, terms: Shape, mail_class: MailClass = MailClass.MARKETING, **more: Any) -> Wanted:
+    """A connection to the same site by a way of its own."""
+    route = Route((MxHost(peer.host, 0, (peer.host,)),), peer.port)
+    return Wanted(more.pop("source", HERE), "example.test", domain, route, mail_class, terms, **more)
+
+
+async def test_lanes_of_a_site_share_its_permits_and_an_idle_sibling_gives_up_its_place() -> None:
+    permits, two = CountingPermits(), Shape(2, 100)
+    async with SmtpPeer() as peer, pool(permits) as connections:
+        first, second = [await lease(connections, of(name, peer, two)) for name in ("a", "b")]
+        connections.release(first)
+        third = await lease(connections, of("c", peer, two))
+        await peer.sessions[0].ended.wait()
+        assert peer.sessions[0].commands[-1] == "QUIT"
+        assert (permits.most, permits.held["/example.test"]) == (2, 2)
+        connections.release(second)
+        connections.release(third)
+        assert connections.stats() == {"open": 2, "idle": 2, "waiting": 0, "awaiting_final": 0}
+
+
+async def test_a_permit_that_others_have_is_found_among_our_own_idle_ones() -> None:
+    permits = CountingPermits(limit=1)
+    async with SmtpPeer() as peer, pool(permits) as connections:
+        connections.release(await lease(connections, of("a", peer, Shape(5, 100))))
+        connections.release(await lease(connections, of("b", peer, Shape(5, 100))))
+        assert (permits.refused, len(peer.sessions)) == (1, 2)
+
+
+async def test_what_comes_free_while_another_lane_waits_is_given_up() -> None:
+    one = Shape(1, 100)
+    async with SmtpPeer() as peer, pool() as connections:
+        held = await lease(connections, of("a", peer, one))
+        waiting = asyncio.create_task(lease(connections, of("b", peer, one)))
+        await until(lambda: connections.stats()["waiting"])
+        connections.release(held)
+        connections.release(await waiting)
+        assert peer.most_connected == 1
+
+
+async def test_lanes_take_turns_and_a_busy_one_keeps_a_connection_for_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, served = Shape(1, 100), list[str]()
+    async with SmtpPeer() as peer, pool() as connections:
+        held = await lease(connections, of("a", peer, one))
+
+        async def stand(name: str) -> None:
+            connection = await lease(connections, of(name, peer, one))
+            served.append(name)
+            await use(connection)
+            connections.release(connection)
+
+        tasks = [asyncio.create_task(stand(name)) for name in ("a", "a", "b", "b", "c")]
+        await until(lambda: connections.stats()["waiting"] == 5)
+        connections.release(held)
+        await asyncio.gather(*tasks[:2])
+        assert served[:2] == ["a", "a"], "its own line comes first, within its turn"
+        await asyncio.gather(*tasks)
+        assert served == ["a", "a", "b", "b", "c"]
+        assert len(peer.sessions) == 3
+        monkeypatch.setattr("relay.egress.connections.TURN", 0.0)
+        served.clear()
+        held = await lease(connections, of("a", peer, one))
+        tasks = [asyncio.create_task(stand(name)) for name in ("a", "a", "b", "b", "c")]
+        await until(lambda: connections.stats()["waiting"] == 5)
+        connections.release(held)
+        await asyncio.gather(*tasks)
+        assert served == ["a", "b", "c", "a", "b"]
+
+
+async def test_a_site_s_own_limit_holds_over_all_sources() -> None:
+    permits = CountingPermits()
+    terms = Shape(3, 100, site_connections=4)
+    sources = [Source("127.0.0.1", ""), Source("127.0.0.2", "")]
+    async with SmtpPeer() as peer, pool(permits) as connections:
+
+        async def one(source: Source) -> None:
+            connection = await lease(connections, of("a", peer, terms, source=source))
+            await use(connection)
+            connections.release(connection)
+
+        await asyncio.gather(*(one(sources[number % 2]) for number in range(60)))
+        assert (len(peer.transactions), peer.most_connected) == (60, 4)
+        held = [await lease(connections, of("a", peer, terms, source=sources[0])) for _ in range(3)]
+        fourth = await lease(connections, of("a", peer, terms, source=sources[1]))
+        waiting = asyncio.create_task(lease(connections, of("a", peer, terms, source=sources[1])))
+        await until(lambda: connections.stats()["waiting"])
+        assert peer.connected == 4
+        connections.release(held[0])  # another source's: its place at the site is what is wanted
+        fifth = await waiting
+        for connection in (*held[1:], fourth, fifth):
+            connections.release(connection)
+
+
+async def test_a_domain_keeps_its_own_limits_beside_those_of_its_site() -> None:
+    permits = CountingPermits()
+    slow = Shape(5, 100, alone=Alone("slow.example", connections=1))
+    async with SmtpPeer() as peer, pool(permits) as connections:
+        held = await lease(connections, of("slow.example", peer, slow))
+        waiting = asyncio.create_task(lease(connections, of("slow.example", peer, slow)))
+        others = [await lease(connections, of("quick.example", peer, Shape(5, 100))) for _ in range(4)]
+        assert permits.held == {"/example.test": 5, "/@slow.example": 1}
+        assert not waiting.done()
+        connections.release(held)
+        for connection in (await waiting, *others):
+            connections.release(connection)
+
+
+async def test_reserved_connections_are_for_transactional_mail_alone() -> None:
+    terms = Shape(3, 100, reserved=1)
+    async with SmtpPeer() as peer, pool(urgent_sources=frozenset({""})) as connections:
+        bulk = [await lease(connections, of("a", peer, terms)) for _ in range(2)]
+        third = asyncio.create_task(lease(connections, of("a", peer, terms)))
+        await until(lambda: connections.stats()["waiting"])
+        urgent = await lease(connections, of("a", peer, terms, MailClass.TRANSACTIONAL))
+        connections.release(urgent)
+        key = key_of(HERE, "a", "opportunistic")
+        assert connections.idle(key, urgent=False) is None, "idle, but not for them"
+        assert connections.idle(key, urgent=True) is urgent
+        connections.release(urgent)
+        assert not third.done()
+        connections.release(bulk[0])
+        assert await third is bulk[0]
+        for connection in bulk:
+            connections.release(connection)
+        assert peer.most_connected == 3
+
+
+async def test_nothing_is_reserved_where_transactional_mail_never_comes() -> None:
+    terms = Shape(3, 100, reserved=1)
+    async with SmtpPeer() as peer, pool() as connections:
+        for connection in [await lease(connections, of("a", peer, terms)) for _ in range(3)]:
+            connections.release(connection)
+
+
+async def test_transactional_mail_does_not_wait_for_another_lane_s_line() -> None:
+    one = Shape(1, 100)
+    async with SmtpPeer() as peer, pool() as connections:
+        held = await lease(connections, of("a", peer, one))
+        crowd = [asyncio.create_task(lease(connections, of("a", peer, one))) for _ in range(3)]
+        await until(lambda: connections.stats()["waiting"] == 3)
+        urgent = asyncio.create_task(lease(connections, of("b", peer, one, MailClass.TRANSACTIONAL)))
+        await until(lambda: connections.stats()["waiting"] == 4)
+        connections.release(held)
+        connections.release(await urgent)
+        assert not any(task.done() for task in crowd)
+        for task in crowd:
+            connections.release(await task)
+
+
+async def test_new_connections_keep_to_their_rate() -> None:
+    permits = CountingPermits()
+    rate = Rate(5, 60, "", "5/minute")
+    permits.waits = [0, 20]
+    terms = Shape(5, 100, connection_rate=rate, alone=Alone("x", connection_rate=rate))
+    async with SmtpPeer() as peer, pool(permits) as connections:
+        connection = await lease(connections, of("x", peer, terms))
+        assert permits.taken == ["open//example.test", "open//@x", "open//example.test", "open//@x"]
+        assert len(peer.sessions) == 1
+        connections.release(connection)
+
+
+async def test_each_worker_opens_its_part_and_no_part_is_nothing() -> None:
+    assert [[Share(3, number).part(limit) for number in range(3)] for limit in (1, 2, 4, 6)] == [
+        [1, 1, 1],
+        [1, 1, 1],
+        [2, 1, 1],
+        [2, 2, 2],
+    ]
+    quay = Quay("q")
+    rooms = []
+    for limit, reserved, workers in ((10, 2, 2), (5, 2, 2), (1, 2, 2), (2, 1, 2), (10, 0, 1)):
+        quay.allow(limit, reserved, Share(workers))
+        rooms.append((quay.room, quay.bulk_room, quay.limit_for(urgent=False), quay.contested))
+    assert rooms == [
+        (5, 4, 8, False),
+        (3, 2, 3, False),
+        (1, 1, 1, True),
+        (2, 1, 1, False),
+        (10, 10, 10, False),
+    ]
+
+
+async def test_where_there_are_fewer_connections_than_workers_each_has_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two workers, one connection: the other asks while the first rests."""
+    monkeypatch.setattr("relay.egress.connections.TURN", 0.05)
+    monkeypatch.setattr("relay.egress.connections.ASK_AGAIN", 0.02)
+    monkeypatch.setattr("relay.egress.connections.REST", 0.04)
+    permits = CountingPermits(limit=1)
+    served = {"one": 0, "other": 0}
+    async with (
+        SmtpPeer() as peer,
+        pool(permits, share=Share(2, 0)) as one,
+        pool(permits, share=Share(2, 1)) as other,
+    ):
+
+        async def busy(name: str, connections: Connections) -> None:
+            while min(served.values()) < 20:
+                connection = await lease(connections, of("a", peer, Shape(1, 100_000)))
+                await use(connection)
+                served[name] += 1
+                connections.release(connection)
+
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(busy(name, c) for name, c in (("one", one), ("other", other)) for _ in range(5)))
+        await until(lambda: not +permits.held)
+        assert peer.most_connected == 1

@@ -85,33 +85,33 @@ async def running(permits: ConnectionPermits) -> AsyncIterator[ConnectionPermits
 
 async def test_workers_share_the_connections_of_a_site(state: Watched) -> None:
     async with running(ConnectionPermits(state, "w0")) as one, running(ConnectionPermits(state, "w1")) as other:
-        assert [await one.acquire("", "b.example", 3) for _ in range(2)] == [True, True]
-        assert [await other.acquire("", "b.example", 3) for _ in range(2)] == [True, False]
-        assert await other.acquire("192.0.2.1", "b.example", 3)
-        one.release("", "b.example")
+        assert [await one.acquire("/b.example", 3) for _ in range(2)] == [True, True]
+        assert [await other.acquire("/b.example", 3) for _ in range(2)] == [True, False]
+        assert await other.acquire("192.0.2.1/b.example", 3)
+        one.release("/b.example")
         await state.released.acquire()
-        assert await other.acquire("", "b.example", 3)
+        assert await other.acquire("/b.example", 3)
         assert repr(one) == "<ConnectionPermits w0: 1 held, 0 to give back>"
 
 
 async def test_beside_others_one_on_its_way_back_is_used_again(state: Watched) -> None:
     async with running(ConnectionPermits(state, "w0")) as permits:
-        assert [await permits.acquire("", "b.example", 2) for _ in range(2)] == [True, True]
-        permits.release("", "b.example")
-        assert await permits.acquire("", "b.example", 2)
-        assert not await permits.acquire("", "b.example", 2)
-        permits.release("", "b.example")
-        assert not await permits.acquire("", "b.example", 1), "the limit was lowered meanwhile"
+        assert [await permits.acquire("/b.example", 2) for _ in range(2)] == [True, True]
+        permits.release("/b.example")
+        assert await permits.acquire("/b.example", 2)
+        assert not await permits.acquire("/b.example", 2)
+        permits.release("/b.example")
+        assert not await permits.acquire("/b.example", 1), "the limit was lowered meanwhile"
 
 
 async def test_a_workers_only_one_goes_back_so_that_others_have_their_turn(state: Watched) -> None:
-    async with running(ConnectionPermits(state, "w0")) as busy, running(ConnectionPermits(state, "w1")) as other:
-        assert await busy.acquire("", "b.example", 1)
-        busy.release("", "b.example")
-        assert not await busy.acquire("", "b.example", 1)
+    async with running(ConnectionPermits(state, "w0", 2)) as busy, running(ConnectionPermits(state, "w1", 2)) as other:
+        assert await busy.acquire("/b.example", 1)
+        busy.release("/b.example")
+        assert not await busy.acquire("/b.example", 1)
         await state.released.acquire()
-        assert await other.acquire("", "b.example", 1)
-        assert not await busy.acquire("", "b.example", 1)
+        assert await other.acquire("/b.example", 1)
+        assert not await busy.acquire("/b.example", 1)
 
 
 async def test_permits_are_renewed_and_a_former_life_holds_none(
@@ -120,7 +120,7 @@ async def test_permits_are_renewed_and_a_former_life_holds_none(
     monkeypatch.setattr(module, "RENEW_EVERY", 0.001)
     assert await state.acquire("conn//b.example", 1, "w0", 30_000)
     async with running(ConnectionPermits(state, "w0")) as permits:
-        assert await permits.acquire("", "b.example", 1)
+        assert await permits.acquire("/b.example", 1)
         clock.now += 29_000
         state.renewed.clear()
         await state.renewed.wait()
@@ -134,8 +134,8 @@ async def test_a_stream_of_releases_does_not_put_off_renewal(state: Watched, mon
     monkeypatch.setattr(module, "RENEW_EVERY", 0.02)
     async with running(ConnectionPermits(state, "w0")) as permits:
         while not state.renewed.is_set():
-            assert await permits.acquire("", "b.example", 1_000)
-            permits.release("", "b.example")
+            assert await permits.acquire("/b.example", 1_000)
+            permits.release("/b.example")
             await asyncio.sleep(0)
 
 
@@ -144,10 +144,10 @@ async def test_while_state_is_down_permits_are_refused_and_what_is_owed_is_kept(
 ) -> None:
     monkeypatch.setattr(module, "RENEW_EVERY", 0.001)
     async with running(ConnectionPermits(state, "w0")) as permits:
-        assert await permits.acquire("", "b.example", 1)
+        assert await permits.acquire("/b.example", 1)
         state.down = True
-        assert not await permits.acquire("", "c.example", 1)
-        permits.release("", "b.example")
+        assert not await permits.acquire("/c.example", 1)
+        permits.release("/b.example")
         await state.released.acquire()
         state.renewed.clear()
         await state.renewed.wait()
@@ -273,22 +273,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 async def test_what_is_urgent_has_a_worker_s_share_while_state_is_down(state: Watched) -> None:
     async with running(ConnectionPermits(state, "w0", workers=2)) as permits:
-        assert await permits.acquire("", "b.example", 6)
+        assert await permits.acquire("/b.example", 6)
         state.down = True
-        assert not await permits.acquire("", "b.example", 6), "the rest waits"
-        took = [await permits.acquire("", "b.example", 6, urgent=True) for _ in range(4)]
+        assert not await permits.acquire("/b.example", 6), "the rest waits"
+        took = [await permits.acquire("/b.example", 6, urgent=True) for _ in range(4)]
         assert took == [True, True, False, False], "with the one that State gave, 3 of 6"
         assert "3 held, 0 to give back, State is down" in repr(permits)
-        permits.release("", "b.example")
-        assert await permits.acquire("", "b.example", 6, urgent=True)
-        assert await permits.acquire("", "c.example", 1, urgent=True), "one at least, however many workers there are"
+        permits.release("/b.example")
+        assert await permits.acquire("/b.example", 6, urgent=True)
+        assert await permits.acquire("/c.example", 1, urgent=True), "one at least, however many workers there are"
 
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_share_is_one_of_all_workers_of_all_nodes(state: Watched) -> None:
     state.sharers, state.down = 6, True
     async with running(ConnectionPermits(state, "w0", workers=2)) as permits:
-        took = [await permits.acquire("", "b.example", 12, urgent=True) for _ in range(3)]
+        took = [await permits.acquire("/b.example", 12, urgent=True) for _ in range(3)]
         assert took == [True, True, False]
     quotas, rate = QuotaLeases(state, workers=2), Rate(12, 3_600, "", "12/hour")
     assert [not await quotas.take("crm", rate, 1, urgent=True) for _ in range(3)] == [True, True, False]
@@ -301,14 +301,14 @@ async def test_state_hears_of_what_was_taken_without_it(state: Watched) -> None:
     async with running(ConnectionPermits(state, "w0")) as permits:
         state.down = True
         for _ in range(3):
-            assert await permits.acquire("", "b.example", 5, urgent=True)
-        permits.release("", "b.example")
+            assert await permits.acquire("/b.example", 5, urgent=True)
+        permits.release("/b.example")
         assert await free(state, 5) == 5
         state.down = False
         await until(lambda: "down" not in repr(permits))
         assert await free(state, 5) == 3
         for _ in range(2):
-            permits.release("", "b.example")
+            permits.release("/b.example")
         await state.released.acquire()
         await state.released.acquire()
         assert await free(state, 5) == 5, "and of its end"
@@ -320,12 +320,12 @@ async def test_after_a_time_that_outlasts_leases_state_knows_exactly_what_is_hel
 ) -> None:
     async with running(ConnectionPermits(state, "w0")) as permits:
         for _ in range(3):
-            assert await permits.acquire("", "b.example", 5)
+            assert await permits.acquire("/b.example", 5)
         await SqliteState.drop(state, "w0")  # they ended, and others had them
         state.down = True
         monkeypatch.setattr(module, "LEASE", 1)
-        assert not await permits.acquire("", "c.example", 5)
-        permits.release("", "b.example")
+        assert not await permits.acquire("/c.example", 5)
+        permits.release("/b.example")
         monkeypatch.setattr(module, "LEASE", 30_000)
         monkeypatch.setattr(permits, "_renewed", float("-inf"))
         state.down = False
@@ -338,7 +338,7 @@ async def test_what_a_former_life_held_is_given_back_when_state_is_there(state: 
     assert await SqliteState.acquire(state, "conn//b.example", 5, "w0", 30_000)
     state.down = True
     async with running(ConnectionPermits(state, "w0")) as permits:
-        assert await permits.acquire("", "b.example", 5, urgent=True)
+        assert await permits.acquire("/b.example", 5, urgent=True)
         state.down = False
         await until(lambda: "down" not in repr(permits))
         assert await free(state, 5) == 4
@@ -375,8 +375,8 @@ async def slow(tmp_path: Path, clock: Clock) -> AsyncIterator[Slow]:
 async def test_an_answer_that_comes_too_late_is_given_back(slow: Slow) -> None:
     async with running(ConnectionPermits(slow, "w0")) as permits:
         slow.gate.clear()
-        assert await permits.acquire("", "b.example", 5, urgent=True), "it did not wait for long"
-        cut = asyncio.create_task(permits.acquire("", "c.example", 5))
+        assert await permits.acquire("/b.example", 5, urgent=True), "it did not wait for long"
+        cut = asyncio.create_task(permits.acquire("/c.example", 5))
         await until(lambda: bool(slow._requests.qsize() == 0))
         slow.gate.set()
         assert await cut
@@ -389,7 +389,7 @@ async def test_an_answer_that_comes_too_late_is_given_back(slow: Slow) -> None:
 async def test_who_is_cut_off_while_he_asks_holds_nothing(slow: Slow) -> None:
     async with running(ConnectionPermits(slow, "w0")) as permits:
         slow.gate.clear()
-        asking = asyncio.create_task(permits.acquire("", "b.example", 5, urgent=True))
+        asking = asyncio.create_task(permits.acquire("/b.example", 5, urgent=True))
         await asyncio.sleep(0)
         asking.cancel()
         await asyncio.wait([asking])

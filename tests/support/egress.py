@@ -12,6 +12,7 @@ from relay.egress.courier import Courier
 from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
 from relay.egress.settings import EgressSettings, Timeouts
+from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome
 from relay.shaping.shape import Shape
@@ -59,25 +60,32 @@ def delivery(
 
 
 class CountingPermits:
-    """Permits up to `limit` per (source, site), whatever the caller's own limit; `held` and `refused` for the test."""
+    """Permits up to `limit` a name, whatever the caller's own limit; `held` and `refused` for the test. `waits`: what the
+    next takes of a rate answer, in ms; 0 once they are used up; `taken`: of which."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
-        self.held: Counter[tuple[str, str]] = Counter()
+        self.held: Counter[str] = Counter()
         self.most = 0
         self.refused = 0
+        self.waits: list[int] = []
+        self.taken: list[str] = []
 
-    async def acquire(self, source: str, site: str, limit: int, *, urgent: bool) -> bool:
-        if self.held[source, site] >= min(limit, self.limit):
+    async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
+        if self.held[name] >= min(limit, self.limit):
             self.refused += 1
             return False
-        self.held[source, site] += 1
-        self.most = max(self.most, self.held[source, site])
+        self.held[name] += 1
+        self.most = max(self.most, self.held[name])
         return True
 
-    def release(self, source: str, site: str) -> None:
-        self.held[source, site] -= 1
-        assert self.held[source, site] >= 0, "released more than acquired"
+    def release(self, name: str) -> None:
+        self.held[name] -= 1
+        assert self.held[name] >= 0, "released more than acquired"
+
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+        self.taken.append(name)
+        return self.waits.pop(0) if self.waits else 0
 
 
 @asynccontextmanager
@@ -91,7 +99,9 @@ async def courier(
         for number, host in enumerate(hosts):
             dns.add("example.test", "MX", f"{number} mx{number}.example.test.")
             dns.add(f"mx{number}.example.test", "A", host)
-        one = Courier(EgressSettings(**values), Resolver([dns.address], timeout=0.3, lifetime=0.3), permits, Sites())
+        one = Courier(
+            EgressSettings(**values), Resolver([dns.address], timeout=0.3, lifetime=0.3), permits, permits, Sites()
+        )
         try:
             yield one, dns
         finally:

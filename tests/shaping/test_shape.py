@@ -1,0 +1,79 @@
+"""How mail may go to a site, key by key."""
+
+from relay.identity import Rate
+from relay.shaping.shape import Alone, ProviderTable, Shapes
+
+
+def rate(count: int) -> Rate:
+    return Rate(count, 1, "", f"{count}/second")
+
+
+DEFAULT = {"connections": 10, "messages_per_connection": 100, "rate": rate(100), "reserved": 2}
+SHAPES = Shapes(
+    DEFAULT,
+    {
+        "google": ProviderTable(
+            {"connections": 8, "tls": "required"}, {"marketing": {"rate": rate(40), "site_rate": rate(70)}}
+        )
+    },
+    {
+        "bank.example": {"connections": 1, "tls": "verify"},
+        "shop.example": {"rate": rate(5), "tls": "verify", "reserved": 0, "connection_rate": rate(1)},
+        "private.example": {"tls": "off"},
+        "relay.example": {"rate": rate(1000)},
+    },
+)
+
+
+def test_a_site_that_nothing_is_said_of() -> None:
+    shape = SHAPES.of("b.example", "marketing", "b.example")
+    assert (shape.connections, shape.messages_per_connection, shape.rate, shape.reserved, shape.tls) == (
+        10, 100, rate(100), 2, "opportunistic",
+    )  # fmt: skip
+    assert SHAPES.of("c.example", "service", "c.example") is shape, "all such sites share one"
+
+
+def test_a_provider_and_its_block_for_a_pool() -> None:
+    other, marketing = (SHAPES.of("google", pool, "gmail.com") for pool in ("service", "marketing"))
+    assert (other.connections, other.rate, other.site_rate, other.tls) == (8, rate(100), None, "required")
+    assert (marketing.connections, marketing.rate, marketing.site_rate) == (8, rate(40), rate(70))
+
+
+def test_a_domain_that_is_its_own_site_speaks_for_it() -> None:
+    shape = SHAPES.of("bank.example", "marketing", "bank.example")
+    assert (shape.connections, shape.tls, shape.rate, shape.alone) == (1, "verify", rate(100), None)
+
+
+def test_a_domain_that_shares_its_site_has_limits_of_its_own_beside_the_site_s() -> None:
+    shape = SHAPES.of("google", "marketing", "shop.example")
+    assert (shape.connections, shape.rate, shape.tls, shape.reserved) == (8, rate(40), "verify", 0)
+    assert shape.alone == Alone("shop.example", rate=rate(5), connection_rate=rate(1))
+    assert SHAPES.of("google", "marketing", "private.example").alone is None
+
+
+def test_what_is_counted_and_under_which_names() -> None:
+    shape = SHAPES.of("google", "marketing", "shop.example")
+    assert shape.rates("192.0.2.1", "google") == [
+        ("rate/192.0.2.1/google", rate(40)),
+        ("rate/*/google", rate(70)),
+        ("rate/192.0.2.1/@shop.example", rate(5)),
+    ]
+    assert shape.openings("192.0.2.1", "google") == [("open/192.0.2.1/@shop.example", rate(1))]
+    assert shape.slots("192.0.2.1", "google", shared=True) == [("192.0.2.1/google", 8, 0)]
+    whole = Shapes(
+        DEFAULT | {"site_connections": 20, "connection_rate": rate(3)},
+        domains={"d.example": {"connections": 2, "site_connections": 3, "site_rate": rate(4)}},
+    ).of("s", "p", "d.example")
+    assert whole.slots("", "s", shared=True) == [
+        ("/s", 10, 2), ("*/s", 20, 2), ("/@d.example", 2, 0), ("*/@d.example", 3, 0),
+    ]  # fmt: skip
+    assert whole.slots("", "s", shared=False)[0] == ("/s", 10, 0), "nobody would use what is reserved"
+    assert whole.openings("", "s") == [("open//s", rate(3))]
+    assert [name for name, _ in whole.rates("", "s")] == ["rate//s", "rate/*/@d.example"]
+
+
+def test_a_host_the_admin_named_is_no_provider() -> None:
+    assert SHAPES.of_host("10.0.0.9").rates("", "10.0.0.9:25") == []
+    assert SHAPES.of_host("10.0.0.9").connections == 10
+    assert SHAPES.of_host("relay.example").rate == rate(1000)
+    assert repr(SHAPES) == "<Shapes of 1 providers, 4 domains>"
