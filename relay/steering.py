@@ -89,12 +89,27 @@ class Steering:
         """One note after the other; what could not be told stays."""
         news = self._pacemaker.news
         while news:
-            board, name, note = news[0]
+            board, name, note = one = news[0]
             if note is None:
-                await self._state.unpin(board_of(board), name)
+                if (
+                    await self._state.unpin(board_of(board), name) and board == "aside"
+                ):  # the first of all workers tells
+                    self._record("resumed", {"what": _whom(name), "reason": "", "by": "postlane"})
             elif not _superseded(news):
                 await self._state.pin(board_of(board), name, orjson.dumps(note).decode())
+                self._say(one, note)
             news.pop(0)
+
+    def _say(self, one: News, note: Json) -> None:
+        """What a site taught us, in the log; that something is put aside for it is an event, too."""
+        if one.board == "aside":
+            facts = {"reason": f"{note['place']}: {note['why']}", "until": iso(note["until"]), "by": "postlane"}
+            self._record("suspended", {"what": _whom(one.name), **facts})
+            log.warning("put aside", what=one.name, reason=facts["reason"], until=facts["until"])
+        elif one.board == "pace":
+            log.info("pace cut", what=one.name, rate=round(note["rate"], 2), why=note["why"])
+        elif one.board == "warmup" and note["why"]:
+            log.warning("warm-up stopped or held", what=one.name, why=note["why"])
 
     # -- commands
 
@@ -206,6 +221,13 @@ class Steering:
 def board_of(name: str) -> str:
     """As State knows it."""
     return f"shaping/{name}"
+
+
+def _whom(name: str) -> Json:
+    """Of a note on the board of what is put aside."""
+    who, _, site = name.partition(" ")
+    kind, _, stream = who.partition("/")
+    return {"stream": stream, "site": site} if kind == "stream" else {"source": who, "site": site}
 
 
 def _superseded(news: Sequence[News]) -> bool:

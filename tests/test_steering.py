@@ -100,6 +100,26 @@ async def test_while_state_is_down_nothing_is_forgotten_and_all_is_told_later(
     assert other.maker.away(HERE, SITE, NOON) is not None
 
 
+async def test_what_is_put_aside_and_let_back_are_events(workers: tuple[OneWorker, OneWorker], clock: Clock) -> None:
+    one, _other = workers
+    one.maker.rules = Backoff([Rule(Action.SUSPEND, 60_000, place="shipped")], lambda _: {0})
+    one.sent()
+    one.maker.rules = Backoff([Rule(Action.SUSPEND_STREAM, 60_000, place="shipped")], lambda _: {0})
+    one.sent()
+    await one.steering.look()
+    facts = {"reason": "shipped: 421 4.7.28 slow down", "until": "2026-11-23T12:01:00.000Z", "by": "postlane"}
+    assert one.said == [
+        ("suspended", {"what": {"source": HERE, "site": SITE}, **facts}),
+        ("suspended", {"what": {"stream": "news", "site": SITE}, **facts}),
+    ]
+    clock.now += 60_000
+    for _ in range(2):
+        for worker in workers:
+            await worker.steering.look()
+    over = [kind for worker in workers for kind, _ in worker.said if kind == "resumed"]
+    assert len(over) == 2, "one worker of all tells"
+
+
 async def test_only_the_newest_note_of_a_name_is_told(workers: tuple[OneWorker, OneWorker]) -> None:
     one, other = workers
     for rate in ("10/second", "5/second"):

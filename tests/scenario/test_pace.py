@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.dnsserver import DnsServer, serving
 from tests.support.node import Node, wait_for
+from tests.support.redis_server import RedisServer
 from tests.support.sink import Received, Sink
 
 pytestmark = pytest.mark.scenario
@@ -26,7 +27,13 @@ SLOW = "421 4.7.28 Our system has detected an unusual rate of unsolicited mail"
 
 @contextmanager
 def live(
-    folder: Path, answer: Callable[[Received], str], *, workers: int = 1, files: dict[str, str] | None = None
+    folder: Path,
+    answer: Callable[[Received], str],
+    *,
+    workers: int = 1,
+    files: dict[str, str] | None = None,
+    more: str = "",
+    name: str = "test-1",
 ) -> Iterator[tuple[Node, Sink]]:
     """A node that delivers to the MX of SITE, which is a sink."""
     dns = DnsServer()
@@ -35,9 +42,13 @@ def live(
     with serving(dns), Sink(answer=answer) as sink:
         delivery = f'mode = "live"\nport = {sink.port}\nallow_private = true'
         servers = f'"{dns.address}"'
-        with Node(
-            folder, delivery=delivery, nameservers=servers, key_for=("test.example",), workers=workers, files=files
-        ) as node:
+        keys = ("test.example",)
+        node = Node(
+            folder, delivery=delivery, nameservers=servers, key_for=keys, workers=workers, files=files, more=more
+        )
+        config = folder / "config" / "postlane.toml"
+        config.write_text(config.read_text().replace('name = "test-1"', f'name = "{name}"'))
+        with node:
             yield node, sink
 
 
@@ -156,13 +167,41 @@ def test_an_operator_slows_a_site_down_for_a_while(tmp_path: Path) -> None:
         ended = node.run("pace", "--site", SITE, "--end", "--reason", "over")
         assert ended.stdout.startswith("Ended: ordered")
         wait_for("all of it", lambda: delivered(node) >= 25)
-        actions = [event["action"] for event in node.events(type="audit")]
-        assert [action for action in actions if action.startswith("pace")] == ["pace", "pace end"]
+        wait_for("both audits", lambda: _audits(node) == ["pace", "pace end"])
+
+
+def _audits(node: Node) -> list[str]:
+    return [event["action"] for event in node.events(type="audit")]
 
 
 def _known(node: Node, gauge: str) -> int:
     """Of all workers together."""
     return sum(worker.get("gauges", {}).get(gauge, 0) for worker in node.ask({"do": "stats"})["workers"])
+
+
+def test_an_order_and_what_a_site_said_reach_the_other_node_of_a_cluster(tmp_path: Path) -> None:
+    rule = '[[backoff]]\nreply = "is blocked here"\naction = "suspend"\nfor = "1h"\n'
+    answers = ["451 4.3.5 is blocked here"]
+    with RedisServer(tmp_path / "redis") as redis:
+        state = f'[state]\nurl = "{redis.url}"'
+        files = {"policies/shaping.toml": rule}
+        with (
+            live(tmp_path / "a", lambda _: answers[0] if answers else TAKEN, files=files, more=state) as (one, _),
+            live(tmp_path / "b", lambda _: TAKEN, files=files, more=state, name="test-2") as (other, sink),
+        ):
+            assert one.run("pace", "--site", "google", "--rate", "3/second", "--for", "10m").returncode == 0
+            one.send(f"r0@{SITE}", source=BULK)
+            wait_for("the other to know of the order", lambda: _known(other, "pace_orders") == 1)
+            wait_for("the other to know of the block", lambda: _known(other, "paces_aside") == 1)
+            waits = other.send(f"r1@{SITE}", source=BULK)
+            answers.clear()
+            ended = other.run("pace", "--site", SITE, "--end", "--reason", "cured")
+            assert ended.stdout.startswith("Ended: aside"), ended.stderr
+            assert other.final(waits, 60)["type"] == "delivered"
+            wait_for("the first to know, too", lambda: _known(one, "paces_aside") == 0)
+            assert len(sink.messages) == 1
+            (event,) = one.events(type="suspended")
+            assert (event["what"], event["by"]) == ({"source": "", "site": SITE}, "postlane")
 
 
 POOLS = """\
@@ -203,5 +242,4 @@ def test_a_new_source_carries_its_budget_of_the_day_and_no_more_whatever_crashes
         assert "(held" not in node.run("warmup", "resume", "--source", "127.0.0.2").stdout
         assert node.run("warmup", "hold").returncode == 2
         assert node.run("warmup", "hold", "--source", "192.0.2.9").returncode == 1
-        actions = {event["action"] for event in node.events(type="audit")}
-        assert {"warmup hold", "warmup resume"} <= actions
+        wait_for("both audits", lambda: _audits(node) == ["warmup hold", "warmup resume"])
