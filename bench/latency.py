@@ -46,12 +46,13 @@ class Delays:
         )
 
 
-def delays(node: PostlaneNode, count: int, since: int) -> Delays:
-    """Of the `count` deliveries after the first `since`; waits for their events, which are exported within a second."""
+def delays(node: PostlaneNode, count: int, since: int, mail_class: str = "transactional") -> Delays:
+    """Of the `count` deliveries of a class after its first `since`; waits for their events, which are exported within a
+    second."""
     found: list[int] = []
 
     def all_there() -> bool:
-        found[:] = delivered(node)[since:]
+        found[:] = delivered(node, mail_class)[since:]
         return len(found) >= count
 
     wait_until(all_there, 60, f"Postlane did not deliver {count} messages", every=0.5)
@@ -59,14 +60,14 @@ def delays(node: PostlaneNode, count: int, since: int) -> Delays:
     return Delays(statistics.median(found), found[int(len(found) * 0.99)], found[-1], len(found))
 
 
-def delivered(node: PostlaneNode) -> list[int]:
-    """delay_ms of every `delivered` event, in the order of their times."""
+def delivered(node: PostlaneNode, mail_class: str) -> list[int]:
+    """delay_ms of every `delivered` event of a class, in the order of their times."""
     events = []
     for path in (node.data / "events").glob("*.jsonl"):
         for line in path.read_bytes().splitlines():
             with contextlib.suppress(ValueError):  # the last line may still be written
                 event = json.loads(line)
-                if event["type"] == "delivered":
+                if event["type"] == "delivered" and event["class"] == mail_class:
                     events.append((event["time"], event["delay_ms"]))
     return [delay for _, delay in sorted(events)]
 

@@ -108,7 +108,7 @@ class Sink:
         user = ["-u", "postfix"] if os.geteuid() == 0 else []  # it refuses to stay root
         keep = ["-d", f"{dump}/m."] if dump else ["-c"]
         with self._counter.open("wb") as counter:
-            command = [find("smtp-sink"), "-4", *user, *keep, "-m", "1000", f"127.0.0.1:{self.port}", "1000"]
+            command = [find("smtp-sink"), "-4", *user, *keep, "-m", "10000", f"127.0.0.1:{self.port}", "1000"]
             self._program = start("smtp-sink", command, self._directory / "sink.log", stdout=counter)
         self._before = 0
         wait_until(lambda: answers_smtp(self.port), 10, "smtp-sink does not answer")

@@ -29,7 +29,7 @@ class Setting:
 
 def settings_of(folder: Path, file: str) -> list[Setting]:
     """What `file` of an accepted version says, defaults included; raises ConfigErrors where it cannot be read."""
-    document: Document | None = Document(file, "", {}, {}, frozenset())
+    document: Document | None = Document(file, "", {})
     if (folder / file).exists():
         document, problems = read(folder / file)
         if document is None:

@@ -293,7 +293,7 @@ def _of_routes(folder: _Folder, routes: RoutesFile, deployment: Deployment | Non
             pool = getattr(routes.default, kind.label)
             if pool not in deployment.pools:
                 message = no_such("pool", pool, deployment.pools, deployment.pools_file)
-                place = document or Document(shown_path(folder.path / "routes.toml"), "", {}, {}, frozenset())
+                place = document or Document(shown_path(folder.path / "routes.toml"), "", {})
                 yield place.problem(("default", kind.label), message, "unknown-name")
     if document is None or document.broken:
         return

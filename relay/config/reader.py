@@ -1,11 +1,15 @@
 """One TOML file: its data, the place of each key, and its validation against a schema.
 
+Places take five times as long as the data, so they are found when the first of them is asked for: of files without a
+fault, hardly ever. Where `[[rules]]` stand, which compiled rules carry with them, is seen without that.
+
 A file is read in three steps, each reporting all it finds: syntax (relay/config/syntax.py), schema (pydantic, worded by
 relay/config/wording.py), and what only the whole shows, which the callers check with `Document.problem`. So that the
 third step sees as much as it can, what failed in the second is left out and the rest validated again.
 """
 
 import re
+import tomllib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,7 +17,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import spanned_toml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -60,7 +64,7 @@ class Examined(Generic[T]):
 
 @dataclass(slots=True)
 class Document:
-    """A file that parses. `data` is plain; `places` has the offset of each key, and of each element of a list.
+    """A file that parses. `data` is plain, `text` as the parser counts.
 
     `broken` is set once the schema found an error: what is said of the whole is then incomplete.
     """
@@ -68,19 +72,30 @@ class Document:
     file: str
     text: str
     data: dict[str, Any]
-    places: dict[Loc, int] = field(repr=False)
-    tables: frozenset[Loc] = field(repr=False)
     broken: bool = False
+    _found: "_Places | None" = field(default=None, repr=False)
+    _headers: dict[Loc, int] | None = field(default=None, repr=False)  # of [[tables]] of the first level
     _left: dict[Loc, list[int]] = field(default_factory=dict, repr=False)  # elements of lists that some were taken from
     _ends: list[int] = field(default_factory=list, repr=False)  # of lines
 
+    @property
+    def places(self) -> Mapping[Loc, int]:
+        """The offset of each key, and of each element of a list."""
+        return self._placed().of
+
     def line(self, loc: Loc) -> int:
         """The line of a key; of the nearest table around it, where it is not there."""
-        while loc and loc not in self.places:
+        if self._headers is None:
+            self._headers = _headers(self.text, self.data)
+        at = self._headers.get(loc)
+        while at is None and loc:
+            at = self.places.get(loc)
             loc = loc[:-1]
+        if at is None:
+            return 1
         if not self._ends:  # found once: a file may have ten thousand lines, and a line be asked for each rule
-            self._ends.extend(at for at, character in enumerate(self.text) if character == "\n")
-        return bisect_left(self._ends, self.places[loc]) + 1 if loc else 1
+            self._ends.extend(end.start() for end in _END.finditer(self.text))
+        return bisect_left(self._ends, at) + 1
 
     def says(self, loc: Loc) -> bool:
         """Is there anything at `loc`, be it wrong?"""
@@ -96,7 +111,7 @@ class Document:
                 path += f".{step}" if _BARE.fullmatch(step) else f'."{step}"'
             elif not isinstance(here, list):  # one value that stands for a list of one
                 continue
-            elif loc[: at + 1] in self.tables:
+            elif loc[: at + 1] in self._placed().tables:
                 title = inside.get("name") if isinstance(inside, dict) else None
                 path += f".{title}" if isinstance(title, str) else f".#{step + 1}"
             else:
@@ -183,6 +198,11 @@ class Document:
             written += (left[step] if left and isinstance(step, int) else step,)
         return written
 
+    def _placed(self) -> "_Places":
+        if self._found is None:
+            self._found = _places(spanned_toml.loads(self.text), self.text)
+        return self._found
+
     def _control_characters(self) -> Iterator[Problem]:
         r"""`"\b"` is a legal backspace in TOML: a pattern with it would never match, and nobody would know."""
         for loc, text in _texts(self.data, ()):
@@ -256,16 +276,42 @@ def read(path: Path, octets: bytes | None = None) -> tuple[Document | None, list
     except OSError as error:
         return None, [Problem(file, 0, "", f"cannot be read: {error.strerror}", "file")]
     try:
-        spanned = spanned_toml.loads(text)
-    except spanned_toml.TOMLDecodeError as error:
+        return Document(file, text.replace("\r\n", "\n"), tomllib.loads(text)), []
+    except tomllib.TOMLDecodeError as error:
         return None, syntax.problems_of(file, text, error)
     except RecursionError:
         return None, [Problem(file, 1, "", "is nested too deeply", "toml")]
-    text = text.replace("\r\n", "\n")  # as the parser counts
-    places: dict[Loc, int] = {}
-    tables: set[Loc] = set()
-    _find(spanned, (), text, places, tables)
-    return Document(file, text, spanned.unspan(), places, frozenset(tables)), []
+
+
+_END = re.compile("\n")
+_HEADER = re.compile(r"^[ \t]*\[\[[ \t]*([A-Za-z0-9_-]+)[ \t]*\]\]", re.MULTILINE)
+
+
+def _headers(text: str, data: Mapping[str, Any]) -> dict[Loc, int]:
+    """Where the `[[tables]]` of the first level begin. Of a kind with more or fewer headers than tables (some within a
+    text of several lines, others with quotes) none is said."""
+    found: dict[str, list[int]] = {}
+    for header in _HEADER.finditer(text):
+        found.setdefault(header[1], []).append(header.start())
+    return {
+        (kind, number): at
+        for kind, offsets in found.items()
+        if isinstance(tables := data.get(kind), list) and len(tables) == len(offsets)
+        for number, at in enumerate(offsets)
+    }
+
+
+class _Places(NamedTuple):
+    """The offset of each key and of each element of a list, and which elements are `[[tables]]`."""
+
+    of: dict[Loc, int]
+    tables: set[Loc]
+
+
+def _places(spanned: Any, text: str) -> _Places:
+    found = _Places({}, set())
+    _find(spanned, (), text, found.of, found.tables)
+    return found
 
 
 def _find(value: Any, loc: Loc, text: str, places: dict[Loc, int], tables: set[Loc]) -> None:

@@ -106,13 +106,14 @@ def _meant(patterns: Sequence[Pattern], names: Iterable[str]) -> frozenset[str]:
 def problems_of(file: StreamsFile, document: Document, others: Others) -> Iterator[Problem]:
     """What no single key shows."""
     yield from _of_windows(file, document)
-    names: dict[str, int] = {}
+    names: dict[str, Loc] = {}
     for number, stream in enumerate(file.stream):
         loc: Loc = ("stream", number)
         if stream.name in names:
-            message = f'"{stream.name}" is the name of the stream in line {names[stream.name]} too; a list means any of'
+            line = document.line(names[stream.name])
+            message = f'"{stream.name}" is the name of the stream in line {line} too; a list means any of'
             yield document.problem((*loc, "name"), f"{message} several conditions", "duplicate")
-        names.setdefault(stream.name, document.line((*loc, "name")))
+        names.setdefault(stream.name, (*loc, "name"))
         yield from _of_names(document, loc, stream, file, others)
         yield from _of_match(document, loc, stream.match, others)
         yield from _of_holding_back(document, loc, stream, others)

@@ -5,9 +5,8 @@ again, so that one run shows them all. Pure.
 """
 
 import re
+import tomllib
 from collections.abc import Callable
-
-import spanned_toml
 
 from relay.config.problems import Problem
 
@@ -22,7 +21,7 @@ _MOST = 100  # errors of one file: beyond that it is not the file somebody meant
 Explained = tuple[str, str]  # key, message
 
 
-def problems_of(file: str, text: str, error: spanned_toml.TOMLDecodeError) -> list[Problem]:
+def problems_of(file: str, text: str, error: tomllib.TOMLDecodeError) -> list[Problem]:
     """Every syntax error of `text`, of which `error` is the first."""
     lines = text.replace("\r\n", "\n").split("\n")
     found: list[Problem] = []
@@ -34,8 +33,8 @@ def problems_of(file: str, text: str, error: spanned_toml.TOMLDecodeError) -> li
             break
         lines[number - 1] = ""
         try:
-            spanned_toml.loads("\n".join(lines))
-        except spanned_toml.TOMLDecodeError as following:
+            tomllib.loads("\n".join(lines))
+        except tomllib.TOMLDecodeError as following:
             error = following
         else:
             break

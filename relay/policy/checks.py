@@ -246,7 +246,7 @@ def _subject(letter: Letter) -> Sequence[str]:
     return (letter.subject,)
 
 
-# A Matcher looks at 2,000 characters of a text; text.py keeps some 3,200 octets. What is said within OVERLAP stands in one.
+# A Matcher looks at 2,000 characters of a text; text.py keeps some 2,300 octets. What is said within OVERLAP stands in one.
 WINDOW, OVERLAP = 1_900, 500
 
 

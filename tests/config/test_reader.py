@@ -135,3 +135,24 @@ def test_paths_are_as_short_as_they_open_from_here(tmp_path: Path, monkeypatch: 
     assert shown_path(tmp_path / "config" / "a.toml") == "config/a.toml"
     assert shown_path(Path("config/a.toml")) == "config/a.toml"
     assert shown_path(Path("/etc/postlane/a.toml")) == "/etc/postlane/a.toml"
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (TEXT, [3, 10]),
+        ('x = """\n[[rule]]\n"""\n[[rule]]\nname = "a"\n', [4]),
+        ('["rule"]]\n'.replace("[", "[[", 1) + 'name = "a"\n[[rule]]\nname = "b"\n', [1, 3]),
+        ("[[rule]]\r\nname = 'a'\r\n\r\n[[ rule ]]\r\nname = 'b'\r\n", [1, 4]),
+        ("rule = [\n{ name = 'a' },\n{ name = 'b' },\n]\n", [2, 3]),
+    ],
+    ids=["indented", "within a text", "quoted", "Windows", "in braces"],
+)
+def test_where_rules_stand(tmp_path: Path, text: str, lines: list[int]) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(text.encode())
+    document, _ = read(path)
+    assert document is not None
+    found = [document.line(("rule", number)) for number in range(len(lines))]
+    assert found == lines
+    assert [document.text.count("\n", 0, document.places["rule", number]) + 1 for number in range(len(lines))] == lines

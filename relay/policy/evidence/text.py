@@ -1,14 +1,14 @@
 """The visible text of a message and the counts of its structure, in bounded time whatever the octets are. Pure.
 
 Only bounded windows are looked at: parts up to a number, a depth and a distance from the header; of each text part a
-stretch at its beginning and one at its end. HTML is taken apart by splitting at angle brackets, which costs a fifth of
-what a regular expression does. A message that is no MIME is read as what it seems to be.
+stretch at its beginning and one at its end, and of these no more than gives the text that is wanted. A message that is no
+MIME is read as what it seems to be.
 """
 
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, a2b_qp
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from html.entities import html5
@@ -27,8 +27,9 @@ HEAD, TAIL = 16 << 10, 6 << 10  # octets of a text part at its beginning and its
 HEAD_BASE64, TAIL_BASE64 = 8 << 10, 4 << 10  # decoding takes 8 ns an octet, thrice what all the rest does
 STYLES = 64 << 10  # octets of an HTML part in which <body> is looked for: large style sheets come before it
 OPENING = 600  # octets of normal text: what a reader sees first
-BODY, CLOSING = 1600, 1000  # and what is read after that, at most: next in line, and from the end
-LONG_WORD = 400  # octets in which a blank is looked for, not to cut a word or a link
+BODY, CLOSING = 1000, 700  # and what is read after that, at most: next in line, and from the end
+LONG_WORD = 400  # octets in which a blank is looked for, not to cut a word or a link; or the next tag of a page
+SHORTEST_STEP = 512  # octets read at once, as each stretch costs 2 us
 SHORT_PLAIN = 300  # octets of normal text below which the HTML part is read too: "see this mail in your browser"
 
 # No others: some codecs (punycode, idna) take quadratic time, and unknown names cost an import each.
@@ -46,6 +47,7 @@ _REFERENCE = re.compile(rb"&(?:#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})|[A-Za-z]{2,8
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _NOT_BASE64 = bytes(c for c in range(256) if c not in _BASE64)
 _LINK = re.compile(rb"https?://[^\s<>\"]*")  # its words are the programmer's, and often codes
+_TAGS = re.compile(rb"<[^>]*+>?(?:\s*+<[^>]*+>?)*+")  # possessive: nothing is tried twice, so any octets cost the same
 _LOOKS_HTML = re.compile(rb"<(?:html|body|table|div|p|br|a|!doctype)\b", re.IGNORECASE)
 
 
@@ -219,11 +221,11 @@ def _visible(content: bytes, texts: Sequence[Part], text: Text) -> Read:
     visible = Read()
     if plain is not None:
         pieces = _window(content, plain)
-        if page is None and _LOOKS_HTML.search(pieces[0], 0, 2000):
+        if page is None and b"<" in pieces[0][:2000] and _LOOKS_HTML.search(pieces[0], 0, 2000):
             page = plain
         else:
             text.links = sum(octets.count(b"http") for octets in pieces)
-            visible = _read(as_utf8(b" ".join(pieces), plain.charset))
+            visible = _read(as_utf8(b" ".join(pieces), plain.charset), _prose, b" ")
     if page is not None:
         pieces = _window(content, page)
         text.html = True
@@ -231,8 +233,8 @@ def _visible(content: bytes, texts: Sequence[Part], text: Text) -> Read:
             text.links += octets.count(b"href=")
             text.images += octets.count(b"<img")
         if visible.length < SHORT_PLAIN:
-            filled = b" ".join([stripped(octets) for octets in pieces])
-            from_page = _read(as_utf8(_without_filling(filled), page.charset), references=True)
+            shown = b" ".join([_body(octets) for octets in pieces])
+            from_page = _read(as_utf8(shown, page.charset), _prose_of_page, b"<")
             visible = from_page if from_page.length > visible.length else visible
     return visible
 
@@ -265,63 +267,94 @@ def from_base64(octets: bytes) -> bytes:
         return a2b_base64(letters[: len(letters) // 4 * 4])
 
 
-def _read(text: bytes, references: bool = False) -> Read:
-    """What is wanted of a text, which may hold links and (of HTML) character references."""
-    text = b" ".join([words for line in text.split(b"\n") if (words := line.strip())])  # pages are indented
-    near, used = _normal_part(text, OPENING + BODY, references)
-    if used == len(text):
+def _read(raw: bytes, prose: Callable[[bytes], bytes], before: bytes) -> Read:
+    """What is wanted of a text: `prose` makes normal text of a stretch of it, which may begin at any `before`."""
+    near, used = _from_start(raw, OPENING + BODY, prose, before)
+    if used == len(raw):
         return Read(near, b"", len(near))
-    far, used_at_end = _normal_part(text[used:], CLOSING, references, from_end=True)
+    far, used_at_end = _from_end(raw[used:], CLOSING, prose, before)
     used += used_at_end
     length = len(near) + len(far)
-    return Read(near, far, length + (len(text) - used) * length // used)
+    return Read(near, far, length + (len(raw) - used) * length // used)
 
 
-def _normal_part(text: bytes, enough: int, references: bool, from_end: bool = False) -> tuple[bytes, int]:
-    """Normal text of one end, `enough` octets if there are as many, and how many octets of `text` that took.
+def _from_start(raw: bytes, enough: int, prose: Callable[[bytes], bytes], before: bytes) -> tuple[bytes, int]:
+    """Normal text of the beginning, `enough` octets if there are as many, and how many octets of `raw` that took.
 
-    Twice as much is tried where blanks, links and references left too little; all, where hardly more is there.
+    Stretch by stretch, each as long as the last one says that it takes; to the end, where hardly more is there.
     """
-    taken = enough * 4 // 3
-    while taken * 3 // 2 < len(text):
-        if from_end:
-            part = text[text.find(b" ", -taken, LONG_WORD - taken) + 1 or -taken :]
-        else:
-            part = text[: text.find(b" ", taken, taken + LONG_WORD) + 1 or taken]
-        words = _prose(part, references)
-        if len(words) >= enough:
-            return words, len(part)
-        taken *= 2
-    return _prose(text, references), len(text)
+    words, used, step = b"", 0, enough * 3 // 2
+    while len(words) < enough and used < len(raw):
+        cut = len(raw)
+        if used + step * 5 // 4 < cut:
+            at = used + step
+            places = (raw.find(mark, at, at + LONG_WORD) for mark in (before, b" "))
+            cut = next((place for place in places if place >= 0), at)
+        more = prose(raw[used:cut])
+        words = words + b" " + more if words and more else words or more
+        used = cut
+        step = _step(enough, len(words), used)
+    return words, used
 
 
-def _prose(text: bytes, references: bool) -> bytes:
-    """Normal text, links left out and references resolved."""
-    if b"://" in text:
-        text = _LINK.sub(b" ", text)
-    if references and b"&" in text:
-        text = _REFERENCE.sub(_resolved, text)
-    return normal(text)
+def _from_end(raw: bytes, enough: int, prose: Callable[[bytes], bytes], before: bytes) -> tuple[bytes, int]:
+    """The same from the end."""
+    words, used, step = b"", 0, enough * 3 // 2
+    while len(words) < enough and used < len(raw):
+        end, cut = len(raw) - used, 0
+        if step * 5 // 4 < end:
+            at = end - step
+            places = (raw.rfind(mark, max(0, at - LONG_WORD), at) for mark in (before, b" "))
+            cut = next((place for place in places if place >= 0), at)
+        more = prose(raw[cut:end])
+        words = more + b" " + words if words and more else words or more
+        used = len(raw) - cut
+        step = _step(enough, len(words), used)
+    return words, used
+
+
+def _step(enough: int, found: int, used: int) -> int:
+    """How many octets to read next, where `used` gave `found`."""
+    return max(SHORTEST_STEP, (enough - found) * used // max(found, used // 16, 1) * 9 // 8)
+
+
+def _prose(text: bytes) -> bytes:
+    """Normal text of plain text, links left out."""
+    return normal(_LINK.sub(b" ", text) if b"://" in text else text)
+
+
+def _prose_of_page(page: bytes) -> bytes:
+    """Normal text of HTML, references resolved."""
+    text = _without_tags(page)
+    if b"&" in text:
+        text = _REFERENCE.sub(_resolved, _without_filling(text))
+    return _prose(text)
 
 
 def _without_filling(text: bytes) -> bytes:
     """Without what fills preheaders, by the hundred."""
-    if b"&" not in text:
-        return text
     return text.replace(b"&nbsp;", b" ").replace(b"&zwnj;", b"").replace(b"&#847;", b"").replace(b"&#8199;", b"")
 
 
 def stripped(page: bytes) -> bytes:
     """The text of an HTML page, entities not yet resolved; head, styles and scripts left out."""
+    return _without_tags(_body(page))
+
+
+def _body(page: bytes) -> bytes:
+    """A page without head, styles and scripts."""
     body = page.find(b"<body")
     if body >= 0:
         page = page[body:]
     page = _without(page, b"<style", b"</style")
     if body < 0:
         page = _without(_without(page, b"<script", b"</script"), b"<title", b"</title")
-    text, *tags = page.split(b"<")
-    # What follows a tag; nothing where the window cut it.
-    return b" ".join([text, *[piece for tag in tags if (piece := tag.partition(b">")[2].strip())]])
+    return page
+
+
+def _without_tags(page: bytes) -> bytes:
+    """What stands between the tags; nothing from one on that the window cut."""
+    return _TAGS.sub(b" ", page)
 
 
 def _without(page: bytes, opening: bytes, closing: bytes) -> bytes:

@@ -14,7 +14,7 @@ from relay.header import Field
 from relay.policy.evidence.lexicon import normal
 from relay.policy.evidence.text import Part, as_utf8, from_base64, parts_of, stripped
 
-MAX_WHOLE = 192 << 10  # octets, still encoded, of all parts: the longest newsletters of shops have 150 KB
+MAX_WHOLE = 160 << 10  # octets, still encoded, of all parts: the longest newsletters of shops have 150 KB
 LINE = 1_000  # octets of a line that keeps to RFC 5322 2.1.1
 MAX_REFERENCES = 5_000  # character references that are resolved, 1 us each
 _REFERENCE = re.compile(r"&(?:#\w{1,7}|[A-Za-z]\w{1,24});", re.ASCII)

@@ -140,7 +140,7 @@ def test_links_and_references_take_no_room() -> None:
 
 
 def test_the_length_of_a_long_text_is_estimated_from_what_was_read() -> None:
-    assert extracted(letter("text/plain", b"word " * 800)).length == 800 * 5 - 1
+    assert extracted(letter("text/plain", b"word " * 800)).length == pytest.approx(800 * 5, abs=5)
     assert extracted(letter("text/plain", b"word,  two " * 1500)).length == pytest.approx(1500 * 9, rel=0.02)
 
 
