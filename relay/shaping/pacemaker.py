@@ -261,14 +261,14 @@ class Pacemaker:
     def learn(self, what: Attempted, outcome: Outcome, category: str, now: int) -> Rule | None:
         """What came of it; `category`: what the reply means. The rule that acted, if one did."""
         track = self._tracks.get((what.source, what.site)) or self._track(what.source, what.site, what.bounds, now)
-        sign = sign_of(outcome, category)
         if not outcome.internal:
             track.reply = outcome.reply
-        if sign is Sign.GOOD:
+        if outcome.delivered:
             track.pace.good(what.bounds, now)
             if what.start is not None:
                 self._count(what, now, bad=False)
             return None
+        sign = sign_of(outcome, category)
         if what.start is not None and not outcome.internal:
             self._count(what, now, bad=sign is Sign.TROUBLE or category in _BAD)
         rule = self.rules.find(outcome, what.site)

@@ -105,12 +105,15 @@ class Shaper:
             if stopped is not None:
                 return Pause(min(stopped.until, now + LOOK_AGAIN), f"{stopped.place}: {stopped.why}")
         asking = _Asking(delivery, pool.name, site, shape, self.pacemaker.share(shape.bounds), urgent, now)
-        found = await self._try(asking, pool, self._near(asking))
-        if isinstance(found, Pause) and all(self.pacemaker.away(one.address, site, now) for one in pool.sources):
-            found = await self._try(asking, pool, self._near(asking, soft=True))
+        found = await self._try(asking, pool)
+        if isinstance(found, Berth):
+            return found
+        if all(self.pacemaker.away(one.address, site, now) for one in pool.sources):
+            asking.soft = True
+            found = await self._try(asking, pool)
         if isinstance(found, Pause) and urgent and any(one.warmup for one in pool.sources):
             asking.beyond = True
-            return await self._try(asking, pool, self._near(asking))
+            found = await self._try(asking, pool)
         return found
 
     def observe(self, berth: Berth[S], outcome: Outcome, category: str = "") -> Rule | None:
@@ -119,27 +122,16 @@ class Shaper:
             return None
         return self.pacemaker.learn(berth.what, outcome, category, self._clock())
 
-    def _near(self, asking: "_Asking", *, soft: bool = False) -> Callable[[Source], Pause | None]:
-        """Whether a source stays away from the site, and until when. `soft`: those that need not, where no other is, do not."""
-
-        def near(source: Source) -> Pause | None:
-            away = self.pacemaker.away(source.address, asking.site, asking.now)
-            if away is None or (soft and away.soft):
-                return None
-            return Pause(min(away.until, asking.now + LOOK_AGAIN), f"{away.place}: {away.why}")
-
-        return near
-
-    async def _try(self, asking: "_Asking", pool: Pool[S], near: Callable[[Source], Pause | None]) -> Berth[S] | Pause:
+    async def _try(self, asking: "_Asking", pool: Pool[S]) -> Berth[S] | Pause:
         """One source of the pool after the other, until one has all it needs; else the first time one may."""
         sticky, tried, first = asking.delivery.source, set[str](), None
         source: S | None = pool.choose(sticky, self._rand())
         while source is not None:
-            pause = near(source) or await self._ready(asking, source)
+            pause = await self._ready(asking, source)
             if pause is None:
                 stream = "" if asking.urgent else asking.delivery.message.stream
                 what = Attempted(source.address, asking.site, stream, asking.bounds, asking.now, source.warmup)
-                return Berth(source, pool.name, asking.site, asking.shape, what)
+                return Berth(source, asking.pool, asking.site, asking.shape, what)
             if first is None or pause.until < first.until:
                 first = pause
             if asking.full:
@@ -150,32 +142,39 @@ class Shaper:
         return first
 
     async def _ready(self, asking: "_Asking", source: Source) -> Pause | None:
-        """Budget, pace and rates, all or none."""
+        """Not away, and within budget, pace and rates, all or none."""
+        maker, site, now, address = self.pacemaker, asking.site, asking.now, source.address
+        away = maker.away(address, site, now)
+        if away is not None and not (asking.soft and away.soft):
+            return Pause(min(away.until, now + LOOK_AGAIN), f"{away.place}: {away.why}")
         budget: Rate | None = None
         if source.warmup is not None and not asking.beyond:
-            today = self.pacemaker.budget(source.address, asking.site, source.warmup, asking.now)
+            today = maker.budget(address, site, source.warmup, now)
             if today == 0:
-                return Pause(asking.now + LOOK_AGAIN, f"{source.address} begins on {source.warmup:%-d %b}")
+                return Pause(now + LOOK_AGAIN, f"{address} begins on {source.warmup:%-d %b}")
             budget = rate_of(today) if today is not None else None
-        return await self._paced(asking, source.address, budget)
-
-    async def _paced(self, asking: "_Asking", source: str, budget: Rate | None) -> Pause | None:
-        site, now, pacemaker = asking.site, asking.now, self.pacemaker
-        again = pacemaker.ask(source, site, asking.pool, asking.bounds, now, urgent=asking.urgent)
+        again = maker.ask(address, site, asking.pool, asking.bounds, now, urgent=asking.urgent)
         if again:
-            return Pause(again, f"{site}: {pacemaker.why(source, site, now)}")
-        pause = await self._take(asking, source, budget)
+            return Pause(again, f"{site}: {maker.why(address, site, now)}")
+        rates = self._rates(asking, address, budget)
+        pause = await self._take(asking, rates) if rates else None
         if pause is not None:
-            pacemaker.give_back(source, site)
+            maker.give_back(address, site)
         return pause
 
-    async def _take(self, asking: "_Asking", source: str, budget: Rate | None) -> Pause | None:
-        """One message of each rate, all or none. An operator's order for all pools is no limit for transactional mail."""
+    def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[tuple[str, Rate, str, bool]]:
+        """Name, rate, time zone, and whether it only counts this mail: an operator's order for all pools is no limit for
+        transactional mail."""
         rates = [(name, rate, ZONE, False) for name, rate in asking.shape.rates(source, asking.site)]
         if budget is not None:
             rates.append((key_of(source, asking.site), budget, self.pacemaker.warmup.timezone, False))
         orders = self.pacemaker.orders(asking.site, asking.pool, asking.now)
-        rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
+        if orders:
+            rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
+        return rates
+
+    async def _take(self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]) -> Pause | None:
+        """One message of each rate, all or none."""
         taken: list[tuple[str, Rate]] = []
         for name, rate, zone, spared in rates:
             wait = await self._permits.take(name, rate, 1, zone, urgent=asking.urgent)
@@ -190,14 +189,14 @@ class Shaper:
 
 
 class _Asking:
-    """One delivery that asks for a berth. `beyond`: by a source that has used up its budget, for want of another; `full`: a
-    limit of all sources together is used up."""
+    """One delivery that asks for a berth. `soft`: by a source that should stay away, `beyond`: by one that has used up its
+    budget, for want of others; `full`: a limit of all sources together is used up."""
 
-    __slots__ = ("beyond", "bounds", "delivery", "full", "now", "pool", "shape", "site", "urgent")
+    __slots__ = ("beyond", "bounds", "delivery", "full", "now", "pool", "shape", "site", "soft", "urgent")
 
     def __init__(
         self, delivery: Delivery, pool: str, site: str, shape: Shape, bounds: Bounds, urgent: bool, now: int
     ) -> None:
         self.delivery, self.pool, self.site, self.shape = delivery, pool, site, shape
         self.bounds, self.urgent, self.now = bounds, urgent, now
-        self.beyond = self.full = False
+        self.beyond = self.full = self.soft = False
