@@ -93,13 +93,16 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
 
 
 async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, house: Attempting) -> Outcome | Pause:
-    """Where to, by which of our sources and within which limits, and there."""
+    """Where to, by which of our sources and within which limits, and there. What has waited for room as long as any mail may
+    has an Outcome in our own words."""
     way = await house.courier.way(delivery, hop)
     if isinstance(way, Outcome):
         return way
     berth = await house.shaper.berth(delivery, pool, way.site, way.host)
     if isinstance(berth, Pause):
-        return berth
+        if house.clock() < _give_up(delivery, house):
+            return berth
+        return Outcome(Reply(450, "4.4.5", f"no room in time: {berth.why}"), "QUOTA", Scope.SITE, internal=True)
     content = await _content(delivery.message, house)
     outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape)
     house.shaper.observe(berth, outcome, category_of(outcome))

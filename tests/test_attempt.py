@@ -18,6 +18,7 @@ from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
 from relay.policy.windows import Window
 from relay.shaping.shape import ProviderTable, Shapes
+from relay.shaping.shaper import Shaper
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -402,3 +403,25 @@ async def test_over_a_rate_of_its_site_nothing_is_written_and_nothing_is_tried()
     assert await attempt(delivery, house) is None
     assert rig.spool.events()[0]["site"] == "hoster", "where its limits count, whatever lane it waited in"
     assert rig.courier.terms == [rig.shapes.of("hoster", "transactional", "b.example")]
+
+
+async def test_what_finds_no_room_for_as_long_as_any_mail_may_wait_is_bounced() -> None:
+    rig, delivery = Rig(DONE, give_up=60_000), waiting_delivery()
+    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(1, 1, "", "1/second")})
+    rig.quotas.wait = 70
+    house = rig.attempting()
+    assert isinstance(await attempt(delivery, house), Pause)
+    rig.now += 60_000
+    assert await attempt(delivery, house) is None
+    bounced = rig.spool.events()[0]
+    assert (bounced["type"], bounced["category"]) == ("bounced", "expired")
+    assert "no room in time: 192.0.2.1/b.example: 1/second" in bounced["reply"]["text"]
+
+
+async def test_the_shaper_learns_what_a_refusal_means() -> None:
+    rig = Rig(Outcome(Reply(421, "4.7.28", "rate limited"), "MAIL", Scope.HOST, "mx.google.com"))
+    house = rig.attempting()
+    assert isinstance(await attempt(waiting_delivery(), house), int)
+    assert isinstance(house.shaper, Shaper)
+    (row,) = house.shaper.pacemaker.shown(NOW)
+    assert (row["site"], row["direction"], row["why"]) == ("b.example", "down", "421 4.7.28")
