@@ -76,14 +76,19 @@ class Steering:
         try:
             await self._tell()
             for board in BOARDS:
-                notes = await self._state.pinned(board_of(board))
-                self._pacemaker.heard(board, _read(notes), self._state.now())
+                self._hear(board, await self._state.pinned(board_of(board)))
         except StateError as error:
             log.debug("paces: State has no answer; again in a second", error=str(error))
         self._pacemaker.sharers = max(self._state.sharers, self._workers)
         self._looks += 1
         if self._looks % FORGET == 0:
             self._pacemaker.forget(self._state.now())
+
+    def _hear(self, board: str, notes: Mapping[str, str]) -> None:
+        try:
+            self._pacemaker.heard(board, _read(notes), self._state.now())
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # what was known stays
+            log.error("notes of paces cannot be read; a newer Postlane's?", board=board, error=repr(error))
 
     async def _tell(self) -> None:
         """One note after the other; what could not be told stays."""

@@ -17,7 +17,7 @@ from relay.shaping.warmup import key_of, rate_of
 from relay.state.interface import StateError
 from relay.state.permits import QuotaLeases
 from relay.state.sqlite import SqliteState
-from relay.steering import FORGET, Steering, clock_of, in_words
+from relay.steering import FORGET, Steering, board_of, clock_of, in_words
 from tests.support.clocks import Clock
 
 HERE, NEW, SITE = "192.0.2.1", "192.0.2.3", "google"
@@ -118,6 +118,17 @@ async def test_what_is_put_aside_and_let_back_are_events(workers: tuple[OneWorke
             await worker.steering.look()
     over = [kind for worker in workers for kind, _ in worker.said if kind == "resumed"]
     assert len(over) == 2, "one worker of all tells"
+
+
+@pytest.mark.parametrize("text", ["{", '{"until": 1}', "[]"])
+async def test_notes_that_cannot_be_read_change_nothing(workers: tuple[OneWorker, OneWorker], text: str) -> None:
+    one, other = workers
+    await one.steering.pace({"site": SITE, "rate": "10/second", "for": 60_000, **BY})
+    await other.steering.look()
+    for board in ("order", "pace"):
+        await one.state.pin(board_of(board), f"{HERE} x", text)
+    await other.steering.look()
+    assert len(other.maker.orders(SITE, "x", NOON)) == 1
 
 
 async def test_only_the_newest_note_of_a_name_is_told(workers: tuple[OneWorker, OneWorker]) -> None:
