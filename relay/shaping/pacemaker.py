@@ -377,24 +377,30 @@ class Pacemaker:
 
     def shown(self, now: int) -> list[Json]:
         """Every source and site that mail went to lately, or that something holds; rates in messages a second, None: free."""
-        return [self._row(source, site, track, now) for (source, site), track in self._tracks.items()]
+        rows = [self._row(source, site, track, now) for (source, site), track in self._tracks.items()]
+        for name, aside in self._asides.items():
+            source, _, site = _parted(name)
+            if aside.until > now and not source.startswith("stream/") and (source, site) not in self._tracks:
+                idle = {"site": site, "source": source, "pool": "", "pace": None, "ceiling": None, "since": None}
+                rows.append({**idle, "last_reply": None, **_paused(aside)})
+        return rows
 
     def _row(self, source: str, site: str, track: Track, now: int) -> Json:
         view = track.pace.view(track.bounds, now)
         aside = self.away(source, site, now)
         ordered = min((per_second(order.rate) for order in self.orders(site, track.pool, now)), default=inf)
-        return {
+        row = {
             "site": site,
             "source": source,
             "pool": track.pool,
             "pace": _number(view.rate),
             "ceiling": _number(min(view.ceiling, ordered)),
-            "direction": "paused" if aside is not None else view.direction,
             "since": view.since or None,
             "last_reply": str(track.reply) if track.reply is not None else None,
-            "until": aside.until if aside is not None else None,
-            "why": f"{aside.place}: {aside.why}" if aside is not None else view.why,
         }
+        if aside is not None:
+            return row | _paused(aside)
+        return row | {"direction": view.direction, "until": None, "why": view.why}
 
     def sites_of(self, source: str) -> list[str]:
         """Where mail of it went lately, or where its warm-up is another than its days make it."""
@@ -459,6 +465,10 @@ def said(row: Json, since: str) -> str:
     rate = inf if row["pace"] is None else row["pace"]
     ceiling = inf if row["ceiling"] is None else row["ceiling"]
     return words(View(rate, ceiling, row["direction"], row["since"] or 0, row["why"]), since)
+
+
+def _paused(aside: Aside) -> Json:
+    return {"direction": "paused", "until": aside.until, "why": f"{aside.place}: {aside.why}"}
 
 
 def _number(rate: float) -> float | None:

@@ -180,6 +180,18 @@ def test_a_source_that_is_suspended_stays_away_on_all_nodes_until_its_time_is_ov
     assert board.notes["aside"] == {}
 
 
+def test_a_worker_that_sent_nothing_there_shows_what_stays_away_too() -> None:
+    one, board, idle = Pacemaker("one", rules(SUSPEND)), Board(), Pacemaker("idle")
+    one.learn(sent(), BLOCKED, "", NOON)
+    one.rules = rules(STREAM)
+    one.learn(sent(source="192.0.2.2"), BLOCKED, "", NOON)
+    board.round(one, idle)
+    (row,) = idle.shown(NOON)
+    assert (row["source"], row["site"], row["direction"], row["pace"]) == (HERE, SITE, "paused", None)
+    assert idle.shown(NOON + 7_200_000) == []
+    assert idle.gauges(NOON) == {"paces_aside": 2, "pace_orders": 0}
+
+
 def test_replies_to_what_was_under_way_do_not_prolong_a_suspension() -> None:
     maker = Pacemaker(rules=rules(SUSPEND))
     maker.learn(sent(), BLOCKED, "", NOON)
