@@ -15,6 +15,7 @@ from relay.policy import relevance
 from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
+from relay.policy.priority import granted
 from relay.policy.relevance import Postponed
 from relay.policy.streams import Stream
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
@@ -52,18 +53,20 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     due = await _permits(submission, weighed.mail_class, timezone, house)
     if isinstance(due, Refusal):
         return due
+    stream, asked = law.streams.named.get(decision.stream), submission.envelope.priority
+    priority = granted(asked, stream)
     message_id = house.next_id()
     letter = rewrite(
         fields,
         rest,
         submission.content,
         message_id=f"<{message_id}@{decision.author_domain}>",
-        received=received_field(submission.peer, house.hostname, message_id, now),
+        received=received_field(submission.peer, house.hostname, message_id, now, priority),
         now=now,
         also_remove=decision.also_remove,
     )
     message = _message(message_id, submission, weighed, letter, seen.subject)
-    stream = law.streams.named.get(message.stream)
+    message.priority = priority
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
     signature = b""
@@ -76,7 +79,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     ]
     if not stale:
         await _line_up(deliveries, due, postponed, stream, timezone, house)
-    facts = _ruled(weighed, law) | _noted(decision)
+    facts = _ruled(weighed, law) | _noted(decision, asked)
     events = [house.recorder.of_delivery("accepted", d, _looked_at(d, postponed) | facts) for d in deliveries]
     change = Change(put=[(message, deliveries)], events=events)
     if stale:
@@ -91,7 +94,14 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         house.offer(waiting)
     if weighed.checks:
         house.flags.count(decision.brand, weighed.checks, now)
-    return Reply(250, "2.0.0", f"OK {message_id} stream={message.stream} class={message.mail_class.label}")
+    return _answer(message, asked)
+
+
+def _answer(message: Message, asked: int | None) -> Reply:
+    answer = f"OK {message.id} stream={message.stream} class={message.mail_class.label}"
+    if asked is not None and asked > message.priority:
+        return Reply(250, "2.3.6", f"{message.priority} {answer}")  # X.3.6: the new priority, then text (RFC 6710)
+    return Reply(250, "2.0.0", answer)
 
 
 def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[SigningKey] | Refusal:
@@ -130,6 +140,8 @@ def _looked_at(delivery: Delivery, postponed: Postponed | None) -> dict[str, obj
         "site": delivery.site,
         "signed": message.signed,
     }
+    if message.priority:
+        facts["priority"] = message.priority
     if message.send_at is not None:
         facts["send_at"] = iso(message.send_at)
     if message.valid_until is not None:
@@ -166,13 +178,16 @@ def _ruled(weighed: Weighed, law: Law) -> dict[str, object]:
     return facts
 
 
-def _noted(decision: Decision) -> dict[str, object]:
-    """What an `accepted` event holds so that `postlane plan` can decide again (policy/recorded.py)."""
+def _noted(decision: Decision, asked: int | None) -> dict[str, object]:
+    """What an `accepted` event holds so that `postlane plan` can decide again (policy/recorded.py), and the priority that
+    was asked for."""
     facts: dict[str, object] = decision.noted
     if decision.named:
         facts["named"] = True
     if decision.co_authors:
         facts["co_authors"] = decision.co_authors
+    if asked is not None:
+        facts["asked_priority"] = asked
     return facts
 
 

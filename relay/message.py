@@ -23,6 +23,10 @@ class MailClass(IntEnum):
 _LABELS = tuple(mail_class.name.lower() for mail_class in MailClass)
 
 
+# Mail that waits in one line: its class, its site, its stream and its priority (RFC 6710: -9 to 9, 9 goes first).
+LaneKey = tuple[MailClass, str, str, int]
+
+
 @dataclass(slots=True)
 class RcptTo:
     """One accepted RCPT TO with its DSN parameters (RFC 3461 4.1, 4.2), as the app wrote them.
@@ -43,6 +47,7 @@ class Envelope:
 
     ret      "" | "FULL" | "HDRS"          envid   "" or xtext as sent (RFC 3461 4.3, 4.4)
     size     announced with SIZE=, 0 if not   utf8  SMTPUTF8 was asked for (RFC 6531)
+    priority asked for with MT-PRIORITY= (RFC 6710), -9 to 9; None: not given
     """
 
     sender: str
@@ -51,6 +56,7 @@ class Envelope:
     envid: str = ""
     size: int = 0
     utf8: bool = False
+    priority: int | None = None
 
 
 @dataclass(slots=True)
@@ -79,6 +85,7 @@ class Message:
     signed     our DKIM signatures on it, as events tell them: d (domain), s (selector), a (algorithm)
     contradiction  what was done about a claim of its class that the evidence contradicts: None (nothing to do), "flagged",
                    "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
+    priority   within its class, -9 to 9 (RFC 6710): higher goes first
     send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 
@@ -104,6 +111,7 @@ class Message:
     contradiction: str | None = None
     send_at: int | None = None
     valid_until: int | None = None
+    priority: int = 0
     row: int = 0
     content: bytes | None = None
 
@@ -121,7 +129,7 @@ class Delivery:
     sender     the app's own MAIL FROM ("" for <>)        mail_from  the return path on the wire (VERP later)
     head       header fields of this recipient alone, sent in front of the message's content: trace id, DKIM-Signature,
                Received and what was added; each ends with CRLF
-    site       whose limits it shares; with the class, its lane
+    site       whose limits it shares
     quota      it was accepted over its credential's quota and takes a permit before the next attempt
     paced      it takes one of its stream's rate before the next attempt
     source     our address that a greylisting host has seen ("" otherwise)
@@ -148,8 +156,9 @@ class Delivery:
     paced: bool = False
 
     @property
-    def lane(self) -> tuple[MailClass, str]:
-        return self.message.mail_class, self.site
+    def lane(self) -> LaneKey:
+        message = self.message
+        return message.mail_class, self.site, message.stream, message.priority
 
     @property
     def key(self) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.event import Recorder, iso
-from relay.message import Change, Delivery, MailClass
+from relay.message import Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
 from relay.policy.streams import Stream
 from relay.schedule.dispatcher import Dispatcher
@@ -114,6 +114,7 @@ class QueueCommands:
             "brand": message.brand,
             "stream": message.stream,
             "class": message.mail_class.label,
+            "priority": message.priority,
             "campaign": message.campaign,
             "accepted": iso(message.accepted_at),
             "size": message.size,
@@ -138,9 +139,9 @@ class QueueCommands:
         return ", ".join(limits) or None
 
 
-def _earliest(deliveries: Iterable[Delivery]) -> dict[tuple[MailClass, str], int]:
+def _earliest(deliveries: Iterable[Delivery]) -> dict[LaneKey, int]:
     """For each lane, when the first of these is due: what the schedule must look at again."""
-    times: dict[tuple[MailClass, str], int] = {}
+    times: dict[LaneKey, int] = {}
     for delivery in deliveries:
         times[delivery.lane] = min(delivery.next_attempt, times.get(delivery.lane, delivery.next_attempt))
     return times

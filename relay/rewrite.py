@@ -97,14 +97,16 @@ def _signed_names(signature: bytes) -> set[str]:
     return {name.strip().decode("latin-1").lower() for name in match[1].split(b":")} if match else set()
 
 
-def received_field(peer: Peer, hostname: str, message_id: str, now: int) -> bytes:
-    """Received, as RFC 5321 4.4 asks; no `for` clause, because a copy may go to others who must not see it."""
+def received_field(peer: Peer, hostname: str, message_id: str, now: int, priority: int = 0) -> bytes:
+    """Received, as RFC 5321 4.4 asks; no `for` clause, because a copy may go to others who must not see it. A priority that
+    is not the usual one is said in the clause that RFC 6710 has for it."""
     helo = _UNSAFE.sub("?", peer.helo)[:255] or "unknown"
     address = f"IPv6:{peer.ip}" if ":" in peer.ip else peer.ip
     tls = f"\r\n\t(using {peer.tls})" if peer.tls else ""
+    clause = f"\r\n\tPRIORITY {priority}" if priority else ""
     line = (
-        f"Received: from {helo} ([{address}])\r\n\tby {hostname} (Postlane) with {peer.protocol} id {message_id}{tls};"
-        f"\r\n\t{date(now)}\r\n"
+        f"Received: from {helo} ([{address}])\r\n\tby {hostname} (Postlane) with {peer.protocol} id {message_id}"
+        f"{clause}{tls};\r\n\t{date(now)}\r\n"
     )
     return line.encode()
 

@@ -482,7 +482,10 @@ class Worker:
 
 async def _shard_stats(shard: Shard) -> Json:
     queue = await shard.spool.counts()
-    lanes = [{"class": c.label, "site": site, "waiting": count} for (c, site), count in queue["lanes"].items()]
+    lanes = [
+        {"class": c.label, "site": site, "stream": stream, "waiting": count}
+        for (c, site, stream), count in queue["lanes"].items()
+    ]
     return {
         "shard": shard.number,
         "healthy": shard.spool.healthy,

@@ -502,3 +502,45 @@ async def test_a_place_in_its_stream_s_line_is_no_later_than_its_end() -> None:
     rig.streams, rig.quotas.wait = Streams([(replace(PACED, valid_for=30_000), None)]), 60_000
     await taken(rig, submission())
     assert [(d.next_attempt - NOW, d.paced) for d in rig.offered] == [(30_000, True)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "stream", "code", "priority"),
+    [
+        (None, 0, "250 2.0.0 OK", 0),
+        (None, 7, "250 2.0.0 OK", 7),
+        (7, 7, "250 2.0.0 OK", 7),
+        (-9, 7, "250 2.0.0 OK", -9),
+        (9, 7, "250 2.3.6 7 OK", 7),
+        (9, 0, "250 2.3.6 0 OK", 0),
+        (0, -5, "250 2.3.6 -5 OK", -5),
+    ],
+)
+async def test_a_priority_is_what_the_app_asks_for_within_what_its_stream_may_have(
+    asked: int | None, stream: int, code: str, priority: int
+) -> None:
+    rig = Rig()
+    rule = Stream("news", "policies/streams.toml:3", MailClass.MARKETING, priority=stream)
+    rig.streams = Streams([(rule, Match(texts={"subject": (parse("order", words=True),)}))])
+    one = submission()
+    one.envelope.priority = asked
+    answer = await taken(rig, one)
+    message, deliveries = rig.spool.puts[0].put[0]
+    assert answer == f"{code} {message.id} stream=news class=marketing", "it raises no class"
+    assert deliveries[0].lane == (MailClass.MARKETING, "b.example", "news", priority)
+    (event,) = rig.spool.events()
+    assert event.get("priority", 0) == priority
+    assert event.get("asked_priority") == asked
+    letter = deliveries[0].head + (message.content or b"")
+    assert (f"PRIORITY {priority}".encode() in letter) == (priority != 0)
+
+
+async def test_mail_of_no_stream_in_the_file_may_ask_for_less_than_the_usual_priority_alone() -> None:
+    rig = Rig()
+    one = submission()
+    one.envelope.priority = 3
+    assert (await taken(rig, one)).startswith("250 2.3.6 0 OK ")
+    one = submission()
+    one.envelope.priority = -3
+    assert (await taken(rig, one)).startswith("250 2.0.0 OK ")
+    assert [put.put[0][0].priority for put in rig.spool.puts] == [0, -3]

@@ -96,6 +96,7 @@ def test_received_names_the_peer_and_cannot_be_injected_into() -> None:
         b"Received: from evil??Bcc:?x??y ([192.0.2.7])\r\n\tby relay.example (Postlane) with ESMTPSA id 01id\r\n"
         b"\t(using TLSv1.3);\r\n\tSat, 21 Nov 2026 13:25:31 +0000\r\n"
     )
+    assert b" id 01id\r\n\tPRIORITY -4" in received_field(peer, "relay.example", "01id", NOW, -4)
     assert b"([IPv6:::1])" in received_field(Peer("::1", 1), "relay.example", "01id", NOW)
 
 

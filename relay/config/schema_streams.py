@@ -145,7 +145,9 @@ class StreamTable(Section):
     mail_class: ClassName | None = setting(None, "else the credential's", alias="class")
     brand: str = setting("", "else the credential's, else the From domain's")
     topic: Name | None = setting(None, "of the brand")
-    priority: int | None = setting(None, "9 goes first", ge=0, le=9)
+    priority: int = setting(
+        0, "within its class 9 goes first; an app may ask for less of a message (MT-PRIORITY)", ge=-9, le=9
+    )
     rate: Rate | None = None
     valid_for: PositiveDuration | None = setting(None, "worthless after it")
     send_window: str = setting("", "a [window.NAME]")

@@ -24,7 +24,7 @@ from relay.policy.streams import Match, Stream, Streams
 from relay.policy.windows import Window
 
 # Keys that later versions act on, as they stand in the file.
-_LATER = ("topic", "priority")
+_LATER = ("topic",)
 _BOUNDARY = re.compile(r"\\b(?:\(\?:|\()?([^\W\d_])|([^\W\d_])\)?\\b")
 _LATIN_ENDS = "\u0250"  # letters below it are Latin, above it other scripts' (Unicode blocks)
 
@@ -75,6 +75,7 @@ def _stream(table: StreamTable, line: int, on_contradiction: str, windows: Mappi
         rate=table.rate,
         valid_for=table.valid_for,
         window=windows.get(table.send_window),
+        priority=table.priority,
         review_by=table.review_by,
     )
 

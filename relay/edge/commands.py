@@ -30,6 +30,7 @@ _PARAMETER = re.compile(rf"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~{_BEYOND}]+))?\
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+\Z")  # RFC 3461 4
 _ORCPT = re.compile(rf"(?P<type>[A-Za-z0-9-]+);(?P<address>[!-<>-~{_BEYOND}]+)\Z")
 _HELO = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
+_PRIORITY = re.compile(r"(?:-?[1-9]|0)\Z")  # RFC 6710: no plus, no -0, no leading zero
 _BDAT = re.compile(r"([0-9]{1,20})(?: +(LAST))? *\Z", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -65,7 +66,8 @@ def helo(argument: str) -> str | Reply:
 
 
 def mail(argument: str) -> Envelope | Reply:
-    """`FROM:<path> [parameters]` (RFC 5321 4.1.1.2; SIZE RFC 1870, BODY 6152, SMTPUTF8 6531, RET and ENVID 3461, AUTH).
+    """`FROM:<path> [parameters]` (RFC 5321 4.1.1.2; SIZE RFC 1870, BODY 6152, SMTPUTF8 6531, RET and ENVID 3461, AUTH,
+    MT-PRIORITY 6710).
 
     The path is looked at last, because SMTPUTF8 behind it says what it may hold.
     """
@@ -228,6 +230,9 @@ def _mail_parameter(envelope: Envelope, name: str, value: str) -> Reply | None:
         case "ENVID":
             good = len(value) <= MAX_ENVID and _XTEXT.match(value) is not None
             envelope.envid = value
+        case "MT-PRIORITY":
+            good = _PRIORITY.match(value) is not None
+            envelope.priority = int(value) if good else None
         case "AUTH":  # RFC 4954 5: who submitted it first; believed of nobody, so parsed and dropped
             good = value == "<>" or _XTEXT.match(value) is not None
         case _:

@@ -22,6 +22,7 @@ class Features:
     eightbit: bool = False
     utf8: bool = False
     dsn: bool = False
+    priority: bool = False
     size_known: bool = False
     size: int = 0
 
@@ -34,6 +35,7 @@ def features(extensions: Mapping[str, str]) -> Features:
         eightbit="8bitmime" in extensions,
         utf8="smtputf8" in extensions,
         dsn="dsn" in extensions,
+        priority="mt-priority" in extensions,
         size_known="size" in extensions,
         size=int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 20 else 0,
     )
@@ -67,6 +69,8 @@ def commands(delivery: Delivery, size: int, offered: Features) -> tuple[bytes, b
     # A header beyond ASCII is 8-bit content as well; who offers SMTPUTF8 takes that (RFC 6531 3.1).
     if offered.eightbit and (message.eightbit or utf8):
         mail += " BODY=8BITMIME"
+    if offered.priority and message.priority:
+        mail += f" MT-PRIORITY={message.priority}"
     if offered.dsn:
         mail, rcpt = mail + _mail_report(delivery), rcpt + _rcpt_report(delivery)
     return (mail + "\r\n").encode(), (rcpt + "\r\n").encode()

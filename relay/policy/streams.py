@@ -45,6 +45,7 @@ class Stream:
     valid_for         how long (ms) its mail is worth anything once it is taken; None: for ever
     rate              its mail is paced by it, beside its credential's quota; None: by nothing
     window            when its mail may be sent, unless it is transactional; None: at any time
+    priority          of its mail within the class, -9 to 9, and the most its app may ask for (policy/priority.py)
     review_by         after this day people are to ask themselves whether it should go on; mail still goes
     """
 
@@ -57,6 +58,7 @@ class Stream:
     valid_for: int | None = None
     rate: Rate | None = None
     window: Window | None = None
+    priority: int = 0
     review_by: date | None = None
 
 

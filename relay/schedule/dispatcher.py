@@ -1,10 +1,10 @@
 """The only sleeping loop: carries out what `Ready` decides. Starts attempts, reads the spool, waits for the next time.
 
 Every attempt is a task of its own. What it returns says what became of its delivery: None, it has ended; a time, its
-row waits in the spool until then. Either is committed when it returns. A Pause: nothing happened, and the row waits as it
-is. An attempt that raises met a fault of ours: its row is as it was, and it goes again after a pause, from the spool. While
-the spool is not healthy nothing is started, as no outcome could be recorded. What is offered with room to spare starts at
-once, without a look at the queue.
+row waits in the spool until then. Either is committed when it returns. A `Pause` says that its site has no room: nothing
+is written, and its lane waits (gates.py). An attempt that raises met a fault of ours: its
+row is as it was, and it goes again after a pause, from the spool. While the spool is not healthy nothing is started, as
+no outcome could be recorded. What is offered with room to spare starts at once, without a look at the queue.
 """
 
 import asyncio
@@ -13,10 +13,11 @@ from typing import Protocol
 
 import structlog
 
-from relay.message import Delivery, MailClass
+from relay.message import Delivery, LaneKey, MailClass
 from relay.pause import Pause
-from relay.schedule.lanes import LaneKey, Look
-from relay.schedule.ready import DEFAULT_LIMITS, Key, Limits, Load, Ready
+from relay.schedule.flight import Key
+from relay.schedule.lanes import Look
+from relay.schedule.ready import DEFAULT_LIMITS, Limits, Load, Ready
 
 log = structlog.get_logger()
 
@@ -34,9 +35,9 @@ class DueMail(Protocol):
         """Up to `limit` rows with next_attempt <= now that are neither held nor `known`, earliest first."""
         ...
 
-    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """The sites behind `after` (None: from the first) with waiting rows of this class, in order, and the earliest
-        next_attempt of each."""
+    async def lanes(self, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+        """The lanes behind `after` (None: from the first) with waiting rows of this class, by priority (the highest first),
+        site and stream, and the earliest next_attempt of each."""
         ...
 
 
@@ -84,6 +85,14 @@ class Dispatcher:
         self._ready.note(lane, at, self._clock())
         self._poke()
 
+    def resume(self, site: str | None = None) -> int:
+        """There may be room again at this site, as pauses named it (a pace recovered, an operator resumed): what paused begins
+        at once, gently.
+        None: limits are others now (a reload), and all is forgotten of who met which. Returns how many groups waited."""
+        count = self._ready.resume(site, self._clock())
+        self._poke()
+        return count
+
     # -- commands
 
     def in_flight(self, key: Key) -> bool:
@@ -101,6 +110,10 @@ class Dispatcher:
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status."""
         return self._ready.stats()
+
+    def pauses(self) -> list[tuple[MailClass, Pause]]:
+        """The limits that have no room: of which site, until when, and why."""
+        return self._ready.pauses()
 
     # -- the loop
 
@@ -168,8 +181,10 @@ class Dispatcher:
                 raise
             log.exception("an attempt failed by a fault of our own", id=delivery.message.id, rcpt=delivery.index)
         else:
-            at = again.until if isinstance(again, Pause) else again
-            self._ready.finished(delivery, at, self._clock())
+            if isinstance(again, Pause):
+                self._ready.paused(delivery, again, self._clock())
+            else:
+                self._ready.finished(delivery, again, self._clock())
         finally:
             del self._tasks[delivery.key]
             self._poke()

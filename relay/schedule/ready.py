@@ -1,21 +1,26 @@
 """What goes next: the window of the queue that is in memory, and every decision over it. Pure; `now` is an argument.
 
-The queue is lanes, one for each (class, site). Of a lane, memory holds a few deliveries that are due (`parked`), the
-number in flight, and one time: the earliest at which a row that only the spool holds may be due (`spool_at`, a lower
-bound). So the cost of a decision does not depend on how much waits, and a million rows take no more than a full window;
-nor does a million lanes take more than a full table (lanes.py).
+The queue is lanes, one for each (class, site, stream, priority). Of a lane, memory holds a few deliveries that are due
+(`parked`), the number in flight, and one time: the earliest at which a row that only the spool holds may be due
+(`spool_at`, a lower bound). So the cost of a decision does not depend on how much waits, and a million rows take no more
+than a full window; nor does a million lanes take more than a full table (lanes.py).
 
-Order: transactional lanes first, then service, then marketing; lanes of one class take turns, one delivery each; within
-a lane by `next_attempt`. While due rows of a lane wait in the spool, what is offered to it queues behind them there.
+Order: transactional lanes first, then service, then marketing; within a class by priority, by site and by stream
+(line.py), one delivery each; within a lane by `next_attempt`. While due rows of a lane wait in the spool, what is offered to
+it queues behind them there.
+
+An attempt may come back because its site has no room (`paused`): its delivery is put back where it was, and what met the
+same limit there starts nothing before the time it was told (gates.py).
 
 Nothing is in memory twice. `known` holds the key of all that is parked, in flight, barred or claimed; the spool is
 asked for rows without those. What ends while a read is under way is noted with it: the row read of it is stale.
 
 The caller does what it is told and reports back: `offer` and `step` say what to start, `step` also what to load and
-when to come again, `look` which lanes to read; `finished` or `failed` follow each start, `loaded` or `load_failed` each
+when to come again, `look` which lanes to read; `finished`, `paused` or `failed` follow each start, `loaded` or `load_failed` each
 load, `looked` or `look_failed` each look.
 """
 
+from bisect import insort_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,14 +29,16 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
-from relay.message import Delivery, MailClass
-from relay.schedule.lanes import FOREVER, NOTHING, Lane, LaneKey, Look, Table
-
-Key = tuple[int, int]
+from relay.message import Delivery, LaneKey, MailClass
+from relay.pause import Pause
+from relay.schedule.contents import Contents
+from relay.schedule.flight import SMALL, Flight, Key
+from relay.schedule.gates import Gates
+from relay.schedule.lanes import FOREVER, NOTHING, Group, Lane, Look, Table
+from relay.schedule.line import Line
 
 FAULT_PAUSE = 60_000  # after a fault of our own: long enough not to spin, short enough that a cured fault costs little
 LOAD_PAUSE = 1_000  # a spool that cannot read is asked again after a second
-SMALL = 64 * 1024  # content up to here is bounded by the number of attempts alone: 400 of them are 25 MB
 
 # Of attempts and of the window, what each class may fill: the rest stays free for the classes before it.
 _SHARES = {MailClass.TRANSACTIONAL: 1.0, MailClass.SERVICE: 7 / 8, MailClass.MARKETING: 3 / 4}
@@ -42,17 +49,17 @@ class Limits:
     """The bounds of one worker's schedule.
 
     attempts        in flight at once: a task, a connection or a place in line for one, and up to SMALL of content each
-    lane_attempts   of these for one lane: four times the default connections, as attempts also wait for their commit
+    site_attempts   of these for one group: four times the default connections, as attempts also wait for their commit
     window          deliveries parked in memory: about 3 KB each, so 30 MB of the 200 a worker may use
     lane_window     of these for one lane by offers: a burst to a single site keeps the direct path for a second or two
     content_bytes   contents kept for parked deliveries; beyond it they are read back from the spool at the attempt
-    flight_bytes    contents above SMALL that are in flight; half of it for one lane; one message may always go
+    flight_bytes    contents above SMALL that are in flight; half of it for one group; one message may always go
     loads           reads of the spool at once: each stands in front of somebody's commit
     lanes           of one class, those that only wait for a load, and about as many asleep: 0.5 KB each, so 10 MB
     """
 
     attempts: int = 400
-    lane_attempts: int = 40
+    site_attempts: int = 40
     window: int = 10_000
     lane_window: int = 4_000
     content_bytes: int = 32 * 1024 * 1024
@@ -97,25 +104,26 @@ class Ready:
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self.known: dict[Key, Lane | Withheld] = {}
-        self._places = [max(1, int(limits.attempts * _SHARES[c])) for c in MailClass]
+        places = [max(1, int(limits.attempts * _SHARES[c])) for c in MailClass]
+        self._flight = Flight(places, limits.site_attempts, limits.flight_bytes)
         self._room = [max(1, int(limits.window * _SHARES[c])) for c in MailClass]
         self._offer_room = limits.window // 2  # offers never take the room that loads need
-        self._tables = [Table(c, limits.lanes) for c in MailClass]
+        self._gates = Gates(limits.site_attempts, limits.window // 4)
+        self._tables = [Table(c, limits.lanes, self._gates) for c in MailClass]
         self._looking = False
-        self._ready: list[deque[Lane]] = [deque() for _ in MailClass]
+        self._ready = [Line() for _ in MailClass]
+        self._lines = list(zip(MailClass, self._ready, strict=True))
         self._loading: dict[Lane, set[Key]] = {}  # with the keys that left the schedule since the load began
         self._oversize: list[Lane] = []  # their next delivery is too large for now
         self._alarms: list[tuple[int, int, Lane]] = []
         self._sequence = count()  # so that the heap never compares lanes
         self._barred: deque[tuple[int, LaneKey, Key]] = deque()
-        self._flying: dict[Key, Lane] = {}
-        self._large = 0
         self._parked = 0
         self._reserved = 0  # rows that loads under way may bring
         self._contents = Contents(limits.content_bytes)
 
     def __repr__(self) -> str:
-        return f"<Ready: {self._parked} parked, {len(self._flying)} in flight, {self._lane_count} lanes>"
+        return f"<Ready: {self._parked} parked, {len(self._flight.flying)} in flight, {self._lane_count} lanes>"
 
     @property
     def _lane_count(self) -> int:
@@ -134,10 +142,12 @@ class Ready:
             self._note(lane, delivery.next_attempt, now)
             lane.table.rest(lane)
             return False
-        if not lane.parked and self._has_place(lane) and self._fits(lane, delivery):
-            self._start(lane, delivery)
+        gated = lane.group.gate is not None  # then who goes through is for the line to say
+        if not (lane.parked or gated) and self._has_place(lane) and self._flight.fits(lane, delivery):
+            self._start(lane, delivery, now)
             return True
-        if len(lane.parked) >= self.limits.lane_window or self._parked + self._reserved >= self._offer_room:
+        most = self._gates.keep(lane) if gated else self.limits.lane_window
+        if len(lane.parked) >= most or self._parked + self._reserved >= self._offer_room:
             self._note(lane, delivery.next_attempt, now)
             lane.table.rest(lane)
             return False
@@ -171,6 +181,26 @@ class Ready:
         self._barred.append((now + FAULT_PAUSE, lane.key, key))
         self._settle(lane, now)
 
+    def paused(self, delivery: Delivery, pause: Pause, now: int) -> None:
+        """An attempt found no room at its site and changed nothing: it waits where it was, and its group with it."""
+        lane = self._land(delivery)
+        site = pause.site or lane.key[1]
+        if site != lane.group.site or pause.limit != lane.group.limit:
+            self._move(lane, site, pause.limit, now)
+        new = self._gates.shut(lane.group, pause, now)
+        self._put_back(lane, delivery)
+        for one in dict.fromkeys((lane, *self._ready[lane.key[0]].of(lane.group))) if new else (lane,):
+            self._trim(one)
+            self._settle(one, now)
+
+    def resume(self, site: str | None, now: int) -> int:
+        """There may be room again at this site; None: what is known of limits is not true any more. Returns how many
+        groups need not wait longer."""
+        groups = self._gates.clear() if site is None else self._gates.resume(site)
+        for group in groups:
+            self._opened(group, now)
+        return len(groups)
+
     def loaded(self, load: Load, rows: Sequence[Delivery], now: int) -> Load | None:
         """What a load brought. Returns the next one for the same lane: after the last due row, when is the next?"""
         lane = self._tables[load.lane[0]].lanes[load.lane]
@@ -181,6 +211,8 @@ class Ready:
         self._take_in(
             lane, [d for d in rows if d.next_attempt <= horizon and d.key not in self.known and d.key not in gone]
         )
+        if lane.group.gate is not None:
+            self._trim(lane)
         following = None
         if len(rows) >= load.limit:
             lane.spool_at = _earlier(lane.spool_at, rows[-1].next_attempt)
@@ -197,16 +229,17 @@ class Ready:
         lane = self._tables[load.lane[0]].lanes[load.lane]
         self._reserved -= load.limit
         self._end_load(lane)
-        self._note(lane, now + LOAD_PAUSE, now)
+        lane.spool_at = _earlier(lane.spool_at, now + LOAD_PAUSE)
+        self._settle(lane, now)
 
-    def looked(self, look: Look, lanes: Sequence[tuple[str, int]], now: int) -> None:
-        """The lanes that a look brought: the site of each, and when its earliest row is due.
+    def looked(self, look: Look, lanes: Sequence[tuple[LaneKey, int]], now: int) -> None:
+        """The lanes that a look brought, and when the earliest row of each is due.
 
         A lane may have come into memory since it was left out, by newer mail alone: so it is told as well."""
         self._looking = False
         table = self._tables[look.mail_class]
-        for site, at in lanes:
-            lane = table.lane_for((look.mail_class, site), at)
+        for key, at in lanes:
+            lane = table.lane_for(key, at)
             if lane is not None:
                 self._note(lane, at, now, found=True)
         table.looked(lanes[-1][0] if len(lanes) >= look.limit else None, now)
@@ -236,7 +269,7 @@ class Ready:
             left.update(dropped)
 
     def in_flight(self, key: Key) -> bool:
-        return key in self._flying
+        return key in self._flight.flying
 
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status. Walks the table of lanes: for a scrape, not for each message."""
@@ -246,13 +279,21 @@ class Ready:
                 flying[f"in_flight_{lane.key[0].label}"] += lane.in_flight
         return {
             "lanes": self._lane_count,
+            "paused": sum(group.lanes for group, _ in self._gates.paused()),
             "parked": self._parked,
-            "in_flight": len(self._flying),
+            "in_flight": len(self._flight.flying),
             "loading": len(self._loading),
             "barred": len(self._barred),
             "content_bytes": self._contents.held,
             **flying,
         }
+
+    def pauses(self) -> list[tuple[MailClass, Pause]]:
+        """The limits that have no room. Walks them: for people, not for each message."""
+        return [
+            (group.mail_class, Pause(gate.opens_at or 0, gate.why, group.site, group.limit))
+            for group, gate in self._gates.paused()
+        ]
 
     # -- the decision
 
@@ -281,30 +322,37 @@ class Ready:
             if lane.alarm == at:
                 lane.alarm = None
                 self._feed(lane, now)
-        starts = self._plan_starts(now) if any(self._ready) else []
-        loads = self._plan_loads(now) if any(table.hungry for table in self._tables) else []
+        if self._gates.openings:
+            for group in self._gates.open(now):
+                self._opened(group, now)
+        starts = self._plan_starts(now) if self._parked else []
+        first, second, third = self._tables
+        loads = self._plan_loads(now) if first.hungry or second.hungry or third.hungry else []
         return Plan(starts, loads, self._wake_at(now))
 
     def _wake_at(self, now: int) -> int | None:
         times = [] if self._looking else [at for table in self._tables if (at := table.look_at(now)) is not None]
         if self._alarms:
             times.append(self._alarms[0][0])
+        if self._gates.openings:
+            times.append(self._gates.openings[0][0])
         if self._barred:
             times.append(self._barred[0][0])
         return min(times, default=None)
 
     def _plan_starts(self, now: int) -> list[Delivery]:
         starts: list[Delivery] = []
-        for line, places in zip(self._ready, self._places, strict=True):
-            while line and len(self._flying) < places:
-                lane = line.popleft()
+        for mail_class, line in self._lines:
+            while line and (room := self._flight.room(mail_class)) > 0:
+                lane = line.next(room)
+                if lane is None:
+                    break
                 lane.ready = False
-                if lane.parked and self._has_place(lane):  # else an attempt of its own, ending, lines it up again
-                    if self._fits(lane, lane.parked[0]):
-                        starts.append(self._start_parked(lane))
-                        self._line_up(lane)
-                    else:
-                        self._oversize.append(lane)
+                if self._flight.fits(lane, lane.parked[0]):
+                    starts.append(self._start_parked(lane, now))
+                    self._line_up(lane)
+                else:
+                    self._oversize.append(lane)
                 self._feed(lane, now)
                 lane.table.rest(lane)
         return starts
@@ -312,15 +360,19 @@ class Ready:
     def _plan_loads(self, now: int) -> list[Load]:
         loads: list[Load] = []
         for table, rows in zip(self._tables, self._room, strict=True):
-            while table.hungry and len(self._loading) < self.limits.loads:
+            while len(self._loading) < self.limits.loads:
                 room = rows - self._parked - self._reserved
-                if room < 1:
+                lane = table.next_hungry() if room > 0 else None
+                if lane is None:
                     break
-                lane = table.next_hungry()
+                if lane.group.shut:
+                    self._wait(lane)
+                    lane.table.rest(lane)
+                    continue
                 lane.loading = True
                 lane.spool_at = None  # what is noted from here on is news; the load tells the rest
                 self._loading[lane] = set()
-                limit = min(2 * self.limits.lane_attempts, room)
+                limit = min(2 * self.limits.site_attempts if lane.group.gate is None else self._gates.keep(lane), room)
                 self._reserved += limit
                 loads.append(Load(lane.key, now, limit))
         return loads
@@ -332,15 +384,48 @@ class Ready:
         self._feed(lane, now, found=found)
 
     def _feed(self, lane: Lane, now: int, *, found: bool = False) -> None:
-        """See that rows of the spool come in time: now where they are due and few are parked, else by an alarm."""
+        """See that rows of the spool come in time: now where they are due and few are parked, else by an alarm. A gated lane
+        needs none as long as it has one, and none before its group opens: what it need not keep is read in vain."""
         at = lane.spool_at
-        if at is None or lane.loading or lane.hungry:
+        if at is None or lane.loading or lane.hungry or lane.waiting:
             return
+        group = lane.group
         if at > now:
             if lane.alarm is None or at < lane.alarm:
                 self._set_alarm(lane, at)
-        elif len(lane.parked) < self.limits.lane_attempts:
-            lane.table.line_up(lane, found=found)
+        elif len(lane.parked) < (self.limits.site_attempts if group.gate is None else 1):
+            if group.shut:
+                self._wait(lane)
+            else:
+                lane.table.line_up(lane, found=found)
+
+    def _wait(self, lane: Lane) -> None:
+        """Its group will open."""
+        group = lane.group
+        if group.waiting is None:
+            group.waiting = Line()
+        group.waiting.add(lane)
+        lane.waiting = True
+
+    def _feed_next(self, group: Group, now: int) -> None:
+        """The group is open: one more of its lanes may load."""
+        while group.waiting is not None:
+            lane = group.waiting.next()
+            if lane is None:
+                group.waiting = None
+                return
+            lane.waiting = False
+            self._feed(lane, now)
+            lane.table.rest(lane)
+            if lane.hungry:
+                return
+
+    def _opened(self, group: Group, now: int) -> None:
+        """It may start something: as many of its lanes may load as may start."""
+        self._ready[group.mail_class].restore(group)
+        left = group.gate.left if group.gate is not None else group.lanes
+        for _ in range(min(left, group.lanes)):
+            self._feed_next(group, now)
 
     def _set_alarm(self, lane: Lane, at: int) -> None:
         lane.alarm = at
@@ -350,13 +435,32 @@ class Ready:
             heapify(self._alarms)
 
     def _line_up(self, lane: Lane) -> None:
-        if lane.parked and not lane.ready and lane.in_flight < self.limits.lane_attempts:
+        if lane.parked and not lane.ready:
             lane.ready = True
-            self._ready[lane.key[0]].append(lane)
+            self._ready[lane.key[0]].add(lane)
+
+    def _step_out(self, lane: Lane) -> None:
+        """Out of the line to start: it has nothing to start, or is to stand elsewhere."""
+        if lane.ready:
+            self._ready[lane.key[0]].remove(lane)
+            lane.ready = False
+
+    def _move(self, lane: Lane, site: str, limit: str, now: int) -> None:
+        """To the group of what met this limit; it stands in no line any more."""
+        before = lane.group
+        self._step_out(lane)
+        lane.table.step_out(lane)
+        lane.table.move(lane, site, limit)
+        self._restore(before)
+        if not before.shut:
+            self._feed_next(before, now)  # in its place
 
     def _settle(self, lane: Lane, now: int) -> None:
         self._line_up(lane)
         self._feed(lane, now)
+        group = lane.group
+        if group.waiting is not None and not (lane.parked or group.shut):
+            self._feed_next(group, now)  # in its place
         lane.table.rest(lane)
 
     def _end_load(self, lane: Lane) -> None:
@@ -366,52 +470,74 @@ class Ready:
     # -- deliveries
 
     def _has_place(self, lane: Lane) -> bool:
-        """May one more of this lane fly? Never more of it than places are left: a few slow sites cannot take all."""
-        free = self._places[lane.key[0]] - len(self._flying)
-        return lane.in_flight < min(self.limits.lane_attempts, free)
+        return lane.group.in_flight < self._flight.room(lane.key[0])
 
-    def _fits(self, lane: Lane, delivery: Delivery) -> bool:
-        size = delivery.message.size
-        if size <= SMALL or not self._large:
-            return True
-        budget = self.limits.flight_bytes
-        return self._large + size <= budget and (not lane.large or lane.large + size <= budget // 2)
+    def _start(self, lane: Lane, delivery: Delivery, now: int) -> None:
+        self.known[delivery.key] = lane
+        self._flight.start(lane, delivery)
+        group = lane.group
+        if group.gate is not None:
+            self._gates.started(group, group.gate, now)
 
-    def _start(self, lane: Lane, delivery: Delivery) -> None:
-        key = delivery.key
-        self.known[key] = lane
-        self._flying[key] = lane
-        lane.in_flight += 1
-        size = delivery.message.size
-        if size > SMALL:
-            lane.large += size
-            self._large += size
-
-    def _start_parked(self, lane: Lane) -> Delivery:
+    def _start_parked(self, lane: Lane, now: int) -> Delivery:
         delivery = lane.parked.popleft()
-        self._parked -= 1
-        self._contents.release(delivery)
-        self._start(lane, delivery)
+        self._unparked(lane, delivery)
+        self._start(lane, delivery, now)
         return delivery
 
     def _land(self, delivery: Delivery) -> Lane:
-        lane = self._flying.pop(delivery.key)
-        lane.in_flight -= 1
-        size = delivery.message.size
-        if size > SMALL:
-            lane.large -= size
-            self._large -= size
+        lane = self._flight.land(delivery)
+        if lane.group.out:
+            self._restore(lane.group)
+        if self._oversize and delivery.message.size > SMALL:
             for waiting in self._oversize:
                 self._line_up(waiting)
             self._oversize.clear()
         return lane
 
+    def _restore(self, group: Group) -> None:
+        """It may have a place again."""
+        if not group.shut:
+            self._ready[group.mail_class].restore(group)
+
     def _park(self, lane: Lane, delivery: Delivery) -> None:
         if lane.parked is NOTHING:
             lane.parked = deque()
         lane.parked.append(delivery)
+        self._is_parked(lane, delivery)
+
+    def _is_parked(self, lane: Lane, delivery: Delivery) -> None:
         self.known[delivery.key] = lane
         self._parked += 1
+        lane.group.parked += 1
+        if lane.group.gate is not None:
+            self._gates.changed(0, 1)
+
+    def _unparked(self, lane: Lane, delivery: Delivery) -> None:
+        self._contents.release(delivery)
+        self._parked -= 1
+        lane.group.parked -= 1
+        if lane.group.gate is not None:
+            self._gates.changed(0, -1)
+
+    def _put_back(self, lane: Lane, delivery: Delivery) -> None:
+        """Where it was in its lane: the row is as it was."""
+        if lane.parked is NOTHING:
+            lane.parked = deque()
+        self._contents.keep(delivery)
+        insort_left(lane.parked, delivery, key=_place)
+        self._is_parked(lane, delivery)
+
+    def _trim(self, lane: Lane) -> None:
+        """Of a gated lane, and where the window is full, the spool alone keeps what comes last."""
+        keep = min(self._gates.keep(lane), len(lane.parked) + self.limits.window - self._parked - self._reserved)
+        while len(lane.parked) > max(keep, 0):
+            delivery = lane.parked.pop()
+            self._unparked(lane, delivery)
+            del self.known[delivery.key]
+            lane.spool_at = _earlier(lane.spool_at, delivery.next_attempt)
+        if not lane.parked:
+            self._step_out(lane)
 
     def _take_in(self, lane: Lane, rows: list[Delivery]) -> None:
         unsorted = bool(rows and lane.parked) and rows[0].next_attempt < lane.parked[-1].next_attempt
@@ -422,50 +548,19 @@ class Ready:
 
     def _withdraw(self, keys: Iterable[Key], now: int) -> list[Key]:
         """Take what is parked of these out of its lane. Returns all that are not in flight."""
-        free = [key for key in keys if key not in self._flying]
+        flying = self._flight.flying
+        free = [key for key in keys if key not in flying]
         gone = set(free)
         lanes = {lane for key in free if isinstance(lane := self.known.get(key), Lane)}
         for lane in lanes:
             for delivery in lane.parked:
                 if delivery.key in gone:
-                    self._contents.release(delivery)
-                    self._parked -= 1
+                    self._unparked(lane, delivery)
             lane.parked = deque(delivery for delivery in lane.parked if delivery.key not in gone)
+            if not lane.parked:
+                self._step_out(lane)
             self._settle(lane, now)
         return free
-
-
-class Contents:
-    """The byte budget of contents that parked deliveries keep in memory, each message's counted once."""
-
-    def __init__(self, budget: int) -> None:
-        self.held = 0
-        self._budget = budget
-        # By identity: how many deliveries are parked with this very object, and the bytes counted for it. Another
-        # object of the same row, read from the spool, has no content.
-        self._parked: dict[int, tuple[int, int]] = {}
-
-    def keep(self, delivery: Delivery) -> None:
-        """A delivery is parked: its content stays where the budget allows, else it is read back from the spool."""
-        message = delivery.message
-        if message.content is None:
-            return
-        others, size = self._parked.get(id(message), (0, len(message.content)))
-        if not others:
-            if self.held + size > self._budget:
-                message.content = None
-                return
-            self.held += size
-        self._parked[id(message)] = others + 1, size
-
-    def release(self, delivery: Delivery) -> None:
-        """A delivery is parked no longer."""
-        identity = id(delivery.message)
-        parked, size = self._parked.pop(identity, (0, 0))
-        if parked > 1:
-            self._parked[identity] = parked - 1, size
-        else:
-            self.held -= size
 
 
 def _earlier(one: int | None, other: int) -> int:
@@ -474,3 +569,8 @@ def _earlier(one: int | None, other: int) -> int:
 
 def _due_time(delivery: Delivery) -> int:
     return delivery.next_attempt
+
+
+def _place(delivery: Delivery) -> tuple[int, int, int]:
+    """Its place in its lane, as the spool orders rows."""
+    return delivery.next_attempt, delivery.message.row, delivery.index

@@ -103,7 +103,8 @@ class Shaper:
         if not urgent:
             stopped = self.pacemaker.stopped(delivery.message.stream, site, now)
             if stopped is not None:
-                return Pause(min(stopped.until, now + LOOK_AGAIN), f"{stopped.place}: {stopped.why}")
+                until, why = min(stopped.until, now + LOOK_AGAIN), f"{stopped.place}: {stopped.why}"
+                return Pause(until, why, site, f"stream/{delivery.message.stream}")
         asking = _Asking(delivery, pool.name, site, shape, self.pacemaker.share(shape.bounds), urgent, now)
         found = await self._try(asking, pool)
         if isinstance(found, Berth):
@@ -114,7 +115,7 @@ class Shaper:
         if isinstance(found, Pause) and urgent and any(one.warmup for one in pool.sources):
             asking.beyond = True
             found = await self._try(asking, pool)
-        return found
+        return found._replace(site=site, limit=found.limit or pool.name) if isinstance(found, Pause) else found
 
     def observe(self, berth: Berth[S], outcome: Outcome, category: str = "") -> Rule | None:
         """What came of it; `category`: what the reply means. The rule that acted on it, if one did."""
@@ -184,7 +185,8 @@ class Shaper:
                 for granted, whose in taken:
                     self._permits.give_back(granted, whose, 1)
                 asking.full = name.startswith("rate/*/")
-                return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}")
+                limit = name.rpartition("/")[2] if "/@" in name else ""  # of a domain beside those of its site
+                return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}", limit=limit)
         return None
 
 

@@ -11,11 +11,10 @@ from typing import Any
 import apsw
 import orjson
 
-from relay.message import Delivery, MailClass, Message
+from relay.message import Delivery, LaneKey, MailClass, Message
 from relay.spool import rows
 from relay.wildcard import AnyOf, sqlite_glob
 
-Lane = tuple[MailClass, str]
 Key = tuple[int, int]
 
 KEYS_A_LOOK = 512  # keys of due mail read at a time; those already in memory are passed over
@@ -39,8 +38,9 @@ _END = "SELECT message, idx"
 _DUE_KEYS = """
 SELECT json_group_array(json_array(next_attempt, message, idx)) FROM (
     SELECT next_attempt, message, idx FROM recipient
-     WHERE held = 0 AND class = ?1 AND site = ?2 AND next_attempt <= ?3 AND (next_attempt, message, idx) > (?4, ?5, ?6)
-     ORDER BY next_attempt, message, idx LIMIT ?7)
+     WHERE held = 0 AND class = ?1 AND turn = ?2 AND site = ?3 AND stream = ?4 AND next_attempt <= ?5
+       AND (next_attempt, message, idx) > (?6, ?7, ?8)
+     ORDER BY next_attempt, message, idx LIMIT ?9)
 """
 
 _BY_KEYS = (
@@ -51,27 +51,32 @@ _BY_KEYS = (
 """
 )
 
-# A skip-scan: from each lane straight to the next, whatever waits in between. Behind a site, or from the first one on.
+# A skip-scan: from each lane straight to the first row of the next, whatever waits in between. Behind a lane, or from the
+# first one on. The time beyond all times makes the search go past the lane: without it SQLite reads all its rows.
+_NEXT_LANE = """
+SELECT json_array(turn, site, stream, next_attempt) FROM recipient
+ WHERE held = 0 AND class = ?1 {behind} ORDER BY turn, site, stream, next_attempt LIMIT 1
+"""
+_BEHIND = "AND (turn, site, stream, next_attempt) > ({}, {}, {}, 9223372036854775807)"
 _LANES, _FIRST_LANES = (
     f"""
-WITH RECURSIVE lane (site, number) AS (
-    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site {behind} ?2 ORDER BY site LIMIT 1), 1
+WITH RECURSIVE lane (first, number) AS (
+    SELECT ({_NEXT_LANE.format(behind=behind)}), 1
     UNION ALL
-    SELECT (SELECT site FROM recipient WHERE held = 0 AND class = ?1 AND site > lane.site ORDER BY site LIMIT 1),
-           number + 1
-      FROM lane WHERE site IS NOT NULL AND number < ?3)
-SELECT json_group_array(json_array(site, (
-    SELECT next_attempt FROM recipient AS r
-     WHERE held = 0 AND r.class = ?1 AND r.site = lane.site ORDER BY next_attempt LIMIT 1)))
-  FROM lane WHERE site IS NOT NULL
+    SELECT ({_NEXT_LANE.format(behind=_BEHIND.format("first ->> 0", "first ->> 1", "first ->> 2"))}), number + 1
+      FROM lane WHERE first IS NOT NULL AND number < ?2)
+SELECT json_group_array(json(first)) FROM lane WHERE first IS NOT NULL
 """  # noqa: S608 - our own words
-    for behind in (">", ">=")
+    for behind in (_BEHIND.format("?3", "?4", "?5"), "")
 )
 
+# The inner sum is in the order of the index, so that only as many groups as there are lanes must be sorted.
 _COUNTS = """
-SELECT (SELECT json_group_array(json_array(class, site, n)) FROM
-           (SELECT class, site, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class, site
-             ORDER BY n DESC, class, site LIMIT ?)),
+SELECT (SELECT json_group_array(json_array(class, site, stream, n)) FROM
+           (SELECT class, site, stream, sum(n) AS n FROM
+               (SELECT class, turn, site, stream, count(*) AS n FROM recipient WHERE held = 0
+                 GROUP BY class, turn, site, stream)
+             GROUP BY class, site, stream ORDER BY n DESC, class, site, stream LIMIT ?)),
        (SELECT json_group_array(json_array(class, n)) FROM
            (SELECT class, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class)),
        (SELECT count(*) FROM recipient WHERE held = 1),
@@ -155,12 +160,13 @@ _TEXTS = {
 }
 
 
-def due(db: apsw.Connection, lane: Lane, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
+def due(db: apsw.Connection, lane: LaneKey, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
     """The earliest `limit` deliveries of a lane that are due and not known, oldest appointment first."""
     keys: list[Key] = []
+    mail_class, site, stream, priority = lane
     after = [-1, -1, -1]
     while len(keys) < limit:
-        found = _loads(db, _DUE_KEYS, [lane[0].value, lane[1], now, *after, KEYS_A_LOOK])
+        found = _loads(db, _DUE_KEYS, [mail_class.value, -priority, site, stream, now, *after, KEYS_A_LOOK])
         keys += [(row, index) for _, row, index in found if (row, index) not in known]
         if len(found) < KEYS_A_LOOK:
             break
@@ -171,10 +177,15 @@ def due(db: apsw.Connection, lane: Lane, now: int, limit: int, known: Container[
     return sorted(deliveries, key=lambda delivery: (delivery.next_attempt, *delivery.key))
 
 
-def lanes(db: apsw.Connection, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-    """At most `limit` sites behind `after` with waiting mail of the class, in order, each with its earliest time."""
-    sql = _FIRST_LANES if after is None else _LANES
-    return [(site, at) for site, at in _loads(db, sql, [mail_class.value, after or "", limit])]
+def lanes(db: apsw.Connection, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+    """At most `limit` lanes of the class behind `after` with waiting mail, by priority (the highest first), site and stream,
+    each with its earliest time."""
+    values: list[Any] = [mail_class.value, limit]
+    if after is not None:
+        _, site, stream, priority = after
+        values += [-priority, site, stream]
+    found = _loads(db, _FIRST_LANES if after is None else _LANES, values)
+    return [((mail_class, site, stream, -turn), at) for turn, site, stream, at in found]
 
 
 def content(db: apsw.Connection, row: int) -> bytes:
@@ -202,15 +213,16 @@ def scan(
 
 
 def counts(db: apsw.Connection) -> dict[str, Any]:
-    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting in each of the
-    LANES_NAMED longest, and under OTHERS in the rest of a class."""
+    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting of each (class, site,
+    stream), for the LANES_NAMED longest, and under (class, OTHERS, OTHERS) in the rest of a class."""
     longest, by_class, held, oldest = db.execute(_COUNTS, (LANES_NAMED,)).get
-    each = {(MailClass(number), site): n for number, site, n in orjson.loads(longest)}
+    each = {(MailClass(number), site, stream): n for number, site, stream, n in orjson.loads(longest)}
     waiting = {MailClass(number): n for number, n in orjson.loads(by_class)}
     for mail_class, n in waiting.items():
         rest = n - sum(count for lane, count in each.items() if lane[0] is mail_class)
         if rest:
-            each[mail_class, OTHERS] = each.get((mail_class, OTHERS), 0) + rest
+            others = mail_class, OTHERS, OTHERS
+            each[others] = each.get(others, 0) + rest
     return {"waiting": sum(waiting.values()), "held": held, "oldest": oldest, "lanes": each}
 
 

@@ -15,7 +15,7 @@ from relay.message import Change, Delivery, MailClass, Message
 _MESSAGE_FACTS = (
     "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
     "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many", "signed",
-    "contradiction", "send_at", "valid_until",
+    "contradiction", "send_at", "valid_until", "priority",
 )  # fmt: skip
 _message_facts = attrgetter(*_MESSAGE_FACTS)
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")
@@ -23,8 +23,8 @@ _recipient_facts = attrgetter(*RECIPIENT_FACTS)
 
 MESSAGE_COLUMNS = ("row", "id", "accepted_at", "facts", "content")
 RECIPIENT_COLUMNS = (
-    "message", "idx", "class", "site", "next_attempt", "attempts", "held", "quota", "warned", "source", "last_reply",
-    "facts", "head",
+    "message", "idx", "class", "turn", "site", "stream", "next_attempt", "attempts", "held", "quota", "warned",
+    "source", "last_reply", "facts", "head",
 )  # fmt: skip
 
 _QUOTA, _PACED = 1, 2  # bits of column quota
@@ -56,8 +56,8 @@ def recipient_row(row: int, delivery: Delivery) -> tuple[Any, ...]:
     d = delivery
     facts = orjson.dumps(_recipient_facts(d)).decode()
     return (
-        row, d.index, int(d.message.mail_class), d.site, d.next_attempt, d.attempts, int(d.held), _permits(d),
-        int(d.warned), d.source, d.last_reply, facts, d.head,
+        row, d.index, int(d.message.mail_class), -d.message.priority, d.site, d.message.stream, d.next_attempt,
+        d.attempts, int(d.held), _permits(d), int(d.warned), d.source, d.last_reply, facts, d.head,
     )  # fmt: skip
 
 

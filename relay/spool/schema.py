@@ -57,6 +57,15 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO export VALUES (1, '', 0);
     CREATE TABLE probe (filler BLOB NOT NULL);  -- is there room again? filled and emptied, else empty
     """,
+    # 2: due mail by priority and stream as well (relay/schedule/lanes.py). `turn` is minus the priority, so that what goes
+    #    first stands first. Mail of before has priority 0. A million recipients take some seconds, once.
+    """
+    ALTER TABLE recipient ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE recipient ADD COLUMN stream TEXT NOT NULL DEFAULT '';
+    DROP INDEX recipient_due;
+    UPDATE recipient SET stream = ifnull((SELECT facts ->> 'stream' FROM message WHERE row = recipient.message), '');
+    CREATE INDEX recipient_due ON recipient (class, turn, site, stream, next_attempt) WHERE held = 0;
+    """,
 )
 
 _PRAGMAS = (

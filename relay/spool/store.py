@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
-from relay.message import Change, Delivery, MailClass, Message
+from relay.message import Change, Delivery, LaneKey, MailClass, Message
 from relay.spool import queries, rows
 from relay.spool.committer import HOUSEKEEPING, Committer, Read
 from relay.spool.errors import SpoolBusy, SpoolError, SpoolFull
@@ -90,18 +90,16 @@ class Spool:
         nothing. What strangers can cause without end (rejections) goes through `put`, which does not wait."""
         await self._write(change, patient=True)
 
-    async def due(
-        self, lane: tuple[MailClass, str], now: int, limit: int, known: Container[tuple[int, int]]
-    ) -> list[Delivery]:
+    async def due(self, lane: LaneKey, now: int, limit: int, known: Container[Key]) -> list[Delivery]:
         """The earliest deliveries of the lane due at `now` that are not `known` and not held, without content.
 
         Deliveries of one message share its Message.
         """
         return await self._read(lambda db: queries.due(db, lane, now, limit, known))
 
-    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-        """The sites behind `after` (None: from the first) with waiting mail of the class, in order of their names, at
-        most `limit`, and the earliest next_attempt of each."""
+    async def lanes(self, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+        """The lanes behind `after` (None: from the first) with waiting mail of the class, by priority (the highest first),
+        site and stream, at most `limit`, and the earliest next_attempt of each."""
         return await self._read(lambda db: queries.lanes(db, mail_class, after, limit))
 
     async def content(self, message: Message) -> bytes:
@@ -128,7 +126,8 @@ class Spool:
         return Page(found, start)
 
     async def counts(self) -> dict[str, Any]:
-        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site): waiting}}, of lanes the longest.
+        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site, stream): waiting}}, of lanes the
+        longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """

@@ -12,11 +12,12 @@ The node's answer to {"do": "stats"}, from which pages and metrics are made; all
         "state_trouble": ""                                                  why limits cannot be looked up
         "shards": [{"shard": 0, "healthy": true, "schedule": {"in_flight": 4},
                     "queue": {"waiting": 31, "held": 0, "oldest": ms or null,
-                              "lanes": [{"class": "marketing", "site": "google", "waiting": 28}]}}]}]}
+                              "lanes": [{"class": "marketing", "site": "google", "stream": "news", "waiting": 28}]}}]}]}
 
 Whatever counter is in there becomes `postlane_<name>_total{worker=...}`, whatever gauge `postlane_<name>{worker=...}`;
-`egress` and `schedule` keep their word in the name. So a new counter needs no change here. A lane is a (class, site);
-its label set is bounded: the largest lanes by name, the rest of each class as site="other".
+`egress` and `schedule` keep their word in the name. So a new counter needs no change here. Of lanes, which are
+(class, site, stream), metrics add up the streams; the label set is bounded: the largest by name, the rest of each class as
+site="other".
 """
 
 import re

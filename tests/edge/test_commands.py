@@ -110,8 +110,26 @@ def test_orcpt_of_type_utf8_may_come_unencoded_with_smtputf8() -> None:
 def test_mail_with_everything() -> None:
     argument = (
         "FROM:<App@Example.com> SIZE=1234 body=8bitmime SMTPUTF8 RET=hdrs ENVID=QQ+2B314159 AUTH=jo+3D1@example.com"
+        " mt-priority=-3"
     )
-    assert envelope(argument) == Envelope("App@Example.com", ret="HDRS", envid="QQ+2B314159", size=1234, utf8=True)
+    assert envelope(argument) == Envelope(
+        "App@Example.com", ret="HDRS", envid="QQ+2B314159", size=1234, utf8=True, priority=-3
+    )
+
+
+@pytest.mark.parametrize("priority", range(-9, 10))
+def test_every_priority_can_be_asked_for(priority: int) -> None:
+    assert envelope(f"FROM:<a@example.com> MT-PRIORITY={priority}").priority == priority
+    assert envelope("FROM:<a@example.com>").priority is None
+
+
+@pytest.mark.parametrize("value", ["", "=", "=10", "=-10", "=+3", "=-0", "=03", "=3.0", "=x", "=3x", "=\u0663"])
+def test_what_is_no_priority_is_refused(value: str) -> None:
+    assert refusal(commands.mail(f"FROM:<a@example.com> SMTPUTF8 MT-PRIORITY{value}")) == "501 5.5.4"
+
+
+def test_a_priority_given_twice_is_refused() -> None:
+    assert refusal(commands.mail("FROM:<a@example.com> MT-PRIORITY=1 MT-PRIORITY=1")) == "501 5.5.4"
 
 
 def test_the_null_return_path_is_empty() -> None:

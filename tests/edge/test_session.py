@@ -35,6 +35,7 @@ async def test_a_message_in_steps(open_house: Opener) -> None:
             S: 250-ENHANCEDSTATUSCODES
             S: 250-DSN
             S: 250-CHUNKING
+            S: 250-MT-PRIORITY
             S: 250 AUTH PLAIN LOGIN
             C: MAIL FROM:<app@example.com>
             S: 250 2.1.0 sender OK

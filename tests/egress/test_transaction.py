@@ -9,7 +9,7 @@ from relay.egress.transaction import Features, Transaction, commands, features, 
 from relay.outcome import Outcome, Reply, Scope
 from tests.support.egress import delivery
 
-ALL = Features(pipelining=True, eightbit=True, utf8=True, dsn=True, size_known=True, size=1000)
+ALL = Features(pipelining=True, eightbit=True, utf8=True, dsn=True, priority=True, size_known=True, size=1000)
 PLAIN = Features()
 CONTENT = (b"head", b"content", b".\r\n")
 
@@ -21,7 +21,8 @@ CONTENT = (b"head", b"content", b".\r\n")
     ("extensions", "found"),
     [
         ({}, PLAIN),
-        ({"pipelining": "", "8bitmime": "", "smtputf8": "", "dsn": "", "size": "1000"}, ALL),
+        (dict.fromkeys(("pipelining", "8bitmime", "smtputf8", "dsn", "mt-priority"), "") | {"size": "1000"}, ALL),
+        ({"mt-priority": "MIXER"}, Features(priority=True)),
         ({"size": ""}, Features(size_known=True)),
         ({"size": "0"}, Features(size_known=True)),
         ({"size": "lots"}, Features(size_known=True)),
@@ -69,6 +70,9 @@ def test_features(extensions: dict[str, str], found: Features) -> None:
             b"MAIL FROM:<app@sender.test> RET=HDRS ENVID=Ab+20c",
             b"RCPT TO:<joe@example.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Joe+2B@example.test",
         ),
+        ({"priority": 9}, ALL, b"MAIL FROM:<app@sender.test> SIZE=77 MT-PRIORITY=9", None),
+        ({"priority": -9}, Features(priority=True), b"MAIL FROM:<app@sender.test> MT-PRIORITY=-9", None),
+        ({"priority": 9}, PLAIN, b"MAIL FROM:<app@sender.test>", None),
         ({"notify": "NEVER", "ret": "FULL"}, PLAIN, b"MAIL FROM:<app@sender.test>", b"RCPT TO:<joe@example.test>"),
     ],
 )

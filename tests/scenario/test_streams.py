@@ -103,6 +103,42 @@ def test_an_amp_part_arrives_byte_for_byte(tmp_path: Path) -> None:
         assert came.content.endswith(header + body)
 
 
+URGENT = """\
+[[stream]]
+name = "notices"
+match.subject = "notice"
+class = "marketing"
+priority = 3
+"""
+
+
+def test_an_app_may_ask_for_as_much_priority_as_its_stream_has(tmp_path: Path) -> None:
+    letter = b"From: app@test.example\r\nSubject: Notice\r\n\r\nHello\r\n"
+    with Sink() as sink, live(tmp_path, sink, files={"policies/streams.toml": URGENT}) as node:
+        checked = node.run("check")
+        assert checked.returncode == 0, checked.stdout
+        assert "priority" not in checked.stdout
+        with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
+            client.ehlo("app.test.example")
+            assert client.has_extn("mt-priority")
+            answers = []
+            for options in ((), ("MT-PRIORITY=9",), ("MT-PRIORITY=-2",)):
+                assert client.mail("app@test.example", options)[0] == 250
+                assert client.rcpt("dana@example.com")[0] == 250
+                code, text = client.data(letter)
+                answers.append(f"{code} {text.decode()}")
+        given = [answer.partition("OK ")[0] for answer in answers]
+        assert given == ["250 2.0.0 ", "250 2.3.6 3 ", "250 2.0.0 "]
+        assert all(answer.endswith("stream=notices class=marketing") for answer in answers)
+        for answer, priority in zip(answers, (3, 3, -2), strict=True):
+            identifier = answer.partition("OK ")[2].split()[0]
+            assert node.final(identifier)["type"] == "delivered"
+            accepted = wait_for("the event", partial(node.events, id=identifier, type="accepted"))[0]
+            assert accepted["priority"] == priority
+            (received,) = [m.header("Received") for m in sink.messages if identifier in m.header("Received")]
+            assert f"PRIORITY {priority}" in received
+
+
 TURNS = """\
 [[stream]]
 name = "turn-{turn}"

@@ -10,13 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.message import Change, Delivery
+from relay.pause import Pause
 from relay.schedule import ready
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.ready import Limits
 from relay.spool.store import Spool
-from tests.support.queued import MARKETING, TRANSACTIONAL, FakeSpool, delivery, message, queued
+from tests.support.queued import MARKETING, TRANSACTIONAL, FakeSpool, delivery, lane_of, message, queued
 
-LANE = (MARKETING, "b.example")
+LANE = lane_of()
 
 
 def clock() -> int:
@@ -30,10 +31,10 @@ class Attempts:
         self.spool = spool
         self.seen: list[int] = []
         self.hang: dict[str, asyncio.Event] = {}
-        self.results: dict[int, Callable[[], int | None]] = {}
+        self.results: dict[int, Callable[[], int | Pause | None]] = {}
         self._changed = asyncio.Condition()
 
-    async def __call__(self, one: Delivery) -> int | None:
+    async def __call__(self, one: Delivery) -> int | Pause | None:
         self.seen.append(one.message.row)
         async with self._changed:
             self._changed.notify_all()
@@ -42,7 +43,7 @@ class Attempts:
         again = self.results.pop(one.message.row, lambda: None)()
         if again is None:
             self.spool.rows.pop(one.key, None)
-        else:
+        elif not isinstance(again, Pause):
             self.spool.rows[one.key] = one.lane, again
         return again
 
@@ -84,7 +85,7 @@ async def test_an_offer_starts_without_waiting_for_the_loop_of_the_schedule(
 
 async def test_what_waited_in_the_spool_goes_at_the_start(spool: FakeSpool, attempts: Attempts) -> None:
     spool.put(*(queued(row, f"s{row % 7}.example", at=0) for row in range(300)))
-    async with running(Dispatcher(spool, attempts, clock, Limits(lane_attempts=5))):
+    async with running(Dispatcher(spool, attempts, clock, Limits(site_attempts=5))):
         await attempts.until(*range(300))
     assert sorted(attempts.seen) == list(range(300))
     assert not spool.rows
@@ -120,6 +121,40 @@ async def test_a_site_that_hangs_holds_up_nobody_else(spool: FakeSpool, attempts
         assert dispatcher.stats()["in_flight_marketing"] == 40
         assert "40 in flight" in repr(dispatcher)
         attempts.hang["dead.example"].set()
+
+
+async def test_a_site_without_room_waits_its_time_and_nothing_is_read_again(
+    spool: FakeSpool, attempts: Attempts
+) -> None:
+    one, due = queued(1, at=0), clock() + 30
+    spool.put(one)
+    attempts.results[1] = lambda: Pause(due, "1/s")
+    dispatcher = Dispatcher(spool, attempts, clock)
+    dispatcher.offer([one])
+    await asyncio.sleep(0)
+    assert dispatcher.pauses() == [(MARKETING, Pause(due, "1/s", "b.example"))]
+    attempts.seen.clear()
+    spool.broken = True
+    async with running(dispatcher):
+        await attempts.until(1)
+        assert clock() >= due
+    assert not spool.rows
+
+
+async def test_a_pause_ends_when_there_is_room_again(spool: FakeSpool, attempts: Attempts) -> None:
+    one = queued(1, at=0)
+    spool.put(one)
+    attempts.results[1] = lambda: Pause(clock() + 60_000)
+    dispatcher = Dispatcher(spool, attempts, clock)
+    async with running(dispatcher):
+        dispatcher.offer([one])
+        await attempts.until(1)
+        attempts.seen.clear()
+        await asyncio.sleep(0)
+        assert dispatcher.resume("elsewhere.example") == 0
+        assert dispatcher.resume("b.example") == 1
+        await attempts.until(1)
+    assert not spool.rows
 
 
 async def test_a_fault_of_ours_is_logged_and_the_delivery_goes_again(
@@ -215,7 +250,7 @@ async def test_nothing_starts_while_the_spool_is_not_healthy(
 async def test_drain_starts_nothing_more_and_counts_what_remains(spool: FakeSpool, attempts: Attempts) -> None:
     attempts.hang["dead.example"] = asyncio.Event()
     spool.put(*(queued(row, at=0) for row in range(5, 9)))
-    dispatcher = Dispatcher(spool, attempts, clock, Limits(lane_attempts=2))
+    dispatcher = Dispatcher(spool, attempts, clock, Limits(site_attempts=2))
     dispatcher.offer([queued(row, "dead.example", at=0) for row in range(4)])
     run = asyncio.create_task(dispatcher.run())
     await attempts.until(0, 1)
@@ -233,7 +268,7 @@ async def test_a_command_claims_what_it_changes(spool: FakeSpool, attempts: Atte
     attempts.hang["b.example"] = asyncio.Event()
     mail = [queued(row, at=0) for row in (1, 2, 3)]
     spool.put(*mail)
-    dispatcher = Dispatcher(spool, attempts, clock, Limits(lane_attempts=1))
+    dispatcher = Dispatcher(spool, attempts, clock, Limits(site_attempts=1))
     async with running(dispatcher):
         dispatcher.offer(mail)
         await attempts.until(1)
@@ -271,7 +306,7 @@ async def test_with_the_real_spool_each_delivery_is_attempted_as_often_as_it_sho
         return None
 
     dispatcher = Dispatcher(
-        spool, attempt, clock, Limits(attempts=40, lane_attempts=8, window=60, lane_window=10, lanes=lanes)
+        spool, attempt, clock, Limits(attempts=40, site_attempts=8, window=60, lane_window=10, lanes=lanes)
     )
     run = asyncio.create_task(dispatcher.run())
     for number in range(100):

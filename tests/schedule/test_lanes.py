@@ -6,12 +6,14 @@ from itertools import count
 
 import pytest
 
-from relay.message import Delivery, MailClass
+from relay.message import Delivery, LaneKey, MailClass
+from relay.schedule.gates import Gates
 from relay.schedule.lanes import FOREVER, PAGE, PAGE_PAUSE, Look, Table
 from relay.schedule.ready import LOAD_PAUSE, Limits, Load, Ready
-from tests.support.queued import MARKETING, NOW, SERVICE, TRANSACTIONAL, Rows, queued
+from tests.support.queued import MARKETING, NOW, SERVICE, TRANSACTIONAL, Rows, lane_of, queued
 
-FEW = Limits(attempts=8, lane_attempts=2, window=40, lane_window=4, loads=4, lanes=20)
+NO_GATES = Gates(enough=1, room=0)
+FEW = Limits(attempts=8, site_attempts=2, window=40, lane_window=4, loads=4, lanes=20)
 
 
 class Post:
@@ -21,7 +23,7 @@ class Post:
         self.ready, self.rows, self.now = Ready(limits), Rows(), NOW
         self.numbers = count(1)
         self.flying: list[Delivery] = []
-        self.started: list[tuple[MailClass, str]] = []
+        self.started: list[LaneKey] = []
         self.lateness: list[int] = []
         self.most_lanes = 0
         self.most_alarms = 0
@@ -95,7 +97,7 @@ def test_lanes_that_are_all_due_are_few_in_memory_and_all_get_their_turn() -> No
     for number in range(600):
         post.put(site(number), offered=True)
     post.run()
-    assert Counter(post.started) == Counter({(MARKETING, site(number)): 1 for number in range(600)})
+    assert Counter(post.started) == Counter({lane_of(site(number)): 1 for number in range(600)})
     # In line for a load: as many of rounds as of others (2 x 20); with mail in memory: the window and what flies.
     assert post.most_lanes <= 2 * FEW.lanes + FEW.window + FEW.attempts
     assert post.ready.stats()["lanes"] == 0
@@ -117,7 +119,7 @@ def test_lanes_that_sleep_are_few_in_memory_and_wake_in_time() -> None:
 def test_alarms_of_what_was_left_out_do_not_pile_up() -> None:
     ready = Ready(FEW)
     for number in range(5_000):
-        ready.note((MARKETING, site(number)), NOW + 1_000_000 - number, NOW)
+        ready.note(lane_of(site(number)), NOW + 1_000_000 - number, NOW)
     assert ready.stats()["lanes"] <= 2 * FEW.lanes
     assert len(ready._alarms) <= 2 * ready.stats()["lanes"] + 1_001
 
@@ -172,7 +174,7 @@ def test_transactional_mail_passes_any_number_of_marketing_lanes() -> None:
         post.put(site(number), offered=True)
     post.pump()
     post.put("a.example", TRANSACTIONAL, offered=True)
-    assert post.started[-1] == (TRANSACTIONAL, "a.example"), "its places are its own"
+    assert post.started[-1] == lane_of("a.example", TRANSACTIONAL), "its places are its own"
     for number in range(40):
         post.put(site(number), TRANSACTIONAL, offered=True)
     before = len(post.started)
@@ -222,7 +224,7 @@ def test_lanes_that_always_have_more_starve_nobody() -> None:
 
 def test_a_lane_that_newer_mail_brought_back_hears_of_what_was_left_out() -> None:
     ready, rows = Ready(Limits(lanes=1)), Rows()
-    ready.note((MARKETING, "a.example"), NOW, NOW)
+    ready.note(lane_of("a.example"), NOW, NOW)
     old = queued(1, "b.example", at=NOW - 5)
     rows.put(old)
     ready.note(old.lane, NOW - 5, NOW)
@@ -232,40 +234,42 @@ def test_a_lane_that_newer_mail_brought_back_hears_of_what_was_left_out() -> Non
     assert ready.offer(new, NOW)
     look = ready.look(NOW)
     assert look is not None
-    ready.looked(look, [("b.example", NOW - 5)], NOW)
-    (_, load) = ready.step(NOW).loads
-    assert load.lane == old.lane
+    ready.looked(look, [(old.lane, NOW - 5)], NOW)
+    load = next(load for load in ready.step(NOW).loads if load.lane == old.lane)
     ready.loaded(load, rows.read(load.lane, load.until, load.limit, ready.known), NOW)
     assert [one.message.row for one in ready.step(NOW).starts] == [1]
 
 
 def test_what_is_left_out_while_a_round_is_under_way_is_for_the_next() -> None:
-    table = Table(MARKETING, 2)
+    table = Table(MARKETING, 2, NO_GATES)
     table.look_through()
     look = table.look(NOW)
     assert look == Look(MARKETING, None, 2)
     for name in ("x", "y", "z"):
-        lane = table.lane((MARKETING, name))
+        lane = table.lane(lane_of(name))
         lane.spool_at = NOW
         table.line_up(lane, found=False)
-    assert [lane.key[1] for lane in table.hungry] == ["x", "y"]
+    assert table.hungry == 2
+    assert "z" not in {key[1] for key in table.lanes}
     assert table.left_out_at == NOW
-    table.looked("b", NOW)
+    table.looked(lane_of("b"), NOW)
     assert table.look(NOW) is None, "a pause lets others to the spool"
-    assert table.look(NOW + PAGE_PAUSE) == Look(MARKETING, "b", 2)
+    assert table.look(NOW + PAGE_PAUSE) == Look(MARKETING, lane_of("b"), 2)
     table.looked(None, NOW + PAGE_PAUSE)
     assert table.look(NOW + 2 * PAGE_PAUSE) == Look(MARKETING, None, 2)
     assert table.left_out_at is None
 
 
 def test_a_round_waits_while_its_places_in_line_are_taken() -> None:
-    table = Table(MARKETING, 2)
+    table = Table(MARKETING, 2, NO_GATES)
     table.look_through()
     for name in ("a", "b"):
-        table.line_up(table.lane((MARKETING, name)), found=True)
+        table.line_up(table.lane(lane_of(name)), found=True)
     assert table.look(NOW) is None
     assert table.look_at(NOW) is None
-    assert table.next_hungry().key[1] == "a"
+    first = table.next_hungry()
+    assert first is not None
+    assert first.key == lane_of("a")
     assert table.look(NOW) is None
     table.next_hungry()
     assert table.look(NOW) == Look(MARKETING, None, 2)
@@ -273,7 +277,7 @@ def test_a_round_waits_while_its_places_in_line_are_taken() -> None:
 
 @pytest.mark.parametrize("bound", [1, 5, 10_000])
 def test_pages_are_bounded(bound: int) -> None:
-    table = Table(SERVICE, bound)
+    table = Table(SERVICE, bound, NO_GATES)
     table.look_through()
     look = table.look(NOW)
     assert look is not None
@@ -281,13 +285,13 @@ def test_pages_are_bounded(bound: int) -> None:
 
 
 def test_shedding_keeps_what_wakes_first_and_what_is_not_asleep() -> None:
-    table = Table(MARKETING, 10)
-    awake = [table.lane((MARKETING, f"awake-{number}")) for number in range(5)]
+    table = Table(MARKETING, 10, NO_GATES)
+    awake = [table.lane(lane_of(f"awake-{number}")) for number in range(5)]
     for lane in awake:
         lane.in_flight = 1
         lane.spool_at = FOREVER
     for number in range(17):
-        table.lane((MARKETING, f"asleep-{number}")).spool_at = NOW + (number * 7) % 17
+        table.lane(lane_of(f"asleep-{number}")).spool_at = NOW + (number * 7) % 17
     kept = list(table.lanes.values())
     assert kept[:5] == awake
     times = sorted(lane.spool_at - NOW for lane in kept[5:] if lane.spool_at is not None)
@@ -295,6 +299,6 @@ def test_shedding_keeps_what_wakes_first_and_what_is_not_asleep() -> None:
     assert len(times) <= 10 + 2, "a quarter more, until it is worth the sorting again"
     assert table.left_out_at is not None
     assert table.left_out_at >= NOW + 10
-    assert table.lane_for((MARKETING, "late"), NOW + 16) is None
-    assert table.lane_for((MARKETING, "soon"), NOW + 9) is not None
+    assert table.lane_for(lane_of("late"), NOW + 16) is None
+    assert table.lane_for(lane_of("soon"), NOW + 9) is not None
     assert "others not before" in repr(table)

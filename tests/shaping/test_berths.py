@@ -25,6 +25,12 @@ SAID = {
     "pace_start": Rate(10, 1, "", "10/second"),
 }
 SLOW = Outcome(Reply(421, "4.7.28", "slow down"), "MAIL")
+
+
+def pause(until: int, why: str, limit: str = "marketing") -> Pause:
+    return Pause(until, why, "google", limit)
+
+
 MAIL, URGENT = delivery(mail_class=MailClass.MARKETING), delivery()
 
 
@@ -67,8 +73,7 @@ class Dock:
 
 async def test_a_pace_holds_marketing_mail_and_says_why() -> None:
     dock = Dock()
-    pause = await dock.fill()
-    assert pause == Pause(NOON + 101, "google: pace 10/s")
+    assert await dock.fill() == pause(NOON + 101, "google: pace 10/s")
     assert isinstance(await dock.ask(URGENT), Berth)
     dock.clock.now = (await dock.fill()).until
     assert isinstance(await dock.ask(), Berth)
@@ -77,7 +82,7 @@ async def test_a_pace_holds_marketing_mail_and_says_why() -> None:
 async def test_what_a_rate_refuses_counts_in_no_pace() -> None:
     dock = Dock()
     dock.quotas.waits = {"rate/192.0.2.1/google": 500}
-    assert [await dock.ask() for _ in range(30)] == [Pause(NOON + 500, "192.0.2.1/google: 40/second")] * 30
+    assert [await dock.ask() for _ in range(30)] == [pause(NOON + 500, "192.0.2.1/google: 40/second")] * 30
 
 
 async def test_where_one_source_is_slow_the_next_is_asked() -> None:
@@ -112,7 +117,7 @@ async def test_with_all_suspended_mail_waits_and_looks_again_soon() -> None:
     dock = Dock()
     dock.aside(ONE)
     for mail in (MAIL, URGENT):
-        assert await dock.ask(mail) == Pause(NOON + LOOK_AGAIN, "shipped: 421 4.7.28 slow down")
+        assert await dock.ask(mail) == pause(NOON + LOOK_AGAIN, "shipped: 421 4.7.28 slow down")
     dock.clock.now = NOON + 7_200_000
     assert await dock.source() == ONE.address
 
@@ -129,7 +134,7 @@ async def test_where_no_other_source_is_it_goes_by_the_one_that_should_not() -> 
 async def test_a_stopped_stream_waits_whatever_the_source() -> None:
     dock = Dock(ONE, TWO)
     dock.aside(ONE, Action.SUSPEND_STREAM)
-    assert await dock.ask() == Pause(NOON + LOOK_AGAIN, "shipped: 421 4.7.28 slow down")
+    assert await dock.ask() == pause(NOON + LOOK_AGAIN, "shipped: 421 4.7.28 slow down", "stream/stream")
     assert isinstance(await dock.ask(URGENT), Berth), "transactional mail is not stopped"
 
 
@@ -137,7 +142,7 @@ async def test_an_order_of_an_operator_holds_all_but_transactional_mail() -> Non
     dock = Dock()
     dock.maker.order(Order("google", EVERY, Rate(1, 1, "", "1/second"), NOON + 60_000, "noa"))
     dock.quotas.waits = {"order/192.0.2.1/google/*": 700}
-    assert await dock.ask() == Pause(NOON + 700, "order/192.0.2.1/google/*: 1/second")
+    assert await dock.ask() == pause(NOON + 700, "order/192.0.2.1/google/*: 1/second")
     assert dock.quotas.back == [("rate/192.0.2.1/google", 1)]
     assert isinstance(await dock.ask(URGENT), Berth)
     assert dock.quotas.back == [("rate/192.0.2.1/google", 1)], "what was refused is not given back"
@@ -177,13 +182,13 @@ async def test_a_warm_source_has_no_budget() -> None:
 async def test_with_new_sources_alone_marketing_waits_for_tomorrow_and_transactional_mail_does_not() -> None:
     dock = Dock(new())
     dock.quotas.waits = {f"warmup/{NEW}/google": 3_600_000}
-    assert await dock.ask() == Pause(NOON + 3_600_000, f"warmup/{NEW}/google: 250/day")
+    assert await dock.ask() == pause(NOON + 3_600_000, f"warmup/{NEW}/google: 250/day")
     assert await dock.source(URGENT) == NEW
 
 
 async def test_before_the_day_of_the_only_source_marketing_waits() -> None:
     dock = Dock(new(date(2026, 12, 1)))
-    assert await dock.ask() == Pause(NOON + LOOK_AGAIN, f"{NEW} begins on 1 Dec")
+    assert await dock.ask() == pause(NOON + LOOK_AGAIN, f"{NEW} begins on 1 Dec")
 
 
 async def test_what_no_berth_stands_behind_teaches_nothing() -> None:

@@ -51,7 +51,9 @@ async def test_what_a_greylisting_host_has_seen_is_kept() -> None:
 async def test_over_a_rate_it_comes_again_and_what_the_others_gave_goes_back() -> None:
     quotas = FakeQuotas()
     quotas.waits = {"rate/*/google": 40}
-    assert await shaper(quotas).berth(mail(), POOL, "google") == Pause(NOW + 40, "*/google: 20/second")
+    assert await shaper(quotas).berth(mail(), POOL, "google") == Pause(
+        NOW + 40, "*/google: 20/second", "google", "marketing"
+    )
     assert quotas.back == [("rate/192.0.2.1/google", 1)]
 
 

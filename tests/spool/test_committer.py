@@ -17,7 +17,7 @@ from relay.spool.store import Selector, Spool, SpoolError, SpoolFull
 from tests.support.disk import FaultyDisk, faulty_disk
 from tests.support.letters import letter
 
-LANE = (MailClass.TRANSACTIONAL, "google")
+LANE = (MailClass.TRANSACTIONAL, "google", "order", 0)
 
 
 @pytest.fixture

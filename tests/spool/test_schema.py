@@ -1,12 +1,17 @@
 """How a shard's file is opened."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
 import pytest
 
-from relay.spool import schema
-from relay.spool.store import Spool, SpoolError
+from relay.database import migrate
+from relay.message import Change, MailClass
+from relay.spool import rows, schema
+from relay.spool.store import Selector, Spool, SpoolError
+from tests.support.letters import letter
+from tests.support.queued import MARKETING, NOW
 
 
 def test_a_new_file_has_every_migration(tmp_path: Path) -> None:
@@ -27,3 +32,58 @@ async def test_what_must_not_be_opened_is_refused(tmp_path: Path, monkeypatch: p
         with pytest.raises(SpoolError, match=f"cannot be opened: .*{said}"):
             await spool.open()
         monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
+
+
+async def test_a_file_of_before_priorities_keeps_all_its_mail(tmp_path: Path) -> None:
+    """As 0.1 wrote it: form 1, without `turn` and `stream` in a recipient's row and without `priority` among the facts."""
+    before = [name for name in rows.RECIPIENT_COLUMNS if name not in ("turn", "stream")]
+    letters = [letter(1, recipients=3, stream="order"), letter(2, stream="news", mail_class=MARKETING, held=True)]
+    db = apsw.Connection(str(tmp_path / "0.db"))
+    db.execute(schema.MIGRATIONS[0])
+    db.pragma("user_version", 1)
+    for row, (message, deliveries) in enumerate(letters, 1):
+        message.row, message.many = row, len(deliveries) > 1
+        facts = rows.message_row(message)
+        db.execute("INSERT INTO message VALUES (?, ?, ?, json_remove(?, '$.priority'), ?)", facts)
+        for delivery in deliveries:
+            columns = dict(zip(rows.RECIPIENT_COLUMNS, rows.recipient_row(row, delivery), strict=True))
+            marks = ",".join("?" * len(before))
+            db.execute(f"INSERT INTO recipient VALUES ({marks})", [columns[name] for name in before])  # noqa: S608
+    db.close()
+
+    spool = Spool(tmp_path / "0.db", clock=lambda: NOW, on_fatal=lambda error: pytest.fail(repr(error)))
+    await spool.open()
+    expected = [replace(d, message=replace(m, content=None)) for m, deliveries in letters for d in deliveries]
+    assert (await spool.page(Selector(), None, 10)).deliveries == expected
+    lane = (MailClass.TRANSACTIONAL, "google", "order", 0)
+    assert await spool.lanes(MailClass.TRANSACTIONAL, None, 10) == [(lane, letters[0][0].accepted_at)]
+    assert await spool.due(lane, NOW, 10, ()) == expected[:3]
+    assert await spool.lanes(MARKETING, None, 10) == []
+    held = expected[3]
+    held.held = False
+    await spool.settle(Change(again=[held]))
+    assert await spool.due((MARKETING, "google", "news", 0), NOW, 10, ()) == [held]
+    assert await spool.content(held.message) == letters[1][0].content
+    await spool.close()
+
+
+def test_an_upgrade_that_does_not_fit_on_the_disk_changes_nothing(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "0.db"))
+    db.execute(schema.MIGRATIONS[0])
+    db.execute(
+        "INSERT INTO message VALUES (1, 'x', 0, json_object('stream', printf('%0300d', 7)), 'x');"
+        "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 999)"
+        "INSERT INTO recipient SELECT 1, i, 2, 'google', 0, 0, 0, 0, 0, '', '', '[]', zeroblob(400) FROM n;"
+    )
+    db.pragma("user_version", 1)
+    db.execute(f"PRAGMA max_page_count = {db.pragma('page_count') + 2}")
+    with pytest.raises(apsw.FullError):
+        migrate(db, schema.MIGRATIONS)
+    assert db.pragma("user_version") == 1
+    assert (
+        db.execute("SELECT count(*) FROM recipient INDEXED BY recipient_due WHERE held = 0 AND class = 2").get == 1000
+    )
+    db.close()
+    db = schema.connect(tmp_path / "0.db")
+    assert db.execute("SELECT count(*), min(stream), max(turn) FROM recipient").get == (1000, f"{7:0300}", 0)
+    db.close()

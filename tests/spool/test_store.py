@@ -19,7 +19,7 @@ from relay.spool.store import Selector, Spool, SpoolBusy, SpoolError
 from relay.wildcard import any_of
 from tests.support.letters import letter
 
-LANE = (MailClass.TRANSACTIONAL, "google")
+LANE = (MailClass.TRANSACTIONAL, "google", "order", 0)
 LATER = 1_763_800_000_000
 
 
@@ -157,8 +157,13 @@ async def test_due_is_earliest_first_without_known_and_held(open_spool: OpenSpoo
     known = {letters[4][1][0].key}
     assert [d.next_attempt for d in await spool.due(LANE, 999, 2, known)] == [997, 998]
     assert [d.next_attempt for d in await spool.due(LANE, 1000, 10, known)] == [997, 998, 999, 1000]
-    assert await spool.due((MailClass.MARKETING, "google"), LATER, 10, ()) == []
-    assert await spool.due((MailClass.TRANSACTIONAL, "yahoo"), LATER, 10, ()) == []
+    for other in (
+        (MailClass.MARKETING, "google", "order", 0),
+        (MailClass.TRANSACTIONAL, "yahoo", "order", 0),
+        (MailClass.TRANSACTIONAL, "google", "news", 0),
+        (MailClass.TRANSACTIONAL, "google", "order", 1),
+    ):
+        assert await spool.due(other, LATER, 10, ()) == []
 
 
 async def test_due_passes_over_any_number_of_known(open_spool: OpenSpool) -> None:
@@ -184,33 +189,47 @@ async def test_held_mail_is_found_again_when_released(open_spool: OpenSpool) -> 
 
 async def test_lanes_with_their_earliest(open_spool: OpenSpool) -> None:
     spool = await open_spool()
+    transactional, marketing = MailClass.TRANSACTIONAL, MailClass.MARKETING
     await spool.put(
         Change(
             put=[
                 letter(1, next_attempt=7),
                 letter(2, next_attempt=5),
                 letter(3, site="yahoo", next_attempt=9),
-                letter(4, site="gmx", mail_class=MailClass.MARKETING, next_attempt=1),
+                letter(4, site="gmx", mail_class=marketing, next_attempt=1),
                 letter(5, site="hidden", held=True),
                 letter(6, site="", next_attempt=3),
+                letter(7, stream="news", next_attempt=LATER),
+                letter(8, priority=-2, next_attempt=2),
+                letter(9, site="yahoo", stream="a", priority=9, next_attempt=6),
             ]
         )
     )
-    assert await spool.lanes(MailClass.TRANSACTIONAL, None, 10) == [("", 3), ("google", 5), ("yahoo", 9)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, None, 2) == [("", 3), ("google", 5)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, "", 1) == [("google", 5)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, "h", 10) == [("yahoo", 9)]
-    assert await spool.lanes(MailClass.TRANSACTIONAL, "yahoo", 10) == []
+    everything = [
+        ((transactional, "yahoo", "a", 9), 6),
+        ((transactional, "", "order", 0), 3),
+        ((transactional, "google", "news", 0), LATER),
+        ((transactional, "google", "order", 0), 5),
+        ((transactional, "yahoo", "order", 0), 9),
+        ((transactional, "google", "order", -2), 2),
+    ]
+    assert await spool.lanes(transactional, None, 10) == everything
+    assert await spool.lanes(transactional, None, 2) == everything[:2]
+    for place, (lane, _) in enumerate(everything, 1):
+        assert await spool.lanes(transactional, lane, 1) == everything[place : place + 1]
+    assert await spool.lanes(transactional, (transactional, "h", "", 0), 10) == everything[4:]
     assert await spool.lanes(MailClass.SERVICE, None, 10) == []
-    assert await spool.lanes(MailClass.MARKETING, None, 10) == [("gmx", 1)]
+    assert await spool.lanes(marketing, None, 10) == [((marketing, "gmx", "order", 0), 1)]
 
 
 async def test_counts(open_spool: OpenSpool) -> None:
     spool = await open_spool()
     assert await spool.counts() == {"waiting": 0, "held": 0, "oldest": None, "lanes": {}}
     await spool.put(Change(put=[letter(1, accepted_at=3), letter(2, site="yahoo"), letter(3, held=True)]))
-    lanes = {LANE: 1, (MailClass.TRANSACTIONAL, "yahoo"): 1}
-    assert await spool.counts() == {"waiting": 2, "held": 1, "oldest": 3, "lanes": lanes}
+    await spool.put(Change(put=[letter(4, priority=3), letter(5, stream="news")]))
+    streams = (("google", "order", 2), ("google", "news", 1), ("yahoo", "order", 1))
+    lanes = {(MailClass.TRANSACTIONAL, site, stream): waiting for site, stream, waiting in streams}
+    assert await spool.counts() == {"waiting": 4, "held": 1, "oldest": 3, "lanes": lanes}
 
 
 async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,16 +237,16 @@ async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkey
     spool = await open_spool()
     marketing = {"mail_class": MailClass.MARKETING}
     put = [letter(number, number, site=f"s{number}") for number in range(1, 5)]
-    put += [letter(10, 5, site="other", **marketing), letter(11, 2, site="gmx", **marketing)]
+    put += [letter(10, 5, site="other", stream="other", **marketing), letter(11, 2, site="gmx", **marketing)]
     await spool.put(Change(put=put))
     assert await spool.counts() == {
         "waiting": 17,
         "held": 0,
         "oldest": put[0][0].accepted_at,
         "lanes": {
-            (MailClass.TRANSACTIONAL, "s4"): 4,
-            (MailClass.TRANSACTIONAL, "other"): 6,
-            (MailClass.MARKETING, "other"): 7,
+            (MailClass.TRANSACTIONAL, "s4", "order"): 4,
+            (MailClass.TRANSACTIONAL, "other", "other"): 6,
+            (MailClass.MARKETING, "other", "other"): 7,
         },
     }
 

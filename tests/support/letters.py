@@ -23,6 +23,7 @@ MESSAGE = Message(
     utf8=True,
     eightbit=True,
     contradiction="flagged",
+    priority=0,
     send_at=1_763_600_000_000,
     valid_until=1_763_786_400_000,
     content=b"Subject: x\r\n\r\nHi\xff\r\n",

@@ -3,26 +3,39 @@
 import asyncio
 from collections.abc import Container
 
-from relay.message import Delivery, MailClass, Message
-from relay.schedule.lanes import LaneKey
-from relay.schedule.ready import Key
+from relay.message import Delivery, LaneKey, MailClass, Message
+from relay.schedule.flight import Key
 
 NOW = 1_763_726_400_000  # 2025-11-21T12:00:00Z
 MARKETING, SERVICE, TRANSACTIONAL = MailClass.MARKETING, MailClass.SERVICE, MailClass.TRANSACTIONAL
 
 
-def message(row: int, mail_class: MailClass = MARKETING, size: int = 100, content: bytes | None = None) -> Message:
+def lane_of(
+    site: str = "b.example", mail_class: MailClass = MARKETING, stream: str = "news", priority: int = 0
+) -> LaneKey:
+    return mail_class, site, stream, priority
+
+
+def message(
+    row: int,
+    mail_class: MailClass = MARKETING,
+    size: int = 100,
+    content: bytes | None = None,
+    stream: str = "news",
+    priority: int = 0,
+) -> Message:
     return Message(
         id=f"{row:016d}",
         accepted_at=NOW,
         credential="crm",
         brand="",
-        stream="news",
+        stream=stream,
         mail_class=mail_class,
         author="news@a.example",
         message_id=f"<{row}@a.example>",
         subject="News",
         size=len(content) if content is not None else size,
+        priority=priority,
         row=row,
         content=content,
     )
@@ -43,9 +56,21 @@ def delivery(about: Message, site: str = "b.example", at: int = NOW, index: int 
 
 
 def queued(
-    row: int, site: str = "b.example", mail_class: MailClass = MARKETING, at: int = NOW, size: int = 100
+    row: int,
+    site: str = "b.example",
+    mail_class: MailClass = MARKETING,
+    at: int = NOW,
+    size: int = 100,
+    stream: str = "news",
+    priority: int = 0,
 ) -> Delivery:
-    return delivery(message(row, mail_class, size), site, at)
+    return delivery(message(row, mail_class, size, stream=stream, priority=priority), site, at)
+
+
+def in_order(key: LaneKey) -> tuple[int, str, str]:
+    """Where a lane stands among those of its class."""
+    _, site, stream, priority = key
+    return -priority, site, stream
 
 
 class Rows:
@@ -65,15 +90,18 @@ class Rows:
         due = sorted(
             (at, key) for key, (where, at) in self.rows.items() if where == lane and at <= until and key not in known
         )
-        mail_class, site = lane
-        return [delivery(message(row, mail_class), site, at, index) for at, (row, index) in due[:limit]]
+        mail_class, site, stream, priority = lane
+        return [
+            delivery(message(row, mail_class, stream=stream, priority=priority), site, at, index)
+            for at, (row, index) in due[:limit]
+        ]
 
-    def read_lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
-        first: dict[str, int] = {}
-        for (one, site), at in self.rows.values():
-            if one is mail_class and (after is None or site > after):
-                first[site] = min(at, first.get(site, at))
-        return sorted(first.items())[:limit]
+    def read_lanes(self, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
+        first: dict[LaneKey, int] = {}
+        for one, at in self.rows.values():
+            if one[0] is mail_class and (after is None or in_order(one) > in_order(after)):
+                first[one] = min(at, first.get(one, at))
+        return sorted(first.items(), key=lambda item: in_order(item[0]))[:limit]
 
 
 class FakeSpool(Rows):
@@ -90,7 +118,7 @@ class FakeSpool(Rows):
         await self._turn()
         return self.read(lane, now, limit, known)
 
-    async def lanes(self, mail_class: MailClass, after: str | None, limit: int) -> list[tuple[str, int]]:
+    async def lanes(self, mail_class: MailClass, after: LaneKey | None, limit: int) -> list[tuple[LaneKey, int]]:
         await self._turn()
         return self.read_lanes(mail_class, after, limit)
 
