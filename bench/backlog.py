@@ -254,7 +254,8 @@ def _drained(node: PostlaneNode, sink: Sink, setting: Setting, directory: Path) 
     together, reset = beside(node, sink, setting.seconds, directory, 0)
     again = rate_of(sink, setting.seconds)
     usual = (alone + again) / 2
-    yield f"- marketing alone: {alone:,.0f} and, afterwards, {again:,.0f}/s; beside {RATE} transactional messages/s: {together:,.0f}/s ({together / usual:.0%})"
+    yield f"- marketing alone: {alone:,.0f} and, afterwards, {again:,.0f} messages/s"
+    yield f"- beside {RATE} transactional messages/s: {together:,.0f} messages/s ({together / usual:.0%})"
     yield f"- those, from accepted to delivered: {reset}"
 
 

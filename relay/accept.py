@@ -65,7 +65,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         now=now,
         also_remove=decision.also_remove,
     )
-    message = _message(message_id, submission, weighed, letter, seen.subject)
+    message = _message(message_id, submission, weighed, letter, seen.subject, _of_tls(submission, fields))
     message.priority = priority
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
@@ -229,7 +229,18 @@ def _places(limit: Limit, count: int, now: int, wait: int, house: Acceptance) ->
     return [first + i * spacing(limit.rate) for i in range(count)]
 
 
-def _message(message_id: str, submission: Submission, weighed: Weighed, letter: Rewritten, subject: str) -> Message:
+def _of_tls(submission: Submission, fields: Sequence[Field]) -> str:
+    """What the message says of TLS on its way (RFC 8689): REQUIRETLS counts more than `TLS-Required: No`, of which two say
+    nothing (4.1)."""
+    if submission.envelope.requiretls:
+        return "required"
+    said = [field.value for field in fields if field.name == "tls-required"]
+    return "waived" if len(said) == 1 and said[0].strip().lower() == b"no" else ""
+
+
+def _message(
+    message_id: str, submission: Submission, weighed: Weighed, letter: Rewritten, subject: str, tls: str
+) -> Message:
     decision, envelope, content = weighed.decision, submission.envelope, letter.content
     header = content[: letter.body_start]
     return Message(
@@ -246,9 +257,10 @@ def _message(message_id: str, submission: Submission, weighed: Weighed, letter: 
         size=len(submission.content),
         campaign=decision.campaign,
         metadata=decision.metadata,
-        ret=envelope.ret,
+        ret="HDRS" if envelope.requiretls else envelope.ret,  # RFC 8689 5: a report may travel by worse ways
         envid=envelope.envid,
         dsn=submission.credential.dsn,
+        tls=tls,
         utf8=not header.isascii(),
         eightbit=not content.isascii(),
         many=len(envelope.recipients) > 1,

@@ -13,6 +13,7 @@ from relay.kept import Decision
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
 from relay.policy.streams import Stream
+from relay.shaping.health import Aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Alert:
 POLICIES = "policies"  # the one of files that are not in force
 STATE = "state"  # the one of limits that cannot be looked up
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
+SOURCE = "source"  # those of sources that stand aside
 CHECK = "check"  # those of checks that mail does not pass
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
@@ -143,6 +145,27 @@ def state_lost(trouble: str) -> Alert:
 
 def state_back() -> Alert:
     return Alert(STATE, "limits can be looked up again")
+
+
+def source_aside(aside: Aside) -> Alert:
+    """A source is not used, everywhere or for a site. Each worker finds out for itself; `one_each` shows people one."""
+    return Alert(
+        SOURCE,
+        f"nothing leaves from {aside.source}{f' to {aside.site}' if aside.site else ''} for a while: {aside.why}",
+        advice="it is tried again by itself; its siblings in the pool carry its mail, and where there is none mail waits",
+        severity="warning",
+        what=_of_source(aside.source, aside.site),
+    )
+
+
+def source_back(source: str, site: str) -> Alert:
+    """The same, ended."""
+    to = f" to {site}" if site else ""
+    return Alert(SOURCE, f"mail leaves from {source}{to} again", severity="warning", what=_of_source(source, site))
+
+
+def _of_source(source: str, site: str) -> dict[str, str | None]:
+    return {"source": source, "site": site or None}
 
 
 def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

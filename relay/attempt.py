@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,11 +27,16 @@ from relay.shaping.shaper import Berth
 
 class Courier(Protocol):
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome: ...
-    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape) -> Outcome: ...
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None: ...
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
+    ) -> Outcome: ...
 
 
 class Shaper(Protocol):
-    async def berth(self, delivery: Delivery, pool: Pool, site: str, host: str) -> Berth[Source] | Pause: ...
+    async def berth(
+        self, delivery: Delivery, pool: Pool, site: str, host: str, families: Collection[int] | None
+    ) -> Berth[Source] | Pause: ...
     def observe(self, berth: Berth[Source], outcome: Outcome, category: str) -> object: ...
 
 
@@ -78,7 +83,9 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     pool = pool_of(route, message.mail_class, house.pools, house.named)
     outcome = waits or await _carry(delivery, pool, route.next_hop if route is not None else None, house)
     if isinstance(outcome, Pause):
-        return outcome
+        if now < _give_up(delivery, house):
+            return outcome
+        outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
@@ -98,14 +105,21 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     way = await house.courier.way(delivery, hop)
     if isinstance(way, Outcome):
         return way
-    berth = await house.shaper.berth(delivery, pool, way.site, way.host)
-    if isinstance(berth, Pause):
-        if house.clock() < _give_up(delivery, house):
-            return berth
-        return Outcome(Reply(450, "4.4.5", f"no room in time: {berth.why}"), "QUOTA", Scope.SITE, internal=True)
-    content = await _content(delivery.message, house)
-    outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape)
-    house.shaper.observe(berth, outcome, category_of(outcome))
+    families = await house.courier.families(delivery, way) if pool.mixed else None
+    outcome = None
+    for _ in pool.sources:
+        berth = await house.shaper.berth(delivery, pool, way.site, way.host, families)
+        if isinstance(berth, Pause):
+            return outcome or berth
+        content = await _content(delivery.message, house)
+        try:
+            outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
+        finally:
+            berth.leave()
+        house.shaper.observe(berth, outcome, category_of(outcome))
+        if outcome.scope is not Scope.SOURCE:
+            break  # else nothing was tried but this source, which stands aside from now on: another may do
+    assert outcome is not None  # every pool has a source
     return outcome
 
 

@@ -1,6 +1,7 @@
 """What must outlive a power cut: fsync(2) of a file says nothing of its name, which is the folder's."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -11,3 +12,21 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_once(path: Path, content: bytes) -> None:
+    """A file that whichever process comes first makes, for nobody else to read: whole or not at all, and never over one that
+    is there (written aside, then linked). Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was first: its content counts
+            os.link(aside, path)
+    finally:
+        aside.unlink()
+    sync(path.parent)

@@ -48,6 +48,7 @@ class Envelope:
     ret      "" | "FULL" | "HDRS"          envid   "" or xtext as sent (RFC 3461 4.3, 4.4)
     size     announced with SIZE=, 0 if not   utf8  SMTPUTF8 was asked for (RFC 6531)
     priority asked for with MT-PRIORITY= (RFC 6710), -9 to 9; None: not given
+    requiretls  REQUIRETLS was (RFC 8689)
     """
 
     sender: str
@@ -57,6 +58,7 @@ class Envelope:
     size: int = 0
     utf8: bool = False
     priority: int | None = None
+    requiretls: bool = False
 
 
 @dataclass(slots=True)
@@ -86,6 +88,7 @@ class Message:
     contradiction  what was done about a claim of its class that the evidence contradicts: None (nothing to do), "flagged",
                    "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
     priority   within its class, -9 to 9 (RFC 6710): higher goes first
+    tls        what it says of the way: "" (nothing), "required" (REQUIRETLS), "waived" (TLS-Required: No), RFC 8689
     send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 
@@ -112,6 +115,7 @@ class Message:
     send_at: int | None = None
     valid_until: int | None = None
     priority: int = 0
+    tls: str = ""
     row: int = 0
     content: bytes | None = None
 

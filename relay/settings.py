@@ -126,6 +126,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, sh
         urgent_sources=urgent_sources(deployment, policies),
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
+        trust_ad=deployment.dns.trust_ad,
     )
 
 
@@ -155,7 +156,8 @@ def own_addresses(deployment: Deployment) -> frozenset[str]:
 def _addresses_known(deployment: Deployment) -> frozenset[str]:
     """This machine's addresses, as far as files and the resolver tell; many a host name resolves to loopback or not."""
     listening = {listener.bind.host for listener in deployment.listeners}
-    sending = {source.address for pool in deployment.pools.values() for source in pool.sources if source.address}
+    sources = [source for pool in deployment.pools.values() for source in pool.sources]
+    sending = {source.address for source in sources if source.address and source.through is None}
     named: set[str] = set()
     with contextlib.suppress(socket.gaierror):
         found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)

@@ -6,8 +6,10 @@ listening sockets and one end of a socket pair; when that pair closes, the worke
 """
 
 import asyncio
+import contextlib
 import gc
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -23,7 +25,17 @@ import uvloop
 
 from relay import __version__, logs, settings
 from relay.accept import Acceptance
-from relay.alert import Alert, contradiction, contradiction_over, flagged, flagged_over, state_back, state_lost
+from relay.alert import (
+    Alert,
+    contradiction,
+    contradiction_over,
+    flagged,
+    flagged_over,
+    source_aside,
+    source_back,
+    state_back,
+    state_lost,
+)
 from relay.attempt import Attempting, attempt
 from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
@@ -33,6 +45,10 @@ from relay.edge.limits import ByteBudget
 from relay.edge.listener import Listener
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
+from relay.egress.security.guard import Guard
+from relay.egress.security.ledger import Ledger as TlsLedger
+from relay.egress.security.policies import StsPolicies
+from relay.egress.security.store import Store as TlsStore
 from relay.egress.settings import Share
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
@@ -50,6 +66,7 @@ from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.settings import WorkerSettings
+from relay.shaping.health import Aside
 from relay.shaping.pacemaker import Pacemaker
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
@@ -58,7 +75,9 @@ from relay.spool.store import Spool
 from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
+from relay.state.rates import RateLeases
 from relay.steering import Steering
+from relay.tls_reports import TlsReports
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -67,6 +86,7 @@ log = structlog.get_logger()
 OPEN_STATE_AGAIN = 5.0  # seconds
 YIELD = 0.0005  # seconds a thread that reads files keeps Python's lock from the loop; the default is ten times that
 LOOK_AT_CERTIFICATE = 60.0  # seconds; certificates are renewed weeks before they end
+LAST_COUNTS = 2.0  # seconds at the end in which counts for TLS reports are written down
 LOOK_AT_ALERTS = 1.0  # seconds between what begins or ends and its alert
 
 
@@ -105,7 +125,7 @@ class Worker:
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
         said, name = self.settings.in_force.deployment.state, f"{node.name}/{order.shards[0]}"
-        self.state = state_at(said.url, said.password_file, self.data_dir / "state.db", name)
+        self.state = state_at(said.url, said.password_file, self.data_dir, node.name, order.shards[0])
         self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
@@ -116,12 +136,17 @@ class Worker:
         self.memory = Memory(Sample(self.judge), self.ledger)
         self.flags = Flags()
         shaping = self.settings.in_force.policies.shaping
+        self._aside: dict[tuple[str, str], Aside] = {}  # sources that were told to stand aside, by address and site
+        # A holder of this life alone: what a former one used lately still counts, and ends by itself.
+        self.parts = ConnectionPermits(self.state, f"{name}/{secrets.token_hex(4)}", order.workers)
+        self.rates = RateLeases(self.parts, self.quotas, time.monotonic)
         self.pacemaker = Pacemaker(name, shaping.rules, shaping.warmup)
-        self.shaper = Shaper(shaping.shapes, self.quotas, clock, pacemaker=self.pacemaker)
-        resolver = Resolver(self.settings.nameservers)
-        self.courier = Courier(self.settings.egress, resolver, self.permits, self.quotas, shaping.sites)
+        self.shaper = Shaper(shaping.shapes, self.rates, clock, pacemaker=self.pacemaker)
+        self.tls_store = TlsStore(self.data_dir / "tls.db")
+        self.courier = self._build_courier()
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
+        self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
@@ -138,6 +163,20 @@ class Worker:
         return self.settings.in_force.place.versions
 
     # --- wiring -------------------------------------------------------------------------------------------------
+
+    def _build_courier(self) -> Courier:
+        egress, sites = self.settings.egress, self.settings.in_force.policies.shaping.sites
+        resolver = Resolver(self.settings.nameservers, trust_ad=egress.trust_ad)
+        self.tls_ledger = TlsLedger(resolver, self.tls_store, clock)
+        self.sts = StsPolicies(
+            resolver, self.tls_store, clock, self.tls_ledger.count, allow_private=egress.allow_private
+        )
+        guard = Guard(resolver, self.sts, self.tls_ledger, clock, trust_ad=egress.trust_ad, port=egress.port)
+        return Courier(egress, resolver, self.permits, self.rates, sites, guard)
+
+    def _build_tls_reports(self, node: str) -> TlsReports:
+        house, lead = self.shards[0].attempting, 0 in self.order.shards
+        return TlsReports(house, self.sts, self.tls_ledger, self.tls_store, node=node, lead=lead)
 
     def _build_shard(self, number: int) -> Shard:
         """What a reload may change is put into it by `_apply`."""
@@ -220,12 +259,16 @@ class Worker:
     def _apply(self, wanted: WorkerSettings) -> None:
         """Put it in force: whole objects are replaced, nothing that runs sees half of them. The listeners follow by
         `_listen_as`. Nothing here waits or fails."""
-        others = wanted.nameservers != self.settings.nameservers
+        asked = (self.settings.nameservers, self.settings.egress.trust_ad)
+        others = (wanted.nameservers, wanted.egress.trust_ad) != asked
+        resolver = Resolver(wanted.nameservers, trust_ad=wanted.egress.trust_ad) if others else None
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         sites = policies.shaping.sites
-        self.courier.reconfigure(wanted.egress, sites, Resolver(wanted.nameservers) if others else None)
+        self.courier.reconfigure(wanted.egress, sites, resolver)
         self.shaper.shapes = policies.shaping.shapes
         self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
+        pools = wanted.in_force.deployment.pools.values()
+        self.shaper.health.keep(source.address for pool in pools for source in pool.sources)
         self.settings = wanted
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
@@ -271,11 +314,21 @@ class Worker:
         control = asyncio.create_task(answer_channel(socket.socket(fileno=self.order.control), self._answer))
         control.add_done_callback(lambda _: self._stop.set())
         opening = await self._open_state()
+        await (
+            self.sts.load()
+        )  # before mail goes: who takes a policy's record out of DNS is to gain nothing by our restart
         for shard in self.shards:
             await shard.spool.open()
         self._open = True
         running = [
-            asyncio.create_task(loop_) for loop_ in (self.permits.run(), *(s.exporter.run() for s in self.shards))
+            asyncio.create_task(loop_)
+            for loop_ in (
+                self.permits.run(),
+                self.parts.run(),
+                self.rates.run(),
+                self.tls_reports.run(),
+                *(s.exporter.run() for s in self.shards),
+            )
         ]
         await self.steering.look()
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
@@ -326,10 +379,10 @@ class Worker:
 
     async def _watch_alerts(self) -> None:
         """Say when mail begins to be another than it claims, or not to pass a check that its brand wants flagged, or when
-        State is lost; and when that ends."""
+        State is lost, or a source stands aside; and when that ends."""
         while True:
             await asyncio.sleep(LOOK_AT_ALERTS)
-            for state, alert in chain(self._claims(), self._flags(), self._of_state()):
+            for state, alert in chain(self._claims(), self._flags(), self._of_state(), self._of_sources()):
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
 
@@ -340,6 +393,11 @@ class Worker:
         elif not self.state.trouble and self._state_lost is not None:
             self._state_lost = None
             yield "resolved", state_back()
+
+    def _of_sources(self) -> Iterator[tuple[str, Alert]]:
+        before, self._aside = self._aside, {(a.source, a.site): a for a in self.shaper.health.standing(clock())}
+        yield from (("firing", source_aside(aside)) for key, aside in self._aside.items() if key not in before)
+        yield from (("resolved", source_back(*key)) for key in before if key not in self._aside)
 
     def _claims(self) -> Iterator[tuple[str, Alert]]:
         doing = self.settings.in_force.policies.streams.doing
@@ -375,9 +433,14 @@ class Worker:
         for task in (*running, control):
             task.cancel()
         await asyncio.gather(*running, control, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.tls_ledger.flush(), LAST_COUNTS)
+        self.tls_store.close()
         for shard in self.shards:
             await shard.exporter.flush()
             await shard.spool.close()
+        await self.rates.close()
+        await self.parts.give_back()
         await self.permits.close()
         await self.state.close()
         self.signer.close()
@@ -454,6 +517,8 @@ class Worker:
         contradicted = [contradiction(one, doing(one.stream)) for one in troubles]
         alerts = [*contradicted, *map(flagged, self.flags.standing())]
         alerts += [self._state_lost] if self._state_lost else []
+        counters["tls_failures"] = self.tls_ledger.failures
+        alerts += map(source_aside, self._aside.values())
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
@@ -469,6 +534,7 @@ class Worker:
                 "connections": sum(listener.connections for listener in self.listeners),
                 "streams_contradicted": len(contradicted),
                 "state_up": int(not self.state.trouble),
+                "sts_policies": len(self.sts),
                 "state_sharers": max(self.state.sharers, self.order.workers),
                 **self.pacemaker.gauges(clock()),
             },

@@ -544,3 +544,26 @@ async def test_mail_of_no_stream_in_the_file_may_ask_for_less_than_the_usual_pri
     one.envelope.priority = -3
     assert (await taken(rig, one)).startswith("250 2.0.0 OK ")
     assert [put.put[0][0].priority for put in rig.spool.puts] == [0, -3]
+
+
+@pytest.mark.parametrize(
+    ("requiretls", "header", "tls"),
+    [
+        (False, b"", ""),
+        (True, b"", "required"),
+        (False, b"TLS-Required: No\r\n", "waived"),
+        (False, b"tls-required:  NO \r\n", "waived"),
+        (True, b"TLS-Required: No\r\n", "required"),
+        (False, b"TLS-Required: Yes\r\n", ""),
+        (False, b"TLS-Required: No\r\nTLS-Required: No\r\n", ""),
+    ],
+)
+async def test_what_a_message_says_of_tls_on_its_way(requiretls: bool, header: bytes, tls: str) -> None:
+    """RFC 8689: REQUIRETLS counts more than the field; a report of such mail has the header alone (5)."""
+    rig, one = Rig(), submission(header + LETTER)
+    one.envelope.requiretls, one.envelope.ret = requiretls, "FULL"
+    await taken(rig, one)
+    message, _ = rig.spool.puts[0].put[0]
+    assert (message.tls, message.ret) == (tls, "HDRS" if requiretls else "FULL")
+    assert message.content is not None
+    assert header in message.content

@@ -14,6 +14,8 @@ from relay.alert import (
     not_taken,
     one_each,
     reviews,
+    source_aside,
+    source_back,
     started_with_last_good,
     state_back,
     state_lost,
@@ -24,6 +26,7 @@ from relay.message import MailClass
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
 from relay.policy.streams import Stream
+from relay.shaping.health import Aside
 
 POLICIES = Path("policies")
 DECISION = Decision("3f9a1c", "7be210", 1_795_186_920_000, "noa", "reload")  # Fri 20 Nov 2026 17:02 in Jerusalem
@@ -154,6 +157,16 @@ def test_what_several_workers_flagged_is_one_alert() -> None:
     of_files = asdict(Alert("policies", "2 errors"))
     met = [asdict(flagged(flag)) for flag in (FLAG, other, Flag("arava", "postal-address", "no", "x", messages=7))]
     assert one_each([of_files, *met]) == [of_files, *met[:2]]
+
+
+def test_sources_that_stand_aside() -> None:
+    everywhere = source_aside(Aside("192.0.2.1", "", 0, "451 4.4.0 cannot send from 192.0.2.1"))
+    assert everywhere.summary == "nothing leaves from 192.0.2.1 for a while: 451 4.4.0 cannot send from 192.0.2.1"
+    there = source_aside(Aside("192.0.2.1", "google", 0, "550 5.7.1 blocked"))
+    assert there.summary == "nothing leaves from 192.0.2.1 to google for a while: 550 5.7.1 blocked"
+    over = source_back("192.0.2.1", "google")
+    assert (over.summary, over.what) == ("mail leaves from 192.0.2.1 to google again", there.what)
+    assert source_back("192.0.2.1", "").what == everywhere.what
 
 
 def test_streams_are_to_be_reviewed_after_their_day_and_announced_two_weeks_before_it() -> None:

@@ -17,6 +17,7 @@ from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
 from relay.policy.windows import Window
+from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
@@ -405,17 +406,86 @@ async def test_over_a_rate_of_its_site_nothing_is_written_and_nothing_is_tried()
     assert rig.courier.terms == [rig.shapes.of("hoster", "transactional", "b.example")]
 
 
-async def test_what_finds_no_room_for_as_long_as_any_mail_may_wait_is_bounced() -> None:
-    rig, delivery = Rig(DONE, give_up=60_000), waiting_delivery()
-    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(1, 1, "", "1/second")})
-    rig.quotas.wait = 70
+async def test_a_permit_is_used_when_the_message_goes_and_given_back_when_it_never_does() -> None:
+    ten = Rate(10, 1, "", "10/second")
+    down = Outcome(Reply(421, "4.4.1", "no answer"), "CONNECT", Scope.SITE, internal=True)
+    for outcome, departed, back in (
+        (DONE, ["rate/192.0.2.1/b.example"], []),
+        (down, [], [("rate/192.0.2.1/b.example", 1)]),
+    ):
+        rig = Rig(outcome)
+        rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": ten})
+        await attempt(waiting_delivery(), rig.attempting())
+        assert (rig.quotas.departed, rig.quotas.back) == (departed, back)
+
+
+# -- sources that do not do
+
+DEAD = Outcome(Reply(451, "4.4.0", "cannot send from 192.0.2.1"), "CONNECT", Scope.SOURCE, internal=True)
+BLOCKED = Outcome(Reply(554, "5.7.1", "blocked using zen.spamhaus.org"), "CONNECT", Scope.SITE, "mx.b.example")
+PAIR = Pool("p", (Source("192.0.2.1", "t1.example"), Source("192.0.2.2", "t2.example")))
+
+
+async def test_a_dead_source_costs_no_attempt_where_it_has_a_sibling() -> None:
+    rig = Rig(DONE)
+    assert rig.courier is not None
+    rig.courier.by["192.0.2.1"] = DEAD
     house = rig.attempting()
-    assert isinstance(await attempt(delivery, house), Pause)
-    rig.now += 60_000
+    house.pools = {MailClass.TRANSACTIONAL: PAIR}
+    for _ in range(20):
+        assert await attempt(waiting_delivery(), house) is None
+    tried = [source.address for _, _, source in rig.courier.sent]
+    assert tried.count("192.0.2.1") == 1
+    assert tried[-1] == "192.0.2.2"
+    assert {event["type"] for event in rig.spool.events()} <= {"delivered", "accepted"}
+
+
+async def test_a_dead_source_that_is_alone_is_told_once_and_then_waited_for() -> None:
+    rig = Rig(DEAD)
+    house, delivery = rig.attempting(), waiting_delivery()
+    assert isinstance(await attempt(delivery, house), int)
+    assert rig.spool.events()[0]["reply"]["text"] == "cannot send from 192.0.2.1"
+    assert await attempt(delivery, house) == Pause(
+        NOW + FAULT_PAUSE[0], "192.0.2.1 stands aside", "b.example", "transactional"
+    )
+    assert delivery.attempts == 1
+
+
+async def test_a_source_that_the_site_blocks_is_not_used_there_for_a_while() -> None:
+    rig = Rig(BLOCKED)
+    house, delivery = rig.attempting(), waiting_delivery()
+    assert isinstance(await attempt(delivery, house), int)
+    assert await attempt(delivery, house) == Pause(
+        NOW + BLOCK_PAUSE[0], "192.0.2.1 stands aside", "b.example", "transactional"
+    )
+    assert rig.courier is not None
+    rig.courier.sites["b.example"] = "elsewhere.example"
+    assert isinstance(await attempt(delivery, house), int)
+
+
+async def test_who_waits_for_room_for_as_long_as_any_mail_may_is_given_up() -> None:
+    rig = Rig(BLOCKED)
+    house, delivery = rig.attempting(), waiting_delivery()
+    await attempt(waiting_delivery(), house)
+    house.retry = {kind: replace(policy, give_up=1) for kind, policy in house.retry.items()}
+    rig.now += 1_000
     assert await attempt(delivery, house) is None
-    bounced = rig.spool.events()[0]
-    assert (bounced["type"], bounced["category"]) == ("bounced", "expired")
-    assert "no room in time: 192.0.2.1/b.example: 1/second" in bounced["reply"]["text"]
+    ended = next(event for event in rig.spool.events() if event["type"] == "bounced")
+    assert (ended["category"], ended["reply"]["text"]) == ("expired", "192.0.2.1 stands aside")
+
+
+async def test_only_pools_of_both_families_ask_what_the_hosts_have() -> None:
+    rig = Rig(DONE)
+    house = rig.attempting()
+    await attempt(waiting_delivery(), house)
+    assert rig.courier is not None
+    assert rig.courier.families_asked == 0
+    house.pools = {MailClass.TRANSACTIONAL: Pool("p", (Source("192.0.2.1", ""), Source("2001:db8::1", "", 1000)))}
+    rig.courier.families_there = frozenset({4})
+    for _ in range(20):
+        await attempt(waiting_delivery(), house)
+    assert rig.courier.families_asked == 20
+    assert {source.address for _, _, source in rig.courier.sent} == {"192.0.2.1"}
 
 
 async def test_the_shaper_learns_what_a_refusal_means() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.durable import sync
+from relay.durable import make_once, sync
 
 
 def test_files_and_folders_are_synced_and_what_is_not_there_is_an_error(
@@ -17,3 +17,12 @@ def test_files_and_folders_are_synced_and_what_is_not_there_is_an_error(
     assert synced == [file, tmp_path]
     with pytest.raises(FileNotFoundError):
         sync(tmp_path / "none")
+
+
+def test_who_comes_first_makes_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    make_once(path, b"first")
+    make_once(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(path.parent.iterdir()) == [path]

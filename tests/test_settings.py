@@ -23,7 +23,7 @@ POOLS = """\
 [pool.a]
 sources = [{ address = "192.0.2.10" }, { address = "2001:db8::10" }]
 [pool.b]
-sources = [{ address = "" }]
+sources = [{ address = "" }, { address = "192.0.2.99", haproxy = "192.0.2.98:2526" }]
 """
 
 

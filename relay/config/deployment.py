@@ -12,7 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from relay.config.problems import Problem, did_you_mean
+from relay.config.password_file import password_in
+from relay.config.pools import read_pools
+from relay.config.problems import NOT_YET, Problem, did_you_mean
 from relay.config.reader import Document, Examined, read, shown_path, toml_files
 from relay.config.sandbox import sandbox_binds
 from relay.config.schema_config import (
@@ -21,8 +23,6 @@ from relay.config.schema_config import (
     Dns,
     Listener,
     Node,
-    PoolsFile,
-    PoolTable,
     PostlaneFile,
     Retention,
     Secrets,
@@ -32,11 +32,9 @@ from relay.config.schema_config import (
 )
 from relay.config.trust import doubt, doubt_of_proxies
 from relay.config.wording import Loc
-from relay.egress.pools import Pool, Source
-from relay.message import MailClass
+from relay.egress.pools import Pool
 
 FILES = ("postlane.toml", "pools.toml")
-NOT_YET = "not yet supported in this version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +106,16 @@ def examine_deployment(
     if document is not None:
         settings, found = document.validate(PostlaneFile)
         problems += found
-    pools, found = _pools(config_dir / "pools.toml")
-    problems += found
-    if document is None or settings is None:
-        return Examined(None, problems, len(files))
     # A relative config directory's parent is found even where it is "."
     place = (origin or config_dir).resolve()
     home = place.parent
+    pools, found = read_pools(config_dir / "pools.toml", home)
+    problems += found
+    if document is None or settings is None:
+        return Examined(None, problems, len(files))
     problems += _whole(document, settings, home)
-    password, found = _relay_password(document, settings, home)
+    file = settings.delivery.relay_password_file
+    password, found = password_in(document, ("delivery", "relay_password_file"), file, home)
     problems += found
     settings, found = sandbox_binds(settings, environ)
     problems += found
@@ -161,41 +160,12 @@ def unknown_files(files: list[Path], known: tuple[str, ...]) -> Iterator[Problem
             yield Problem(shown_path(path), 0, "", f"unknown file; {hint}", "unknown-file")
 
 
-def _pools(path: Path) -> tuple[dict[str, Pool], list[Problem]]:
-    """Without the file: a pool for each class, each with the address the system chooses."""
-    if not path.exists():
-        return {kind.label: Pool(kind.label, (Source("", ""),)) for kind in MailClass}, []
-    document, problems = read(path)
-    if document is None:
-        return {}, problems
-    table, found = document.validate(PoolsFile)
-    problems += found
-    pools: dict[str, Pool] = {}
-    for name, pool in (table.pool if table else {}).items():
-        sources = tuple(Source(source.address, source.ehlo, source.weight, source.warmup) for source in pool.sources)
-        pools[name] = Pool(name, sources)
-        problems += _of_sources(document, name, pool)
-    for name in document.names("pool"):  # one with errors is still a name that routes may use
-        pools.setdefault(name, Pool(name, (Source("", ""),)))
-    return pools, problems
-
-
-def _of_sources(document: Document, name: str, pool: PoolTable) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for number, source in enumerate(pool.sources):
-        loc: Loc = ("pool", name, "sources", number)
-        if source.address in seen:
-            yield document.problem(
-                (*loc, "address"), f'"{source.address}" stands in this pool twice; use weight', "duplicate"
-            )
-        seen.add(source.address)
-
-
 def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[Problem]:
     """What no single key shows."""
     yield from _of_tls(document, settings, home)
     yield from _of_binds(document, settings)
     yield from _of_delivery(document, settings.delivery)
+    yield from _of_dns(document, settings.dns)
     yield from _of_state(document, settings.state, home)
     for number, listener in enumerate(settings.listener):
         yield from _of_listener(document, ("listener", number), listener)
@@ -211,7 +181,6 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
 # Keys that later versions act on; any value but an empty one asks for it.
 _NOT_YET: tuple[Loc, ...] = (
     ("delivery", "return_path_domain"),
-    ("dns", "trust_ad"),
     ("alerts", "mail"),
     ("alerts", "webhook"),
 )
@@ -306,6 +275,15 @@ def _of_delivery(document: Document, delivery: DeliverySettings) -> Iterator[Pro
         yield document.problem(("delivery", "relay_host"), "is missing; relay_user is for it", "missing")
 
 
+def _of_dns(document: Document, dns: Dns) -> Iterator[Problem]:
+    for number, server in enumerate(dns.nameservers if dns.trust_ad and not document.broken else ()):
+        if not ip_address(server.rpartition(":")[0].strip("[]")).is_loopback:
+            message = (
+                f'"{server}" is not on this machine: its AD bit, which trust_ad believes, may be forged on the way'
+            )
+            yield document.problem(("dns", "nameservers", number), message, "trust", warning=True)
+
+
 def _of_state(document: Document, state: StateSettings, home: Path) -> Iterator[Problem]:
     if not state.password_file:
         return
@@ -314,14 +292,3 @@ def _of_state(document: Document, state: StateSettings, home: Path) -> Iterator[
         yield document.problem(loc, 'has no effect: url = "sqlite:" is a file here', "no-effect", warning=True)
     elif not (home / state.password_file).exists():  # a warning, as of [tls]; it is read whenever Redis is connected to
         yield document.problem(loc, f'no file "{state.password_file}" on this machine', "file", warning=True)
-
-
-def _relay_password(document: Document, settings: PostlaneFile, home: Path) -> tuple[str, list[Problem]]:
-    file = settings.delivery.relay_password_file
-    if not file:
-        return "", []
-    try:
-        return (home / file).read_text("utf-8").strip("\r\n"), []
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        return "", [document.problem(("delivery", "relay_password_file"), f'"{file}" cannot be read: {why}', "file")]

@@ -14,8 +14,8 @@ from relay.config import checks as checks_of_brands
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
 from relay.config import streams as streams_file
-from relay.config.deployment import NOT_YET, Deployment, unknown_files
-from relay.config.problems import Problem, no_such
+from relay.config.deployment import Deployment, unknown_files
+from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_brands import BrandsFile, BrandTable
 from relay.config.schema_policies import (

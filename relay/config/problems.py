@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+NOT_YET = "not yet supported in this version"
 _LISTED = 12  # names a message lists at most: more would bury the message
 
 

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from relay.config.deployment import NOT_YET
-from relay.config.problems import Problem, no_such
+from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document
 from relay.config.schema_routes import RouteMatchTable, RoutesFile, RouteTable
 from relay.config.wording import Loc

@@ -21,6 +21,7 @@ from relay.config.fields import (
     Network,
     Port,
     PositiveDuration,
+    Proxy,
     Recipient,
     Size,
     SourceAddress,
@@ -137,10 +138,16 @@ class PostlaneFile(Section):
 
 
 class SourceTable(Section):
-    address: SourceAddress = Field(description="of this machine; empty: the system's choice")
+    address: SourceAddress = Field(description="of this machine or of the proxy's; empty: the system's choice")
     ehlo: MaybeDomain = setting("", "the name this address has in DNS; empty: node.hostname")
     weight: int = setting(1, "its share among the pool's sources", ge=1, le=1000)
     warmup: date | None = setting(None, "the day its warm-up begins")
+    socks5: Proxy = setting("", "host:port of the proxy that leaves from this address (RFC 1928)")
+    socks5_user: str = setting("", "where the proxy asks for one: it may choose the address by it (RFC 1929)")
+    socks5_password_file: str = ""
+    haproxy: Proxy = setting(
+        "", "host:port of the HAProxy that leaves from the address it is told (PROXY protocol, v2)"
+    )
 
 
 class PoolTable(Section):

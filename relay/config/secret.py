@@ -1,13 +1,10 @@
 """The secret that signs tokens in mail, return paths and recipient keys: read, or made at first start."""
 
-import os
 import secrets
-from contextlib import suppress
-from pathlib import Path
 
 from relay.config.deployment import Deployment
 from relay.config.problems import ConfigErrors
-from relay.durable import sync
+from relay.durable import make_once
 
 SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
 
@@ -21,7 +18,7 @@ def load_secret(deployment: Deployment) -> bytes:
     path = deployment.home / named if named else deployment.node.data_dir / "secret"
     try:
         if not named and not path.exists():
-            _make(path)
+            make_once(path, secrets.token_bytes(SECRET_BYTES))
         secret = path.read_bytes()
         strangers = path.stat().st_mode & 0o007
     except OSError as error:
@@ -35,20 +32,3 @@ def load_secret(deployment: Deployment) -> bytes:
 
 def _refused(deployment: Deployment, message: str) -> ConfigErrors:
     return ConfigErrors([deployment.document.problem(("secrets", "file"), message, "file")])
-
-
-def _make(path: Path) -> None:
-    """Whole or not at all, and never over one that is there: written aside, then linked."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(SECRET_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was first: its secret counts
-            os.link(aside, path)
-    finally:
-        aside.unlink()
-    sync(path.parent)

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from relay.config.deployment import NOT_YET
-from relay.config.problems import Problem, listing, no_such
+from relay.config.problems import NOT_YET, Problem, listing, no_such
 from relay.config.reader import Document
 from relay.config.schema_brands import BrandTable
 from relay.config.schema_policies import CredentialTable

@@ -165,6 +165,19 @@ def nameserver(value: object) -> str:
         raise Wrong("address", f'{shown(value)} is no name server\'s address, such as "127.0.0.1:53"') from None
 
 
+def proxy(value: object) -> str:
+    """`10.0.0.9:1080`, `[2001:db8::9]:1080`, or "" for none. No name, which each connection would have to look up."""
+    try:
+        if value == "":
+            return ""
+        found = address(value)
+        if found.port:
+            return str(found)
+    except Wrong:
+        pass
+    raise Wrong("address", f'{shown(value)} is no address and port of a proxy, such as "10.0.0.9:1080"')
+
+
 def source_address(value: object) -> str:
     """An IP address of this machine, or "" for the system's choice."""
     try:

@@ -65,9 +65,9 @@ def helo(argument: str) -> str | Reply:
     return name if _HELO.match(name) else _syntax("a host name or address literal is expected")
 
 
-def mail(argument: str) -> Envelope | Reply:
+def mail(argument: str, tls: bool = False) -> Envelope | Reply:
     """`FROM:<path> [parameters]` (RFC 5321 4.1.1.2; SIZE RFC 1870, BODY 6152, SMTPUTF8 6531, RET and ENVID 3461, AUTH,
-    MT-PRIORITY 6710).
+    MT-PRIORITY 6710, REQUIRETLS 8689, which is known under TLS only).
 
     The path is looked at last, because SMTPUTF8 behind it says what it may hold.
     """
@@ -82,7 +82,7 @@ def mail(argument: str) -> Envelope | Reply:
         return parameters
     envelope = Envelope("")
     for name, value in parameters.items():
-        problem = _mail_parameter(envelope, name, value)
+        problem = _mail_parameter(envelope, name, value, tls)
         if problem is not None:
             return problem
     if match.re is _PATH:
@@ -212,7 +212,7 @@ def _parameters(rest: str) -> dict[str, str] | Reply:
     return found
 
 
-def _mail_parameter(envelope: Envelope, name: str, value: str) -> Reply | None:
+def _mail_parameter(envelope: Envelope, name: str, value: str, tls: bool) -> Reply | None:
     """Puts one parameter of MAIL into the envelope, or says what is wrong with it."""
     good = True
     match name:
@@ -224,6 +224,9 @@ def _mail_parameter(envelope: Envelope, name: str, value: str) -> Reply | None:
         case "SMTPUTF8":
             good = not value
             envelope.utf8 = True
+        case "REQUIRETLS" if tls:
+            good = not value
+            envelope.requiretls = True
         case "RET":
             envelope.ret = value.upper()
             good = envelope.ret in ("FULL", "HDRS")

@@ -27,8 +27,8 @@ from relay.message import Envelope, Peer, RcptTo
 from relay.outcome import Reply
 
 COMMAND_LINE = 512  # RFC 5321 4.5.3.1.4, with CRLF; longer by what the extensions add:
-# SIZE (RFC 1870), BODY (6152), SMTPUTF8 (6531), AUTH (4954), DSN (3461), MT-PRIORITY (6710)
-MAIL_LINE = COMMAND_LINE + 26 + 17 + 10 + 500 + 128 + 15
+# SIZE (RFC 1870), BODY (6152), SMTPUTF8 (6531), AUTH (4954), DSN (3461), MT-PRIORITY (6710), REQUIRETLS (8689)
+MAIL_LINE = COMMAND_LINE + 26 + 17 + 10 + 500 + 128 + 15 + 11
 RCPT_LINE = COMMAND_LINE + 10 + 500 + 28  # SMTPUTF8, ORCPT and NOTIFY (RFC 3461)
 AUTH_LINE = 12_288  # RFC 4954 4
 REPORTED_TEXT = 320  # of what a peer gave as address, in events
@@ -36,12 +36,14 @@ TLS_HELLO = b"\x16\x03"  # RFC 8446 5.1: handshake record, version 3.x
 HTTP_METHODS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH", b"TRACE"})
 
 
-@lru_cache(maxsize=64)  # at most four kinds for each listener
-def ehlo_answer(hostname: str, max_size: int, starttls: bool, auth: bool) -> bytes:
+@lru_cache(maxsize=64)  # a few kinds for each listener
+def ehlo_answer(hostname: str, max_size: int, starttls: bool, auth: bool, tls: bool = False) -> bytes:
     offers = [hostname, "PIPELINING", f"SIZE {max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
     offers += ["CHUNKING", "MT-PRIORITY"]  # of no profile: all 19 priorities are different ones (RFC 6710)
     if starttls:
         offers.append("STARTTLS")
+    if tls:
+        offers.append("REQUIRETLS")  # RFC 8689 3: never in clear
     if auth:
         offers.append("AUTH PLAIN LOGIN")
     lines = [f"250-{offer}\r\n" for offer in offers[:-1]] + [f"250 {offers[-1]}\r\n"]
@@ -228,7 +230,9 @@ class Session(Wire):
         if self._introduced(argument, extended=True):
             settings = self.settings
             starttls = settings.tls == "starttls" and not self.tls
-            answer = ehlo_answer(settings.hostname, self.limits.max_size, starttls, self._may_authenticate())
+            answer = ehlo_answer(
+                settings.hostname, self.limits.max_size, starttls, self._may_authenticate(), bool(self.tls)
+            )
             self._output.append(answer)
 
     def _do_helo(self, argument: str) -> None:
@@ -375,7 +379,7 @@ class Session(Wire):
             return self._refuse("MAIL", self._who_are_you(), "relay")
         if self.envelope is not None:
             return self._err(replies.MAIL_TWICE)
-        envelope = commands.mail(argument)
+        envelope = commands.mail(argument, bool(self.tls))
         if isinstance(envelope, Reply):
             return self._refuse("MAIL", envelope, "address")
         if envelope.size > self.limits.max_size:

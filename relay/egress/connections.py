@@ -18,7 +18,6 @@ from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
 from relay.egress.pools import Source
 from relay.egress.quay import URGENT, Grant, Held, Lane, Quay, Turn
 from relay.egress.settings import EgressSettings
-from relay.egress.tls import requirement_for
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome
@@ -32,13 +31,14 @@ REMEMBER = 30.0  # seconds at most that a site's long silence answers for the at
 Key = tuple[str, str, str, str]
 
 
-def key_of(source: Source, way: str, requirement: str) -> Key:
-    """What connections are kept under: source address, EHLO name, where they lead (Way.key), TLS requirement.
+def key_of(source: Source, way: str, security: str) -> Key:
+    """What connections are kept under: source address, EHLO name, where they lead (Way.key), what TLS they need
+    (Security.label).
 
-    Pools that share an address but not the name share no connection. A kept connection fulfils its requirement by the
-    way it was opened; what TLS came of it stands in `Connection.tls`.
+    Pools that share an address but not the name share no connection. A kept connection fulfils what mail of its lane needs
+    by the way it was opened; what TLS came of it stands in `Connection.tls`.
     """
-    return source.address, source.ehlo, way, requirement
+    return source.address, source.ehlo, way, security
 
 
 class Permits(Protocol):
@@ -52,9 +52,11 @@ class Permits(Protocol):
 
 
 class Openings(Protocol):
-    """New connections at a rate, counted over all workers: see QuotaLeases."""
+    """New connections at a rate, counted over all workers: see RateLeases."""
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    def depart(self, name: str, rate: Rate) -> None: ...
+    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
 
 
 class Connections:
@@ -171,7 +173,7 @@ class Connections:
 
     def _lane(self, wanted: Wanted) -> Lane:
         """Where it counts, by the limits that hold now."""
-        key = key_of(wanted.source, wanted.key, requirement_for(wanted.relay).value)
+        key = key_of(wanted.source, wanted.key, wanted.security.label)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane()
@@ -363,10 +365,15 @@ class Connections:
             if not await self._permits.acquire(quay.name, quay.limit_for(urgent=urgent), urgent=urgent):
                 return quay, ASK_AGAIN
             granted.append(quay)
-        for name, rate in wanted.terms.openings(wanted.source.address, wanted.site):
+        openings = wanted.terms.openings(wanted.source.address, wanted.site)
+        for number, (name, rate) in enumerate(openings):
             wait = await self._openings.take(name, rate, 1, ZONE, urgent=urgent)
             if wait:
+                for taken, whose in openings[:number]:
+                    self._openings.give_back(taken, whose, 1)
                 return quays[0], wait / 1000
+        for name, rate in openings:
+            self._openings.depart(name, rate)
         return None, 0.0
 
     def _give_back(self, granted: Sequence[Quay]) -> None:

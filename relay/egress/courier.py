@@ -5,22 +5,27 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from relay.egress.connection import Connection
 from relay.egress.connections import Connections, Openings, Permits, key_of
 from relay.egress.dialer import Terms, Wanted
 from relay.egress.failure import ours, scope_of
-from relay.egress.mx import Answer, Rules, exchanges, site_of
+from relay.egress.mx import Answer, Route, Rules, exchanges, site_of
 from relay.egress.pools import Source
 from relay.egress.resolver import MAX_ENTRIES, Resolver
+from relay.egress.security.demands import LEVELS, Need, Security, Wish, uniform
+from relay.egress.security.guard import Guard
 from relay.egress.settings import EgressSettings, Relay
-from relay.egress.tls import requirement_for
+from relay.egress.tls import of_relay
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Scope
+
+_OF_CAPTURE = uniform(Need.TRY)  # nothing leaves, so nothing is to be protected on its way
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,6 @@ class Way:
     key: str
     host: str
     relay: Relay | None
-    requirement: str
     rules: Rules
     captured: bool = False
 
@@ -53,9 +57,16 @@ class Courier:
     EgressSettings.capture says."""
 
     def __init__(
-        self, settings: EgressSettings, resolver: Resolver, permits: Permits, openings: Openings, sites: Sites
+        self,
+        settings: EgressSettings,
+        resolver: Resolver,
+        permits: Permits,
+        openings: Openings,
+        sites: Sites,
+        guard: Guard,
     ) -> None:
         self._resolver = resolver
+        self._guard = guard
         self._connections = Connections(settings, permits, openings)
         self._apply(settings, sites)
 
@@ -84,6 +95,9 @@ class Courier:
         self._connections.reconfigure(settings)
         self._apply(settings, sites)
         self._resolver = resolver or self._resolver
+        self._guard.reconfigure(
+            self._resolver, trust_ad=settings.trust_ad, port=settings.port, allow_private=settings.allow_private
+        )
 
     # -- the way
 
@@ -107,7 +121,7 @@ class Courier:
         if isinstance(named, Outcome):
             return named
         key = " ".join(sorted({host for _, host in named}))
-        way = Way(self._sites.of(domain, named), key, "", None, requirement_for(None).value, self._rules)
+        way = Way(self._sites.of(domain, named), key, "", None, self._rules)
         if len(self._known) >= MAX_ENTRIES:
             self._known.clear()
         self._known[domain] = answer, way
@@ -115,60 +129,114 @@ class Courier:
 
     def _way_to(self, relay: Relay) -> Way:
         site = site_of(relay)
-        return Way(site, site, relay.host, relay, requirement_for(relay).value, self._rules)
+        return Way(site, site, relay.host, relay, self._rules)
 
-    # -- an attempt
-
-    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Terms) -> Outcome:
-        """Try once to deliver `delivery.head + content` from `source` by `way`, with no more connections than `terms` has.
-        Raises CancelledError where nothing was tried since we shut down."""
-        if not way.captured:
-            outcome = await self._send(delivery, content, source, way, terms)
-        else:
-            # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
-            # machine's, where a staging system has the files of production. The event names the source it would have had.
-            outcome = await self._send(delivery, content, Source("", source.ehlo), way, terms)
-            outcome.captured, outcome.source = True, source.address
-        outcome.site = way.site
-        return outcome
-
-    async def _send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Terms) -> Outcome:
-        key = key_of(source, way.key, way.requirement)
-        urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
-        connection = self._connections.idle(key, urgent=urgent) or await self._lease(delivery, source, way, terms)
-        if isinstance(connection, Outcome):
-            return connection
-        kept = connection.used > 0
-        outcome = await self._transact(connection, delivery, content)
-        if kept and _was_stale(outcome):
-            connection = await self._lease(delivery, source, way, terms, fresh=True)
-            if isinstance(connection, Outcome):
-                return connection
-            outcome = await self._transact(connection, delivery, content)
-        if _next_host_may_do(outcome):
-            # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
-            other = await self._lease(delivery, source, way, terms, avoid=connection.target.address)
-            if isinstance(other, Connection):
-                return await self._transact(other, delivery, content)
-        return outcome
-
-    async def _lease(
-        self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""
-    ) -> Connection | Outcome:
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None:
+        """Which families the addresses there have; None where DNS cannot say now, or where it does not matter. For pools
+        with sources of both."""
+        if way.captured:
+            return None
         if way.relay is not None:
             route = await self._resolver.relay_route(way.relay)
         else:
             route = await self._resolver.route(delivery.domain, way.rules)
-        if isinstance(route, Outcome):
-            return route
+        return None if isinstance(route, Outcome) else route.families
+
+    # -- an attempt
+
+    async def send(
+        self,
+        delivery: Delivery,
+        content: bytes,
+        source: Source,
+        way: Way,
+        terms: Terms,
+        depart: Callable[[], None] = lambda: None,
+    ) -> Outcome:
+        """Try once to deliver `delivery.head + content` from `source` by `way`, with no more connections than `terms` has.
+        `depart` is called when a connection takes it, and once more where it needs another.
+        Raises CancelledError where nothing was tried since we shut down."""
+        if not way.captured:
+            outcome = await self._send(delivery, content, source, way, terms, depart)
+        else:
+            # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
+            # machine's, where a staging system has the files of production. The event names the source it would have had.
+            outcome = await self._send(delivery, content, Source("", source.ehlo), way, terms, depart)
+            outcome.captured, outcome.source = True, source.address
+        outcome.site = way.site
+        return outcome
+
+    async def _send(
+        self,
+        delivery: Delivery,
+        content: bytes,
+        source: Source,
+        way: Way,
+        terms: Terms,
+        depart: Callable[[], None],
+    ) -> Outcome:
+        connection = self._kept(delivery, source, way, terms) or await self._lease(delivery, source, way, terms)
+        if isinstance(connection, Outcome):
+            return connection
+        kept = connection.used > 0
+        outcome = await self._transact(connection, delivery, content, depart)
+        if kept and _was_stale(outcome):
+            connection = await self._lease(delivery, source, way, terms, fresh=True)
+            if isinstance(connection, Outcome):
+                return connection
+            outcome = await self._transact(connection, delivery, content, depart)
+        if _next_host_may_do(outcome):
+            # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
+            other = await self._lease(delivery, source, way, terms, avoid=connection.target.address)
+            if isinstance(other, Connection):
+                return await self._transact(other, delivery, content, depart)
+        return outcome
+
+    def _kept(self, delivery: Delivery, source: Source, way: Way, terms: Terms) -> Connection | None:
+        """An idle connection, where it is known without a look-up what it must be like."""
+        security = self._security(delivery, way, terms)
+        if security is None:
+            return None
+        urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
+        return self._connections.idle(key_of(source, way.key, security.label), urgent=urgent)
+
+    async def _lease(
+        self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""
+    ) -> Connection | Outcome:
+        found = await self._route(delivery, way, terms)
+        if isinstance(found, Outcome):
+            return found
+        route, security = found
         if avoid and all(address == avoid for host in route.hosts for address in host.addresses):
             return ours(421, "4.4.1", f"{way.site} has no other host", "CONNECT", Scope.SITE)
         wanted = Wanted(
-            source, way.site, way.key, route, delivery.message.mail_class, terms, (avoid,), fresh, way.relay
+            source, way.site, way.key, route, delivery.message.mail_class, terms, security, (avoid,), fresh, way.relay
         )
+        wanted.note = partial(self._guard.note, delivery.domain)
         return await self._connections.lease(wanted)
 
-    async def _transact(self, connection: Connection, delivery: Delivery, content: bytes) -> Outcome:
+    async def _route(self, delivery: Delivery, way: Way, terms: Terms) -> tuple[Route, Security] | Outcome:
+        """The hosts that mail may go to, and what each must prove."""
+        if way.relay is not None:
+            route = await self._resolver.relay_route(way.relay)
+            security = self._security(delivery, way, terms)
+            assert security is not None
+            return route if isinstance(route, Outcome) else (route, security)
+        wish, route_of = Wish(delivery.message.tls), self._resolver.route(delivery.domain, way.rules)
+        return await self._guard.secure(delivery.domain, LEVELS[terms.tls], wish, route_of)
+
+    def _security(self, delivery: Delivery, way: Way, terms: Terms) -> Security | None:
+        """What is required of the hosts, as far as it is known without a look-up."""
+        if way.captured:
+            return _OF_CAPTURE
+        level, tls = LEVELS[terms.tls], delivery.message.tls
+        if way.relay is not None:
+            return of_relay(way.relay, level, requiretls=tls == Wish.REQUIRED.value)
+        return self._guard.known(delivery.domain, level, tls)
+
+    async def _transact(
+        self, connection: Connection, delivery: Delivery, content: bytes, depart: Callable[[], None]
+    ) -> Outcome:
         """One transaction; the connection is given back. What the peer cannot take is not even tried."""
         head = delivery.head
         told = commands(delivery, len(head) + len(content), connection.features)
@@ -177,6 +245,7 @@ class Courier:
             told.mx, told.tls, told.source = connection.target.host, connection.tls, connection.source.address
             return told
         pieces = (head, stuff(content), final_dot(content or head))  # no line of our own fields begins with a dot
+        depart()
         try:
             transaction = await connection.send(told[0], told[1], pieces)
         finally:

@@ -8,10 +8,10 @@ from typing import Protocol
 from relay.egress.connection import Connection, Target
 from relay.egress.failure import ours
 from relay.egress.mx import Route
-from relay.egress.opening import Opening, open_connection
+from relay.egress.opening import Note, Opening, open_connection
 from relay.egress.pools import Source
+from relay.egress.security.demands import Security
 from relay.egress.settings import EgressSettings, Relay
-from relay.egress.tls import requirement_for
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
@@ -28,6 +28,11 @@ class Terms(Protocol):
     @property
     def messages_per_connection(self) -> int: ...
 
+    @property
+    def tls(self) -> str:
+        """A key of security/demands.py LEVELS."""
+        ...
+
     def slots(self, source: str, site: str, *, shared: bool) -> Sequence[tuple[str, int, int]]:
         """Where a connection counts: (name, how many there may be, of these for transactional mail). `shared`: transactional
         mail leaves from the source too."""
@@ -43,8 +48,9 @@ class Wanted:
     """A connection somebody asks for.
 
     site    whose limits count it     key   which connections will do (Way.key)
-    relay   whom `route` leads to, if not to the recipients' MX: its password and TLS go with the route, so that a
-            reload never brings the one to the other
+    security  what each host must prove; note: who is told how that went
+    relay   whom `route` leads to, if not to the recipients' MX: its password goes with the route, so that a reload never
+            brings the one to the other
     avoid   addresses that just failed        fresh   a kept connection proved stale, and with it all that are idle
     """
 
@@ -54,9 +60,11 @@ class Wanted:
     route: Route
     mail_class: MailClass
     terms: Terms
+    security: Security
     avoid: Collection[str] = ()
     fresh: bool = False
     relay: Relay | None = None
+    note: Note = lambda _demand, _failure: None
 
 
 class Dialer:
@@ -73,17 +81,24 @@ class Dialer:
         """One address after the other; the last outcome if none will have us, which is then the site's."""
         loop = asyncio.get_running_loop()
         ehlo = wanted.source.ehlo or self.settings.hostname
-        opening = Opening(wanted.source, ehlo, requirement_for(wanted.relay), self.settings.timeouts, wanted.relay)
-        outcome = _unreachable(wanted)
+        outcome: Outcome | None = None
+        refused: Outcome | None = None
         for target in self._targets(wanted, loop.time()):
+            demand = wanted.security.of(target.host)
+            assert demand is not None, target  # the route has only hosts that mail may go to
+            how = Opening(wanted.source, ehlo, demand, self.settings.timeouts, wanted.relay, wanted.note)
             started = loop.time()
-            result = await open_connection(target, opening, on_lost)
+            result = await open_connection(target, how, on_lost)
             if isinstance(result, Connection) or result.scope is Scope.SOURCE:
                 return result
             if loop.time() - started >= SLOW_FAILURE:
                 self._remember_slow(target.address, loop.time() + SLOW_ADDRESS)
-            outcome = replace(result, scope=Scope.SITE)
-        return outcome
+            if result.internal and result.reply.permanent:
+                refused = replace(result, scope=Scope.MESSAGE)
+            else:
+                outcome = replace(result, scope=Scope.SITE)
+        # REQUIRETLS: it is returned where no host can have it, and waits where one may yet.
+        return outcome or refused or _unreachable(wanted)
 
     def _targets(self, wanted: Wanted, now: float) -> list[Target]:
         """The addresses to try, in order: of the source's family, without those to avoid, slow ones last."""
@@ -108,4 +123,4 @@ def _same_family(source: str, address: str) -> bool:
 
 def _unreachable(wanted: Wanted) -> Outcome:
     text = f"no address of {wanted.site} can be reached from {wanted.source.address or 'here'}"
-    return replace(ours(451, "4.4.4", text, "CONNECT", Scope.SOURCE), source=wanted.source.address)
+    return replace(ours(451, "4.4.4", text, "CONNECT", Scope.SITE), source=wanted.source.address)

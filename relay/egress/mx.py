@@ -30,11 +30,17 @@ class Found(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One look-up. `records` are (preference, host) for MX, (0, address) for A and AAAA; `detail` is for people."""
+    """One look-up. `records` are (preference, host) for MX, (0, address) for A and AAAA, (0, text) for others; `detail` is
+    for people.
+
+    secure     DNSSEC vouches for it, also where it says that there is nothing      canonical  the name behind all aliases
+    """
 
     found: Found
     records: tuple[tuple[int, str], ...] = ()
     detail: str = ""
+    secure: bool = False
+    canonical: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,11 @@ class Route:
 
     hosts: tuple[MxHost, ...]
     port: int
+
+    @property
+    def families(self) -> frozenset[int]:
+        """4, 6, or both: what a source must be one of (Source.reaches)."""
+        return frozenset(6 if ":" in address else 4 for host in self.hosts for address in host.addresses)
 
 
 @dataclass(frozen=True, slots=True)

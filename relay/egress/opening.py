@@ -1,40 +1,55 @@
 """From an address to a session ready for mail: connect, banner, EHLO, STARTTLS, AUTH.
 
-Strategy: aiosmtplib does these on a socket of ours, bound to the source; then `Connection` takes its transport over. A
-TLS handshake that fails costs an opportunistic connection its encryption, not the mail: once more, in clear.
+Strategy: aiosmtplib does these on a socket of ours (departure.py); then `Connection` takes its transport over. What
+TLS must come to is a ladder (security/demands.py): where one rung fails, the next is tried on a new connection, or on the
+same in clear where there was no handshake. So TLS that fails costs an opportunistic connection its encryption, not the
+mail. Each session is noted once, by its first rung.
 """
 
 import asyncio
 import errno
-import os
 import socket
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
 import aiosmtplib
+import aiosmtplib.protocol
 
 from relay.egress.connection import Connection, Target, describe
+from relay.egress.departure import SourceFault, dial
 from relay.egress.failure import ours, scope_of
 from relay.egress.pools import Source
 from relay.egress.replies import make_reply
+from relay.egress.security import dane, trust
+from relay.egress.security.dane import Flaw
+from relay.egress.security.demands import Demand, Need
+from relay.egress.security.tlsrpt import Failure
 from relay.egress.settings import Relay, Timeouts
-from relay.egress.tls import Requirement, context_for, server_name
+from relay.egress.tls import server_name
 from relay.egress.transaction import features
 from relay.outcome import Outcome, Reply, Scope
 
-IP_BIND_ADDRESS_NO_PORT = 24  # linux/in.h; the port is chosen at connect, so 28,000 per destination instead of in all
+# Octets of a banner or a reply to EHLO; real ones have 2,000 at most. aiosmtplib reads all of a reply anew with each line
+# that comes, so that its own limit, 32 KB, lets a host that drips lines keep a processor busy for 16 s; this one 0.3.
+MAX_GREETING = 4096
+aiosmtplib.protocol.MAX_RESPONSE_LENGTH = MAX_GREETING
+
+
+Note = Callable[[Demand, Failure | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How to open a connection: who we are, what TLS it needs, whom to log in as."""
+    """How to open a connection: who we are, what TLS it needs, whom to log in as; `note` is told how TLS went."""
 
     source: Source
     ehlo: str
-    requirement: Requirement
+    demand: Demand
     timeouts: Timeouts
     relay: Relay | None = None
+    note: Note = lambda _terms, _failure: None
 
 
 class _Failed(Exception):
@@ -45,36 +60,58 @@ class _Failed(Exception):
         self.outcome = outcome
 
 
-class _HandshakeFailed(_Failed):
-    """The peer offered STARTTLS and then could not do it."""
+class _TlsFailed(_Failed):
+    """There is no TLS as it was asked for; another rung of the ladder may do."""
+
+    def __init__(self, outcome: Outcome, failure: Failure) -> None:
+        super().__init__(outcome)
+        self.failure = failure
 
 
 async def open_connection(target: Target, how: Opening, on_lost: Callable[[Connection], None]) -> Connection | Outcome:
     """Connect, greet, encrypt, log in. An Outcome says why not; nothing a peer does raises."""
-    try:
+    failure = how.demand.breach
+    told = False  # TLS was spoken of: what fails before says nothing of it
+    result: Connection | Outcome | None = None
+    for step in range(len(how.demand.ladder)):
         try:
-            return await _open(target, how, on_lost, starttls=True)
-        except _HandshakeFailed as failed:
-            if how.requirement is not Requirement.OPPORTUNISTIC:
-                return failed.outcome
-            return await _open(target, how, on_lost, starttls=False)
-    except _Failed as failed:
-        return failed.outcome
+            result, missing = await _open(target, how, how.demand.ladder[step:], on_lost)
+            failure, told = failure or missing, True
+            break
+        except _TlsFailed as failed:
+            failure, told, result = failure or failed.failure, True, failed.outcome
+        except _Failed as failed:
+            result = failed.outcome
+            break
+    if told:
+        how.note(how.demand, _placed(failure, target, how))
+    assert result is not None
+    return result
 
 
-async def _open(target: Target, how: Opening, on_lost: Callable[[Connection], None], *, starttls: bool) -> Connection:
+def _placed(failure: Failure | None, target: Target, how: Opening) -> Failure | None:
+    return failure and replace(failure, mx=target.host, address=target.address, source=how.source.address)
+
+
+async def _open(
+    target: Target, how: Opening, ladder: Sequence[Need], on_lost: Callable[[Connection], None]
+) -> tuple[Connection, Failure | None]:
+    """By the first rung of `ladder`; or in clear, if the last allows it and the peer has no TLS, which is then told."""
     client = aiosmtplib.SMTP(
         sock=await _dial(target, how),
         local_hostname=how.ehlo,
         timeout=how.timeouts.banner,
         start_tls=False,
-        tls_context=context_for(how.requirement),
+        tls_context=trust.verifying() if ladder[0] is Need.VERIFY else trust.encrypting(),
     )
+    missing = None
     try:
         await _step(client.connect(), "CONNECT", target, how)
         await _greet(client, target, how)
-        if starttls:
-            await _encrypt(client, target, how)
+        if ladder[0] is not Need.CLEAR:
+            missing = await _encrypt(client, target, how, ladder)
+        if how.demand.requiretls and not client.supports_extension("requiretls"):
+            raise _Failed(_refused(f"{target} does not offer REQUIRETLS, which the message asks for", target, how))
         if how.relay is not None and how.relay.user:
             login = client.login(how.relay.user, how.relay.password, timeout=how.timeouts.auth)
             await _step(login, "AUTH", target, how)
@@ -85,38 +122,19 @@ async def _open(target: Target, how: Opening, on_lost: Callable[[Connection], No
         _discard(client)
         raise
     taken = cast(asyncio.Transport, transport)
-    return Connection(taken, target, how.source, features(client.esmtp_extensions), how.timeouts, on_lost)
+    offered = features(client.esmtp_extensions)
+    return Connection(taken, target, how.source, offered, how.timeouts, on_lost), missing
 
 
 async def _dial(target: Target, how: Opening) -> socket.socket:
-    """A connected socket, bound to the source."""
-    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    """A connected socket; what hinders it becomes an outcome, with scope SOURCE where no other host will do."""
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if how.source.address:
-            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
-            _bind(sock, how)
-        async with asyncio.timeout(how.timeouts.connect):
-            await asyncio.get_running_loop().sock_connect(sock, (target.address, target.port))
+        return await dial(target, how.source, how.timeouts.connect)
+    except SourceFault as fault:
+        outcome = ours(451, "4.4.0", str(fault), "CONNECT", Scope.SOURCE)
+        raise _Failed(replace(outcome, source=how.source.address)) from fault
     except OSError as error:
-        sock.close()
         raise _Failed(_outcome("CONNECT", error, target, how)) from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _bind(sock: socket.socket, how: Opening) -> None:
-    """Raises _Failed with scope SOURCE: no other host will do, another address of ours may."""
-    try:
-        sock.bind((how.source.address, 0))
-    except OSError as error:
-        text = f"cannot send from {how.source.address}: {os.strerror(error.errno or errno.EIO)}"
-        outcome = replace(ours(451, "4.4.0", text, "CONNECT", Scope.SOURCE), source=how.source.address)
-        raise _Failed(outcome) from error
 
 
 async def _greet(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
@@ -129,25 +147,74 @@ async def _greet(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
         await _step(client.helo(timeout=how.timeouts.ehlo), "EHLO", target, how)
 
 
-async def _encrypt(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
-    """STARTTLS where it is offered, EHLO again after it (RFC 3207 4.2). A refusal (454) leaves an opportunistic
-    connection as it is."""
-    optional = how.requirement is Requirement.OPPORTUNISTIC
+async def _encrypt(client: aiosmtplib.SMTP, target: Target, how: Opening, ladder: Sequence[Need]) -> Failure | None:
+    """STARTTLS, the certificate as the first rung wants it, EHLO again (RFC 3207 4.2). A peer that does not offer it, or
+    refuses it (454), leaves a connection that may be in clear as it is: the Failure says so."""
+    clear = ladder[-1] is Need.CLEAR
     if not client.supports_extension("starttls"):
-        if not optional:
-            text = f"{target} does not offer STARTTLS, and a password is sent only over it"
-            raise _Failed(ours(451, "4.7.10", text, "STARTTLS", Scope.HOST))
-        return
-    handshake = client.starttls(server_hostname=server_name(target.host), timeout=how.timeouts.starttls)
+        missing = Failure("starttls-not-supported")
+        if clear:
+            return missing
+        raise _TlsFailed(_insecure(f"{target} does not offer STARTTLS", target, how, final=True), missing)
+    name = how.demand.anchors.base if ladder[0] is Need.DANE else target.host
+    handshake = client.starttls(server_hostname=_named(name, ladder[0]), timeout=how.timeouts.starttls)
     try:
         await _step(handshake, "STARTTLS", target, how)
     except _Failed as failed:
-        if failed.outcome.internal:
-            raise _HandshakeFailed(failed.outcome) from failed
-        if not optional or not client.is_connected:
-            raise
-        return
+        if not failed.outcome.internal:
+            refused = Failure("starttls-not-supported", reason=str(failed.outcome.reply))
+            if clear and client.is_connected:
+                return refused
+            raise _TlsFailed(failed.outcome, refused) from failed
+        raise _handshake_failed(failed, target, how) from failed
+    if ladder[0] is Need.DANE:
+        _match(client, target, how)
     await _greet(client, target, how)
+    return None
+
+
+def _named(host: str, need: Need) -> str | None:
+    """For SNI; where the name is verified, an address is one too."""
+    return server_name(host) or (host if need is Need.VERIFY else None)
+
+
+def _match(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
+    """Raises _TlsFailed where the certificate is not what TLSA records name."""
+    assert client.transport is not None
+    shown = trust.shown_by(client.transport.get_extra_info("ssl_object"))
+    flaw = dane.flaw_of(how.demand.anchors, shown, time.time_ns() // 1_000_000)
+    if flaw is not None:
+        raise _flawed(flaw, target, how)
+
+
+def _handshake_failed(failed: _Failed, target: Target, how: Opening) -> _TlsFailed:
+    flaw = trust.flaw_of(failed)
+    if flaw is not None:
+        return _flawed(flaw, target, how)
+    why = describe(failed.__cause__) if isinstance(failed.__cause__, Exception) else str(failed)
+    outcome = _insecure(f"{target}: the TLS handshake failed ({why})", target, how, final=False)
+    return _TlsFailed(outcome, Failure("validation-failure", reason=why))
+
+
+def _flawed(flaw: Flaw, target: Target, how: Opening) -> _TlsFailed:
+    return _TlsFailed(
+        _insecure(f"{target}: {flaw.text}", target, how, final=True), Failure(flaw.result, reason=flaw.text)
+    )
+
+
+def _insecure(text: str, target: Target, how: Opening, *, final: bool) -> Outcome:
+    """Our words where mail does not go for want of TLS: deferred, since it may be mended, and an attacker is to gain
+    nothing. A message with REQUIRETLS is returned at once where there is no doubt (RFC 8689 4.2.1)."""
+    text = f"{text}, which {how.demand.why} does not allow" if how.demand.why else text
+    if how.demand.requiretls and final:
+        return _refused(text, target, how)
+    outcome = ours(451, "4.7.10", text, "STARTTLS", Scope.HOST)
+    return replace(outcome, mx=target.host, source=how.source.address)
+
+
+def _refused(text: str, target: Target, how: Opening) -> Outcome:
+    outcome = ours(550, "5.7.30", text, "STARTTLS", Scope.HOST)
+    return replace(outcome, mx=target.host, source=how.source.address)
 
 
 async def _step(work: Coroutine[object, object, object], command: str, target: Target, how: Opening) -> None:

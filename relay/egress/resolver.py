@@ -1,4 +1,5 @@
-"""DNS for egress, on dnspython: MX, AAAA and A with a cache; what the answers mean is decided in mx.py.
+"""DNS for egress, on dnspython: MX, AAAA and A with a cache (what the answers mean is decided in mx.py), and what
+security/ asks.
 
 Strategy: one cache entry a (name, type), for its TTL, a missing name or record for the zone's negative TTL (RFC 2308
 5), a failure for a few seconds; the same question asked twice at once is sent once. The caller gets a Route or an
@@ -14,6 +15,8 @@ from typing import Any
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
+import dns.message
 import dns.name
 import dns.nameserver
 import dns.rdatatype
@@ -44,12 +47,15 @@ class Resolver:
         self,
         nameservers: Sequence[str] = (),
         *,
+        trust_ad: bool = False,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         rand: Callable[[], float] = random.random,
         timeout: float = 5,
         lifetime: float = 20,
     ) -> None:
-        """`timeout`: seconds for one question to one server; `lifetime`: for all tries of one look-up."""
+        """`timeout`: seconds for one question to one server; `lifetime`: for all tries of one look-up. `trust_ad`: what the
+        servers say of DNSSEC is believed."""
+        self._trust_ad = trust_ad
         self._clock = clock
         self._rand = rand
         self._nameservers = [_nameserver(each) for each in nameservers]
@@ -70,7 +76,7 @@ class Resolver:
         if address is not None:
             found = {domain: (Answer(Found.RECORDS, ((0, address),)),)}
             return choose_hosts(domain, ((0, domain),), found, rules, self._rand)
-        named = exchanges(domain, await self._look_up(domain, "MX"))
+        named = exchanges(domain, await self.look_up(domain, "MX"))
         if isinstance(named, Outcome):
             return named
         hosts = {host for _, host in named}
@@ -88,7 +94,7 @@ class Resolver:
 
     async def mx(self, domain: str) -> Answer:
         """The MX of `domain` (an A-label, or an address literal); the same object while one look-up holds."""
-        return LITERAL if literal(domain) else await self._look_up(domain, "MX")
+        return LITERAL if literal(domain) else await self.look_up(domain, "MX")
 
     async def relay_route(self, relay: Relay) -> Route | Outcome:
         """The addresses of a relay the admin named: any address will do, and the system's hosts file counts too."""
@@ -103,10 +109,11 @@ class Resolver:
         return Route((MxHost(relay.host, 0, tuple(addresses)),), relay.port)
 
     async def _addresses(self, host: str) -> tuple[Answer, Answer]:
-        v6, v4 = await asyncio.gather(self._look_up(host, "AAAA"), self._look_up(host, "A"))
+        v6, v4 = await asyncio.gather(self.look_up(host, "AAAA"), self.look_up(host, "A"))
         return v6, v4
 
-    async def _look_up(self, name: str, kind: str) -> Answer:
+    async def look_up(self, name: str, kind: str) -> Answer:
+        """One look-up of MX, A, AAAA, CNAME, TXT or TLSA."""
         key = (name, kind)
         cached = self._cache.get(key)
         if cached is not None:
@@ -140,13 +147,21 @@ class Resolver:
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.BadEscape) as error:
             return Answer(Found.NO_NAME, detail=str(error)), MAX_NEGATIVE
         except dns.resolver.NXDOMAIN as error:
-            return Answer(Found.NO_NAME), _negative_ttl(error)
+            return Answer(Found.NO_NAME, secure=all(map(self._secure, _responses(error).values()))), _negative_ttl(
+                error
+            )
         except (dns.exception.DNSException, OSError, EOFError) as error:
             return Answer(Found.FAILED, detail=_words(error)), FAILURE_TTL
         ttl = int(result.chaining_result.minimum_ttl)
+        secure = self._secure(result.response)
         if result.rrset is None:
-            return Answer(Found.NOTHING), _negative(ttl)
-        return Answer(Found.RECORDS, tuple(map(_record, result.rrset))), min(ttl, MAX_TTL)
+            return Answer(Found.NOTHING, secure=secure), _negative(ttl)
+        canonical = result.canonical_name.to_text(omit_final_dot=True).lower()
+        return Answer(Found.RECORDS, tuple(map(_record, result.rrset)), "", secure, canonical), min(ttl, MAX_TTL)
+
+    def _secure(self, response: dns.message.Message) -> bool:
+        """AD covers all that an answer says, aliases too (RFC 4035 3.2.3)."""
+        return self._trust_ad and bool(response.flags & dns.flags.AD)
 
     def _configure(self) -> dns.asyncresolver.Resolver:
         """Made at the first question: a machine without a resolv.conf still starts, and its mail waits."""
@@ -155,6 +170,8 @@ class Resolver:
             client.nameservers = self._nameservers
         client.timeout, client.lifetime = self._timeout, self._lifetime
         client.use_edns(0, 0, 1232)  # the size that is not fragmented (DNS flag day 2020); larger answers come by TCP
+        if self._trust_ad:
+            client.flags = dns.flags.RD | dns.flags.AD  # AD in a question asks for it in the answer (RFC 6840 5.7)
         self._client = client
         return client
 
@@ -165,16 +182,30 @@ def _nameserver(text: str) -> dns.nameserver.Do53Nameserver:
 
 
 def _record(rdata: Any) -> tuple[int, str]:
-    """(preference, host) of an MX record, "" for the root; (0, address) of others."""
-    if rdata.rdtype == dns.rdatatype.MX:
-        name = rdata.exchange.to_text(omit_final_dot=True).lower()
-        return rdata.preference, "" if name == "." else name
-    return 0, rdata.address
+    """(preference, host) of an MX record, "" for the root; (0, address) of A and AAAA; (0, text) of others: of TXT its
+    strings joined, of TLSA `usage selector matching hex`."""
+    match rdata.rdtype:
+        case dns.rdatatype.MX:
+            name = rdata.exchange.to_text(omit_final_dot=True).lower()
+            return rdata.preference, "" if name == "." else name
+        case dns.rdatatype.TXT:
+            return 0, b"".join(rdata.strings).decode("latin-1")
+        case dns.rdatatype.TLSA:
+            return 0, f"{rdata.usage} {rdata.selector} {rdata.mtype} {rdata.cert.hex()}"
+        case dns.rdatatype.CNAME:
+            return 0, rdata.target.to_text(omit_final_dot=True).lower()
+        case _:
+            return 0, rdata.address
+
+
+def _responses(error: dns.resolver.NXDOMAIN) -> Mapping[object, Any]:
+    found: Mapping[object, Any] = error.kwargs["responses"]
+    return found
 
 
 def _negative_ttl(error: dns.resolver.NXDOMAIN) -> int:
-    responses: Mapping[object, Any] = error.kwargs["responses"]
-    return _negative(min((int(each.resolve_chaining().minimum_ttl) for each in responses.values()), default=0))
+    answers = _responses(error).values()
+    return _negative(min((int(each.resolve_chaining().minimum_ttl) for each in answers), default=0))
 
 
 def _negative(ttl: int) -> int:

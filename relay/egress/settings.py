@@ -75,6 +75,7 @@ class EgressSettings:
                    hold a peer's slot for nothing
     own_hostnames, own_addresses
                    ours, as an MX would name them: where *we* answer on `port`. Mail routed there is a loop
+    trust_ad       the resolver's word on DNSSEC is believed: DANE
     """
 
     hostname: str
@@ -88,3 +89,4 @@ class EgressSettings:
     own_hostnames: frozenset[str] = frozenset()
     own_addresses: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
+    trust_ad: bool = False

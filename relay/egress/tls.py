@@ -1,30 +1,25 @@
-"""TLS towards other servers: what is required of a connection, and the contexts for it.
+"""TLS towards a host that the admin named: what it must prove, and names as TLS wants them. For the recipients' MX that is
+security/ to say."""
 
-Opportunistic (RFC 7435): encrypted where the peer offers STARTTLS, no name checked; should the handshake fail, in
-clear on a new connection, since an unknown certificate is still better than none and clear is what SMTP falls back to
-(RFC 3207 4.1).
-"""
-
-import ssl
-from enum import Enum
-from functools import cache
+from functools import lru_cache
 from ipaddress import ip_address
 
+from relay.egress.security.demands import Need, Security, stronger, uniform
 from relay.egress.settings import Relay
 
 
-class Requirement(Enum):
-    """What a connection must have before mail goes over it; part of the key connections are kept under."""
-
-    OPPORTUNISTIC = "opportunistic"
-    VERIFIED = "verified"
-
-
-def requirement_for(relay: Relay | None) -> Requirement:
-    """A password goes only to a relay that proved its name, or to this machine."""
-    if relay is None or not relay.user or is_loopback(relay.host):
-        return Requirement.OPPORTUNISTIC
-    return Requirement.VERIFIED
+@lru_cache(maxsize=64)  # asked for each message
+def of_relay(relay: Relay, level: Need, *, requiretls: bool = False) -> Security:
+    """What a relay must prove: `level`, and where it gets a password, its name. This machine need not prove itself."""
+    if is_loopback(relay.host):
+        return uniform(Need.TRY, requiretls=requiretls)
+    needs = [(level, f'tls = "{level.value}" of shaping.toml')]
+    if relay.user:
+        needs.append((Need.VERIFY, "the password of relay_user"))
+    if requiretls:
+        needs.append((Need.VERIFY, "the message's REQUIRETLS"))
+    need, why = stronger(needs)
+    return uniform(need, requiretls=requiretls, why=why)
 
 
 def is_loopback(host: str) -> bool:
@@ -32,17 +27,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower().rstrip(".") == "localhost"
-
-
-@cache
-def context_for(requirement: Requirement) -> ssl.SSLContext:
-    """One context each for the process: loading the system's certificates takes 20 ms."""
-    if requirement is Requirement.VERIFIED:
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def server_name(host: str) -> str | None:

@@ -25,6 +25,7 @@ class Features:
     priority: bool = False
     size_known: bool = False
     size: int = 0
+    requiretls: bool = False
 
 
 def features(extensions: Mapping[str, str]) -> Features:
@@ -38,6 +39,7 @@ def features(extensions: Mapping[str, str]) -> Features:
         priority="mt-priority" in extensions,
         size_known="size" in extensions,
         size=int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 20 else 0,
+        requiretls="requiretls" in extensions,
     )
 
 
@@ -71,6 +73,8 @@ def commands(delivery: Delivery, size: int, offered: Features) -> tuple[bytes, b
         mail += " BODY=8BITMIME"
     if offered.priority and message.priority:
         mail += f" MT-PRIORITY={message.priority}"
+    if message.tls == "required" and offered.requiretls:  # security/demands.py saw to it that hosts without get nothing
+        mail += " REQUIRETLS"
     if offered.dsn:
         mail, rcpt = mail + _mail_report(delivery), rcpt + _rcpt_report(delivery)
     return (mail + "\r\n").encode(), (rcpt + "\r\n").encode()

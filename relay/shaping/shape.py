@@ -4,18 +4,23 @@ What is said is resolved key by key, the later before the earlier: [default], th
 what ships), the provider's block for the pool, the recipient's domain. A value says what holds from one source, or with
 `site_` in its name from all sources together.
 
+Where pools share a source, one that has lower limits than its provider keeps to them, and all of them together to the
+provider's (`Shape.among`): what holds for a source and site holds whatever the pool.
+
 A [domain] whose site is its own speaks for that site. One that shares its site keeps to the site's limits and has those of
 its own block beside them (`Shape.alone`), counted for it alone: it may be slower than its provider, never faster. Its `tls`
 and `messages_per_connection` are its own in any case.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from relay.identity import Rate
 from relay.shaping.pace import Bounds, per_second
+
+T = TypeVar("T")
 
 Said = Mapping[str, Any]  # the keys of one table that are said, named as the fields of Shape
 NOTHING: Said = {}
@@ -26,15 +31,27 @@ _COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_
 
 
 @dataclass(frozen=True, slots=True)
-class Alone:
-    """Limits of one domain beside those of the site it shares; None: none."""
+class Beside:
+    """Limits that hold beside those of a Shape; None: none. `of`: "@bank.example", of one domain alone; "", of a source and
+    site whatever the pool."""
 
-    domain: str
+    of: str
     connections: int | None = None
     connection_rate: Rate | None = None
     rate: Rate | None = None
     site_connections: int | None = None
     site_rate: Rate | None = None
+
+
+class _Counted(NamedTuple, Generic[T]):
+    """One limit, and what it is counted for: `source`, or all (`everywhere`); at `of`, or at its site."""
+
+    limit: T
+    everywhere: bool
+    of: str
+
+    def name(self, source: str, site: str) -> str:
+        return f"{'*' if self.everywhere else source}/{self.of if self.of[:1] == '@' else site + self.of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +65,9 @@ class Shape:
     tls              opportunistic | verify | required | off
     pace_start, pace_floor    where a source's pace begins at a site it is new to, and below what no reply brings it; without
                      a start it begins at the full rate
+    pool             "" unless it has lower limits than others at the site: those are counted for it alone
+    alone, among     limits that hold as well: those of the recipient's domain, where it shares its site; those of all pools
+                     together, where this one has lower ones
     """
 
     connections: int
@@ -58,51 +78,53 @@ class Shape:
     site_rate: Rate | None = None
     reserved: int = 0
     tls: str = "opportunistic"
-    alone: Alone | None = None
+    pool: str = ""
+    alone: Beside | None = None
+    among: Beside | None = None
     pace_start: Rate | None = None
     pace_floor: Rate | None = None
     bounds: Bounds = field(init=False, repr=False, compare=False)  # of the pace
+    _rates: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
+    _slots: tuple[_Counted[int], ...] = field(init=False, repr=False, compare=False)
+    _openings: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         start = per_second(self.pace_start)
         floor = min(per_second(self.pace_floor), start) if self.pace_floor is not None else FLOOR
         object.__setattr__(self, "bounds", Bounds(start, floor, per_second(self.rate)))
+        object.__setattr__(
+            self, "_rates", (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
+        )
+        slots = (*self._of("connections", everywhere=False), *self._of("site_connections", everywhere=True))
+        object.__setattr__(self, "_slots", slots)
+        object.__setattr__(self, "_openings", tuple(self._of("connection_rate", everywhere=False)))
+
+    def _of(self, key: str, *, everywhere: bool) -> Iterator[_Counted[Any]]:
+        above = getattr(self.among, key) if self.among is not None else None
+        own = getattr(self, key)
+        if own is not None:
+            yield _Counted(own, everywhere, f"#{self.pool}" if above is not None else "")
+        if above is not None:
+            yield _Counted(above, everywhere, "")
+        if self.alone is not None and getattr(self.alone, key) is not None:
+            yield _Counted(getattr(self.alone, key), everywhere, self.alone.of)
 
     def rates(self, source: str, site: str) -> list[tuple[str, Rate]]:
         """Of what a message from `source` to `site` takes a permit, by the names they are counted under."""
-        found = []
-        if self.rate is not None:
-            found.append((f"rate/{source}/{site}", self.rate))
-        if self.site_rate is not None:
-            found.append((f"rate/*/{site}", self.site_rate))
-        alone = self.alone
-        if alone is not None and alone.rate is not None:
-            found.append((f"rate/{source}/@{alone.domain}", alone.rate))
-        if alone is not None and alone.site_rate is not None:
-            found.append((f"rate/*/@{alone.domain}", alone.site_rate))
-        return found
+        return [(f"rate/{one.name(source, site)}", one.limit) for one in self._rates]
 
     def slots(self, source: str, site: str, *, shared: bool) -> list[tuple[str, int, int]]:
         """Where a connection from `source` to `site` counts: (name, how many there may be, of these reserved). Of one source's
-        none is reserved unless transactional mail has a use for it (`shared`: it leaves from there too)."""
-        found = [(f"{source}/{site}", self.connections, self.reserved if shared else 0)]
-        if self.site_connections is not None:
-            found.append((f"*/{site}", self.site_connections, self.reserved))
-        alone = self.alone
-        if alone is not None and alone.connections is not None:
-            found.append((f"{source}/@{alone.domain}", alone.connections, 0))
-        if alone is not None and alone.site_connections is not None:
-            found.append((f"*/@{alone.domain}", alone.site_connections, 0))
-        return found
+        none is reserved unless transactional mail has a use for it (`shared`: it leaves from there too), and none of a
+        domain's or of a pool's."""
+        return [
+            (one.name(source, site), one.limit, self.reserved if (shared or one.everywhere) and not one.of else 0)
+            for one in self._slots
+        ]
 
     def openings(self, source: str, site: str) -> list[tuple[str, Rate]]:
         """Of what a new connection takes a permit."""
-        found = []
-        if self.connection_rate is not None:
-            found.append((f"open/{source}/{site}", self.connection_rate))
-        if self.alone is not None and self.alone.connection_rate is not None:
-            found.append((f"open/{source}/@{self.alone.domain}", self.alone.connection_rate))
-        return found
+        return [(f"open/{one.name(source, site)}", one.limit) for one in self._openings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +171,24 @@ class Shapes:
             for key in ("connection_rate", "rate", "site_connections", "site_rate", "pace_start"):
                 said.pop(key, None)
         if provider:
-            table = self._providers[provider]
-            said |= {**table.said, **table.pools.get(pool, NOTHING)}
+            said |= self._providers[provider].said
+            own = self._providers[provider].pools.get(pool, NOTHING)
+            among = {key: said[key] for key in _COUNTED if key in own and key in said and _lower(own[key], said[key])}
+            said |= own
+            if among:
+                said |= {"pool": pool, "among": Beside("", **among)}
         own = self._domains.get(domain, NOTHING)
         if shared:
             alone = {key: value for key, value in own.items() if key in _COUNTED}
             said |= {key: value for key, value in own.items() if key not in _COUNTED}
             if alone:
-                said["alone"] = Alone(domain, **alone)
+                said["alone"] = Beside(f"@{domain}", **alone)
         else:
             said |= own
         return Shape(**said)
+
+
+def _lower(one: int | Rate, other: int | Rate) -> bool:
+    if isinstance(one, Rate) and isinstance(other, Rate):
+        return one.count * other.window < other.count * one.window
+    return isinstance(one, int) and isinstance(other, int) and one < other

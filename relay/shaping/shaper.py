@@ -12,22 +12,30 @@ Transactional mail is not held by a pace or a budget, it only counts; by a rate 
 refuses all of its sources.
 
 A rate that stands in no table costs nothing. Nobody waits for another site's permits.
+
+Sources that cannot be used, or that the site blocks, stand aside (health.py), as do those of a family that none of the
+site's hosts has. Where only the first are left, mail waits until one of them returns.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import structlog
 
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome
 from relay.pause import Pause
 from relay.shaping.backoff import Rule
+from relay.shaping.health import Health, sign_of
 from relay.shaping.pace import Bounds
 from relay.shaping.pacemaker import Attempted, Pacemaker
 from relay.shaping.shape import Shape, Shapes
 from relay.shaping.warmup import key_of, rate_of
+
+log = structlog.get_logger()
 
 LOOK_AGAIN = 30_000  # ms at most that a lane sleeps for a source that stays away: an operator may end that
 ZONE = "UTC"  # of a site's day, week or month: brands with others share it
@@ -40,6 +48,7 @@ class Source(Protocol):
     def address(self) -> str: ...
     @property
     def warmup(self) -> date | None: ...
+    def reaches(self, families: Collection[int]) -> bool: ...
 
 
 S = TypeVar("S", bound=Source)
@@ -52,27 +61,57 @@ class Pool(Protocol[S_co]):
     @property
     def name(self) -> str: ...
     @property
-    def sources(self) -> tuple[S_co, ...]: ...
+    def sources(self) -> Sequence[S_co]: ...
     def choose(self, sticky: str, rand: float) -> S_co: ...
-    def choose_able(self, sticky: str, rand: float, able: Callable[[S_co], bool]) -> S_co | None: ...
+    def choose_able(self, sticky: str, rand: float, able: Callable[[Any], bool]) -> S_co | None: ...
 
 
 class Permits(Protocol):
     """Messages, counted over all workers; names are ours (relay/state/permits.py)."""
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    def depart(self, name: str, rate: Rate) -> None: ...
     def give_back(self, name: str, rate: Rate, count: int) -> None: ...
 
 
-class Berth(NamedTuple, Generic[S]):
-    """All that one attempt needs to go: from where, and within what. `what`: for the replies that come; None: nobody learns
-    from them."""
+class Berth(Generic[S]):
+    """All that one attempt needs to go: from where, and within what. Its permits count from now on; whoever got it calls
+    `depart` when the message goes, and `leave` in any case when the attempt is over."""
 
-    source: S
-    pool: str
-    site: str
-    shape: Shape
-    what: Attempted | None = None
+    __slots__ = ("_permits", "_rates", "pool", "shape", "site", "source", "what")
+
+    def __init__(
+        self,
+        source: S,
+        pool: str,
+        site: str,
+        shape: Shape,
+        rates: Sequence[tuple[str, Rate]],
+        permits: Permits,
+        what: Attempted,
+    ) -> None:
+        self.source = source
+        self.pool = pool
+        self.site = site
+        self.shape = shape
+        self.what = what  # for the replies that come
+        self._rates = rates
+        self._permits = permits
+
+    def __repr__(self) -> str:
+        return f"<Berth of {self.pool} from {self.source.address or '*'} to {self.site}>"
+
+    def depart(self) -> None:
+        """The message goes; once more, and nothing happens."""
+        for name, rate in self._rates:
+            self._permits.depart(name, rate)
+        self._rates = ()
+
+    def leave(self) -> None:
+        """It is over; what never went needs no permit."""
+        for name, rate in self._rates:
+            self._permits.give_back(name, rate, 1)
+        self._rates = ()
 
 
 class Shaper:
@@ -91,13 +130,22 @@ class Shaper:
         self._permits = permits
         self._clock = clock
         self._rand = rand
+        self.health = Health()
 
     def __repr__(self) -> str:
         return f"<Shaper {self.shapes!r} {self.pacemaker!r}>"
 
-    async def berth(self, delivery: Delivery, pool: Pool[S], site: str, host: str = "") -> Berth[S] | Pause:
+    async def berth(
+        self,
+        delivery: Delivery,
+        pool: Pool[S],
+        site: str,
+        host: str = "",
+        families: Collection[int] | None = None,
+    ) -> Berth[S] | Pause:
         """What `delivery` needs to go to `site` by a source of `pool`; or when to ask again, and nothing was taken. `host`:
-        of a relay or next hop, which is no mailbox provider."""
+        of a relay or next hop, which is no mailbox provider. `families`: 4, 6, those of the site's hosts; None: of no
+        matter, or not known."""
         shape = self.shapes.of_host(host) if host else self.shapes.of(site, pool.name, delivery.domain)
         urgent, now = delivery.message.mail_class is MailClass.TRANSACTIONAL, self._clock()
         if not urgent:
@@ -106,6 +154,9 @@ class Shaper:
                 until, why = min(stopped.until, now + LOOK_AGAIN), f"{stopped.place}: {stopped.why}"
                 return Pause(until, why, site, f"stream/{delivery.message.stream}")
         asking = _Asking(delivery, pool.name, site, shape, self.pacemaker.share(shape.bounds), urgent, now)
+        if families is not None:
+            reaching = {source.address for source in pool.sources if source.reaches(families)}
+            asking.left_out = {source.address for source in pool.sources if reaching and source.address not in reaching}
         found = await self._try(asking, pool)
         if isinstance(found, Berth):
             return found
@@ -119,32 +170,49 @@ class Shaper:
 
     def observe(self, berth: Berth[S], outcome: Outcome, category: str = "") -> Rule | None:
         """What came of it; `category`: what the reply means. The rule that acted on it, if one did."""
-        if berth.what is None or outcome.captured:
-            return None
-        return self.pacemaker.learn(berth.what, outcome, category, self._clock())
+        now = self._clock()
+        if not (outcome.delivered and self.health.calm):
+            self._note(berth, outcome, blocked=category == "reputation-block", now=now)
+        return self.pacemaker.learn(berth.what, outcome, category, now) if not outcome.captured else None
+
+    def _note(self, berth: Berth[S], outcome: Outcome, *, blocked: bool, now: int) -> None:
+        """`blocked`: the site refuses the sending address."""
+        why = str(outcome.reply)
+        aside = self.health.note(berth.source.address, berth.site, sign_of(outcome, blocked=blocked), now, why)
+        if aside is not None:
+            away = f"{(aside.until - now) // 1000} s"
+            log.warning("source steps aside", source=aside.source, site=aside.site or "all", away=away, why=why)
 
     async def _try(self, asking: "_Asking", pool: Pool[S]) -> Berth[S] | Pause:
         """One source of the pool after the other, until one has all it needs; else the first time one may."""
-        sticky, tried, first = asking.delivery.source, set[str](), None
-        source: S | None = pool.choose(sticky, self._rand())
+        sticky, tried, first = asking.delivery.source, set(asking.left_out), None
+        source: S | None = (
+            pool.choose_able(sticky, self._rand(), lambda one: one.address not in tried)
+            if tried
+            else pool.choose(sticky, self._rand())
+        )
         while source is not None:
-            pause = await self._ready(asking, source)
-            if pause is None:
+            found = await self._ready(asking, source)
+            if not isinstance(found, Pause):
+                if not self.health.calm:
+                    self.health.taken(source.address, asking.site, asking.now)
                 stream = "" if asking.urgent else asking.delivery.message.stream
                 what = Attempted(source.address, asking.site, stream, asking.bounds, asking.now, source.warmup)
-                return Berth(source, asking.pool, asking.site, asking.shape, what)
-            if first is None or pause.until < first.until:
-                first = pause
+                return Berth(source, asking.pool, asking.site, asking.shape, found, self._permits, what)
+            if first is None or found.until < first.until:
+                first = found
             if asking.full:
-                return pause
+                return found
             tried.add(source.address)
             source = pool.choose_able(sticky, self._rand(), lambda one: one.address not in tried)
         assert first is not None
         return first
 
-    async def _ready(self, asking: "_Asking", source: Source) -> Pause | None:
-        """Not away, and within budget, pace and rates, all or none."""
+    async def _ready(self, asking: "_Asking", source: Source) -> list[tuple[str, Rate]] | Pause:
+        """Not away, and within budget, pace and rates: the permits it took, all or none."""
         maker, site, now, address = self.pacemaker, asking.site, asking.now, source.address
+        if not self.health.calm and (back := self.health.back(address, site, now)) > now:
+            return Pause(back, f"{address} stands aside")
         away = maker.away(address, site, now)
         if away is not None and not (asking.soft and away.soft):
             return Pause(min(away.until, now + LOOK_AGAIN), f"{away.place}: {away.why}")
@@ -158,10 +226,10 @@ class Shaper:
         if again:
             return Pause(again, f"{site}: {maker.why(address, site, now)}")
         rates = self._rates(asking, address, budget)
-        pause = await self._take(asking, rates) if rates else None
-        if pause is not None:
+        taken = await self._take(asking, rates) if rates else []
+        if isinstance(taken, Pause):
             maker.give_back(address, site)
-        return pause
+        return taken
 
     def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[tuple[str, Rate, str, bool]]:
         """Name, rate, time zone, and whether it only counts this mail: an operator's order for all pools is no limit for
@@ -174,7 +242,9 @@ class Shaper:
             rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
         return rates
 
-    async def _take(self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]) -> Pause | None:
+    async def _take(
+        self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]
+    ) -> list[tuple[str, Rate]] | Pause:
         """One message of each rate, all or none."""
         taken: list[tuple[str, Rate]] = []
         for name, rate, zone, spared in rates:
@@ -187,14 +257,14 @@ class Shaper:
                 asking.full = name.startswith("rate/*/")
                 limit = name.rpartition("/")[2] if "/@" in name else ""  # of a domain beside those of its site
                 return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}", limit=limit)
-        return None
+        return taken
 
 
 class _Asking:
     """One delivery that asks for a berth. `soft`: by a source that should stay away, `beyond`: by one that has used up its
-    budget, for want of others; `full`: a limit of all sources together is used up."""
+    budget, for want of others; `full`: a limit of all sources together is used up; `left_out`: sources that do not reach it."""
 
-    __slots__ = ("beyond", "bounds", "delivery", "full", "now", "pool", "shape", "site", "soft", "urgent")
+    __slots__ = ("beyond", "bounds", "delivery", "full", "left_out", "now", "pool", "shape", "site", "soft", "urgent")
 
     def __init__(
         self, delivery: Delivery, pool: str, site: str, shape: Shape, bounds: Bounds, urgent: bool, now: int
@@ -202,3 +272,4 @@ class _Asking:
         self.delivery, self.pool, self.site, self.shape = delivery, pool, site, shape
         self.bounds, self.urgent, self.now = bounds, urgent, now
         self.beyond = self.full = self.soft = False
+        self.left_out: set[str] = set()

@@ -15,7 +15,7 @@ from relay.message import Change, Delivery, MailClass, Message
 _MESSAGE_FACTS = (
     "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
     "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many", "signed",
-    "contradiction", "send_at", "valid_until", "priority",
+    "contradiction", "send_at", "valid_until", "priority", "tls",
 )  # fmt: skip
 _message_facts = attrgetter(*_MESSAGE_FACTS)
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")

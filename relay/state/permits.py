@@ -25,6 +25,7 @@ log = structlog.get_logger()
 
 LEASE = 30_000  # a dead worker's connections block their slots this long: a site's greeting takes as long at worst
 RENEW_EVERY = 10.0  # two renewals may fail before a lease ends
+ASK_AGAIN = 0.25  # seconds after a refusal: others may have given one back
 LOOK_AGAIN = 1.0  # seconds between looks for a State that is down
 STATE_DOWN = 5_000  # when State cannot answer: ask again after this
 PATIENCE = 1.0  # seconds transactional mail waits for State; saturated, SQLite answers in 0.7 s at worst
@@ -50,7 +51,7 @@ class ConnectionPermits:
         self._wake = asyncio.Event()
         self._asking: set[asyncio.Task[bool]] = set()
         self._down = False
-        self._renewed = float("-inf")  # when State last knew our leases, and no others of ours, by the loop's clock
+        self.renewed = float("-inf")  # when State last knew our leases, and no others of ours, by the loop's clock
 
     def __repr__(self) -> str:
         state = ", State is down" if self._down else ""
@@ -58,11 +59,17 @@ class ConnectionPermits:
             f"<ConnectionPermits {self._holder}: {self._held.total()} held, {self._owed.total()} to give back{state}>"
         )
 
+    @property
+    def sharers(self) -> int:
+        """How many workers share it, as far as anybody knows."""
+        return max(1, self._workers, self._state.sharers)
+
     async def run(self) -> None:
         """Give back what is released at once, and renew the rest every ten seconds, until cancelled."""
         loop = asyncio.get_running_loop()
+        asked = loop.time()
         if await self._try(self._state.drop(self._holder)):
-            self._renewed = loop.time()
+            self.renewed = asked
         renew_at = loop.time() + RENEW_EVERY
         while True:
             try:
@@ -76,7 +83,7 @@ class ConnectionPermits:
             elif self._down:
                 renew_at = min(renew_at, loop.time() + LOOK_AGAIN)
             self._wake.clear()
-            await self._give_back()
+            await self.give_back()
 
     async def close(self) -> None:
         """Nothing is held any more."""
@@ -94,7 +101,7 @@ class ConnectionPermits:
         `urgent`: while State is down, one more of this worker's share.
         """
         key = f"conn/{name}"
-        enough = self._held[key] or limit >= max(self._workers, self._state.sharers)
+        enough = self._held[key] or limit >= self.sharers
         if self._owed[key] and self._held[key] < limit and enough:
             self._owed[key] -= 1
             self._held[key] += 1
@@ -148,7 +155,7 @@ class ConnectionPermits:
             self._wake.set()
 
     def _acquire_alone(self, key: str, limit: int) -> bool:
-        if self._held[key] >= max(1, limit // max(self._workers, self._state.sharers)):
+        if self._held[key] >= max(1, limit // self.sharers):
             return False
         self._held[key] += 1
         self._alone[key] += 1
@@ -159,8 +166,9 @@ class ConnectionPermits:
     async def _renew(self, loop: asyncio.AbstractEventLoop) -> None:
         """Prolong what State knows of, and tell it what it does not know. After a time without it that outlasts a lease
         it knows of nothing any more."""
+        asked = loop.time()
         try:
-            if loop.time() - self._renewed > LEASE / 1000:
+            if loop.time() - self.renewed > LEASE / 1000:
                 await self._state.drop(self._holder)
                 self._owed.clear()
                 self._alone = Counter(self._held)
@@ -175,12 +183,12 @@ class ConnectionPermits:
         except StateError as error:
             self._fail("connection permits could not be renewed", error)
             return
-        self._renewed = loop.time()
+        self.renewed = asked
         if self._down:
             self._down = False
             log.info("connection permits are State's again", holder=self._holder)
 
-    async def _give_back(self) -> None:
+    async def give_back(self) -> None:
         """All that is owed, at once; what State cannot take now is owed until the next round."""
         owed, self._owed = list(self._owed.elements()), Counter()
         await asyncio.gather(*(self._give_one_back(key) for key in owed))

@@ -195,7 +195,17 @@ local function beat()
     return {'done', now, redis.call('ZCARD', KEYS[1])}
 end
 
--- The same. ARGV: who ends
+-- KEYS: whose a node's name is. ARGV: who asks, for how long it is its own. Whose it is.
+local function claim()
+    redis.call('SET', KEYS[1], ARGV[3], 'NX', 'PX', ARGV[4])
+    local owner = redis.call('GET', KEYS[1])
+    if owner == ARGV[3] then
+        redis.call('PEXPIRE', KEYS[1], ARGV[4])
+    end
+    return {'done', now, owner}
+end
+
+-- KEYS: who shares this State. ARGV: who ends
 local function leave()
     redis.call('ZREM', KEYS[1], ARGV[3])
     return {'done', now, 0}
@@ -232,7 +242,7 @@ end
 
 local can = {
     take = take, counted = counted, restore = restore, acquire = acquire, tell = tell, release = release, drop = drop, note = note,
-    forget = forget, noted = noted, epoch = epoch, beat = beat, leave = leave,
+    forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
 }
 return can[ARGV[1]]()

@@ -42,7 +42,9 @@ TRIES = 4  # of a question that came with an epoch or a calendar slot which is o
 
 
 class RedisState:
-    """The backend of relay.state.interface.State for several nodes. `member`: who shares it, a name of its own.
+    """The backend of relay.state.interface.State for several nodes. `member`: who shares it, a name of its own; up to its last
+    slash the node's, which belongs to one `owner`. Where another has it, this one is as good as without Redis: two nodes of
+    a name would take each other's leases for their own.
 
     `clock`: limits are counted by it instead of the server's clock. `quiet`: see QUIET.
     """
@@ -54,9 +56,12 @@ class RedisState:
         member: str = "",
         clock: Callable[[], int] | None = None,
         quiet: int = QUIET,
+        owner: str = "",
     ) -> None:
         self.sharers = 0
         self._member = member or secrets.token_hex(8)
+        self._owner = owner or self._member
+        self._clash = ""
         self._quiet = quiet
         self._given = clock
         self._clock = ServerClock()
@@ -78,8 +83,8 @@ class RedisState:
 
     @property
     def trouble(self) -> str:
-        if self._batches.trouble or time.monotonic() >= self._quiet_until:
-            return self._batches.trouble
+        if self._clash or self._batches.trouble or time.monotonic() >= self._quiet_until:
+            return self._clash or self._batches.trouble
         return f"{self._link.shown} {_LOST}"
 
     def now(self) -> int:
@@ -248,6 +253,8 @@ class RedisState:
         first: bool = False,
         probe: bool = False,
     ) -> Any:
+        if self._clash and not probe:
+            raise StateError(self._clash)
         made = calls if callable(calls) else lambda: calls
         return await self._batches.ask(made, settle, leases=leases, first=first, probe=probe)
 
@@ -287,9 +294,11 @@ class RedisState:
         async with self._learning:
             word = secrets.token_hex(4)
             calls = [self._call((_epoch(tag),), "epoch", word) for tag in range(TAGS)]
+            calls.append(self._call((_node(self._member),), "claim", self._owner, COUNTED))
             calls.append(self._call((_MEMBERS,), "beat", self._member, COUNTED))
-            *epochs, sharers = await self._ask(calls, lambda answers: [answer[2] for answer in answers], probe=True)
-            self.sharers = sharers
+            answers = await self._ask(calls, lambda answers: [answer[2] for answer in answers], probe=True)
+            *epochs, owner, self.sharers = answers
+            self._see_owner(owner.decode())
             told = [epoch.decode() for epoch in epochs]
             new = [tag for tag in range(TAGS) if told[tag] != self._epochs[tag]]
             if any(self._epochs[tag] for tag in new):
@@ -300,6 +309,20 @@ class RedisState:
             for tag in new:
                 await self._restore(tag, told[tag])
                 self._epochs[tag] = told[tag]
+
+    def _see_owner(self, owner: str) -> None:
+        """Raises StateError where our name is another's."""
+        name = self._member.rpartition("/")[0] or self._member
+        clash = f'{self._link.shown}: another node is called "{name}"; name in [node] is unique in a cluster'
+        if owner == self._owner:
+            if self._clash:
+                log.info("the node's name is its own again", server=self._link.shown, name=name)
+            self._clash = ""
+            return
+        if not self._clash:
+            log.error("another node has this one's name: limits are not shared with it", node=name)
+        self._clash = clash
+        raise StateError(clash)
 
     def _be_quiet(self, epochs: list[str]) -> None:
         """As the script does, for those who ask how we are."""
@@ -333,6 +356,10 @@ class RedisState:
 # -- names of keys: what stands between braces decides where in a cluster a key lives
 
 _MEMBERS = "postlane:members"
+
+
+def _node(member: str) -> str:
+    return f"postlane:node:{member.rpartition('/')[0] or member}"
 
 
 def _tag(name: str) -> int:

@@ -62,6 +62,11 @@ HELP: dict[str, tuple[str, str]] = {
     "postlane_state_up": ("gauge", "0 while limits cannot be looked up: all but transactional mail waits."),
     "postlane_state_sharers": ("gauge", "Workers that share limits, those of other nodes too."),
     "postlane_queue_waiting": ("gauge", "Deliveries waiting in the spool, held ones not counted."),
+    "postlane_tls_failures_total": (
+        "counter",
+        "Sessions without the TLS that a policy of the recipient, or ours, asks for.",
+    ),
+    "postlane_sts_policies": ("gauge", "Policies of MTA-STS that are kept."),
     "postlane_queue_held": ("gauge", "Deliveries an operator holds back."),
     "postlane_queue_oldest_seconds": ("gauge", "Age of the oldest delivery waiting, 0 if none waits."),
     "postlane_queue_lane_waiting": ("gauge", "Deliveries waiting by class and site; the largest lanes, then 'other'."),

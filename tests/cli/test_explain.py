@@ -222,7 +222,7 @@ def test_json_has_all_that_is_promised(explain: Explaining) -> None:
             "decision": "send",
             "reason": None,
             "until": None,
-            "site": "gmail.com",
+            "site": "google",
             "pool": "transactional",
             "route": "policies/routes.toml:2",
             "sources": ["198.51.100.10"],

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import ConfigErrors, Deployment, examine_deployment, load_deployment
+from relay.egress.pools import Protocol, Proxy
 from relay.message import MailClass
 
 LISTENER = '[[listener]]\nbind = "127.0.0.1:2525"\nauth = "optional"\ntrust = ["127.0.0.0/8"]\ncredential = "local"\n'
@@ -68,6 +69,27 @@ def test_pools(tmp_path: Path) -> None:
         '[pool.a]\nsources = [{ address = "192.0.2.1", warmup = 2026-11-23 }, { address = "192.0.2.2" }]\n'
     )
     assert [one.warmup for one in deployment(tmp_path).pools["a"].sources] == [date(2026, 11, 23), None]
+
+
+def test_sources_behind_proxies(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "secret").write_text("s3cret\n")
+    (tmp_path / "config" / "pools.toml").write_text(
+        """[pool.a]
+sources = [
+  { address = "192.0.2.1", socks5 = "10.0.0.9:1080", socks5_user = "a1", socks5_password_file = "secret" },
+  { address = "2001:db8::1", haproxy = "[2001:db8::9]:2526" },
+  { address = "192.0.2.2" },
+]
+"""
+    )
+    made = deployment(tmp_path)
+    assert [source.through for source in made.pools["a"].sources] == [
+        Proxy(Protocol.SOCKS5, "10.0.0.9", 1080, "a1", "s3cret"),
+        Proxy(Protocol.HAPROXY, "2001:db8::9", 2526),
+        None,
+    ]
+    assert "s3cret" not in repr(made)
 
 
 def test_state_in_redis(tmp_path: Path) -> None:
@@ -174,3 +196,13 @@ def test_the_shipped_sandbox_says_the_defaults_where_it_is_no_sandbox(tmp_path: 
         assert getattr(shipped, section) == getattr(bare, section), section
     assert shipped.delivery == bare.delivery.model_copy(update={"mode": "capture"})
     assert shipped.listeners[0].max_size == bare.listeners[0].max_size
+
+
+def test_who_may_be_believed_about_dnssec(tmp_path: Path) -> None:
+    """A resolver on another machine: whoever stands between could say anything."""
+    servers = '[dns]\nnameservers = ["127.0.0.1:53", "192.0.2.53", "[::1]:53"]\n'
+    assert deployment(tmp_path, servers).warnings == ()
+    (warning,) = deployment(tmp_path, servers + "trust_ad = true\n").warnings
+    assert (warning.key, warning.slug) == ("dns.nameservers[2]", "trust")
+    assert "may be forged on the way" in warning.message
+    assert deployment(tmp_path, "[dns]\ntrust_ad = true\n").warnings == ()

@@ -132,6 +132,16 @@ def test_a_priority_given_twice_is_refused() -> None:
     assert refusal(commands.mail("FROM:<a@example.com> MT-PRIORITY=1 MT-PRIORITY=1")) == "501 5.5.4"
 
 
+def test_requiretls_is_known_under_tls_only() -> None:
+    argument = "FROM:<a@example.com> requiretls"
+    asked = commands.mail(argument, True)
+    assert isinstance(asked, Envelope)
+    assert asked.requiretls
+    assert refusal(commands.mail(argument)) == "555 5.5.4"
+    assert refusal(commands.mail("FROM:<a@example.com> REQUIRETLS=1", True)) == "501 5.5.4"
+    assert not envelope("FROM:<a@example.com>").requiretls
+
+
 def test_the_null_return_path_is_empty() -> None:
     assert envelope("FROM:<>").sender == ""
     assert envelope("FROM:<> RET=FULL AUTH=<>").ret == "FULL"

@@ -223,7 +223,7 @@ async def test_starttls_comes_before_auth(open_house: Opener) -> None:
             S: 503 5.5.1 EHLO first
             C: EHLO app
             """
-            + "S: 250-*\n" * 9
+            + "S: 250-*\n" * 10
             + f"""
             S: 250 AUTH PLAIN LOGIN
             C: MAIL FROM:<app@example.com>
@@ -242,7 +242,7 @@ async def test_under_implicit_tls_auth_is_taken_and_starttls_is_not_offered(open
     """aiosmtpd 1.4.6 answers 538 and offers STARTTLS again."""
     async with open_house(trusted=False, tls="implicit") as house:
         client = await house.connect(tls=True)
-        await client.play("S: 220 *\nC: EHLO app\n" + "S: 250-*\n" * 9 + "S: 250 AUTH PLAIN LOGIN")
+        await client.play("S: 220 *\nC: EHLO app\n" + "S: 250-*\n" * 10 + "S: 250 AUTH PLAIN LOGIN")
         await client.play(f"C: STARTTLS\nS: 503 5.5.1 *\nC: AUTH PLAIN {plain('local', SECRET)}\nS: 235 *\n{SEND}")
         assert house.door.submissions[0].peer.protocol == "ESMTPSA"
 
@@ -298,3 +298,18 @@ def test_ehlo_ends_with_a_blank_after_the_last_code() -> None:
     assert lines[-1] == b""
     assert lines[-2] == b"250 AUTH PLAIN LOGIN"
     assert all(line.startswith(b"250-") for line in lines[:-2])
+
+
+async def test_requiretls_is_offered_and_taken_under_tls_only(open_house: Opener) -> None:
+    """RFC 8689 3."""
+    async with open_house(tls="implicit") as house:
+        client = await house.connect(tls=True)
+        await client.play("S: 220 *\nC: EHLO app\nS: 250-relay.test\nS: ...")
+        await client.play("C: MAIL FROM:<app@example.com> REQUIRETLS\nS: 250 2.1.0 *")
+        await client.play("C: RCPT TO:<jo@example.net>\nS: 250 2.1.5 *\nC: DATA\nS: 354 *\nC: x\nC: .\nS: 250 2.0.0 *")
+        assert house.door.submissions[0].envelope.requiretls
+    async with open_house(tls="starttls") as house:
+        await house.play(BEGIN + "C: MAIL FROM:<app@example.com> REQUIRETLS\nS: 555 5.5.4 *")
+    offer = b"REQUIRETLS\r\n"
+    assert ehlo_answer("relay.test", 10, False, False, True).endswith(b"250 " + offer)
+    assert offer not in ehlo_answer("relay.test", 10, True, True)

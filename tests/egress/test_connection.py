@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,13 @@ import pytest
 from relay.egress.connection import Connection, Target
 from relay.egress.opening import Opening, open_connection
 from relay.egress.pools import Source
+from relay.egress.security.demands import Demand, Need, plain
 from relay.egress.settings import Relay, Timeouts
-from relay.egress.tls import Requirement
 from relay.egress.transaction import Transaction
 from relay.outcome import Outcome, Scope
 from tests.support.certificates import self_signed, server_context
 from tests.support.egress import HERE, IMPATIENT, run_on, until
-from tests.support.smtp_peer import Answer, Close, Deaf, Drip, Raw, Reset, Silence, Slow, SmtpPeer, Wait
+from tests.support.smtp_peer import Answer, Close, Deaf, Drip, Flood, Raw, Reset, Silence, Slow, SmtpPeer, Wait
 
 pytestmark = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
@@ -30,16 +31,19 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return self_signed(tmp_path_factory.mktemp("tls"), "mx.test")
 
 
+OPPORTUNISTIC = plain(Need.TRY)
+
+
 async def reach(
     peer: SmtpPeer,
     *,
     source: Source = HERE,
-    requirement: Requirement = Requirement.OPPORTUNISTIC,
+    demand: Demand = OPPORTUNISTIC,
     timeouts: Timeouts = MINUTE,
     relay: Relay | None = None,
     lost: list[Connection] | None = None,
 ) -> Connection | Outcome:
-    opening = Opening(source, "relay.test", requirement, timeouts, relay)
+    opening = Opening(source, "relay.test", demand, timeouts, relay)
     gone = lost if lost is not None else []
     return await open_connection(Target("mx.test", peer.host, peer.port), opening, gone.append)
 
@@ -188,6 +192,44 @@ def test_hostile_answers_become_outcomes(loop: str, command: str, answer: Answer
             assert words(await send(connection))[0] == 421, "sending on what is gone"
 
     run_on(loop, work)
+
+
+ENDLESS = {"lines": b"250-x\r\n" * 1000, "line": b"2" * 10_000, "blank": b"\r\n" * 1000, "replies": b"250 x\r\n" * 1000}
+IN_FLIGHT = 16_000_000  # octets the kernel may hold for a loopback connection, both ends
+
+
+@pytest.mark.parametrize("command", ["CONNECT", "EHLO", "MAIL", "END"])
+@pytest.mark.parametrize("octets", ENDLESS.values(), ids=ENDLESS)
+def test_an_endless_answer_ends_with_the_connection(loop: str, command: str, octets: bytes) -> None:
+    """Whatever time there is for the answer."""
+
+    async def work() -> None:
+        flood = Flood(octets)
+        async with SmtpPeer(capabilities=(), script={command: flood}) as peer:
+            connection = await reach(peer)
+            if isinstance(connection, Connection):
+                await send(connection)
+                assert not connection.usable
+            await peer.sessions[0].ended.wait()
+            assert flood.sent < IN_FLIGHT
+
+    run_on(loop, work)
+
+
+@pytest.mark.parametrize("command", ["CONNECT", "EHLO"])
+def test_lines_that_drip_into_a_greeting_cost_little(loop: str, command: str) -> None:
+    """aiosmtplib reads the whole reply anew for each line."""
+
+    async def work() -> None:
+        flood = Flood(b"250-\n", apart=True)
+        async with SmtpPeer(script={command: flood}) as peer:
+            outcome = await refused(peer)
+            assert (outcome.command, outcome.internal) == (command, True)
+            await peer.sessions[0].ended.wait()
+
+    before = time.process_time()
+    run_on(loop, work)
+    assert time.process_time() - before < 5
 
 
 def test_a_byte_now_and_then_gains_no_time(loop: str) -> None:
@@ -427,9 +469,9 @@ def test_a_relay_without_auth(loop: str) -> None:
 
 def test_no_password_without_verified_tls(loop: str, pem: Path) -> None:
     async def work() -> None:
-        for context, said in ((None, "does not offer STARTTLS"), (server_context(pem), "TLS failed")):
+        for context, said in ((None, "does not offer STARTTLS"), (server_context(pem), "self-signed")):
             async with SmtpPeer(capabilities=("AUTH PLAIN",), context=context) as peer:
-                outcome = await refused(peer, relay=USER, requirement=Requirement.VERIFIED)
+                outcome = await refused(peer, relay=USER, demand=plain(Need.VERIFY))
                 assert outcome.command == "STARTTLS"
                 assert said in outcome.reply.text
                 assert not any("AUTH" in command for command in peer.commands)

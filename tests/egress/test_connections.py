@@ -13,16 +13,19 @@ from relay.egress.dialer import Wanted
 from relay.egress.mx import MxHost, Route
 from relay.egress.pools import Source
 from relay.egress.quay import Quay
+from relay.egress.security.demands import Need, uniform
 from relay.egress.settings import EgressSettings, Share
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
-from relay.shaping.shape import Alone, Shape
+from relay.shaping.shape import Beside, Shape
 from tests.support.egress import HERE, IMPATIENT, CountingPermits, until
 from tests.support.smtp_peer import Close, Reset, Silence, SmtpPeer, Wait
 
 MAIL, RCPT, CONTENT = b"MAIL FROM:<a@a.test>\r\n", b"RCPT TO:<b@b.test>\r\n", (b"x\r\n", b".\r\n")
 KEY = key_of(HERE, "example.test", "opportunistic")
+
+ANY = uniform(Need.TRY)
 
 
 def wanted(
@@ -31,7 +34,7 @@ def wanted(
     """`connections`, `messages_per_connection`: of its terms."""
     route = Route(tuple(MxHost(host, 0, (host,)) for host in hosts or (peer.host,)), peer.port)
     terms = Shape(more.pop("connections", 10), more.pop("messages_per_connection", 100))
-    return Wanted(more.pop("source", HERE), "example.test", "example.test", route, mail_class, terms, **more)
+    return Wanted(more.pop("source", HERE), "example.test", "example.test", route, mail_class, terms, ANY, **more)
 
 
 @asynccontextmanager
@@ -336,7 +339,7 @@ async def test_a_source_reaches_only_its_own_family() -> None:
     async with SmtpPeer() as peer, pool() as connections:
         outcome = await connections.lease(wanted(peer, source=Source("127.0.0.1", ""), hosts=("::1",)))
         assert isinstance(outcome, Outcome)
-        assert (outcome.scope, outcome.reply.code) == (Scope.SOURCE, 451)
+        assert (outcome.scope, outcome.reply.code) == (Scope.SITE, 451)
 
 
 async def test_fresh_means_fresh() -> None:
@@ -526,7 +529,7 @@ async def test_a_kept_connection_goes_on_under_the_new_numbers() -> None:
 def of(domain: str, peer: SmtpPeer, terms: Shape, mail_class: MailClass = MailClass.MARKETING, **more: Any) -> Wanted:
     """A connection to the same site by a way of its own."""
     route = Route((MxHost(peer.host, 0, (peer.host,)),), peer.port)
-    return Wanted(more.pop("source", HERE), "example.test", domain, route, mail_class, terms, **more)
+    return Wanted(more.pop("source", HERE), "example.test", domain, route, mail_class, terms, ANY, **more)
 
 
 async def test_lanes_of_a_site_share_its_permits_and_an_idle_sibling_gives_up_its_place() -> None:
@@ -617,7 +620,7 @@ async def test_a_site_s_own_limit_holds_over_all_sources() -> None:
 
 async def test_a_domain_keeps_its_own_limits_beside_those_of_its_site() -> None:
     permits = CountingPermits()
-    slow = Shape(5, 100, alone=Alone("slow.example", connections=1))
+    slow = Shape(5, 100, alone=Beside("@slow.example", connections=1))
     async with SmtpPeer() as peer, pool(permits) as connections:
         held = await lease(connections, of("slow.example", peer, slow))
         waiting = asyncio.create_task(lease(connections, of("slow.example", peer, slow)))
@@ -675,10 +678,11 @@ async def test_new_connections_keep_to_their_rate() -> None:
     permits = CountingPermits()
     rate = Rate(5, 60, "", "5/minute")
     permits.waits = [0, 20]
-    terms = Shape(5, 100, connection_rate=rate, alone=Alone("x", connection_rate=rate))
+    terms = Shape(5, 100, connection_rate=rate, alone=Beside("@x", connection_rate=rate))
     async with SmtpPeer() as peer, pool(permits) as connections:
         connection = await lease(connections, of("x", peer, terms))
         assert permits.taken == ["open//example.test", "open//@x", "open//example.test", "open//@x"]
+        assert (permits.back, permits.departed) == (["open//example.test"], ["open//example.test", "open//@x"])
         assert len(peer.sessions) == 1
         connections.release(connection)
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from dns.resolver import BaseResolver, NoResolverConfiguration
 
-from relay.egress.mx import Route, Rules
-from relay.egress.resolver import Resolver
+from relay.egress.mx import MAX_HOSTS, Route, Rules
+from relay.egress.resolver import MAX_TTL, Resolver
 from relay.egress.settings import Relay
 from relay.outcome import Outcome, Scope
 from tests.support.dnsserver import DnsServer
@@ -217,3 +217,85 @@ async def test_a_machine_without_name_servers_makes_mail_wait(monkeypatch: pytes
     assert refusal(route) == (451, "4.4.3", False)
     assert isinstance(route, Outcome)
     assert "names no name servers" in route.reply.text
+
+
+async def test_dnssec_counts_only_where_the_servers_word_is_believed(dns: DnsServer) -> None:
+    dns.sign("example.test")
+    dns.add("alias.example.test", "CNAME", "mx1.example.test.")
+    dns.add("out.example.test", "CNAME", "host.other.test.")
+    dns.add("host.other.test", "A", "127.0.0.1")
+    trusting = Resolver([dns.address], trust_ad=True, timeout=0.2, lifetime=0.4)
+    doubting = Resolver([dns.address], timeout=0.2, lifetime=0.4)
+    for name, kind, secure in (
+        ("example.test", "MX", True),
+        ("example.test", "AAAA", True),
+        ("gone.example.test", "A", True),
+        ("alias.example.test", "A", True),
+        ("out.example.test", "A", False),
+        ("host.other.test", "A", False),
+        ("gone.test", "A", False),
+    ):
+        assert (await trusting.look_up(name, kind)).secure is secure, name
+        assert not (await doubting.look_up(name, kind)).secure
+    assert (await trusting.look_up("alias.example.test", "A")).canonical == "mx1.example.test"
+
+
+async def test_records_that_security_asks_for(resolver: Resolver, dns: DnsServer) -> None:
+    dns.add("t.example.test", "TXT", '"v=STSv1; " "id=1;"', '"\\228\\000"')
+    dns.add("_25._tcp.example.test", "TLSA", "3 1 1 " + "AB" * 32)
+    dns.add("alias.example.test", "CNAME", "Real.example.test.")
+    texts = await resolver.look_up("t.example.test", "TXT")
+    assert {text for _, text in texts.records} == {"v=STSv1; id=1;", "\xe4\x00"}
+    tlsa = await resolver.look_up("_25._tcp.example.test", "TLSA")
+    assert tlsa.records == ((0, "3 1 1 " + "ab" * 32),)
+    alias = await resolver.look_up("alias.example.test", "CNAME")
+    assert alias.records == ((0, "real.example.test"),)
+
+
+# ---------------------------------------------------------------------------------------------------- hostile zones
+
+
+async def test_aliases_in_a_circle_make_mail_wait(dns: DnsServer, resolver: Resolver) -> None:
+    dns.add("circle.test", "CNAME", "back.circle.test.")
+    dns.add("back.circle.test", "CNAME", "circle.test.")
+    assert refusal(await resolver.route("circle.test", RULES)) == (451, "4.4.3", False)
+    assert len(dns.queries) < 50
+
+
+async def test_an_mx_that_is_an_alias_in_a_circle(dns: DnsServer, resolver: Resolver) -> None:
+    """A host among others: the others do."""
+    dns.add("half.test", "MX", "1 circle.test.", "2 mx1.example.test.")
+    dns.add("circle.test", "CNAME", "circle.test.")
+    assert hosts(await resolver.route("half.test", RULES)) == [("mx1.example.test", ("::1", "127.0.0.1"))]
+
+
+async def test_of_five_hundred_hosts_a_few_are_looked_up(dns: DnsServer, resolver: Resolver) -> None:
+    dns.add("many.test", "MX", *(f"{n} mx{n}.many.test." for n in range(500)))
+    for n in range(500):
+        dns.add(f"mx{n}.many.test", "A", "127.0.0.1")
+    found = await resolver.route("many.test", RULES)
+    assert [name for name, _ in hosts(found)] == [f"mx{n}.many.test" for n in range(MAX_HOSTS)]
+    assert len(dns.queries) <= 2 + 2 * MAX_HOSTS, "the MX by UDP and TCP, then both families of each"
+
+
+@pytest.mark.parametrize("ttl", [0, 2**31 - 1, 2**31, 2**32 - 1])
+async def test_a_ttl_that_lies_is_believed_for_a_day_at_most(
+    dns: DnsServer, resolver: Resolver, clock: Clock, ttl: int
+) -> None:
+    """RFC 2181 8: with the highest bit set it is 0."""
+    dns.add("lies.test", "MX", "1 mx1.example.test.", ttl=ttl)
+    for _ in range(2):
+        assert hosts(await resolver.route("lies.test", RULES)) == [("mx1.example.test", ("::1", "127.0.0.1"))]
+    assert dns.asked("lies.test", "MX") == (1 if ttl == 2**31 - 1 else 2)
+    clock.now += MAX_TTL * 1000
+    asked = dns.asked("lies.test", "MX")
+    await resolver.route("lies.test", RULES)
+    assert dns.asked("lies.test", "MX") == asked + 1
+
+
+async def test_a_zone_whose_missing_names_are_never_to_be_remembered(clock: Clock) -> None:
+    async with DnsServer(negative_ttl=0) as dns:
+        resolver = Resolver([dns.address], clock=clock)
+        for _ in range(3):
+            assert refusal(await resolver.route("gone.invalid", RULES)) == (550, "5.1.2", True)
+        assert dns.asked("gone.invalid", "MX") == 3

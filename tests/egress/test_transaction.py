@@ -23,6 +23,7 @@ CONTENT = (b"head", b"content", b".\r\n")
         ({}, PLAIN),
         (dict.fromkeys(("pipelining", "8bitmime", "smtputf8", "dsn", "mt-priority"), "") | {"size": "1000"}, ALL),
         ({"mt-priority": "MIXER"}, Features(priority=True)),
+        ({"requiretls": ""}, Features(requiretls=True)),
         ({"size": ""}, Features(size_known=True)),
         ({"size": "0"}, Features(size_known=True)),
         ({"size": "lots"}, Features(size_known=True)),
@@ -73,6 +74,9 @@ def test_features(extensions: dict[str, str], found: Features) -> None:
         ({"priority": 9}, ALL, b"MAIL FROM:<app@sender.test> SIZE=77 MT-PRIORITY=9", None),
         ({"priority": -9}, Features(priority=True), b"MAIL FROM:<app@sender.test> MT-PRIORITY=-9", None),
         ({"priority": 9}, PLAIN, b"MAIL FROM:<app@sender.test>", None),
+        ({"tls": "required"}, Features(requiretls=True), b"MAIL FROM:<app@sender.test> REQUIRETLS", None),
+        ({"tls": "required"}, PLAIN, b"MAIL FROM:<app@sender.test>", None),
+        ({"tls": "waived"}, Features(requiretls=True), b"MAIL FROM:<app@sender.test>", None),
         ({"notify": "NEVER", "ret": "FULL"}, PLAIN, b"MAIL FROM:<app@sender.test>", b"RCPT TO:<joe@example.test>"),
     ],
 )

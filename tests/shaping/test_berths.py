@@ -63,12 +63,10 @@ class Dock:
     def aside(self, source: Source, action: Action = Action.SUSPEND) -> None:
         rule = Rule(action, 7_200_000, place="shipped")
         self.maker.rules = Backoff([rule], lambda _: {0})
-        berth = Berth(source, "marketing", "google", self.shaper.shapes.of("google", "marketing", "x"))
-        what = self.what(source)
-        assert self.shaper.observe(berth._replace(what=what), SLOW) == rule
-
-    def what(self, source: Source) -> Attempted:
-        return Attempted(source.address, "google", "stream", self.shaper.shapes.of("google", "", "x").bounds, NOON)
+        shape = self.shaper.shapes.of("google", "marketing", "x")
+        what = Attempted(source.address, "google", "stream", shape.bounds, NOON)
+        berth = Berth(source, "marketing", "google", shape, [], self.quotas, what)
+        assert self.shaper.observe(berth, SLOW) == rule
 
 
 async def test_a_pace_holds_marketing_mail_and_says_why() -> None:
@@ -191,8 +189,9 @@ async def test_before_the_day_of_the_only_source_marketing_waits() -> None:
     assert await dock.ask() == pause(NOON + LOOK_AGAIN, f"{NEW} begins on 1 Dec")
 
 
-async def test_what_no_berth_stands_behind_teaches_nothing() -> None:
-    dock = Dock()
-    shape = dock.shaper.shapes.of("google", "marketing", "x")
-    assert dock.shaper.observe(Berth(ONE, "marketing", "google", shape), SLOW) is None
-    assert repr(dock.shaper).startswith("<Shaper ")
+async def test_a_budget_that_nothing_came_of_is_given_back() -> None:
+    dock = Dock(new())
+    berth = await dock.ask()
+    assert isinstance(berth, Berth)
+    berth.leave()
+    assert dock.quotas.back == [(f"rate/{NEW}/google", 1), (f"warmup/{NEW}/google", 1)]

@@ -1,7 +1,7 @@
 """How mail may go to a site, key by key."""
 
 from relay.identity import Rate
-from relay.shaping.shape import Alone, ProviderTable, Shapes
+from relay.shaping.shape import Beside, ProviderTable, Shapes
 
 
 def rate(count: int) -> Rate:
@@ -39,6 +39,21 @@ def test_a_provider_and_its_block_for_a_pool() -> None:
     assert (marketing.connections, marketing.rate, marketing.site_rate) == (8, rate(40), rate(70))
 
 
+def test_a_pool_may_be_slower_than_its_provider_or_faster() -> None:
+    shapes = Shapes(
+        DEFAULT,
+        {
+            "s": ProviderTable(
+                {"connections": 4}, {"slow": {"connections": 1, "rate": rate(5)}, "fast": {"connections": 9}}
+            )
+        },
+    )
+    slow, fast = (shapes.of("s", pool, "s.example") for pool in ("slow", "fast"))
+    assert slow.slots("", "s", shared=True) == [("/s#slow", 1, 0), ("/s", 4, 2)]
+    assert (fast.connections, fast.slots("", "s", shared=True)) == (9, [("/s", 9, 2)])
+    assert slow.rates("", "s") == [("rate//s#slow", rate(5)), ("rate//s", rate(100))]
+
+
 def test_a_domain_that_is_its_own_site_speaks_for_it() -> None:
     shape = SHAPES.of("bank.example", "marketing", "bank.example")
     assert (shape.connections, shape.tls, shape.rate, shape.alone) == (1, "verify", rate(100), None)
@@ -47,16 +62,17 @@ def test_a_domain_that_is_its_own_site_speaks_for_it() -> None:
 def test_a_domain_that_shares_its_site_has_limits_of_its_own_beside_the_site_s() -> None:
     shape = SHAPES.of("google", "marketing", "shop.example")
     assert (shape.connections, shape.rate, shape.tls, shape.reserved) == (8, rate(40), "verify", 0)
-    assert shape.alone == Alone("shop.example", rate=rate(5), connection_rate=rate(1))
+    assert shape.alone == Beside("@shop.example", rate=rate(5), connection_rate=rate(1))
     assert SHAPES.of("google", "marketing", "private.example").alone is None
 
 
 def test_what_is_counted_and_under_which_names() -> None:
     shape = SHAPES.of("google", "marketing", "shop.example")
     assert shape.rates("192.0.2.1", "google") == [
-        ("rate/192.0.2.1/google", rate(40)),
-        ("rate/*/google", rate(70)),
+        ("rate/192.0.2.1/google#marketing", rate(40)),  # of the pool
+        ("rate/192.0.2.1/google", rate(100)),  # of all pools that have this source
         ("rate/192.0.2.1/@shop.example", rate(5)),
+        ("rate/*/google", rate(70)),
     ]
     assert shape.openings("192.0.2.1", "google") == [("open/192.0.2.1/@shop.example", rate(1))]
     assert shape.slots("192.0.2.1", "google", shared=True) == [("192.0.2.1/google", 8, 0)]
@@ -65,7 +81,7 @@ def test_what_is_counted_and_under_which_names() -> None:
         domains={"d.example": {"connections": 2, "site_connections": 3, "site_rate": rate(4)}},
     ).of("s", "p", "d.example")
     assert whole.slots("", "s", shared=True) == [
-        ("/s", 10, 2), ("*/s", 20, 2), ("/@d.example", 2, 0), ("*/@d.example", 3, 0),
+        ("/s", 10, 2), ("/@d.example", 2, 0), ("*/s", 20, 2), ("*/@d.example", 3, 0),
     ]  # fmt: skip
     assert whole.slots("", "s", shared=False)[0] == ("/s", 10, 0), "nobody would use what is reserved"
     assert whole.openings("", "s") == [("open//s", rate(3))]

@@ -327,7 +327,7 @@ async def test_after_a_time_that_outlasts_leases_state_knows_exactly_what_is_hel
         assert not await permits.acquire("/c.example", 5)
         permits.release("/b.example")
         monkeypatch.setattr(module, "LEASE", 30_000)
-        monkeypatch.setattr(permits, "_renewed", float("-inf"))
+        monkeypatch.setattr(permits, "renewed", float("-inf"))
         state.down = False
         await until(lambda: "down" not in repr(permits))
         assert await free(state, 5) == 3

@@ -124,9 +124,59 @@ async def test_keys_of_a_cluster_live_on_all_its_masters(cluster: RedisCluster, 
     assert "(cluster)" in repr(state._link)
     await asyncio.gather(*(state.take(f"k{n}", PER_HOUR, 1) for n in range(50)))
     sizes = [server.ask("DBSIZE") for server in cluster.servers]
-    assert sum(sizes) == 50 + module.TAGS + 1
+    assert sum(sizes) == 50 + module.TAGS + 2
     assert min(sizes) >= 10
     assert all(name.startswith("127.0.0.1:") for name in state._clock._readings)
+
+
+# -- names of nodes
+
+
+async def test_two_nodes_of_a_name_do_not_share_leases(redis: RedisServer, states: list[RedisState]) -> None:
+    first = await opened(states, redis.url, member="relay-1/0", owner="a")
+    again = await opened(states, redis.url, member="relay-1/1", owner="a")
+    other = RedisState(redis.url, member="relay-1/0", quiet=0, owner="b")
+    assert await first.acquire("c", 1, "relay-1/0", 30_000)
+    with capture_logs() as logs, pytest.raises(StateError, match='another node is called "relay-1"'):
+        await other.open()
+    assert "another node has this one's name" in logs[0]["event"]
+    assert "unique in a cluster" in other.trouble
+    with pytest.raises(StateError):
+        await other.drop("relay-1/0")
+    assert not await again.acquire("c", 1, "relay-1/1", 30_000), "the first still has it"
+    assert not first.trouble
+
+
+async def test_a_name_is_free_when_its_node_is_gone(
+    redis: RedisServer, states: list[RedisState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COUNTED", 200)
+    first = await opened(states, redis.url, member="relay-1/0", owner="a")
+    other = RedisState(redis.url, member="relay-1/0", quiet=0, owner="b")
+    with pytest.raises(StateError):
+        await other.open()
+    await first.close()
+    await until(lambda: redis.ask("EXISTS", "postlane:node:relay-1") == 0)
+    await other.open()
+    states.append(other)
+    assert not other.trouble
+    assert await other.take("k", PER_HOUR, 1) == 0
+
+
+async def test_a_clash_that_shows_later_stops_the_second_node_until_it_is_over(
+    redis: RedisServer, states: list[RedisState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both began while Redis was down, or it lost its data: who speaks first has the name."""
+    first = await opened(states, redis.url, member="relay-1/0", owner="a")
+    redis.ask("SET", "postlane:node:relay-1", "b")
+    with pytest.raises(StateError, match="another node"):
+        await first._learn()
+    for asked in (first.take("k", PER_HOUR, 1), first.acquire("c", 1, "h", 30_000), first.renew("h", 30_000)):
+        with pytest.raises(StateError, match="another node"):
+            await asked
+    redis.ask("DEL", "postlane:node:relay-1")
+    await first._learn()
+    assert await first.take("k", PER_HOUR, 1) == 0
 
 
 # -- the clock

@@ -6,7 +6,8 @@
         Resolver([dns.address])
 
 Names that were never added do not exist (NXDOMAIN), other types of names that were have no data; both with the SOA's
-`negative_ttl`. `fail` and `silence` script a server in trouble. `queries` remembers what was asked, and how.
+`negative_ttl`. `fail` and `silence` script a server in trouble. `sign` makes it vouch for names as a validating resolver
+would, where it is asked to (AD). `queries` remembers what was asked, and how.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import dns.exception
 import dns.flags
@@ -43,6 +44,7 @@ class DnsServer:
         self._zone: dict[tuple[str, str], dns.rrset.RRset] = {}
         self._failing: set[str] = set()
         self._silent: set[str] = set()
+        self._signed: set[str] = set()
         self._transport: asyncio.DatagramTransport | None = None
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -71,6 +73,14 @@ class DnsServer:
     def silence(self, *names: str) -> None:
         """Never answer for these names (none: for none any more)."""
         self._silent = set(names)
+
+    def sign(self, *domains: str) -> None:
+        """Answers about these domains and all below them carry AD, where every name of them is signed."""
+        self._signed |= set(domains)
+
+    def _vouches(self, response: dns.message.Message, name: str) -> bool:
+        named = {name} | {rrset.name.to_text(omit_final_dot=True).lower() for rrset in response.answer}
+        return all(any(one == zone or one.endswith("." + zone) for zone in self._signed) for one in named)
 
     def asked(self, name: str, kind: str) -> int:
         """How often; by UDP and TCP together."""
@@ -120,6 +130,9 @@ class DnsServer:
             response.set_rcode(dns.rcode.SERVFAIL)
         else:
             self._fill(response, name, kind)
+            wanted = query.flags & dns.flags.AD or query.ednsflags & dns.flags.DO
+            if wanted and self._vouches(response, name):
+                response.flags |= dns.flags.AD
         try:
             return response.to_wire(max_size=65535 if transport == "tcp" else max(query.payload, 512))
         except dns.exception.TooBig:
@@ -128,8 +141,9 @@ class DnsServer:
             return response.to_wire()
 
     def _fill(self, response: dns.message.Message, name: str, kind: str) -> None:
-        alias = self._zone.get((name, "CNAME"))
-        if alias is not None and kind != "CNAME":
+        while kind != "CNAME" and (alias := self._zone.get((name, "CNAME"))) is not None:
+            if alias in response.answer:
+                return  # a circle: all of it, and nothing behind it
             response.answer.append(alias)
             name = alias[0].target.to_text(omit_final_dot=True).lower()
         found = self._zone.get((name, kind))
@@ -157,9 +171,14 @@ class DnsServer:
             writer.close()
 
 
+class Server(Protocol):
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
 @contextmanager
-def serving(server: DnsServer) -> Iterator[None]:
-    """The DNS server in a loop of its own, so that the test may block."""
+def serving(server: Server) -> Iterator[None]:
+    """The server in a loop of its own, so that the test may block."""
     loop = asyncio.new_event_loop()
     loop.run_until_complete(server.start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)

@@ -1,9 +1,12 @@
 """What tests of egress share: deliveries, counting permits, a courier between DNS server and SMTP peers, both loops."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvloop
@@ -11,6 +14,10 @@ import uvloop
 from relay.egress.courier import Courier
 from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
+from relay.egress.security.guard import Guard
+from relay.egress.security.ledger import Ledger
+from relay.egress.security.policies import StsPolicies
+from relay.egress.security.store import Store
 from relay.egress.settings import EgressSettings, Timeouts
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
@@ -61,7 +68,7 @@ def delivery(
 
 class CountingPermits:
     """Permits up to `limit` a name, whatever the caller's own limit; `held` and `refused` for the test. `waits`: what the
-    next takes of a rate answer, in ms; 0 once they are used up; `taken`: of which."""
+    next takes of a rate answer, in ms; 0 once they are used up; `taken`, `departed`, `back`: of which."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
@@ -70,6 +77,8 @@ class CountingPermits:
         self.refused = 0
         self.waits: list[int] = []
         self.taken: list[str] = []
+        self.departed: list[str] = []
+        self.back: list[str] = []
 
     async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
         if self.held[name] >= min(limit, self.limit):
@@ -87,25 +96,49 @@ class CountingPermits:
         self.taken.append(name)
         return self.waits.pop(0) if self.waits else 0
 
+    def depart(self, name: str, rate: Rate) -> None:
+        self.departed.append(name)
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        self.back.append(name)
+
+
+def clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def guard_of(resolver: Resolver, store: Store, settings: EgressSettings, https: int = 443) -> Guard:
+    ledger = Ledger(resolver, store, clock)
+    policies = StsPolicies(resolver, store, clock, ledger.count, allow_private=settings.allow_private, port=https)
+    return Guard(resolver, policies, ledger, clock, trust_ad=settings.trust_ad, port=settings.port)
+
 
 @asynccontextmanager
 async def courier(
-    port: int, *, permits: CountingPermits | None = None, hosts: tuple[str, ...] = ("127.0.0.1",), **settings: Any
+    port: int,
+    *,
+    permits: CountingPermits | None = None,
+    hosts: tuple[str, ...] = ("127.0.0.1",),
+    https: int = 443,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Courier, DnsServer]]:
-    """A courier to example.test, whose MX hosts mx0, mx1 ... have the addresses `hosts`, in order of preference."""
+    """A courier to example.test, whose MX hosts mx0, mx1 ... have the addresses `hosts`, in order of preference; policies of
+    MTA-STS are fetched from port `https`."""
     values: dict[str, Any] = {"hostname": "relay.test", "port": port, "allow_private": True} | settings
     permits = permits or CountingPermits()
     async with DnsServer() as dns:
         for number, host in enumerate(hosts):
             dns.add("example.test", "MX", f"{number} mx{number}.example.test.")
             dns.add(f"mx{number}.example.test", "A", host)
-        one = Courier(
-            EgressSettings(**values), Resolver([dns.address], timeout=0.3, lifetime=0.3), permits, permits, Sites()
-        )
-        try:
-            yield one, dns
-        finally:
-            await one.close(1)
+        said = EgressSettings(**values)
+        resolver = Resolver([dns.address], trust_ad=said.trust_ad, timeout=0.3, lifetime=0.3)
+        with TemporaryDirectory() as folder:
+            guard = guard_of(resolver, Store(Path(folder) / "tls.db"), said, https)
+            one = Courier(said, resolver, permits, permits, Sites(), guard)
+            try:
+                yield one, dns
+            finally:
+                await one.close(1)
     assert not +permits.held, "every permit is given back"
 
 

@@ -1,7 +1,7 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,17 +68,21 @@ class FakeSpool:
 
 class FakeQuotas:
     """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
-    one asked; `back`: what was given back."""
+    one asked; `back`: what was given back; `departed`: what was used."""
 
     def __init__(self) -> None:
         self.wait = 0
         self.waits: dict[str, int] = {}
         self.taken: list[tuple[str, int, str]] = []
         self.back: list[tuple[str, int]] = []
+        self.departed: list[str] = []
         self.urgent = False
 
     def give_back(self, name: str, rate: Rate, count: int) -> None:
         self.back.append((name, count))
+
+    def depart(self, name: str, rate: Rate) -> None:
+        self.departed.append(name)
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
         self.urgent = urgent
@@ -90,7 +94,8 @@ RULES = Rules(25, False, frozenset(), frozenset())
 
 
 class FakeCourier:
-    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own."""
+    """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own. `by`: what
+    a source address answers instead."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -99,6 +104,9 @@ class FakeCourier:
         self.terms: list[Shape] = []
         self.sites: dict[str, str] = {}
         self.nowhere: Outcome | None = None
+        self.by: dict[str, Outcome] = {}
+        self.families_there: frozenset[int] | None = None
+        self.families_asked = 0
 
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome:
         self.hops.append(hop)
@@ -106,12 +114,20 @@ class FakeCourier:
             return self.nowhere
         relay = Relay(*hop) if hop is not None else None
         site = site_of(relay) if relay is not None else self.sites.get(delivery.domain, delivery.domain)
-        return Way(site, site, relay.host if relay is not None else "", relay, "opportunistic", RULES)
+        return Way(site, site, relay.host if relay is not None else "", relay, RULES)
 
-    async def send(self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape) -> Outcome:
+    async def send(
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
+    ) -> Outcome:
         self.sent.append((delivery, content, source))
+        if not self.outcome.internal:
+            depart()
         self.terms.append(terms)
-        return replace(self.outcome, site=way.site)
+        return replace(self.by.get(source.address, self.outcome), site=way.site)
+
+    async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None:
+        self.families_asked += 1
+        return self.families_there
 
 
 class Rig:

@@ -29,10 +29,10 @@ def program(name: str) -> str:
     return path
 
 
-def root() -> None:
+def root(why: str = "this test starts Postfix") -> None:
     """The test goes on only as root."""
     if os.geteuid():
-        lack("this test starts Postfix, which needs root")
+        lack(f"{why}, which needs root")
 
 
 def lack(reason: str) -> NoReturn:

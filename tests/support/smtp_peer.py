@@ -57,6 +57,15 @@ class Drip:
     """Send an octet now and then, for ever, never a line."""
 
 
+@dataclass
+class Flood:
+    """Send these octets again and again, for as long as the connection lasts; `sent` counts them. `apart`: a segment each."""
+
+    octets: bytes
+    apart: bool = False
+    sent: int = 0
+
+
 @dataclass(frozen=True)
 class Deaf:
     """Say `reply` and read no more, nor close."""
@@ -71,7 +80,7 @@ class Slow:
     pause: float
 
 
-Answer = str | Drip | Deaf | Slow | Wait | Close | Reset | Raw | Silence
+Answer = str | Drip | Flood | Deaf | Slow | Wait | Close | Reset | Raw | Silence
 Script = Mapping[str, Answer | Sequence[Answer]]
 
 _USUAL = {
@@ -321,6 +330,14 @@ class _Session:
                     self.writer.write(b"2")
                     await self.writer.drain()
                     await asyncio.sleep(0.01)
+            case Flood(octets, apart):
+                if apart:
+                    self.writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while not self.writer.transport.is_closing():
+                    self.writer.write(octets)
+                    answer.sent += len(octets)
+                    await self.writer.drain()
+                    await asyncio.sleep(0)
             case Deaf(reply):
                 self.writer.write(reply.encode() + b"\r\n")
                 await asyncio.Event().wait()

@@ -1,0 +1,166 @@
+"""Permits of rates, for messages and new connections: those of some seconds by parts (flow.py), all others by QuotaLeases.
+
+A message whose worker has a free place in its parts costs a look into memory. Otherwise one task of the worker asks for one
+more part; where there is none to be had, who asks is told when to come again. A site that is left alone gives its parts
+back. Who holds more than his share of a rate that he uses up gives a part back now and then, so that others find one.
+
+A part counts as ours only while State has heard of it lately: a worker that is cut off from State stops, its parts go to
+others, and what is urgent goes on within one worker's share.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from relay.identity import Rate
+from relay.state.flow import PAD, Flow, short
+from relay.state.permits import ASK_AGAIN, LEASE, STATE_DOWN
+
+SWEEP = 2.0  # seconds between two looks at what is not used, or not ours alone
+IDLE = 15.0  # seconds an unused part is kept: some rounds through ten thousand sites
+MARGIN = 2.0  # seconds for answers of State that were long under way
+
+
+class Parts(Protocol):
+    """Leases by name: ConnectionPermits, with a holder of its own that no other life has."""
+
+    @property
+    def renewed(self) -> float: ...
+    @property
+    def sharers(self) -> int: ...
+    async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool: ...
+    def release(self, name: str) -> None: ...
+
+
+class Quotas(Protocol):
+    """Rates that State counts permit by permit."""
+
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
+
+
+class RateLeases:
+    """All rates of one worker, by name. After `take` comes `depart` when what it was for leaves, or `give_back` if it never
+    does. `clock`: seconds that only go on, and the same that `parts` has."""
+
+    def __init__(self, parts: Parts, quotas: Quotas, clock: Callable[[], float]) -> None:
+        self._parts = parts
+        self._quotas = quotas
+        self._clock = clock
+        self._flows: dict[str, Flow] = {}
+        self._asking: dict[str, asyncio.Lock] = {}
+
+    def __repr__(self) -> str:
+        held = sum(flow.parts for flow in self._flows.values())
+        return f"<RateLeases {len(self._flows)} rates, {held} parts>"
+
+    async def run(self) -> None:
+        """Give back what is not used, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            self.sweep()
+
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+        """0: go; else ask again in so many ms. Of a short rate `count` is one."""
+        if not short(rate):
+            return await self._quotas.take(name, rate, count, timezone, urgent=urgent)
+        now = self._clock()
+        flow = self._flows.get(name)
+        if flow is None or flow.rate is not rate:
+            flow = self._flow(name, rate, now)
+        if not self._ours(flow, now):
+            return 0 if urgent and flow.take(now, self._share(flow)) else STATE_DOWN
+        if flow.take(now):
+            return 0
+        if now < flow.refused_until:
+            return _ms(flow.wait(now))
+        return await self._ask(name, flow, urgent)
+
+    def depart(self, name: str, rate: Rate) -> None:
+        flow = self._flows.get(name) if short(rate) else None
+        if flow is not None:
+            flow.depart(self._clock())
+
+    def give_back(self, name: str, rate: Rate, count: int) -> None:
+        if not short(rate):
+            self._quotas.give_back(name, rate, count)
+        elif (flow := self._flows.get(name)) is not None:
+            flow.give_back()
+
+    # -- parts
+
+    def _flow(self, name: str, rate: Rate, now: float) -> Flow:
+        old = self._flows.get(name)
+        if old is not None and old.rate == rate:
+            old.rate = rate  # the same, of another reload
+            return old
+        flow = self._flows[name] = Flow(rate, now)
+        if old is not None:
+            flow.inherit(old)
+            self._release(name, old, old.parts, after=old.window)
+        return flow
+
+    def _ours(self, flow: Flow, now: float) -> bool:
+        """May its parts be used? Only while nobody else can have them within a window from now."""
+        return now < self._parts.renewed + LEASE / 1000 - flow.window - MARGIN
+
+    def _share(self, flow: Flow) -> int:
+        return max(1, flow.whole // self._parts.sharers)
+
+    async def _ask(self, name: str, flow: Flow, urgent: bool) -> int:
+        """One more part, by one task at a time; to each other worker one is left."""
+        lock = self._asking.setdefault(name, asyncio.Lock())
+        async with lock:
+            now = self._clock()
+            if flow.take(now):  # another task has asked meanwhile
+                return 0
+            most = max(1, flow.whole - self._parts.sharers + 1)
+            if now >= flow.refused_until and flow.parts < most:
+                if await self._parts.acquire(_key(name, flow), flow.whole, urgent=urgent):
+                    flow.parts += 1
+                    if flow.take(self._clock()):
+                        return 0  # a part has room for one at least, but for what was sent without it
+                else:
+                    flow.refused_until = self._clock() + ASK_AGAIN
+            return _ms(flow.wait(self._clock()))
+
+    def sweep(self) -> None:
+        """Every two seconds: what is idle goes back; of what is used up, a part that is more than ours; and all of it while
+        State cannot be reached for long, as others will have it."""
+        now = self._clock()
+        for name, flow in list(self._flows.items()):
+            if not self._ours(flow, now):
+                self._release(name, flow, flow.parts)
+            elif now - flow.used >= IDLE and not flow.counting(now):
+                self._release(name, flow, flow.parts)
+                del self._flows[name]
+                self._asking.pop(name, None)
+            elif flow.parts > self._share(flow) and flow.full(now):
+                self._release(name, flow, 1, after=flow.window)
+
+    def _release(self, name: str, flow: Flow, number: int, after: float = 0.0) -> None:
+        """Parts are another's only when what went by them no longer counts: `after` so many seconds."""
+        flow.parts -= number
+        key = _key(name, flow)
+        for _ in range(number):
+            if after:
+                asyncio.get_running_loop().call_later(after, self._parts.release, key)
+            else:
+                self._parts.release(key)
+
+    async def close(self) -> None:
+        """Give back what no longer counts, after waiting for what counts a second; the rest ends by itself."""
+        if any(flow.counting(self._clock()) for flow in self._flows.values()):
+            await asyncio.sleep(PAD)
+        for name, flow in self._flows.items():
+            if not flow.counting(self._clock()):
+                self._release(name, flow, flow.parts)
+        self._flows.clear()
+
+
+def _key(name: str, flow: Flow) -> str:
+    return f"{name} {flow.rate.count}/{flow.rate.window}"
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

@@ -1,0 +1,17 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.egress.security import trust
+from tests.support.certificates import Authority
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
+    """The one authority that this process trusts, for this test."""
+    made = Authority.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.alone))
+    trust.verifying.cache_clear()
+    yield made
+    trust.verifying.cache_clear()
