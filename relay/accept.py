@@ -84,8 +84,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     change = Change(put=[(message, deliveries)], events=events)
     if stale:
         await _withhold(change, stale, house)
-    elif postponed is not None:
-        change.events += [house.recorder.of_delivery("postponed", d, postponed.facts) for d in deliveries]
+    else:
+        change.events += _postponements(deliveries, postponed, house)
     try:
         await house.spool.put(change)
     except SpoolError:
@@ -121,6 +121,19 @@ async def _withhold(change: Change, stale: str, house: Acceptance) -> None:
     change.put.clear()
     for delivery in deliveries:
         await withhold_stale(change, delivery, stale, "accept", house)
+
+
+def _postponements(deliveries: Sequence[Delivery], postponed: Postponed | None, house: Acceptance) -> list[bytes]:
+    """The events of those that do not go as soon as they may. What is suspended is held from the start."""
+    events = []
+    for delivery in deliveries:
+        suspended = house.suspensions.find(delivery)
+        if suspended is not None:
+            delivery.held = suspended.id
+        why = suspended or postponed
+        if why is not None:
+            events.append(house.recorder.of_delivery("postponed", delivery, why.facts))
+    return events
 
 
 def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:

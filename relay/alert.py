@@ -13,6 +13,7 @@ from relay.kept import Decision
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
 from relay.policy.streams import Stream
+from relay.schedule.watchdog import Stall
 from relay.shaping.health import Aside
 
 
@@ -40,6 +41,9 @@ POLICIES = "policies"  # the one of files that are not in force
 STATE = "state"  # the one of limits that cannot be looked up
 CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
 SOURCE = "source"  # those of sources that stand aside
+STALLED = "stalled"  # those of due mail that does not move
+WORKER = "worker"  # the one of a process that does not answer
+SPOOL = "spool"  # the one of a disk that is full
 CHECK = "check"  # those of checks that mail does not pass
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
@@ -134,6 +138,23 @@ def _of_flag(flag: Flag) -> dict[str, str | None]:
     return {"brand": flag.brand, "check": flag.check}
 
 
+def stalled(stall: Stall) -> Alert:
+    """Due mail does not move (schedule/watchdog.py). Each worker looks at its own; `one_each` shows people one of a class."""
+    label = stall.mail_class.label
+    where = f"{', '.join(stall.sites)}{f' ({stall.lanes:,} lanes)' if stall.lanes > len(stall.sites) else ''}"
+    return Alert(
+        STALLED,
+        f"{label} mail to {where} has been due since {when(stall.due, ZoneInfo('UTC'))} UTC, and nothing of it moves",
+        advice=f"postlane queue list --class {label} --site {stall.sites[0]} says why; the log of the worker what went wrong",
+        what={"class": label},
+    )
+
+
+def moving(stall: Stall) -> Alert:
+    """The same, ended."""
+    return Alert(STALLED, f"{stall.mail_class.label} mail moves again", what={"class": stall.mail_class.label})
+
+
 def state_lost(trouble: str) -> Alert:
     """Each worker says so for itself; `one_each` shows people one."""
     return Alert(
@@ -168,13 +189,36 @@ def _of_source(source: str, site: str) -> dict[str, str | None]:
     return {"source": source, "site": site or None}
 
 
+def worker_silent(name: str, seconds: int) -> Alert:
+    """The supervisor asks, and hears nothing."""
+    return Alert(
+        WORKER,
+        f"{name} has not answered for {seconds // 60} min: what it accepted waits",
+        advice="postlane status shows whether it is being restarted; the log says why it died or what it waits for",
+        what={"worker": name},
+    )
+
+
+def spool_full(name: str) -> Alert:
+    return Alert(
+        SPOOL,
+        f"{name} cannot write its spool (disk full?): mail is answered 452, and none is sent",
+        advice="make room on the disk of data_dir; it goes on by itself",
+        what={"worker": name},
+    )
+
+
 def one_each(alerts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of alerts as JSON, several workers' among them: the first of each trouble, whatever templates of it each has met."""
-    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    found: dict[object, dict[str, Any]] = {}
     for alert in alerts:
-        whom = sorted((key, value) for key, value in alert["what"].items() if key != "skeleton")
-        found.setdefault((alert["name"], *whom), alert)
+        found.setdefault(key_of(alert), alert)
     return list(found.values())
+
+
+def key_of(alert: Mapping[str, Any]) -> tuple[object, ...]:
+    """What makes two alerts, as JSON, one trouble."""
+    return alert["name"], *sorted((key, value) for key, value in alert["what"].items() if key != "skeleton")
 
 
 def reviews(streams: Iterable[Stream], today: date) -> list[dict[str, Any]]:

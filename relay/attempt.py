@@ -11,6 +11,7 @@ from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
 from relay.house import House
 from relay.identity import Rate
+from relay.lately import Lately
 from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
@@ -20,9 +21,12 @@ from relay.policy import relevance
 from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
+from relay.policy.suspension import Suspension
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
+
+LOOK_AGAIN = 1_000  # ms until mail is looked at again for which State has not told yet whether it is suspended
 
 
 class Courier(Protocol):
@@ -46,6 +50,7 @@ class Attempting(House):
 
     pools      each class's own                              named   all, by name, for `routes`
     streams    by name                                       tally   outcomes by kind and class, for metrics
+    lately     the same by site and pool, of the last seconds
     quota_of   a credential's, by name                       timezone_of   a brand's, by name
     """
 
@@ -59,11 +64,12 @@ class Attempting(House):
     courier: Courier
     shaper: Shaper
     tally: Counter[tuple[str, MailClass]]
+    lately: Lately
 
 
 async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
-    """Try once. None: the delivery has ended; else when (ms) it goes again: a time, and what it came to is on disk when this
-    returns; or a Pause, when its site has no room before and nothing was tried or written."""
+    """Try once. None: the delivery has ended, or is held; else when (ms) it goes again: a time, and what it came to is on
+    disk when this returns; or a Pause, when its site has no room before and nothing was tried or written."""
     message = delivery.message
     route = house.routes.find(message, delivery.domain)
     if route is not None and route.discard:
@@ -74,13 +80,19 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     if stale is not None:
         await _withhold(delivery, stale, house)
         return None
+    suspended = house.suspensions.find(delivery)
+    if suspended is not None:
+        await _hold(delivery, suspended, house)
+        return None
+    if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
+        return Pause(now + LOOK_AGAIN, "State has not told yet what is suspended")
     postponed = relevance.postponed(message, stream, now)
     if postponed is not None:
         return await _postpone(delivery, postponed, house)
     waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
-    pool = pool_of(route, message.mail_class, house.pools, house.named)
+    pool = _pool(delivery, route, house)
     outcome = waits or await _carry(delivery, pool, route.next_hop if route is not None else None, house)
     if isinstance(outcome, Pause):
         if now < _give_up(delivery, house):
@@ -94,8 +106,9 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         content = await _content(message, house)
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
     await _settle(change, house)
-    ended = "delivered" if outcome.delivered else "bounced"
-    house.tally["deferred" if verdict.again is not None else ended, message.mail_class] += 1
+    ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
+    house.tally[ended, message.mail_class] += 1
+    _note(delivery, ended, pool, outcome.reply, house)
     return verdict.again
 
 
@@ -127,16 +140,42 @@ async def _content(message: Message, house: Attempting) -> bytes:
     return message.content if message.content is not None else await house.spool.content(message)
 
 
+def _note(delivery: Delivery, ended: str, pool: Pool, reply: Reply, house: Attempting) -> None:
+    """For who watches."""
+    message, now = delivery.message, house.clock()
+    house.lately.note(delivery.site, pool.name, ended, reply, now)
+    if ended == "delivered" and message.mail_class is MailClass.TRANSACTIONAL and delivery.attempts <= 1:
+        house.lately.took(now - message.accepted_at)
+
+
+def pool_for(delivery: Delivery, house: Attempting) -> Pool:
+    """The pool that would carry it now. Pure."""
+    return _pool(delivery, house.routes.find(delivery.message, delivery.domain), house)
+
+
+def _pool(delivery: Delivery, route: Route | None, house: Attempting) -> Pool:
+    moved = house.named.get(delivery.pool) if delivery.pool else None
+    return moved or pool_of(route, delivery.message.mail_class, house.pools, house.named)
+
+
+async def _hold(delivery: Delivery, suspended: Suspension, house: Attempting) -> None:
+    delivery.held = suspended.id
+    event = house.recorder.of_delivery("postponed", delivery, suspended.facts)
+    await house.spool.settle(Change(again=[delivery], events=[event]))
+
+
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     facts = {"reason": "discarded", "detail": route.rule}
     event = house.recorder.of_delivery("withheld", delivery, facts)
     await house.spool.settle(Change(finished=[delivery], events=[event]))
+    house.tally["withheld", delivery.message.mail_class] += 1
 
 
 async def _withhold(delivery: Delivery, stale: str, house: Attempting) -> None:
     change = Change(finished=[delivery])
     await withhold_stale(change, delivery, stale, "attempt", house)
     await _settle(change, house)
+    house.tally["withheld", delivery.message.mail_class] += 1
 
 
 async def _postpone(delivery: Delivery, postponed: Postponed, house: Attempting) -> int:

@@ -32,6 +32,10 @@ class NodeDown(RuntimeError):
     """Nobody answers at the control socket."""
 
 
+class Refused(Exception):
+    """The node's own word on why it did not do what it was asked for."""
+
+
 @contextlib.contextmanager
 def _short_path(data_dir: Path) -> Iterator[str]:
     """The socket's path by way of an open folder: sun_path holds 107 octets only, a data_dir may be longer (unix(7))."""

@@ -9,6 +9,7 @@ from relay.header import Field
 from relay.identity import Rate
 from relay.message import Change, Delivery, Message
 from relay.pacing import Pacer
+from relay.policy.suspension import Suspensions
 from relay.signing.keys import SigningKey
 from relay.trace import Tracer
 
@@ -35,6 +36,7 @@ class Quotas(Protocol):
 class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
+    suspensions   what operators have stopped
 
     The wiring replaces the first two at a reload.
     """
@@ -48,6 +50,7 @@ class House:
     tracer: Tracer
     quotas: Quotas
     pacer: Pacer
+    suspensions: Suspensions
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder

@@ -20,6 +20,8 @@ class MailClass(IntEnum):
         return _LABELS[self]
 
 
+HELD = 1  # Delivery.held by hand
+
 _LABELS = tuple(mail_class.name.lower() for mail_class in MailClass)
 
 
@@ -138,6 +140,8 @@ class Delivery:
     paced      it takes one of its stream's rate before the next attempt
     source     our address that a greylisting host has seen ("" otherwise)
     warned     the app was told of the delay
+    held       0: it goes when it is due; HELD: an operator holds it; more: the suspension with this id does
+    pool       the one that an operator moved it to; "": as routes say
     """
 
     message: Message
@@ -154,10 +158,11 @@ class Delivery:
     next_attempt: int = 0
     source: str = ""
     last_reply: str = ""
-    held: bool = False
+    held: int = 0
     quota: bool = False
     warned: bool = False
     paced: bool = False
+    pool: str = ""
 
     @property
     def lane(self) -> LaneKey:
@@ -176,7 +181,7 @@ class Change:
 
     put       new messages with their deliveries (an accepted one; the DSN of a bounce)
     finished  deliveries that ended; a message leaves with its last delivery
-    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced or warned changed
+    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned or pool changed
     events    their records, one JSON object each, without line end
     """
 

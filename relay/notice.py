@@ -1,5 +1,7 @@
 """What is told of a delivery that does not end well, in the same transaction as that end: withheld events, reports."""
 
+from collections.abc import Sequence
+
 from relay.feedback.consequences import Report, owes_withheld_report
 from relay.feedback.reports import report
 from relay.header import split
@@ -48,6 +50,35 @@ async def add_report(
         hostname=house.hostname,
         identifier=identifier,
     )
+    message, signature = await _own(letter, identifier, "dsn", "Delivery status notification", house)
+    message.credential, message.brand = about.message.credential, about.message.brand
+    message.author = f"MAILER-DAEMON@{house.hostname}"
+    domain = domain_of(about.sender)
+    note = _from_nobody(message, 0, about.sender, domain, signature, house)
+    change.put.append((message, [note]))
+    facts = {"subject": message.subject, "size": message.size, "site": note.site, "report_of": about.message.id}
+    change.events.append(house.recorder.of_delivery("accepted", note, facts))
+
+
+async def put_alert(letter: bytes, subject: str, identifier: str, to: Sequence[str], house: House) -> None:
+    """The node's own mail to those who run it: signed like all mail, transactional, from <>, since nobody reads its bounces.
+    Raises SpoolError where it cannot be saved."""
+    message, signature = await _own(letter, identifier, "alert", subject, house)
+    message.author, message.many = f"postlane@{house.hostname}", len(to) > 1
+    notes = [
+        _from_nobody(message, index, address, domain_of(address), signature, house) for index, address in enumerate(to)
+    ]
+    change = Change(put=[(message, notes)])
+    for note in notes:
+        facts = {"subject": subject, "size": message.size, "site": note.site}
+        change.events.append(house.recorder.of_delivery("accepted", note, facts))
+    await house.spool.put(change)
+    house.offer(notes)
+
+
+async def _own(letter: bytes, identifier: str, stream: str, subject: str, house: House) -> tuple[Message, bytes]:
+    """A message of the node itself, and its signature."""
+    now = house.clock()
     fields, rest = split(letter)
     keys = house.keys_for(house.hostname)
     signature = await house.signer.sign(fields, body_hash(letter, rest + 2), keys, now) if keys else b""
@@ -55,31 +86,31 @@ async def add_report(
         signed=[key.named for key in keys],
         id=identifier,
         accepted_at=now,
-        credential=about.message.credential,
-        brand=about.message.brand,
-        stream="dsn",
+        credential="postlane",
+        brand="",
+        stream=stream,
         mail_class=MailClass.TRANSACTIONAL,
-        author=f"MAILER-DAEMON@{house.hostname}",
+        author="",
         message_id=f"<{identifier}@{house.hostname}>",
-        subject="Delivery status notification",
+        subject=subject,
         size=len(letter),
         utf8=not letter[:rest].isascii(),
         eightbit=not letter.isascii(),
         content=letter,
     )
-    domain = domain_of(about.sender)
-    note = Delivery(
+    return message, signature
+
+
+def _from_nobody(message: Message, index: int, recipient: str, domain: str, signature: bytes, house: House) -> Delivery:
+    return Delivery(
         message=message,
-        index=0,
-        recipient=about.sender,
+        index=index,
+        recipient=recipient,
         domain=domain,
-        site=house.site_of(about.sender, domain),
+        site=house.site_of(recipient, domain),
         sender="",
         mail_from="",
-        head=house.tracer.field(identifier, 0) + signature,
+        head=house.tracer.field(message.id, index) + signature,
         notify="NEVER",
-        next_attempt=now,
+        next_attempt=message.accepted_at,
     )
-    change.put.append((message, [note]))
-    facts = {"subject": message.subject, "size": message.size, "site": note.site, "report_of": about.message.id}
-    change.events.append(house.recorder.of_delivery("accepted", note, facts))

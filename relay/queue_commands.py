@@ -1,61 +1,125 @@
-"""A worker's side of `postlane queue`: pages of its shards, and what an operator does to the deliveries in them.
+"""A worker's side of `postlane queue`, `suspend` and `resume`: pages of its shards, and what is done to the deliveries in them.
 
 Each call handles one page, so a command over a million rows never holds a worker up for long; a delivery that is being
 sent at this moment is left alone and counted as `in_flight`.
 """
 
+import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.event import Recorder, iso
-from relay.message import Change, Delivery, LaneKey, MailClass
+from relay.attempt import Attempting, pool_for
+from relay.event import iso
+from relay.message import HELD, Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
-from relay.policy.streams import Stream
+from relay.policy.suspension import Suspension, Suspensions
 from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Page, Selector, Spool
-from relay.wildcard import PatternError, any_of
+from relay.wildcard import AnyOf, PatternError, any_of
 
 Json = dict[str, Any]
+Act = Callable[[list[Delivery]], tuple[list[Delivery], Change]]
 SPREAD = 20  # ms for each delivery set free together: a page of 500 within 10 s
+SPREAD_AT_MOST = 600_000  # ms: what was held for a day need not wait for another; sites have limits of their own
 PAGE = 500  # deliveries a page: some 300 KB of JSON, a few ms of the spool's thread
+COUNT_PAGE = 5_000  # of which only numbers are told
+BREATH = 0.02  # s between the pages of what nobody waits for, so that it takes a third of the loop at most
 
 
 @dataclass(slots=True)
 class QueueCommands:
-    """One shard under an operator's hands. `pool_of`: where mail of a class goes under the routes in force; `stream_of`: the
-    stream of a name, None if there is none."""
+    """One shard under an operator's hands. `house`: that of its attempts, with routes, pools and streams as they are in force."""
 
     spool: Spool
     dispatcher: Dispatcher
-    recorder: Recorder
-    clock: Callable[[], int]
-    pool_of: Callable[[MailClass], str]
-    stream_of: Callable[[str], Stream | None]
+    house: Attempting
+
+    async def answer(self, question: Json) -> Json:
+        do = {"queue.page": self.page, "queue.count": self.count, "queue.change": self.change}
+        return await do[question["do"]](question)
 
     async def page(self, question: Json) -> Json:
         """{"selector", "after"} -> {"items", "after" (null: no more)}, or {"error"} where no mail can be meant"""
         try:
-            rows, after = await self._rows(question)
+            rows, after = await self._rows(question, PAGE)
         except SelectorError as error:
             return {"error": str(error)}
         return {"items": [self._describe(d) for d in rows], "after": after}
 
-    async def change(self, question: Json) -> Json:
-        """{"action": hold|release|retry|cancel, "selector", "after", "reason"} -> {"changed", "in_flight", "after"}, or
-        {"error"} where no mail can be meant"""
+    async def count(self, question: Json) -> Json:
+        """The same, as numbers: {"count", "by_class", "after"}"""
         try:
-            rows, after = await self._rows(question)
+            rows, after = await self._rows(question, COUNT_PAGE)
         except SelectorError as error:
             return {"error": str(error)}
-        claimed = set(self.dispatcher.claim([d.key for d in rows]))
-        # What was read before it was claimed may have been sent since; what is read now stays as it is.
-        free = [d for d in (await self._rows(question)).deliveries if d.key in claimed]
-        act = {"hold": self._hold, "release": self._release, "retry": self._retry, "cancel": self._cancel}
+        by_class = Counter(d.message.mail_class.label for d in rows)
+        return {"count": len(rows), "by_class": by_class, "after": after}
+
+    async def change(self, question: Json) -> Json:
+        """{"action": hold|release|retry|cancel|move, "selector", "after", "reason"; "total": how many it will be in all pages;
+        "to": the pool} -> {"changed", "in_flight", "after"}, or {"error"} where no mail can be meant"""
+        reason, total = str(question.get("reason", "")), int(question.get("total", 0))
+        acts: dict[str, Act] = {
+            "hold": lambda rows: self._hold(rows, HELD, {"reason": "held", "detail": reason, "until": None}),
+            "release": lambda rows: self._release([d for d in rows if d.held == HELD], total),
+            "retry": lambda rows: self._retry(rows, total),
+            "cancel": lambda rows: self._cancel(rows, reason),
+            "move": lambda rows: self._move(rows, question),
+        }
         try:
-            chosen, change = act[question["action"]](free, str(question.get("reason", "")))
-            if chosen:
+            if question["action"] == "move":
+                self._check_move(question)
+            return await self._change(question, acts[question["action"]])
+        except SelectorError as error:
+            return {"error": str(error)}
+
+    async def suspend(self, one: Suspension, still: Callable[[], bool]) -> int:
+        """Hold what waits and is this suspension's, for as long as it is `still` in force. How many."""
+        question: Json = {"selector": {**one.what, "class": [c.label for c in one.classes], "held": False}}
+
+        def act(rows: list[Delivery]) -> tuple[list[Delivery], Change]:
+            return self._hold([d for d in rows if one.covers(d, self._pool_of)], one.id, one.facts)
+
+        return await self._through(question, act, still) if one.classes else 0
+
+    async def resume(self, suspension: int, total: int, others: Suspensions) -> int:
+        """Free what a suspension that is over holds; what is another's stays held, by that. How many go."""
+
+        def act(rows: list[Delivery]) -> tuple[list[Delivery], Change]:
+            kept = []
+            for delivery in rows:
+                delivery.held = 0
+                other = others.find(delivery)
+                if other is not None:
+                    delivery.held = other.id
+                    kept.append(delivery)
+            chosen, change = self._release([d for d in rows if not d.held], total)
+            change.again = [*change.again, *kept]
+            return chosen, change
+
+        return await self._through({"selector": {"suspended": suspension}}, act, lambda: True)
+
+    async def _through(self, question: Json, act: Act, still: Callable[[], bool]) -> int:
+        changed, after = 0, None
+        while still():
+            answer = await self._change({**question, "after": after}, act)
+            changed, after = changed + answer["changed"], answer["after"]
+            if after is None:
+                break
+            await asyncio.sleep(BREATH)
+        return changed
+
+    async def _change(self, question: Json, act: Act) -> Json:
+        rows, after = await self._rows(question, PAGE)
+        claimed = set(self.dispatcher.claim([d.key for d in rows]))
+        try:
+            # What was read before it was claimed may have been sent since; what is read now stays as it is.
+            free = [d for d in (await self._rows(question, PAGE)).deliveries if d.key in claimed] if claimed else []
+            chosen, change = act(free)
+            if change.again or change.finished:
                 await self.spool.settle(change)
         finally:
             self.dispatcher.forget(claimed)
@@ -63,50 +127,93 @@ class QueueCommands:
             self.dispatcher.wake(lane, at)
         return {"changed": len(chosen), "in_flight": len(rows) - len(claimed), "after": after}
 
-    async def _rows(self, question: Json) -> Page:
-        wanted = selector(question.get("selector") or {}, {c: self.pool_of(c) for c in MailClass})
+    async def _rows(self, question: Json, limit: int) -> Page:
+        wanted, pools = self._meant(question.get("selector") or {})
         if wanted.classes == frozenset():
             return Page([], None)
         after = question.get("after")
-        return await self.spool.page(wanted, (after[0], after[1]) if after else None, PAGE)
+        found, end = await self.spool.page(wanted, (after[0], after[1]) if after else None, limit)
+        return Page(found if pools is None else [d for d in found if self._pool_of(d) in pools], end)
 
-    def _hold(self, rows: Sequence[Delivery], reason: str) -> tuple[list[Delivery], Change]:
+    def _meant(self, asked: Json) -> tuple[Selector, AnyOf | None]:
+        """The spool knows a message's class, not its pool: that is looked at row by row. Raises SelectorError."""
+        if "pool" not in asked:
+            return selector(asked), None
+        pools = any_of(asked["pool"])
+        names = self._pools()
+        if not any(name in pools for name in names):
+            raise SelectorError(_no_such("no mail goes to pool", asked["pool"], names))
+        return selector(asked), pools
+
+    def _pools(self) -> set[str]:
+        return {*self.house.named, *(pool.name for pool in self.house.pools.values())}
+
+    def _pool_of(self, delivery: Delivery) -> str:
+        return pool_for(delivery, self.house).name
+
+    def _hold(self, rows: Sequence[Delivery], by: int, facts: Json) -> tuple[list[Delivery], Change]:
+        chosen = [d for d in rows if not d.held or (by == HELD and d.held != HELD)]
+        for delivery in chosen:
+            delivery.held = by
+        events = [self.house.recorder.of_delivery("postponed", d, facts) for d in chosen]
+        return chosen, Change(again=list(chosen), events=events)
+
+    def _release(self, chosen: Sequence[Delivery], total: int) -> tuple[list[Delivery], Change]:
+        spread = self._spread(max(total, len(chosen)))
+        for delivery in chosen:
+            delivery.held = 0
+            delivery.next_attempt = max(delivery.next_attempt, self.house.clock() + random.randrange(spread))
+        return list(chosen), Change(again=list(chosen))
+
+    def _retry(self, rows: Sequence[Delivery], total: int) -> tuple[list[Delivery], Change]:
         chosen = [d for d in rows if not d.held]
+        spread = self._spread(max(total, len(chosen)))
         for delivery in chosen:
-            delivery.held = True
-        facts = {"reason": "held", "detail": reason, "until": None}
-        return chosen, Change(again=chosen, events=[self.recorder.of_delivery("postponed", d, facts) for d in chosen])
-
-    def _release(self, rows: Sequence[Delivery], _: str) -> tuple[list[Delivery], Change]:
-        chosen = [d for d in rows if d.held]
-        for delivery in chosen:
-            delivery.held = False
-            delivery.next_attempt = max(delivery.next_attempt, self._soon(len(chosen)))
+            delivery.next_attempt = min(delivery.next_attempt, self.house.clock() + random.randrange(spread))
         return chosen, Change(again=chosen)
 
-    def _retry(self, rows: Sequence[Delivery], _: str) -> tuple[list[Delivery], Change]:
-        chosen = [d for d in rows if not d.held]
-        for delivery in chosen:
-            delivery.next_attempt = min(delivery.next_attempt, self._soon(len(chosen)))
-        return chosen, Change(again=chosen)
-
-    def _soon(self, count: int) -> int:
-        """When one of `count` deliveries set free together goes: one at once, many spread, so that no site is stormed."""
-        return self.clock() + random.randrange(max(1, (count - 1) * SPREAD))
+    def _spread(self, count: int) -> int:
+        """Over how many ms `count` deliveries set free together go: one at once, many spread, so that no site is stormed."""
+        return max(1, min((count - 1) * SPREAD, SPREAD_AT_MOST))
 
     def _cancel(self, rows: Sequence[Delivery], reason: str) -> tuple[list[Delivery], Change]:
         facts = {"reason": "cancelled", "detail": reason}
         chosen = list(rows)
-        return chosen, Change(finished=chosen, events=[self.recorder.of_delivery("withheld", d, facts) for d in chosen])
+        events = [self.house.recorder.of_delivery("withheld", d, facts) for d in chosen]
+        return chosen, Change(finished=chosen, events=events)
+
+    def _check_move(self, question: Json) -> None:
+        to, names = str(question.get("to", "")), self._pools()
+        if to not in names:
+            raise SelectorError(_no_such("there is no pool", to, names))
+
+    def _move(self, rows: Sequence[Delivery], question: Json) -> tuple[list[Delivery], Change]:
+        """Transactional mail goes elsewhere only where its class or the message was named, as with a route; other mail never
+        goes where transactional mail has its own pool (DESIGN, invariant 5)."""
+        to, asked = str(question["to"]), question.get("selector") or {}
+        named, urgent = "id" in asked or "class" in asked, MailClass.TRANSACTIONAL
+        own = {pool.name for c, pool in self.house.pools.items() if c is not urgent}
+        reserved = to == self.house.pools[urgent].name and to not in own
+        chosen = [
+            d for d in rows if self._pool_of(d) != to and (named if d.message.mail_class is urgent else not reserved)
+        ]
+        for delivery in chosen:
+            delivery.pool = to
+            delivery.source = ""  # one of the pool it leaves
+        return chosen, Change(again=chosen)
+
+    # -- what is told of one
 
     def _describe(self, delivery: Delivery) -> Json:
         message = delivery.message
+        held = self._held_by(delivery)
         return {
             "id": message.id,
             "rcpt": delivery.index,
             "recipient": delivery.recipient,
             "domain": delivery.domain,
             "site": delivery.site,
+            "pool": self._pool_of(delivery),
             "sender": delivery.sender,
             "from": message.author,
             "subject": message.subject,
@@ -120,16 +227,50 @@ class QueueCommands:
             "size": message.size,
             "attempts": delivery.attempts,
             "next_attempt": None if delivery.held else iso(delivery.next_attempt),
-            "held": delivery.held,
+            "held": bool(delivery.held),
+            "suspension": held.shown() if held is not None else None,
             "in_flight": self.dispatcher.in_flight(delivery.key),
             "last_reply": delivery.last_reply,
-            "waits_for": self._waits_for(delivery),
+            "waits_for": self._waits_for(delivery, held),
+            "why": self._why(delivery, held),
         }
 
-    def _waits_for(self, delivery: Delivery) -> str | None:
-        """What is in the way by our own rules, as they are now; None: nothing of it, or an operator."""
-        message, now = delivery.message, self.clock()
-        stream = self.stream_of(message.stream)
+    def _why(self, delivery: Delivery, held: Suspension | None) -> str:
+        """Why it is not delivered yet, in a sentence for people."""
+        if self.dispatcher.in_flight(delivery.key):
+            return "it is being sent at this moment"
+        if delivery.held == HELD:
+            return f"held by hand; postlane queue release {delivery.message.id}"
+        waits = self._waits_for(delivery, held)
+        if waits is not None:
+            return waits
+        if delivery.held:
+            return "held by a suspension that is over; it is being let go"
+        if delivery.next_attempt <= self.house.clock():
+            pause = self.dispatcher.pause_of(delivery.lane)
+            if pause is not None:
+                at = f", again {iso(pause.until)}" if pause.until > self.house.clock() else ""
+                return f"its site has no room: {pause.why or pause.site}{at}"
+            return "it is due, and goes when those before it have gone"
+        if delivery.attempts:
+            times = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
+            return f"tried {times}, then put off: {delivery.last_reply or 'no reply'}"
+        return "its time has not come"
+
+    def _held_by(self, delivery: Delivery) -> Suspension | None:
+        """The suspension that holds it, or will when it is looked at."""
+        if delivery.held == HELD:
+            return None
+        if not delivery.held:
+            return self.house.suspensions.find(delivery)
+        return next((one for one in self.house.suspensions if one.id == delivery.held), None)
+
+    def _waits_for(self, delivery: Delivery, held: Suspension | None) -> str | None:
+        """What is in the way by our own rules, as they are now; None: nothing of it, or an operator by hand."""
+        message, now = delivery.message, self.house.clock()
+        stream = self.house.streams.get(message.stream)
+        if held is not None:
+            return f"{held.facts['detail']}; {held.undo}"
         if delivery.held or relevance.stale(message, stream, now) is not None:
             return None
         postponed = relevance.postponed(message, stream, now)
@@ -155,39 +296,34 @@ _TEXTS = ("recipient", "domain", "site", "credential", "brand", "stream", "campa
 _DOMAINS = ("domain", "site")
 
 
-def selector(wanted: Json, pools: Mapping[MailClass, str]) -> Selector:
-    """The selectors of `postlane queue` as the spool understands them. Each text is a value or a list of them.
-
-    The spool knows a message's class, not its pool: `pool` means the classes that go to it now (`pools`). Raises
-    SelectorError.
-    """
+def selector(wanted: Json) -> Selector:
+    """The selectors of `postlane queue` as the spool understands them, all but `pool`. Each text is a value or a list of
+    them. Raises SelectorError."""
     try:
         texts = {name: any_of(wanted[name], domains=name in _DOMAINS) for name in _TEXTS if name in wanted}
         return Selector(
             id=wanted.get("id"),
-            classes=_classes(wanted, pools),
+            classes=_classes(wanted),
             held=wanted.get("held"),
             older_than=wanted.get("older_than"),
+            suspended=wanted.get("suspended"),
             **texts,
         )
     except PatternError as error:
         raise SelectorError(str(error)) from error
 
 
-def _classes(wanted: Json, pools: Mapping[MailClass, str]) -> frozenset[MailClass] | None:
-    """The classes that `class` and `pool` leave; None: all."""
-    left = frozenset(MailClass)
-    for key, names in (("class", {c: c.label for c in MailClass}), ("pool", pools)):
-        if key in wanted:
-            patterns = any_of(wanted[key])
-            found = frozenset(c for c in MailClass if names[c] in patterns)
-            if not found:
-                raise SelectorError(_no_such(key, wanted[key], names.values()))
-            left &= found
-    return None if left == frozenset(MailClass) else left
+def _classes(wanted: Json) -> frozenset[MailClass] | None:
+    """The classes that are asked for; None: all."""
+    if "class" not in wanted:
+        return None
+    patterns = any_of(wanted["class"])
+    found = frozenset(c for c in MailClass if c.label in patterns)
+    if not found:
+        raise SelectorError(_no_such("no class is", wanted["class"], (c.label for c in MailClass)))
+    return None if found == frozenset(MailClass) else found
 
 
-def _no_such(key: str, values: str | list[str], names: Iterable[str]) -> str:
+def _no_such(what: str, values: str | list[str], names: Iterable[str]) -> str:
     asked = values if isinstance(values, str) else ", ".join(values)
-    what = "no class is" if key == "class" else "no mail goes to pool"
     return f'{what} "{asked}"; there are {", ".join(sorted(set(names)))}'

@@ -118,6 +118,15 @@ class Steering:
 
     # -- commands
 
+    async def answer(self, question: Json) -> Json:
+        """{"do": pace | warmup | paces} and what these say."""
+        match question["do"]:
+            case "pace":
+                return await self.pace(question)
+            case "warmup":
+                return await self.warmup(question)
+        return self.shown()
+
     async def pace(self, question: Json) -> Json:
         """{"site", "pool" ("": all), "rate", "for" (ms), "by", "via", "reason"} -> {"order"}; or {"site", "pool", "end": true}
         -> {"ended": [...]}; {"error"} where it does nothing"""

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -22,18 +23,19 @@ from zoneinfo import ZoneInfo
 import orjson
 import structlog
 
-from relay import __version__, control
+from relay import __version__, control, top
 from relay.alert import Alert, files_refused, not_taken, one_each, reviews, started_with_last_good
+from relay.alerting import Alerting, Listeners
 from relay.changeover import change_over
 from relay.child import Child
-from relay.config import ConfigErrors, Problem, load_secret
+from relay.config import ConfigErrors, Deployment, Problem, load_secret, load_webhook_secret
 from relay.config.reader import contents, fingerprint, shown_path
 from relay.control import Json, NodeDown
 from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
 from relay.order import Order
 from relay.settings import certificate_trouble
-from relay.shaping.pacemaker import merged
+from relay.shaping.pacemaker import brief, merged
 from relay.signing.entries import KeysError
 from relay.sockets import StartError, bind_all
 from relay.steering import in_words
@@ -59,6 +61,15 @@ class Supervisor:
         self._control = control.bind(self.data_dir)
         self.children = [self._worker(number) for number in range(self.workers)]
         self.web = Child("web", self._web_command)
+        self._listeners = _listeners(self.in_force.deployment)
+        self.alerting = Alerting(
+            node=self._name,
+            workers=self.children,
+            own=lambda: [self.alert] if self.alert else [],
+            listeners=lambda: self._listeners,
+            ask_any=self._ask_any,
+            record=lambda state, alert: self._do(self._tell("alert", alert.event(state))),
+        )
         self._stopping = asyncio.Event()
         self._changing = asyncio.Lock()  # one change at a time
         self._telling = asyncio.Lock()  # events in the order in which things happened
@@ -88,6 +99,7 @@ class Supervisor:
         _make_folders(deployment.node.data_dir)
         self._lock = _lock(deployment.node.data_dir)
         load_secret(deployment)
+        load_webhook_secret(deployment)
         if last is None:
             return self._take(examined.accepted())
         self.alert = started_with_last_good(errors, last[0], deployment.node.timezone, self.policies)
@@ -160,6 +172,7 @@ class Supervisor:
         keeping = [asyncio.create_task(child.keep(self._stopping)) for child in (*self.children, self.web)]
         for task in keeping:
             task.add_done_callback(lambda _: self._stopping.set())  # a fault of ours: stop, rather than run on in part
+        self._do(self.alerting.run())
         if self.alert is not None:
             self._do(self._tell("alert", self.alert.event("firing")))
         log.info("node runs", node=self._name, workers=self.workers, version=__version__)
@@ -210,6 +223,8 @@ class Supervisor:
         match question.get("do"):
             case "stats":
                 return await self.stats()
+            case "queue.top":
+                return await self._top()
             case "versions":
                 versions = {"policies": self.decision.policies, "config": self.decision.config}
                 return {"node": self._name, **versions, "ports": self.sockets.ports}
@@ -217,9 +232,9 @@ class Supervisor:
                 return await self.reload(by)
             case "rollback":
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
-            case "queue.page" | "queue.change":
+            case "queue.page" | "queue.change" | "queue.count":
                 return await self._page(question)
-            case "record" | "pace" | "warmup":
+            case "record" | "suspend" | "resume" | "pace" | "warmup":
                 return await self._ask_any(question)
             case "paces":
                 return await self._paces()
@@ -228,7 +243,9 @@ class Supervisor:
     async def stats(self) -> Json:
         """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
         workers, rows, standing = list[Json](), list[Json](), list[Json]()
-        alerts = [asdict(self.alert)] if self.alert else []
+        alerts = [asdict(alert) for alert in ([self.alert] if self.alert else []) + self.alerting.found]
+        suspended: dict[int, Json] = {}  # what any worker knows of
+        waiting: Counter[int] = Counter()
         for child in self.children:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
             with contextlib.suppress(NodeDown):
@@ -238,7 +255,10 @@ class Supervisor:
             shaping = facts.pop("shaping", {})
             rows += shaping.get("paces", [])
             standing += shaping.get("standing", [])
+            suspended |= {one["id"]: one for one in facts.pop("suspensions", [])}
+            waiting.update({int(by): n for shard in facts.get("shards", ()) for by, n in _suspended(shard).items()})
             workers.append(facts)
+        suspensions = [{**one, "waiting": waiting[identity]} for identity, one in sorted(suspended.items())]
         due, shaping = self._reviews(), self._together(rows, standing)
         return {
             "node": self._name,
@@ -253,6 +273,7 @@ class Supervisor:
             "reviews": due,
             "shaping": shaping,
             "warming": await self._warming(),
+            "suspensions": suspensions,
             "waits": [str(problem) for problem in self.in_force.waits],
             "decision": asdict(self.decision),
             "on_disk": fingerprint(contents(self.policies)),
@@ -260,6 +281,7 @@ class Supervisor:
                 "policies_last_reload_successful": int(self.alert is None),
                 "streams_past_review": sum(one["past"] for one in due),
                 **_gauges(shaping["paces"]),
+                "suspensions": len(suspensions),
             },
             "workers": workers,
         }
@@ -271,6 +293,27 @@ class Supervisor:
             return []
         rows: list[Json] = (await self._ask_any({"do": "warmup", "action": "show"})).get("rows", [])
         return rows
+
+    async def _top(self) -> Json:
+        """What the node does at this moment (relay/top.py)."""
+        answers = await asyncio.gather(*(self._part(child) for child in self.children))
+        about = {
+            "node": self._name,
+            "policies": self.in_force.version,
+            "silent": [child.name for child, answer in zip(self.children, answers, strict=True) if answer is None],
+        }
+        stats = await self.stats()
+        found = top.snapshot([one for one in answers if one is not None], about, stats["suspensions"], _now())
+        paces = brief(stats["shaping"]["paces"])
+        for row in found["sites"]:
+            row["pace"] = paces.get((row["site"], row["pool"]), row["pace"])
+        return found
+
+    async def _part(self, child: Child) -> Json | None:
+        with contextlib.suppress(NodeDown):
+            answer = await child.ask({"do": "queue.top"}, timeout=5.0)
+            return None if "error" in answer else answer
+        return None
 
     def _reviews(self) -> list[Json]:
         """A day is one of [node] timezone, like all that is told to people."""
@@ -302,6 +345,7 @@ class Supervisor:
         on_disk = examine_files(self.config, self.policies).accepted()
         wanted = accept(self.config, self.policies, self.data_dir, on_disk.policies, self.in_force.place.started)
         load_secret(wanted.deployment)
+        load_webhook_secret(wanted.deployment)
         file = shown_path(self.config / "postlane.toml")
         if trouble := certificate_trouble(wanted.deployment):
             raise ConfigErrors([Problem(file, 0, "tls", trouble, "tls")])
@@ -339,10 +383,12 @@ class Supervisor:
             self.sockets.open_capture()
         capture = self.sockets.capture_address if captures else ""
         question = {"place": asdict(wanted.place), "capture": capture}
+        listeners = _listeners(wanted.deployment)
 
         def decide() -> None:
             write_decision(self.data_dir, decision)
             self.in_force, self.decision = wanted, decision
+            self._listeners = listeners
 
         try:
             refusals = await change_over(self.children, question, wanted.place.versions, decide)
@@ -426,6 +472,17 @@ def _gauges(paces: list[Json]) -> Json:
     slowest = sorted((row for row in paces if row["pace"] is not None), key=lambda row: row["pace"])[:PACES]
     named = [{"site": row["site"], "source": row["source"], "value": row["pace"]} for row in slowest]
     return {"pace_per_second": named, "paces_slowed": len(paces)}
+
+
+def _listeners(deployment: Deployment) -> Listeners:
+    said = deployment.alerts
+    return Listeners(tuple(said.mail), said.webhook, load_webhook_secret(deployment), said.allow_private)
+
+
+def _suspended(shard: Json) -> dict[str, int]:
+    """Deliveries that each suspension holds in it, by its id."""
+    found: dict[str, int] = shard["queue"]["suspended"]
+    return found
 
 
 def _now() -> int:

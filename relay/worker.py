@@ -23,7 +23,7 @@ from itertools import chain
 import structlog
 import uvloop
 
-from relay import __version__, logs, settings
+from relay import __version__, logs, settings, worker_view
 from relay.accept import Acceptance
 from relay.alert import (
     Alert,
@@ -31,12 +31,15 @@ from relay.alert import (
     contradiction_over,
     flagged,
     flagged_over,
+    moving,
     source_aside,
     source_back,
+    stalled,
     state_back,
     state_lost,
 )
-from relay.attempt import Attempting, attempt
+from relay.alert_news import Change, letter, subject_of
+from relay.attempt import Attempting, attempt, pool_for
 from relay.config.evidence import load_model
 from relay.control import Json, answer_channel
 from relay.door import Door
@@ -55,28 +58,34 @@ from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
+from relay.lately import Lately
 from relay.message import MailClass
+from relay.notice import put_alert
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.pacing import Pacer
 from relay.policy.contradiction import Ledger
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
 from relay.policy.sample import Sample
+from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
+from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
 from relay.shaping.health import Aside
 from relay.shaping.pacemaker import Pacemaker
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spare import SparePower
+from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.rates import RateLeases
 from relay.steering import Steering
+from relay.suspending import Suspending
 from relay.tls_reports import TlsReports
 from relay.trace import Tracer
 
@@ -105,6 +114,7 @@ class Shard:
     exporter: Exporter
     attempting: Attempting
     commands: QueueCommands
+    watchdog: Watchdog
 
 
 class Worker:
@@ -129,7 +139,9 @@ class Worker:
         self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
+        self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.signer = Signer(spare=SparePower())
+        self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
         self.ledger = Ledger()
@@ -150,6 +162,14 @@ class Worker:
         self.door = self._build_door(self.shards[0])
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
+        )
+        self.totals = worker_view.Totals(self.tally, lambda: self.door.counters["accepted"])
+        self.suspending = Suspending(
+            self.state,
+            self.suspensions,
+            [shard.commands for shard in self.shards],
+            self.door.record,
+            node.name,
         )
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
@@ -199,24 +219,20 @@ class Worker:
             tracer=Tracer(self.settings.secret),
             quotas=self.quotas,
             pacer=self.pacer,
+            suspensions=self.suspensions,
             spool=spool,
             courier=self.courier,
             shaper=self.shaper,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
             tally=self.tally,
+            lately=self.lately,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        commands = QueueCommands(
-            spool,
-            dispatcher,
-            self.recorder,
-            clock,
-            pool_of=lambda c: attempting.pools[c].name,
-            stream_of=lambda name: attempting.streams.get(name),  # noqa: PLW0108 a reload replaces them
+        return Shard(
+            number, spool, dispatcher, exporter, attempting, QueueCommands(spool, dispatcher, attempting), Watchdog()
         )
-        return Shard(number, spool, dispatcher, exporter, attempting, commands)
 
     def _build_door(self, own: Shard) -> Door:
         in_force = self.settings.in_force
@@ -234,6 +250,7 @@ class Worker:
             tracer=own.attempting.tracer,
             quotas=self.quotas,
             pacer=self.pacer,
+            suspensions=self.suspensions,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
@@ -330,8 +347,11 @@ class Worker:
                 *(s.exporter.run() for s in self.shards),
             )
         ]
+        await self.suspending.look()
         await self.steering.look()
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
+        watched = [(shard.spool, shard.dispatcher, shard.watchdog) for shard in self.shards]
+        running += [asyncio.create_task(self.suspending.run()), asyncio.create_task(worker_view.watch(watched, clock))]
         running.append(asyncio.create_task(self.steering.run()))
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
         running += opening
@@ -382,7 +402,9 @@ class Worker:
         State is lost, or a source stands aside; and when that ends."""
         while True:
             await asyncio.sleep(LOOK_AT_ALERTS)
-            for state, alert in chain(self._claims(), self._flags(), self._of_state(), self._of_sources()):
+            self.totals.note(clock())
+            news = chain(self._claims(), self._flags(), self._of_state(), self._of_sources(), self._of_progress())
+            for state, alert in news:
                 log.warning("alert", state=state, summary=alert.summary)
                 self.door.record("alert", alert.event(state))
 
@@ -398,6 +420,11 @@ class Worker:
         before, self._aside = self._aside, {(a.source, a.site): a for a in self.shaper.health.standing(clock())}
         yield from (("firing", source_aside(aside)) for key, aside in self._aside.items() if key not in before)
         yield from (("resolved", source_back(*key)) for key in before if key not in self._aside)
+
+    def _of_progress(self) -> Iterator[tuple[str, Alert]]:
+        for shard in self.shards:
+            for state, stall in shard.watchdog.news():
+                yield state, stalled(stall) if state == "firing" else moving(stall)
 
     def _claims(self) -> Iterator[tuple[str, Alert]]:
         doing = self.settings.in_force.policies.streams.doing
@@ -455,22 +482,30 @@ class Worker:
                 return await self._commit(question)
         if not self._open:
             return {"error": "the worker is still opening its spool"}
+        return await self._do(question)
+
+    async def _do(self, question: Json) -> Json:
         match question.get("do"):
             case "stats":
                 return await self._stats()
-            case "queue.page":
-                return await self._commands(question).page(question)
-            case "queue.change":
-                return await self._commands(question).change(question)
+            case "queue.page" | "queue.change" | "queue.count":
+                return await self._commands(question).answer(question)
+            case "queue.top":
+                return await self._top()
+            case "alerts":
+                healthy = all(shard.spool.healthy for shard in self.shards)
+                return {"alerts": [asdict(alert) for alert in self._alerts()], "healthy": healthy}
+            case "alert.mail":
+                return await self._mail_alerts(question)
+            case "suspend":
+                return await self.suspending.suspend(question)
+            case "resume":
+                return await self.suspending.resume(question)
             case "record":
                 self.door.record(question["kind"], question["facts"])
                 return {"ok": True}
-            case "pace":
-                return await self.steering.pace(question)
-            case "warmup":
-                return await self.steering.warmup(question)
-            case "paces":
-                return self.steering.shown()
+            case "pace" | "warmup" | "paces":
+                return await self.steering.answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:
@@ -504,6 +539,33 @@ class Worker:
         await self._listen_as(wanted)
         return self._versions
 
+    async def _top(self) -> Json:
+        shards = [(shard.spool, shard.dispatcher) for shard in self.shards]
+        named, rates = self.settings.in_force.deployment.pools, self.totals.rates(clock())
+        return await worker_view.part(
+            shards, self.settings.pools, named, self.courier.connections(), self.lately, rates, clock()
+        )
+
+    def _alerts(self) -> list[Alert]:
+        """Those that stand now."""
+        doing = self.settings.in_force.policies.streams.doing
+        contradicted = [contradiction(one, doing(one.stream)) for one in self.ledger.troubles(self._trusts)]
+        alerts = [*contradicted, *map(flagged, self.flags.standing())]
+        alerts += [self._state_lost] if self._state_lost else []
+        alerts += map(source_aside, self._aside.values())
+        return alerts + [stalled(stall) for shard in self.shards for stall in shard.watchdog.standing()]
+
+    async def _mail_alerts(self, question: Json) -> Json:
+        """{"to": addresses, "changes": [{"state", "alert"}]}: one mail, saved and queued when it answers."""
+        changes = [Change(one["state"], one["alert"]) for one in question["changes"]]
+        house, to, identifier = self.shards[0].attempting, question["to"], self.ids.next()
+        content = letter(changes, self.recorder.node, self.hostname, to, identifier, clock())
+        try:
+            await put_alert(content, subject_of(changes), identifier, to, house)
+        except SpoolError as error:
+            return {"error": str(error)}
+        return {"id": identifier}
+
     async def _stats(self) -> Json:
         """As relay/web/metrics.py reads it."""
         counters: Json = dict(self.door.counters)
@@ -512,13 +574,8 @@ class Worker:
                 counters[name] = counters.get(name, 0) + value
         for kind in ("delivered", "deferred", "bounced"):
             counters[kind] = [{"class": c.label, "value": self.tally[kind, c]} for c in MailClass]
-        doing = self.settings.in_force.policies.streams.doing
-        troubles = list(self.ledger.troubles(self._trusts))
-        contradicted = [contradiction(one, doing(one.stream)) for one in troubles]
-        alerts = [*contradicted, *map(flagged, self.flags.standing())]
-        alerts += [self._state_lost] if self._state_lost else []
         counters["tls_failures"] = self.tls_ledger.failures
-        alerts += map(source_aside, self._aside.values())
+        troubles = list(self.ledger.troubles(self._trusts))
         flags = self.flags.totals.items()
         counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
         return {
@@ -532,22 +589,26 @@ class Worker:
             "counters": counters,
             "gauges": {
                 "connections": sum(listener.connections for listener in self.listeners),
-                "streams_contradicted": len(contradicted),
+                "streams_contradicted": len(troubles),
                 "state_up": int(not self.state.trouble),
                 "sts_policies": len(self.sts),
                 "state_sharers": max(self.state.sharers, self.order.workers),
                 **self.pacemaker.gauges(clock()),
             },
-            "alerts": [asdict(alert) for alert in alerts],
+            "alerts": [asdict(alert) for alert in self._alerts()],
             "troubles": [asdict(trouble) for trouble in troubles],
             "state_trouble": self.state.trouble,
             "shaping": self.steering.shown(slowed=True),
+            "suspensions": self.suspending.shown(),
+            "suspensions_known": self.suspensions.known,
+            "suspensions_in_force": len(list(self.suspensions)),
             "egress": self.courier.stats(),
         }
 
 
 async def _shard_stats(shard: Shard) -> Json:
-    queue = await shard.spool.counts()
+    queue = dict(await shard.spool.counts())
+    del queue["due"]
     lanes = [
         {"class": c.label, "site": site, "stream": stream, "waiting": count}
         for (c, site, stream), count in queue["lanes"].items()
@@ -555,7 +616,7 @@ async def _shard_stats(shard: Shard) -> Json:
     return {
         "shard": shard.number,
         "healthy": shard.spool.healthy,
-        "queue": {**queue, "lanes": lanes},
+        "queue": {**queue, "lanes": lanes, "suspended": {str(by): n for by, n in queue["suspended"].items()}},
         "schedule": shard.dispatcher.stats(),
     }
 

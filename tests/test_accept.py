@@ -17,6 +17,7 @@ from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
 from relay.policy.patterns import parse
 from relay.policy.streams import Match, Stream, Streams
+from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
 from relay.replay import Undecided, again, answer, for_the_past, messages
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
@@ -502,6 +503,17 @@ async def test_a_place_in_its_stream_s_line_is_no_later_than_its_end() -> None:
     rig.streams, rig.quotas.wait = Streams([(replace(PACED, valid_for=30_000), None)]), 60_000
     await taken(rig, submission())
     assert [(d.next_attempt - NOW, d.paced) for d in rig.offered] == [(30_000, True)]
+
+
+async def test_what_is_suspended_is_kept_from_the_start() -> None:
+    rig = Rig()
+    rig.suspensions.put([Suspension(77, given({"domain": "c.example", "class": "transactional"}), NOW, reason="look")])
+    await taken(rig, submission(recipients=["dana@b.example", "eve@c.example"]))
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert [delivery.held for delivery in deliveries] == [0, 77]
+    *_, postponed = rig.spool.events()
+    assert [event["type"] for event in rig.spool.events()] == ["accepted", "accepted", "postponed"]
+    assert (postponed["rcpt"], postponed["reason"], postponed["until"]) == (1, "held", None)
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from relay.alert import (
     files_refused,
     flagged,
     flagged_over,
+    moving,
     not_taken,
     one_each,
     reviews,
     source_aside,
     source_back,
+    stalled,
     started_with_last_good,
     state_back,
     state_lost,
@@ -26,6 +28,7 @@ from relay.message import MailClass
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
 from relay.policy.streams import Stream
+from relay.schedule.watchdog import Stall
 from relay.shaping.health import Aside
 
 POLICIES = Path("policies")
@@ -177,3 +180,14 @@ def test_streams_are_to_be_reviewed_after_their_day_and_announced_two_weeks_befo
         {"stream": "today", "review_by": "2027-01-15", "past": False},
         {"stream": "soon", "review_by": "2027-01-29", "past": False},
     ]
+
+
+def test_mail_that_stands_still_names_class_and_sites() -> None:
+    begun = stalled(Stall(MailClass.MARKETING, 3, ("a.example", "b.example"), 1_763_800_000_000))
+    assert begun.summary == (
+        "marketing mail to a.example, b.example (3 lanes) has been due since Sat 22 Nov 08:26 UTC, and nothing of it moves"
+    )
+    assert begun.advice.startswith("postlane queue list --class marketing --site a.example says why")
+    ended = moving(Stall(MailClass.MARKETING, 1, ("c.example",), 0))
+    assert begun.what == ended.what == {"class": "marketing"}
+    assert ended.event("resolved")["summary"] == "marketing mail moves again"

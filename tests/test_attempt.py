@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import attempt
+from relay.attempt import LOOK_AGAIN, attempt
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
@@ -16,6 +16,7 @@ from relay.pause import Pause
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
+from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
 from relay.shaping.shape import ProviderTable, Shapes
@@ -495,3 +496,41 @@ async def test_the_shaper_learns_what_a_refusal_means() -> None:
     assert isinstance(house.shaper, Shaper)
     (row,) = house.shaper.pacemaker.shown(NOW)
     assert (row["site"], row["direction"], row["why"]) == ("b.example", "down", "421 4.7.28")
+
+
+async def test_what_is_suspended_is_held_in_its_row_and_nobody_is_asked() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    news = Suspension(77, given({"stream": "order", "class": "*"}), NOW, reason="look")
+    rig.suspensions.put([news])
+    assert await attempt(delivery, rig.attempting()) is None
+    (change,) = rig.spool.settled
+    assert (change.again, change.finished, delivery.held) == ([delivery], [], 77)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["detail"]) == (
+        "postponed", "held", "suspended: stream order, class * (look)",
+    )  # fmt: skip
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+    rig.suspensions.put([])
+    assert await attempt(waiting_delivery(), rig.attempting()) is None
+    assert rig.courier.sent
+
+
+async def test_until_suspensions_are_known_only_transactional_mail_goes() -> None:
+    rig, news = Rig(DONE), waiting_delivery()
+    rig.suspensions.known = False
+    assert await attempt(waiting_delivery(), rig.attempting()) is None
+    assert rig.courier is not None
+    assert len(rig.courier.sent) == 1
+    news.message = replace(news.message, mail_class=MailClass.MARKETING)
+    assert await attempt(news, rig.attempting()) == Pause(NOW + LOOK_AGAIN, "State has not told yet what is suspended")
+    assert len(rig.courier.sent) == len(rig.spool.settled) == 1, "nothing is tried, nothing written"
+
+
+async def test_what_an_operator_moved_goes_by_that_pool_before_any_route() -> None:
+    rig = Rig(DONE)
+    rig.named = {name: Pool(name, (Source(name, ""),)) for name in ("slow", "cold")}
+    rig.routes = Routes([(RouteMatch(), Route("policies/routes.toml:1", pool="slow"))])
+    for pool in ("cold", "gone", ""):
+        await attempt(waiting_delivery(pool=pool), rig.attempting())
+    assert [event["pool"] for event in rig.spool.events()] == ["cold", "slow", "slow"]

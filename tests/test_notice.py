@@ -4,14 +4,17 @@ from dataclasses import replace
 from email import message_from_bytes
 
 import orjson
+import pytest
 
 from relay.feedback.consequences import Report
 from relay.message import Change, MailClass
-from relay.notice import add_report, withhold_stale
+from relay.notice import add_report, put_alert, withhold_stale
 from relay.outcome import Outcome, Reply
+from relay.spool.errors import SpoolFull
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
+ALERT = b"From: Postlane <postlane@relay.example>\r\nSubject: state is lost\r\n\r\nfiring\r\n"
 BUSY = Outcome(Reply(451, "4.3.0", "not now"), "RCPT", mx="mx.b.example")
 
 
@@ -52,3 +55,24 @@ async def test_a_report_is_a_signed_transactional_message_of_ours() -> None:
     (event,) = map(orjson.loads, change.events)
     assert (event["type"], event["report_of"]) == ("accepted", about.message.id)
     assert len(message.signed) == 2
+
+
+async def test_an_alert_is_mail_of_the_node_itself_signed_and_on_disk_before_anybody_is_told_so() -> None:
+    rig = Rig(BUSY)
+    rig.keys_for = lambda domain: both_keys("relay.example") if domain == "relay.example" else ()  # type: ignore[method-assign]
+    await put_alert(ALERT, "state is lost", "01ab", ["a@b.example", "c@d.example"], rig.attempting())
+    (change,) = rig.spool.puts
+    ((message, notes),) = change.put
+    assert rig.offered == notes
+    assert (message.mail_class, message.stream, message.credential) == (MailClass.TRANSACTIONAL, "alert", "postlane")
+    assert (message.author, message.many) == ("postlane@relay.example", True)
+    assert [(note.recipient, note.site, note.sender, note.notify) for note in notes] == [
+        ("a@b.example", "b.example", "", "NEVER"), ("c@d.example", "d.example", "", "NEVER"),
+    ]  # fmt: skip
+    for note in notes:
+        assert verdicts(note.head + ALERT, both_keys("relay.example"), 2) == [True, True]
+    assert [(event["type"], event["subject"]) for event in rig.spool.events()] == [("accepted", "state is lost")] * 2
+    rig.spool.full = True
+    with pytest.raises(SpoolFull):
+        await put_alert(ALERT, "state is lost", "01ab", ["a@b.example"], rig.attempting())
+    assert len(rig.offered) == 2

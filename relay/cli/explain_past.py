@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from relay.cli.events import accepted_after, printable
-from relay.cli.queue import Refused, pages
+from relay.cli.queue import pages
 from relay.cli.reasons import of_brand, of_class, of_stream, short
 from relay.config import Deployment
 from relay.config.origin import Places
-from relay.control import NodeDown
+from relay.control import NodeDown, Refused
 from relay.fate import Fate, Files
 from relay.feedback.eventlog import read
 from relay.policy.recorded import Event, Past, past

@@ -26,10 +26,11 @@ from relay.cli import (
     send,
     serve,
     status,
+    suspend,
     warmup,
 )
 from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
-from relay.control import NodeDown
+from relay.control import NodeDown, Refused
 from relay.signing.entries import KeysError
 from relay.sockets import StartError
 
@@ -45,6 +46,7 @@ COMMANDS = (
     bounce,
     events,
     queue,
+    suspend,
     pace,
     warmup,
     credentials,
@@ -96,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except NodeDown as error:
         return _fail(_not_running(args.config, error), 1)
-    except (StartError, queue.Refused, policies.Refused) as error:
+    except (StartError, Refused, policies.Refused) as error:
         return _fail(str(error), 1)
     except BrokenPipeError:  # `postlane events | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

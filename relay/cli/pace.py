@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from relay.cli.events import duration_ms
-from relay.cli.queue import Refused
 from relay.cli.status import ordered
 from relay.config import whereabouts
-from relay.control import request
+from relay.control import Refused, request
 from relay.event import iso
 
 Json = dict[str, Any]

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from relay.cli import top
 from relay.cli.events import class_pattern, duration_ms
 from relay.config import whereabouts
-from relay.control import request
+from relay.control import Refused, request
 
 Json = dict[str, Any]
 _SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "class", "recipient")
-_DONE = {"hold": "held", "release": "released", "retry": "due now", "cancel": "cancelled"}
+_DONE = {"hold": "held", "release": "released", "retry": "due now", "cancel": "cancelled", "move": "moved"}
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("queue", help="list, show, hold, release, retry, cancel what waits")
+    parser = subparsers.add_parser("queue", help="list, show, hold, release, retry, cancel, move what waits")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="what waits, oldest first within a shard")
     _add_selectors(listing)
@@ -28,11 +29,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     show.add_argument("ids", metavar="ID", nargs="*")
     _add_selectors(show)
     show.set_defaults(run=run_show)
+    top.add_parser(actions)
     helps = {
         "hold": "keep from being sent until released",
         "release": "let held mail go",
         "retry": "try deferred mail now",
         "cancel": "end it: it is never sent",
+        "move": "send it from another pool",
     }
     for action, text in helps.items():
         one = actions.add_parser(action, help=text)
@@ -42,6 +45,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         one.add_argument("--reason", default="", help="why; kept in the events")
         one.add_argument("--dry-run", action="store_true", help="only count")
         one.add_argument("--yes", action="store_true", help="do not ask")
+        if action == "move":
+            one.add_argument("--to", metavar="POOL", required=True, help="a pool of config/pools.toml")
         one.set_defaults(run=run_change)
 
 
@@ -69,10 +74,6 @@ def chosen(args: argparse.Namespace) -> Json:
 def _meant(args: argparse.Namespace) -> list[Json]:
     """One selector for each ID named, or one for all mail."""
     return [{**chosen(args), "id": one} for one in args.ids] or [chosen(args)]
-
-
-class Refused(Exception):
-    """The node's own word on why it did not do it."""
 
 
 def pages(data_dir: Path, question: Json) -> Iterator[Json]:
@@ -128,7 +129,11 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def _all_of(item: Json) -> str:
-    return "\n".join(f"{name:<13} {value}" for name, value in item.items()) + "\n"
+    """First why it is not delivered yet and when it goes next, then all there is to know."""
+    following = "now" if item["in_flight"] else item["next_attempt"] or "when it is let go"
+    facts = {"why": item["why"], "next": following, **item}
+    shown = {name: value["said"] if name == "suspension" and value else value for name, value in facts.items()}
+    return "\n".join(f"{name:<13} {value}" for name, value in shown.items()) + "\n"
 
 
 def _not_here(selector: Json) -> str:
@@ -158,10 +163,13 @@ def run_change(args: argparse.Namespace) -> int:
     done = {"changed": 0, "in_flight": 0}
     for selector in selectors:
         question = {"do": "queue.change", "action": args.action, "selector": selector, "reason": args.reason}
+        question |= {"total": waiting, "to": getattr(args, "to", "")}
         for page in pages(data_dir, question):
             done["changed"] += page["changed"]
             done["in_flight"] += page["in_flight"]
     audit = {"by": getpass.getuser(), "via": "cli", "action": f"queue {args.action}", "what": chosen(args) or args.ids}
+    if args.action == "move":
+        audit["to"] = args.to
     request(data_dir, {"do": "record", "kind": "audit", "facts": {**audit, "reason": args.reason, **done}})
     if args.json:
         print(json.dumps(done))
@@ -172,7 +180,7 @@ def run_change(args: argparse.Namespace) -> int:
 
 
 def count(data_dir: Path, selector: Json) -> int:
-    return sum(len(page["items"]) for page in pages(data_dir, {"do": "queue.page", "selector": selector}))
+    return sum(page["count"] for page in pages(data_dir, {"do": "queue.count", "selector": selector}))
 
 
 def confirmed(action: str, waiting: int) -> bool:

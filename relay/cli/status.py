@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from relay import times
 from relay.alert import POLICIES, when
 from relay.config import whereabouts
 from relay.control import request
@@ -64,8 +65,22 @@ def describe(facts: dict[str, Any], now: float, zone: ZoneInfo) -> list[str]:
         elif not worker["healthy"]:
             lines.append(f"  {worker['name']} cannot write its spool (disk full?): mail is answered 452 until it can")
     today = datetime.fromtimestamp(now, zone).date()
-    lines += _of_alerts(facts["alerts"]) + _of_reviews(facts["reviews"], today)
+    lines += _of_suspensions(facts, zone) + _of_alerts(facts["alerts"]) + _of_reviews(facts["reviews"], today)
     return lines + _of_paces(facts.get("shaping", {})) + _of_warming(facts.get("warming", ())) + _of_files(facts, zone)
+
+
+def _of_suspensions(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    """What operators have stopped, and how much of it waits on this node."""
+    lines = []
+    for one in facts["suspensions"]:
+        since = _day(one["since"], zone) + (f" until {_day(one['until'], zone)}" if one["until"] else "")
+        why = f": {one['reason']}" if one["reason"] else ""
+        lines.append(f"  suspended {one['said']}, {one['waiting']:,} waiting{why}; since {since}; {one['undo']}")
+    return lines
+
+
+def _day(moment: str, zone: ZoneInfo) -> str:
+    return when(times.moment(moment) or 0, zone)
 
 
 def _of_alerts(alerts: Sequence[dict[str, Any]]) -> list[str]:

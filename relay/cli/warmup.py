@@ -6,9 +6,8 @@ import json
 import sys
 from typing import Any
 
-from relay.cli.queue import Refused
 from relay.config import whereabouts
-from relay.control import request
+from relay.control import Refused, request
 
 Json = dict[str, Any]
 

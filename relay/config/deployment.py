@@ -130,7 +130,7 @@ def examine_deployment(
         state=_state(settings.state, home),
         secrets=settings.secrets,
         web=settings.web,
-        alerts=settings.alerts,
+        alerts=_alerts(settings.alerts, home),
         retention=settings.retention,
         pools=MappingProxyType(pools),
         dkim_dir=place / "dkim",
@@ -151,6 +151,11 @@ def _state(state: StateSettings, home: Path) -> StateSettings:
     return state.model_copy(update={"password_file": str(home / state.password_file) if state.password_file else ""})
 
 
+def _alerts(alerts: Alerts, home: Path) -> Alerts:
+    file = alerts.webhook_secret_file
+    return alerts.model_copy(update={"webhook_secret_file": str(home / file) if file else ""})
+
+
 def unknown_files(files: list[Path], known: tuple[str, ...]) -> Iterator[Problem]:
     """Files nobody will read: a slip in a name, and what they say would silently not hold."""
     for path in files:
@@ -167,6 +172,7 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
     yield from _of_delivery(document, settings.delivery)
     yield from _of_dns(document, settings.dns)
     yield from _of_state(document, settings.state, home)
+    yield from _of_alerts(document, settings.alerts)
     for number, listener in enumerate(settings.listener):
         yield from _of_listener(document, ("listener", number), listener)
     if not document.broken:
@@ -179,11 +185,7 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
 
 
 # Keys that later versions act on; any value but an empty one asks for it.
-_NOT_YET: tuple[Loc, ...] = (
-    ("delivery", "return_path_domain"),
-    ("alerts", "mail"),
-    ("alerts", "webhook"),
-)
+_NOT_YET: tuple[Loc, ...] = (("delivery", "return_path_domain"),)
 
 
 def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
@@ -198,6 +200,14 @@ def _asked_for(data: Any, loc: Loc) -> bool:
     for step in loc:
         data = data.get(step) if isinstance(data, dict) else None
     return bool(data)
+
+
+def _of_alerts(document: Document, alerts: Alerts) -> Iterator[Problem]:
+    if alerts.webhook.startswith("http:") and not alerts.allow_private:
+        wrong = "is in clear; https, or allow_private = true where it stays on a network of yours"
+        yield document.problem(("alerts", "webhook"), wrong, "webhook")
+    if alerts.webhook_secret_file and not alerts.webhook:
+        yield document.problem(("alerts", "webhook"), "is missing; its secret alone tells nobody", "missing")
 
 
 def _of_tls(document: Document, settings: PostlaneFile, home: Path) -> Iterator[Problem]:

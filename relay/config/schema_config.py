@@ -13,7 +13,9 @@ from relay.config.fields import (
     Domain,
     Duration,
     Folder,
+    HookUrl,
     HostPort,
+    Mailbox,
     MaybeAddress,
     MaybeDomain,
     Name,
@@ -109,8 +111,12 @@ class Web(Section):
 
 
 class Alerts(Section):
-    mail: list[str] = setting([])
-    webhook: Url = ""
+    """Who is told what needs a person, and when it is over."""
+
+    mail: list[Mailbox] = setting([], "addresses; one mail in five minutes at most")
+    webhook: HookUrl = setting("", "gets each as JSON, signed (Standard Webhooks)")
+    webhook_secret_file: str = setting("", "whsec_...; empty: made in data_dir at first start")
+    allow_private: bool = setting(False, "the webhook may be on loopback and private addresses, and http")
 
 
 class Retention(Section):

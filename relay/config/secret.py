@@ -1,11 +1,17 @@
-"""The secret that signs tokens in mail, return paths and recipient keys: read, or made at first start."""
+"""Secrets that are read, or made at first start: that which signs tokens in mail, return paths and recipient keys, and that
+which signs what the webhook of [alerts] gets."""
 
+import base64
+import binascii
 import secrets
+from pathlib import Path
 
 from relay.config.deployment import Deployment
 from relay.config.problems import ConfigErrors
+from relay.config.wording import Loc
 from relay.durable import make_once
 
+MIN_WEBHOOK_BYTES, MAX_WEBHOOK_BYTES = 24, 64  # https://www.standardwebhooks.com, "Signature scheme"
 SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
 
 
@@ -14,21 +20,48 @@ def load_secret(deployment: Deployment) -> bytes:
 
     Without `[secrets] file` it is `data_dir/secret`, made by whichever process comes first; all others read that one.
     """
-    named = deployment.secrets.file
+    named, key = deployment.secrets.file, ("secrets", "file")
     path = deployment.home / named if named else deployment.node.data_dir / "secret"
-    try:
-        if not named and not path.exists():
-            make_once(path, secrets.token_bytes(SECRET_BYTES))
-        secret = path.read_bytes()
-        strangers = path.stat().st_mode & 0o007
-    except OSError as error:
-        raise _refused(deployment, f'"{path}" cannot be read or made: {error.strerror}') from None
+    secret = _load(deployment, key, path, None if named else secrets.token_bytes(SECRET_BYTES))
     if len(secret) < SECRET_BYTES:
-        raise _refused(deployment, f'"{path}" holds {len(secret)} octets; {SECRET_BYTES} at least')
-    if strangers:
-        raise _refused(deployment, f'"{path}" is open to everybody on this machine; chmod o-rwx')
+        raise _refused(deployment, key, f'"{path}" holds {len(secret)} octets; {SECRET_BYTES} at least')
     return secret
 
 
-def _refused(deployment: Deployment, message: str) -> ConfigErrors:
-    return ConfigErrors([deployment.document.problem(("secrets", "file"), message, "file")])
+def load_webhook_secret(deployment: Deployment) -> bytes:
+    """The key in `whsec_` and base64, as Standard Webhooks write it; raises ConfigErrors. b"" where there is no webhook.
+
+    Without `webhook_secret_file` it is `data_dir/alerts-webhook-secret`, made at first start: the receiver needs a copy.
+    """
+    if not deployment.alerts.webhook:
+        return b""
+    named, key = deployment.alerts.webhook_secret_file, ("alerts", "webhook_secret_file")
+    path = deployment.home / named if named else deployment.node.data_dir / "alerts-webhook-secret"
+    made = b"whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n"
+    text = _load(deployment, key, path, None if named else made).strip()
+    try:
+        found = base64.b64decode(text.removeprefix(b"whsec_"), validate=True)
+    except binascii.Error:
+        found = b""
+    if not text.startswith(b"whsec_") or not MIN_WEBHOOK_BYTES <= len(found) <= MAX_WEBHOOK_BYTES:
+        size = f"{MIN_WEBHOOK_BYTES} to {MAX_WEBHOOK_BYTES} octets in base64"
+        raise _refused(deployment, key, f'"{path}" holds no secret of a webhook: whsec_ and {size}')
+    return found
+
+
+def _load(deployment: Deployment, key: Loc, path: Path, made: bytes | None) -> bytes:
+    """What the file holds; with `made`, which it then holds, where there is none."""
+    try:
+        if made is not None and not path.exists():
+            make_once(path, made)
+        secret = path.read_bytes()
+        strangers = path.stat().st_mode & 0o007
+    except OSError as error:
+        raise _refused(deployment, key, f'"{path}" cannot be read or made: {error.strerror}') from None
+    if strangers:
+        raise _refused(deployment, key, f'"{path}" is open to everybody on this machine; chmod o-rwx')
+    return secret
+
+
+def _refused(deployment: Deployment, key: Loc, message: str) -> ConfigErrors:
+    return ConfigErrors([deployment.document.problem(key, message, "file")])

@@ -243,6 +243,16 @@ def recipient(value: object) -> str:
     raise Wrong("recipient", f"{shown(value)} is no recipient: an address, a domain or a pattern, such as {such}")
 
 
+def mailbox(value: object) -> str:
+    """One address that mail of ours can go to, its domain as A-label."""
+    text = value.strip() if isinstance(value, str) else ""
+    local, at, host = text.rpartition("@")
+    label = _a_label(host)
+    if at and label and local.isascii() and re.fullmatch(r"[^\s\x00-\x1f\x7f<>,;:\"()*@]+", local):
+        return f"{local}@{label}"
+    raise Wrong("address", f'{shown(value)} is no address, such as "postmaster@shop.example"')
+
+
 def maybe_domain(value: object) -> str:
     return "" if value == "" else domain(value)
 
@@ -277,6 +287,15 @@ def web_url(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
         return value.rstrip("/")
     raise Wrong("url", f'{shown(value)} is no URL, such as "https://mail.shop.example"')
+
+
+def hook_url(value: object) -> str:
+    """An http or https URL as it is to be asked for, or "" for none."""
+    if value == "":
+        return ""
+    if isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#@]+(/[!-~]*|\?[!-~]*)?", value) and "#" not in value:
+        return value
+    raise Wrong("url", f'{shown(value)} is no URL, such as "https://chat.shop.example/hooks/mail"')
 
 
 def state_url(value: object) -> str:

@@ -9,6 +9,7 @@ we shut down nobody gets one: who asks or waits is cancelled, since an outcome w
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -87,6 +88,10 @@ class Connections:
             "waiting": sum(lane.queued for lane in lanes),
             "awaiting_final": self.awaiting_final,
         }
+
+    def by_site(self) -> Counter[tuple[str, str]]:
+        """Open connections by our address and the site."""
+        return Counter(held.ends for held in self._open.values())
 
     @property
     def awaiting_final(self) -> int:
@@ -404,7 +409,7 @@ class Connections:
             self._free_slot(lane, quays, urgent=urgent)
             raise
         if isinstance(result, Connection):
-            self._open[result] = Held(lane, quays, loop.time(), bulk=not urgent)
+            self._open[result] = Held(lane, quays, (wanted.source.address, wanted.site), loop.time(), bulk=not urgent)
             if self._closing:
                 result.quit()
             self._refuse_while_closing()

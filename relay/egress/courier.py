@@ -5,6 +5,7 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -87,6 +88,10 @@ class Courier:
 
     def stats(self) -> dict[str, int]:
         return self._connections.stats()
+
+    def connections(self) -> Counter[tuple[str, str]]:
+        """Open connections by our address and the site."""
+        return self._connections.by_site()
 
     def reconfigure(self, settings: EgressSettings, sites: Sites, resolver: Resolver | None = None) -> None:
         """Put new settings in force: attempts that have begun end as they began, kept connections go on under the new

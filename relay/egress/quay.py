@@ -161,9 +161,11 @@ Line = deque["asyncio.Future[Grant]"]
 
 @dataclass(slots=True)
 class Held:
-    """One open connection: where it counts since it was opened, and whether mail that is not urgent is using it."""
+    """One open connection: where it counts since it was opened, between which address of ours and which site it is, and
+    whether mail that is not urgent is using it."""
 
     lane: Lane
     quays: tuple[Quay, ...]
+    ends: tuple[str, str]
     since: float
     bulk: bool = False

@@ -8,6 +8,7 @@ no outcome could be recorded. What is offered with room to spare starts at once,
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Coroutine, Iterable, Sequence
 from typing import Protocol
 
@@ -59,6 +60,7 @@ class Dispatcher:
         self._reads: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._wake_at = 0
+        self.ended = [0] * len(MailClass)  # attempts that came to something, by class
         self._stopped = False
 
     def __repr__(self) -> str:
@@ -107,9 +109,17 @@ class Dispatcher:
         self._ready.forget(keys, self._clock())
         self._poke()
 
+    def flying(self) -> Counter[LaneKey]:
+        """Attempts in flight, by lane."""
+        return self._ready.flying()
+
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status."""
         return self._ready.stats()
+
+    def pause_of(self, lane: LaneKey) -> Pause | None:
+        """What this lane waits for its site to have; None: nothing."""
+        return self._ready.pause_of(lane)
 
     def pauses(self) -> list[tuple[MailClass, Pause]]:
         """The limits that have no room: of which site, until when, and why."""
@@ -184,6 +194,7 @@ class Dispatcher:
             if isinstance(again, Pause):
                 self._ready.paused(delivery, again, self._clock())
             else:
+                self.ended[delivery.message.mail_class] += 1
                 self._ready.finished(delivery, again, self._clock())
         finally:
             del self._tasks[delivery.key]

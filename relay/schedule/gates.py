@@ -107,6 +107,10 @@ class Gates:
             self._open(group, gate)
         return [group for group, _ in opened]
 
+    def at(self, site: str) -> list["Group"]:
+        """The groups with a gate whose site this is."""
+        return list(self._sites.get(site, ()))
+
     def clear(self) -> list["Group"]:
         """Takes all gates away: what is known of limits is not true any more."""
         groups = [group for gated in self._sites.values() for group in gated]

@@ -21,7 +21,7 @@ load, `looked` or `look_failed` each look.
 """
 
 from bisect import insort_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -271,6 +271,10 @@ class Ready:
     def in_flight(self, key: Key) -> bool:
         return key in self._flight.flying
 
+    def flying(self) -> Counter[LaneKey]:
+        """Attempts in flight, by lane."""
+        return Counter(lane.key for lane in self._flight.flying.values())
+
     def stats(self) -> dict[str, int]:
         """Numbers for metrics and status. Walks the table of lanes: for a scrape, not for each message."""
         flying = dict.fromkeys((f"in_flight_{c.label}" for c in MailClass), 0)
@@ -287,6 +291,16 @@ class Ready:
             "content_bytes": self._contents.held,
             **flying,
         }
+
+    def pause_of(self, key: LaneKey) -> Pause | None:
+        """What a lane waits for its site to have, if it does; one that is not in memory with the others of its site."""
+        mail_class, site, *_ = key
+        lane = self._tables[mail_class].lanes.get(key)
+        groups = [lane.group] if lane is not None else [g for g in self._gates.at(site) if g.mail_class is mail_class]
+        for group in groups:
+            if group.gate is not None:
+                return Pause(group.gate.opens_at or 0, group.gate.why, group.site, group.limit)
+        return None
 
     def pauses(self) -> list[tuple[MailClass, Pause]]:
         """The limits that have no room. Walks them: for people, not for each message."""

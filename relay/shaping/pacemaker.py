@@ -458,6 +458,22 @@ def merged(rows: Iterable[Json]) -> list[Json]:
 _RANKS = {"free": 0, "starting": 1, "recovering": 2, "down": 3, "paused": 4}
 
 
+def brief(rows: Iterable[Json]) -> dict[tuple[str, str], str]:
+    """Of each site and pool that is slowed its slowest source, for a narrow column: "31 of 40/s up", "paused"."""
+    found: dict[tuple[str, str], Json] = {}
+    for row in rows:
+        known = found.setdefault((row["site"], row["pool"]), row)
+        if _RANKS[row["direction"]] > _RANKS[known["direction"]]:
+            found[row["site"], row["pool"]] = row
+    return {place: _brief(row) for place, row in found.items() if row["direction"] != "free"}
+
+
+def _brief(row: Json) -> str:
+    if row["direction"] == "paused":
+        return "paused"
+    return f"{said(row, '').partition(',')[0]} {'down' if row['direction'] == 'down' else 'up'}"
+
+
 def said(row: Json, since: str) -> str:
     """A row in words: "31 of 40/s, recovering since 14:02 (421 4.7.28)"."""
     if row["direction"] == "paused":

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import orjson
 
-from relay.message import Delivery, LaneKey, MailClass, Message
+from relay.message import HELD, Delivery, LaneKey, MailClass, Message
 from relay.spool import rows
 from relay.wildcard import AnyOf, sqlite_glob
 
@@ -28,7 +28,7 @@ OUTBOX_ROWS = 4_096  # commits exported at a time, at most
 _PACKED = """
 SELECT json_group_array(json_array(r.message, m.id, m.accepted_at, json(m.facts),
            json_array(r.idx, r.site, r.next_attempt, r.attempts, r.held, r.quota, r.warned, r.source, r.last_reply,
-               json(r.facts)),
+               json(r.facts), r.pool),
            length(r.head))),
        CAST(group_concat(r.head, '') AS BLOB)
 """
@@ -70,17 +70,50 @@ SELECT json_group_array(json(first)) FROM lane WHERE first IS NOT NULL
     for behind in (_BEHIND.format("?3", "?4", "?5"), "")
 )
 
+# The same walk, of each lane the row that has been due the longest: those that are overdue, and the last lane walked to.
+_NEXT_HEAD = """
+SELECT json_array(turn, site, stream, next_attempt, message, idx) FROM recipient
+ WHERE held = 0 AND class = ?1 {behind} ORDER BY turn, site, stream, next_attempt, message, idx LIMIT 1
+"""
+_OVERDUE, _FIRST_OVERDUE = (
+    f"""
+WITH RECURSIVE lane (first, number) AS (
+    SELECT ({_NEXT_HEAD.format(behind=behind)}), 1
+    UNION ALL
+    SELECT ({_NEXT_HEAD.format(behind=_BEHIND.format("first ->> 0", "first ->> 1", "first ->> 2"))}), number + 1
+      FROM lane WHERE first IS NOT NULL AND number < ?2),
+walked (first, number) AS MATERIALIZED (SELECT first, number FROM lane WHERE first IS NOT NULL)
+SELECT json_object('walked', (SELECT count(*) FROM walked),
+                   'last', json((SELECT first FROM walked ORDER BY number DESC LIMIT 1)),
+                   'heads', json((SELECT json_group_array(json(first)) FROM walked WHERE first ->> 3 < ?6)))
+"""  # noqa: S608 - our own words
+    for behind in (_BEHIND.format("?3", "?4", "?5"), "")
+)
+
 # The inner sum is in the order of the index, so that only as many groups as there are lanes must be sorted.
 _COUNTS = """
-SELECT (SELECT json_group_array(json_array(class, site, stream, n)) FROM
-           (SELECT class, site, stream, sum(n) AS n FROM
-               (SELECT class, turn, site, stream, count(*) AS n FROM recipient WHERE held = 0
-                 GROUP BY class, turn, site, stream)
-             GROUP BY class, site, stream ORDER BY n DESC, class, site, stream LIMIT ?)),
-       (SELECT json_group_array(json_array(class, n)) FROM
-           (SELECT class, count(*) AS n FROM recipient WHERE held = 0 GROUP BY class)),
-       (SELECT count(*) FROM recipient WHERE held = 1),
+SELECT (SELECT json_group_array(json_array(class, site, stream, n, due, first)) FROM
+           (SELECT class, site, stream, sum(n) AS n, sum(due) AS due, min(first) AS first FROM
+               (SELECT class, turn, site, stream, count(*) AS n, sum(next_attempt <= ?2) AS due, min(next_attempt) AS first
+                  FROM recipient WHERE held = 0 GROUP BY class, turn, site, stream)
+             GROUP BY class, site, stream ORDER BY n DESC, class, site, stream LIMIT ?1)),
+       (SELECT json_group_array(json_array(class, n, due, first)) FROM
+           (SELECT class, count(*) AS n, sum(next_attempt <= ?2) AS due, min(next_attempt) AS first
+              FROM recipient WHERE held = 0 GROUP BY class)),
+       (SELECT json_group_array(json_array(held, n)) FROM
+           (SELECT held, count(*) AS n FROM recipient WHERE held > 0 GROUP BY held)),
        (SELECT accepted_at FROM message ORDER BY row LIMIT 1)
+"""
+
+# A skip-scan: from each suspension that holds something to the next.
+_HOLDING = """
+WITH RECURSIVE one (id) AS (
+    SELECT (SELECT held FROM recipient WHERE held > 1 ORDER BY held LIMIT 1)
+    UNION ALL
+    SELECT (SELECT held FROM recipient WHERE held > 1 AND held > one.id ORDER BY held LIMIT 1) FROM one
+     WHERE id IS NOT NULL)
+SELECT json_group_array(json_array(id, (SELECT count(*) FROM recipient WHERE held > 1 AND held = one.id)))
+  FROM one WHERE id IS NOT NULL
 """
 
 _OUTBOX = """
@@ -96,7 +129,7 @@ SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB) FROM (
 class Selector:
     """Which mail a command means: all that is given must hold; None asks nothing.
 
-    older_than  age in ms since accept
+    older_than  age in ms since accept     suspended  the id of what holds it
     """
 
     id: str | None = None
@@ -110,11 +143,14 @@ class Selector:
     classes: frozenset[MailClass] | None = None
     held: bool | None = None
     older_than: int | None = None
+    suspended: int | None = None
 
     @property
     def among(self) -> str:
         """SQL over table recipient that an index answers: nothing else is looked at."""
-        held = "held = 1" if self.held else "1"
+        held = "held > 0" if self.held else "1"
+        if self.suspended is not None:
+            held = "held > 1 AND held = :suspended"
         return held if self.id is None else f"{held} AND message IN (SELECT row FROM message WHERE id = :id)"  # noqa: S608
 
     @property
@@ -124,7 +160,7 @@ class Selector:
         if self.classes is not None:
             parts.append(f"r.class IN ({', '.join(str(int(one)) for one in sorted(self.classes))})")
         if self.held is not None:
-            parts.append("r.held = :held")
+            parts.append("r.held > 0" if self.held else "r.held = 0")
         if self.older_than is not None:
             parts.append("m.accepted_at <= :accepted_by")
         for name, patterns in self._texts():
@@ -140,7 +176,11 @@ class Selector:
 
     def values(self, now: int) -> dict[str, Any]:
         """What `among` and `conditions` name with a colon."""
-        values: dict[str, Any] = {"id": self.id, "held": self.held, "accepted_by": now - (self.older_than or 0)}
+        values: dict[str, Any] = {
+            "id": self.id,
+            "suspended": self.suspended,
+            "accepted_by": now - (self.older_than or 0),
+        }
         for name, patterns in self._texts():
             values |= {f"{name}_{number}": sqlite_glob(pattern) for number, pattern in enumerate(patterns)}
         return values
@@ -188,6 +228,21 @@ def lanes(db: apsw.Connection, mail_class: MailClass, after: LaneKey | None, lim
     return [((mail_class, site, stream, -turn), at) for turn, site, stream, at in found]
 
 
+def overdue(
+    db: apsw.Connection, mail_class: MailClass, after: LaneKey | None, before: int, limit: int
+) -> tuple[list[tuple[LaneKey, int, Key]], LaneKey | None]:
+    """Of the next `limit` lanes of the class those with mail that was due before `before`: when and which was the first; and
+    the last of these lanes, None where there is none behind them."""
+    _, site, stream, priority = after or (mail_class, "", "", 0)
+    values = (mail_class.value, limit, -priority, site, stream, before)
+    found = orjson.loads(db.execute(_FIRST_OVERDUE if after is None else _OVERDUE, values).get)
+    heads = [((mail_class, head[1], head[2], -head[0]), head[3], (head[4], head[5])) for head in found["heads"]]
+    if found["walked"] < limit:
+        return heads, None
+    turn, site, stream, *_ = found["last"]
+    return heads, (mail_class, site, stream, -turn)
+
+
 def content(db: apsw.Connection, row: int) -> bytes:
     found: bytes | None = db.execute("SELECT content FROM message WHERE row = ?", (row,)).get
     if found is None:
@@ -212,18 +267,38 @@ def scan(
     return _deliveries(db, f"{_PACKED} FROM ({matches}) AS r JOIN message AS m ON m.row = r.message", values), last
 
 
-def counts(db: apsw.Connection) -> dict[str, Any]:
-    """waiting, held: recipients; oldest: when the oldest message was accepted, or None; lanes: waiting of each (class, site,
-    stream), for the LANES_NAMED longest, and under (class, OTHERS, OTHERS) in the rest of a class."""
-    longest, by_class, held, oldest = db.execute(_COUNTS, (LANES_NAMED,)).get
-    each = {(MailClass(number), site, stream): n for number, site, stream, n in orjson.loads(longest)}
-    waiting = {MailClass(number): n for number, n in orjson.loads(by_class)}
-    for mail_class, n in waiting.items():
+def counts(db: apsw.Connection, now: int) -> dict[str, Any]:
+    """waiting, held (by hand or suspended): recipients; suspended: of these by suspension; oldest: when the oldest message
+    was accepted, or None; lanes: waiting of each (class, site, stream), for the LANES_NAMED longest, and under (class, OTHERS,
+    OTHERS) in the rest of a class; due: of each of these how many are due at `now`, and when the first is."""
+    longest, by_class, kept, oldest = db.execute(_COUNTS, (LANES_NAMED, now)).get
+    held = dict(orjson.loads(kept))
+    each: dict[tuple[MailClass, str, str], int] = {}
+    due: dict[tuple[MailClass, str, str], tuple[int, int]] = {}
+    for number, site, stream, n, ready, first in orjson.loads(longest):
+        lane = MailClass(number), site, stream
+        each[lane], due[lane] = n, (ready, first)
+    classes = [(MailClass(number), *rest) for number, *rest in orjson.loads(by_class)]
+    for mail_class, n, ready, first in classes:
         rest = n - sum(count for lane, count in each.items() if lane[0] is mail_class)
         if rest:
-            others = mail_class, OTHERS, OTHERS
-            each[others] = each.get(others, 0) + rest
-    return {"waiting": sum(waiting.values()), "held": held, "oldest": oldest, "lanes": each}
+            known = sum(number for lane, (number, _) in due.items() if lane[0] is mail_class)
+            lane = mail_class, OTHERS, OTHERS
+            before = due.get(lane, (0, first))
+            each[lane], due[lane] = each.get(lane, 0) + rest, (before[0] + ready - known, min(before[1], first))
+    return {
+        "waiting": sum(n for _, n, *_ in classes),
+        "held": sum(held.values()),
+        "suspended": {by: n for by, n in held.items() if by != HELD},
+        "oldest": oldest,
+        "lanes": each,
+        "due": due,
+    }
+
+
+def holding(db: apsw.Connection) -> dict[int, int]:
+    """Of each suspension that holds something here, how much."""
+    return dict(_loads(db, _HOLDING, []))
 
 
 def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:

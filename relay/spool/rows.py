@@ -24,7 +24,7 @@ _recipient_facts = attrgetter(*RECIPIENT_FACTS)
 MESSAGE_COLUMNS = ("row", "id", "accepted_at", "facts", "content")
 RECIPIENT_COLUMNS = (
     "message", "idx", "class", "turn", "site", "stream", "next_attempt", "attempts", "held", "quota", "warned",
-    "source", "last_reply", "facts", "head",
+    "source", "last_reply", "facts", "head", "pool",
 )  # fmt: skip
 
 _QUOTA, _PACED = 1, 2  # bits of column quota
@@ -57,17 +57,17 @@ def recipient_row(row: int, delivery: Delivery) -> tuple[Any, ...]:
     facts = orjson.dumps(_recipient_facts(d)).decode()
     return (
         row, d.index, int(d.message.mail_class), -d.message.priority, d.site, d.message.stream, d.next_attempt,
-        d.attempts, int(d.held), _permits(d), int(d.warned), d.source, d.last_reply, facts, d.head,
+        d.attempts, int(d.held), _permits(d), int(d.warned), d.source, d.last_reply, facts, d.head, d.pool,
     )  # fmt: skip
 
 
 def delivery_of(message: Message, columns: list[Any], head: bytes) -> Delivery:
     """`columns` are those of queries.py: idx, site, next_attempt, attempts, held, quota, warned, source, last_reply,
-    facts."""
-    index, site, next_attempt, attempts, held, quota, warned, source, last_reply, facts = columns
+    facts, pool."""
+    index, site, next_attempt, attempts, held, quota, warned, source, last_reply, facts, pool = columns
     return Delivery(
         message, index, facts[0], facts[1], site, facts[2], facts[3], head, facts[4], facts[5],
-        attempts, next_attempt, source, last_reply, bool(held), bool(quota & _QUOTA), bool(warned), bool(quota & _PACED),
+        attempts, next_attempt, source, last_reply, held, bool(quota & _QUOTA), bool(warned), bool(quota & _PACED), pool,
     )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def again_row(delivery: Delivery) -> list[Any]:
     d = delivery
     return [
         d.message.row, d.index, d.next_attempt, d.attempts, int(d.held), _permits(d), int(d.warned), d.source,
-        d.last_reply,
+        d.last_reply, d.pool,
     ]  # fmt: skip
 
 

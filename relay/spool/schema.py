@@ -66,6 +66,13 @@ MIGRATIONS: tuple[str, ...] = (
     UPDATE recipient SET stream = ifnull((SELECT facts ->> 'stream' FROM message WHERE row = recipient.message), '');
     CREATE INDEX recipient_due ON recipient (class, turn, site, stream, next_attempt) WHERE held = 0;
     """,
+    # 3: held says by whom: 1 by hand, more is the id of a suspension, which must find its own again. A pool by hand.
+    """
+    DROP INDEX recipient_held;
+    CREATE INDEX recipient_held ON recipient (message, idx) WHERE held > 0;
+    CREATE INDEX recipient_suspended ON recipient (held, message, idx) WHERE held > 1;
+    ALTER TABLE recipient ADD COLUMN pool TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 _PRAGMAS = (

@@ -49,7 +49,8 @@ def _insert_recipients(count: int) -> str:
 _UPDATE_AGAIN = """
 UPDATE recipient SET
        next_attempt = a.value ->> 2, attempts = a.value ->> 3, held = a.value ->> 4, quota = a.value ->> 5,
-       warned = a.value ->> 6, source = a.value ->> 7, last_reply = a.value ->> 8
+       warned = a.value ->> 6, source = a.value ->> 7, last_reply = a.value ->> 8,
+       pool = a.value ->> 9
   FROM json_each(?) AS a WHERE message = a.value ->> 0 AND idx = a.value ->> 1
 """
 _DELETE_RECIPIENTS = (

@@ -102,6 +102,13 @@ class Spool:
         site and stream, at most `limit`, and the earliest next_attempt of each."""
         return await self._read(lambda db: queries.lanes(db, mail_class, after, limit))
 
+    async def overdue(
+        self, mail_class: MailClass, after: LaneKey | None, before: int, limit: int
+    ) -> tuple[list[tuple[LaneKey, int, Key]], LaneKey | None]:
+        """Of the next `limit` lanes behind `after` (in the order of `lanes`) those with mail that was due before `before`: when
+        and which was the first; and the last of these lanes, None where there is none behind them."""
+        return await self._read(lambda db: queries.overdue(db, mail_class, after, before, limit))
+
     async def content(self, message: Message) -> bytes:
         """Raises LookupError when the message has left."""
         return await self._read(lambda db: queries.content(db, message.row))
@@ -126,18 +133,23 @@ class Spool:
         return Page(found, start)
 
     async def counts(self) -> dict[str, Any]:
-        """{"waiting", "held", "oldest" (accepted_at or None), "lanes": {(class, site, stream): waiting}}, of lanes the
-        longest.
+        """{"waiting", "held", "suspended": {id: held by it}, "oldest" (accepted_at or None), "lanes": {(class, site,
+        stream): waiting}, "due": {the same: (how many are due, when the first is)}}, of lanes the longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """
         now = time.monotonic()
         if self._counts is None or now >= self._counted_until:
-            counted, seconds = await self._read(_timed_counts)
+            clock = self._clock()
+            counted, seconds = await self._read(lambda db: _timed_counts(db, clock))
             self._counts = counted
             self._counted_until = now + (seconds * _COUNTS_SHARE if seconds > _COUNTS_FREE else 0.0)
             return counted
         return self._counts
+
+    async def holding(self) -> dict[int, int]:
+        """The ids of the suspensions that hold deliveries here, and how many each."""
+        return await self._read(queries.holding)
 
     async def outbox(self, limit_bytes: int) -> tuple[int, bytes] | None:
         """The earliest events not yet exported: sequence of the last, and lines that each end in LF. None: all are."""
@@ -183,7 +195,7 @@ class Spool:
         return result
 
 
-def _timed_counts(db: apsw.Connection) -> tuple[dict[str, Any], float]:
+def _timed_counts(db: apsw.Connection, now: int) -> tuple[dict[str, Any], float]:
     start = time.monotonic()
-    counted = queries.counts(db)
+    counted = queries.counts(db, now)
     return counted, time.monotonic() - start

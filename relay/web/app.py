@@ -14,6 +14,7 @@ def create_app(settings: WebSettings, control: Control) -> Starlette:
     views = Views(settings, control)
     routes = [
         Route("/", views.dashboard),
+        Route("/queue", views.queue),
         Route("/connect", views.connect),
         Route("/m/{id}", views.message),
         Route("/m/{id}/html", views.message_html),

@@ -56,6 +56,7 @@ HELP: dict[str, tuple[str, str]] = {
     "postlane_paces_slowed": ("gauge", "Sources that a site slows down, or that stay away from one, by site."),
     "postlane_paces_aside": ("gauge", "Sources and streams that a back-off rule keeps away from a site."),
     "postlane_pace_orders": ("gauge", "Orders of postlane pace that a worker knows of."),
+    "postlane_suspensions": ("gauge", "Suspensions in force; what they hold is counted in postlane_queue_held."),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),

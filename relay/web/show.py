@@ -93,6 +93,13 @@ def count(number: object) -> str:
     return f"{number:,}" if isinstance(number, int) else "–"
 
 
+def speed(rate: float) -> str:
+    """ "412/s", "0.8/s"; a dash where nothing moves."""
+    if not rate:
+        return "–"
+    return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
+
+
 def facts(event: Event) -> list[tuple[str, str]]:
     """What else an event says, in its own words."""
     unshown = _PLACED | _FOR_PROGRAMS

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from relay import top
 from relay.web import metrics, show
 from relay.web.capture import PARTS, SIM_DOMAIN
 from relay.web.captures import Capture
@@ -27,6 +28,7 @@ HERE = Path(__file__).parent
 STATIC = {"postlane.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 SHOWN = 100  # messages on the dashboard: a screenful or three
 REFUSED_SHOWN = 5
+SITES_SHOWN = 200  # on the page of the queue
 MOST = 200  # recipients, and events, on the page of one message
 CONTROL_SECONDS = 6.0  # above the supervisor's own limit of 5 s for a worker that does not answer
 VERSION_SECONDS = 1.0  # the supervisor knows it by itself, and who asks whether we live will not wait for long
@@ -59,6 +61,7 @@ class Views:
             size=show.size,
             span=show.span,
             count=show.count,
+            speed=show.speed,
             facts=show.facts,
             reply=reply_text,
         )
@@ -84,6 +87,22 @@ class Views:
             stats=stats,
             troubles=metrics.troubles(stats),
             tiles=show.tiles(stats, events),
+        )
+
+    async def queue(self, request: Request) -> Response:
+        query = request.query_params
+        words, sort = query.get("q", "")[:200], query.get("sort", "")
+        sort = sort if sort in top.SORTS else top.SORTS[0]
+        now = await self._ask({"do": "queue.top"})
+        found = top.arranged(top.filtered(now["sites"], words), sort) if now else []
+        return self._page(
+            "queue.html",
+            top=now,
+            rows=found[:SITES_SHOWN],
+            more=max(0, len(found) - SITES_SHOWN),
+            sorts=top.SORTS,
+            asked={"q": words, "sort": sort},
+            live="live" in query,
         )
 
     async def connect(self, _: Request) -> Response:

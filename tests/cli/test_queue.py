@@ -20,6 +20,8 @@ ITEM = {
     "next_attempt": "2026-11-21T12:00:00.000Z",
     "last_reply": "451 later",
     "waits_for": None,
+    "suspension": None,
+    "why": "tried once, then put off: 451 later",
 }
 
 
@@ -32,6 +34,8 @@ class FakeNode:
 
     def __call__(self, data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(question)
+        if question["do"] == "queue.count":
+            return {"count": len(self.items), "cursor": None}
         if question["do"] == "queue.change":
             return {"changed": len(self.items), "in_flight": 0, "cursor": None}
         return {"items": self.items, "cursor": None}
@@ -104,7 +108,11 @@ def test_some_commands_need_to_know_which_mail(
 
 def test_show_by_id_and_by_selector(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "show", "01kaj2m8q4x7aaaa", "--domain", "b.*", *folders]) == 0
-    assert "last_reply    451 later\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "why           tried once, then put off: 451 later\nnext          2026-11-21T12:00:00.000Z\nid "
+    )
+    assert "last_reply    451 later\n" in shown
     assert node.selectors == [{"id": "01kaj2m8q4x7aaaa", "domain": "b.*"}]
     node.items = []
     assert main(["queue", "show", "01kaj2m8q4x7aaaa", *folders]) == 1
@@ -119,12 +127,22 @@ def test_a_change_counts_first_and_is_recorded(
 ) -> None:
     assert main(["queue", "hold", "--stream", "a", "--stream", "b*", "--reason", "look", "--yes", *folders]) == 0
     assert capsys.readouterr().out == "1 held.\n"
-    assert [question["do"] for question in node.asked] == ["queue.page", "queue.change", "record"]
+    assert [question["do"] for question in node.asked] == ["queue.count", "queue.change", "record"]
     facts = node.asked[-1]["facts"]
     assert (facts["action"], facts["what"], facts["changed"]) == ("queue hold", {"stream": ["a", "b*"]}, 1)
     assert main(["queue", "cancel", "--pool", "x", "--dry-run", "--json", *folders]) == 0
     assert json.loads(capsys.readouterr().out) == {"would_change": 1}
-    assert node.asked[-1]["do"] == "queue.page", "nothing was changed"
+    assert node.asked[-1]["do"] == "queue.count", "nothing was changed"
+
+
+def test_mail_is_moved_to_a_pool(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["queue", "move", "--stream", "news", "--to", "cold", "--yes", *folders]) == 0
+    assert capsys.readouterr().out == "1 moved.\n"
+    assert (node.asked[1]["action"], node.asked[1]["to"], node.asked[1]["total"]) == ("move", "cold", 1)
+    assert node.asked[-1]["facts"]["to"] == "cold"
+    with pytest.raises(SystemExit) as misuse:
+        main(["queue", "move", "--stream", "news", "--yes", *folders])
+    assert misuse.value.code == 2
 
 
 def test_what_the_node_cannot_mean_is_told(

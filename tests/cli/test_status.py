@@ -24,6 +24,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "started": int(NOW - 90) * 1000,
         "workers": [{"name": "worker-0", "up": True, "healthy": True, "shards": [{"queue": QUEUE}]}],
         "alerts": [],
+        "suspensions": [],
         "reviews": [],
         "waits": [],
         "on_disk": "3f9a1c",
@@ -156,3 +157,17 @@ def test_the_command_finds_the_node_of_broken_files(
     words = ["status", "--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
     assert main(words) == 0
     assert "policies 3f9a1c" in capsys.readouterr().out
+
+
+def test_what_is_suspended_is_listed_with_the_way_back() -> None:
+    one = {
+        "said": "stream news", "reason": "old list", "waiting": 9_120, "since": "2026-11-21T07:40:00.000Z",
+        "until": None, "undo": "postlane resume --stream news",
+    }  # fmt: skip
+    ends = {**one, "reason": "", "until": "2026-11-21T09:40:00.000Z"}
+    assert told(suspensions=[one, ends])[1:] == [
+        "  suspended stream news, 9,120 waiting: old list; since Sat 21 Nov 09:40; postlane resume --stream news",
+        "  suspended stream news, 9,120 waiting; since Sat 21 Nov 09:40 until Sat 21 Nov 11:40; "
+        "postlane resume --stream news",
+    ]
+    assert status.all_well(facts(suspensions=[one])), "somebody wanted it so"

@@ -1,10 +1,11 @@
+import base64
 import stat
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from relay.config import ConfigErrors, Deployment, load_deployment, load_secret
+from relay.config import ConfigErrors, Deployment, load_deployment, load_secret, load_webhook_secret
 
 
 def deployment(folder: Path, more: str = "") -> Deployment:
@@ -48,3 +49,39 @@ def test_what_is_refused(tmp_path: Path, content: bytes | None, mode: int, why: 
     with pytest.raises(ConfigErrors, match=why) as raised:
         load_secret(deployment(tmp_path, '[secrets]\nfile = "master"\n'))
     assert raised.value.problems[0].key == "secrets.file"
+
+
+HOOK = '[alerts]\nwebhook = "https://chat.a.example/hooks"\n'
+
+
+def test_that_of_a_webhook_is_made_where_none_is_named(tmp_path: Path) -> None:
+    assert load_webhook_secret(deployment(tmp_path)) == b"", "nobody needs one"
+    made = load_webhook_secret(deployment(tmp_path, HOOK))
+    path = tmp_path / "data" / "alerts-webhook-secret"
+    assert len(made) == 32
+    assert path.read_text() == f"whsec_{base64.b64encode(made).decode()}\n", "as its receiver wants it"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_webhook_secret(deployment(tmp_path, HOOK)) == made
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", 24),
+        ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", None),
+        ("whsec_c2hvcnQ=", None),
+        ("whsec_no base64", None),
+        ("", None),
+    ],
+)
+def test_that_of_a_webhook_may_be_named(tmp_path: Path, content: str, found: int | None) -> None:
+    path = tmp_path / "hook"
+    path.write_text(content)
+    path.chmod(0o600)
+    said = deployment(tmp_path, f'{HOOK}webhook_secret_file = "hook"\n')
+    if found is not None:
+        assert len(load_webhook_secret(said)) == found
+        return
+    with pytest.raises(ConfigErrors, match=r"holds no secret of a webhook: whsec_ and 24 to 64") as raised:
+        load_webhook_secret(said)
+    assert raised.value.problems[0].key == "alerts.webhook_secret_file"

@@ -28,6 +28,8 @@ READERS = [
     units.name,
     units.host_and_port,
     units.web_url,
+    units.hook_url,
+    units.mailbox,
     units.state_url,
     units.timezone,
 ]
@@ -282,3 +284,35 @@ def test_what_is_no_name(text: str) -> None:
     with pytest.raises(Wrong) as raised:
         units.name(text)
     assert raised.value.slug == "name"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "https://chat.shop.example", "https://chat.shop.example/h/?key=a&b=%20", "http://10.0.0.9:9093/alerts"]
+)
+def test_a_hook_s_url_is_taken_as_it_is(url: str) -> None:
+    assert units.hook_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["chat.shop.example", "ftp://a.example/", "https://a:b@c.example/", "https://a.example/#x", "https://"]
+)
+def test_what_is_no_hook_s_url(url: str) -> None:
+    with pytest.raises(Wrong, match="is no URL"):
+        units.hook_url(url)
+
+
+def test_a_mailbox_is_one_address() -> None:
+    assert units.mailbox(" Postmaster@Bücher.example ") == "Postmaster@xn--bcher-kva.example"
+    for text in (
+        "noa",
+        "*@a.example",
+        "@a.example",
+        "a b@c.example",
+        "a,b@c.example",
+        "ü@a.example",
+        "a@",
+        "a@b@c.example",
+        5,
+    ):
+        with pytest.raises(Wrong, match="is no address"):
+            units.mailbox(text)

@@ -646,3 +646,18 @@ def test_whatever_happens_nothing_is_sent_twice_lost_or_kept(seed: int, size: tu
 def test_every_class_gets_its_turn_with_a_single_place(mail_class: MailClass) -> None:
     ready = Ready(Limits(attempts=1, site_attempts=1, window=1))
     assert ready.offer(queued(1, mail_class=mail_class), NOW)
+
+
+def test_a_lane_says_what_it_waits_for_also_where_memory_has_left_it_out() -> None:
+    ready = Ready()
+    one, other = queued(1), queued(2, "c.example")
+    for each in (one, other):
+        assert ready.offer(each, NOW)
+    assert ready.flying() == {one.lane: 1, other.lane: 1}
+    assert ready.pause_of(one.lane) is None
+    ready.paused(one, Pause(NOW + 60_000, "1/day", limit="cold"), NOW)
+    assert ready.pause_of(one.lane) == Pause(NOW + 60_000, "1/day", "b.example", "cold")
+    assert ready.pause_of(other.lane) is None
+    assert ready.pause_of(lane_of(stream="another")) == ready.pause_of(one.lane), "with others of its site"
+    assert ready.pause_of(lane_of(mail_class=TRANSACTIONAL)) is None
+    assert ready.flying() == {other.lane: 1}

@@ -9,7 +9,7 @@ from relay.identity import Rate
 from relay.outcome import Outcome, Reply, Scope
 from relay.shaping.backoff import Action, Backoff, Rule
 from relay.shaping.pace import HOLD, Bounds
-from relay.shaping.pacemaker import BOARDS, EVERY, Attempted, Order, Pacemaker, WarmUp, merged, over, said
+from relay.shaping.pacemaker import BOARDS, EVERY, Attempted, Order, Pacemaker, WarmUp, brief, merged, over, said
 from relay.shaping.warmup import FEW
 
 HERE, SITE = "192.0.2.1", "google"
@@ -382,6 +382,20 @@ def test_paces_of_several_workers_are_one_to_people() -> None:
     assert merged([row(), row(pace=None, direction="free", since=None)])[0]["pace"] is None
     assert merged([row(ceiling=None), row(ceiling=None)])[0]["pace"] == 10
     assert len(merged([row(), row(site="yahoo")])) == 2
+
+
+def test_paces_in_a_narrow_column() -> None:
+    rows = [
+        row(),
+        row(source="192.0.2.2", direction="down", pace=2.0),
+        row(site="yahoo", direction="paused", pace=None),
+    ]
+    rows += [row(site="walla", pool="service", direction="free", pace=None), row(pool="service")]
+    assert brief(rows) == {
+        (SITE, "marketing"): "2 of 40/s down",
+        (SITE, "service"): "5 of 40/s up",
+        ("yahoo", "marketing"): "paused",
+    }
 
 
 def test_no_note_of_what_an_operator_or_a_schedule_says_is_over_by_itself() -> None:

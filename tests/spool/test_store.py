@@ -14,7 +14,8 @@ from typing import Any
 import apsw
 import pytest
 
-from relay.message import Change, Delivery, MailClass
+from relay.message import Change, Delivery, LaneKey, MailClass
+from relay.spool import queries
 from relay.spool.store import Selector, Spool, SpoolBusy, SpoolError
 from relay.wildcard import any_of
 from tests.support.letters import letter
@@ -224,12 +225,70 @@ async def test_lanes_with_their_earliest(open_spool: OpenSpool) -> None:
 
 async def test_counts(open_spool: OpenSpool) -> None:
     spool = await open_spool()
-    assert await spool.counts() == {"waiting": 0, "held": 0, "oldest": None, "lanes": {}}
-    await spool.put(Change(put=[letter(1, accepted_at=3), letter(2, site="yahoo"), letter(3, held=True)]))
-    await spool.put(Change(put=[letter(4, priority=3), letter(5, stream="news")]))
-    streams = (("google", "order", 2), ("google", "news", 1), ("yahoo", "order", 1))
-    lanes = {(MailClass.TRANSACTIONAL, site, stream): waiting for site, stream, waiting in streams}
-    assert await spool.counts() == {"waiting": 4, "held": 1, "oldest": 3, "lanes": lanes}
+    assert await spool.counts() == {"waiting": 0, "held": 0, "suspended": {}, "oldest": None, "lanes": {}, "due": {}}
+    await spool.put(
+        Change(
+            put=[
+                letter(1, 2, accepted_at=3, next_attempt=LATER + 1),
+                letter(2, site="yahoo", next_attempt=9),
+                letter(3, held=1),
+            ]
+        )
+    )
+    await spool.put(
+        Change(put=[letter(4, priority=3, next_attempt=7), letter(5, stream="news", next_attempt=LATER + 1)])
+    )
+    order, news, yahoo = (
+        (MailClass.TRANSACTIONAL, *rest) for rest in (("google", "order"), ("google", "news"), ("yahoo", "order"))
+    )
+    lanes = {order: 3, news: 1, yahoo: 1}
+    due = {order: (1, 7), news: (0, LATER + 1), yahoo: (1, 9)}
+    assert await spool.counts() == {"waiting": 5, "held": 1, "suspended": {}, "oldest": 3, "lanes": lanes, "due": due}
+
+
+async def test_what_holds_a_delivery_is_kept_with_it(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.spool.queries.SCAN", 3)
+    spool = await open_spool()
+    first, second = 1_800_000_000_000_000, 1_800_000_000_000_001
+    put = [letter(1, 4, held=first), letter(2, held=1), letter(3, 2, held=second), letter(4)]
+    await spool.put(Change(put=put))
+    assert await spool.holding() == {first: 4, second: 2}
+    assert (await spool.counts())["suspended"] == {first: 4, second: 2}
+    assert (await spool.counts())["held"] == 7
+    found = (await spool.page(Selector(suspended=second), None, 10)).deliveries
+    assert [(d.key, d.held) for d in found] == [((3, 0), second), ((3, 1), second)]
+    assert len((await spool.page(Selector(held=True), None, 10)).deliveries) == 7
+    for delivery in put[0][1]:
+        delivery.held = 0
+    await spool.settle(Change(again=put[0][1]))
+    assert await spool.holding() == {second: 2}
+
+
+async def test_a_delivery_remembers_the_pool_it_was_moved_to(open_spool: OpenSpool) -> None:
+    spool = await open_spool()
+    message, (delivery,) = letter()
+    await spool.put(Change(put=[(message, [delivery])]))
+    delivery.pool = "cold"
+    await spool.settle(Change(again=[delivery]))
+    assert [d.pool for d in await spool.due(LANE, LATER, 10, ())] == ["cold"]
+
+
+async def test_a_search_for_what_is_held_looks_at_nothing_else(open_spool: OpenSpool) -> None:
+    spool = await open_spool()
+    await spool.put(Change(put=[letter(1, held=5)]))
+
+    def plan(db: apsw.Connection) -> str:
+        among = f"SELECT message FROM recipient WHERE {Selector(suspended=5).among}"  # noqa: S608 - our own words
+        rows = [
+            row
+            for sql in (among, queries._HOLDING)
+            for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", {"suspended": 5})
+        ]
+        return " ".join(str(row[3]) for row in rows)
+
+    said = await spool._read(plan)
+    assert "recipient_suspended" in said
+    assert "SCAN recipient" not in said.replace("USING COVERING INDEX recipient_suspended", "")
 
 
 async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,11 +301,17 @@ async def test_counts_name_the_longest_lanes_alone(open_spool: OpenSpool, monkey
     assert await spool.counts() == {
         "waiting": 17,
         "held": 0,
+        "suspended": {},
         "oldest": put[0][0].accepted_at,
         "lanes": {
             (MailClass.TRANSACTIONAL, "s4", "order"): 4,
             (MailClass.TRANSACTIONAL, "other", "other"): 6,
             (MailClass.MARKETING, "other", "other"): 7,
+        },
+        "due": {
+            (MailClass.TRANSACTIONAL, "s4", "order"): (4, put[0][0].accepted_at),
+            (MailClass.TRANSACTIONAL, "other", "other"): (6, put[0][0].accepted_at),
+            (MailClass.MARKETING, "other", "other"): (7, put[0][0].accepted_at),
         },
     }
 
@@ -475,3 +540,29 @@ async def test_what_was_acknowledged_survives_kill_9(open_spool: OpenSpool, tmp_
     db = apsw.Connection(str(path))
     assert db.pragma("integrity_check") == "ok"
     db.close()
+
+
+async def test_of_each_lane_the_row_that_has_been_due_the_longest(open_spool: OpenSpool) -> None:
+    spool = await open_spool()
+    put = [
+        letter(1, 2, site="a", next_attempt=100),
+        letter(2, site="a", next_attempt=99),
+        letter(3, site="b", next_attempt=200),
+        letter(4, site="c", next_attempt=199, held=5),
+        letter(5, site="d", next_attempt=199),
+        letter(6, site="e", next_attempt=1, mail_class=MailClass.MARKETING),
+    ]
+    await spool.put(Change(put=put))
+    await spool.put(Change(put=[letter(7, site="a", stream="news", priority=2, next_attempt=50)]))
+
+    def lane(site: str, stream: str = "order", priority: int = 0) -> LaneKey:
+        return MailClass.TRANSACTIONAL, site, stream, priority
+
+    news, a, d = (lane("a", "news", 2), 50, (7, 0)), (lane("a"), 99, (2, 0)), (lane("d"), 199, (5, 0))
+    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 10) == ([news, a, d], None)
+    assert await spool.overdue(MailClass.TRANSACTIONAL, None, 200, 3) == ([news, a], lane("b"))
+    assert await spool.overdue(MailClass.TRANSACTIONAL, lane("a", "news", 2), 200, 1) == ([a], lane("a"))
+    assert await spool.overdue(MailClass.TRANSACTIONAL, lane("b"), 200, 2) == ([d], None)
+    assert await spool.overdue(MailClass.TRANSACTIONAL, lane("d"), 200, 2) == ([], None)
+    assert await spool.overdue(MailClass.SERVICE, None, 200, 2) == ([], None)
+    assert await spool.overdue(MailClass.MARKETING, None, 1, 2) == ([], None)

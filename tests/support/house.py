@@ -17,6 +17,7 @@ from relay.egress.settings import Relay
 from relay.event import Recorder
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
+from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
@@ -29,6 +30,7 @@ from relay.policy.letter import Letter
 from relay.policy.routes import Routes
 from relay.policy.sample import Sample
 from relay.policy.streams import Streams
+from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.schedule.retry import RetryPolicy
 from relay.shaping.shape import Shape, Shapes
@@ -152,6 +154,9 @@ class Rig:
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
         self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
+        self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
+        self.suspensions.put([])
+        self.lately = Lately()
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -184,6 +189,7 @@ class Rig:
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
             pacer=self._pacer,
+            suspensions=self.suspensions,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
@@ -213,12 +219,14 @@ class Rig:
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
             pacer=self._pacer,
+            suspensions=self.suspensions,
             spool=self.spool,
             courier=self.courier,
             shaper=Shaper(self.shapes, self.quotas, self.clock),
             offer=self.offer,
             recorder=self._recorder,
             tally=Counter(),
+            lately=self.lately,
         )
 
 

@@ -328,3 +328,68 @@ async def test_a_staging_node_says_whose_mail_leaves(captured: Path) -> None:
     assert "to the capture server" in page
     assert "192.0.2.1</code>" not in page.partition("<h2>Story</h2>")[0]
     assert "captured" not in (await get(site(Events(accepted()), mode="live"), "/")).text
+
+
+ROW = {
+    "site": "google", "pool": "marketing", "waiting": 182_406, "due": 1_190, "sending": 24, "connections": 6, "limit": 6,
+    "rate": 31.2, "failing": 0.0, "pace": "31 of 40/s up", "reply": "250 2.0.0 OK", "reply_at": None, "next": None,
+    "until": None, "why": "",
+}  # fmt: skip
+STOPPED = {
+    "said": "stream win-back", "waiting": 9_120, "reason": "old <list>", "since": "2026-11-21T07:40:00.000Z", "until": None,
+    "by": "noa", "undo": "postlane resume --stream win-back",
+}  # fmt: skip
+TOP = {
+    "time": "2026-11-21T12:05:31.000Z", "node": "relay-1", "policies": "3f9a1c", "silent": [],
+    "totals": {"in": 412.4, "delivered": 398.0, "deferred": 6.0, "bounced": 1.25, "withheld": 0},
+    "p99_ms": 61, "oldest_due": {"class": "marketing", "ms": 41_000}, "suspensions": [STOPPED], "held": 2,
+    "sites": [
+        ROW,
+        {**ROW, "site": "yahoo", "waiting": 12, "until": "2026-11-21T12:07:00.000Z", "why": "rate: 20/s", "limit": None},
+        {**ROW, "site": "slow.example", "waiting": 3, "due": 0, "rate": 0.0, "failing": 0.3, "reply": "451 4.3.0 <later>",
+         "next": "2026-11-21T12:09:40.000Z"},
+    ],
+}  # fmt: skip
+
+
+async def test_the_queue_is_shown_by_site_and_pool() -> None:
+    node = Node(TOP)
+    page = (await get(site(Events(), node=node), "/queue")).text
+    assert node.asked == [{"do": "queue.top"}]
+    rows = re.findall(r'<th scope="row"><bdi>(.*?)</bdi>(.*?)</tr>', page, re.DOTALL)
+    assert [name for name, _ in rows] == ["google", "yahoo", "slow.example"]
+    assert all(one in rows[0][1] for one in ("182,406", "1,190", "6/6", "31/s", "31 of 40/s up", "250 2.0.0 OK"))
+    assert "rate: 20/s, until 12:07:00" in rows[1][1]
+    assert "retry 12:09:40" in rows[2][1]
+    assert "451 4.3.0 &lt;later&gt;" in rows[2][1]
+    assert "<strong>stream win-back</strong>, 9,120 waiting: old &lt;list&gt;;" in page
+    assert "<code>postlane resume --stream win-back</code>" in page
+    assert "<dd>412/s</dd>" in page
+    assert "<dd>41.0 s <small>marketing</small></dd>" in page
+    assert 'http-equiv="refresh"' not in page
+
+
+async def test_the_queue_is_filtered_sorted_and_refreshed_without_scripts() -> None:
+    app = site(Events(), node=Node(TOP))
+    page = (await get(app, "/queue?q=SLOW&sort=rate&live=1")).text
+    assert re.findall(r'<th scope="row"><bdi>(.*?)</bdi>', page) == ["slow.example"]
+    assert '<meta http-equiv="refresh" content="5">' in page
+    assert "<option selected>rate</option>" in page
+    assert "<script" not in page
+    assert "No site matches." in (await get(app, "/queue?q=nothing")).text
+    assert (await get(app, "/queue?sort=nonsense")).status_code == 200
+
+
+async def test_a_node_that_is_idle_or_gone_says_so() -> None:
+    idle = {**TOP, "sites": [], "suspensions": [], "silent": ["worker-1"], "p99_ms": None, "oldest_due": None}
+    page = (await get(site(Events(), node=Node(idle)), "/queue")).text
+    assert "Nothing waits, and nothing was sent lately." in page
+    assert "worker-1 gives no answer" in page
+    assert "the node does not answer" in (await get(site(Events(), node=Node(OSError("gone"))), "/queue")).text
+
+
+async def test_a_long_queue_shows_its_largest_sites() -> None:
+    many = {**TOP, "sites": [{**ROW, "site": f"s{number}", "waiting": number} for number in range(250)]}
+    page = (await get(site(Events(), node=Node(many)), "/queue")).text
+    assert page.count('<th scope="row">') == 200
+    assert "50 more; narrow the list" in page

@@ -1,0 +1,128 @@
+"""A worker under the eyes of others: its part of `postlane queue top`, and the mail its watchdogs are shown.
+
+Beside the wiring (worker.py), which owns all that is looked at here; nothing is changed.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from relay import top
+from relay.control import Json
+from relay.egress.pools import Pool
+from relay.lately import Lately
+from relay.message import LaneKey, MailClass
+from relay.pause import Pause
+from relay.schedule.dispatcher import Dispatcher
+from relay.schedule.watchdog import Head, Seen, Watchdog
+from relay.spool.errors import SpoolError
+from relay.spool.store import Spool
+
+log = structlog.get_logger()
+
+WATCHED_SECONDS = 10  # over which rates are told
+LOOK_AT_PROGRESS = 5.0  # seconds between two pages of lanes that are looked at for mail that does not move
+LANES_LOOKED_AT = 2_000  # a page: 5 ms of the spool's thread
+
+
+class Totals:
+    """Counters of a worker as they were in each of the last seconds, and so the rates of what it does. `accepted`: messages."""
+
+    def __init__(self, tally: Mapping[tuple[str, MailClass], int], accepted: Callable[[], int]) -> None:
+        self._tally = tally
+        self._accepted = accepted
+        self._seen: deque[tuple[int, dict[str, int]]] = deque(maxlen=WATCHED_SECONDS)
+
+    def note(self, now: int) -> None:
+        """Each second."""
+        self._seen.append((now, self._now()))
+
+    def rates(self, now: int) -> dict[str, float]:
+        totals = self._now()
+        if not self._seen or now <= self._seen[0][0]:
+            return dict.fromkeys(totals, 0.0)
+        at, before = self._seen[0]
+        return {name: (number - before[name]) * 1000 / (now - at) for name, number in totals.items()}
+
+    def _now(self) -> dict[str, int]:
+        totals = dict.fromkeys(("in", "delivered", "deferred", "bounced", "withheld"), 0)
+        totals["in"] = self._accepted()
+        for (kind, _), number in self._tally.items():
+            totals[kind] += number
+        return totals
+
+
+async def part(
+    shards: Sequence[tuple[Spool, Dispatcher]],
+    pools: Mapping[MailClass, Pool],
+    named: Mapping[str, Pool],
+    open_connections: Mapping[tuple[str, str], int],
+    lately: Lately,
+    rates: Mapping[str, float],
+    now: int,
+) -> Json:
+    """This worker's part of `postlane queue top`. `open_connections`: by our address and site."""
+    waiting: dict[tuple[MailClass, str, str], top.Waiting] = {}
+    flying: Counter[LaneKey] = Counter()
+    pauses: list[tuple[MailClass, Pause]] = []
+    held = 0
+    for spool, dispatcher in shards:
+        counts = await spool.counts()
+        held += counts["held"] - sum(counts["suspended"].values())
+        flying.update(dispatcher.flying())
+        pauses += dispatcher.pauses()
+        for lane, number in counts["lanes"].items():
+            due, first = counts["due"][lane]
+            old = waiting.get(lane, top.Waiting(0, 0, first))
+            waiting[lane] = top.Waiting(old.count + number, old.due + due, min(old.first, first))
+    facts = top.Facts(
+        pools={mail_class: pool.name for mail_class, pool in pools.items()},
+        waiting=waiting,
+        flying=flying,
+        connections=_by_pool(open_connections, [*pools.values(), *named.values()]),
+        limits={},
+        pauses=pauses,
+        lately=lately,
+        rates=rates,
+        held=held,
+    )
+    return top.part(facts, now)
+
+
+def _by_pool(found: Mapping[tuple[str, str], int], pools: Sequence[Pool]) -> Counter[tuple[str, str]]:
+    """Open connections by site and pool. A source that stands in several pools counts for the first."""
+    pool_of = {source.address: pool.name for pool in reversed(pools) for source in pool.sources}
+    counted: Counter[tuple[str, str]] = Counter()
+    for (address, site), number in found.items():
+        counted[site, pool_of.get(address, "")] += number
+    return counted
+
+
+async def watch(shards: Sequence[tuple[Spool, Dispatcher, Watchdog]], clock: Callable[[], int]) -> None:
+    """Show each watchdog the mail that has been due the longest, for ever."""
+    while True:
+        await asyncio.sleep(LOOK_AT_PROGRESS)
+        for spool, dispatcher, watchdog in shards:
+            try:
+                await look(spool, dispatcher, watchdog, clock)
+            except SpoolError as error:  # who ends with it says so
+                log.warning("the watchdog cannot read the spool", error=str(error))
+
+
+async def look(spool: Spool, dispatcher: Dispatcher, watchdog: Watchdog, clock: Callable[[], int]) -> None:
+    """One page of lanes."""
+    wanted = watchdog.look(clock())
+    heads, last = await spool.overdue(*wanted, LANES_LOOKED_AT)
+    lanes = (await spool.counts())["lanes"] if heads else {}
+    seen = Seen(
+        heads=[Head(*head) for head in heads],
+        last=last,
+        ended=dispatcher.ended[wanted.mail_class],
+        waiting=sum(count for (mail_class, *_), count in lanes.items() if mail_class is wanted.mail_class),
+        flies=dispatcher.in_flight,
+        paused=lambda lane: dispatcher.pause_of(lane) is not None,
+        healthy=spool.healthy,
+    )
+    watchdog.seen(seen, clock())

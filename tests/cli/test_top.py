@@ -1,0 +1,142 @@
+"""`postlane queue top`: a live screen where there is a terminal, plain snapshots where there is none."""
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from relay.cli import top
+from relay.cli.main import main
+from relay.control import NodeDown
+from tests.cli.test_top_view import SNAPSHOT, ZONE
+
+CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    for name in ("config", "policies"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
+    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
+
+
+class FakeNode:
+    """Answers with a snapshot, or as told."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] | Exception = SNAPSHOT
+
+    def __call__(self, _: Path, question: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(question)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
+    node = FakeNode()
+    monkeypatch.setattr(top, "request", node)
+    return node
+
+
+def test_without_a_terminal_it_is_one_plain_snapshot(
+    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["queue", "top", *folders]) == 0
+    assert capsys.readouterr().out.startswith(
+        "postlane queue top · relay-1 · policies 3f9a1c · Sat 21 Nov 12:05:31\nin 412/s"
+    )
+    assert node.asked == [{"do": "queue.top"}]
+
+
+def test_json_is_one_snapshot_a_line(
+    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr("time.sleep", naps.append)
+    assert main(["queue", "top", "--json", "--count", "3", "--every", "5", *folders]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in lines] == [SNAPSHOT] * 3
+    assert naps == [5.0, 5.0]
+
+
+def test_a_node_that_cannot_answer_is_told(
+    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.answer = {"error": "no worker is running"}
+    assert main(["queue", "top", *folders]) == 1
+    assert capsys.readouterr().err == "postlane: no worker is running\n"
+    with pytest.raises(SystemExit):
+        main(["queue", "top", "--every", "0", *folders])
+
+
+@pytest.fixture
+def screen(node: FakeNode, tmp_path: Path) -> top._Screen:
+    return top._Screen(tmp_path, ZONE, 2.0)
+
+
+def drawn(screen: top._Screen, width: int = 200, height: int = 30) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=False)
+    console.print(screen._drawn(console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_screen_shows_head_rows_and_keys(screen: top._Screen, node: FakeNode) -> None:
+    assert "asking ..." in drawn(screen)
+    screen._ask()
+    shown = drawn(screen)
+    assert "every 2 s" in shown
+    assert "q quit   s sort (waiting)   / filter" in shown
+    assert "google  marketing  182,406  1,190" in shown
+    node.answer = NodeDown("it is gone")
+    screen._ask()
+    assert "no answer: it is gone" in drawn(screen)
+    assert "182,406" in drawn(screen), "what was last known stays"
+
+
+def test_no_row_is_lost_on_a_small_screen(screen: top._Screen, node: FakeNode) -> None:
+    (row,) = SNAPSHOT["sites"]
+    node.answer = {**SNAPSHOT, "sites": [{**row, "site": f"s{number:03}"} for number in range(300)]}
+    screen._ask()
+    shown = drawn(screen, width=100, height=20)
+    assert len(shown.splitlines()) <= 20
+    assert "(289 more)" in shown
+
+
+def test_keys(screen: top._Screen) -> None:
+    screen._ask()
+    for key in "s/Goggle\x7f\x7f\x7fgle\r":
+        assert screen._press(key)
+    assert (screen._sort, screen._filter, screen._typing) == ("due", "Goggle", False)
+    assert "google" not in drawn(screen)
+    for key in "/yahoo\x1b":
+        assert screen._press(key)
+    assert (screen._filter, screen._typing) == ("", False)
+    assert screen._press("x")
+    for key in ("q", "\x03"):
+        assert not screen._press(key)
+
+
+def test_a_terminal_is_left_as_it_was() -> None:
+    import termios
+
+    master, terminal = os.openpty()
+    with open(terminal, closefd=False) as stdin, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", stdin)
+        before = termios.tcgetattr(terminal)
+        with top._keys() as read:
+            assert not termios.tcgetattr(terminal)[3] & termios.ICANON
+            assert read(0.0) is None
+            os.write(master, b"q")
+            assert read(5.0) == "q"
+        assert termios.tcgetattr(terminal) == before
+    os.close(master)
+    os.close(terminal)

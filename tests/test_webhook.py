@@ -1,0 +1,90 @@
+"""One POST: what is sent, where it may go, and how every way to fail is told."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from relay.webhook import WebhookError, post
+from tests.support.certificates import self_signed
+from tests.support.http_peer import HttpPeer
+
+
+async def test_it_is_taken() -> None:
+    async with HttpPeer() as peer:
+        url = f"http://127.0.0.1:{peer.port}/hooks/mail?key=x"
+        assert await post(url, b'{"a": 1}', {"webhook-id": "msg_1"}, allow_private=True) == 204
+    (posted,) = peer.posted
+    assert posted.line == "POST /hooks/mail?key=x HTTP/1.1"
+    assert posted.content == b'{"a": 1}'
+    assert posted.fields["host"] == f"127.0.0.1:{peer.port}"
+    assert posted.fields["content-type"] == "application/json"
+    assert posted.fields["webhook-id"] == "msg_1"
+    assert posted.fields["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", "127.0.0.1 answered 500"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1/\r\n\r\n", "answered 302"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Gone\r\n\r\n", "answered 404"),
+        (b"220 mx.example ESMTP\r\n\r\n", "illegal status line"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000, "too (long|large)|exceeds|Receive buffer"),
+        (b"", "it closed the connection without an answer"),
+        (None, "no answer in 1 s"),
+    ],
+)
+async def test_every_other_answer_is_a_failure(answer: bytes | None, said: str) -> None:
+    async with HttpPeer(answer) as peer:
+        with pytest.raises(WebhookError, match=said):
+            await post(f"http://127.0.0.1:{peer.port}/", b"{}", {}, allow_private=True, seconds=1.0)
+
+
+async def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    async with HttpPeer(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1_000_000) as peer:
+        assert await post(f"http://127.0.0.1:{peer.port}", b"{}", {}, allow_private=True) == 200
+    assert peer.posted[0].line == "POST / HTTP/1.1"
+
+
+async def test_nobody_listens() -> None:
+    async with HttpPeer() as peer:
+        pass
+    with pytest.raises(WebhookError, match=r"Connect call failed|refused"):
+        await post(f"http://127.0.0.1:{peer.port}/", b"{}", {}, allow_private=True)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "169.254.169.254", "[::ffff:127.0.0.1]"]
+)
+async def test_private_addresses_are_refused_before_anything_is_sent(host: str) -> None:
+    async with HttpPeer() as peer:
+        with pytest.raises(WebhookError, match="private addresses only with allow_private"):
+            await post(f"https://{host}:{peer.port}/", b"{}", {})
+    assert peer.posted == []
+
+
+async def test_in_clear_only_where_it_may_be_private() -> None:
+    with pytest.raises(WebhookError, match="it is not https"):
+        await post("http://hooks.example/", b"{}", {})
+
+
+async def test_a_certificate_is_verified_for_the_host_that_was_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = self_signed(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    async with HttpPeer(context=context) as peer:
+        with pytest.raises(WebhookError, match="certificate verify failed"):
+            await post(f"https://localhost:{peer.port}/", b"{}", {}, allow_private=True)
+        monkeypatch.setattr(ssl, "create_default_context", lambda: ssl_trusting(pem))
+        assert await post(f"https://localhost:{peer.port}/", b"{}", {}, allow_private=True) == 204
+        with pytest.raises(WebhookError, match="certificate verify failed"):
+            await post(f"https://127.0.0.1:{peer.port}/", b"{}", {}, allow_private=True)
+
+
+def ssl_trusting(pem: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(pem)
+    return context
