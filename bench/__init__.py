@@ -4,6 +4,7 @@
     scaling.py        one worker and two; apps with few connections
     latency.py        accept-to-delivered of transactional mail; 100,000 messages for a destination that does not answer
     stages.py         one message's way through Postlane: where do the microseconds go?
+    pace.py           pace per site over time against a simulated provider; a picture
 
     tune.py           is that Postfix as fast as it gets?
 

@@ -8,10 +8,7 @@ from typing import Protocol
 
 from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
-from relay.feedback.consequences import Retry, judge
-from relay.feedback.providers import provider_of
-from relay.feedback.replies import classify
-from relay.feedback.taxonomy import Category
+from relay.feedback.consequences import Retry, category_of, judge
 from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
@@ -44,7 +41,7 @@ class Shaper(Protocol):
     async def berth(
         self, delivery: Delivery, pool: Pool, site: str, host: str, families: Collection[int] | None
     ) -> Berth[Source] | Pause: ...
-    def observe(self, berth: Berth[Source], outcome: Outcome, *, blocked: bool) -> None: ...
+    def observe(self, berth: Berth[Source], outcome: Outcome, category: str) -> object: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,7 +115,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
 
 
 async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, house: Attempting) -> Outcome | Pause:
-    """Where to, by which of our sources and within which limits, and there."""
+    """Where to, by which of our sources and within which limits, and there. What has waited for room as long as any mail may
+    has an Outcome in our own words."""
     way = await house.courier.way(delivery, hop)
     if isinstance(way, Outcome):
         return way
@@ -134,18 +132,11 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
             outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
         finally:
             berth.leave()
-        house.shaper.observe(berth, outcome, blocked=_blocked(outcome))
+        house.shaper.observe(berth, outcome, category_of(outcome))
         if outcome.scope is not Scope.SOURCE:
             break  # else nothing was tried but this source, which stands aside from now on: another may do
     assert outcome is not None  # every pool has a source
     return outcome
-
-
-def _blocked(outcome: Outcome) -> bool:
-    """Does the site refuse the address we came from?"""
-    if outcome.delivered or outcome.internal:
-        return False
-    return classify(outcome.reply, outcome.command, provider_of(outcome.mx))[0] is Category.REPUTATION_BLOCK
 
 
 async def _content(message: Message, house: Attempting) -> bytes:

@@ -35,11 +35,14 @@ from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files,
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
 from relay.order import Order
 from relay.settings import certificate_trouble
+from relay.shaping.pacemaker import brief, merged
 from relay.signing.entries import KeysError
 from relay.sockets import StartError, bind_all
+from relay.steering import in_words
 
 log = structlog.get_logger()
 
+PACES = 200  # that metrics name: a series each, for as long as Prometheus keeps them
 TELL_AGAIN = 1.0  # seconds: an event of the node waits for a worker that is up
 
 
@@ -231,13 +234,15 @@ class Supervisor:
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
             case "queue.page" | "queue.change" | "queue.count":
                 return await self._page(question)
-            case "record" | "suspend" | "resume":
+            case "record" | "suspend" | "resume" | "pace" | "warmup":
                 return await self._ask_any(question)
+            case "paces":
+                return await self._paces()
         return {"error": f"unknown request {question.get('do')!r}"}
 
     async def stats(self) -> Json:
         """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
-        workers: list[Json] = []
+        workers, rows, standing = list[Json](), list[Json](), list[Json]()
         alerts = [asdict(alert) for alert in ([self.alert] if self.alert else []) + self.alerting.found]
         suspended: dict[int, Json] = {}  # what any worker knows of
         waiting: Counter[int] = Counter()
@@ -247,11 +252,14 @@ class Supervisor:
                 answer = await child.ask({"do": "stats"}, timeout=5.0)
                 facts |= {**answer, "up": "error" not in answer}
             alerts += facts.pop("alerts", [])
+            shaping = facts.pop("shaping", {})
+            rows += shaping.get("paces", [])
+            standing += shaping.get("standing", [])
             suspended |= {one["id"]: one for one in facts.pop("suspensions", [])}
             waiting.update({int(by): n for shard in facts.get("shards", ()) for by, n in _suspended(shard).items()})
             workers.append(facts)
         suspensions = [{**one, "waiting": waiting[identity]} for identity, one in sorted(suspended.items())]
-        due = self._reviews()
+        due, shaping = self._reviews(), self._together(rows, standing)
         return {
             "node": self._name,
             "version": __version__,
@@ -263,6 +271,8 @@ class Supervisor:
             "web": self.web.up,
             "alerts": one_each(alerts),
             "reviews": due,
+            "shaping": shaping,
+            "warming": await self._warming(),
             "suspensions": suspensions,
             "waits": [str(problem) for problem in self.in_force.waits],
             "decision": asdict(self.decision),
@@ -270,10 +280,19 @@ class Supervisor:
             "gauges": {
                 "policies_last_reload_successful": int(self.alert is None),
                 "streams_past_review": sum(one["past"] for one in due),
+                **_gauges(shaping["paces"]),
                 "suspensions": len(suspensions),
             },
             "workers": workers,
         }
+
+    async def _warming(self) -> list[Json]:
+        """Sources that are being warmed up, by site."""
+        pools = self.in_force.deployment.pools.values()
+        if not any(source.warmup for pool in pools for source in pool.sources):
+            return []
+        rows: list[Json] = (await self._ask_any({"do": "warmup", "action": "show"})).get("rows", [])
+        return rows
 
     async def _top(self) -> Json:
         """What the node does at this moment (relay/top.py)."""
@@ -284,7 +303,11 @@ class Supervisor:
             "silent": [child.name for child, answer in zip(self.children, answers, strict=True) if answer is None],
         }
         stats = await self.stats()
-        return top.snapshot([one for one in answers if one is not None], about, stats["suspensions"], _now())
+        found = top.snapshot([one for one in answers if one is not None], about, stats["suspensions"], _now())
+        paces = brief(stats["shaping"]["paces"])
+        for row in found["sites"]:
+            row["pace"] = paces.get((row["site"], row["pool"]), row["pace"])
+        return found
 
     async def _part(self, child: Child) -> Json | None:
         with contextlib.suppress(NodeDown):
@@ -399,6 +422,21 @@ class Supervisor:
         self.alert = alert
         return {"error": alert.summary, "problems": list(alert.problems)}
 
+    async def _paces(self) -> Json:
+        """Every pace of this node and what stands beside it, as `queue top` and `postlane pace` show them."""
+        rows, standing = list[Json](), list[Json]()
+        for child in self.children:
+            with contextlib.suppress(NodeDown):
+                answer = await child.ask({"do": "paces"}, timeout=5.0)
+                rows += answer.get("paces", [])
+                standing += answer.get("standing", [])
+        return self._together(rows, standing)
+
+    def _together(self, rows: list[Json], standing: list[Json]) -> Json:
+        zone = ZoneInfo(self.in_force.deployment.node.timezone)
+        paces = [{**row, "said": in_words(row, zone)} for row in merged(rows)]
+        return {"paces": paces, "standing": [one for at, one in enumerate(standing) if one not in standing[:at]]}
+
     async def _ask_any(self, question: Json) -> Json:
         for child in self.children:
             with contextlib.suppress(NodeDown):
@@ -427,6 +465,13 @@ class Supervisor:
         else:
             answer["cursor"] = None
         return answer
+
+
+def _gauges(paces: list[Json]) -> Json:
+    """Of paces that hold mail, the slowest first, so many that Prometheus has a series of each."""
+    slowest = sorted((row for row in paces if row["pace"] is not None), key=lambda row: row["pace"])[:PACES]
+    named = [{"site": row["site"], "source": row["source"], "value": row["pace"]} for row in slowest]
+    return {"pace_per_second": named, "paces_slowed": len(paces)}
 
 
 def _listeners(deployment: Deployment) -> Listeners:

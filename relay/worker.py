@@ -74,6 +74,7 @@ from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
 from relay.shaping.health import Aside
+from relay.shaping.pacemaker import Pacemaker
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spare import SparePower
@@ -83,6 +84,7 @@ from relay.state.choice import state_at
 from relay.state.interface import StateError
 from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.rates import RateLeases
+from relay.steering import Steering
 from relay.suspending import Suspending
 from relay.tls_reports import TlsReports
 from relay.trace import Tracer
@@ -150,13 +152,17 @@ class Worker:
         # A holder of this life alone: what a former one used lately still counts, and ends by itself.
         self.parts = ConnectionPermits(self.state, f"{name}/{secrets.token_hex(4)}", order.workers)
         self.rates = RateLeases(self.parts, self.quotas, time.monotonic)
-        self.shaper = Shaper(shaping.shapes, self.rates, clock)
+        self.pacemaker = Pacemaker(name, shaping.rules, shaping.warmup)
+        self.shaper = Shaper(shaping.shapes, self.rates, clock, pacemaker=self.pacemaker)
         self.tls_store = TlsStore(self.data_dir / "tls.db")
         self.courier = self._build_courier()
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
+        self.steering = Steering(
+            self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
+        )
         self.totals = worker_view.Totals(self.tally, lambda: self.door.counters["accepted"])
         self.suspending = Suspending(
             self.state,
@@ -278,6 +284,7 @@ class Worker:
         sites = policies.shaping.sites
         self.courier.reconfigure(wanted.egress, sites, resolver)
         self.shaper.shapes = policies.shaping.shapes
+        self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         pools = wanted.in_force.deployment.pools.values()
         self.shaper.health.keep(source.address for pool in pools for source in pool.sources)
         self.settings = wanted
@@ -343,9 +350,11 @@ class Worker:
             )
         ]
         await self.suspending.look()
+        await self.steering.look()
         running += [asyncio.create_task(s.dispatcher.run()) for s in self.shards]
         watched = [(shard.spool, shard.dispatcher, shard.watchdog) for shard in self.shards]
         running += [asyncio.create_task(self.suspending.run()), asyncio.create_task(worker_view.watch(watched, clock))]
+        running.append(asyncio.create_task(self.steering.run()))
         running += [asyncio.create_task(self._watch_certificate()), asyncio.create_task(self._watch_alerts())]
         running += opening
         for task in running:
@@ -475,6 +484,9 @@ class Worker:
                 return await self._commit(question)
         if not self._open:
             return {"error": "the worker is still opening its spool"}
+        return await self._do(question)
+
+    async def _do(self, question: Json) -> Json:
         match question.get("do"):
             case "stats":
                 return await self._stats()
@@ -494,6 +506,8 @@ class Worker:
             case "record":
                 self.door.record(question["kind"], question["facts"])
                 return {"ok": True}
+            case "pace" | "warmup" | "paces":
+                return await self.steering.answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:
@@ -581,10 +595,12 @@ class Worker:
                 "state_up": int(not self.state.trouble),
                 "sts_policies": len(self.sts),
                 "state_sharers": max(self.state.sharers, self.order.workers),
+                **self.pacemaker.gauges(clock()),
             },
             "alerts": [asdict(alert) for alert in self._alerts()],
             "troubles": [asdict(trouble) for trouble in troubles],
             "state_trouble": self.state.trouble,
+            "shaping": self.steering.shown(slowed=True),
             "suspensions": self.suspending.shown(),
             "suspensions_known": self.suspensions.known,
             "suspensions_in_force": len(list(self.suspensions)),

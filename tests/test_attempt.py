@@ -20,6 +20,7 @@ from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
 from relay.shaping.shape import ProviderTable, Shapes
+from relay.shaping.shaper import Shaper
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -487,6 +488,15 @@ async def test_only_pools_of_both_families_ask_what_the_hosts_have() -> None:
         await attempt(waiting_delivery(), house)
     assert rig.courier.families_asked == 20
     assert {source.address for _, _, source in rig.courier.sent} == {"192.0.2.1"}
+
+
+async def test_the_shaper_learns_what_a_refusal_means() -> None:
+    rig = Rig(Outcome(Reply(421, "4.7.28", "rate limited"), "MAIL", Scope.HOST, "mx.google.com"))
+    house = rig.attempting()
+    assert isinstance(await attempt(waiting_delivery(), house), int)
+    assert isinstance(house.shaper, Shaper)
+    (row,) = house.shaper.pacemaker.shown(NOW)
+    assert (row["site"], row["direction"], row["why"]) == ("b.example", "down", "421 4.7.28")
 
 
 async def test_what_is_suspended_is_held_in_its_row_and_nobody_is_asked() -> None:

@@ -17,6 +17,7 @@ from relay.cli import (
     events,
     explain,
     keys,
+    pace,
     plan,
     policies,
     queue,
@@ -26,6 +27,7 @@ from relay.cli import (
     serve,
     status,
     suspend,
+    warmup,
 )
 from relay.config import ConfigErrors, MissingDirectory, find_directories, whereabouts
 from relay.control import NodeDown, Refused
@@ -45,6 +47,8 @@ COMMANDS = (
     events,
     queue,
     suspend,
+    pace,
+    warmup,
     credentials,
     keys,
     schema,

@@ -13,6 +13,7 @@ from relay import times
 from relay.alert import POLICIES, when
 from relay.config import whereabouts
 from relay.control import request
+from relay.event import iso
 
 _SHOWN = 5  # entries of only_to, or streams to be reviewed, in a line
 _SURE_YEAR = timedelta(days=180)  # so far away a day without its year is the nearest of its name
@@ -64,8 +65,8 @@ def describe(facts: dict[str, Any], now: float, zone: ZoneInfo) -> list[str]:
         elif not worker["healthy"]:
             lines.append(f"  {worker['name']} cannot write its spool (disk full?): mail is answered 452 until it can")
     today = datetime.fromtimestamp(now, zone).date()
-    lines += _of_suspensions(facts, zone)
-    return lines + _of_alerts(facts["alerts"]) + _of_reviews(facts["reviews"], today) + _of_files(facts, zone)
+    lines += _of_suspensions(facts, zone) + _of_alerts(facts["alerts"]) + _of_reviews(facts["reviews"], today)
+    return lines + _of_paces(facts.get("shaping", {})) + _of_warming(facts.get("warming", ())) + _of_files(facts, zone)
 
 
 def _of_suspensions(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
@@ -107,6 +108,36 @@ def _review(one: dict[str, Any], today: date) -> str:
     day = date.fromisoformat(one["review_by"])
     year = f" {day.year}" if abs(today - day) > _SURE_YEAR else ""
     return f"stream {one['stream']} review_by {day:%-d %b}{year}"
+
+
+def _of_paces(shaping: dict[str, Any]) -> list[str]:
+    """Sites that slow us down, the slowest first, and what an operator ordered."""
+    rows = sorted(shaping.get("paces", ()), key=lambda row: row["pace"] or 0)
+    lines = [f"  pace     {_from(row)}: {row['said']}" for row in rows[:_SHOWN]]
+    if len(rows) > _SHOWN:
+        lines.append(f"           {len(rows) - _SHOWN} more: postlane pace")
+    orders = [one for one in shaping.get("standing", ()) if one["kind"] == "order"]
+    return lines + [f"  ordered  {ordered(one)}" for one in orders]
+
+
+def _from(row: dict[str, Any]) -> str:
+    return f"{row['site']} from {row['source']}" if row["source"] else str(row["site"])
+
+
+def ordered(order: dict[str, Any]) -> str:
+    """google: at most 10/second from each source until 2026-11-21T16:05:00.000Z, by noa (complaints)"""
+    pool = "" if order["pool"] == "*" else f" of pool {order['pool']}"
+    reason = f" ({order['reason']})" if order["reason"] else ""
+    by = f", by {order['by']}" if order["by"] else ""
+    return f"{order['site']}: at most {order['rate']} from each source{pool} until {iso(order['until'])}{by}{reason}"
+
+
+def _of_warming(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """198.51.100.22 google day 4 of 30: 1,600 of 2,000 · microsoft ..."""
+    by_source: dict[str, list[str]] = {}
+    for row in rows:
+        by_source.setdefault(row["source"], []).append(f"{row['site']} {row['said']}" if row["site"] else row["said"])
+    return [f"  warming  {source}  {' · '.join(said[:_SHOWN])}" for source, said in by_source.items()]
 
 
 def _of_files(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 
+import relay.shaping
 from relay.config.policies import MODELS
 from relay.config.problems import ConfigErrors
 from relay.config.reader import Document, read
@@ -35,7 +36,7 @@ def settings_of(folder: Path, file: str) -> list[Setting]:
             raise ConfigErrors(problems)
     assert document is not None
     found = list(_table(document, MODELS[file], document.data, ()))
-    return list(_inherited(found)) if file == "shaping.toml" else found
+    return [*_inherited(found), *_shipped_rules()] if file == "shaping.toml" else found
 
 
 def _inherited(settings: list[Setting]) -> Iterator[Setting]:
@@ -50,6 +51,15 @@ def _inherited(settings: list[Setting]) -> Iterator[Setting]:
                 yield replace(one, value=source.value, line=source.line)
                 continue
         yield one
+
+
+def _shipped_rules() -> Iterator[Setting]:
+    """Back-off rules come after those of the file, whatever that says."""
+    known = read(Path(relay.shaping.__file__).parent / "backoff.toml")[0]
+    assert known is not None
+    for name, provider in known.data["provider"].items():
+        yield Setting(("provider", name, "backoff"), f"provider.{name}.backoff", provider["backoff"], 0)
+    yield Setting(("backoff",), "backoff", known.data["backoff"], 0)
 
 
 def _table(document: Document, model: type[BaseModel], data: Any, loc: Loc) -> Iterator[Setting]:

@@ -149,7 +149,7 @@ def examine_policies(
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
-        shaping=shaping_file.compiled(shaping),
+        shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),
         warnings=warnings,
     )

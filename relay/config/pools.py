@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from relay.config.password_file import password_in
-from relay.config.problems import NOT_YET, Problem
+from relay.config.problems import Problem
 from relay.config.reader import Document, read
 from relay.config.schema_config import PoolsFile, PoolTable, SourceTable
 from relay.config.wording import Loc
@@ -41,7 +41,7 @@ def _source(document: Document, loc: Loc, said: SourceTable, home: Path) -> tupl
     protocol, server = (Protocol.SOCKS5, said.socks5) if said.socks5 else (Protocol.HAPROXY, said.haproxy)
     problems = list(_of_proxy(document, loc, said))
     if not server:
-        return Source(said.address, said.ehlo, said.weight), problems
+        return Source(said.address, said.ehlo, said.weight, warmup=said.warmup), problems
     password, found = password_in(document, (*loc, "socks5_password_file"), said.socks5_password_file, home)
     host, _, port = server.rpartition(":")
     octets = len(password.encode())
@@ -49,7 +49,7 @@ def _source(document: Document, loc: Loc, said: SourceTable, home: Path) -> tupl
         message = f"holds {octets} octets; 1 to {SOCKS5_LIMIT} are a password (RFC 1929)"
         found = [document.problem((*loc, "socks5_password_file"), message, "range")]
     proxy = Proxy(protocol, host.strip("[]"), int(port), said.socks5_user, password)
-    return Source(said.address, said.ehlo, said.weight, proxy), problems + found
+    return Source(said.address, said.ehlo, said.weight, proxy, said.warmup), problems + found
 
 
 def _of_proxy(document: Document, loc: Loc, said: SourceTable) -> Iterator[Problem]:
@@ -77,5 +77,3 @@ def _of_sources(document: Document, name: str, pool: PoolTable) -> Iterator[Prob
                 (*loc, "address"), f'"{source.address}" stands in this pool twice; use weight', "duplicate"
             )
         seen.add(source.address)
-        if source.warmup:
-            yield document.problem((*loc, "warmup"), NOT_YET, "not-yet", warning=True)

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 import relay.shaping
-from relay.config.fields import ALONE_OR_LIST, Domain, Name, Rate, text_of
+from relay.config.fields import ALONE_OR_LIST, Domain, Name, Rate, Timezone, text_of
 from relay.config.reader import Section, setting
+from relay.config.schema_backoff import BackoffTable
 from relay.config.schema_streams import pattern
+from relay.shaping.warmup import SCHEDULE
 
 TlsWord = Literal["opportunistic", "verify", "required", "off"]
 HostPattern = Annotated[Any, *text_of(pattern, "*.google.com")]
@@ -34,6 +36,10 @@ class DefaultTable(Section):
     site_rate: Rate | None = setting(None, "messages from all sources together")
     reserved: Reserved = setting(2, "of the connections: for transactional mail only")
     tls: TlsWord = setting("opportunistic", "verify and required: never without")
+    # From 10 to 100 a second takes 17 s, and the first 20 messages to a site go at once: a small site never meets it.
+    pace_start: Rate | None = setting("10/second", "where a source's pace begins at a site; it doubles in 5 s")
+    # Below it a pace asks too seldom whether things are better; a message every ten seconds offends nobody.
+    pace_floor: Rate = setting("6/minute", "no reply makes a pace slower")
 
 
 class ShapeTable(Section):
@@ -47,6 +53,18 @@ class ShapeTable(Section):
     site_rate: Rate | None = setting(None, "messages from all sources together")
     reserved: Reserved | None = setting(None, "of the connections: for transactional mail only")
     tls: TlsWord | None = setting(None, "verify and required: never without")
+    pace_start: Rate | None = setting(None, "where a source's pace begins at a site; it doubles in 5 s")
+    pace_floor: Rate | None = setting(None, "no reply makes a pace slower")
+
+
+class WarmUpTable(Section):
+    """How much mail a new source carries (pools.toml, warmup = DATE)."""
+
+    # Why these: relay/shaping/warmup.py.
+    schedule: list[Annotated[int, Field(ge=1, le=100_000_000)]] = Field(
+        default=list(SCHEDULE), min_length=1, description="messages to each site, day by day; then as many as there are"
+    )
+    timezone: Timezone = setting("UTC", "of its days")
 
 
 class ProviderTable(ShapeTable):
@@ -55,7 +73,7 @@ class ProviderTable(ShapeTable):
     mx: Annotated[list[HostPattern], *ALONE_OR_LIST] = setting([], "of the most preferred MX host")
     domains: Annotated[list[Domain], *ALONE_OR_LIST] = setting([], "known without a look-up")
     pool: dict[Name, ShapeTable] = setting({})
-    backoff: list[Any] = setting([])
+    backoff: list[BackoffTable] = setting([], "replies of this provider; before those for all and those that ship")
 
 
 def _without_tables(value: object) -> object:
@@ -88,4 +106,5 @@ class ShapingFile(Section):
     default: DefaultTable = setting({})
     provider: Annotated[dict[Name, ProviderTable], BeforeValidator(over_shipped)] = setting({})
     domain: dict[Domain, Annotated[ShapeTable, BeforeValidator(_without_tables)]] = setting({})
-    backoff: list[Any] = setting([])
+    backoff: list[BackoffTable] = setting([], "replies of anybody; before those that ship")
+    warmup: WarmUpTable = WarmUpTable()

@@ -1,14 +1,19 @@
 """policies/shaping.toml: what only the whole of it shows to be wrong, and its tables compiled for each attempt."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
-from relay.config.problems import NOT_YET, Problem, no_such
+from relay.config import backoff
+from relay.config.problems import Problem, no_such
 from relay.config.reader import Document
 from relay.config.schema_shaping import DefaultTable, ProviderTable, ShapeTable, ShapingFile
 from relay.config.wording import Loc
 from relay.policy.routes import AnyOf
 from relay.shaping import shape
+from relay.shaping.backoff import Backoff
+from relay.shaping.pacemaker import WarmUp
 from relay.shaping.shape import Said, Shape, Shapes
 from relay.shaping.sites import Provider, Sites
 
@@ -21,9 +26,11 @@ class Shaping:
 
     sites: Sites
     shapes: Shapes
+    rules: Backoff
+    warmup: WarmUp
 
 
-def compiled(file: ShapingFile) -> Shaping:
+def compiled(file: ShapingFile, document: Document | None) -> Shaping:
     providers = [
         Provider(name, frozenset(table.domains), AnyOf(table.mx))
         for name, table in file.provider.items()
@@ -34,7 +41,9 @@ def compiled(file: ShapingFile) -> Shaping:
         for name, table in file.provider.items()
     }
     domains = {domain: _said(table) for domain, table in file.domain.items()}
-    return Shaping(Sites(providers), Shapes(_said(file.default), tables, domains))
+    rules = backoff.compiled(file.backoff, {name: table.backoff for name, table in file.provider.items()}, document)
+    warmup = WarmUp(tuple(file.warmup.schedule), ZoneInfo(file.warmup.timezone), file.warmup.timezone)
+    return Shaping(Sites(providers), Shapes(_said(file.default), tables, domains), rules, warmup)
 
 
 def _said(table: DefaultTable | ShapeTable) -> Said:
@@ -61,9 +70,18 @@ def problems_of(file: ShapingFile, document: Document, pools: Pools) -> Iterator
     for domain in document.names("domain"):
         if one := file.domain.get(domain):
             yield from _of_reserved(document, ("domain", domain), _said(file.default), _said(one))
-    for loc in () if document.broken else (("backoff",), *(("provider", name, "backoff") for name in file.provider)):
-        if document.says(loc):
-            yield document.problem(loc, NOT_YET, "not-yet", warning=True)
+    yield from backoff.problems_of(file.backoff, document, ("backoff",))
+    for name in document.names("provider"):
+        if table := file.provider.get(name):
+            yield from backoff.problems_of(table.backoff, document, ("provider", name, "backoff"))
+    yield from _of_schedule(document, file.warmup.schedule)
+
+
+def _of_schedule(document: Document, schedule: Sequence[int]) -> Iterator[Problem]:
+    loc: Loc = ("warmup", "schedule")
+    for number, (before, day) in enumerate(pairwise(schedule), 1):
+        if day < before and not document.broken:
+            yield document.problem((*loc, number), f"{day} is less than the day before, {before}", "schedule")
 
 
 def _of_provider(

@@ -6,6 +6,7 @@ A pool belongs to classes of mail (policies/routes.toml), so two classes never s
 from bisect import bisect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
 from itertools import accumulate
 
@@ -36,13 +37,15 @@ class Source:
     """An address of ours mail may leave from ("": the system's choice) and the name it gives in EHLO ("": the node's).
 
     `weight` is its share of the pool's mail; 0 keeps it for recipients that already know it. `through`: the proxy that
-    connects from there; None: this machine does.
+    connects from there; None: this machine does. `warmup`: the day its
+    warm-up begins; None: it is warm.
     """
 
     address: str
     ehlo: str
     weight: int = 1
     through: Proxy | None = None
+    warmup: date | None = None
 
     def reaches(self, families: Collection[int]) -> bool:
         """Can it reach hosts with addresses of these `families` (4, 6)? What the system chooses from has all of them."""

@@ -66,6 +66,13 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
     return Verdict(events, plan.again, _delay_report(delivery, plan), outcome)
 
 
+def category_of(outcome: Outcome) -> str:
+    """What a peer's refusal means; "" of all else."""
+    if outcome.delivered or outcome.internal:
+        return ""
+    return classify(outcome.reply, outcome.command, provider_of(outcome.mx))[0]
+
+
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:
     event = recorder.of_attempt("delivered", delivery, outcome, pool, {})
     asked = delivery.sender and "SUCCESS" in delivery.notify and not outcome.relayed_dsn

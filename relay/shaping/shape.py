@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from relay.identity import Rate
+from relay.shaping.pace import Bounds, per_second
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ Said = Mapping[str, Any]  # the keys of one table that are said, named as the fi
 NOTHING: Said = {}
 
 _REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
+FLOOR = 0.1  # messages a second, where nothing is said: a message every ten seconds asks whether things are better
 _COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
 
 
@@ -61,6 +63,8 @@ class Shape:
     reserved         of the connections (each number of them), those that only transactional mail may use
     messages_per_connection    then a new connection
     tls              opportunistic | verify | required | off
+    pace_start, pace_floor    where a source's pace begins at a site it is new to, and below what no reply brings it; without
+                     a start it begins at the full rate
     pool             "" unless it has lower limits than others at the site: those are counted for it alone
     alone, among     limits that hold as well: those of the recipient's domain, where it shares its site; those of all pools
                      together, where this one has lower ones
@@ -77,11 +81,17 @@ class Shape:
     pool: str = ""
     alone: Beside | None = None
     among: Beside | None = None
+    pace_start: Rate | None = None
+    pace_floor: Rate | None = None
+    bounds: Bounds = field(init=False, repr=False, compare=False)  # of the pace
     _rates: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
     _slots: tuple[_Counted[int], ...] = field(init=False, repr=False, compare=False)
     _openings: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        start = per_second(self.pace_start)
+        floor = min(per_second(self.pace_floor), start) if self.pace_floor is not None else FLOOR
+        object.__setattr__(self, "bounds", Bounds(start, floor, per_second(self.rate)))
         object.__setattr__(
             self, "_rates", (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
         )
@@ -152,13 +162,13 @@ class Shapes:
 
     def of_host(self, host: str) -> Shape:
         """For mail to a host that the admin named, `relay_host` or a route's next hop, which is no mailbox provider:
-        [default] gives it no rate, [domain."host"] may."""
+        [default] gives it no rate and no slow start, [domain."host"] may."""
         return self._known("", "", host if host in self._domains else "", shared=False, named=True)
 
     def _resolve(self, provider: str, pool: str, domain: str, *, shared: bool, named: bool = False) -> Shape:
         said = dict(self._default)
         if named:
-            for key in ("connection_rate", "rate", "site_connections", "site_rate"):
+            for key in ("connection_rate", "rate", "site_connections", "site_rate", "pace_start"):
                 said.pop(key, None)
         if provider:
             said |= self._providers[provider].said

@@ -1,10 +1,15 @@
 """The door of shaping: before each attempt, a source and all the permits it needs; or when to come again.
 
-Strategy: the rates that hold for a delivery (of its source and site, of the site, and of its domain where that has limits of
-its own) are asked one after the other, each by a lease of State that the worker holds (relay/state/permits.py). Where one of
-them is used up, what the others gave is put back into their leases, nothing was tried, and the schedule leaves the whole
-lane alone until then: a refusal is remembered, so that the next of the lane costs a look into memory. Connections are
-counted where they are opened (egress/connections.py).
+Strategy: of the pool's sources one is chosen by weight among those that do not stay away from the site. It must have a place
+in its warm-up budget of the day if it is new, in the pace that the site takes from it (pacemaker.py), and in the rates that
+hold for the delivery (of its source and site, of the site, of an operator's order, and of its domain where that has limits of
+its own), each by a lease of State that the worker holds (relay/state/permits.py). Where it lacks one, what the others gave is
+put back into their leases and the pool's next source is asked. Where none has room, nothing was tried, and the schedule leaves
+the whole lane alone until the first of them may have: a refusal is remembered, so that the next of the lane costs a look into
+memory. Connections are counted where they are opened (egress/connections.py).
+
+Transactional mail is not held by a pace or a budget, it only counts; by a rate it is, since that is exact, and by a site that
+refuses all of its sources.
 
 A rate that stands in no table costs nothing. Nobody waits for another site's permits.
 
@@ -14,6 +19,7 @@ site's hosts has. Where only the first are left, mail waits until one of them re
 
 import random
 from collections.abc import Callable, Collection, Sequence
+from datetime import date
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
@@ -22,19 +28,26 @@ from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome
 from relay.pause import Pause
+from relay.shaping.backoff import Rule
 from relay.shaping.health import Health, sign_of
+from relay.shaping.pace import Bounds
+from relay.shaping.pacemaker import Attempted, Pacemaker
 from relay.shaping.shape import Shape, Shapes
+from relay.shaping.warmup import key_of, rate_of
 
 log = structlog.get_logger()
 
+LOOK_AGAIN = 30_000  # ms at most that a lane sleeps for a source that stays away: an operator may end that
 ZONE = "UTC"  # of a site's day, week or month: brands with others share it
 
 
 class Source(Protocol):
-    """An address of ours."""
+    """An address of ours. `warmup`: the day it begins to be warmed up."""
 
     @property
     def address(self) -> str: ...
+    @property
+    def warmup(self) -> date | None: ...
     def reaches(self, families: Collection[int]) -> bool: ...
 
 
@@ -65,15 +78,23 @@ class Berth(Generic[S]):
     """All that one attempt needs to go: from where, and within what. Its permits count from now on; whoever got it calls
     `depart` when the message goes, and `leave` in any case when the attempt is over."""
 
-    __slots__ = ("_permits", "_rates", "pool", "shape", "site", "source")
+    __slots__ = ("_permits", "_rates", "pool", "shape", "site", "source", "what")
 
     def __init__(
-        self, source: S, pool: str, site: str, shape: Shape, rates: Sequence[tuple[str, Rate]], permits: Permits
+        self,
+        source: S,
+        pool: str,
+        site: str,
+        shape: Shape,
+        rates: Sequence[tuple[str, Rate]],
+        permits: Permits,
+        what: Attempted,
     ) -> None:
         self.source = source
         self.pool = pool
         self.site = site
         self.shape = shape
+        self.what = what  # for the replies that come
         self._rates = rates
         self._permits = permits
 
@@ -102,15 +123,17 @@ class Shaper:
         permits: Permits,
         clock: Callable[[], int],
         rand: Callable[[], float] = random.random,
+        pacemaker: Pacemaker | None = None,
     ) -> None:
         self.shapes = shapes  # a reload replaces it
+        self.pacemaker = pacemaker or Pacemaker()
         self._permits = permits
         self._clock = clock
         self._rand = rand
         self.health = Health()
 
     def __repr__(self) -> str:
-        return f"<Shaper {self.shapes!r}>"
+        return f"<Shaper {self.shapes!r} {self.pacemaker!r}>"
 
     async def berth(
         self,
@@ -124,39 +147,129 @@ class Shaper:
         of a relay or next hop, which is no mailbox provider. `families`: 4, 6, those of the site's hosts; None: of no
         matter, or not known."""
         shape = self.shapes.of_host(host) if host else self.shapes.of(site, pool.name, delivery.domain)
-        source = self._source(delivery.source, pool, site, families)
-        if isinstance(source, Pause):
-            return source
-        rates = shape.rates(source.address, site)
-        urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
-        for number, (name, rate) in enumerate(rates):
-            wait = await self._permits.take(name, rate, 1, ZONE, urgent=urgent)
-            if wait:
-                Berth(source, pool.name, site, shape, rates[:number], self._permits).leave()
-                return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}", site, pool.name)
-        if not self.health.calm:
-            self.health.taken(source.address, site, self._clock())
-        return Berth(source, pool.name, site, shape, rates, self._permits)
+        urgent, now = delivery.message.mail_class is MailClass.TRANSACTIONAL, self._clock()
+        if not urgent:
+            stopped = self.pacemaker.stopped(delivery.message.stream, site, now)
+            if stopped is not None:
+                until, why = min(stopped.until, now + LOOK_AGAIN), f"{stopped.place}: {stopped.why}"
+                return Pause(until, why, site, f"stream/{delivery.message.stream}")
+        asking = _Asking(delivery, pool.name, site, shape, self.pacemaker.share(shape.bounds), urgent, now)
+        if families is not None:
+            reaching = {source.address for source in pool.sources if source.reaches(families)}
+            asking.left_out = {source.address for source in pool.sources if reaching and source.address not in reaching}
+        found = await self._try(asking, pool)
+        if isinstance(found, Berth):
+            return found
+        if all(self.pacemaker.away(one.address, site, now) for one in pool.sources):
+            asking.soft = True
+            found = await self._try(asking, pool)
+        if isinstance(found, Pause) and urgent and any(one.warmup for one in pool.sources):
+            asking.beyond = True
+            found = await self._try(asking, pool)
+        return found._replace(site=site, limit=found.limit or pool.name) if isinstance(found, Pause) else found
 
-    def _source(self, sticky: str, pool: Pool[S], site: str, families: Collection[int] | None) -> S | Pause:
-        """The one the recipient's host knows (`sticky`), or one by weight, of those that will do."""
-        if families is None and self.health.calm:
-            return pool.choose(sticky, self._rand())
+    def observe(self, berth: Berth[S], outcome: Outcome, category: str = "") -> Rule | None:
+        """What came of it; `category`: what the reply means. The rule that acted on it, if one did."""
         now = self._clock()
-        reaching = [source for source in pool.sources if families is None or source.reaches(families)]
-        able = [source for source in reaching if self.health.usable(source.address, site, now)]
-        if reaching and not able:
-            back, address = min((self.health.back(source.address, site, now), source.address) for source in reaching)
-            return Pause(back, f"{address} stands aside", site, pool.name)
-        # Where none reaches the site any will do: the attempt then says why it fails.
-        return pool.choose_able(sticky, self._rand(), able.__contains__) or pool.choose(sticky, self._rand())
+        if not (outcome.delivered and self.health.calm):
+            self._note(berth, outcome, blocked=category == "reputation-block", now=now)
+        return self.pacemaker.learn(berth.what, outcome, category, now) if not outcome.captured else None
 
-    def observe(self, berth: Berth[S], outcome: Outcome, *, blocked: bool = False) -> None:
-        """What came of it. `blocked`: the site refuses the sending address, by the category of its reply."""
-        if outcome.delivered and self.health.calm:
-            return
-        now, why = self._clock(), str(outcome.reply)
+    def _note(self, berth: Berth[S], outcome: Outcome, *, blocked: bool, now: int) -> None:
+        """`blocked`: the site refuses the sending address."""
+        why = str(outcome.reply)
         aside = self.health.note(berth.source.address, berth.site, sign_of(outcome, blocked=blocked), now, why)
         if aside is not None:
             away = f"{(aside.until - now) // 1000} s"
             log.warning("source steps aside", source=aside.source, site=aside.site or "all", away=away, why=why)
+
+    async def _try(self, asking: "_Asking", pool: Pool[S]) -> Berth[S] | Pause:
+        """One source of the pool after the other, until one has all it needs; else the first time one may."""
+        sticky, tried, first = asking.delivery.source, set(asking.left_out), None
+        source: S | None = (
+            pool.choose_able(sticky, self._rand(), lambda one: one.address not in tried)
+            if tried
+            else pool.choose(sticky, self._rand())
+        )
+        while source is not None:
+            found = await self._ready(asking, source)
+            if not isinstance(found, Pause):
+                if not self.health.calm:
+                    self.health.taken(source.address, asking.site, asking.now)
+                stream = "" if asking.urgent else asking.delivery.message.stream
+                what = Attempted(source.address, asking.site, stream, asking.bounds, asking.now, source.warmup)
+                return Berth(source, asking.pool, asking.site, asking.shape, found, self._permits, what)
+            if first is None or found.until < first.until:
+                first = found
+            if asking.full:
+                return found
+            tried.add(source.address)
+            source = pool.choose_able(sticky, self._rand(), lambda one: one.address not in tried)
+        assert first is not None
+        return first
+
+    async def _ready(self, asking: "_Asking", source: Source) -> list[tuple[str, Rate]] | Pause:
+        """Not away, and within budget, pace and rates: the permits it took, all or none."""
+        maker, site, now, address = self.pacemaker, asking.site, asking.now, source.address
+        if not self.health.calm and (back := self.health.back(address, site, now)) > now:
+            return Pause(back, f"{address} stands aside")
+        away = maker.away(address, site, now)
+        if away is not None and not (asking.soft and away.soft):
+            return Pause(min(away.until, now + LOOK_AGAIN), f"{away.place}: {away.why}")
+        budget: Rate | None = None
+        if source.warmup is not None and not asking.beyond:
+            today = maker.budget(address, site, source.warmup, now)
+            if today == 0:
+                return Pause(now + LOOK_AGAIN, f"{address} begins on {source.warmup:%-d %b}")
+            budget = rate_of(today) if today is not None else None
+        again = maker.ask(address, site, asking.pool, asking.bounds, now, urgent=asking.urgent)
+        if again:
+            return Pause(again, f"{site}: {maker.why(address, site, now)}")
+        rates = self._rates(asking, address, budget)
+        taken = await self._take(asking, rates) if rates else []
+        if isinstance(taken, Pause):
+            maker.give_back(address, site)
+        return taken
+
+    def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[tuple[str, Rate, str, bool]]:
+        """Name, rate, time zone, and whether it only counts this mail: an operator's order for all pools is no limit for
+        transactional mail."""
+        rates = [(name, rate, ZONE, False) for name, rate in asking.shape.rates(source, asking.site)]
+        if budget is not None:
+            rates.append((key_of(source, asking.site), budget, self.pacemaker.warmup.timezone, False))
+        orders = self.pacemaker.orders(asking.site, asking.pool, asking.now)
+        if orders:
+            rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
+        return rates
+
+    async def _take(
+        self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]
+    ) -> list[tuple[str, Rate]] | Pause:
+        """One message of each rate, all or none."""
+        taken: list[tuple[str, Rate]] = []
+        for name, rate, zone, spared in rates:
+            wait = await self._permits.take(name, rate, 1, zone, urgent=asking.urgent)
+            if not wait:
+                taken.append((name, rate))
+            elif not spared:
+                for granted, whose in taken:
+                    self._permits.give_back(granted, whose, 1)
+                asking.full = name.startswith("rate/*/")
+                limit = name.rpartition("/")[2] if "/@" in name else ""  # of a domain beside those of its site
+                return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}", limit=limit)
+        return taken
+
+
+class _Asking:
+    """One delivery that asks for a berth. `soft`: by a source that should stay away, `beyond`: by one that has used up its
+    budget, for want of others; `full`: a limit of all sources together is used up; `left_out`: sources that do not reach it."""
+
+    __slots__ = ("beyond", "bounds", "delivery", "full", "left_out", "now", "pool", "shape", "site", "soft", "urgent")
+
+    def __init__(
+        self, delivery: Delivery, pool: str, site: str, shape: Shape, bounds: Bounds, urgent: bool, now: int
+    ) -> None:
+        self.delivery, self.pool, self.site, self.shape = delivery, pool, site, shape
+        self.bounds, self.urgent, self.now = bounds, urgent, now
+        self.beyond = self.full = self.soft = False
+        self.left_out: set[str] = set()

@@ -46,6 +46,10 @@ class State(Protocol):
         """
         ...
 
+    async def granted(self, key: str, rate: Rate, timezone: str = "UTC") -> int:
+        """How many permits of `key` count now; for people to look at."""
+        ...
+
     async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
         """One more lease of `key` for `holder`, unless `limit` are held. It ends after the ttl.
 

@@ -81,6 +81,18 @@ local function take()
     return {'wait', now, window}
 end
 
+-- KEYS: granted. ARGV: slice (0: calendar), and of a calendar slot its number. How many permits count now.
+local function counted()
+    local slice, found, sum = tonumber(ARGV[3]), redis.call('HGETALL', KEYS[1]), 0
+    local oldest = slice == 0 and tonumber(ARGV[4]) or math.floor(now / slice) - 96
+    for at = 1, #found, 2 do
+        if tonumber(found[at]) >= oldest then
+            sum = sum + tonumber(found[at + 1])
+        end
+    end
+    return {'done', now, sum}
+end
+
 -- KEYS: granted, epoch. ARGV: epoch, time to live, then slot and count in turn: what the asker was granted before the data
 -- was lost.
 local function restore()
@@ -229,7 +241,7 @@ local function repin()
 end
 
 local can = {
-    take = take, restore = restore, acquire = acquire, tell = tell, release = release, drop = drop, note = note,
+    take = take, counted = counted, restore = restore, acquire = acquire, tell = tell, release = release, drop = drop, note = note,
     forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
 }

@@ -131,6 +131,13 @@ class RedisState:
         kind, value = await self._ask_in_time(calls, settle)
         return 0 if kind == b"granted" else value
 
+    async def granted(self, key: str, rate: Rate, timezone: str = "UTC") -> int:
+        name = f"{key} {rate.calendar or rate.window}"
+        slot = limits.slot_of(rate, self.now(), ZoneInfo(timezone)) if rate.calendar else 0
+        call = self._call((_granted(name),), "counted", 0 if rate.calendar else limits.slice_ms(rate), slot)
+        count: int = await self._ask([call], lambda answers: answers[0][2])
+        return count
+
     async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
         self._holdings.lives(holder, ttl_ms)
 

@@ -126,6 +126,11 @@ class SqliteState:
         waited: int = await self._ask(lambda now: self._take(key, rate, count, zone, now), durable=True)
         return waited
 
+    async def granted(self, key: str, rate: Rate, timezone: str = "UTC") -> int:
+        zone = ZoneInfo(timezone)
+        count: int = await self._ask(lambda now: sum(number for _, number in self._granted(key, rate, zone, now)))
+        return count
+
     async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
         granted: bool = await self._ask(lambda now: self._acquire(key, limit, holder, now, now + ttl_ms))
         return granted
@@ -218,16 +223,19 @@ class SqliteState:
             self._durable = durable
 
     def _take(self, key: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> int:
-        name = f"{key} {rate.calendar or rate.window}"
-        slot = limits.slot_of(rate, now, zone)
-        oldest = limits.oldest_slot(rate, slot)
-        granted = self._db.execute(
-            "SELECT slot, count FROM granted WHERE key = ? AND slot >= ?", (name, oldest)
-        ).fetchall()
-        wait = limits.wait(rate, granted, count, now, zone)
+        wait = limits.wait(rate, self._granted(key, rate, zone, now), count, now, zone)
         if not wait:
-            self._do(_GRANT, name, slot, count, limits.expiry(rate, slot, zone))
+            slot = limits.slot_of(rate, now, zone)
+            self._do(_GRANT, _name(key, rate), slot, count, limits.expiry(rate, slot, zone))
         return wait
+
+    def _granted(self, key: str, rate: Rate, zone: ZoneInfo, now: int) -> list[tuple[int, int]]:
+        """What counts of it now, by slot."""
+        oldest = limits.oldest_slot(rate, limits.slot_of(rate, now, zone))
+        found: list[tuple[int, int]] = self._db.execute(
+            "SELECT slot, count FROM granted WHERE key = ? AND slot >= ?", (_name(key, rate), oldest)
+        ).fetchall()
+        return found
 
     def _acquire(self, key: str, limit: int, holder: str, now: int, expires: int) -> bool:
         self._do("DELETE FROM lease WHERE key = ? AND expires <= ?", key, now)
@@ -256,6 +264,11 @@ class SqliteState:
 
     def _do(self, statement: str, *values: str | int) -> None:
         self._db.execute(statement, values)
+
+
+def _name(key: str, rate: Rate) -> str:
+    """What permits are counted under."""
+    return f"{key} {rate.calendar or rate.window}"
 
 
 def _answer(answers: list[tuple["asyncio.Future[Any]", Any]], error: StateError | None) -> None:

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
-from bench import machine, stages, varied
+from bench import machine, pace, stages, varied
 from bench.load import Load
 from bench.peers import fill
 from bench.processes import cpu_seconds, memory, start, tree, wait_until
@@ -78,3 +79,15 @@ def test_every_part_explains_itself() -> None:
         done = subprocess.run([sys.executable, "-m", f"bench.{part}", "--help"], capture_output=True, check=False)
         assert done.returncode == 0, part
         assert f"python -m bench.{part}".encode() in done.stdout
+
+
+def test_the_picture_of_paces_is_drawn_and_its_figures_written(tmp_path: Path) -> None:
+    pace.main(tmp_path)
+    drawn = ElementTree.fromstring((tmp_path / "pace.svg").read_text())  # noqa: S314 our own
+    assert drawn.tag.endswith("svg")
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+    page = (tmp_path / "pace.md").read_text()
+    assert all(words in page for _, _, words in pace.STORY)
+    assert page == (Path(pace.__file__).parent / "results" / "pace.md").read_text(), (
+        "committed figures are those of today"
+    )

@@ -55,6 +55,43 @@ def test_a_worker_that_is_down_is_told() -> None:
     assert not status.all_well(down)
 
 
+def test_sites_that_slow_us_down_are_told_with_what_was_ordered() -> None:
+    def pace(site: str, rate: float | None, source: str = "192.0.2.1") -> dict[str, Any]:
+        return {"site": site, "source": source, "pace": rate, "said": f"{rate} of 40/s"}
+
+    order = {
+        "kind": "order",
+        "site": "google",
+        "pool": "marketing",
+        "rate": "10/second",
+        "until": 0,
+        "by": "",
+        "reason": "",
+    }
+    paces = [pace("a", 5.0), pace("b", None), pace("c", 2.0, ""), *(pace(f"d{number}", 9.0) for number in range(4))]
+    assert told(shaping={"paces": paces, "standing": [order, {"kind": "aside"}]})[1:] == [
+        "  pace     b from 192.0.2.1: None of 40/s",
+        "  pace     c: 2.0 of 40/s",
+        "  pace     a from 192.0.2.1: 5.0 of 40/s",
+        "  pace     d0 from 192.0.2.1: 9.0 of 40/s",
+        "  pace     d1 from 192.0.2.1: 9.0 of 40/s",
+        "           2 more: postlane pace",
+        "  ordered  google: at most 10/second from each source of pool marketing until 1970-01-01T00:00:00.000Z",
+    ]
+
+
+def test_new_sources_are_told_with_their_budgets() -> None:
+    rows = [
+        {"source": "192.0.2.3", "site": "google", "said": "day 4 of 30: 1,600 of 2,000"},
+        {"source": "192.0.2.3", "site": "microsoft", "said": "day 2 of 30: 0 of 500 (stopped: blocked)"},
+        {"source": "192.0.2.4", "site": None, "said": "begins on 23 Nov"},
+    ]
+    assert told(warming=rows)[1:] == [
+        "  warming  192.0.2.3  google day 4 of 30: 1,600 of 2,000 · microsoft day 2 of 30: 0 of 500 (stopped: blocked)",
+        "  warming  192.0.2.4  begins on 23 Nov",
+    ]
+
+
 def test_an_alert_is_told_with_its_problems() -> None:
     summary = "policies/ on disk has 2 errors (below)."
     alert = asdict(Alert(POLICIES, summary, ("a.toml:1: x", "b.toml:2: y"), "postlane check"))

@@ -1,3 +1,4 @@
+from datetime import date
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -64,6 +65,10 @@ def test_pools(tmp_path: Path) -> None:
         ("192.0.2.1", "t1.arava.example", 1),
         ("::1", "", 5),  # greets with the node's own name
     ]
+    (tmp_path / "config" / "pools.toml").write_text(
+        '[pool.a]\nsources = [{ address = "192.0.2.1", warmup = 2026-11-23 }, { address = "192.0.2.2" }]\n'
+    )
+    assert [one.warmup for one in deployment(tmp_path).pools["a"].sources] == [date(2026, 11, 23), None]
 
 
 def test_sources_behind_proxies(tmp_path: Path) -> None:

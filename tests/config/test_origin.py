@@ -48,6 +48,14 @@ def test_texts_by_language_and_what_has_no_schema_yet(tmp_path: Path) -> None:
     assert found["default.connections"] == (10, 0)
 
 
+def test_back_off_rules_that_ship_stand_behind_those_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "shaping.toml").write_text('[[backoff]]\nreply = "x"\naction = "slow"\nto = "25%"\n')
+    rules = [one for one in settings_of(tmp_path, "shaping.toml") if one.key == "backoff"]
+    assert [one.line for one in rules] == [1, 0]
+    google = [one for one in settings_of(tmp_path, "shaping.toml") if one.key == "provider.google.backoff"]
+    assert any("suspend" in str(one.value) for one in google)
+
+
 @pytest.mark.parametrize("file", MODELS)
 def test_without_the_file_all_is_shipped(tmp_path: Path, file: str) -> None:
     assert {line for _, line in origins(tmp_path, file).values()} <= {0}

@@ -55,6 +55,16 @@ def test_a_single_source_needs_no_choice() -> None:
     assert Pool("p", (A,)).choose("", 0.999) is A
 
 
+def test_of_those_that_are_able_it_chooses_as_of_all() -> None:
+    pool = Pool("p", (A, B, NONE))
+    assert pool.choose_able("", 0.0, lambda _: True) is A
+    assert pool.choose_able("", 0.0, lambda source: source is not A) is B
+    assert pool.choose_able(NONE.address, 0.0, lambda source: source is not A) is NONE
+    assert pool.choose_able(A.address, 0.999, lambda source: source is not A) is B
+    assert pool.choose_able("", 0.0, lambda _: False) is None
+    assert pool.choose_able("", 0.0, lambda source: source is NONE) is None
+
+
 @pytest.mark.parametrize("sources", [(), (NONE,), (A, Source("x", "", -1))])
 def test_a_pool_that_could_send_nothing_is_refused(sources: tuple[Source, ...]) -> None:
     with pytest.raises(ValueError, match="pool p has no source"):

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.event import Recorder
-from relay.feedback.consequences import Report, Retry, Verdict, judge, owes_withheld_report
+from relay.feedback.consequences import Report, Retry, Verdict, category_of, judge, owes_withheld_report
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
 
@@ -139,3 +139,9 @@ def test_a_providers_own_code_is_read_as_the_provider_means_it() -> None:
     assert judged(delivery(), outcome)[1]["category"] == "tls-failure"
     outcome.mx = "gmail-smtp-in.l.google.com"
     assert judged(delivery(), outcome)[1]["category"] == "auth-failure"
+
+
+def test_what_a_peer_refuses_has_a_category_and_nothing_else_has() -> None:
+    assert category_of(refused(421, "4.7.28", "unusual rate of unsolicited mail", command="MAIL")) == "rate-limited"
+    assert category_of(Outcome(Reply(250, "2.0.0", "OK"), "END")) == ""
+    assert category_of(Outcome(Reply(421, "4.4.2", "timeout"), "CONNECT", Scope.HOST, internal=True)) == ""

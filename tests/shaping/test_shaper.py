@@ -43,7 +43,7 @@ async def test_a_source_with_all_permits() -> None:
     other = await shaper(quotas, 0.9).berth(mail(), POOL, "google")
     assert isinstance(other, Berth)
     assert other.source.ehlo == "m2.example"
-    assert repr(shaper(quotas)) == "<Shaper <Shapes of 1 providers, 0 domains>>"
+    assert repr(shaper(quotas)) == "<Shaper <Shapes of 1 providers, 0 domains> <Pacemaker 0 paces, 0 aside, 0 orders>>"
 
 
 async def test_what_a_greylisting_host_has_seen_is_kept() -> None:
@@ -56,7 +56,7 @@ async def test_over_a_rate_it_comes_again_and_what_the_others_gave_goes_back() -
     quotas = FakeQuotas()
     quotas.waits = {"rate/*/google": 40}
     assert await shaper(quotas).berth(mail(), POOL, "google") == Pause(
-        NOW + 40, "*/google: 20/second", "google", POOL.name
+        NOW + 40, "*/google: 20/second", "google", "marketing"
     )
     assert quotas.back == [("rate/192.0.2.1/google", 1)]
 
@@ -95,13 +95,13 @@ async def test_a_dead_source_leaves_all_mail_to_its_sibling() -> None:
 
 async def test_a_blocked_source_leaves_that_site_to_its_sibling_and_the_last_makes_it_wait() -> None:
     one = shaper(FakeQuotas())
-    one.observe(await berthed(one), BLOCK, blocked=True)
+    one.observe(await berthed(one), BLOCK, "reputation-block")
     berth = await berthed(one)
     assert berth.source is SECOND
     assert (await berthed(one, "google")).source is FIRST
-    one.observe(berth, BLOCK, blocked=True)
+    one.observe(berth, BLOCK, "reputation-block")
     assert await one.berth(mail(), POOL, "small.example") == Pause(
-        NOW + BLOCK_PAUSE[0], "192.0.2.1 stands aside", "small.example", POOL.name
+        NOW + BLOCK_PAUSE[0], "192.0.2.1 stands aside", "small.example", "marketing"
     )
 
 

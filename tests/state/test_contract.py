@@ -57,6 +57,18 @@ async def test_a_rate_is_granted_up_to_its_count_and_again_when_told(state: Stat
     assert state.trouble == ""
 
 
+async def test_how_many_count_is_told(state: State, clock: Clock) -> None:
+    daily = Rate(100, 90_000, "day", "100/day")
+    for rate in (PER_MINUTE, daily):
+        assert await state.granted("k", rate) == 0
+        await state.take("k", rate, 7)
+        await state.take("k", rate, 2)
+        await state.take("k", rate, 1000)
+        assert await state.granted("k", rate) == 9
+    clock.now += 86_400_000
+    assert [await state.granted("k", rate) for rate in (PER_MINUTE, daily)] == [0, 0]
+
+
 async def test_permits_are_granted_all_or_none(state: State) -> None:
     assert await state.take("k", PER_MINUTE, 7) == 0
     assert await state.take("k", PER_MINUTE, 4) > 0
