@@ -1,4 +1,10 @@
-"""The attempts in flight, and whether one more may start: places of each class, of each site, and bytes. Pure."""
+"""The attempts in flight, and whether one more may start: places of each class, of each site, and bytes. Pure.
+
+Everything an attempt does is done in turns of one loop, which it shares with all others and with the apps that hand in mail.
+Where the processor does not keep up, each turn takes as long as there are attempts that have something to do in it, and
+transactional mail needs a dozen turns. So `feel` is told how late the loop is, and other mail has fewer places the later
+it is: down to LEAST, which is enough for what a processor can do, and up again to all of them once it keeps up.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -7,6 +13,8 @@ from relay.message import Delivery, MailClass
 if TYPE_CHECKING:
     from relay.schedule.lanes import Lane
 
+LATE = 0.010  # seconds: a dozen turns as long as that are a tenth of a second and more
+LEAST = 24  # attempts: what other mail always has, however late the loop is
 SMALL = 64 * 1024  # content up to here is bounded by the number of attempts alone: 400 of them are 25 MB
 
 Key = tuple[int, int]
@@ -20,6 +28,7 @@ class Flight:
         self.flying: dict[Key, Lane] = {}
         self.large = 0
         self._places = places
+        self._bulk = self._most = max(places[1:])
         self._of_site = of_site
         self._budget = budget
 
@@ -29,7 +38,20 @@ class Flight:
     def room(self, mail_class: MailClass) -> int:
         """How many of one group there may be for one more of it to start; below 1: none may. Never more of it than places
         are left: a few slow sites cannot take all."""
-        return min(self._of_site, self._places[mail_class] - len(self.flying))
+        places = self._places[mail_class]
+        if mail_class and self._bulk < places:
+            places = self._bulk
+        return min(self._of_site, places - len(self.flying))
+
+    def feel(self, late: float) -> bool:
+        """The loop came round `late` seconds after it should have. True: more may start than before."""
+        if late > LATE:
+            self._bulk = max(min(LEAST, self._most), self._bulk * 3 // 4)
+            return False
+        if self._bulk == self._most:
+            return False
+        self._bulk = min(self._most, self._bulk + 1 + self._bulk // 16)
+        return True
 
     def fits(self, lane: "Lane", delivery: Delivery) -> bool:
         size = delivery.message.size

@@ -337,6 +337,10 @@ class Ready:
         self._looking = look is not None
         return look
 
+    def feel(self, late: float) -> bool:
+        """The loop is `late` by so many seconds. True: more may start than before."""
+        return self._flight.feel(late)
+
     def step(self, now: int) -> Plan:
         """Everything there is to do at `now`. What it starts is in flight, what it loads is under way from here on."""
         while self._barred and self._barred[0][0] <= now:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.state.redis import QUIET
 from tests.support.node import CREDENTIALS, Event, Node, wait_for
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import RedisServer, grants
 from tests.support.sink import Sink
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]  # quiet times of ten seconds, places a second apart
@@ -50,12 +49,6 @@ def node_of(folder: Path, name: str, sink: Sink, redis: RedisServer, place: str 
 
 def bulk_at(sink: Sink) -> int:
     return sum(message.source == "127.0.0.4" for message in sink.messages)
-
-
-def grants(redis: RedisServer) -> bool:
-    """The time is over in which those who live tell a new Redis what they have."""
-    epoch = redis.ask("GET", "postlane:{0}:epoch")
-    return epoch is not None and int(redis.ask("TIME")[0]) * 1000 > int(epoch.partition(b"-")[0]) + QUIET
 
 
 def waits_long(node: Node, identifier: str) -> bool:

@@ -2,12 +2,15 @@
 
 import smtplib
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.dnsserver import DnsServer, serving
 from tests.support.node import Node, submit, wait_for
+from tests.support.redis_server import RedisServer, grants
 from tests.support.sink import Received, Sink
 
 pytestmark = pytest.mark.scenario
@@ -26,6 +29,7 @@ mx = "*.narrow-host.test"
 connections = 1
 messages_per_connection = 3
 """
+PASSWORD = "s3cret-of-redis"
 CONTENT = b"From: app@test.example\r\nTo: dana@example.com\r\nSubject: n\r\n\r\nhi\r\n"
 
 
@@ -115,3 +119,54 @@ def test_fewer_connections_than_workers_serve_both_and_all_domains(tmp_path: Pat
             hand_in(node, ["one.test", "two.test"], 6)
             wait_for("all of them", lambda: len(arrivals.of("one.test", "two.test")) == 48)
     assert sink.most_connected == 1
+
+
+TOGETHER = """\
+[provider.slow]
+mx = "*.slow-host.test"
+site_rate = "12/second"
+site_connections = 3
+"""
+
+
+@contextmanager
+def two_nodes(folder: Path, dns: DnsServer, sink: Sink, redis: RedisServer) -> Iterator[list[Node]]:
+    """Of two workers each, with one State."""
+    with ExitStack() as open_nodes:
+        nodes = []
+        for name in ("one", "two"):
+            node = Node(
+                folder / name,
+                delivery=f'mode = "live"\nport = {sink.port}\nallow_private = true',
+                key_for=("test.example",),
+                nameservers=f'"{dns.address}"',
+                workers=2,
+                more=f'[state]\nurl = "{redis.url}"\npassword_file = "redis-password"',
+                files={"policies/shaping.toml": TOGETHER, "redis-password": PASSWORD},
+            )
+            config = node.folder / "config" / "postlane.toml"
+            config.write_text(config.read_text().replace('name = "test-1"', f'name = "{name}"'))
+            nodes.append(open_nodes.enter_context(node))
+        yield nodes
+
+
+def test_two_nodes_on_one_redis_keep_within_one_limit(tmp_path: Path) -> None:
+    dns, arrivals = DnsServer(), Arrivals()
+    known(dns)
+    with (
+        RedisServer(tmp_path / "redis", password=PASSWORD) as redis,
+        serving(dns),
+        Sink(answer=arrivals) as sink,
+        two_nodes(tmp_path, dns, sink, redis) as nodes,
+    ):
+        # Before that each worker lets transactional mail go by a share of its own (DESIGN, invariant 6)
+        wait_for("a Redis that grants", lambda: grants(redis))
+        for node in nodes:
+            hand_in(node, ["a.test", "b.test", "c.test"], 9)
+        wait_for("all of both nodes", lambda: len(arrivals.of("a.test", "b.test", "c.test")) == 144, 90)
+        shares = [len(node.events(type="delivered")) for node in nodes]
+    times = arrivals.of("a.test", "b.test", "c.test")
+    assert max(sum(end - 1.0 < at <= end for at in times) for end in times) <= 12
+    assert times[-1] - times[0] < 144 / 12 * 3, "and it is used"
+    assert sink.most_connected <= 3
+    assert min(shares) > 0

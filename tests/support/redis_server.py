@@ -13,6 +13,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from relay.state.redis import QUIET
 from tests.support import needs
 from tests.support.node import free_port, wait_for
 
@@ -84,6 +85,12 @@ class RedisServer:
             return bool(self.ask("PING"))
         except RedisError:
             return False
+
+
+def grants(redis: RedisServer) -> bool:
+    """The time is over in which those who live tell a new Redis what they have."""
+    epoch = redis.ask("GET", "postlane:{0}:epoch")
+    return epoch is not None and int(redis.ask("TIME")[0]) * 1000 > int(epoch.partition(b"-")[0]) + QUIET
 
 
 class RedisCluster:
