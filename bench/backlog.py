@@ -182,11 +182,13 @@ def rate_of(sink: Sink, seconds: float, besides: int = 0) -> float:
 
 
 def beside(node: PostlaneNode, sink: Sink, seconds: int, directory: Path, done: int) -> tuple[float, Delays]:
-    """The rate of the queue while transactional mail goes by, and the delays of that."""
-    load = Load(RATE * seconds, 0, kept=True, sessions=SESSIONS, varied=True, rate=RATE)
+    """The rate of the queue while transactional mail goes by, once the domains that it goes to are known as those of a node
+    in use are; and the delays of all of that mail."""
+    load = Load(2 * RATE * seconds, 0, kept=True, sessions=SESSIONS, varied=True, rate=RATE)
     source = Source(load, node.port, directory)
     try:
-        rate = rate_of(sink, seconds, load.messages)
+        time.sleep(seconds)
+        rate = rate_of(sink, seconds, RATE * seconds)
         wait_until(source.ended, 60 + seconds, "transactional mail was not accepted")
     finally:
         source.stop()
