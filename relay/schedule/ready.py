@@ -50,7 +50,7 @@ class Limits:
 
     attempts        in flight at once: a task, a connection or a place in line for one, and up to SMALL of content each
     site_attempts   of these for one group: four times the default connections, as attempts also wait for their commit
-    window          deliveries parked in memory: about 3 KB each, so 30 MB of the 200 a worker may use
+    window          deliveries parked in memory: about 3 KB each, so 18 MB of the 200 a worker may use
     lane_window     of these for one lane by offers: a burst to a single site keeps the direct path for a second or two
     content_bytes   contents kept for parked deliveries; beyond it they are read back from the spool at the attempt
     flight_bytes    contents above SMALL that are in flight; half of it for one group; one message may always go
@@ -60,8 +60,8 @@ class Limits:
 
     attempts: int = 400
     site_attempts: int = 40
-    window: int = 10_000
-    lane_window: int = 4_000
+    window: int = 6_000
+    lane_window: int = 2_500
     content_bytes: int = 32 * 1024 * 1024
     flight_bytes: int = 64 * 1024 * 1024
     loads: int = 4
