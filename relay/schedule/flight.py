@@ -59,9 +59,8 @@ class Flight:
         size, bulk = delivery.message.size, lane.key[0] is not MailClass.TRANSACTIONAL
         if size <= SMALL or not (self.large if bulk else self.urgent):
             return True
-        budget, large = self._budget, lane.group.large
-        of_class = budget * 3 // 4 if bulk else budget
-        return self.large + size <= of_class and (not large or large + size <= budget // 2)
+        of_class, large = self._budget * 3 // 4 if bulk else self._budget, lane.group.large
+        return self.large + size <= of_class and (not large or large + size <= of_class // 2)
 
     def start(self, lane: "Lane", delivery: Delivery) -> None:
         self.flying[delivery.key] = lane
