@@ -26,7 +26,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.latency import RATE, SESSIONS, Delays, delays
-from bench.load import Load, Sink, Source
+from bench.load import Load, Sinks, Source
 from bench.names import Names
 from bench.postlane_node import PostlaneNode
 from bench.processes import BenchError, cpu_seconds, end_on_sigterm, memory, wait_until
@@ -43,6 +43,7 @@ RECIPIENTS = 100  # of one message, as a mailing program hands them in
 BODY = 4096
 STREAMS = ("newsletter", "offers", "win-back")
 FIRST = 3_000  # messages by whose delivery CPU is measured
+WORLD = tuple(f"127.0.0.{n}" for n in range(21, 25))  # where recipients' servers are
 AT_ONCE = 8  # puts under way: they share commits
 
 
@@ -161,7 +162,7 @@ class Begun:
     cpu: float
 
 
-def begin(node: PostlaneNode, sink: Sink, first: int) -> Begun:
+def begin(node: PostlaneNode, sink: Sinks, first: int) -> Begun:
     """Start the node, until `first` messages are delivered."""
     sink.reset()
     started = time.monotonic()
@@ -174,19 +175,21 @@ def begin(node: PostlaneNode, sink: Sink, first: int) -> Begun:
     return Begun(seconds, (cpu_seconds(node.pids()) - cpu) / (sink.received() - before) * 1000)
 
 
-def rate_of(sink: Sink, seconds: float, besides: int = 0) -> float:
+def rate_of(sink: Sinks, seconds: float, besides: int = 0) -> float:
     """Messages a second that arrive in a while, without `besides`."""
     before, started = sink.received(), time.monotonic()
     time.sleep(seconds)
     return (sink.received() - before - besides) / (time.monotonic() - started)
 
 
-def beside(node: PostlaneNode, sink: Sink, seconds: int, directory: Path, done: int) -> tuple[float, Delays]:
-    """The rate of the queue while transactional mail goes by, and the delays of that."""
-    load = Load(RATE * seconds, 0, kept=True, sessions=SESSIONS, varied=True, rate=RATE)
+def beside(node: PostlaneNode, sink: Sinks, seconds: int, directory: Path, done: int) -> tuple[float, Delays]:
+    """The rate of the queue while transactional mail goes by, once the domains that it goes to are known as those of a node
+    in use are; and the delays of all of that mail."""
+    load = Load(2 * RATE * seconds, 0, kept=True, sessions=SESSIONS, varied=True, rate=RATE)
     source = Source(load, node.port, directory)
     try:
-        rate = rate_of(sink, seconds, load.messages)
+        time.sleep(seconds)
+        rate = rate_of(sink, seconds, RATE * seconds)
         wait_until(source.ended, 60 + seconds, "transactional mail was not accepted")
     finally:
         source.stop()
@@ -204,7 +207,7 @@ class Setting:
     names: Names
 
 
-def _node(setting: Setting, directory: Path, sink: Sink, queued: int) -> PostlaneNode:
+def _node(setting: Setting, directory: Path, sink: Sinks, queued: int) -> PostlaneNode:
     node = PostlaneNode(
         directory,
         "",
@@ -230,7 +233,7 @@ def report(setting: Setting) -> Iterator[str]:
             with tempfile.TemporaryDirectory(dir=setting.parent, prefix="backlog-") as name:
                 directory = Path(name)
                 directory.chmod(0o755)
-                sink = Sink(directory)
+                sink = Sinks(directory, WORLD)
                 node = _node(setting, directory, sink, queued)
                 try:
                     sink.start()
@@ -249,7 +252,7 @@ def report(setting: Setting) -> Iterator[str]:
     yield from further
 
 
-def _drained(node: PostlaneNode, sink: Sink, setting: Setting, directory: Path) -> Iterator[str]:
+def _drained(node: PostlaneNode, sink: Sinks, setting: Setting, directory: Path) -> Iterator[str]:
     alone = rate_of(sink, setting.seconds)
     together, reset = beside(node, sink, setting.seconds, directory, 0)
     again = rate_of(sink, setting.seconds)
@@ -271,7 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", metavar="FILE", help="write the result there too")
     args = parser.parse_args(argv)
     end_on_sigterm()
-    with tempfile.TemporaryDirectory(dir=args.dir, prefix="postlane-bench-") as name, Names() as names:
+    with tempfile.TemporaryDirectory(dir=args.dir, prefix="postlane-bench-") as name, Names(WORLD) as names:
         parent = Path(name)
         parent.chmod(0o755)
         about = (

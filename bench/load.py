@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +97,10 @@ class Source:
 class Sink:
     """smtp-sink: takes everything, throws it away, counts."""
 
-    def __init__(self, directory: Path) -> None:
-        self.port = free_port()
+    def __init__(self, directory: Path, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host, self.port = host, port or free_port(host)
         self._directory = directory
-        self._counter = directory / "sink.count"
+        self._counter = directory / f"sink-{host}.count"
         self._program: Program | None = None
         self._before = 0
 
@@ -108,10 +109,10 @@ class Sink:
         user = ["-u", "postfix"] if os.geteuid() == 0 else []  # it refuses to stay root
         keep = ["-d", f"{dump}/m."] if dump else ["-c"]
         with self._counter.open("wb") as counter:
-            command = [find("smtp-sink"), "-4", *user, *keep, "-m", "10000", f"127.0.0.1:{self.port}", "1000"]
-            self._program = start("smtp-sink", command, self._directory / "sink.log", stdout=counter)
+            command = [find("smtp-sink"), "-4", *user, *keep, "-m", "10000", f"{self.host}:{self.port}", "1000"]
+            self._program = start("smtp-sink", command, self._directory / f"sink-{self.host}.log", stdout=counter)
         self._before = 0
-        wait_until(lambda: answers_smtp(self.port), 10, "smtp-sink does not answer")
+        wait_until(lambda: answers_smtp(self.port, self.host), 10, "smtp-sink does not answer")
 
     def stop(self) -> None:
         if self._program is not None:
@@ -132,3 +133,27 @@ class Sink:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 200))
             counts = re.findall(rb"mesg= *(\d+)\r", file.read())
         return int(counts[-1]) if counts else 0
+
+
+class Sinks:
+    """Several of them, at as many addresses and one port: one alone answers a thousand open connections late."""
+
+    def __init__(self, directory: Path, hosts: Sequence[str]) -> None:
+        first = Sink(directory, hosts[0])
+        self.port = first.port
+        self._sinks = [first, *(Sink(directory, host, first.port) for host in hosts[1:])]
+
+    def start(self) -> None:
+        for sink in self._sinks:
+            sink.start()
+
+    def stop(self) -> None:
+        for sink in self._sinks:
+            sink.stop()
+
+    def reset(self) -> None:
+        for sink in self._sinks:
+            sink.reset()
+
+    def received(self) -> int:
+        return sum(sink.received() for sink in self._sinks)

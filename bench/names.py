@@ -6,8 +6,10 @@ It answers by itself, octet for octet (RFC 1035 4.1), because a server on a DNS 
 import socket
 import struct
 import threading
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from types import TracebackType
+from zlib import crc32
 
 ALIVE = "127.0.0.1"
 DEAD = "127.0.0.9"  # on Linux all of 127.0.0.0/8 is this machine
@@ -19,8 +21,8 @@ _POINTER = b"\xc0\x0c"  # to the name asked about
 _BUFFER = 8 << 20  # a burst of questions waits, where the kernel grants it
 
 
-def answer(query: bytes) -> bytes:
-    """MX for a domain, an address for its `mx.` host, and no such record for anything else."""
+def answer(query: bytes, alive: Sequence[str] = (ALIVE,)) -> bytes:
+    """MX for a domain, one of the addresses `alive` for its `mx.` host, and no such record for anything else."""
     end = query.index(b"\0", _HEADER) + 1
     name, kind = query[_HEADER:end], int.from_bytes(query[end : end + 2])
     host = name.startswith(b"\x02mx")
@@ -31,7 +33,7 @@ def answer(query: bytes) -> bytes:
         dead = (
             name == b"\x02mx" + b"".join(bytes([len(word)]) + word.encode() for word in DEAD_DOMAIN.split(".")) + b"\0"
         )
-        data = IPv4Address(DEAD if dead else ALIVE).packed
+        data = IPv4Address(DEAD if dead else alive[crc32(name) % len(alive)]).packed
     record = _POINTER + struct.pack("!HHIH", kind, 1, _TTL, len(data)) + data if data else b""
     counts = struct.pack("!HHHH", 1, 1 if data else 0, 0, 0)
     return query[:2] + b"\x85\x80" + counts + query[_HEADER : end + 4] + record
@@ -40,7 +42,8 @@ def answer(query: bytes) -> bytes:
 class Names:
     """The server, at `address` ("127.0.0.1:port") while the context lasts."""
 
-    def __init__(self) -> None:
+    def __init__(self, alive: Sequence[str] = (ALIVE,)) -> None:
+        self._alive = alive
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._socket.bind((ALIVE, 0))
@@ -52,7 +55,7 @@ class Names:
             query, client = self._socket.recvfrom(4096)
             if not query:
                 return
-            self._socket.sendto(answer(query), client)
+            self._socket.sendto(answer(query, self._alive), client)
 
     def __enter__(self) -> "Names":
         self._thread.start()

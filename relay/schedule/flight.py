@@ -13,8 +13,8 @@ from relay.message import Delivery, MailClass
 if TYPE_CHECKING:
     from relay.schedule.lanes import Lane
 
-LATE = 0.010  # seconds: a dozen turns as long as that are a tenth of a second and more
-LEAST = 24  # attempts: what other mail always has, however late the loop is
+LATE = 0.004  # seconds: a dozen turns as long as that are a twentieth of a second
+LEAST = 8  # attempts: what other mail always has, however late the loop is
 SMALL = 64 * 1024  # content up to here is bounded by the number of attempts alone: 400 of them are 25 MB
 
 Key = tuple[int, int]
