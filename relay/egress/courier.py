@@ -205,7 +205,7 @@ class Courier:
         if security is None:
             return None
         urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
-        return self._connections.idle(key_of(source, way.key, security.label), urgent=urgent)
+        return self._connections.idle(key_of(source, way.key, security.label, terms.apart), urgent=urgent)
 
     async def _lease(
         self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""
