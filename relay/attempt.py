@@ -127,8 +127,8 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
         if isinstance(berth, Pause):
             return outcome or berth
         house.going(delivery)
-        content = await _content(delivery.message, house)
         try:
+            content = await _content(delivery.message, house)
             outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
         finally:
             berth.leave()

@@ -202,7 +202,8 @@ class Suspending:
         }
 
     def _tell_resumed(self, one: Suspension, by: str, reason: str) -> None:
-        self._record("resumed", {"what": one.shown()["what"], "reason": reason, "by": by})
+        """`waiting`: how much it was when it began; who lets it go is each worker of each node."""
+        self._record("resumed", {"what": one.shown()["what"], "reason": reason, "waiting": one.waiting, "by": by})
 
     def _audit(self, action: str, one: Suspension, question: Json) -> None:
         said = {name: str(question.get(name, "")) for name in ("by", "via", "reason")}

@@ -21,6 +21,7 @@ from relay.policy.windows import Window
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
+from relay.spool.errors import SpoolError
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -419,6 +420,20 @@ async def test_a_permit_is_used_when_the_message_goes_and_given_back_when_it_nev
         rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": ten})
         await attempt(waiting_delivery(), rig.attempting())
         assert (rig.quotas.departed, rig.quotas.back) == (departed, back)
+
+
+async def test_what_cannot_be_read_back_gives_its_permits_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(10, 1, "", "10/second")})
+    delivery.message.content = None
+
+    async def broken(message: object) -> bytes:
+        raise SpoolError("the disk cannot be read")
+
+    monkeypatch.setattr(rig.spool, "content", broken)
+    with pytest.raises(SpoolError):
+        await attempt(delivery, rig.attempting())
+    assert (rig.quotas.departed, rig.quotas.back) == ([], [("rate/192.0.2.1/b.example", 1)])
 
 
 # -- sources that do not do

@@ -107,7 +107,7 @@ async def test_what_one_worker_is_told_all_do(workers: tuple[OneWorker, OneWorke
         await worker.step()
     assert await one.held() == await other.held() == [0] * 4
     assert [kind for kind, _ in other.said] == ["resumed", "audit"]
-    assert other.said[0][1] == {"what": {"stream": "news"}, "reason": "clean", "by": "dan"}
+    assert other.said[0][1] == {"what": {"stream": "news"}, "reason": "clean", "waiting": 3, "by": "dan"}
     assert await other.state.pinned(BOARD) == {}
 
 
@@ -124,7 +124,7 @@ async def test_it_ends_by_time_and_one_alone_tells(workers: tuple[OneWorker, One
     await asyncio.gather(*(worker.step() for worker in workers))
     assert await one.held() == await other.held() == [0] * 4
     ends = [facts for worker in workers for kind, facts in worker.said if kind == "resumed"]
-    assert ends == [{"what": {"stream": "news"}, "reason": "its time is over", "by": "postlane"}]
+    assert ends == [{"what": {"stream": "news"}, "reason": "its time is over", "waiting": 3, "by": "postlane"}]
 
 
 async def test_while_state_is_down_what_was_known_holds_until_its_time(

@@ -167,7 +167,8 @@ def run_change(args: argparse.Namespace) -> int:
         for page in pages(data_dir, question):
             done["changed"] += page["changed"]
             done["in_flight"] += page["in_flight"]
-    audit = {"by": getpass.getuser(), "via": "cli", "action": f"queue {args.action}", "what": chosen(args) or args.ids}
+    what = chosen(args) or ({"id": args.ids} if args.ids else {})
+    audit = {"by": getpass.getuser(), "via": "cli", "action": f"queue {args.action}", "what": what}
     if args.action == "move":
         audit["to"] = args.to
     request(data_dir, {"do": "record", "kind": "audit", "facts": {**audit, "reason": args.reason, **done}})

@@ -29,17 +29,17 @@ TURN = 2.0  # seconds for which a lane keeps a connection while others wait for 
 REST = 2 * ASK_AGAIN  # seconds after a turn at a site with fewer connections than workers: the others ask meanwhile
 REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
 
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, str, str]
 
 
-def key_of(source: Source, way: str, security: str) -> Key:
+def key_of(source: Source, way: str, security: str, apart: str = "") -> Key:
     """What connections are kept under: source address, EHLO name, where they lead (Way.key), what TLS they need
-    (Security.label).
+    (Security.label), whose limits count them beside those of all (Terms.apart).
 
     Pools that share an address but not the name share no connection. A kept connection fulfils what mail of its lane needs
     by the way it was opened; what TLS came of it stands in `Connection.tls`.
     """
-    return source.address, source.ehlo, way, security
+    return source.address, source.ehlo, way, security, apart
 
 
 class Permits(Protocol):
@@ -178,7 +178,7 @@ class Connections:
 
     def _lane(self, wanted: Wanted) -> Lane:
         """Where it counts, by the limits that hold now."""
-        key = key_of(wanted.source, wanted.key, wanted.security.label)
+        key = key_of(wanted.source, wanted.key, wanted.security.label, wanted.terms.apart)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane()
@@ -376,7 +376,7 @@ class Connections:
             if wait:
                 for taken, whose in openings[:number]:
                     self._openings.give_back(taken, whose, 1)
-                return quays[0], wait / 1000
+                return next((quay for quay in quays if name == f"open/{quay.name}"), quays[0]), wait / 1000
         for name, rate in openings:
             self._openings.depart(name, rate)
         return None, 0.0

@@ -23,6 +23,7 @@ from relay.egress.security.guard import Guard
 from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import of_relay
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
+from relay.egress.urgency import URGENT
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Scope
 
@@ -109,6 +110,7 @@ class Courier:
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None = None) -> Way | Outcome:
         """Where `delivery` goes, to the host and port `hop` if a route says so; or why nowhere, or not now. A look-up of MX
         where the last one is too old; what their addresses are is asked when a connection is opened."""
+        URGENT.set(delivery.message.mail_class is MailClass.TRANSACTIONAL)
         capture = self._settings.capture
         if capture is not None and not capture.only_to.mean(delivery.recipient, delivery.domain):
             assert self._captured is not None
@@ -203,7 +205,7 @@ class Courier:
         if security is None:
             return None
         urgent = delivery.message.mail_class is MailClass.TRANSACTIONAL
-        return self._connections.idle(key_of(source, way.key, security.label), urgent=urgent)
+        return self._connections.idle(key_of(source, way.key, security.label, terms.apart), urgent=urgent)
 
     async def _lease(
         self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""

@@ -33,6 +33,11 @@ class Terms(Protocol):
         """A key of security/demands.py LEVELS."""
         ...
 
+    @property
+    def apart(self) -> str:
+        """Whose connections are counted for them alone as well, and so used by nobody else; "": nobody's."""
+        ...
+
     def slots(self, source: str, site: str, *, shared: bool) -> Sequence[tuple[str, int, int]]:
         """Where a connection counts: (name, how many there may be, of these for transactional mail). `shared`: transactional
         mail leaves from the source too."""

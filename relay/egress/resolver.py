@@ -26,6 +26,7 @@ import structlog
 from relay.egress.failure import ours
 from relay.egress.mx import Answer, Found, MxHost, Route, Rules, choose_hosts, exchanges, literal, parse_address
 from relay.egress.settings import Relay
+from relay.egress.urgency import URGENT, Places
 from relay.outcome import Outcome, Scope
 
 log = structlog.get_logger()
@@ -38,6 +39,7 @@ FAILURE_TTL = (
 )
 LITERAL = Answer(Found.NOTHING)  # an address literal is its own host
 QUERIES = 200  # on the way at once: each holds a socket
+SPARE = 50  # of these, for transactional mail alone: dead name servers of a campaign's domains may hold all others for long
 
 
 class Resolver:
@@ -63,8 +65,8 @@ class Resolver:
         self._lifetime = lifetime
         self._client: dns.asyncresolver.Resolver | None = None
         self._cache: OrderedDict[tuple[str, str], tuple[int, Answer]] = OrderedDict()
-        self._running: dict[tuple[str, str], asyncio.Task[Answer]] = {}
-        self._queries = asyncio.Semaphore(QUERIES)
+        self._running: dict[tuple[str, str, bool], asyncio.Task[Answer]] = {}
+        self._queries = Places(QUERIES, SPARE)
 
     def __repr__(self) -> str:
         servers = [str(each) for each in self._nameservers] or "of the system"
@@ -121,14 +123,15 @@ class Resolver:
                 self._cache.move_to_end(key)
                 return cached[1]
             del self._cache[key]
-        task = self._running.get(key)
+        asking = (name, kind, URGENT.get())  # who is urgent asks himself: another's question may still stand in line
+        task = self._running.get(asking)
         if task is None:
-            task = self._running[key] = asyncio.create_task(self._ask(name, kind))
-            task.add_done_callback(lambda _: self._running.pop(key, None))
+            task = self._running[asking] = asyncio.create_task(self._ask(name, kind))
+            task.add_done_callback(lambda _: self._running.pop(asking, None))
         return await asyncio.shield(task)
 
     async def _ask(self, name: str, kind: str) -> Answer:
-        async with self._queries:
+        async with self._queries.one():
             answer, ttl = await self._query(name, kind)
         if answer.found is Found.FAILED:
             log.debug("DNS look-up failed", name=name, kind=kind, detail=answer.detail)

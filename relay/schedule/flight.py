@@ -22,11 +22,12 @@ Key = tuple[int, int]
 
 class Flight:
     """`places`: how many attempts there may be for each class to start one more; `of_site`: of one group; `budget`: bytes of
-    contents above SMALL."""
+    contents above SMALL, of which other mail than transactional leaves a quarter."""
 
     def __init__(self, places: list[int], of_site: int, budget: int) -> None:
         self.flying: dict[Key, Lane] = {}
         self.large = 0
+        self.urgent = 0  # of these, bytes of transactional mail
         self._places = places
         self._bulk = self._most = max(places[1:])
         self._of_site = of_site
@@ -54,11 +55,12 @@ class Flight:
         return True
 
     def fits(self, lane: "Lane", delivery: Delivery) -> bool:
-        size = delivery.message.size
-        if size <= SMALL or not self.large:
+        """One large message may always go, and one of transactional mail besides: it does not wait for others' to land."""
+        size, bulk = delivery.message.size, lane.key[0] is not MailClass.TRANSACTIONAL
+        if size <= SMALL or not (self.large if bulk else self.urgent):
             return True
-        budget, large = self._budget, lane.group.large
-        return self.large + size <= budget and (not large or large + size <= budget // 2)
+        of_class, large = self._budget * 3 // 4 if bulk else self._budget, lane.group.large
+        return self.large + size <= of_class and (not large or large + size <= of_class // 2)
 
     def start(self, lane: "Lane", delivery: Delivery) -> None:
         self.flying[delivery.key] = lane
@@ -81,3 +83,5 @@ class Flight:
         lane.large += size
         lane.group.large += size
         self.large += size
+        if lane.key[0] is MailClass.TRANSACTIONAL:
+            self.urgent += size

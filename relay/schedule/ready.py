@@ -53,7 +53,8 @@ class Limits:
     window          deliveries parked in memory: about 3 KB each, so 18 MB of the 200 a worker may use
     lane_window     of these for one lane by offers: a burst to a single site keeps the direct path for a second or two
     content_bytes   contents kept for parked deliveries; beyond it they are read back from the spool at the attempt
-    flight_bytes    contents above SMALL that are in flight; half of it for one group; one message may always go
+    flight_bytes    contents above SMALL that are in flight, a quarter for transactional mail alone; half of it for
+                    one group; one message may always go, and one transactional one besides
     loads           reads of the spool at once: each stands in front of somebody's commit
     lanes           of one class, those that only wait for a load, and about as many asleep: 0.5 KB each, so 10 MB
     """

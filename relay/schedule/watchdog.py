@@ -12,7 +12,8 @@ looks show the same one, it must have a reason:
 Without one for PATIENCE, its class stands still: an alert, until it is gone from the head of its lane. What is held, put
 off or paced is not due, and is never seen here; while the spool is full nothing may move, and that is told elsewhere.
 
-Memory is bounded: SUSPECTS lanes are followed at a time. A round past a million lanes takes three quarters of an hour.
+Memory is bounded: SUSPECTS lanes of a class are followed at a time, so that many of one class hide none of another. A round
+past a million lanes takes three quarters of an hour.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -111,11 +112,13 @@ class Watchdog:
         for lane in [lane for lane in self._suspects if _looked_at(lane, mail_class, after, seen.last)]:
             if heads.get(lane) != self._suspects[lane].head:
                 del self._suspects[lane]
+        followed = sum(lane[0] is mail_class for lane in self._suspects)
         for lane, head in heads.items():
             suspect = self._suspects.get(lane)
             if suspect is not None:
                 self._judge(suspect, lane, seen, now)
-            elif len(self._suspects) < SUSPECTS:
+            elif followed < SUSPECTS:
+                followed += 1
                 self._suspects[lane] = _Suspect(head, now, seen.ended, seen.waiting)
         self._after = seen.last
         if seen.last is None:

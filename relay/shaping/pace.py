@@ -173,6 +173,10 @@ class Pace:
         if self.rate >= bounds.ceiling:
             self._recovered(bounds)
 
+    def proven(self, now: int) -> bool:
+        """Did the site take mail since the last cut, or does mail wait for it?"""
+        return self._taken or now - self._pressed <= MEASURED
+
     def _recovered(self, bounds: Bounds) -> None:
         self._cut_at, self._cut_until, self._peak, self.why = 0, 0, 0.0, ""
         self.rate = max(self.rate, min(bounds.start, bounds.ceiling))

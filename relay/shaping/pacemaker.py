@@ -274,7 +274,8 @@ class Pacemaker:
         rule = self.rules.find(outcome, what.site)
         if rule is None or (rule.action is Action.SUSPEND_STREAM and not what.stream):
             if sign is Sign.TROUBLE:
-                self._cut(what, track, now, in_short(outcome))
+                # A host that never answered is no news for others: lists have dead domains by the ten thousand.
+                self._cut(what, track, now, in_short(outcome), tell=not outcome.internal or track.pace.proven(now))
             return None
         self._follow(rule, what, track, outcome, now)
         return rule
@@ -293,13 +294,15 @@ class Pacemaker:
         self._tell("aside", name, asdict(self._asides[name]))
         self._cut(what, track, now, in_short(outcome))  # when it comes back, it comes back gently
 
-    def _cut(self, what: Attempted, track: Track, now: int, why: str, rule: Rule | None = None) -> None:
+    def _cut(
+        self, what: Attempted, track: Track, now: int, why: str, rule: Rule | None = None, *, tell: bool = True
+    ) -> None:
         pace, bounds, sent = track.pace, what.bounds, what.sent
         if rule is None:
             cut = pace.trouble(bounds, sent, now, why)
         else:
             cut = pace.trouble(bounds, sent, now, why, rule.to, rule.span)
-        if cut is not None:
+        if cut is not None and tell:
             self._tell("pace", f"{what.source} {what.site}", asdict(cut))
 
     def _count(self, what: Attempted, now: int, *, bad: bool) -> None:

@@ -87,6 +87,7 @@ class Shape:
     _rates: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
     _slots: tuple[_Counted[int], ...] = field(init=False, repr=False, compare=False)
     _openings: tuple[_Counted[Rate], ...] = field(init=False, repr=False, compare=False)
+    apart: str = field(init=False, repr=False, compare=False)  # see Terms in egress/dialer.py
 
     def __post_init__(self) -> None:
         start = per_second(self.pace_start)
@@ -98,6 +99,7 @@ class Shape:
         slots = (*self._of("connections", everywhere=False), *self._of("site_connections", everywhere=True))
         object.__setattr__(self, "_slots", slots)
         object.__setattr__(self, "_openings", tuple(self._of("connection_rate", everywhere=False)))
+        object.__setattr__(self, "apart", "".join(sorted({one.of for one in self._slots})))
 
     def _of(self, key: str, *, everywhere: bool) -> Iterator[_Counted[Any]]:
         above = getattr(self.among, key) if self.among is not None else None
@@ -181,6 +183,8 @@ class Shapes:
         if shared:
             alone = {key: value for key, value in own.items() if key in _COUNTED}
             said |= {key: value for key, value in own.items() if key not in _COUNTED}
+            if "connection_rate" in alone:  # who waits for it has a line of his own, and stops nobody else
+                alone.setdefault("connections", said["connections"])
             if alone:
                 said["alone"] = Beside(f"@{domain}", **alone)
         else:

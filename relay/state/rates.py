@@ -118,6 +118,9 @@ class RateLeases:
             most = max(1, flow.whole - self._parts.sharers + 1)
             if now >= flow.refused_until and flow.parts < most:
                 if await self._parts.acquire(_key(name, flow), flow.whole, urgent=urgent):
+                    if self._flows.get(name) is not flow:  # given up meanwhile, or of an older reload
+                        self._parts.release(_key(name, flow))
+                        return _ms(flow.wait(self._clock()))
                     flow.parts += 1
                     if flow.take(self._clock()):
                         return 0  # a part has room for one at least, but for what was sent without it

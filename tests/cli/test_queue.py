@@ -130,6 +130,9 @@ def test_a_change_counts_first_and_is_recorded(
     assert [question["do"] for question in node.asked] == ["queue.count", "queue.change", "record"]
     facts = node.asked[-1]["facts"]
     assert (facts["action"], facts["what"], facts["changed"]) == ("queue hold", {"stream": ["a", "b*"]}, 1)
+    assert main(["queue", "hold", "--all", "--yes", *folders]) == 0
+    assert node.asked[-1]["facts"]["what"] == {}, "always an object"
+    capsys.readouterr()
     assert main(["queue", "cancel", "--pool", "x", "--dry-run", "--json", *folders]) == 0
     assert json.loads(capsys.readouterr().out) == {"would_change": 1}
     assert node.asked[-1]["do"] == "queue.count", "nothing was changed"

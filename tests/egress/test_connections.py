@@ -632,6 +632,34 @@ async def test_a_domain_keeps_its_own_limits_beside_those_of_its_site() -> None:
             connections.release(connection)
 
 
+async def test_a_domain_with_limits_of_its_own_uses_no_kept_connection_of_another() -> None:
+    one = Shape(5, 100, alone=Beside("@slow.example", connections=1))
+    async with SmtpPeer() as peer, pool() as connections:
+        others = [await lease(connections, of("way", peer, Shape(5, 100))) for _ in range(2)]
+        for connection in others:
+            connections.release(connection)
+        first = await lease(connections, of("way", peer, one))
+        second = asyncio.create_task(lease(connections, of("way", peer, one)))
+        await until(lambda: connections.stats()["waiting"])
+        assert first not in others, "it would not be counted for the domain"
+        connections.release(first)
+        assert await second is first
+        connections.release(first)
+
+
+async def test_a_domain_that_may_open_no_more_holds_up_no_other_of_its_site() -> None:
+    permits, hourly = CountingPermits(), Rate(1, 3600, "", "1/hour")
+    permits.waits = [3_600_000]
+    slow = Shape(5, 100, alone=Beside("@slow.example", connections=5, connection_rate=hourly))
+    async with SmtpPeer() as peer, pool(permits) as connections:
+        waiting = asyncio.create_task(lease(connections, of("slow.example", peer, slow)))
+        await until(lambda: not permits.waits)
+        other = await asyncio.wait_for(lease(connections, of("quick.example", peer, Shape(5, 100))), 5)
+        assert not waiting.done()
+        connections.release(other)
+        waiting.cancel()
+
+
 async def test_reserved_connections_are_for_transactional_mail_alone() -> None:
     terms = Shape(3, 100, reserved=1)
     async with SmtpPeer() as peer, pool(urgent_sources=frozenset({""})) as connections:

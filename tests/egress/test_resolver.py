@@ -9,9 +9,10 @@ from dns.resolver import BaseResolver, NoResolverConfiguration
 from relay.egress.mx import MAX_HOSTS, Route, Rules
 from relay.egress.resolver import MAX_TTL, Resolver
 from relay.egress.settings import Relay
+from relay.egress.urgency import URGENT
 from relay.outcome import Outcome, Scope
 from tests.support.dnsserver import DnsServer
-from tests.support.egress import run_on
+from tests.support.egress import run_on, until
 
 RULES = Rules(25, True, frozenset(), frozenset())
 
@@ -299,3 +300,26 @@ async def test_a_zone_whose_missing_names_are_never_to_be_remembered(clock: Cloc
         for _ in range(3):
             assert refusal(await resolver.route("gone.invalid", RULES)) == (550, "5.1.2", True)
         assert dns.asked("gone.invalid", "MX") == 3
+
+
+async def test_transactional_mail_waits_for_no_look_up_of_other_mail(
+    dns: DnsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.egress.resolver.QUERIES", 3)
+    monkeypatch.setattr("relay.egress.resolver.SPARE", 1)
+    resolver = Resolver([dns.address], timeout=60, lifetime=60)
+    dead = [f"dead{number}.test" for number in range(3)]
+    dns.silence(*dead)
+    campaign = [asyncio.create_task(resolver.mx(name)) for name in (*dead, "example.test")]
+    await until(lambda: sum(dns.asked(name, "MX") for name in dead) == 2)
+
+    async def urgent() -> int:
+        URGENT.set(True)
+        return len((await resolver.mx("example.test")).records)
+
+    assert await asyncio.wait_for(asyncio.create_task(urgent()), 5) == 2, "though the campaign asked that before"
+    assert not any(task.done() for task in campaign)
+    for task in campaign:
+        task.cancel()
+    for running in list(resolver._running.values()):
+        running.cancel()

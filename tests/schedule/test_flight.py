@@ -1,8 +1,8 @@
 """Places while the loop keeps up, and while it does not."""
 
 from relay.message import MailClass
-from relay.schedule.flight import LATE, LEAST, Flight
-from relay.schedule.ready import Ready
+from relay.schedule.flight import LATE, LEAST, SMALL, Flight
+from relay.schedule.ready import Limits, Ready
 from tests.support.queued import NOW, TRANSACTIONAL, queued
 
 PLACES = [400, 350, 300]
@@ -51,3 +51,11 @@ def test_a_loop_that_keeps_up_again_gives_the_places_back_step_by_step() -> None
         steps += 1
     assert room(flight) == PLACES
     assert 10 < steps < 100, "a second, felt a hundred times a second"
+
+
+def test_large_marketing_in_flight_does_not_hold_up_a_large_transactional_message() -> None:
+    ready = Ready(Limits(flight_bytes=16 * SMALL))
+    bulk = [queued(row, f"m{row}.example", size=4 * SMALL) for row in range(1, 10)]
+    assert sum(ready.offer(one, NOW) for one in bulk) == 3, "a quarter is left"
+    assert ready.offer(queued(100, "t.example", TRANSACTIONAL, size=6 * SMALL), NOW), "one goes in any case"
+    assert not ready.offer(queued(101, "u.example", TRANSACTIONAL, size=2 * SMALL), NOW), "memory is bounded"

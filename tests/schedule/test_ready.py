@@ -301,7 +301,7 @@ def test_a_forgotten_delivery_gives_its_content_back() -> None:
 
 def test_large_messages_in_flight_stay_within_theirs() -> None:
     large = 30 * SMALL
-    ready = Ready(Limits(flight_bytes=100 * SMALL))
+    ready = Ready(Limits(flight_bytes=120 * SMALL))
     started = fill(ready, [queued(row, size=large) for row in (1, 2)])
     assert [one.message.row for one in started] == [1], "half the budget for one lane"
     started += fill(ready, [queued(row, f"s{row}.example", size=large) for row in (3, 4, 5)])

@@ -159,3 +159,18 @@ def test_what_is_followed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     dog.shown(*heads)
     ((_, stall),) = dog.shown(*heads, after=PATIENCE)
     assert stall.lanes == 2
+
+
+def test_many_lanes_of_one_class_hide_none_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "SUSPECTS", 2)
+    dog, now = Watchdog(), NOW
+    crowd = [Head(at(f"s{number}.example"), STUCK.due, (number, 0)) for number in range(5)]
+    urgent = Head((TRANSACTIONAL, "t.example", "", 0), STUCK.due, (9, 0))
+    for round_ in range(3):
+        now += PATIENCE
+        for mail_class in MailClass:
+            dog.look(now)
+            waits = (urgent,) if round_ and mail_class is TRANSACTIONAL else ()
+            heads = crowd if mail_class is MARKETING else waits
+            dog.seen(Seen(heads, None, 0, 10, lambda _: False, lambda lane: lane[0] is MARKETING), now)
+    assert [stall.sites for stall in dog.standing()] == [("t.example",)]

@@ -406,3 +406,16 @@ def test_no_note_of_what_an_operator_or_a_schedule_says_is_over_by_itself() -> N
 def test_repr() -> None:
     assert repr(Pacemaker()) == "<Pacemaker 0 paces, 0 aside, 0 orders>"
     assert START + timedelta(days=1) == Pacemaker().today(NOON + DAY)
+
+
+def test_a_host_that_never_answered_is_no_news_for_others() -> None:
+    refused = Outcome(Reply(421, "4.4.1", "refused"), "CONNECT", Scope.SITE, internal=True)
+    maker = Pacemaker("w1")
+    asked(maker)
+    maker.learn(sent(), refused, "", NOON)
+    assert (maker.news, maker.shown(NOON)[0]["direction"]) == ([], "down"), "here it counts"
+    other = Pacemaker("w2")
+    asked(other)
+    other.learn(sent(), OK, "", NOON)
+    other.learn(sent(), refused, "", NOON)
+    assert [one.board for one in other.news] == ["pace"]

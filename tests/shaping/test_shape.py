@@ -1,7 +1,7 @@
 """How mail may go to a site, key by key."""
 
 from relay.identity import Rate
-from relay.shaping.shape import Beside, ProviderTable, Shapes
+from relay.shaping.shape import Beside, ProviderTable, Shape, Shapes
 
 
 def rate(count: int) -> Rate:
@@ -62,7 +62,7 @@ def test_a_domain_that_is_its_own_site_speaks_for_it() -> None:
 def test_a_domain_that_shares_its_site_has_limits_of_its_own_beside_the_site_s() -> None:
     shape = SHAPES.of("google", "marketing", "shop.example")
     assert (shape.connections, shape.rate, shape.tls, shape.reserved) == (8, rate(40), "verify", 0)
-    assert shape.alone == Beside("@shop.example", rate=rate(5), connection_rate=rate(1))
+    assert shape.alone == Beside("@shop.example", connections=8, rate=rate(5), connection_rate=rate(1))
     assert SHAPES.of("google", "marketing", "private.example").alone is None
 
 
@@ -75,7 +75,10 @@ def test_what_is_counted_and_under_which_names() -> None:
         ("rate/*/google", rate(70)),
     ]
     assert shape.openings("192.0.2.1", "google") == [("open/192.0.2.1/@shop.example", rate(1))]
-    assert shape.slots("192.0.2.1", "google", shared=True) == [("192.0.2.1/google", 8, 0)]
+    assert shape.slots("192.0.2.1", "google", shared=True) == [
+        ("192.0.2.1/google", 8, 0),
+        ("192.0.2.1/@shop.example", 8, 0),
+    ]
     whole = Shapes(
         DEFAULT | {"site_connections": 20, "connection_rate": rate(3)},
         domains={"d.example": {"connections": 2, "site_connections": 3, "site_rate": rate(4)}},
@@ -93,3 +96,10 @@ def test_a_host_the_admin_named_is_no_provider() -> None:
     assert SHAPES.of_host("10.0.0.9").connections == 10
     assert SHAPES.of_host("relay.example").rate == rate(1000)
     assert repr(SHAPES) == "<Shapes of 1 providers, 4 domains>"
+
+
+def test_connections_are_kept_apart_where_a_domain_or_a_pool_has_limits_of_its_own() -> None:
+    alone = Beside("@bank.example", connections=1)
+    assert Shape(8, 50, alone=alone).apart == "@bank.example"
+    assert Shape(2, 50, pool="slow", among=Beside("", connections=8), alone=alone).apart == "#slow@bank.example"
+    assert Shape(8, 50, site_connections=9, alone=Beside("@b.example", rate=rate(5))).apart == ""

@@ -310,3 +310,23 @@ async def test_no_rate_is_ever_exceeded_in_forty_days(
 
 def _day(at: int) -> object:
     return datetime.fromtimestamp(at / 1000, ZoneInfo("UTC")).date()
+
+
+async def test_a_part_that_comes_too_late_goes_back(backend: Callable[[], State], clock: Clock) -> None:
+    async with workers(backend, clock, 1) as (one,):
+        granting, held, ask = asyncio.Event(), asyncio.Event(), one.leases.acquire
+
+        async def slow(name: str, limit: int, *, urgent: bool) -> bool:
+            granted = await ask(name, limit, urgent=urgent)
+            granting.set()
+            await held.wait()
+            return granted
+
+        one.leases.acquire = slow  # type: ignore[method-assign]
+        asking = asyncio.create_task(one.rates.take("rate/s", TWENTY, 1, "UTC", urgent=False))
+        await granting.wait()
+        clock.now += int(IDLE * 1000)
+        one.rates.sweep()
+        held.set()
+        assert await asking > 0
+        assert one.leases.owed == ["rate/s 20/1"]
