@@ -39,7 +39,8 @@ FAILURE_TTL = (
 )
 LITERAL = Answer(Found.NOTHING)  # an address literal is its own host
 QUERIES = 200  # on the way at once: each holds a socket
-SPARE = 50  # of these, for transactional mail alone: dead name servers of a campaign's domains may hold all others for long
+# Of these, for transactional mail alone: dead name servers of a campaign's domains may hold all others for long.
+SPARE = 50
 
 
 class Resolver:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.header import split
@@ -122,6 +122,8 @@ def test_an_event_without_what_matters_cannot_be_read(name: str) -> None:
 json_values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text(), max_size=2)
 
 
+# Strings of any kind are slow to draw on a machine that does other things.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from([*EVENT, "headers", "attachments", "co_authors", "confidence", "named"]), json_values
