@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import latency, reload, run, scaling, stages
+from bench import backlog, latency, reload, run, scaling, stages
 
 PARTS = {
     "run": run.main,
@@ -12,6 +12,7 @@ PARTS = {
     "latency": latency.main,
     "stages": stages.main,
     "reload": reload.main,
+    "backlog": backlog.main,
 }
 
 

@@ -118,11 +118,14 @@ class Shape:
     def slots(self, source: str, site: str, *, shared: bool) -> list[tuple[str, int, int]]:
         """Where a connection from `source` to `site` counts: (name, how many there may be, of these reserved). Of one source's
         none is reserved unless transactional mail has a use for it (`shared`: it leaves from there too), and none of a
-        domain's or of a pool's."""
+        pool's."""
         return [
-            (one.name(source, site), one.limit, self.reserved if (shared or one.everywhere) and not one.of else 0)
+            (one.name(source, site), one.limit, self.reserved if self._reserves(one, shared=shared) else 0)
             for one in self._slots
         ]
+
+    def _reserves(self, one: "_Counted[int]", *, shared: bool) -> bool:
+        return (shared or one.everywhere) and not one.of.startswith("#")
 
     def openings(self, source: str, site: str) -> list[tuple[str, Rate]]:
         """Of what a new connection takes a permit."""

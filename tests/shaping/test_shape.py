@@ -84,7 +84,7 @@ def test_what_is_counted_and_under_which_names() -> None:
         domains={"d.example": {"connections": 2, "site_connections": 3, "site_rate": rate(4)}},
     ).of("s", "p", "d.example")
     assert whole.slots("", "s", shared=True) == [
-        ("/s", 10, 2), ("/@d.example", 2, 0), ("*/s", 20, 2), ("*/@d.example", 3, 0),
+        ("/s", 10, 2), ("/@d.example", 2, 2), ("*/s", 20, 2), ("*/@d.example", 3, 2),
     ]  # fmt: skip
     assert whole.slots("", "s", shared=False)[0] == ("/s", 10, 0), "nobody would use what is reserved"
     assert whole.openings("", "s") == [("open//s", rate(3))]
