@@ -169,11 +169,14 @@ class Shaper:
         return found._replace(site=site, limit=found.limit or pool.name) if isinstance(found, Pause) else found
 
     def observe(self, berth: Berth[S], outcome: Outcome, category: str = "") -> Rule | None:
-        """What came of it; `category`: what the reply means. The rule that acted on it, if one did."""
+        """What came of it; `category`: what the reply means. The rule that acted on it, if one did. What the capture server
+        says is no site's word."""
+        if outcome.captured:
+            return None
         now = self._clock()
         if not (outcome.delivered and self.health.calm):
             self._note(berth, outcome, blocked=category == "reputation-block", now=now)
-        return self.pacemaker.learn(berth.what, outcome, category, now) if not outcome.captured else None
+        return self.pacemaker.learn(berth.what, outcome, category, now)
 
     def _note(self, berth: Berth[S], outcome: Outcome, *, blocked: bool, now: int) -> None:
         """`blocked`: the site refuses the sending address."""

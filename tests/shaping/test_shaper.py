@@ -105,6 +105,13 @@ async def test_a_blocked_source_leaves_that_site_to_its_sibling_and_the_last_mak
     )
 
 
+async def test_what_the_capture_server_says_puts_no_source_aside() -> None:
+    one = shaper(FakeQuotas())
+    for _ in range(5):
+        assert one.observe(await berthed(one), replace(BLOCK, captured=True), "reputation-block") is None
+    assert (await berthed(one)).source is FIRST
+
+
 async def test_a_source_that_returns_tries_once_and_is_back() -> None:
     now = NOW
     one = Shaper(SHAPES, FakeQuotas(), lambda: now, lambda: 0.0)
