@@ -130,6 +130,7 @@ class Pacemaker:
         self._progress: dict[str, Progress] = {}
         self._holds: dict[str, Hold] = {}
         self._days: dict[tuple[str, str], Day] = {}
+        self._heard: dict[str, Mapping[str, Json]] = {}  # by board: as it was when nothing here has changed since
 
     def __repr__(self) -> str:
         return f"<Pacemaker {len(self._tracks)} paces, {len(self._asides)} aside, {len(self._orders)} orders>"
@@ -335,15 +336,28 @@ class Pacemaker:
             name = f"{site} {name}" if board == "order" else f"{name} {site}"
             (self._orders if board == "order" else self._asides).pop(name, None)
             self.news.append(News(board, name, None))
+            self._heard.pop(board, None)
         return ended
 
     def _tell(self, board: str, name: str, note: Json) -> None:
+        if board != "pace":  # where others' notes are kept apart from what is done here
+            self._heard.pop(board, None)
         self.news.append(News(board, name, {**note, "by_worker": self._name}))
 
     def heard(self, board: str, notes: Mapping[str, Json], now: int) -> None:
-        """All that stands on a board. Of a note that is ours, or as it was, nothing is new."""
+        """All that stands on a board. Of a note that is ours, or as it was, nothing is new: one that did not change is to be
+        the same object, so that thousands cost little."""
         ours = {one.name: one.note for one in self.news if one.board == board}  # not told yet
+        before, read = self._heard.pop(board, None), notes
         notes = {name: note for name, note in {**notes, **ours}.items() if note is not None}
+        if ours or before is None or len(before) != len(notes) or any(before.get(n) is not notes[n] for n in notes):
+            self._take(board, notes, before or {}, now)
+        if not ours:
+            self._heard[board] = read
+        for name in [name for name, note in notes.items() if over(board, note, now)]:
+            self.news.append(News(board, name, None))
+
+    def _take(self, board: str, notes: Mapping[str, Json], before: Mapping[str, Json], now: int) -> None:
         match board:
             case "aside":
                 self._asides = {name: Aside(**_plain(note)) for name, note in notes.items()}
@@ -355,9 +369,8 @@ class Pacemaker:
                 self._holds = {name: Hold(**_dated(note, "since")) for name, note in notes.items()}
             case "pace":
                 for name, note in notes.items():
-                    self._heard_cut(name, note, now)
-        for name in [name for name, note in notes.items() if over(board, note, now)]:
-            self.news.append(News(board, name, None))
+                    if before.get(name) is not note:
+                        self._heard_cut(name, note, now)
 
     def _heard_cut(self, name: str, note: Json, now: int) -> None:
         cut = Cut(**_plain(note))

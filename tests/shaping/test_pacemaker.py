@@ -152,6 +152,17 @@ def test_one_that_starts_anew_goes_on_where_it_was_cut_to() -> None:
     assert reborn.shown(NOON + 5000)[0]["pace"] == 5
 
 
+def test_what_is_ended_elsewhere_is_ended_here_though_the_board_is_as_it_was() -> None:
+    one, other, board = two()
+    board.round(one, other)
+    one.order(Order(SITE, EVERY, Rate(1, 1, "", "1/second"), NOON + 60_000, "noa"))
+    (news,) = one.news
+    one.news.clear()  # told, and taken off by another within the second
+    assert news.note is not None
+    board.round(one, other)
+    assert not one.orders(SITE, "x", NOON)
+
+
 def test_a_cut_is_taken_off_the_board_after_an_hour() -> None:
     one, other, board = two()
     one.learn(sent(), SLOW, "", NOON)
