@@ -19,6 +19,7 @@ for a worker that starts anew; and what an operator orders is a note as well.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, tzinfo
+from heapq import nsmallest
 from math import inf
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ from relay.shaping.warmup import SCHEDULE, Day, Hold, Progress, day_of
 
 BOARDS = ("pace", "aside", "order", "warmup", "hold")
 EVERY = "*"  # in place of a site or a pool: all of them
+MOST_TRACKS = 20_000  # sources at sites, some KB each; beyond, those go that say the least
+MOST_CUTS = 5_000  # told to others: all workers read all of them each second; of more sites each learns for itself
+MOST_ASIDE = 2_000  # beyond, what asks for it only slows its source down
 _NO_HOLD = Hold()
 _BAD = frozenset({"spam-block", "reputation-block"})  # categories that, beside trouble, speak against a new source
 
@@ -177,11 +181,18 @@ class Pacemaker:
         return track.pace.ask(bounds, now, urgent=urgent)
 
     def _track(self, source: str, site: str, bounds: Bounds, now: int) -> Track:
+        if len(self._tracks) >= MOST_TRACKS:
+            self._make_room()
         track = self._tracks[source, site] = Track(Pace(bounds, now), bounds)
         cut = self._cuts.get(f"{source} {site}")
         if cut is not None:
             track.pace.begin_cut(bounds, cut, now)
         return track
+
+    def _make_room(self) -> None:
+        """A tenth at once, of those never cut first, and of these those that were not asked for the longest."""
+        for key in nsmallest(max(1, MOST_TRACKS // 10), self._tracks, key=lambda key: self._tracks[key].pace.worth):
+            del self._tracks[key]
 
     def share(self, bounds: Bounds) -> Bounds:
         """This worker's: start and floor are the site's, the ceiling is State's to keep."""
@@ -195,7 +206,9 @@ class Pacemaker:
 
     def give_back(self, source: str, site: str) -> None:
         """What was asked for does not go now."""
-        self._tracks[source, site].pace.give_back()
+        track = self._tracks.get((source, site))
+        if track is not None:  # else it made room meanwhile
+            track.pace.give_back()
 
     def why(self, source: str, site: str, now: int) -> str:
         """Of a pace that holds mail: "pace 31 of 40/s (421 4.7.28)"."""
@@ -289,6 +302,9 @@ class Pacemaker:
         name = f"{who} {what.site}"
         if self._aside(name, now) is not None:  # what was under way when it began says nothing new
             return
+        if name not in self._asides and len(self._asides) >= MOST_ASIDE:
+            self._cut(what, track, now, in_short(outcome))
+            return
         self._asides[name] = Aside(
             now + rule.span, str(outcome.reply)[:200], rule.place, rule.action is Action.OTHER_SOURCE
         )
@@ -303,8 +319,10 @@ class Pacemaker:
             cut = pace.trouble(bounds, sent, now, why)
         else:
             cut = pace.trouble(bounds, sent, now, why, rule.to, rule.span)
-        if cut is not None and tell:
-            self._tell("pace", f"{what.source} {what.site}", asdict(cut))
+        name = f"{what.source} {what.site}"
+        full = len(self._cuts) >= MOST_CUTS and name not in self._cuts
+        if cut is not None and tell and not full and len(self.news) < MOST_CUTS:
+            self._tell("pace", name, asdict(cut))
 
     def _count(self, what: Attempted, now: int, *, bad: bool) -> None:
         """A reply to a new source; a bad day stops its growth."""

@@ -130,6 +130,39 @@ def test_it_forgets_what_says_nothing_any_more() -> None:
     assert maker.shown(NOON) == []
 
 
+def test_of_very_many_sites_those_are_kept_that_say_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.shaping.pacemaker.MOST_TRACKS", 100)
+    maker = Pacemaker()
+    asked(maker)
+    maker.learn(sent(), SLOW, "", NOON)
+    for number in range(1_000):
+        maker.ask(HERE, f"site{number}", "marketing", BOUNDS, NOON + 1 + number, urgent=False)
+    maker.give_back(HERE, "site0")  # made room while its permits were asked for
+    kept = {row["site"] for row in maker.shown(NOON)}
+    assert len(kept) <= 100
+    assert kept >= {SITE, "site999"}
+
+
+def test_of_very_many_cuts_and_rules_others_hear_of_some_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.shaping.pacemaker.MOST_CUTS", 10)
+    monkeypatch.setattr("relay.shaping.pacemaker.MOST_ASIDE", 10)
+    one, other, board = two()
+    for outcome in (SLOW, BLOCKED):
+        one.rules = rules(SUSPEND)
+        for number in range(100):
+            what = Attempted(HERE, f"site{number}", "news", BOUNDS, NOON)
+            one.learn(what, outcome, "", NOON)
+            if number % 5 == 4:
+                board.round(one, other)
+    assert len(board.notes["pace"]) < 20
+    assert len(board.notes["aside"]) == 10
+    assert {row["direction"] for row in one.shown(NOON) if row["site"] == "site99"} == {"down"}
+    assert one.away(HERE, "site99", NOON) is None
+    for number in range(100):  # while State is down
+        one.learn(Attempted(HERE, f"other{number}", "news", BOUNDS, NOON), SLOW, "", NOON)
+    assert len(one.news) < 20
+
+
 # Among workers
 
 
