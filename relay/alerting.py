@@ -114,7 +114,9 @@ class Alerting:
         if "alerts" in answer:
             self._heard[name] = now
             return None if answer["healthy"] else spool_full(name)
-        return worker_silent(name, int(now - heard) // 1000) if now - heard >= SILENT * 1000 else None
+        if now - heard >= SILENT * 1000:
+            return worker_silent(name, int(now - heard) // 1000)
+        return self._found.get(name)
 
     def _tell_found(self, found: dict[str, Alert]) -> None:
         for name, alert in found.items():

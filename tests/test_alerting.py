@@ -111,13 +111,14 @@ async def test_a_worker_that_does_not_answer_and_a_full_disk_are_found_here() ->
 
 async def test_what_stands_is_not_over_because_its_worker_is_silent() -> None:
     rig = Rig()
-    rig.workers[0].answer = {"alerts": [LOST], "healthy": True}
-    assert await rig.look() == [("firing", "state")]
+    rig.workers[0].answer = {"alerts": [LOST], "healthy": False}
+    assert await rig.look() == [("firing", "state"), ("firing", "spool")]
     for silence in (None, {"error": "the worker is still opening its spool"}):
         rig.workers[0].answer = silence
-        assert ("resolved", "state") not in await rig.look()
+        assert await rig.look(5_000) == []
+    assert rig.recorded == [("firing", "spool")]
     rig.workers[0].answer = {"alerts": [], "healthy": True}
-    assert ("resolved", "state") in await rig.look()
+    assert await rig.look() == [("resolved", "state"), ("resolved", "spool")]
 
 
 async def test_a_webhook_gets_events_that_it_can_verify() -> None:
