@@ -34,6 +34,7 @@ EVERY = "*"  # in place of a site or a pool: all of them
 MOST_TRACKS = 20_000  # sources at sites, some KB each; beyond, those go that say the least
 MOST_CUTS = 5_000  # told to others: all workers read all of them each second; of more sites each learns for itself
 MOST_ASIDE = 2_000  # beyond, what asks for it only slows its source down
+SHOWN = 200  # characters of a reply, for people
 _NO_HOLD = Hold()
 _BAD = frozenset({"spam-block", "reputation-block"})  # categories that, beside trouble, speak against a new source
 
@@ -306,7 +307,7 @@ class Pacemaker:
             self._cut(what, track, now, in_short(outcome))
             return
         self._asides[name] = Aside(
-            now + rule.span, str(outcome.reply)[:200], rule.place, rule.action is Action.OTHER_SOURCE
+            now + rule.span, str(outcome.reply)[:SHOWN], rule.place, rule.action is Action.OTHER_SOURCE
         )
         self._tell("aside", name, asdict(self._asides[name]))
         self._cut(what, track, now, in_short(outcome))  # when it comes back, it comes back gently
@@ -430,7 +431,7 @@ class Pacemaker:
             "pace": _number(view.rate),
             "ceiling": _number(min(view.ceiling, ordered)),
             "since": view.since or None,
-            "last_reply": str(track.reply) if track.reply is not None else None,
+            "last_reply": str(track.reply)[:SHOWN] if track.reply is not None else None,
         }
         if aside is not None:
             return row | _paused(aside)

@@ -77,6 +77,8 @@ def test_a_sign_of_trouble_cuts_the_pace_of_this_source_at_this_site() -> None:
     assert (row["pace"], row["direction"], row["why"]) == (5, "down", "421 4.7.28")
     assert row["last_reply"] == "421 4.7.28 slow down"
     assert said(row, "12:00") == "5 of 40/s, slower since 12:00 (421 4.7.28)"
+    maker.learn(sent(), Outcome(Reply(421, "4.7.28", "x" * 1000), "MAIL"), "", NOON + 200)
+    assert len(maker.shown(NOON)[0]["last_reply"]) == 200, "of a peer's words no more than a screen has room for"
     assert maker.ask("192.0.2.2", SITE, "marketing", BOUNDS, NOON, urgent=False) == 0, "another source is another pace"
 
 
