@@ -19,7 +19,7 @@ for a worker that starts anew; and what an operator orders is a note as well.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, tzinfo
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from math import inf
 from typing import Any, NamedTuple
 
@@ -34,6 +34,7 @@ EVERY = "*"  # in place of a site or a pool: all of them
 MOST_TRACKS = 20_000  # sources at sites, some KB each; beyond, those go that say the least
 MOST_CUTS = 5_000  # told to others: all workers read all of them each second; of more sites each learns for itself
 MOST_ASIDE = 2_000  # beyond, what asks for it only slows its source down
+MOST_SITES = 100  # of a new source, for people: State is asked for each
 SHOWN = 200  # characters of a reply, for people
 _NO_HOLD = Hold()
 _BAD = frozenset({"spam-block", "reputation-block"})  # categories that, beside trouble, speak against a new source
@@ -438,9 +439,16 @@ class Pacemaker:
         return row | {"direction": view.direction, "until": None, "why": view.why}
 
     def sites_of(self, source: str) -> list[str]:
-        """Where mail of it went lately, or where its warm-up is another than its days make it."""
-        noted = (site for of, _, site in map(_parted, self._progress) if of == source)
-        return sorted({*noted, *(site for of, site in self._tracks if of == source)})
+        """Where mail of it went lately, or where its warm-up is another than its days make it; of very many these, and those
+        that most mail went to today."""
+        noted = dict.fromkeys(site for of, _, site in map(_parted, self._progress) if of == source)
+        others = [site for of, site in self._tracks if of == source and site not in noted]
+        most = nlargest(MOST_SITES, others, key=lambda site: self._replies(source, site))
+        return sorted([*noted, *most][:MOST_SITES])
+
+    def _replies(self, source: str, site: str) -> int:
+        day = self._days.get((source, site))
+        return day.replies if day is not None else 0
 
     def gauges(self, now: int) -> dict[str, int]:
         """How many sources and streams stay away from a site, and how many orders of operators stand."""

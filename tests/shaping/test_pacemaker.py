@@ -9,7 +9,19 @@ from relay.identity import Rate
 from relay.outcome import Outcome, Reply, Scope
 from relay.shaping.backoff import Action, Backoff, Rule
 from relay.shaping.pace import HOLD, Bounds
-from relay.shaping.pacemaker import BOARDS, EVERY, Attempted, Order, Pacemaker, WarmUp, brief, merged, over, said
+from relay.shaping.pacemaker import (
+    BOARDS,
+    EVERY,
+    MOST_SITES,
+    Attempted,
+    Order,
+    Pacemaker,
+    WarmUp,
+    brief,
+    merged,
+    over,
+    said,
+)
 from relay.shaping.warmup import FEW
 
 HERE, SITE = "192.0.2.1", "google"
@@ -403,6 +415,11 @@ def test_an_operator_holds_a_source_and_lets_it_grow_again() -> None:
     assert [one.budget(HERE, site, START, later + DAY) for site in (SITE, "yahoo")] == [1000, 500]
     assert one.sites_of(HERE) == [SITE, "yahoo"]
     assert one.sites_of("192.0.2.9") == []
+    for number in range(MOST_SITES):
+        one.ask(HERE, f"small{number}", "marketing", BOUNDS, NOON, urgent=False)
+    one.learn(Attempted(HERE, "zoho", "news", BOUNDS, NOON, START), OK, "", NOON)
+    assert len(one.sites_of(HERE)) == MOST_SITES
+    assert {SITE, "zoho"} <= set(one.sites_of(HERE)), "noted ones, and where most of its mail went"
 
 
 def test_a_site_is_held_and_resumed_alone() -> None:
