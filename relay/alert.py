@@ -1,8 +1,9 @@
 """What needs a person while a node runs, and how it is told: in `status`, in metrics, and as an `alert` event. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -44,6 +45,8 @@ SOURCE = "source"  # those of sources that stand aside
 STALLED = "stalled"  # those of due mail that does not move
 WORKER = "worker"  # the one of a process that does not answer
 SPOOL = "spool"  # the one of a disk that is full
+SOURCES = 200  # alerts of sources and sites that a worker tells at a time
+WHY = 200  # characters of a reply in a summary
 CHECK = "check"  # those of checks that mail does not pass
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
@@ -172,11 +175,22 @@ def source_aside(aside: Aside) -> Alert:
     """A source is not used, everywhere or for a site. Each worker finds out for itself; `one_each` shows people one."""
     return Alert(
         SOURCE,
-        f"nothing leaves from {aside.source}{f' to {aside.site}' if aside.site else ''} for a while: {aside.why}",
+        f"nothing leaves from {aside.source}{f' to {aside.site}' if aside.site else ''} for a while: {aside.why[:WHY]}",
         advice="it is tried again by itself; its siblings in the pool carry its mail, and where there is none mail waits",
         severity="warning",
         what=_of_source(aside.source, aside.site),
     )
+
+
+def sources_aside(asides: Collection[Aside]) -> list[Alert]:
+    """The first of them, and how many there are besides: a listed address may be refused by thousands of sites."""
+    named = [source_aside(aside) for aside in islice(asides, SOURCES)]
+    more = len(asides) - len(named)
+    if more > 0:
+        summary = f"nothing leaves from some sources to {more:,} more sites for a while"
+        nobody = {"source": None, "site": None}
+        named.append(Alert(SOURCE, summary, advice=named[0].advice, severity="warning", what=nobody))
+    return named
 
 
 def source_back(source: str, site: str) -> Alert:

@@ -68,6 +68,7 @@ class Alerting:
     _hook: News = field(default_factory=lambda: News(HOOK_PAUSE, PATIENCE))
     _heard: dict[str, int] = field(default_factory=dict)
     _found: dict[str, Alert] = field(default_factory=dict)
+    _last: dict[str, list[Json]] = field(default_factory=dict)  # what each worker said when it last answered
 
     def __repr__(self) -> str:
         return f"<Alerting mail {self._mail!r}, webhook {self._hook!r}>"
@@ -98,7 +99,9 @@ class Alerting:
         alerts: list[Json] = [asdict(alert) for alert in self.own()]
         found: dict[str, Alert] = {}
         for answer, worker in zip(await asyncio.gather(*map(_asked, self.workers)), self.workers, strict=True):
-            alerts += answer.get("alerts", [])
+            # One that is busy, or being started anew, has not ended its troubles.
+            self._last[worker.name] = answer.get("alerts", self._last.get(worker.name, []))
+            alerts += self._last[worker.name]
             trouble = self._trouble(worker.name, answer)
             if trouble is not None:
                 found[worker.name] = trouble
@@ -111,7 +114,9 @@ class Alerting:
         if "alerts" in answer:
             self._heard[name] = now
             return None if answer["healthy"] else spool_full(name)
-        return worker_silent(name, int(now - heard) // 1000) if now - heard >= SILENT * 1000 else None
+        if now - heard >= SILENT * 1000:
+            return worker_silent(name, int(now - heard) // 1000)
+        return self._found.get(name)
 
     def _tell_found(self, found: dict[str, Alert]) -> None:
         for name, alert in found.items():

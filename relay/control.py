@@ -26,6 +26,7 @@ Handler = Callable[[Json], Awaitable[Json]]
 
 SOCKET_NAME = "control.sock"
 MAX_LINE = 16 * 1024 * 1024  # a page of 500 deliveries is some 300 KB; more than this is a fault
+MAX_OBJECT = MAX_LINE - 64  # leaves room for its number and the line's end
 
 
 class NodeDown(RuntimeError):
@@ -114,7 +115,11 @@ async def _answer(line: bytes, handler: Handler) -> bytes:
     except Exception as error:  # a fault of ours must reach the person who asked, and the log
         log.exception("a command failed", request=line[:500].decode(errors="replace"))
         answer = {"error": f"{type(error).__name__}: {error}"}
-    return orjson.dumps(answer)
+    octets = orjson.dumps(answer)
+    if len(octets) > MAX_OBJECT:  # who reads a longer line hears nothing any more, of whatever is asked afterwards
+        log.error("an answer is too long", request=line[:500].decode(errors="replace"), octets=len(octets))
+        octets = orjson.dumps({"error": f"the answer has {len(octets):,} octets, more than fit; ask for less"})
+    return octets
 
 
 class Channel:
@@ -133,14 +138,17 @@ class Channel:
         self._reading = asyncio.create_task(self._read(reader))
 
     async def ask(self, question: Json, timeout: float = 60.0) -> Json:
-        """NodeDown if the worker went away or does not answer in time."""
+        """NodeDown if the worker went away, does not answer in time, or could not read the question."""
         if self._writer is None or self._reading is None or self._reading.done():
             raise NodeDown("the worker is gone")
         number = next(self._numbers)
+        line = orjson.dumps({**question, "#": number}) + b"\n"
+        if len(line) > MAX_LINE:
+            raise NodeDown(f"the question has {len(line):,} octets, more than fit")
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(timeout):
-                self._writer.write(orjson.dumps({**question, "#": number}) + b"\n")
+                self._writer.write(line)
                 found: Json = await answer
                 return found
         except TimeoutError as error:

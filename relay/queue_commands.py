@@ -78,7 +78,10 @@ class QueueCommands:
 
     async def suspend(self, one: Suspension, still: Callable[[], bool]) -> int:
         """Hold what waits and is this suspension's, for as long as it is `still` in force. How many."""
-        question: Json = {"selector": {**one.what, "class": [c.label for c in one.classes], "held": False}}
+        selectors = {
+            key: values for key, values in one.what.items() if key != "pool"
+        }  # of pools `covers` asks, row by row
+        question: Json = {"selector": {**selectors, "class": [c.label for c in one.classes], "held": False}}
 
         def act(rows: list[Delivery]) -> tuple[list[Delivery], Change]:
             return self._hold([d for d in rows if one.covers(d, self._pool_of)], one.id, one.facts)

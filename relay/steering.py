@@ -60,6 +60,8 @@ class Steering:
         self._record = record
         self._workers = workers
         self._looks = 0
+        self._telling = asyncio.Lock()  # one at a time takes from the front of the news
+        self._read: dict[str, dict[str, tuple[str, Json]]] = {}  # by board and name: a note as it stood there, and read
 
     def __repr__(self) -> str:
         return f"<Steering {self._pacemaker!r}>"
@@ -86,13 +88,28 @@ class Steering:
 
     def _hear(self, board: str, notes: Mapping[str, str]) -> None:
         try:
-            self._pacemaker.heard(board, _read(notes), self._state.now())
+            self._pacemaker.heard(board, self._understood(board, notes), self._state.now())
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # what was known stays
             log.error("notes of paces cannot be read; a newer Postlane's?", board=board, error=repr(error))
 
+    def _understood(self, board: str, notes: Mapping[str, str]) -> dict[str, Json]:
+        """Only what is new is parsed: there may be thousands, each second. Raises ValueError."""
+        before, now = self._read.get(board, {}), dict[str, tuple[str, Json]]()
+        for name, text in notes.items():
+            known = before.get(name)
+            now[name] = known if known is not None and known[0] == text else (text, orjson.loads(text))
+        self._read[board] = now
+        return {name: note for name, (_, note) in now.items()}
+
     async def _tell(self) -> None:
-        """One note after the other; what could not be told stays."""
-        news = self._pacemaker.news
+        """One note after the other; what could not be told stays. Of those of a name only the newest is told."""
+        async with self._telling:
+            news = self._pacemaker.news
+            newest = {(one.board, one.name): number for number, one in enumerate(news)}
+            news[:] = [one for n, one in enumerate(news) if one.note is None or newest[one.board, one.name] == n]
+            await self._tell_all(news)
+
+    async def _tell_all(self, news: list[News]) -> None:
         while news:
             board, name, note = one = news[0]
             if note is None:
@@ -100,7 +117,7 @@ class Steering:
                     await self._state.unpin(board_of(board), name) and board == "aside"
                 ):  # the first of all workers tells
                     self._record("resumed", {"what": _whom(name), "reason": "", "by": "postlane"})
-            elif not _superseded(news):
+            else:
                 await self._state.pin(board_of(board), name, orjson.dumps(note).decode())
                 self._say(one, note)
             news.pop(0)
@@ -242,15 +259,6 @@ def _whom(name: str) -> Json:
     who, _, site = name.partition(" ")
     kind, _, stream = who.partition("/")
     return {"stream": stream, "site": site} if kind == "stream" else {"source": who, "site": site}
-
-
-def _superseded(news: Sequence[News]) -> bool:
-    """Is there a newer note in place of the first?"""
-    return any((one.board, one.name) == (news[0].board, news[0].name) for one in news[1:])
-
-
-def _read(notes: Mapping[str, str]) -> dict[str, Json]:
-    return {name: orjson.loads(text) for name, text in notes.items()}
 
 
 def clock_of(at: int | None, zone: tzinfo) -> str:

@@ -435,7 +435,7 @@ class Supervisor:
     def _together(self, rows: list[Json], standing: list[Json]) -> Json:
         zone = ZoneInfo(self.in_force.deployment.node.timezone)
         paces = [{**row, "said": in_words(row, zone)} for row in merged(rows)]
-        return {"paces": paces, "standing": [one for at, one in enumerate(standing) if one not in standing[:at]]}
+        return {"paces": paces, "standing": list({orjson.dumps(one): one for one in standing}.values())}
 
     async def _ask_any(self, question: Json) -> Json:
         for child in self.children:

@@ -34,6 +34,7 @@ from relay.alert import (
     moving,
     source_aside,
     source_back,
+    sources_aside,
     stalled,
     state_back,
     state_lost,
@@ -554,7 +555,7 @@ class Worker:
         contradicted = [contradiction(one, doing(one.stream)) for one in self.ledger.troubles(self._trusts)]
         alerts = [*contradicted, *map(flagged, self.flags.standing())]
         alerts += [self._state_lost] if self._state_lost else []
-        alerts += map(source_aside, self._aside.values())
+        alerts += sources_aside(self._aside.values())
         return alerts + [stalled(stall) for shard in self.shards for stall in shard.watchdog.standing()]
 
     async def _mail_alerts(self, question: Json) -> Json:

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 from relay.alert import (
+    SOURCES,
     Alert,
     contradiction,
     contradiction_over,
@@ -17,6 +18,7 @@ from relay.alert import (
     reviews,
     source_aside,
     source_back,
+    sources_aside,
     stalled,
     started_with_last_good,
     state_back,
@@ -170,6 +172,19 @@ def test_sources_that_stand_aside() -> None:
     over = source_back("192.0.2.1", "google")
     assert (over.summary, over.what) == ("mail leaves from 192.0.2.1 to google again", there.what)
     assert source_back("192.0.2.1", "").what == everywhere.what
+
+
+def test_of_thousands_of_sites_that_refuse_a_source_some_are_named() -> None:
+    """A listed address: 20,000 alerts of a worker were more than the supervisor could read."""
+    asides = [Aside("192.0.2.1", f"site{number}", 0, "554 5.7.1 " + "x" * 1000) for number in range(20_000)]
+    told = sources_aside(asides)
+    assert len(told) == SOURCES + 1
+    assert told[:2] == [source_aside(aside) for aside in asides[:2]]
+    assert told[-1].summary == "nothing leaves from some sources to 19,800 more sites for a while"
+    assert len(one_each(map(asdict, told))) == SOURCES + 1
+    assert sum(len(alert.summary) for alert in told) < 100_000
+    assert sources_aside(asides[:SOURCES])[-1] == source_aside(asides[SOURCES - 1])
+    assert sources_aside([]) == []
 
 
 def test_streams_are_to_be_reviewed_after_their_day_and_announced_two_weeks_before_it() -> None:

@@ -109,6 +109,18 @@ async def test_a_worker_that_does_not_answer_and_a_full_disk_are_found_here() ->
     assert rig.alerting.found == []
 
 
+async def test_what_stands_is_not_over_because_its_worker_is_silent() -> None:
+    rig = Rig()
+    rig.workers[0].answer = {"alerts": [LOST], "healthy": False}
+    assert await rig.look() == [("firing", "state"), ("firing", "spool")]
+    for silence in (None, {"error": "the worker is still opening its spool"}):
+        rig.workers[0].answer = silence
+        assert await rig.look(5_000) == []
+    assert rig.recorded == [("firing", "spool")]
+    rig.workers[0].answer = {"alerts": [], "healthy": True}
+    assert await rig.look() == [("resolved", "state"), ("resolved", "spool")]
+
+
 async def test_a_webhook_gets_events_that_it_can_verify() -> None:
     async with HttpPeer() as peer:
         rig = Rig(Listeners(webhook=f"http://127.0.0.1:{peer.port}/", secret=b"s" * 32, allow_private=True))

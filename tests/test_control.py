@@ -13,6 +13,8 @@ from relay.control import Channel, Json, NodeDown
 
 
 async def echo(question: Json) -> Json:
+    if question.get("do") == "much":
+        return {"words": "x" * control.MAX_LINE}
     if question.get("do") == "fail":
         raise ValueError("as asked")
     if question.get("do") == "wait":
@@ -82,6 +84,18 @@ async def test_several_questions_to_a_worker_at_once() -> None:
     async with pair() as (channel, _):
         answers = await asyncio.gather(*(channel.ask({"n": n}) for n in range(20)))
         assert [answer["heard"]["n"] for answer in answers] == list(range(20))
+
+
+async def test_what_is_too_long_to_be_read_is_said_and_the_next_question_is_answered(tmp_path: Path) -> None:
+    """A longer answer left the supervisor deaf to its worker for good, a longer question ended the worker."""
+    async with pair() as (channel, worker):
+        assert "more than fit" in (await channel.ask({"do": "much"}))["error"]
+        with pytest.raises(NodeDown, match="more than fit"):
+            await channel.ask({"words": "x" * control.MAX_LINE})
+        assert (await channel.ask({"n": 1}))["heard"]["n"] == 1
+        assert not worker.done()
+    async with node(tmp_path):
+        assert "more than fit" in (await asyncio.to_thread(control.request, tmp_path, {"do": "much"}))["error"]
 
 
 async def test_a_question_without_an_answer_in_time() -> None:

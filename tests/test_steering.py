@@ -1,5 +1,7 @@
 """Paces, orders and budgets as workers carry them to State and back, and the commands that change them."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -129,6 +131,39 @@ async def test_notes_that_cannot_be_read_change_nothing(workers: tuple[OneWorker
         await one.state.pin(board_of(board), f"{HERE} x", text)
     await other.steering.look()
     assert len(other.maker.orders(SITE, "x", NOON)) == 1
+
+
+async def test_a_command_may_come_while_notes_are_told(workers: tuple[OneWorker, OneWorker]) -> None:
+    """Two took the same note from the front once, and the second dropped what nobody had told; or ended the worker."""
+    one, other = workers
+    one.sent()
+    questions = [{"site": f"site{number}", "rate": "10/second", "for": 60_000, **BY} for number in range(5)]
+    await asyncio.gather(one.steering.look(), *map(one.steering.pace, questions), one.steering.look())
+    await other.steering.look()
+    assert len(other.steering.shown()["standing"]) == 5
+    assert one.maker.news == []
+
+
+async def test_a_note_is_read_again_where_it_changed_alone(
+    workers: tuple[OneWorker, OneWorker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = workers
+    for site in ("a", "b"):
+        await one.steering.pace({"site": site, "rate": "10/second", "for": 60_000, **BY})
+    await other.steering.look()
+    read: list[str] = []
+
+    def reading(text: str) -> Any:
+        read.append(text)
+        return json.loads(text)
+
+    monkeypatch.setattr("relay.steering.orjson.loads", reading)
+    await other.steering.look()
+    assert read == []
+    await one.steering.pace({"site": "b", "rate": "5/second", "for": 60_000, **BY})
+    await other.steering.look()
+    assert len(read) == 1
+    assert [other.maker.orders(site, "x", NOON)[0].rate.text for site in "ab"] == ["10/second", "5/second"]
 
 
 async def test_only_the_newest_note_of_a_name_is_told(workers: tuple[OneWorker, OneWorker]) -> None:

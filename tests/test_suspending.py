@@ -199,3 +199,16 @@ async def test_it_runs_by_itself(workers: tuple[OneWorker, OneWorker], monkeypat
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+async def test_a_pool_that_is_gone_holds_nothing_and_breaks_nothing(workers: tuple[OneWorker, OneWorker]) -> None:
+    """A reload took it away, or this node never had it: the sweep once ended with the worker, again and again."""
+    one, other = workers
+    await other.step()
+    await one.suspending.suspend({**ASK, "what": {"pool": "cold"}})
+    await one.step()
+    await other.step()
+    assert await one.held() == await other.held() == [0, 0, 0, 0]
+    await one.suspending.suspend({**ASK, "what": {"pool": "mark*"}})
+    await other.step()
+    assert all(await other.held())

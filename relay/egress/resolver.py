@@ -10,7 +10,8 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from heapq import nsmallest
 from typing import Any
 
 import dns.asyncresolver
@@ -31,7 +32,9 @@ from relay.outcome import Outcome, Scope
 
 log = structlog.get_logger()
 
-MAX_ENTRIES = 50_000  # some 500 octets each: 25 MB at most
+MAX_ENTRIES = 50_000  # some 500 octets each: 25 MB
+MAX_RECORDS = 50  # kept of an answer, the first in their order: a hostile one has thousands, which take 400 KB
+MAX_TEXT = 1_000  # characters kept of a TXT record; those that are looked for have a hundred
 MAX_TTL = 86_400  # RFC 8767 would allow a week; a day lets a mistaken TTL be mended by tomorrow
 MAX_NEGATIVE = 3 * 3600  # RFC 2308 5: one to three hours work well
 FAILURE_TTL = (
@@ -161,7 +164,7 @@ class Resolver:
         if result.rrset is None:
             return Answer(Found.NOTHING, secure=secure), _negative(ttl)
         canonical = result.canonical_name.to_text(omit_final_dot=True).lower()
-        return Answer(Found.RECORDS, tuple(map(_record, result.rrset)), "", secure, canonical), min(ttl, MAX_TTL)
+        return Answer(Found.RECORDS, _records(result.rrset), "", secure, canonical), min(ttl, MAX_TTL)
 
     def _secure(self, response: dns.message.Message) -> bool:
         """AD covers all that an answer says, aliases too (RFC 4035 3.2.3)."""
@@ -185,6 +188,11 @@ def _nameserver(text: str) -> dns.nameserver.Do53Nameserver:
     return dns.nameserver.Do53Nameserver(host.strip("[]"), int(port))
 
 
+def _records(rrset: Collection[Any]) -> tuple[tuple[int, str], ...]:
+    found = map(_record, rrset)
+    return tuple(found) if len(rrset) <= MAX_RECORDS else tuple(nsmallest(MAX_RECORDS, found))
+
+
 def _record(rdata: Any) -> tuple[int, str]:
     """(preference, host) of an MX record, "" for the root; (0, address) of A and AAAA; (0, text) of others: of TXT its
     strings joined, of TLSA `usage selector matching hex`."""
@@ -193,7 +201,7 @@ def _record(rdata: Any) -> tuple[int, str]:
             name = rdata.exchange.to_text(omit_final_dot=True).lower()
             return rdata.preference, "" if name == "." else name
         case dns.rdatatype.TXT:
-            return 0, b"".join(rdata.strings).decode("latin-1")
+            return 0, b"".join(rdata.strings)[:MAX_TEXT].decode("latin-1")
         case dns.rdatatype.TLSA:
             return 0, f"{rdata.usage} {rdata.selector} {rdata.mtype} {rdata.cert.hex()}"
         case dns.rdatatype.CNAME:

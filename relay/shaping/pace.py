@@ -239,6 +239,11 @@ class Pace:
         direction = "down" if now < self._cut_until else "recovering"
         return View(self.rate, bounds.ceiling, direction, self._cut_at, self.why)
 
+    @property
+    def worth(self) -> tuple[bool, int]:
+        """By what is lost with it: one that was cut knows more than one that was not."""
+        return bool(self._cut_at), self.used
+
     def forgettable(self, now: int) -> bool:
         """Does it say no more than one that begins anew?"""
         return now - self.used > (QUIET if self._cut_at else IDLE)

@@ -19,6 +19,7 @@ for a worker that starts anew; and what an operator orders is a note as well.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, tzinfo
+from heapq import nlargest, nsmallest
 from math import inf
 from typing import Any, NamedTuple
 
@@ -30,6 +31,11 @@ from relay.shaping.warmup import SCHEDULE, Day, Hold, Progress, day_of
 
 BOARDS = ("pace", "aside", "order", "warmup", "hold")
 EVERY = "*"  # in place of a site or a pool: all of them
+MOST_TRACKS = 20_000  # sources at sites, some KB each; beyond, those go that say the least
+MOST_CUTS = 5_000  # told to others: all workers read all of them each second; of more sites each learns for itself
+MOST_ASIDE = 2_000  # beyond, what asks for it only slows its source down
+MOST_SITES = 100  # of a new source, for people: State is asked for each
+SHOWN = 200  # characters of a reply, for people
 _NO_HOLD = Hold()
 _BAD = frozenset({"spam-block", "reputation-block"})  # categories that, beside trouble, speak against a new source
 
@@ -130,6 +136,7 @@ class Pacemaker:
         self._progress: dict[str, Progress] = {}
         self._holds: dict[str, Hold] = {}
         self._days: dict[tuple[str, str], Day] = {}
+        self._heard: dict[str, Mapping[str, Json]] = {}  # by board: as it was when nothing here has changed since
 
     def __repr__(self) -> str:
         return f"<Pacemaker {len(self._tracks)} paces, {len(self._asides)} aside, {len(self._orders)} orders>"
@@ -176,11 +183,18 @@ class Pacemaker:
         return track.pace.ask(bounds, now, urgent=urgent)
 
     def _track(self, source: str, site: str, bounds: Bounds, now: int) -> Track:
+        if len(self._tracks) >= MOST_TRACKS:
+            self._make_room()
         track = self._tracks[source, site] = Track(Pace(bounds, now), bounds)
         cut = self._cuts.get(f"{source} {site}")
         if cut is not None:
             track.pace.begin_cut(bounds, cut, now)
         return track
+
+    def _make_room(self) -> None:
+        """A tenth at once, of those never cut first, and of these those that were not asked for the longest."""
+        for key in nsmallest(max(1, MOST_TRACKS // 10), self._tracks, key=lambda key: self._tracks[key].pace.worth):
+            del self._tracks[key]
 
     def share(self, bounds: Bounds) -> Bounds:
         """This worker's: start and floor are the site's, the ceiling is State's to keep."""
@@ -194,7 +208,9 @@ class Pacemaker:
 
     def give_back(self, source: str, site: str) -> None:
         """What was asked for does not go now."""
-        self._tracks[source, site].pace.give_back()
+        track = self._tracks.get((source, site))
+        if track is not None:  # else it made room meanwhile
+            track.pace.give_back()
 
     def why(self, source: str, site: str, now: int) -> str:
         """Of a pace that holds mail: "pace 31 of 40/s (421 4.7.28)"."""
@@ -288,8 +304,11 @@ class Pacemaker:
         name = f"{who} {what.site}"
         if self._aside(name, now) is not None:  # what was under way when it began says nothing new
             return
+        if name not in self._asides and len(self._asides) >= MOST_ASIDE:
+            self._cut(what, track, now, in_short(outcome))
+            return
         self._asides[name] = Aside(
-            now + rule.span, str(outcome.reply)[:200], rule.place, rule.action is Action.OTHER_SOURCE
+            now + rule.span, str(outcome.reply)[:SHOWN], rule.place, rule.action is Action.OTHER_SOURCE
         )
         self._tell("aside", name, asdict(self._asides[name]))
         self._cut(what, track, now, in_short(outcome))  # when it comes back, it comes back gently
@@ -302,8 +321,10 @@ class Pacemaker:
             cut = pace.trouble(bounds, sent, now, why)
         else:
             cut = pace.trouble(bounds, sent, now, why, rule.to, rule.span)
-        if cut is not None and tell:
-            self._tell("pace", f"{what.source} {what.site}", asdict(cut))
+        name = f"{what.source} {what.site}"
+        full = len(self._cuts) >= MOST_CUTS and name not in self._cuts
+        if cut is not None and tell and not full and len(self.news) < MOST_CUTS:
+            self._tell("pace", name, asdict(cut))
 
     def _count(self, what: Attempted, now: int, *, bad: bool) -> None:
         """A reply to a new source; a bad day stops its growth."""
@@ -335,15 +356,28 @@ class Pacemaker:
             name = f"{site} {name}" if board == "order" else f"{name} {site}"
             (self._orders if board == "order" else self._asides).pop(name, None)
             self.news.append(News(board, name, None))
+            self._heard.pop(board, None)
         return ended
 
     def _tell(self, board: str, name: str, note: Json) -> None:
+        if board != "pace":  # where others' notes are kept apart from what is done here
+            self._heard.pop(board, None)
         self.news.append(News(board, name, {**note, "by_worker": self._name}))
 
     def heard(self, board: str, notes: Mapping[str, Json], now: int) -> None:
-        """All that stands on a board. Of a note that is ours, or as it was, nothing is new."""
+        """All that stands on a board. Of a note that is ours, or as it was, nothing is new: one that did not change is to be
+        the same object, so that thousands cost little."""
         ours = {one.name: one.note for one in self.news if one.board == board}  # not told yet
+        before, read = self._heard.pop(board, None), notes
         notes = {name: note for name, note in {**notes, **ours}.items() if note is not None}
+        if ours or before is None or len(before) != len(notes) or any(before.get(n) is not notes[n] for n in notes):
+            self._take(board, notes, before or {}, now)
+        if not ours:
+            self._heard[board] = read
+        for name in [name for name, note in notes.items() if over(board, note, now)]:
+            self.news.append(News(board, name, None))
+
+    def _take(self, board: str, notes: Mapping[str, Json], before: Mapping[str, Json], now: int) -> None:
         match board:
             case "aside":
                 self._asides = {name: Aside(**_plain(note)) for name, note in notes.items()}
@@ -355,9 +389,8 @@ class Pacemaker:
                 self._holds = {name: Hold(**_dated(note, "since")) for name, note in notes.items()}
             case "pace":
                 for name, note in notes.items():
-                    self._heard_cut(name, note, now)
-        for name in [name for name, note in notes.items() if over(board, note, now)]:
-            self.news.append(News(board, name, None))
+                    if before.get(name) is not note:
+                        self._heard_cut(name, note, now)
 
     def _heard_cut(self, name: str, note: Json, now: int) -> None:
         cut = Cut(**_plain(note))
@@ -399,16 +432,23 @@ class Pacemaker:
             "pace": _number(view.rate),
             "ceiling": _number(min(view.ceiling, ordered)),
             "since": view.since or None,
-            "last_reply": str(track.reply) if track.reply is not None else None,
+            "last_reply": str(track.reply)[:SHOWN] if track.reply is not None else None,
         }
         if aside is not None:
             return row | _paused(aside)
         return row | {"direction": view.direction, "until": None, "why": view.why}
 
     def sites_of(self, source: str) -> list[str]:
-        """Where mail of it went lately, or where its warm-up is another than its days make it."""
-        noted = (site for of, _, site in map(_parted, self._progress) if of == source)
-        return sorted({*noted, *(site for of, site in self._tracks if of == source)})
+        """Where mail of it went lately, or where its warm-up is another than its days make it; of very many these, and those
+        that most mail went to today."""
+        noted = dict.fromkeys(site for of, _, site in map(_parted, self._progress) if of == source)
+        others = [site for of, site in self._tracks if of == source and site not in noted]
+        most = nlargest(MOST_SITES, others, key=lambda site: self._replies(source, site))
+        return sorted([*noted, *most][:MOST_SITES])
+
+    def _replies(self, source: str, site: str) -> int:
+        day = self._days.get((source, site))
+        return day.replies if day is not None else 0
 
     def gauges(self, now: int) -> dict[str, int]:
         """How many sources and streams stay away from a site, and how many orders of operators stand."""

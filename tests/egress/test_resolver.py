@@ -7,7 +7,7 @@ import pytest
 from dns.resolver import BaseResolver, NoResolverConfiguration
 
 from relay.egress.mx import MAX_HOSTS, Route, Rules
-from relay.egress.resolver import MAX_TTL, Resolver
+from relay.egress.resolver import MAX_RECORDS, MAX_TEXT, MAX_TTL, Resolver
 from relay.egress.settings import Relay
 from relay.egress.urgency import URGENT
 from relay.outcome import Outcome, Scope
@@ -277,6 +277,16 @@ async def test_of_five_hundred_hosts_a_few_are_looked_up(dns: DnsServer, resolve
     found = await resolver.route("many.test", RULES)
     assert [name for name, _ in hosts(found)] == [f"mx{n}.many.test" for n in range(MAX_HOSTS)]
     assert len(dns.queries) <= 2 + 2 * MAX_HOSTS, "the MX by UDP and TCP, then both families of each"
+
+
+async def test_of_thousands_of_records_a_few_are_kept(dns: DnsServer, resolver: Resolver) -> None:
+    """Of 64 KB over TCP: 400 KB in memory for each name of a zone that has as many as it likes."""
+    dns.add("many.test", "MX", *(f"{n} mx{n}." for n in range(2_000)))
+    dns.add("many.test", "TXT", ('"' + "x" * 255 + '" ') * 100)
+    answer = await resolver.look_up("many.test", "MX")
+    assert sorted(answer.records) == [(n, f"mx{n}") for n in range(MAX_RECORDS)], "the best of them"
+    ((_, text),) = (await resolver.look_up("many.test", "TXT")).records
+    assert len(text) == MAX_TEXT
 
 
 @pytest.mark.parametrize("ttl", [0, 2**31 - 1, 2**31, 2**32 - 1])

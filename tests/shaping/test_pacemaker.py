@@ -9,7 +9,19 @@ from relay.identity import Rate
 from relay.outcome import Outcome, Reply, Scope
 from relay.shaping.backoff import Action, Backoff, Rule
 from relay.shaping.pace import HOLD, Bounds
-from relay.shaping.pacemaker import BOARDS, EVERY, Attempted, Order, Pacemaker, WarmUp, brief, merged, over, said
+from relay.shaping.pacemaker import (
+    BOARDS,
+    EVERY,
+    MOST_SITES,
+    Attempted,
+    Order,
+    Pacemaker,
+    WarmUp,
+    brief,
+    merged,
+    over,
+    said,
+)
 from relay.shaping.warmup import FEW
 
 HERE, SITE = "192.0.2.1", "google"
@@ -77,6 +89,8 @@ def test_a_sign_of_trouble_cuts_the_pace_of_this_source_at_this_site() -> None:
     assert (row["pace"], row["direction"], row["why"]) == (5, "down", "421 4.7.28")
     assert row["last_reply"] == "421 4.7.28 slow down"
     assert said(row, "12:00") == "5 of 40/s, slower since 12:00 (421 4.7.28)"
+    maker.learn(sent(), Outcome(Reply(421, "4.7.28", "x" * 1000), "MAIL"), "", NOON + 200)
+    assert len(maker.shown(NOON)[0]["last_reply"]) == 200, "of a peer's words no more than a screen has room for"
     assert maker.ask("192.0.2.2", SITE, "marketing", BOUNDS, NOON, urgent=False) == 0, "another source is another pace"
 
 
@@ -130,6 +144,39 @@ def test_it_forgets_what_says_nothing_any_more() -> None:
     assert maker.shown(NOON) == []
 
 
+def test_of_very_many_sites_those_are_kept_that_say_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.shaping.pacemaker.MOST_TRACKS", 100)
+    maker = Pacemaker()
+    asked(maker)
+    maker.learn(sent(), SLOW, "", NOON)
+    for number in range(1_000):
+        maker.ask(HERE, f"site{number}", "marketing", BOUNDS, NOON + 1 + number, urgent=False)
+    maker.give_back(HERE, "site0")  # made room while its permits were asked for
+    kept = {row["site"] for row in maker.shown(NOON)}
+    assert len(kept) <= 100
+    assert kept >= {SITE, "site999"}
+
+
+def test_of_very_many_cuts_and_rules_others_hear_of_some_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.shaping.pacemaker.MOST_CUTS", 10)
+    monkeypatch.setattr("relay.shaping.pacemaker.MOST_ASIDE", 10)
+    one, other, board = two()
+    for outcome in (SLOW, BLOCKED):
+        one.rules = rules(SUSPEND)
+        for number in range(100):
+            what = Attempted(HERE, f"site{number}", "news", BOUNDS, NOON)
+            one.learn(what, outcome, "", NOON)
+            if number % 5 == 4:
+                board.round(one, other)
+    assert len(board.notes["pace"]) < 20
+    assert len(board.notes["aside"]) == 10
+    assert {row["direction"] for row in one.shown(NOON) if row["site"] == "site99"} == {"down"}
+    assert one.away(HERE, "site99", NOON) is None
+    for number in range(100):  # while State is down
+        one.learn(Attempted(HERE, f"other{number}", "news", BOUNDS, NOON), SLOW, "", NOON)
+    assert len(one.news) < 20
+
+
 # Among workers
 
 
@@ -150,6 +197,17 @@ def test_one_that_starts_anew_goes_on_where_it_was_cut_to() -> None:
     board.round(reborn)
     asked(reborn, NOON + 5000)
     assert reborn.shown(NOON + 5000)[0]["pace"] == 5
+
+
+def test_what_is_ended_elsewhere_is_ended_here_though_the_board_is_as_it_was() -> None:
+    one, other, board = two()
+    board.round(one, other)
+    one.order(Order(SITE, EVERY, Rate(1, 1, "", "1/second"), NOON + 60_000, "noa"))
+    (news,) = one.news
+    one.news.clear()  # told, and taken off by another within the second
+    assert news.note is not None
+    board.round(one, other)
+    assert not one.orders(SITE, "x", NOON)
 
 
 def test_a_cut_is_taken_off_the_board_after_an_hour() -> None:
@@ -357,6 +415,11 @@ def test_an_operator_holds_a_source_and_lets_it_grow_again() -> None:
     assert [one.budget(HERE, site, START, later + DAY) for site in (SITE, "yahoo")] == [1000, 500]
     assert one.sites_of(HERE) == [SITE, "yahoo"]
     assert one.sites_of("192.0.2.9") == []
+    for number in range(MOST_SITES):
+        one.ask(HERE, f"small{number}", "marketing", BOUNDS, NOON, urgent=False)
+    one.learn(Attempted(HERE, "zoho", "news", BOUNDS, NOON, START), OK, "", NOON)
+    assert len(one.sites_of(HERE)) == MOST_SITES
+    assert {SITE, "zoho"} <= set(one.sites_of(HERE)), "noted ones, and where most of its mail went"
 
 
 def test_a_site_is_held_and_resumed_alone() -> None:

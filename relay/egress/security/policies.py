@@ -19,6 +19,7 @@ from relay.egress.security import https, sts
 from relay.egress.security.store import Kept, Store
 from relay.egress.security.sts import BadPolicy, Policy
 from relay.egress.security.tlsrpt import Applied, Failure
+from relay.egress.urgency import URGENT, Places
 
 log = structlog.get_logger()
 
@@ -27,7 +28,8 @@ MOST = 65_536  # octets; RFC 8461 3.3 suggests 64 KB
 SECONDS = 20.0  # of all addresses together; 3.3 suggests a minute, but somebody's first mail waits for it
 FAILED_FOR = 300_000  # ms; 3.3
 STALE = 86_400_000  # ms after which a policy is fetched anew, though its id is the same
-FETCHES = 8  # at once
+FETCHES = 12  # at once
+SPARE = 4  # of these, for transactional mail alone: slow servers of a campaign's domains may hold all others for long
 MAX_KEPT = 50_000  # in memory, some 2 KB each; of others the file knows
 MAX_FAILED = 10_000  # domains whose last fetch failed, remembered
 
@@ -66,8 +68,8 @@ class StsPolicies:
         self.port = port
         self._kept: dict[str, Kept] = {}
         self._failed: dict[str, tuple[str, int]] = {}
-        self._running: dict[str, asyncio.Task[Kept | None]] = {}
-        self._fetches = asyncio.Semaphore(FETCHES)
+        self._running: dict[tuple[str, bool], asyncio.Task[Kept | None]] = {}
+        self._fetches = Places(FETCHES, SPARE)
 
     def __repr__(self) -> str:
         return f"<StsPolicies {len(self._kept)} kept, {len(self._failed)} failed, {len(self._running)} being fetched>"
@@ -105,10 +107,11 @@ class StsPolicies:
         failed = self._failed.get(domain)
         if failed is not None and failed[0] == identifier and self._clock() < failed[1]:
             return None
-        task = self._running.get(domain)
+        asking = (domain, URGENT.get())  # who is urgent fetches himself: another's fetch may still stand in line
+        task = self._running.get(asking)
         if task is None:
-            task = self._running[domain] = asyncio.create_task(self._renew(domain, identifier))
-            task.add_done_callback(lambda _: self._running.pop(domain, None))
+            task = self._running[asking] = asyncio.create_task(self._renew(domain, identifier))
+            task.add_done_callback(lambda _: self._running.pop(asking, None))
         return await asyncio.shield(task)
 
     async def _renew(self, domain: str, identifier: str) -> Kept | None:
@@ -151,7 +154,7 @@ class StsPolicies:
     async def _fetch(self, domain: str) -> Policy:
         """Raises _Failed."""
         host = f"mta-sts.{domain}"
-        async with self._fetches:
+        async with self._fetches.one():
             addresses = await addresses_of(self.resolver, host, self.allow_private)
             try:
                 answer = await https.ask(

@@ -9,7 +9,7 @@ MAX_PATTERNS = 200  # of a policy; real ones have one to ten
 _ID = re.compile(r"[A-Za-z0-9]{1,32}")  # 3.1
 _AGE = re.compile(r"[0-9]{1,10}")  # 3.2
 _PATTERN = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_FIELD = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*:[ \t]*(.*?)[ \t]*")
+_KEY = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*:")
 _KEYS = ("version", "mode", "max_age")
 MODES = ("enforce", "testing", "none")
 
@@ -62,13 +62,14 @@ def parse(body: bytes) -> Policy:
     patterns: list[str] = []
     lines: list[str] = []
     for line in filter(None, (line.strip(" \t") for line in text.replace("\r\n", "\n").split("\n"))):
-        match = _FIELD.fullmatch(line)
-        if match is None or not match[2].isprintable():
+        match = _KEY.match(line)
+        value = line[match.end() :].lstrip(" \t") if match is not None else ""
+        if match is None or not value.isprintable():
             raise BadPolicy(f"a line is not `key: value`: {_shown(line)}")
         if match[1] == "mx":
-            patterns.append(_pattern(match[2]))
+            patterns.append(_pattern(value))
         elif match[1] in _KEYS and match[1] not in values:  # of a key that is there twice the first counts
-            values[match[1]] = match[2]
+            values[match[1]] = value
         else:
             continue
         lines.append(line)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from relay.egress.resolver import Resolver
-from relay.egress.security.policies import FAILED_FOR, STALE, StsPolicies, addresses_of
+from relay.egress.security import https
+from relay.egress.security.policies import FAILED_FOR, FETCHES, SPARE, STALE, StsPolicies, addresses_of
 from relay.egress.security.store import Store
 from relay.egress.security.tlsrpt import Applied, Failure
+from relay.egress.urgency import URGENT
 from tests.support.certificates import Authority
 from tests.support.dnsserver import DnsServer
 from tests.support.egress import run_on
@@ -93,6 +95,40 @@ async def test_many_first_mails_fetch_it_once(authority: Authority, tmp_path: Pa
         worker = w.worker()
         assert await asyncio.gather(*(mode(worker) for _ in range(20))) == ["enforce"] * 20
         assert w.fetched == 1
+
+
+async def test_slow_servers_of_bulk_mail_keep_no_transactional_mail_waiting(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask, full = list[str](), https.ask, asyncio.Event()
+
+    async def slow(request: https.Request, addresses: list[str], *, seconds: float, most: int) -> https.Answer:
+        asked.append(request.host)
+        if len(asked) == FETCHES - SPARE:
+            full.set()
+        if D not in request.host:
+            await asyncio.Event().wait()
+        return await ask(request, addresses, seconds=seconds, most=most)
+
+    monkeypatch.setattr(https, "ask", slow)
+    async with world(authority, tmp_path) as w:
+        w.publish("1", text())
+        worker = w.worker()
+        for number in range(FETCHES):
+            w.dns.add(f"_mta-sts.s{number}.test", "TXT", '"v=STSv1; id=1;"')
+        waiting = [asyncio.create_task(worker.find(f"s{number}.test")) for number in range(FETCHES)]
+        await full.wait()
+        waiting.append(asyncio.create_task(worker.find(D)))
+
+        async def urgent() -> str | None:
+            URGENT.set(True)
+            return await mode(worker)
+
+        assert await asyncio.create_task(urgent()) == "enforce"
+        assert len(asked) == FETCHES - SPARE + 1
+        for task in (*waiting, *worker._running.values()):
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_it_holds_where_the_record_goes_away_and_over_a_restart(authority: Authority, tmp_path: Path) -> None:

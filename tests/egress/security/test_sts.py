@@ -1,4 +1,5 @@
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
@@ -94,6 +95,20 @@ def test_what_is_no_policy(body: bytes, said: str) -> None:
     with pytest.raises(BadPolicy) as caught:
         parse(body)
     assert said in str(caught.value)
+
+
+def test_a_policy_made_to_be_slow_is_read_at_once() -> None:
+    """64 KB of blanks in one line once held a worker up for 20 s."""
+    start = time.process_time()
+    for line in (
+        b"note: a" + b" " * 65_000 + b"b",
+        b"note" + b" " * 65_000 + b"b",
+        b"a:" * 32_000,
+        b"mx: " + b"a." * 32_000,
+    ):
+        with contextlib.suppress(BadPolicy):
+            parse(GOOD + line)
+    assert time.process_time() - start < 2
 
 
 @given(st.binary(max_size=200))
