@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dnsserver import DnsServer, serving
+from tests.support.dnsserver import DnsServer
 from tests.support.node import Node, submit, wait_for
+from tests.support.peer import serving
 from tests.support.redis_server import RedisServer, grants
 from tests.support.sink import Received, Sink
 

@@ -74,7 +74,7 @@ async def test_too_much_and_too_slow(authority: Authority) -> None:
         web.answers["/x"] = plain_text(b"x" * 500)
         web.drip = True
         assert "did not answer in 0.2 s" in str(await refused(web, seconds=0.2))
-        web.drip, web.silent = False, True
+        web.drip, web.answer = False, None
         assert "did not answer in 0.2 s" in str(await refused(web, seconds=0.2))
 
 
@@ -96,7 +96,7 @@ async def test_nobody_there(authority: Authority) -> None:
 
 async def test_it_can_be_cancelled(authority: Authority) -> None:
     async with HttpsServer(authority.issue(HOST).context) as web:
-        web.silent = True
+        web.answer = None
         task = asyncio.create_task(get(web))
         while not web.asked:  # noqa: ASYNC110 the server tells of it by nothing else
             await asyncio.sleep(0.001)
