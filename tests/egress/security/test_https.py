@@ -38,6 +38,19 @@ def test_get_and_post(loop: str, authority: Authority) -> None:
     run_on(loop, work)
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "secure", "named"),
+    [
+        (HOST, 443, True, HOST),
+        (HOST, 80, False, HOST),
+        (HOST, 80, True, f"{HOST}:80"),
+        ("::1", 8443, True, "[::1]:8443"),
+    ],
+)
+def test_how_a_host_is_named(host: str, port: int, secure: bool, named: str) -> None:
+    assert dict(Request(host, "/", port=port, secure=secure).head().headers)[b"host"] == named.encode()
+
+
 async def test_an_answer_in_chunks_after_a_word_in_between(authority: Authority) -> None:
     async with HttpsServer(authority.issue(HOST).context) as web:
         web.answers["/x"] = (
