@@ -1,4 +1,4 @@
-"""From the configuration's words to the stages' plain values; the wiring's other half (relay/worker.py)."""
+"""From the configuration's words to the stages' plain values; the wiring's other half (relay/stages.py)."""
 
 import contextlib
 import os

@@ -95,8 +95,8 @@ class TlsReports:
     async def _post(self, uri: str, content: bytes) -> bool:
         """RFC 8460 5.4: any 2xx is a yes."""
         parts = urlsplit(uri)
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        request = https.Request(parts.hostname or "", path, content, "application/tlsrpt+gzip", self._policies.port)
+        host, path = parts.hostname or "", https.path_of(parts)
+        request = https.Request(host, path, content, "application/tlsrpt+gzip", self._policies.port)
         addresses = await addresses_of(self._policies.resolver, request.host, self._policies.allow_private)
         try:
             answer = await https.ask(request, addresses, seconds=POST_SECONDS, most=65_536)

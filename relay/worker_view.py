@@ -1,15 +1,17 @@
-"""A worker under the eyes of others: its part of `postlane queue top`, and the mail its watchdogs are shown.
+"""A worker under the eyes of others: its numbers, its part of `postlane queue top`, and the mail its watchdogs are shown.
 
-Beside the wiring (worker.py), which owns all that is looked at here; nothing is changed.
+The wiring (stages.py) owns all that is looked at here; nothing is changed.
 """
 
 import asyncio
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 
 import structlog
 
-from relay import top
+from relay import __version__, top
 from relay.control import Json
 from relay.egress.pools import Pool
 from relay.lately import Lately
@@ -19,6 +21,8 @@ from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Head, Seen, Watchdog
 from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
+from relay.stages import Shard, Stages, clock
+from relay.worker_alerts import WorkerAlerts
 
 log = structlog.get_logger()
 
@@ -98,6 +102,61 @@ def _by_pool(found: Mapping[tuple[str, str], int], pools: Sequence[Pool]) -> Cou
     for (address, site), number in found.items():
         counted[site, pool_of.get(address, "")] += number
     return counted
+
+
+async def stats(stages: Stages, alerts: WorkerAlerts, started: int) -> Json:
+    """As relay/web/metrics.py reads it."""
+    counters: Json = dict(stages.door.counters)
+    for listener in stages.listeners:
+        for name, value in asdict(listener.counters).items():
+            counters[name] = counters.get(name, 0) + value
+    for kind in ("delivered", "deferred", "bounced"):
+        counters[kind] = [{"class": c.label, "value": stages.tally[kind, c]} for c in MailClass]
+    counters["tls_failures"] = stages.tls_ledger.failures
+    troubles = alerts.troubles()
+    flags = stages.flags.totals.items()
+    counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
+    return {
+        "pid": os.getpid(),
+        "version": __version__,
+        "policies": stages.versions["version"],
+        "config": stages.versions["config"],
+        "started": started,
+        "healthy": stages.healthy,
+        "shards": [await _shard_stats(shard) for shard in stages.shards],
+        "counters": counters,
+        "gauges": {
+            "connections": sum(listener.connections for listener in stages.listeners),
+            "streams_contradicted": len(troubles),
+            "state_up": int(not stages.state.trouble),
+            "sts_policies": len(stages.sts),
+            "state_sharers": max(stages.state.sharers, stages.order.workers),
+            **stages.pacemaker.gauges(clock()),
+        },
+        "alerts": [asdict(alert) for alert in alerts.standing()],
+        "troubles": [asdict(trouble) for trouble in troubles],
+        "state_trouble": stages.state.trouble,
+        "shaping": stages.steering.shown(slowed=True),
+        "suspensions": stages.suspending.shown(),
+        "suspensions_known": stages.suspensions.known,
+        "suspensions_in_force": len(list(stages.suspensions)),
+        "egress": stages.courier.stats(),
+    }
+
+
+async def _shard_stats(shard: Shard) -> Json:
+    queue = dict(await shard.spool.counts())
+    del queue["due"]
+    lanes = [
+        {"class": c.label, "site": site, "stream": stream, "waiting": count}
+        for (c, site, stream), count in queue["lanes"].items()
+    ]
+    return {
+        "shard": shard.number,
+        "healthy": shard.spool.healthy,
+        "queue": {**queue, "lanes": lanes, "suspended": {str(by): n for by, n in queue["suspended"].items()}},
+        "schedule": shard.dispatcher.stats(),
+    }
 
 
 async def watch(shards: Sequence[tuple[Spool, Dispatcher, Watchdog]], clock: Callable[[], int]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.webhook import WebhookError, post
-from tests.support.certificates import self_signed
+from tests.support.certificates import Authority, self_signed
 from tests.support.http_peer import HttpPeer
 
 
@@ -69,22 +69,13 @@ async def test_in_clear_only_where_it_may_be_private() -> None:
         await post("http://hooks.example/", b"{}", {})
 
 
-async def test_a_certificate_is_verified_for_the_host_that_was_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pem = self_signed(tmp_path, "localhost")
+async def test_a_certificate_is_verified_for_the_host_that_was_named(authority: Authority, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+    context.load_cert_chain(self_signed(tmp_path, "localhost"))
     async with HttpPeer(context=context) as peer:
         with pytest.raises(WebhookError, match="certificate verify failed"):
             await post(f"https://localhost:{peer.port}/", b"{}", {}, allow_private=True)
-        monkeypatch.setattr(ssl, "create_default_context", lambda: ssl_trusting(pem))
+    async with HttpPeer(context=authority.issue("localhost").context) as peer:
         assert await post(f"https://localhost:{peer.port}/", b"{}", {}, allow_private=True) == 204
         with pytest.raises(WebhookError, match="certificate verify failed"):
             await post(f"https://127.0.0.1:{peer.port}/", b"{}", {}, allow_private=True)
-
-
-def ssl_trusting(pem: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(pem)
-    return context

@@ -2,15 +2,14 @@
 
 import getpass
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.cli import pace
 from relay.cli.main import main
+from tests.support.fake_node import FakeNode
 
-CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
 SLOW = {
     "site": "google",
     "source": "192.0.2.1",
@@ -53,38 +52,28 @@ ASIDE = {
 }  # fmt: skip
 
 
-class FakeNode:
-    """Answers with `answers` by what is asked, and notes it."""
+class PacingNode(FakeNode):
+    """`paces` to who asks for those."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        super().__init__(
+            {"order": {"site": "google", "pool": None, "rate": "10/second", "until": "2026-11-21T14:00:00.000Z"}}
+        )
         self.paces: dict[str, Any] = {"paces": [SLOW, PAUSED, FREE], "standing": [ORDER, ASIDE]}
-        self.answer: dict[str, Any] = {
-            "order": {"site": "google", "pool": None, "rate": "10/second", "until": "2026-11-21T14:00:00.000Z"}
-        }
 
-    def __call__(self, data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(question)
-        return self.paces if question["do"] == "paces" else self.answer
+    def reply(self, question: dict[str, Any]) -> dict[str, Any]:
+        return self.paces if question["do"] == "paces" else super().reply(question)
 
 
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
-    node = FakeNode()
+def node(monkeypatch: pytest.MonkeyPatch) -> PacingNode:
+    node = PacingNode()
     monkeypatch.setattr(pace, "request", node)
     return node
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
-    for name in ("config", "policies"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
-    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
-
-
 def test_paces_that_hold_something_are_listed_with_what_stands_beside_them(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+    node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pace", *folders]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -106,13 +95,13 @@ def test_paces_that_hold_something_are_listed_with_what_stands_beside_them(
     ],
 )
 def test_which_paces(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str], words: list[str], sites: list[str]
+    node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str], words: list[str], sites: list[str]
 ) -> None:
     assert main(["pace", *words, "--json", *folders]) == 0
     assert [json.loads(line)["site"] for line in capsys.readouterr().out.splitlines()] == sites
 
 
-def test_nothing_to_tell(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_tell(node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     node.paces = {"paces": [], "standing": []}
     main(["pace", *folders])
     main(["pace", "--site", "google", *folders])
@@ -122,7 +111,7 @@ def test_nothing_to_tell(node: FakeNode, folders: list[str], capsys: pytest.Capt
     ]
 
 
-def test_an_order(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_order(node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     words = ["pace", "--site", "google", "--rate", "10/second", "--for", "2h", "--reason", "complaints", *folders]
     assert main(words) == 0
     assert node.asked == [
@@ -146,7 +135,7 @@ def test_an_order(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out)["undo"] == "postlane pace --site google --pool marketing --end"
 
 
-def test_a_dry_run_changes_nothing(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_changes_nothing(node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     order = ["pace", "--site", "google", "--rate", "10/second", "--for", "2h", "--dry-run", *folders]
     assert main(order) == 0
     assert main([*order, "--pool", "marketing"]) == 0
@@ -159,7 +148,7 @@ def test_a_dry_run_changes_nothing(node: FakeNode, folders: list[str], capsys: p
     ]
 
 
-def test_an_end(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_end(node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     node.answer = {"ended": [ASIDE]}
     assert main(["pace", "--site", "microsoft", "--end", *folders]) == 0
     assert capsys.readouterr().out.startswith("Ended: aside    192.0.2.1 for microsoft until")
@@ -179,12 +168,12 @@ def test_an_end(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixtur
         ["--site", "google", "--end", "--rate", "1/second", "--for", "2h"],
     ],
 )
-def test_misuse(node: FakeNode, folders: list[str], words: list[str]) -> None:
+def test_misuse(node: PacingNode, folders: list[str], words: list[str]) -> None:
     assert main(["pace", *words, *folders]) == 2
     assert node.asked == []
 
 
-def test_what_the_node_refuses(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_node_refuses(node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     node.answer = {"error": '"fast" is no rate'}
     assert main(["pace", "--site", "google", "--rate", "fast", "--for", "2h", *folders]) == 1
     assert capsys.readouterr().err == 'postlane: "fast" is no rate\n'

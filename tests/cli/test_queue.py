@@ -1,15 +1,14 @@
 """`postlane queue`: the words of a command line as the node hears them, and what it answers as people read it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.cli import queue
 from relay.cli.main import main
+from tests.support.fake_node import FakeNode
 
-CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
 ITEM = {
     "id": "01kaj2m8q4x7aaaa",
     "recipient": "dana@b.example",
@@ -25,15 +24,14 @@ ITEM = {
 }
 
 
-class FakeNode:
-    """Answers every page with `items`, and notes what it was asked."""
+class QueueNode(FakeNode):
+    """Answers every page with `items`."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        super().__init__()
         self.items: list[dict[str, Any]] = [ITEM]
 
-    def __call__(self, data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(question)
+    def reply(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["do"] == "queue.count":
             return {"count": len(self.items), "cursor": None}
         if question["do"] == "queue.change":
@@ -46,18 +44,10 @@ class FakeNode:
 
 
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
-    node = FakeNode()
+def node(monkeypatch: pytest.MonkeyPatch) -> QueueNode:
+    node = QueueNode()
     monkeypatch.setattr(queue, "request", node)
     return node
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
-    for name in ("config", "policies"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
-    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
 
 
 @pytest.mark.parametrize(
@@ -73,14 +63,14 @@ def folders(tmp_path: Path) -> list[str]:
     ],
 )
 def test_selectors_as_the_node_hears_them(
-    node: FakeNode, folders: list[str], words: list[str], selector: dict[str, Any]
+    node: QueueNode, folders: list[str], words: list[str], selector: dict[str, Any]
 ) -> None:
     assert main(["queue", "list", *words, *folders]) == 0
     assert node.selectors == [selector]
 
 
 @pytest.mark.parametrize("action", ["list", "show", "hold", "release", "retry", "cancel"])
-def test_every_command_has_all_of_them(node: FakeNode, folders: list[str], action: str) -> None:
+def test_every_command_has_all_of_them(node: QueueNode, folders: list[str], action: str) -> None:
     names = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "recipient")
     words = [word for name in names for word in (f"--{name}", f"{name}-*")]
     yes = ["--yes"] if action not in ("list", "show") else []
@@ -90,7 +80,9 @@ def test_every_command_has_all_of_them(node: FakeNode, folders: list[str], actio
     }
 
 
-def test_a_class_that_is_none_is_misuse(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_class_that_is_none_is_misuse(
+    node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as misuse:
         main(["queue", "list", "--class", "bulk", *folders])
     assert misuse.value.code == 2
@@ -99,14 +91,14 @@ def test_a_class_that_is_none_is_misuse(node: FakeNode, folders: list[str], caps
 
 @pytest.mark.parametrize("action", ["show", "hold", "cancel"])
 def test_some_commands_need_to_know_which_mail(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str], action: str
+    node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str], action: str
 ) -> None:
     assert main(["queue", action, *folders]) == 2
     assert f"postlane queue {action}: say which mail: an ID" in capsys.readouterr().err
     assert node.asked == []
 
 
-def test_show_by_id_and_by_selector(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_by_id_and_by_selector(node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "show", "01kaj2m8q4x7aaaa", "--domain", "b.*", *folders]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(
@@ -123,7 +115,7 @@ def test_show_by_id_and_by_selector(node: FakeNode, folders: list[str], capsys: 
 
 
 def test_a_change_counts_first_and_is_recorded(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+    node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["queue", "hold", "--stream", "a", "--stream", "b*", "--reason", "look", "--yes", *folders]) == 0
     assert capsys.readouterr().out == "1 held.\n"
@@ -138,7 +130,7 @@ def test_a_change_counts_first_and_is_recorded(
     assert node.asked[-1]["do"] == "queue.count", "nothing was changed"
 
 
-def test_mail_is_moved_to_a_pool(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_mail_is_moved_to_a_pool(node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "move", "--stream", "news", "--to", "cold", "--yes", *folders]) == 0
     assert capsys.readouterr().out == "1 moved.\n"
     assert (node.asked[1]["action"], node.asked[1]["to"], node.asked[1]["total"]) == ("move", "cold", 1)

@@ -10,16 +10,6 @@ import pytest
 from relay.cli import queue, reload
 from relay.cli.main import main
 
-CONFIG = '[node]\nname = "mx-a"\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
-    for name in ("config", "policies"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
-    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
-
 
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
@@ -68,7 +58,8 @@ def test_what_else_is_said(folders: list[str], node: dict[str, Any], capsys: pyt
 def test_files_too_broken_to_be_read_still_name_the_node(
     folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG + "[[")
+    file = tmp_path / "config" / "postlane.toml"
+    file.write_text(file.read_text() + "[[")
     node |= {"error": "config/ on disk has 1 error", "problems": ["config/postlane.toml:5: x"]}
     assert main(["reload", *folders]) == 1
     assert capsys.readouterr().err == "config/postlane.toml:5: x\npostlane: config/ on disk has 1 error\n"

@@ -1,15 +1,14 @@
 """`postlane suspend` and `resume`: the words of a command line as the node hears them, and what people read."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.cli import queue, suspend
 from relay.cli.main import main
+from tests.support.fake_node import FakeNode
 
-CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
 NEWS = {
     "id": 5, "what": {"stream": "news"}, "said": "stream news", "reason": "old list", "by": "noa", "node": "relay-1",
     "since": "2026-11-21T07:40:00.000Z", "until": None, "undo": "postlane resume --stream news",
@@ -24,17 +23,16 @@ OTHER = {
 }
 
 
-class FakeNode:
-    """Counts `by_class`, suspends and resumes whatever it is told, and notes what it was asked."""
+class SuspendingNode(FakeNode):
+    """Counts `by_class`, suspends and resumes whatever it is told."""
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
+        super().__init__()
         self.by_class = {"transactional": 12, "marketing": 9_000, "service": 120}
         self.ended: list[dict[str, Any]] = [NEWS]
         self.left: list[dict[str, Any]] = []
 
-    def __call__(self, _: Path, question: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(question)
+    def reply(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["do"] == "queue.count":
             return {"count": sum(self.by_class.values()), "by_class": self.by_class, "cursor": None}
         if question["do"] == "suspend":
@@ -44,23 +42,15 @@ class FakeNode:
 
 
 @pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
-    node = FakeNode()
+def node(monkeypatch: pytest.MonkeyPatch) -> SuspendingNode:
+    node = SuspendingNode()
     monkeypatch.setattr(queue, "request", node)
     monkeypatch.setattr(suspend, "request", node)
     return node
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
-    for name in ("config", "policies"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
-    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
-
-
 def test_it_counts_first_and_says_what_it_leaves_alone(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+    node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["suspend", "--stream", "news", "--for", "2h", "--reason", "old list", "--yes", *folders]) == 0
     count, told = node.asked
@@ -77,7 +67,7 @@ def test_it_counts_first_and_says_what_it_leaves_alone(
 
 
 def test_a_class_that_is_named_is_counted(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+    node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["suspend", "--all", "--class", "*", "--yes", *folders]) == 0
     assert (node.asked[1]["what"], node.asked[1]["waiting"], node.asked[1]["for"]) == ({"class": ["*"]}, 9_132, None)
@@ -85,7 +75,7 @@ def test_a_class_that_is_named_is_counted(
 
 
 @pytest.mark.parametrize("command", ["suspend", "resume"])
-def test_every_selector_is_heard(node: FakeNode, folders: list[str], command: str) -> None:
+def test_every_selector_is_heard(node: SuspendingNode, folders: list[str], command: str) -> None:
     names = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "recipient")
     words = [word for name in names for word in (f"--{name}", f"{name}-*")]
     assert main([command, *words, "--class", "service", "--class", "mark*", "--yes", *folders]) == 0
@@ -94,14 +84,16 @@ def test_every_selector_is_heard(node: FakeNode, folders: list[str], command: st
 
 @pytest.mark.parametrize("command", ["suspend", "resume"])
 def test_it_must_be_said_which_mail(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str], command: str
+    node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     assert main([command, *folders]) == 2
     assert f"postlane {command}: say which mail" in capsys.readouterr().err
     assert node.asked == []
 
 
-def test_a_dry_run_changes_nothing(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_changes_nothing(
+    node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["suspend", "--stream", "news", "--dry-run", *folders]) == 0
     assert capsys.readouterr().out.startswith("9,120 deliveries that wait on this node would be held. Nothing was")
     assert main(["suspend", "--stream", "news", "--dry-run", "--json", *folders]) == 0
@@ -113,7 +105,7 @@ def test_a_dry_run_changes_nothing(node: FakeNode, folders: list[str], capsys: p
 
 
 def test_a_terminal_is_asked(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     asked: list[str] = []
@@ -134,7 +126,7 @@ def test_a_terminal_is_asked(
 
 
 def test_what_is_resumed_and_what_is_not(
-    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+    node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     node.left = [OTHER]
     assert main(["resume", "--stream", "news", "--yes", *folders]) == 0

@@ -4,7 +4,6 @@ import io
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,35 +12,12 @@ from relay.cli import top
 from relay.cli.main import main
 from relay.control import NodeDown
 from tests.cli.test_top_view import SNAPSHOT, ZONE
-
-CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
-    for name in ("config", "policies"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
-    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
-
-
-class FakeNode:
-    """Answers with a snapshot, or as told."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.answer: dict[str, Any] | Exception = SNAPSHOT
-
-    def __call__(self, _: Path, question: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(question)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+from tests.support.fake_node import FakeNode
 
 
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
-    node = FakeNode()
+    node = FakeNode(SNAPSHOT)
     monkeypatch.setattr(top, "request", node)
     return node
 

@@ -1,15 +1,13 @@
 """`postlane warmup`: budgets of new sources, and what the node hears."""
 
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from relay.cli import warmup
 from relay.cli.main import main
+from tests.support.fake_node import FakeNode
 
-CONFIG = '[node]\nhostname = "mx-a.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
 ROW = {
     "source": "192.0.2.3",
     "pool": "marketing",
@@ -20,29 +18,11 @@ ROW = {
 }
 
 
-class FakeNode:
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.answer: dict[str, Any] = {"rows": [ROW, {**ROW, "site": None, "said": "begins on 23 Nov"}]}
-
-    def __call__(self, data_dir: Path, question: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append(question)
-        return self.answer
-
-
 @pytest.fixture
 def node(monkeypatch: pytest.MonkeyPatch) -> FakeNode:
-    node = FakeNode()
+    node = FakeNode({"rows": [ROW, {**ROW, "site": None, "said": "begins on 23 Nov"}]})
     monkeypatch.setattr(warmup, "request", node)
     return node
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> list[str]:
-    for name in ("config", "policies"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "config" / "postlane.toml").write_text(CONFIG)
-    return ["--config", str(tmp_path / "config"), "--policies", str(tmp_path / "policies")]
 
 
 def test_budgets(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,19 +1,16 @@
 """An alert reaches those who do not look: by mail through the queue, and as a signed post to a webhook; and so does its end."""
 
-import asyncio
 import base64
 import hashlib
 import hmac
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.support.http_peer import HttpPeer
-from tests.support.node import Node, free_port, wait_for
+from tests.support.node import Node, wait_for
+from tests.support.peer import serving
 from tests.support.sink import Sink
 
 pytestmark = pytest.mark.scenario
@@ -22,31 +19,13 @@ SECRET = base64.b64encode(b"k" * 32).decode()
 RETRY = "policies/retry.toml"
 
 
-@contextmanager
-def receiver() -> Iterator[HttpPeer]:
-    """A webhook's receiver in a thread of its own."""
-    peer, loop, stop = HttpPeer(port=free_port()), asyncio.new_event_loop(), asyncio.Event()
-
-    async def run() -> None:
-        async with peer:
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
-    thread.start()
-    try:
-        yield peer
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
-
-
 def events(peer: HttpPeer) -> list[tuple[str, str]]:
     return [(one["state"], one["name"]) for post in peer.posted for one in json.loads(post.content)["events"]]
 
 
 def test_a_refused_reload_is_told_by_mail_and_webhook_and_so_is_its_end(tmp_path: Path) -> None:
-    with Sink() as sink, receiver() as peer:
+    peer = HttpPeer()
+    with Sink() as sink, serving(peer):
         alerts = f"""[alerts]
 mail = ["postmaster@test.example", "noa@test.example"]
 webhook = "http://127.0.0.1:{peer.port}/hooks/mail"

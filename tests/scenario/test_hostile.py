@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dnsserver import DnsServer, serving
+from tests.support.dnsserver import DnsServer
 from tests.support.node import Node, free_port, wait_for
+from tests.support.peer import serving
 from tests.support.smtp_peer import Close, Drip, Flood, Raw, Reset, Script, SmtpPeer
 
 pytestmark = pytest.mark.scenario

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.dnsserver import DnsServer, serving
+from tests.support.dnsserver import DnsServer
 from tests.support.node import Node, wait_for
+from tests.support.peer import serving
 from tests.support.redis_server import RedisServer
 from tests.support.sink import Received, Sink
 

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives import serialization
 from relay.config.passwords import hashed
 from tests.support import clients, opendkim
 from tests.support.certificates import self_signed
-from tests.support.dnsserver import DnsServer, serving
+from tests.support.dnsserver import DnsServer
 from tests.support.haproxy import Haproxy
 from tests.support.node import Node, free_port, submit, wait_for
+from tests.support.peer import serving
 from tests.support.postfix import PostfixMx
 from tests.support.sink import Sink
 from tests.support.smtp_dialogue import trusting

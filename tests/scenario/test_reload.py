@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.certificates import self_signed
-from tests.support.dnsserver import DnsServer, serving
+from tests.support.dnsserver import DnsServer
 from tests.support.node import CREDENTIALS, Node, wait_for
+from tests.support.peer import serving
 from tests.support.sink import Sink
 
 pytestmark = pytest.mark.scenario

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dnsserver import DnsServer, serving
+from tests.support.dnsserver import DnsServer
 from tests.support.node import Node, submit, wait_for
+from tests.support.peer import serving
 from tests.support.redis_server import RedisServer, grants
 from tests.support.sink import Received, Sink
 
@@ -63,6 +64,26 @@ def known(dns: DnsServer) -> None:
     dns.add("mx.quick.test", "A", "127.0.0.1")
 
 
+@contextmanager
+def world(folder: Path) -> Iterator[tuple[Node, Sink, Arrivals]]:
+    """A node of two workers under SHAPING, and what arrives at those hosts."""
+    dns, arrivals = DnsServer(), Arrivals()
+    known(dns)
+    with (
+        serving(dns),
+        Sink(answer=arrivals) as sink,
+        Node(
+            folder,
+            delivery=f'mode = "live"\nport = {sink.port}\nallow_private = true',
+            key_for=("test.example",),
+            nameservers=f'"{dns.address}"',
+            workers=2,
+            files={"policies/shaping.toml": SHAPING},
+        ) as node,
+    ):
+        yield node, sink, arrivals
+
+
 def hand_in(node: Node, domains: list[str], rounds: int) -> None:
     """Over several connections, so that both workers get some."""
     for _ in range(8):
@@ -73,28 +94,16 @@ def hand_in(node: Node, domains: list[str], rounds: int) -> None:
 
 
 def test_no_limit_is_exceeded_where_it_counts_and_nobody_waits_for_another_site(tmp_path: Path) -> None:
-    dns, arrivals = DnsServer(), Arrivals()
-    known(dns)
-    with serving(dns), Sink(answer=arrivals) as sink:
-        delivery = f'mode = "live"\nport = {sink.port}\nallow_private = true'
-        files = {"policies/shaping.toml": SHAPING}
-        with Node(
-            tmp_path,
-            delivery=delivery,
-            key_for=("test.example",),
-            nameservers=f'"{dns.address}"',
-            workers=2,
-            files=files,
-        ) as node:
-            hand_in(node, ["a.test", "b.test", "c.test"], 12)
-            began = time.monotonic()
-            hand_in(node, ["quick.test"], 2)
-            wait_for("the quick ones", lambda: len(arrivals.of("quick.test")) == 16)
-            slow = ("a.test", "b.test", "c.test")
-            assert arrivals.of("quick.test")[-1] - began < 5
-            assert len(arrivals.of(*slow)) < 96, "they do not wait for the slow ones"
-            wait_for("the slow ones", lambda: len(arrivals.of(*slow)) == 96)
-            events = node.events(type="delivered")
+    with world(tmp_path) as (node, _, arrivals):
+        hand_in(node, ["a.test", "b.test", "c.test"], 12)
+        began = time.monotonic()
+        hand_in(node, ["quick.test"], 2)
+        wait_for("the quick ones", lambda: len(arrivals.of("quick.test")) == 16)
+        slow = ("a.test", "b.test", "c.test")
+        assert arrivals.of("quick.test")[-1] - began < 5
+        assert len(arrivals.of(*slow)) < 96, "they do not wait for the slow ones"
+        wait_for("the slow ones", lambda: len(arrivals.of(*slow)) == 96)
+        events = node.events(type="delivered")
     times = arrivals.of(*slow)
     assert max(sum(end - 1.0 < at <= end for at in times) for end in times) <= 12
     assert times[-1] - times[0] < 96 / 12 * 2, "and it is used"
@@ -103,21 +112,9 @@ def test_no_limit_is_exceeded_where_it_counts_and_nobody_waits_for_another_site(
 
 
 def test_fewer_connections_than_workers_serve_both_and_all_domains(tmp_path: Path) -> None:
-    dns, arrivals = DnsServer(), Arrivals()
-    known(dns)
-    with serving(dns), Sink(answer=arrivals) as sink:
-        delivery = f'mode = "live"\nport = {sink.port}\nallow_private = true'
-        files = {"policies/shaping.toml": SHAPING}
-        with Node(
-            tmp_path,
-            delivery=delivery,
-            key_for=("test.example",),
-            nameservers=f'"{dns.address}"',
-            workers=2,
-            files=files,
-        ) as node:
-            hand_in(node, ["one.test", "two.test"], 6)
-            wait_for("all of them", lambda: len(arrivals.of("one.test", "two.test")) == 48)
+    with world(tmp_path) as (node, sink, arrivals):
+        hand_in(node, ["one.test", "two.test"], 6)
+        wait_for("all of them", lambda: len(arrivals.of("one.test", "two.test")) == 48)
     assert sink.most_connected == 1
 
 

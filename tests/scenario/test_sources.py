@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.dnsserver import serving
 from tests.support.haproxy import Haproxy
 from tests.support.node import Node, wait_for
+from tests.support.peer import serving
 from tests.support.sink import Sink
 from tests.support.socks5_server import Socks5Server
 

@@ -4,15 +4,11 @@ The web server of a policy answers on port 443 of an address of its own in 127.0
 lets anybody bind it.
 """
 
-import asyncio
 import gzip
 import json
 import smtplib
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
@@ -21,10 +17,11 @@ import apsw
 import pytest
 
 from tests.support.certificates import DAY, Authority
-from tests.support.dnsserver import DnsServer, serving
+from tests.support.dnsserver import DnsServer
 from tests.support.https_server import HttpsServer, plain_text
 from tests.support.needs import lack
 from tests.support.node import Event, Node, free_port, wait_for
+from tests.support.peer import serving
 from tests.support.smtp_peer import Raw, SmtpPeer
 
 pytestmark = pytest.mark.scenario
@@ -32,26 +29,6 @@ pytestmark = pytest.mark.scenario
 WEB = "127.0.0.77"
 POLICY = b"version: STSv1\nmode: enforce\nmx: mx.%s\nmax_age: 86400\n"
 D, MX = "example.com", "mx.example.com"
-
-
-@contextmanager
-def running(*servers: Any) -> Iterator[asyncio.AbstractEventLoop]:
-    """The servers in a loop of their own, so that the test may block."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    started = []
-    try:
-        for server in servers:
-            asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-            started.append(server)
-        yield loop
-    finally:
-        for server in started:
-            asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 @pytest.fixture
@@ -108,7 +85,7 @@ def test_mta_sts_with_starttls_stripped_waits_and_is_reported(authority: Authori
     dns.add(f"mta-sts.{D}", "A", WEB)
     dns.add(f"_smtp._tls.{D}", "TXT", '"v=TLSRPTv1; rua=mailto:tls@reports.test"')
     dns.add("reports.test", "MX", f"10 {MX}.")
-    with serving(dns), running(web, peer):
+    with serving(dns, web, peer):
         node = node_of(tmp_path / "node", dns, peer)
         with node:
             identifier = node.send(f"dana@{D}")
@@ -149,7 +126,7 @@ def test_dane(authority: Authority, tmp_path: Path) -> None:
     private = Authority.make(tmp_path / "private", "Private").issue("whatever.test")
     dns, peer = zone(), SmtpPeer(context=private.context)
     dns.sign(D)
-    with serving(dns), running(peer):
+    with serving(dns, peer):
         dns.add(f"_{peer.port}._tcp.{MX}", "TLSA", private.tlsa(3, 1, 1), ttl=0)
         with node_of(tmp_path / "node", dns, peer, more="dane") as node:
             assert node.final(node.send(f"dana@{D}"))["tls"] == "TLSv1.3"
@@ -166,7 +143,7 @@ def test_the_admins_word_against_hostile_hosts(authority: Authority, tmp_path: P
     """No STARTTLS, a handshake that hangs, a certificate that has expired, one for another name; then a good one."""
     dns, peer = zone(), SmtpPeer()
     verify = f'[domain."{D}"]\ntls = "verify"\n'
-    with serving(dns), running(peer), node_of(tmp_path / "node", dns, peer, shaping=verify) as node:
+    with serving(dns, peer), node_of(tmp_path / "node", dns, peer, shaping=verify) as node:
         identifier = node.send(f"dana@{D}")
         deferred(node, identifier, 'does not offer STARTTLS, which tls = "verify" of shaping.toml does not allow')
         peer.context = authority.issue(MX, begins=-2 * DAY, ends=-DAY / 2).context
@@ -191,7 +168,7 @@ def test_requiretls_is_refused_honestly(authority: Authority, tmp_path: Path) ->
         f'[tls]\ncert = "{pem}"\nkey = "{pem}"\n[[listener]]\nbind = "127.0.0.1:{starttls}"\ntls = "starttls"\n'
         'auth = "optional"\ntrust = ["127.0.0.0/8"]\ncredential = "local"\n'
     )
-    with serving(dns), running(peer), node_of(tmp_path / "node", dns, peer, more="dane", listener=listener) as node:
+    with serving(dns, peer), node_of(tmp_path / "node", dns, peer, more="dane", listener=listener) as node:
         refused = hand_in(starttls, authority)
         event = node.final(refused)
         assert (event["type"], event["reply"]["enhanced"], event["category"]) == ("bounced", "5.7.30", "tls-failure")

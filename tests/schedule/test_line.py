@@ -80,11 +80,10 @@ def test_a_site_stands_where_its_highest_mail_is_and_no_longer() -> None:
     assert [lane.key[1] for lane in turns(line, 3)] == ["b"] * 3
 
 
-def test_a_turn_for_nothing_does_not_count() -> None:
-    """The site takes one of two that ask: without it the low one would ask in vain for ever."""
-    line = standing(("a", "x", 9), ("a", "y", 0))
+def every_other(line: Line, count: int) -> list[str]:
+    """The streams of `count` lanes that found room where each next one found none."""
     took = []
-    for _ in range(80):
+    for _ in range(count):
         for room in (True, False):
             lane = line.next(MANY)
             assert lane is not None
@@ -93,21 +92,19 @@ def test_a_turn_for_nothing_does_not_count() -> None:
                 took.append(lane.key[2])
             else:
                 line.again(lane)
+    return took
+
+
+def test_a_turn_for_nothing_does_not_count() -> None:
+    """The site takes one of two that ask: without it the low one would ask in vain for ever."""
+    line = standing(("a", "x", 9), ("a", "y", 0))
+    took = every_other(line, 80)
     assert Counter(took) == {"x": 70, "y": 10}
 
 
 def test_who_had_a_turn_for_nothing_has_the_next() -> None:
     line = standing(("a", "x", 0), ("a", "y", 0))
-    took = []
-    for _ in range(20):
-        for room in (True, False):
-            lane = line.next(MANY)
-            assert lane is not None
-            line.add(lane)
-            if room:
-                took.append(lane.key[2])
-            else:
-                line.again(lane)
+    took = every_other(line, 20)
     assert took == ["x", "y"] * 10
 
 

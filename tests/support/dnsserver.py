@@ -13,11 +13,8 @@ would, where it is asked to (AD). `queries` remembers what was asked, and how.
 import asyncio
 import socket
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 import dns.exception
 import dns.flags
@@ -169,27 +166,6 @@ class DnsServer:
         finally:
             self._writers.discard(writer)
             writer.close()
-
-
-class Server(Protocol):
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-
-
-@contextmanager
-def serving(server: Server) -> Iterator[None]:
-    """The server in a loop of its own, so that the test may block."""
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(server.start())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
 
 
 class _Udp(asyncio.DatagramProtocol):

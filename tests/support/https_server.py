@@ -1,4 +1,4 @@
-"""A scripted HTTPS server on loopback: it answers what the test says, and remembers what it was asked.
+"""A scripted HTTPS server on loopback: it answers what the test says of each path, and remembers what it was asked.
 
 async with HttpsServer(authority.issue("mta-sts.example.test").context) as web:
     web.answers["/x"] = plain_text(b"...")
@@ -6,13 +6,12 @@ async with HttpsServer(authority.issue("mta-sts.example.test").context) as web:
 
 import asyncio
 import ssl
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+from typing import NamedTuple
+
+from tests.support.http_peer import HttpPeer, Posted
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(NamedTuple):
     """One request, its header lower case."""
 
     method: str
@@ -27,64 +26,30 @@ def plain_text(body: bytes, *, status: str = "200 OK", kind: str = "text/plain; 
     return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-class HttpsServer:
-    """`answers` by path; another path is 404. `silent`: never answer; `drip`: send the answer an octet at a time."""
+class HttpsServer(HttpPeer):
+    """`answers` by path; another path is 404. `drip`: send the answer an octet at a time."""
 
     def __init__(self, context: ssl.SSLContext, host: str = "127.0.0.1", port: int = 0) -> None:
-        self.context = context
-        self.host, self.port = host, port
+        super().__init__(plain_text(b"", status="404 Not Found"), context=context, host=host, port=port)
         self.answers: dict[str, bytes] = {}
-        self.asked: list[Asked] = []
-        self.silent = False
         self.drip = False
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.context)
-        self.port = self._server.sockets[0].getsockname()[1]
+    @property
+    def asked(self) -> list[Asked]:
+        return [_asked(one) for one in self.posted]
 
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def answer_to(self, asked: Posted) -> bytes:
+        return self.answers.get(_asked(asked).path, super().answer_to(asked))
 
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        try:
-            await self._answer(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
-            pass
-        finally:
-            writer.transport.abort()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        method, path, _ = head[0].split(" ")
-        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
-        body = await reader.readexactly(int(fields.get("content-length", "0")))
-        self.asked.append(Asked(method, fields.get("host", ""), path, fields.get("content-type", ""), body))
-        if self.silent:
-            await reader.read()
-            return
-        answer = self.answers.get(path, plain_text(b"", status="404 Not Found"))
-        for piece in [answer[i : i + 1] for i in range(len(answer))] if self.drip else [answer]:
-            writer.write(piece)
+    async def say(self, answer: bytes, writer: asyncio.StreamWriter) -> None:
+        while self.drip and answer:
+            writer.write(answer[:1])
             await writer.drain()
-            await asyncio.sleep(0.02 if self.drip else 0)
-        writer.close()
-        await writer.wait_closed()
+            await asyncio.sleep(0.02)
+            answer = answer[1:]
+        await super().say(answer, writer)
+
+
+def _asked(one: Posted) -> Asked:
+    method, path, _ = one.line.split(" ")
+    return Asked(method, one.fields.get("host", ""), path, one.fields.get("content-type", ""), one.content)

@@ -15,8 +15,8 @@ import ssl
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from tests.support.peer import Peer
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Dialogue:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class SmtpPeer:
+class SmtpPeer(Peer):
     """`context` lets it offer STARTTLS. `taken` wakes who waits for transactions."""
 
     def __init__(
@@ -140,17 +140,15 @@ class SmtpPeer:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
+        super().__init__(host, port)
         self.capabilities = list(capabilities)
         self.context = context
-        self.host, self.port = host, port
         self.transactions: list[Heard] = []
         self.sessions: list[Dialogue] = []
         self.connected = 0
         self.most_connected = 0
         self._script: dict[str, Answer | list[Answer]] = {}
         self.say(script or {})
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<SmtpPeer {self.host}:{self.port} sessions={len(self.sessions)} transactions={len(self.transactions)}>"
@@ -165,43 +163,18 @@ class SmtpPeer:
         """Of all sessions, one after the other."""
         return [line for session in self.sessions for line in session.commands]
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, self.host, self.port, limit=2**20)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = _Session(self, reader, writer)
         self.sessions.append(session.dialogue)
         self.connected += 1
         self.most_connected = max(self.connected, self.most_connected)
         try:
             await session.run()
-        except (_Over, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError):
+        except _Over:
             pass
         finally:
             self.connected -= 1
             session.dialogue.ended.set()
-            writer.close()
 
     def answer(self, command: str) -> Answer:
         scripted = self._script.get(command)

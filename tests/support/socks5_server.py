@@ -7,11 +7,11 @@ async with Socks5Server(leaves_from="127.0.0.7", login=("user", "password")) as 
 import asyncio
 import contextlib
 import socket
-from types import TracebackType
-from typing import Self
+
+from tests.support.peer import Peer
 
 
-class Socks5Server:
+class Socks5Server(Peer):
     """`leaves_from`: where its connections come from. `login`: the user and password it asks for. `reply`: what it says to
     every request instead of connecting (RFC 1928 6). `says`: octets it sends to each greeting, then it closes. `silent`: it
     takes connections and no more."""
@@ -25,46 +25,14 @@ class Socks5Server:
         says: bytes | None = None,
         silent: bool = False,
     ) -> None:
+        super().__init__()
         self.leaves_from, self.login, self.reply, self.says, self.silent = leaves_from, login, reply, says, silent
-        self.port = 0
         self.asked_for: list[tuple[str, int]] = []
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<Socks5Server {self.port} asked={len(self.asked_for)}>"
 
-    async def start(self) -> None:
-        """Again at the same port, once it has been there."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await self._talk(reader, writer)
-        writer.close()
-
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.silent:
             await asyncio.Event().wait()
         version, count = await reader.readexactly(2)

@@ -1,14 +1,15 @@
-"""One HTTPS request, as MTA-STS and TLS reports need it (RFC 8461 3.3, RFC 8460 5.4), on h11.
+"""One HTTPS request, as MTA-STS, TLS reports (RFC 8461 3.3, RFC 8460 5.4) and webhooks need it, on h11.
 
 Rules: the certificate is verified; a redirect is an answer like another (RFC 8461 3.3 forbids to follow it); size and
-time of the whole are bounded, however slowly a server talks. The caller says which addresses may be connected to: our
-own resolver found them, and may have left out private ones.
+time of the whole are bounded, however slowly a server talks. Proxies of the environment are not asked. The caller says which
+addresses may be connected to, and may have left out private ones.
 """
 
 import asyncio
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import SplitResult
 
 import h11
 
@@ -37,24 +38,38 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """GET, or POST where there is a body."""
+    """GET, or POST where there is a body, with `fields` besides its own. Not `secure`: in clear."""
 
     host: str
     path: str
     body: bytes = b""
     kind: str = ""
     port: int = 443
+    fields: tuple[tuple[str, str], ...] = ()
+    secure: bool = True
 
     def head(self) -> h11.Request:
-        named = self.host if self.port == 443 else f"{self.host}:{self.port}"
-        headers = [("Host", named), ("User-Agent", "Postlane"), ("Accept", "*/*"), ("Connection", "close")]
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        named = host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+        headers = [
+            ("Host", named),
+            ("User-Agent", "Postlane"),
+            ("Accept", "*/*"),
+            ("Connection", "close"),
+            *self.fields,
+        ]
         if self.body:
             headers += [("Content-Type", self.kind), ("Content-Length", str(len(self.body)))]
         return h11.Request(method="POST" if self.body else "GET", target=self.path, headers=headers)
 
 
-async def ask(request: Request, addresses: Sequence[str], *, seconds: float, most: int) -> Answer:
-    """The answer, of at most `most` octets, within `seconds`. Raises HttpsError."""
+def path_of(url: SplitResult) -> str:
+    """What a request for it asks its host for."""
+    return (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
+async def ask(request: Request, addresses: Sequence[str], *, seconds: float, most: int | None) -> Answer:
+    """The answer, of at most `most` octets (None: its body is not read), within `seconds`. Raises HttpsError."""
     try:
         async with asyncio.timeout(seconds):
             reader, writer = await _connect(request, addresses)
@@ -65,9 +80,13 @@ async def ask(request: Request, addresses: Sequence[str], *, seconds: float, mos
     except TimeoutError as error:
         raise HttpsError(f"{request.host} did not answer in {seconds:g} s") from error
     except ssl.SSLCertVerificationError as error:
-        raise HttpsError(f"{request.host}: {error.verify_message}", untrusted=True) from error
-    except (OSError, EOFError) as error:
-        raise HttpsError(f"{request.host}: {getattr(error, 'strerror', None) or 'connection closed'}") from error
+        raise HttpsError(
+            f"{request.host}: certificate verify failed: {error.verify_message}", untrusted=True
+        ) from error
+    except EOFError as error:
+        raise HttpsError(f"{request.host}: it closed the connection without an answer") from error
+    except OSError as error:
+        raise HttpsError(f"{request.host}: {error.strerror or 'connection closed'}") from error
     except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
         raise HttpsError(f"{request.host} does not speak HTTP: {error}") from error
 
@@ -77,6 +96,8 @@ async def _connect(request: Request, addresses: Sequence[str]) -> tuple[asyncio.
     last: OSError = OSError(0, "it has no address")
     for address in addresses[:MAX_ADDRESSES]:
         try:
+            if not request.secure:
+                return await asyncio.open_connection(address, request.port, limit=_PIECE)
             return await asyncio.open_connection(
                 address, request.port, ssl=verifying(), server_hostname=request.host, limit=_PIECE
             )
@@ -87,7 +108,9 @@ async def _connect(request: Request, addresses: Sequence[str]) -> tuple[asyncio.
     raise last
 
 
-async def _exchange(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int) -> Answer:
+async def _exchange(
+    request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None
+) -> Answer:
     talk = h11.Connection(our_role=h11.CLIENT)
     writer.write(talk.send(request.head()) or b"")
     if request.body:
@@ -98,14 +121,19 @@ async def _exchange(request: Request, reader: asyncio.StreamReader, writer: asyn
     while True:
         event = talk.next_event()
         if event is h11.NEED_DATA:
-            talk.receive_data(await reader.read(_PIECE))
+            octets = await reader.read(_PIECE)
+            if not (octets or status):
+                raise EOFError
+            talk.receive_data(octets)
         elif isinstance(event, h11.Response):
             status = event.status_code
             said = dict(event.headers).get(b"content-type", b"").decode("latin-1")
             kind = said.partition(";")[0].strip().lower()
+            if most is None:
+                return Answer(status, kind, b"")
         elif isinstance(event, h11.Data):
             body += event.data
-            if len(body) > most:
+            if most is not None and len(body) > most:
                 raise HttpsError(f"{request.host} answers with more than {most} octets")
         elif isinstance(event, h11.EndOfMessage):
             return Answer(status, kind, bytes(body))

@@ -38,6 +38,19 @@ def test_get_and_post(loop: str, authority: Authority) -> None:
     run_on(loop, work)
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "secure", "named"),
+    [
+        (HOST, 443, True, HOST),
+        (HOST, 80, False, HOST),
+        (HOST, 80, True, f"{HOST}:80"),
+        ("::1", 8443, True, "[::1]:8443"),
+    ],
+)
+def test_how_a_host_is_named(host: str, port: int, secure: bool, named: str) -> None:
+    assert dict(Request(host, "/", port=port, secure=secure).head().headers)[b"host"] == named.encode()
+
+
 async def test_an_answer_in_chunks_after_a_word_in_between(authority: Authority) -> None:
     async with HttpsServer(authority.issue(HOST).context) as web:
         web.answers["/x"] = (
@@ -74,7 +87,7 @@ async def test_too_much_and_too_slow(authority: Authority) -> None:
         web.answers["/x"] = plain_text(b"x" * 500)
         web.drip = True
         assert "did not answer in 0.2 s" in str(await refused(web, seconds=0.2))
-        web.drip, web.silent = False, True
+        web.drip, web.answer = False, None
         assert "did not answer in 0.2 s" in str(await refused(web, seconds=0.2))
 
 
@@ -96,7 +109,7 @@ async def test_nobody_there(authority: Authority) -> None:
 
 async def test_it_can_be_cancelled(authority: Authority) -> None:
     async with HttpsServer(authority.issue(HOST).context) as web:
-        web.silent = True
+        web.answer = None
         task = asyncio.create_task(get(web))
         while not web.asked:  # noqa: ASYNC110 the server tells of it by nothing else
             await asyncio.sleep(0.001)

@@ -1,0 +1,102 @@
+"""What a worker alerts of: what stands, and what begins or ends.
+
+Mail that is another than it claims or does not pass a check that its brand wants flagged, State that is lost, a source that
+stands aside, mail that does not move. Who finds it keeps it; here it is put into words, and told once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from relay.alert import (
+    Alert,
+    contradiction,
+    contradiction_over,
+    flagged,
+    flagged_over,
+    moving,
+    source_aside,
+    source_back,
+    sources_aside,
+    stalled,
+    state_back,
+    state_lost,
+)
+from relay.policy.contradiction import Ledger, Trouble
+from relay.policy.flags import Flags
+from relay.schedule.watchdog import Watchdog
+from relay.shaping.health import Aside, Health
+from relay.state.interface import State
+
+
+class WorkerAlerts:
+    """`doing`: what is done about contradictions in a stream, as the files in force say."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        flags: Flags,
+        state: State,
+        health: Health,
+        watchdogs: Sequence[Watchdog],
+        doing: Callable[[str], str],
+    ) -> None:
+        self._ledger = ledger
+        self._flags = flags
+        self._state = state
+        self._health = health
+        self._watchdogs = watchdogs
+        self._doing = doing
+        self._lost: Alert | None = None
+        self._aside: dict[tuple[str, str], Aside] = {}  # sources that were told to stand aside, by address and site
+
+    def __repr__(self) -> str:
+        return f"<WorkerAlerts {len(self.standing())} standing>"
+
+    def troubles(self) -> list[Trouble]:
+        """Streams whose mail is another than it claims."""
+        return list(self._ledger.troubles(self._trusts))
+
+    def standing(self) -> list[Alert]:
+        """Those that stand now."""
+        alerts = [contradiction(one, self._doing(one.stream)) for one in self.troubles()]
+        alerts += map(flagged, self._flags.standing())
+        alerts += [self._lost] if self._lost else []
+        alerts += sources_aside(self._aside.values())
+        return alerts + [stalled(stall) for watchdog in self._watchdogs for stall in watchdog.standing()]
+
+    def news(self, now: int) -> Iterator[tuple[str, Alert]]:
+        """What is "firing" or "resolved" since it was last asked."""
+        yield from self._of_claims(now)
+        yield from self._of_flags(now)
+        yield from self._of_state()
+        yield from self._of_sources(now)
+        yield from self._of_progress()
+
+    def _of_claims(self, now: int) -> Iterator[tuple[str, Alert]]:
+        for state, trouble in self._ledger.news(now, self._trusts):
+            firing = state == "firing"
+            yield state, contradiction(trouble, self._doing(trouble.stream)) if firing else contradiction_over(trouble)
+
+    def _of_flags(self, now: int) -> Iterator[tuple[str, Alert]]:
+        for state, flag in self._flags.news(now):
+            yield state, flagged(flag) if state == "firing" else flagged_over(flag)
+
+    def _of_state(self) -> Iterator[tuple[str, Alert]]:
+        if self._state.trouble and self._lost is None:
+            self._lost = state_lost(self._state.trouble)
+            yield "firing", self._lost
+        elif not self._state.trouble and self._lost is not None:
+            self._lost = None
+            yield "resolved", state_back()
+
+    def _of_sources(self, now: int) -> Iterator[tuple[str, Alert]]:
+        before, self._aside = self._aside, {(a.source, a.site): a for a in self._health.standing(now)}
+        yield from (("firing", source_aside(aside)) for key, aside in self._aside.items() if key not in before)
+        yield from (("resolved", source_back(*key)) for key in before if key not in self._aside)
+
+    def _of_progress(self) -> Iterator[tuple[str, Alert]]:
+        for watchdog in self._watchdogs:
+            for state, stall in watchdog.news():
+                yield state, stalled(stall) if state == "firing" else moving(stall)
+
+    def _trusts(self, stream: str) -> bool:
+        return self._doing(stream) == "trust"
