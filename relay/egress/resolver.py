@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
 
@@ -188,9 +188,9 @@ def _nameserver(text: str) -> dns.nameserver.Do53Nameserver:
     return dns.nameserver.Do53Nameserver(host.strip("[]"), int(port))
 
 
-def _records(rrset: Collection[Any]) -> tuple[tuple[int, str], ...]:
-    found = map(_record, rrset)
-    return tuple(found) if len(rrset) <= MAX_RECORDS else tuple(nsmallest(MAX_RECORDS, found))
+def _records(rrset: Iterable[Any]) -> tuple[tuple[int, str], ...]:
+    found = tuple(map(_record, rrset))
+    return found if len(found) <= MAX_RECORDS else tuple(nsmallest(MAX_RECORDS, found))
 
 
 def _record(rdata: Any) -> tuple[int, str]:
