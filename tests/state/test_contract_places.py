@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from relay.identity import Rate
 from relay.room import Ask, Bound, Full, Room, Settled, Standing
-from relay.state import places
+from relay.state import places, redis_places
 from relay.state.interface import State
 from relay.state.places import GRACE, Person
 from relay.state.redis import RedisState
@@ -274,11 +274,10 @@ async def sweep(state: State, keep: int) -> None:
 
 async def test_what_is_old_is_forgotten(state: State, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.state.sqlite_places.PAGE", 2)
-    monkeypatch.setattr("relay.state.redis_places.SWEPT", 1 << 20)
-    monkeypatch.setattr("relay.state.redis_batches.BATCH", 1 << 21)
+    for name, value in (("BUCKET_BITS", 6), ("BUCKETS", 64), ("SWEPT", 40)):
+        monkeypatch.setattr(redis_places, name, value)
     now = clock.now // 1000
     people = [bytes([n]) * 16 for n in range(0, 250, 50)]
-    monkeypatch.setattr("relay.state.redis_places.bucket_keys", _only(people))
     await state.recall([(person, [(now - 100, NEWS), (now - 50, CLUB)]) for person in people])
     await ask(state, "m/0", person=people[1])
     await sweep(state, 100)
@@ -289,14 +288,6 @@ async def test_what_is_old_is_forgotten(state: State, clock: Clock, monkeypatch:
     clock.now += 50_000
     await sweep(state, 100)
     assert [one.sends for one in await state.standing(people)] == [()] * 5
-
-
-def _only(people: list[bytes]) -> Callable[..., list[str]]:
-    """Of a million buckets those that are not empty: the others take their time."""
-    from relay.state import redis_places
-
-    names, real = {redis_places.keys_of(person, 16)[0] for person in people}, redis_places.bucket_keys
-    return lambda buckets, tags: [key for key in real(buckets, tags) if key in names]
 
 
 # -- properties
