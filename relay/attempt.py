@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.consent import at_attempt
 from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
@@ -13,12 +14,12 @@ from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
 from relay.message import Change, Delivery, MailClass, Message
-from relay.notice import add_report, withhold_stale
+from relay.notice import add_report, withhold
 from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
 from relay.pause import Pause
 from relay.policy import relevance
-from relay.policy.relevance import Postponed
+from relay.policy.relevance import Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
 from relay.policy.suspension import Suspension
@@ -91,6 +92,14 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     postponed = relevance.postponed(message, stream, now)
     if postponed is not None:
         return await _postpone(delivery, postponed, house)
+    standing = await at_attempt(delivery, stream, now, house)
+    if isinstance(standing, Pause):
+        return standing
+    if isinstance(standing, Withheld):
+        await _withhold(delivery, standing, house)
+        return None
+    if standing is not None:
+        return await _postpone(delivery, standing, house)
     waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
@@ -174,9 +183,9 @@ async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     house.tally["withheld", delivery.message.mail_class] += 1
 
 
-async def _withhold(delivery: Delivery, stale: str, house: Attempting) -> None:
+async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> None:
     change = Change(finished=[delivery])
-    await withhold_stale(change, delivery, stale, "attempt", house)
+    await withhold(change, delivery, why, "attempt", house)
     await _settle(change, house)
     house.tally["withheld", delivery.message.mail_class] += 1
 

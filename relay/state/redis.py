@@ -17,14 +17,14 @@ import contextlib
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from relay.identity import Rate
-from relay.state import limits
+from relay.state import limits, redis_people
 from relay.state.interface import StateError
 from relay.state.redis_batches import Batches, Calls, Settle
 from relay.state.redis_link import Call, RedisLink
@@ -215,7 +215,50 @@ class RedisState:
         await self._ask_in_time(lambda: [self._of_board(board, "pinned")], settle)
         return dict(self._boards[board])
 
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        name = redis_people.name_of(key, redis_people.tag_of(key, TAGS))
+        await self._ask([self._call((name,), "learn", *redis_people.words_of(facts))])
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        groups = redis_people.by_tag(keys, TAGS)
+        found: dict[bytes, dict[str, str]] = {}
+
+        def calls() -> list[Call]:
+            return [self._recall(tag, group) for tag, group in groups.items()]
+
+        def settle(answers: list[Any]) -> tuple[bytes, Any]:
+            for (kind, _, value), group in zip(answers, groups.values(), strict=True):
+                if kind != b"done":
+                    return kind, value
+                found.update(zip(group, map(redis_people.facts_of, value), strict=True))
+            return b"done", 0
+
+        await self._ask_in_time(calls, settle)
+        return [found[key] for key in keys]
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        """The cursor: a tag of the server that is looked through, and how far that is."""
+        tag, _, at = (cursor or "0:0").partition(":")
+
+        def settle(answers: list[Any]) -> tuple[str, list[bytes]]:
+            at, names = answers[0][2]
+            if at != b"0":
+                return f"{tag}:{at.decode()}", names
+            servers = [self._link.server_of(self._call((_epoch(one),), "roll")) for one in range(TAGS)]
+            place = redis_people.next_place(int(tag), servers)
+            return "" if place is None else f"{place}:0", names
+
+        roll = self._call((_epoch(int(tag)),), "roll", at, limit, redis_people.PATTERN)
+        following, names = await self._ask([roll], settle)
+        keys = [redis_people.key_of(name) for name in names]
+        page = zip(keys, await self.told(keys), strict=True) if keys else ()
+        return [(key, facts) for key, facts in page if facts], following
+
     # -- questions
+
+    def _recall(self, tag: int, keys: Sequence[bytes]) -> Call:
+        names = [redis_people.name_of(key, tag) for key in keys]
+        return self._call((*names, _epoch(tag)), "recall", self._epochs[tag], self._quiet)
 
     def _call(self, keys: tuple[str, ...], what: str, *words: str | int) -> Call:
         return Call(keys, (what, self._given() if self._given else 0, *words))

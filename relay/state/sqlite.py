@@ -15,7 +15,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -25,7 +25,7 @@ import structlog
 
 from relay.database import DatabaseError, check_library, migrate
 from relay.identity import Rate
-from relay.state import limits
+from relay.state import limits, sqlite_people
 from relay.state.interface import StateError
 
 log = structlog.get_logger()
@@ -63,6 +63,8 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (board, name)
     ) WITHOUT ROWID;
     """,
+    # 3: what is known of people.
+    sqlite_people.MIGRATION,
 )
 
 _GRANT = (
@@ -156,6 +158,19 @@ class SqliteState:
     async def pinned(self, board: str) -> dict[str, str]:
         notes: dict[str, str] = await self._ask(lambda _: self._pinned(board))
         return notes
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        await self._ask(lambda _: sqlite_people.tell(self._db, key, facts), durable=True)
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = await self._ask(lambda _: sqlite_people.told(self._db, keys))
+        return found
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        page: tuple[list[tuple[bytes, dict[str, str]]], str] = await self._ask(
+            lambda _: sqlite_people.everyone(self._db, cursor, limit)
+        )
+        return page
 
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
         if self._thread is None:
