@@ -57,8 +57,9 @@ class Block:
         parts = name[2:].split("|")
         if len(parts) != 3:
             raise ValueError(f"{name} names no block")
+        stop, brand, reason = parts
         since, until, source, site, stream, note = _load(text, 0, None, "", "", "", "")
-        return cls(*parts, source, since, until, note, site, stream)
+        return cls(stop, brand, reason, source, since, until, note, site, stream)
 
     def over(self, now: int) -> bool:
         return self.until is not None and self.until <= now

@@ -25,10 +25,10 @@ KEY_OCTETS = 16  # 128 of 256 bits: of 50 million people two share a key with a 
 # Gmail: support.google.com/mail/answer/7436150 (dots), /answer/22370 (+). Outlook: support.microsoft.com, "Add or remove an
 # email alias" and Exchange Online's plus addressing. iCloud: support.apple.com/guide/icloud, "plus addressing". Proton:
 # proton.me/support/addresses-and-aliases (+, and dots, hyphens and underscores). Fastmail: fastmail.help, "Plus addressing".
-_TAGS = frozenset(
-    "gmail.com outlook.com hotmail.com live.com msn.com icloud.com me.com mac.com "
-    "proton.me protonmail.com pm.me fastmail.com fastmail.fm".split()
-)
+_TAGS = frozenset({
+    "gmail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "icloud.com", "me.com", "mac.com",
+    "proton.me", "protonmail.com", "pm.me", "fastmail.com", "fastmail.fm",
+})  # fmt: skip
 _SAME = {"googlemail.com": "gmail.com"}  # support.google.com/mail/answer/10313
 _SIGNS = {"gmail.com": ".", "proton.me": ".-_", "protonmail.com": ".-_", "pm.me": ".-_"}
 
@@ -89,12 +89,15 @@ class SealError(ValueError):
 
 
 class Keys:
-    """`secret` makes people's keys, and never changes; `sealing`: what addresses are sealed with, the newest first, which
-    seals, while all open. None: the same."""
+    """`secrets`: the node's, oldest first. By the first people are known, so it never changes; the last one seals addresses, all
+    of them open."""
 
-    def __init__(self, secret: bytes, sealing: Sequence[bytes] = ()) -> None:
-        self._person = blake2s(secret, person=b"person").digest()
-        self._seals = [(_id(one), _aead(one)) for one in sealing or (secret,)]
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._person = blake2s(secrets[0], person=b"person").digest()
+        self._seals = [(_id(one), _aead(one)) for one in secrets]
+
+    def __repr__(self) -> str:
+        return f"<Keys of {len(self._seals)} secrets>"
 
     def key(self, address: str) -> bytes:
         """Of the person behind it; KEY_OCTETS."""
@@ -107,7 +110,7 @@ class Keys:
     def seal(self, address: str) -> bytes:
         """The id of the key, then the address by AES-SIV (RFC 5297), which needs no random number. Equal addresses look equal,
         as do the keys beside them. Opened for that person alone."""
-        identity, aead = self._seals[0]
+        identity, aead = self._seals[-1]
         return identity + aead.encrypt(address.encode("utf-8", "surrogatepass"), [self.key(address)])
 
     def open(self, sealed: bytes, key: bytes) -> str:

@@ -1,6 +1,6 @@
-"""Facts of people in Redis: a hash each, under the hash tag that the person's key decides. Words of calls and their answers; pure.
+"""Facts of people in Redis: a hash each, under the hash tag that the person's key decides. Pure.
 
-    postlane:{TAG}:p:KEY     name -> text; no time to live
+postlane:{TAG}:p:KEY     name -> text; no time to live
 """
 
 import base64
