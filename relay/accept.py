@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.consent import Standing, at_accept
+from relay.consent import Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
@@ -123,10 +123,10 @@ class _Lot:
 
     delivery: Delivery
     due: int
-    stand: Standing
+    stand: Consent
 
 
-def _later(stands: Sequence[Standing], postponed: Postponed | None) -> list[Standing]:
+def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Consent]:
     """`postponed`: all of them, until then; of two times the later holds."""
     if postponed is None:
         return list(stands)

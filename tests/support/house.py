@@ -22,7 +22,7 @@ from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
-from relay.person import ADDRESS, Block, Wish
+from relay.person import ADDRESS, Block, Person, Wish
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law
@@ -100,10 +100,14 @@ class FakePeople(Known):
     """What State would tell of people; `down`: it cannot."""
 
     def __init__(self) -> None:
-        self.keys = Keys([b"s" * 32])
         self.facts: dict[bytes, dict[str, str]] = {}
         self.down = False
-        self._state: Any = self
+        here: Any = self
+        super().__init__(here, Keys([b"s" * 32]))
+
+    async def of(self, addresses: Sequence[str]) -> list[Person]:
+        self._down_until = 0.0  # its being down has no memory
+        return await super().of(addresses)
 
     async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
         if self.down:
