@@ -3,9 +3,11 @@
 A permit is taken before it is used, so a crash wastes permits and never exceeds a limit.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from relay.identity import Rate
+from relay.state.marks import Change
 
 
 class StateError(Exception):
@@ -79,4 +81,13 @@ class State(Protocol):
 
     async def pinned(self, board: str) -> dict[str, str]:
         """All notes on a board, by name. Never an empty board that has only lost its notes: then StateError."""
+        ...
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """Do all `changes` (relay/state/marks.py), each atomically, in one question. Of each what stood there before, b"" for
+        nothing.
+
+        `ttl_ms`: the longest that a mark of this kind stays, the same in all questions about a key. Where State lost its data
+        they are gone: a mark may spare somebody a second copy, and nothing may rest on it.
+        """
         ...

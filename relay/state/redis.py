@@ -24,8 +24,9 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from relay.identity import Rate
-from relay.state import limits
+from relay.state import limits, redis_marks
 from relay.state.interface import StateError
+from relay.state.marks import Change
 from relay.state.redis_batches import Batches, Calls, Settle
 from relay.state.redis_link import Call, RedisLink
 from relay.state.redis_own import Grants, Holdings, Lease
@@ -215,9 +216,31 @@ class RedisState:
         await self._ask_in_time(lambda: [self._of_board(board, "pinned")], settle)
         return dict(self._boards[board])
 
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """One call for each of our tags that the keys are under."""
+        by_tag: dict[int, list[int]] = {}
+        for number, change in enumerate(changes):
+            by_tag.setdefault(redis_marks.tag_of(change.key, TAGS), []).append(number)
+        groups = list(by_tag.items())
+
+        def calls() -> list[Call]:
+            now = self.now()
+            made = [redis_marks.question(tag, ttl_ms, [changes[n] for n in numbers], now) for tag, numbers in groups]
+            return [self._call(keys, "mark", *words) for keys, words in made]
+
+        def settle(answers: list[Any]) -> list[bytes]:
+            stood = [b""] * len(changes)
+            for (_, numbers), answer in zip(groups, answers, strict=True):
+                for number, value in zip(numbers, answer[2], strict=True):
+                    stood[number] = value
+            return stood
+
+        found: list[bytes] = await self._ask(calls, settle)
+        return found
+
     # -- questions
 
-    def _call(self, keys: tuple[str, ...], what: str, *words: str | int) -> Call:
+    def _call(self, keys: tuple[str, ...], what: str, *words: str | int | bytes) -> Call:
         return Call(keys, (what, self._given() if self._given else 0, *words))
 
     def _take(self, name: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> Call:

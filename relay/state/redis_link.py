@@ -32,7 +32,7 @@ class Call(NamedTuple):
     """Of the script: keys of one hash tag, then what it is told."""
 
     keys: tuple[str, ...]
-    words: tuple[str | int, ...]
+    words: tuple[str | int | bytes, ...]
 
 
 class _PasswordFile(CredentialProvider):

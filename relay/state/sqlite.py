@@ -15,7 +15,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -25,8 +25,9 @@ import structlog
 
 from relay.database import DatabaseError, check_library, migrate
 from relay.identity import Rate
-from relay.state import limits
+from relay.state import limits, sqlite_marks
 from relay.state.interface import StateError
+from relay.state.marks import Change
 
 log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (board, name)
     ) WITHOUT ROWID;
     """,
+    sqlite_marks.MIGRATION,  # 3
 )
 
 _GRANT = (
@@ -98,6 +100,7 @@ class SqliteState:
         self._db: Any = None
         self._durable = True
         self._sweep_at = 0
+        self._marks_swept = 0
 
     def __repr__(self) -> str:
         return f"<SqliteState {self._path}: {self._requests.qsize()} waiting, {'open' if self._thread else 'closed'}>"
@@ -156,6 +159,10 @@ class SqliteState:
     async def pinned(self, board: str) -> dict[str, str]:
         notes: dict[str, str] = await self._ask(lambda _: self._pinned(board))
         return notes
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        stood: list[bytes] = await self._ask(lambda now: sqlite_marks.mark(self._db, ttl_ms, changes, now))
+        return stood
 
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
         if self._thread is None:
@@ -257,6 +264,7 @@ class SqliteState:
         return dict(self._db.execute("SELECT name, text FROM note WHERE board = ?", (board,)).fetchall())
 
     def _sweep(self, now: int) -> None:
+        self._marks_swept = sqlite_marks.sweep(self._db, now, self._marks_swept)
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
             self._do("DELETE FROM granted WHERE expires <= ?", now)
