@@ -1,6 +1,6 @@
 """Marks of the embedded State: what has ended leaves the file, a part at a time."""
 
-from pathlib import Path
+from itertools import pairwise
 
 import apsw
 
@@ -10,8 +10,8 @@ from relay.state.sqlite_marks import MIGRATION, PARTS, SWEEP_EVERY, mark, sweep
 DAY = 86_400_000
 
 
-def test_what_has_ended_leaves_within_a_day_and_nothing_else_does(tmp_path: Path) -> None:
-    db = apsw.Connection(str(tmp_path / "state.db"))
+def test_what_has_ended_leaves_within_a_day_and_nothing_else_does() -> None:
+    db = apsw.Connection(":memory:")
     db.execute(MIGRATION)
     keys = [n.to_bytes(2, "big") + b"\xff" * 10 for n in range(0, 1 << 16, 7)]
     mark(db, DAY, [Change(FIRST, key, b"short", 1000) for key in keys], 0)
@@ -23,6 +23,6 @@ def test_what_has_ended_leaves_within_a_day_and_nothing_else_does(tmp_path: Path
         now += SWEEP_EVERY
         swept = sweep(db, now, swept)
         left.append(db.execute("SELECT count(*) FROM mark").fetchall()[0][0])
-    assert max(before - after for before, after in zip(left, left[1:], strict=False)) <= 3
+    assert max(before - after for before, after in pairwise(left)) <= 3
     assert db.execute("SELECT DISTINCT value FROM mark").fetchall() == [(b"long",)]
     db.close()
