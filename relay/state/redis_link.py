@@ -31,7 +31,7 @@ CLOSE_SECONDS = 1.0
 class Call(NamedTuple):
     """Of the script: keys of one hash tag, then what it is told."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str | bytes, ...]
     words: tuple[str | int | bytes, ...]
 
 

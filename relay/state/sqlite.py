@@ -25,7 +25,8 @@ import structlog
 
 from relay.database import DatabaseError, check_library, migrate
 from relay.identity import Rate
-from relay.state import limits, sqlite_marks
+from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state import limits, sqlite_marks, sqlite_places
 from relay.state.interface import StateError
 from relay.state.marks import Change
 
@@ -64,7 +65,10 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (board, name)
     ) WITHOUT ROWID;
     """,
-    sqlite_marks.MIGRATION,  # 3
+    # 3: what people got.
+    sqlite_places.TABLE,
+    # 4: what is known of mail that passed lately.
+    sqlite_marks.TABLE,
 )
 
 _GRANT = (
@@ -159,6 +163,29 @@ class SqliteState:
     async def pinned(self, board: str) -> dict[str, str]:
         notes: dict[str, str] = await self._ask(lambda _: self._pinned(board))
         return notes
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        """What may be sent from now on must be on record, through a loss of power too."""
+        firm = any(wish.firm for wish in asks)
+        rooms: list[Room] = await self._ask(lambda now: sqlite_places.reserve(self._db, asks, now), durable=firm)
+        return rooms
+
+    async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
+        await self._ask(lambda now: sqlite_places.confirm(self._db, places, now + lease))
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        await self._ask(lambda now: sqlite_places.settle(self._db, settled, now, keep), durable=True)
+
+    async def standing(self, people: Sequence[bytes]) -> list[Standing]:
+        found: list[Standing] = await self._ask(lambda now: sqlite_places.standing(self._db, people, now))
+        return found
+
+    async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
+        await self._ask(lambda _: sqlite_places.recall(self._db, sends), durable=True)
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        reached: bytes = await self._ask(lambda now: sqlite_places.sweep(self._db, after, now, keep))
+        return reached
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
         stood: list[bytes] = await self._ask(lambda now: sqlite_marks.mark(self._db, ttl_ms, changes, now))

@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.state.marks import FIRST, PUT, Change, after
 
-MIGRATION = """
+TABLE = """
     CREATE TABLE mark (
         key BLOB PRIMARY KEY,
         value BLOB NOT NULL,

@@ -5,14 +5,14 @@ from itertools import pairwise
 import apsw
 
 from relay.state.marks import FIRST, Change
-from relay.state.sqlite_marks import MIGRATION, PARTS, SWEEP_EVERY, mark, sweep
+from relay.state.sqlite_marks import PARTS, SWEEP_EVERY, TABLE, mark, sweep
 
 DAY = 86_400_000
 
 
 def test_what_has_ended_leaves_within_a_day_and_nothing_else_does() -> None:
     db = apsw.Connection(":memory:")
-    db.execute(MIGRATION)
+    db.execute(TABLE)
     keys = [n.to_bytes(2, "big") + b"\xff" * 10 for n in range(0, 1 << 16, 7)]
     mark(db, DAY, [Change(FIRST, key, b"short", 1000) for key in keys], 0)
     mark(db, DAY, [Change(FIRST, b"\0" + key[:11], b"long", DAY) for key in keys[:100]], 0)
