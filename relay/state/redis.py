@@ -25,9 +25,10 @@ import structlog
 
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
-from relay.state import limits, redis_people
+from relay.state import limits, redis_marks, redis_people
 from relay.state import redis_places as people_in
 from relay.state.interface import StateError
+from relay.state.marks import Change
 from relay.state.places import GRACE
 from relay.state.redis_batches import Batches, Calls, Settle
 from relay.state.redis_link import Call, RedisLink
@@ -318,6 +319,28 @@ class RedisState:
     def _about(self, tag: int, keys: Sequence[bytes]) -> Call:
         names = [redis_people.name_of(key, TAGS) for key in keys]
         return self._call((*names, _epoch(tag)), "about", self._epochs[tag], self._quiet)
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """One call for each of our tags that the keys are under."""
+        by_tag: dict[int, list[int]] = {}
+        for number, change in enumerate(changes):
+            by_tag.setdefault(redis_marks.tag_of(change.key, TAGS), []).append(number)
+        groups = list(by_tag.items())
+
+        def calls() -> list[Call]:
+            now = self.now()
+            made = [redis_marks.question(tag, ttl_ms, [changes[n] for n in numbers], now) for tag, numbers in groups]
+            return [self._call(keys, "mark", *words) for keys, words in made]
+
+        def settle(answers: list[Any]) -> list[bytes]:
+            stood = [b""] * len(changes)
+            for (_, numbers), answer in zip(groups, answers, strict=True):
+                for number, value in zip(numbers, answer[2], strict=True):
+                    stood[number] = value
+            return stood
+
+        found: list[bytes] = await self._ask(calls, settle)
+        return found
 
     # -- questions
 

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 # Keys are random, so the table is its own index, and one look at its pages finds a person among fifty million.
-MIGRATION = """
+TABLE = """
     CREATE TABLE known (
         key BLOB NOT NULL PRIMARY KEY,
         facts TEXT NOT NULL
