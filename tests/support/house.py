@@ -229,6 +229,7 @@ class Rig:
             recorder=self._recorder,
             tally=Counter(),
             lately=self.lately,
+            delivered_to=self.delivered_to.append,
         )
 
 
