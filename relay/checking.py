@@ -52,7 +52,7 @@ class Checking:
 
     # -- asked
 
-    def at_rcpt(self, credential: str, recipient: RcptTo, patience: float) -> Reply | None | Awaitable[Reply | None]:
+    def at_rcpt(self, credential: str, recipient: RcptTo, patience: float) -> Reply | Awaitable[Reply | None] | None:
         """A refusal, or None where the address is taken; to be awaited where DNS has to be asked, for at most `patience`
         seconds. What was found is put into `recipient.found`."""
         mode = self._modes.of(credential)

@@ -82,7 +82,9 @@ class Door:
         """The identity of a peer that did not log in: a credential that lists its network, else the listener's own."""
         return self._directory.by_network(peer_ip, trust, local)
 
-    def check(self, credential: Credential, recipient: RcptTo, patience: float) -> Reply | None | Awaitable[Reply | None]:
+    def check(
+        self, credential: Credential, recipient: RcptTo, patience: float
+    ) -> Reply | Awaitable[Reply | None] | None:
         """Why this address is refused; see Checking.at_rcpt."""
         return self._checking.at_rcpt(credential.name, recipient, patience) if self._checking is not None else None
 

@@ -31,7 +31,9 @@ COMMAND_LINE = 512  # RFC 5321 4.5.3.1.4, with CRLF; longer by what the extensio
 MAIL_LINE = COMMAND_LINE + 26 + 17 + 10 + 500 + 128 + 15 + 11
 RCPT_LINE = COMMAND_LINE + 10 + 500 + 28  # SMTPUTF8, ORCPT and NOTIFY (RFC 3461)
 AUTH_LINE = 12_288  # RFC 4954 4
-PATIENCE = 10.0  # s that DNS may take for the addresses of one message: a thousand dead domains must not take half an hour
+PATIENCE = (
+    10.0  # s that DNS may take for the addresses of one message: a thousand dead domains must not take half an hour
+)
 REPORTED_TEXT = 320  # of what a peer gave as address, in events
 TLS_HELLO = b"\x16\x03"  # RFC 8446 5.1: handshake record, version 3.x
 HTTP_METHODS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH", b"TRACE"})
@@ -419,7 +421,9 @@ class Session(Wire):
             return self._checked(envelope, recipient, answer, argument)
         return self._begin(self._check(envelope, recipient, answer, argument))
 
-    async def _check(self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[Reply | None], argument: str) -> None:
+    async def _check(
+        self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[Reply | None], argument: str
+    ) -> None:
         begun = self.loop.time()
         answer = await asked
         self._patience -= self.loop.time() - begun

@@ -37,7 +37,9 @@ class Door(Protocol):
         """Who a peer is by its address alone: a credential that lists it, else `local` where it is in `trust`."""
         ...
 
-    def check(self, credential: Credential, recipient: RcptTo, patience: float) -> Reply | None | Awaitable[Reply | None]:
+    def check(
+        self, credential: Credential, recipient: RcptTo, patience: float
+    ) -> Reply | Awaitable[Reply | None] | None:
         """Why this address is refused (recipients.toml, [address-check]); None: it is not. Awaitable where DNS has to be asked
         for it, which takes `patience` seconds at most."""
         ...

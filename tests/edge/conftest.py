@@ -52,7 +52,7 @@ class FakeDoor:
         self.saved: list[Submission] = []
         self.rejections: list[dict[str, object]] = []
         self.answer: Reply | Exception = Reply(250, "2.0.0", "OK id")
-        self.checks: Callable[[RcptTo, float], Reply | None | Awaitable[Reply | None]] = lambda _, __: None
+        self.checks: Callable[[RcptTo, float], Reply | Awaitable[Reply | None] | None] = lambda _, __: None
         self.gate = asyncio.Event()
         self.gate.set()
         self.arrived = asyncio.Event()
@@ -63,7 +63,9 @@ class FakeDoor:
     def by_network(self, peer_ip: str, trust: Sequence[IPNetwork], local: str) -> Credential | None:
         return self.directory.by_network(peer_ip, trust, local)
 
-    def check(self, credential: Credential, recipient: RcptTo, patience: float) -> Reply | None | Awaitable[Reply | None]:
+    def check(
+        self, credential: Credential, recipient: RcptTo, patience: float
+    ) -> Reply | Awaitable[Reply | None] | None:
         return self.checks(recipient, patience)
 
     async def accept(self, submission: Submission) -> Reply:
