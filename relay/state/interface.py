@@ -8,6 +8,7 @@ from typing import Protocol
 
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state.marks import Change
 
 
 class StateError(Exception):
@@ -106,4 +107,13 @@ class State(Protocol):
 
     async def sweep(self, after: bytes, keep: int) -> bytes:
         """Of a page of people behind `after`, forget what is older than `keep` s; where the next begins, b"": none is left."""
+        ...
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """Do all `changes` (relay/state/marks.py), each atomically, in one question. Of each what stood there before, b"" for
+        nothing.
+
+        `ttl_ms`: the longest that a mark of this kind stays, the same in all questions about a key. Where State lost its data
+        they are gone: a mark may spare somebody a second copy, and nothing may rest on it.
+        """
         ...

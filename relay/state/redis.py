@@ -25,9 +25,10 @@ import structlog
 
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
-from relay.state import limits
+from relay.state import limits, redis_marks
 from relay.state import redis_places as people_in
 from relay.state.interface import StateError
+from relay.state.marks import Change
 from relay.state.places import GRACE
 from relay.state.redis_batches import Batches, Calls, Settle
 from relay.state.redis_link import Call, RedisLink
@@ -273,6 +274,28 @@ class RedisState:
         tag = people_in.tag_of(wish.person, TAGS)
         keys = (*people_in.keys_of(wish.person, TAGS), _epoch(tag))
         return self._call(keys, "reserve", self._epochs[tag], self._quiet, *people_in.asking(wish, now))
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """One call for each of our tags that the keys are under."""
+        by_tag: dict[int, list[int]] = {}
+        for number, change in enumerate(changes):
+            by_tag.setdefault(redis_marks.tag_of(change.key, TAGS), []).append(number)
+        groups = list(by_tag.items())
+
+        def calls() -> list[Call]:
+            now = self.now()
+            made = [redis_marks.question(tag, ttl_ms, [changes[n] for n in numbers], now) for tag, numbers in groups]
+            return [self._call(keys, "mark", *words) for keys, words in made]
+
+        def settle(answers: list[Any]) -> list[bytes]:
+            stood = [b""] * len(changes)
+            for (_, numbers), answer in zip(groups, answers, strict=True):
+                for number, value in zip(numbers, answer[2], strict=True):
+                    stood[number] = value
+            return stood
+
+        found: list[bytes] = await self._ask(calls, settle)
+        return found
 
     # -- questions
 
