@@ -70,17 +70,19 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     message.priority = priority
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
-    addresses = [rcpt.address for rcpt in submission.envelope.recipients]
-    stands = await at_accept(message, addresses, stream, now, house) if not stale else [stale] * len(addresses)
+    recipients = submission.envelope.recipients
+    stands: Sequence[Consent] = [stale] * len(recipients)
+    if not stale:
+        stands = await at_accept(message, [rcpt.address for rcpt in recipients], stream, now, house)
     signature = b""
     if keys and not all(isinstance(stand, Withheld) for stand in stands):
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
         message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
-        for i, rcpt in enumerate(submission.envelope.recipients)
+        for i, rcpt in enumerate(recipients)
     ]
-    lots = [_Lot(*one) for one in zip(deliveries, due, _later(stands, postponed), strict=True)]
+    lots = [_Lot(*one) for one in zip(recipients, deliveries, due, _later(stands, postponed), strict=True)]
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision, asked)
@@ -121,6 +123,7 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
 class _Lot:
     """One recipient's: when (ms) its permit of the quota lets it go, and what else stands in its way."""
 
+    recipient: RcptTo
     delivery: Delivery
     due: int
     stand: Consent
@@ -168,6 +171,8 @@ def _looked_at(lot: _Lot) -> dict[str, object]:
         "site": delivery.site,
         "signed": message.signed,
     }
+    if lot.recipient.found is not None:
+        facts["address"] = lot.recipient.found
     if message.priority:
         facts["priority"] = message.priority
     if message.send_at is not None:

@@ -649,3 +649,13 @@ async def test_without_state_mail_is_taken_and_asked_about_later() -> None:
     rig.people.down = True
     assert (await taken(rig, submission(credential=MARKETER))).startswith("250 ")
     assert len(rig.offered) == 1
+
+
+async def test_what_was_found_of_an_address_is_in_its_event() -> None:
+    rig = Rig()
+    message = submission(recipients=("info@b.example", "dana@b.example"))
+    message.envelope.recipients[0].found = {"tags": ["role"]}
+    await accept(message, rig.acceptance())
+    first, second = rig.spool.events()
+    assert first["address"] == {"tags": ["role"]}
+    assert "address" not in second

@@ -192,6 +192,7 @@ class Rig:
         self.suspensions.put([])
         self.people = FakePeople()
         self.lately = Lately()
+        self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -265,6 +266,7 @@ class Rig:
             recorder=self._recorder,
             tally=Counter(),
             lately=self.lately,
+            delivered_to=self.delivered_to.append,
         )
 
 
