@@ -150,18 +150,18 @@ def test_command_line_shows_what_happened(node: Node, tmp_path: Path) -> None:
     assert sent.returncode == 0, sent.stderr
     assert "250" not in sent.stderr
     assert "delivered" in sent.stdout
-    refused = node.run_program("send", "--to", "bounce@sim.test")
+    refused = node.run("send", "--to", "bounce@sim.test")
     assert refused.returncode == 1
     assert "bad-mailbox" in refused.stdout
-    status = node.run_program("status")
+    status = node.run("status")
     assert status.returncode == 0
     assert "2 workers" in status.stdout
     identifier = sent.stdout.split()[3]
-    story = node.run_program("message", identifier)
+    story = node.run("message", identifier)
     assert story.returncode == 0, story.stderr
     assert "delivered" in story.stdout
-    assert node.run_program("queue", "list").stdout.strip() == "Nothing waits."
-    assert node.run_program("queue", "cancel").returncode == 2
+    assert node.run("queue", "list").stdout.strip() == "Nothing waits."
+    assert node.run("queue", "cancel").returncode == 2
     events = node.run_program("events", "--json", "--id", identifier)
     assert '"type":"accepted"' in events.stdout.replace(" ", "")
 
@@ -183,4 +183,4 @@ def test_the_policies_that_ship_sort_what_apps_send(tmp_path: Path) -> None:
         ]
         named = node.send("dana@example.com", subject="Hello", headers={"X-Postlane-Stream": "order"})
         assert (node.final(named)["stream"], node.final(named)["class"]) == ("order", "transactional")
-        assert node.run_program("status").returncode == 0
+        assert node.run("status").returncode == 0
