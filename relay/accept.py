@@ -80,7 +80,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     if not stale:
         await _line_up(deliveries, due, postponed, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision, asked)
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(d, postponed) | facts) for d in deliveries]
+    pairs = zip(deliveries, submission.envelope.recipients, strict=True)
+    events = [house.recorder.of_delivery("accepted", d, _looked_at(d, r, postponed) | facts) for d, r in pairs]
     change = Change(put=[(message, deliveries)], events=events)
     if stale:
         await _withhold(change, stale, house)
@@ -143,7 +144,7 @@ def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
-def _looked_at(delivery: Delivery, postponed: Postponed | None) -> dict[str, object]:
+def _looked_at(delivery: Delivery, recipient: RcptTo, postponed: Postponed | None) -> dict[str, object]:
     """What an `accepted` event tells of one recipient beyond the common fields; over a limit it says so, and until when it
     waits."""
     message = delivery.message
@@ -153,6 +154,8 @@ def _looked_at(delivery: Delivery, postponed: Postponed | None) -> dict[str, obj
         "site": delivery.site,
         "signed": message.signed,
     }
+    if recipient.found is not None:
+        facts["address"] = recipient.found
     if message.priority:
         facts["priority"] = message.priority
     if message.send_at is not None:

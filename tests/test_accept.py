@@ -579,3 +579,13 @@ async def test_what_a_message_says_of_tls_on_its_way(requiretls: bool, header: b
     assert (message.tls, message.ret) == (tls, "HDRS" if requiretls else "FULL")
     assert message.content is not None
     assert header in message.content
+
+
+async def test_what_was_found_of_an_address_is_in_its_event() -> None:
+    rig = Rig()
+    message = submission(recipients=("info@b.example", "dana@b.example"))
+    message.envelope.recipients[0].found = {"tags": ["role"]}
+    await accept(message, rig.acceptance())
+    first, second = rig.spool.events()
+    assert first["address"] == {"tags": ["role"]}
+    assert "address" not in second

@@ -158,6 +158,7 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.lately = Lately()
+        self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -229,6 +230,7 @@ class Rig:
             recorder=self._recorder,
             tally=Counter(),
             lately=self.lately,
+            delivered_to=self.delivered_to.append,
         )
 
 
