@@ -12,7 +12,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay.egress.connection import Connection
 from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
@@ -56,8 +56,9 @@ class Openings(Protocol):
     """New connections at a rate, counted over all workers: see RateLeases."""
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    def receipt(self, rate: Rate) -> Any: ...
     def depart(self, name: str, rate: Rate) -> None: ...
-    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
+    def give_back(self, name: str, rate: Rate, count: int, receipt: Any) -> None: ...
 
 
 class Connections:
@@ -371,12 +372,14 @@ class Connections:
                 return quay, ASK_AGAIN
             granted.append(quay)
         openings = wanted.terms.openings(wanted.source.address, wanted.site)
-        for number, (name, rate) in enumerate(openings):
+        receipts: list[Any] = []
+        for name, rate in openings:
             wait = await self._openings.take(name, rate, 1, ZONE, urgent=urgent)
             if wait:
-                for taken, whose in openings[:number]:
-                    self._openings.give_back(taken, whose, 1)
+                for (taken, whose), receipt in zip(openings, receipts, strict=False):
+                    self._openings.give_back(taken, whose, 1, receipt)
                 return next((quay for quay in quays if name == f"open/{quay.name}"), quays[0]), wait / 1000
+            receipts.append(self._openings.receipt(rate))
         for name, rate in openings:
             self._openings.depart(name, rate)
         return None, 0.0

@@ -70,8 +70,15 @@ class Permits(Protocol):
     """Messages, counted over all workers; names are ours (relay/state/permits.py)."""
 
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    def receipt(self, rate: Rate) -> Any:
+        """Of the permit that `take` has just granted, to give it back by."""
+        ...
+
     def depart(self, name: str, rate: Rate) -> None: ...
-    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
+    def give_back(self, name: str, rate: Rate, count: int, receipt: Any) -> None: ...
+
+
+Taken = tuple[str, Rate, Any]  # a permit: of which rate, by name, and its receipt
 
 
 class Berth(Generic[S]):
@@ -86,7 +93,7 @@ class Berth(Generic[S]):
         pool: str,
         site: str,
         shape: Shape,
-        rates: Sequence[tuple[str, Rate]],
+        rates: Sequence[Taken],
         permits: Permits,
         what: Attempted,
     ) -> None:
@@ -103,14 +110,14 @@ class Berth(Generic[S]):
 
     def depart(self) -> None:
         """The message goes; once more, and nothing happens."""
-        for name, rate in self._rates:
+        for name, rate, _ in self._rates:
             self._permits.depart(name, rate)
         self._rates = ()
 
     def leave(self) -> None:
         """It is over; what never went needs no permit."""
-        for name, rate in self._rates:
-            self._permits.give_back(name, rate, 1)
+        for name, rate, receipt in self._rates:
+            self._permits.give_back(name, rate, 1, receipt)
         self._rates = ()
 
 
@@ -211,7 +218,7 @@ class Shaper:
         assert first is not None
         return first
 
-    async def _ready(self, asking: "_Asking", source: Source) -> list[tuple[str, Rate]] | Pause:
+    async def _ready(self, asking: "_Asking", source: Source) -> list[Taken] | Pause:
         """Not away, and within budget, pace and rates: the permits it took, all or none."""
         maker, site, now, address = self.pacemaker, asking.site, asking.now, source.address
         if not self.health.calm and (back := self.health.back(address, site, now)) > now:
@@ -245,18 +252,16 @@ class Shaper:
             rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
         return rates
 
-    async def _take(
-        self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]
-    ) -> list[tuple[str, Rate]] | Pause:
+    async def _take(self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]) -> list[Taken] | Pause:
         """One message of each rate, all or none."""
-        taken: list[tuple[str, Rate]] = []
+        taken: list[Taken] = []
         for name, rate, zone, spared in rates:
             wait = await self._permits.take(name, rate, 1, zone, urgent=asking.urgent)
             if not wait:
-                taken.append((name, rate))
+                taken.append((name, rate, self._permits.receipt(rate)))
             elif not spared:
-                for granted, whose in taken:
-                    self._permits.give_back(granted, whose, 1)
+                for granted, whose, receipt in taken:
+                    self._permits.give_back(granted, whose, 1, receipt)
                 asking.full = name.startswith("rate/*/")
                 limit = name.rpartition("/")[2] if "/@" in name else ""  # of a domain beside those of its site
                 return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}", limit=limit)

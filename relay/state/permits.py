@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -232,15 +233,27 @@ class _Lease:
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+class Receipt(NamedTuple):
+    """Of permits that were taken: their lease, and when that ended then."""
+
+    lease: _Lease
+    ends: int
+
+
 class QuotaLeases:
     """Credentials' quotas and streams' rates, by name. Permits come from State in leases that double while they are used up
-    within their slot, so that a busy one asks once in up to 50 messages and a quiet one wastes nothing."""
+    within their slot, so that a busy one asks once in up to 50 messages and a quiet one wastes nothing.
+
+    receipt   of what `take` has granted last, for `give_back`: to be read before anything else is awaited. None: that was
+              granted without State and stays taken
+    """
 
     def __init__(self, state: State, workers: int = 1) -> None:
         self._state = state
         self._workers = workers
         self._leases: dict[str, _Lease] = {}
         self._forget_above = MANY
+        self.receipt: Receipt | None = None
 
     def __repr__(self) -> str:
         shown = [f"{name}: {lease.left}" for name, lease in islice(self._leases.items(), 20)]
@@ -262,11 +275,10 @@ class QuotaLeases:
             answer = self._from_memory(lease, count, timezone, urgent)
             return await self._ask(name, lease, count, timezone, urgent) if answer is None else answer
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
-        """`count` permits that were just taken were not needed: the next to ask has them, while their lease lasts."""
-        lease = self._leases.get(name)
-        if lease is not None and lease.rate == rate and not lease.alone_until:
-            lease.left += count
+    def give_back(self, receipt: Receipt | None, count: int) -> None:
+        """`count` permits that were not needed: the next to ask has them, while the slot lasts in which they were counted."""
+        if receipt is not None and receipt.lease.ends == receipt.ends:
+            receipt.lease.left += count
 
     def _forget(self) -> None:
         """Sites are many: of those that say nothing any more, nothing is kept."""
@@ -282,6 +294,7 @@ class QuotaLeases:
         now = self._state.now()
         if lease.left >= count and self._state.latest() < lease.ends:
             lease.left -= count
+            self.receipt = Receipt(lease, lease.ends)
             return 0
         if count >= lease.refused and now < lease.refused_until:
             return lease.refused_until - now
@@ -320,6 +333,7 @@ class QuotaLeases:
             return pause
         spare = lease.left if ends == lease.ends else 0
         lease.left, lease.ends = spare + wanted - count, ends
+        self.receipt = Receipt(lease, ends)
         return 0
 
     def _take_alone(self, lease: _Lease, count: int, timezone: str) -> int:
@@ -332,4 +346,5 @@ class QuotaLeases:
         pause = wait(share, counted, count, now, zone)
         if not pause:
             lease.alone[slot] += count
+            self.receipt = None
         return pause

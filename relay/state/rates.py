@@ -15,7 +15,7 @@ from typing import Protocol
 
 from relay.identity import Rate
 from relay.state.flow import PAD, Flow, short
-from relay.state.permits import ASK_AGAIN, LEASE, STATE_DOWN
+from relay.state.permits import ASK_AGAIN, LEASE, STATE_DOWN, Receipt
 
 SWEEP = 2.0  # seconds between two looks at what is not used, or not ours alone
 IDLE = 15.0  # seconds an unused part is kept: some rounds through ten thousand sites
@@ -36,13 +36,16 @@ class Parts(Protocol):
 class Quotas(Protocol):
     """Rates that State counts permit by permit."""
 
+    @property
+    def receipt(self) -> Receipt | None: ...
     async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
-    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
+    def give_back(self, receipt: Receipt | None, count: int) -> None: ...
 
 
 class RateLeases:
     """All rates of one worker, by name. After `take` comes `depart` when what it was for leaves, or `give_back` if it never
-    does. `clock`: seconds that only go on, and the same that `parts` has."""
+    does, with the receipt that was to be had at once after `take`. `clock`: seconds that only go on, and the same that
+    `parts` has."""
 
     def __init__(self, parts: Parts, quotas: Quotas, clock: Callable[[], float]) -> None:
         self._parts = parts
@@ -82,9 +85,13 @@ class RateLeases:
         if flow is not None:
             flow.depart(self._clock())
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
+    def receipt(self, rate: Rate) -> Receipt | None:
+        """Of the permit of `rate` that was granted just now; of parts there is none."""
+        return None if short(rate) else self._quotas.receipt
+
+    def give_back(self, name: str, rate: Rate, count: int, receipt: Receipt | None) -> None:
         if not short(rate):
-            self._quotas.give_back(name, rate, count)
+            self._quotas.give_back(receipt, count)
         elif (flow := self._flows.get(name)) is not None:
             flow.give_back()
 

@@ -193,6 +193,19 @@ async def test_a_lease_ends_where_the_clock_it_is_counted_by_may_be_past_its_slo
     assert state.taken != []
 
 
+async def test_what_is_given_back_after_its_slot_is_nobody_s(state: Watched, clock: Clock) -> None:
+    """A permit counts in the slot it was taken from: used in a later one, it would count there for nobody."""
+    quotas, daily = QuotaLeases(state), Rate(2, 90_000, "day", "2/day")
+    assert await quotas.take("crm", daily, 1) == 0
+    taken_today = quotas.receipt
+    quotas.give_back(taken_today, 1)
+    assert await quotas.take("crm", daily, 1) == 0, "it was not needed"
+    clock.now += 86_400_000
+    assert await quotas.take("crm", daily, 1) == 0
+    quotas.give_back(taken_today, 1)
+    assert [not await quotas.take("crm", daily, 1) for _ in range(2)] == [True, False], "yesterday's is not tomorrow's"
+
+
 async def test_many_at_once_share_a_lease(state: Watched) -> None:
     quotas = QuotaLeases(state)
     assert set(await asyncio.gather(*(quotas.take("crm", BUSY, 1) for _ in range(60)))) == {0}

@@ -175,8 +175,9 @@ async def test_long_rates_are_counted_by_state(backend: Callable[[], State], clo
     async with workers(backend, clock, 2) as (one, other):
         assert [await send(one, HOURLY) for _ in range(2)] == [0, 0]
         assert not await one.rates.take("rate/s", HOURLY, 1, "UTC", urgent=False)
+        receipt = one.rates.receipt(HOURLY)
         assert await send(one, HOURLY) > 3_000_000
-        one.rates.give_back("rate/s", HOURLY, 1)  # it never left: the next has it
+        one.rates.give_back("rate/s", HOURLY, 1, receipt)  # it never left: the next has it
         assert not await send(one, HOURLY)
         assert await send(other, HOURLY) > 3_000_000
 

@@ -99,7 +99,9 @@ class CountingPermits:
     def depart(self, name: str, rate: Rate) -> None:
         self.departed.append(name)
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
+    def receipt(self, rate: Rate) -> None: ...
+
+    def give_back(self, name: str, rate: Rate, count: int, receipt: None) -> None:
         self.back.append(name)
 
 

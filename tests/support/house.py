@@ -80,7 +80,9 @@ class FakeQuotas:
         self.departed: list[str] = []
         self.urgent = False
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
+    def receipt(self, rate: Rate) -> None: ...
+
+    def give_back(self, name: str, rate: Rate, count: int, receipt: None) -> None:
         self.back.append((name, count))
 
     def depart(self, name: str, rate: Rate) -> None:
