@@ -4,15 +4,16 @@ What is said is resolved key by key, the later before the earlier: [default], th
 what ships), the provider's block for the pool, the recipient's domain. A value says what holds from one source, or with
 `site_` in its name from all sources together.
 
-Where pools share a source, one that has lower limits than its provider keeps to them, and all of them together to the
-provider's (`Shape.among`): what holds for a source and site holds whatever the pool.
+Where pools share a source, what holds for a source and site holds whatever the pool (`Shape.among`): one with lower limits
+than its provider keeps to them, counted for it alone, and all of them together to the highest that the provider or a pool
+has. Where that is a pool's, the provider's own holds for all the others together. So a name stands for one limit, always.
 
 A [domain] whose site is its own speaks for that site. One that shares its site keeps to the site's limits and has those of
 its own block beside them (`Shape.alone`), counted for it alone: it may be slower than its provider, never faster. Its `tls`
 and `messages_per_connection` are its own in any case.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -28,12 +29,13 @@ NOTHING: Said = {}
 _REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
 FLOOR = 0.1  # messages a second, where nothing is said: a message every ten seconds asks whether things are better
 _COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
+REST = "#*"  # of all pools that have no higher limit of their own; no pool has such a name
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """Limits that hold beside those of a Shape; None: none. `of`: "@bank.example", of one domain alone; "", of a source and
-    site whatever the pool."""
+    site whatever the pool; "#*", of all pools that have no higher one."""
 
     of: str
     connections: int | None = None
@@ -65,9 +67,9 @@ class Shape:
     tls              opportunistic | verify | required | off
     pace_start, pace_floor    where a source's pace begins at a site it is new to, and below what no reply brings it; without
                      a start it begins at the full rate
-    pool             "" unless it has lower limits than others at the site: those are counted for it alone
-    alone, among     limits that hold as well: those of the recipient's domain, where it shares its site; those of all pools
-                     together, where this one has lower ones
+    pool             "" unless it has limits of its own at the site, lower than another's: those are counted for it alone
+    alone, among     limits that hold as well: those of the recipient's domain, where it shares its site; those of several
+                     pools together, where this one has lower ones
     """
 
     connections: int
@@ -80,7 +82,7 @@ class Shape:
     tls: str = "opportunistic"
     pool: str = ""
     alone: Beside | None = None
-    among: Beside | None = None
+    among: tuple[Beside, ...] = ()
     pace_start: Rate | None = None
     pace_floor: Rate | None = None
     bounds: Bounds = field(init=False, repr=False, compare=False)  # of the pace
@@ -102,12 +104,12 @@ class Shape:
         object.__setattr__(self, "apart", "".join(sorted({one.of for one in self._slots})))
 
     def _of(self, key: str, *, everywhere: bool) -> Iterator[_Counted[Any]]:
-        above = getattr(self.among, key) if self.among is not None else None
+        above = [(getattr(one, key), one.of) for one in self.among if getattr(one, key) is not None]
         own = getattr(self, key)
-        if own is not None:
-            yield _Counted(own, everywhere, f"#{self.pool}" if above is not None else "")
-        if above is not None:
-            yield _Counted(above, everywhere, "")
+        if own is not None and all(own != limit for limit, _ in above):
+            yield _Counted(own, everywhere, f"#{self.pool}" if above else "")
+        for limit, of in above:
+            yield _Counted(limit, everywhere, of)
         if self.alone is not None and getattr(self.alone, key) is not None:
             yield _Counted(getattr(self.alone, key), everywhere, self.alone.of)
 
@@ -125,7 +127,7 @@ class Shape:
         ]
 
     def _reserves(self, one: "_Counted[int]", *, shared: bool) -> bool:
-        return (shared or one.everywhere) and not one.of.startswith("#")
+        return (shared or one.everywhere) and (one.of == REST or not one.of.startswith("#"))
 
     def openings(self, source: str, site: str) -> list[tuple[str, Rate]]:
         """Of what a new connection takes a permit."""
@@ -177,11 +179,12 @@ class Shapes:
                 said.pop(key, None)
         if provider:
             said |= self._providers[provider].said
-            own = self._providers[provider].pools.get(pool, NOTHING)
-            among = {key: said[key] for key in _COUNTED if key in own and key in said and _lower(own[key], said[key])}
+            pools = self._providers[provider].pools
+            own = pools.get(pool, NOTHING)
+            among = tuple(_among(said, own, pools.values()))
             said |= own
             if among:
-                said |= {"pool": pool, "among": Beside("", **among)}
+                said |= {"pool": pool if own else "", "among": among}
         own = self._domains.get(domain, NOTHING)
         if shared:
             alone = {key: value for key, value in own.items() if key in _COUNTED}
@@ -193,6 +196,28 @@ class Shapes:
         else:
             said |= own
         return Shape(**said)
+
+
+def _among(said: Said, own: Said, pools: Collection[Said]) -> Iterator[Beside]:
+    """What mail of a pool that says `own` shares with others, where its limit is not the highest: that of the provider
+    (`said`), unless its own is above it, and the highest."""
+    rest, all_ = dict[str, Any](), dict[str, Any]()
+    for key in _COUNTED:
+        limit = own.get(key, said.get(key))
+        if limit is None:
+            continue
+        highest, *others = [table[key] for table in (said, *pools) if key in table]
+        for value in others:
+            highest = value if _lower(highest, value) else highest
+        if limit == highest:
+            continue
+        all_[key] = highest
+        if key in said and said[key] != highest and not _lower(said[key], limit):
+            rest[key] = said[key]
+    if rest:
+        yield Beside(REST, **rest)
+    if all_:
+        yield Beside("", **all_)
 
 
 def _lower(one: int | Rate, other: int | Rate) -> bool:

@@ -49,9 +49,37 @@ def test_a_pool_may_be_slower_than_its_provider_or_faster() -> None:
         },
     )
     slow, fast = (shapes.of("s", pool, "s.example") for pool in ("slow", "fast"))
-    assert slow.slots("", "s", shared=True) == [("/s#slow", 1, 0), ("/s", 4, 2)]
+    assert slow.slots("", "s", shared=True) == [("/s#slow", 1, 0), ("/s#*", 4, 2), ("/s", 9, 2)]
     assert (fast.connections, fast.slots("", "s", shared=True)) == (9, [("/s", 9, 2)])
     assert slow.rates("", "s") == [("rate//s#slow", rate(5)), ("rate//s", rate(100))]
+
+
+def test_a_name_stands_for_one_limit_whatever_the_pools_say() -> None:
+    """Else pools that share a source would set each other's limit, and a rate of another window begin anew each time."""
+    hourly, minutely = Rate(7_200, 3_600, "", "7200/hour"), Rate(600, 60, "", "600/minute")
+    pools: dict[str, dict[str, int | Rate]] = {
+        "fast": {"rate": rate(20), "site_rate": rate(40)},
+        "fair": {"rate": minutely},  # as fast as the provider's
+        "slow": {"rate": hourly, "site_rate": rate(30)},
+        "other": {"connections": 3},
+    }
+    shapes = Shapes(DEFAULT, {"s": ProviderTable({"rate": rate(10)}, pools)})
+    found = {pool: shapes.of("s", pool, "s.example").rates("1", "s") for pool in (*pools, "none")}
+    assert found["fast"] == [("rate/1/s", rate(20)), ("rate/*/s", rate(40))]
+    assert found["fair"] == [("rate/1/s#fair", minutely), ("rate/1/s#*", rate(10)), ("rate/1/s", rate(20))]
+    assert found["slow"] == [
+        ("rate/1/s#slow", hourly), ("rate/1/s#*", rate(10)), ("rate/1/s", rate(20)),
+        ("rate/*/s#slow", rate(30)), ("rate/*/s", rate(40)),
+    ]  # fmt: skip
+    assert found["other"] == found["none"] == [("rate/1/s#*", rate(10)), ("rate/1/s", rate(20))]
+    assert shapes.of("s", "fast", "s.example").rate == rate(20)
+    alike = Shapes(
+        {"connections": 1, "messages_per_connection": 1},
+        {"s": ProviderTable({}, {"a": {"rate": rate(10)}, "b": {"rate": minutely}})},
+    )
+    assert alike.of("s", "a", "").rates("1", "s") == [("rate/1/s", rate(10))]
+    assert alike.of("s", "b", "").rates("1", "s") == [("rate/1/s#b", minutely), ("rate/1/s", rate(10))]
+    assert shapes.of("s", "none", "s.example").bounds.ceiling == 10
 
 
 def test_a_domain_that_is_its_own_site_speaks_for_it() -> None:
@@ -101,5 +129,5 @@ def test_a_host_the_admin_named_is_no_provider() -> None:
 def test_connections_are_kept_apart_where_a_domain_or_a_pool_has_limits_of_its_own() -> None:
     alone = Beside("@bank.example", connections=1)
     assert Shape(8, 50, alone=alone).apart == "@bank.example"
-    assert Shape(2, 50, pool="slow", among=Beside("", connections=8), alone=alone).apart == "#slow@bank.example"
+    assert Shape(2, 50, pool="slow", among=(Beside("", connections=8),), alone=alone).apart == "#slow@bank.example"
     assert Shape(8, 50, site_connections=9, alone=Beside("@b.example", rate=rate(5))).apart == ""
