@@ -276,7 +276,7 @@ class Stages:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         sites = policies.shaping.sites
         self.courier.reconfigure(wanted.egress, sites, resolver)
-        self.shaper.shapes = policies.shaping.shapes
+        self.shaper.shapes, self.shaper.urgent_sources = policies.shaping.shapes, wanted.egress.urgent_sources
         self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         pools = wanted.in_force.deployment.pools.values()
         self.shaper.health.keep(source.address for pool in pools for source in pool.sources)

@@ -29,6 +29,9 @@ NOTHING: Said = {}
 _REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
 FLOOR = 0.1  # messages a second, where nothing is said: a message every ten seconds asks whether things are better
 _COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
+MOST_RESERVED = (
+    5  # a fifth of a rate, as of ten connections; of few connections it may be half, of messages that were waste
+)
 REST = "#*"  # of all pools that have no higher limit of their own; no pool has such a name
 
 
@@ -51,6 +54,7 @@ class _Counted(NamedTuple, Generic[T]):
     limit: T
     everywhere: bool
     of: str
+    reserved: int = 0  # of a rate
 
     def name(self, source: str, site: str) -> str:
         return f"{'*' if self.everywhere else source}/{self.of if self.of[:1] == '@' else site + self.of}"
@@ -62,7 +66,7 @@ class Shape:
 
     connections, connection_rate, rate    of one source: open at once, opened anew, messages; None: as many as there are
     site_connections, site_rate           the same of all sources together
-    reserved         of the connections (each number of them), those that only transactional mail may use
+    reserved         of the connections (each number of them), those that only transactional mail may use; of rates the same share
     messages_per_connection    then a new connection
     tls              opportunistic | verify | required | off
     pace_start, pace_floor    where a source's pace begins at a site it is new to, and below what no reply brings it; without
@@ -95,9 +99,8 @@ class Shape:
         start = per_second(self.pace_start)
         floor = min(per_second(self.pace_floor), start) if self.pace_floor is not None else FLOOR
         object.__setattr__(self, "bounds", Bounds(start, floor, per_second(self.rate)))
-        object.__setattr__(
-            self, "_rates", (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
-        )
+        rates = (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
+        object.__setattr__(self, "_rates", tuple(one._replace(reserved=self._part(one)) for one in rates))
         slots = (*self._of("connections", everywhere=False), *self._of("site_connections", everywhere=True))
         object.__setattr__(self, "_slots", slots)
         object.__setattr__(self, "_openings", tuple(self._of("connection_rate", everywhere=False)))
@@ -113,9 +116,20 @@ class Shape:
         if self.alone is not None and getattr(self.alone, key) is not None:
             yield _Counted(getattr(self.alone, key), everywhere, self.alone.of)
 
-    def rates(self, source: str, site: str) -> list[tuple[str, Rate]]:
-        """Of what a message from `source` to `site` takes a permit, by the names they are counted under."""
-        return [(f"rate/{one.name(source, site)}", one.limit) for one in self._rates]
+    def _part(self, one: "_Counted[Rate]") -> int:
+        """Of a rate as large a part is reserved as of the connections, within bounds; one at least, never all."""
+        count = one.limit.count
+        if not self.reserved or (one.of.startswith("#") and one.of != REST):
+            return 0
+        return min(max(1, min(count * self.reserved // self.connections, count // MOST_RESERVED)), count - 1)
+
+    def rates(self, source: str, site: str, *, shared: bool) -> list[tuple[str, Rate, int]]:
+        """Of what a message from `source` to `site` takes a permit, by the names they are counted under, and how many of each
+        are reserved for transactional mail: `shared` as of `slots`."""
+        return [
+            (f"rate/{one.name(source, site)}", one.limit, one.reserved if shared or one.everywhere else 0)
+            for one in self._rates
+        ]
 
     def slots(self, source: str, site: str, *, shared: bool) -> list[tuple[str, int, int]]:
         """Where a connection from `source` to `site` counts: (name, how many there may be, of these reserved). Of one source's

@@ -9,7 +9,7 @@ the whole lane alone until the first of them may have: a refusal is remembered, 
 memory. Connections are counted where they are opened (egress/connections.py).
 
 Transactional mail is not held by a pace or a budget, it only counts; by a rate it is, since that is exact, and by a site that
-refuses all of its sources.
+refuses all of its sources. So that other mail does not use up a rate that both need, a part of it is reserved.
 
 A rate that stands in no table costs nothing. Nobody waits for another site's permits.
 
@@ -69,7 +69,9 @@ class Pool(Protocol[S_co]):
 class Permits(Protocol):
     """Messages, counted over all workers; names are ours (relay/state/permits.py)."""
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    async def take(
+        self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0
+    ) -> int: ...
     def receipt(self, rate: Rate) -> Any:
         """Of the permit that `take` has just granted, to give it back by."""
         ...
@@ -78,6 +80,9 @@ class Permits(Protocol):
     def give_back(self, name: str, rate: Rate, count: int, receipt: Any) -> None: ...
 
 
+# Name, rate, time zone, how many are reserved for transactional mail, and whether it only counts this mail: an operator's order
+# for all pools is no limit for transactional mail.
+Wanted = tuple[str, Rate, str, int, bool]
 Taken = tuple[str, Rate, Any]  # a permit: of which rate, by name, and its receipt
 
 
@@ -132,7 +137,8 @@ class Shaper:
         rand: Callable[[], float] = random.random,
         pacemaker: Pacemaker | None = None,
     ) -> None:
-        self.shapes = shapes  # a reload replaces it
+        self.shapes = shapes  # a reload replaces it, and the next
+        self.urgent_sources: frozenset[str] = frozenset()  # addresses that transactional mail may leave from
         self.pacemaker = pacemaker or Pacemaker()
         self._permits = permits
         self._clock = clock
@@ -241,22 +247,21 @@ class Shaper:
             maker.give_back(address, site)
         return taken
 
-    def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[tuple[str, Rate, str, bool]]:
-        """Name, rate, time zone, and whether it only counts this mail: an operator's order for all pools is no limit for
-        transactional mail."""
-        rates = [(name, rate, ZONE, False) for name, rate in asking.shape.rates(source, asking.site)]
+    def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[Wanted]:
+        said = asking.shape.rates(source, asking.site, shared=source in self.urgent_sources)
+        rates = [(name, rate, ZONE, reserved, False) for name, rate, reserved in said]
         if budget is not None:
-            rates.append((key_of(source, asking.site), budget, self.pacemaker.warmup.timezone, False))
+            rates.append((key_of(source, asking.site), budget, self.pacemaker.warmup.timezone, 0, False))
         orders = self.pacemaker.orders(asking.site, asking.pool, asking.now)
         if orders:
-            rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
+            rates += [(one.key(source), one.rate, ZONE, 0, asking.urgent and one.all_pools) for one in orders]
         return rates
 
-    async def _take(self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]) -> list[Taken] | Pause:
+    async def _take(self, asking: "_Asking", rates: list[Wanted]) -> list[Taken] | Pause:
         """One message of each rate, all or none."""
         taken: list[Taken] = []
-        for name, rate, zone, spared in rates:
-            wait = await self._permits.take(name, rate, 1, zone, urgent=asking.urgent)
+        for name, rate, zone, reserved, spared in rates:
+            wait = await self._permits.take(name, rate, 1, zone, urgent=asking.urgent, reserved=reserved)
             if not wait:
                 taken.append((name, rate, self._permits.receipt(rate)))
             elif not spared:

@@ -219,10 +219,12 @@ class ConnectionPermits:
 class _Lease:
     """What one worker may still use of one quota, until `ends`; and the last refusal, good until `refused_until`.
 
+    reserved     of the rate, what is not for this one: State is asked within the rest
     alone        granted here by slot while State was down, which it has not heard of      alone_until  it is not asked again
     """
 
     rate: Rate
+    reserved: int = 0
     left: int = 0
     ends: int = 0
     size: int = 1
@@ -260,14 +262,18 @@ class QuotaLeases:
         more = [f"{len(self._leases) - 20} more"] if len(self._leases) > 20 else []
         return f"<QuotaLeases {', '.join(shown + more)}>"
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str = "UTC", *, urgent: bool = False) -> int:
+    async def take(
+        self, name: str, rate: Rate, count: int, timezone: str = "UTC", *, urgent: bool = False, reserved: int = 0
+    ) -> int:
         """0: `count` permits are yours; else ask again in so many ms. All or none. `urgent`: while State is down, of
-        this worker's share."""
-        lease = self._leases.get(name)
-        if lease is None or lease.rate != rate:
+        this worker's share; and of all permits, where so many are `reserved`, in leases that other mail has no part in."""
+        kind = f"{name} urgent" if urgent and reserved else name
+        lease = self._leases.get(kind)
+        unused = 0 if urgent else reserved
+        if lease is None or lease.rate != rate or lease.reserved != unused:
             if len(self._leases) >= self._forget_above:
                 self._forget()
-            lease = self._leases[name] = _Lease(rate)
+            lease = self._leases[kind] = _Lease(rate, unused)
         answer = self._from_memory(lease, count, timezone, urgent)
         if answer is not None:
             return answer
@@ -317,6 +323,8 @@ class QuotaLeases:
 
     async def _of_state(self, key: str, lease: _Lease, count: int, timezone: str) -> int:
         rate, now = lease.rate, self._state.now()
+        if lease.reserved:  # the same counter, by a lower limit
+            rate = replace(rate, count=rate.count - lease.reserved)
         if lease.alone:
             told = Counter(lease.alone)
             await self._state.take(key, rate, min(told.total(), rate.count), timezone)  # as far as it goes

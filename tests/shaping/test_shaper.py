@@ -21,8 +21,9 @@ from tests.support.house import NOW, FakeQuotas, waiting_delivery
 
 POOL = Pool("marketing", (Source("192.0.2.1", "m1.example"), Source("192.0.2.2", "m2.example", 3)))
 TEN, TWENTY = Rate(10, 1, "", "10/second"), Rate(20, 1, "", "20/second")
+SAID_OF_ALL = {"connections": 10, "messages_per_connection": 100}
 SHAPES = Shapes(
-    {"connections": 10, "messages_per_connection": 100},
+    SAID_OF_ALL,
     {"google": ProviderTable({"rate": TEN, "site_rate": TWENTY}, {})},
 )
 
@@ -73,6 +74,18 @@ async def test_a_site_without_rates_asks_nobody_and_transactional_mail_does_not_
     assert quotas.taken == []
     await shaper(quotas).berth(mail(MailClass.TRANSACTIONAL), POOL, "google")
     assert quotas.urgent
+
+
+async def test_of_a_rate_that_transactional_mail_needs_too_a_part_is_left_to_it() -> None:
+    quotas = FakeQuotas()
+    one = Shaper(
+        Shapes({**SAID_OF_ALL, "reserved": 2, "rate": TEN, "site_rate": TWENTY}), quotas, lambda: NOW, lambda: 0.0
+    )
+    await one.berth(mail(), POOL, "s.example")
+    assert quotas.reserved == {"rate/192.0.2.1/s.example": 0, "rate/*/s.example": 4}, "it leaves from another source"
+    one.urgent_sources = frozenset({"192.0.2.1"})
+    await one.berth(mail(), POOL, "s.example")
+    assert quotas.reserved["rate/192.0.2.1/s.example"] == 2
 
 
 # -- sources that stand aside

@@ -206,6 +206,21 @@ async def test_what_is_given_back_after_its_slot_is_nobody_s(state: Watched, clo
     assert [not await quotas.take("crm", daily, 1) for _ in range(2)] == [True, False], "yesterday's is not tomorrow's"
 
 
+async def test_what_is_reserved_of_a_rate_is_had_by_urgent_mail_alone_and_the_total_stays(state: Watched) -> None:
+    """Bulk mail of two workers uses up its part; a password reset has its permit, and no more go than the rate has."""
+    one, other, daily = QuotaLeases(state), QuotaLeases(state), Rate(8_000, 90_000, "day", "8000/day")
+
+    async def went(quotas: QuotaLeases, tries: int, *, urgent: bool) -> int:
+        return [await quotas.take("r", daily, 1, urgent=urgent, reserved=4) for _ in range(tries)].count(0)
+
+    assert await one.take("r", daily, 7_980, reserved=4) == 0
+    assert await went(one, 20, urgent=False) + await went(other, 20, urgent=False) == 16
+    assert await went(other, 2, urgent=True) == 2, "the refusal of other mail is none for it"
+    assert await went(other, 20, urgent=False) == 0, "what was leased ahead for it is not for other mail"
+    assert await went(other, 9, urgent=True) + await went(one, 9, urgent=True) == 2
+    assert await state.granted("quota/r", daily) == 8_000
+
+
 async def test_many_at_once_share_a_lease(state: Watched) -> None:
     quotas = QuotaLeases(state)
     assert set(await asyncio.gather(*(quotas.take("crm", BUSY, 1) for _ in range(60)))) == {0}

@@ -70,7 +70,7 @@ class FakeSpool:
 
 class FakeQuotas:
     """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
-    one asked; `back`: what was given back; `departed`: what was used."""
+    one asked; `reserved`: what it left; `back`: what was given back; `departed`: what was used."""
 
     def __init__(self) -> None:
         self.wait = 0
@@ -79,6 +79,7 @@ class FakeQuotas:
         self.back: list[tuple[str, int]] = []
         self.departed: list[str] = []
         self.urgent = False
+        self.reserved: dict[str, int] = {}
 
     def receipt(self, rate: Rate) -> None: ...
 
@@ -88,8 +89,9 @@ class FakeQuotas:
     def depart(self, name: str, rate: Rate) -> None:
         self.departed.append(name)
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0) -> int:
         self.urgent = urgent
+        self.reserved[name] = reserved
         self.taken.append((name, count, timezone))
         return self.waits.get(name, self.wait)
 
