@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay.egress.courier import Way
+from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
 from relay.house import House
@@ -16,7 +16,7 @@ from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold_stale
 from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.policy import relevance
 from relay.policy.relevance import Postponed
 from relay.policy.routes import Route, Routes, pool_of
@@ -33,14 +33,21 @@ class Courier(Protocol):
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome: ...
     async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None: ...
     async def send(
-        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
-    ) -> Outcome: ...
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, permit: Permit
+    ) -> Outcome | Later: ...
 
 
 class Shaper(Protocol):
     async def berth(
-        self, delivery: Delivery, pool: Pool, site: str, host: str, families: Collection[int] | None
-    ) -> Berth[Source] | Pause: ...
+        self,
+        delivery: Delivery,
+        pool: Pool,
+        site: str,
+        host: str,
+        families: Collection[int] | None,
+        but: Collection[str],
+    ) -> Berth[Source] | Pause | None: ...
+    def unused(self, berth: Berth[Source]) -> None: ...
     def observe(self, berth: Berth[Source], outcome: Outcome, category: str) -> object: ...
 
 
@@ -121,22 +128,35 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     if isinstance(way, Outcome):
         return way
     families = await house.courier.families(delivery, way) if pool.mixed else None
-    outcome = None
-    for _ in pool.sources:
-        berth = await house.shaper.berth(delivery, pool, way.site, way.host, families)
+    outcome: Outcome | None = None
+    pause: Pause | None = None
+    tried: set[str] = set()
+    while (berth := await house.shaper.berth(delivery, pool, way.site, way.host, families, tried)) is not None:
         if isinstance(berth, Pause):
-            return outcome or berth
+            return outcome or _first(pause, berth)
         house.going(delivery)
         try:
             content = await _content(delivery.message, house)
-            outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
+            found = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth)
         finally:
             berth.leave()
+        tried.add(berth.source.address)
+        if isinstance(found, Later):  # by this source; another may do
+            house.shaper.unused(berth)
+            pause = _first(pause, Pause(house.clock() + found.wait, found.why, way.site, pool.name))
+            continue
+        outcome = found
         house.shaper.observe(berth, outcome, category_of(outcome))
         if outcome.scope is not Scope.SOURCE:
             break  # else nothing was tried but this source, which stands aside from now on: another may do
-    assert outcome is not None  # every pool has a source
-    return outcome
+    said = outcome or pause
+    assert said is not None  # every pool has a source
+    return said
+
+
+def _first(one: Pause | None, other: Pause) -> Pause:
+    """The one that ends first: a source may be free then."""
+    return other if one is None or other.until < one.until else one
 
 
 async def _content(message: Message, house: Attempting) -> bytes:

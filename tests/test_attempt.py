@@ -12,7 +12,7 @@ from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
@@ -455,6 +455,26 @@ async def test_a_dead_source_costs_no_attempt_where_it_has_a_sibling() -> None:
     assert tried.count("192.0.2.1") == 1
     assert tried[-1] == "192.0.2.2"
     assert {event["type"] for event in rig.spool.events()} <= {"delivered", "accepted"}
+
+
+async def test_a_source_that_may_open_no_connection_leaves_it_to_its_sibling_or_the_lane_waits() -> None:
+    """Nobody stands in line for a minute, with places that other mail could use."""
+    rig = Rig(DONE)
+    assert rig.courier is not None
+    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(10, 1, "", "10/second")})
+    rig.courier.later = {"192.0.2.1": Later(60_000, "1/hour")}
+    house = rig.attempting()
+    house.pools = {MailClass.TRANSACTIONAL: PAIR}
+    for _ in range(20):
+        assert await attempt(waiting_delivery(), house) is None
+    tried = [source.address for _, _, source in rig.courier.sent]
+    assert tried.count("192.0.2.2") == 20, "that one delivered all of it"
+    assert rig.quotas.back == [("rate/192.0.2.1/b.example", 1)] * tried.count("192.0.2.1"), "what it held goes back"
+    rig.courier.later["192.0.2.2"] = Later(20_000, "2/hour")
+    settled, delivery = len(rig.spool.settled), waiting_delivery()
+    pause = Pause(NOW + 20_000, "2/hour", "b.example", "p")
+    assert await attempt(delivery, house) == pause, "until the first of them may"
+    assert (len(rig.spool.settled), delivery.attempts) == (settled, 0)
 
 
 async def test_a_dead_source_that_is_alone_is_told_once_and_then_waited_for() -> None:

@@ -13,7 +13,7 @@ its own block beside them (`Shape.alone`), counted for it alone: it may be slowe
 and `messages_per_connection` are its own in any case.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -100,10 +100,10 @@ class Shape:
         floor = min(per_second(self.pace_floor), start) if self.pace_floor is not None else FLOOR
         object.__setattr__(self, "bounds", Bounds(start, floor, per_second(self.rate)))
         rates = (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
-        object.__setattr__(self, "_rates", tuple(one._replace(reserved=self._part(one)) for one in rates))
+        object.__setattr__(self, "_rates", self._shared(rates))
         slots = (*self._of("connections", everywhere=False), *self._of("site_connections", everywhere=True))
         object.__setattr__(self, "_slots", slots)
-        object.__setattr__(self, "_openings", tuple(self._of("connection_rate", everywhere=False)))
+        object.__setattr__(self, "_openings", self._shared(self._of("connection_rate", everywhere=False)))
         object.__setattr__(self, "apart", "".join(sorted({one.of for one in self._slots})))
 
     def _of(self, key: str, *, everywhere: bool) -> Iterator[_Counted[Any]]:
@@ -116,6 +116,9 @@ class Shape:
         if self.alone is not None and getattr(self.alone, key) is not None:
             yield _Counted(getattr(self.alone, key), everywhere, self.alone.of)
 
+    def _shared(self, rates: Iterable["_Counted[Rate]"]) -> tuple["_Counted[Rate]", ...]:
+        return tuple(one._replace(reserved=self._part(one)) for one in rates)
+
     def _part(self, one: "_Counted[Rate]") -> int:
         """Of a rate as large a part is reserved as of the connections, within bounds; one at least, never all."""
         count = one.limit.count
@@ -126,10 +129,7 @@ class Shape:
     def rates(self, source: str, site: str, *, shared: bool) -> list[tuple[str, Rate, int]]:
         """Of what a message from `source` to `site` takes a permit, by the names they are counted under, and how many of each
         are reserved for transactional mail: `shared` as of `slots`."""
-        return [
-            (f"rate/{one.name(source, site)}", one.limit, one.reserved if shared or one.everywhere else 0)
-            for one in self._rates
-        ]
+        return [_permit("rate", one, source, site, shared=shared) for one in self._rates]
 
     def slots(self, source: str, site: str, *, shared: bool) -> list[tuple[str, int, int]]:
         """Where a connection from `source` to `site` counts: (name, how many there may be, of these reserved). Of one source's
@@ -143,9 +143,13 @@ class Shape:
     def _reserves(self, one: "_Counted[int]", *, shared: bool) -> bool:
         return (shared or one.everywhere) and (one.of == REST or not one.of.startswith("#"))
 
-    def openings(self, source: str, site: str) -> list[tuple[str, Rate]]:
-        """Of what a new connection takes a permit."""
-        return [(f"open/{one.name(source, site)}", one.limit) for one in self._openings]
+    def openings(self, source: str, site: str, *, shared: bool) -> list[tuple[str, Rate, int]]:
+        """Of what a new connection takes a permit, as of `rates`."""
+        return [_permit("open", one, source, site, shared=shared) for one in self._openings]
+
+
+def _permit(kind: str, one: "_Counted[Rate]", source: str, site: str, *, shared: bool) -> tuple[str, Rate, int]:
+    return f"{kind}/{one.name(source, site)}", one.limit, one.reserved if shared or one.everywhere else 0
 
 
 @dataclass(frozen=True, slots=True)

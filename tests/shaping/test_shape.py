@@ -120,7 +120,7 @@ def test_what_is_counted_and_under_which_names() -> None:
         ("rate/192.0.2.1/@shop.example", rate(5), 0),
         ("rate/*/google", rate(70), 0),
     ]
-    assert shape.openings("192.0.2.1", "google") == [("open/192.0.2.1/@shop.example", rate(1))]
+    assert shape.openings("192.0.2.1", "google", shared=True) == [("open/192.0.2.1/@shop.example", rate(1), 0)]
     assert shape.slots("192.0.2.1", "google", shared=True) == [
         ("192.0.2.1/google", 8, 0),
         ("192.0.2.1/@shop.example", 8, 0),
@@ -133,7 +133,7 @@ def test_what_is_counted_and_under_which_names() -> None:
         ("/s", 10, 2), ("/@d.example", 2, 2), ("*/s", 20, 2), ("*/@d.example", 3, 2),
     ]  # fmt: skip
     assert whole.slots("", "s", shared=False)[0] == ("/s", 10, 0), "nobody would use what is reserved"
-    assert whole.openings("", "s") == [("open//s", rate(3))]
+    assert whole.openings("", "s", shared=True) == [("open//s", rate(3), 1)]
     assert [name for name, *_ in whole.rates("", "s", shared=True)] == ["rate//s", "rate/*/@d.example"]
 
 

@@ -1,7 +1,7 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import orjson
 from relay.accept import Acceptance
 from relay.attempt import Attempting
 from relay.edge.submission import Submission
-from relay.egress.courier import Way
+from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
@@ -21,6 +21,7 @@ from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.pause import Later
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law
@@ -101,7 +102,7 @@ RULES = Rules(25, False, frozenset(), frozenset())
 
 class FakeCourier:
     """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own. `by`: what
-    a source address answers instead."""
+    a source address answers instead; `later`: or that it may open no connection."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -111,6 +112,7 @@ class FakeCourier:
         self.sites: dict[str, str] = {}
         self.nowhere: Outcome | None = None
         self.by: dict[str, Outcome] = {}
+        self.later: dict[str, Later] = {}
         self.families_there: frozenset[int] | None = None
         self.families_asked = 0
 
@@ -123,11 +125,13 @@ class FakeCourier:
         return Way(site, site, relay.host if relay is not None else "", relay, RULES)
 
     async def send(
-        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
-    ) -> Outcome:
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, permit: Permit
+    ) -> Outcome | Later:
         self.sent.append((delivery, content, source))
+        if source.address in self.later:
+            return self.later[source.address]
         if not self.outcome.internal:
-            depart()
+            permit.depart()
         self.terms.append(terms)
         return replace(self.by.get(source.address, self.outcome), site=way.site)
 
