@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from relay.egress.courier import Permit, Way
@@ -26,6 +26,9 @@ from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
 
+MOST_SOURCES = (
+    3  # tried in one attempt: each costs a transaction, and a site that refuses all sees no more of them at once
+)
 LOOK_AGAIN = 1_000  # ms until mail is looked at again for which State has not told yet whether it is suspended
 
 
@@ -133,7 +136,7 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     tried: set[str] = set()
     while (berth := await house.shaper.berth(delivery, pool, way.site, way.host, families, tried)) is not None:
         if isinstance(berth, Pause):
-            return outcome or _first(pause, berth)
+            return _put_off(outcome) if outcome is not None else _first(pause, berth)
         house.going(delivery)
         try:
             content = await _content(delivery.message, house)
@@ -146,12 +149,26 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
             pause = _first(pause, Pause(house.clock() + found.wait, found.why, way.site, pool.name))
             continue
         outcome = found
-        house.shaper.observe(berth, outcome, category_of(outcome))
-        if outcome.scope is not Scope.SOURCE:
-            break  # else nothing was tried but this source, which stands aside from now on: another may do
-    said = outcome or pause
-    assert said is not None  # every pool has a source
-    return said
+        category = category_of(outcome)
+        house.shaper.observe(berth, outcome, category)
+        if not _blames_source(outcome, category):
+            return outcome
+        if len(tried) == MOST_SOURCES < len(pool.sources):
+            return _put_off(outcome)
+    if outcome is None:
+        assert pause is not None  # every pool has a source
+        return pause
+    return _put_off(outcome) if pause is not None else outcome
+
+
+def _blames_source(outcome: Outcome, category: str) -> bool:
+    """Is it our address that cannot be used, or that the site refuses for good? Then another may do."""
+    return outcome.scope is Scope.SOURCE or (category == "reputation-block" and outcome.reply.permanent)
+
+
+def _put_off(outcome: Outcome) -> Outcome:
+    """Sources are left that could try, but not now: however hard the reply was, it ends nothing."""
+    return replace(outcome, scope=Scope.SOURCE)
 
 
 def _first(one: Pause | None, other: Pause) -> Pause:

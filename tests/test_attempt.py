@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import LOOK_AGAIN, attempt
+from relay.attempt import LOOK_AGAIN, MOST_SOURCES, Attempting, attempt
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
@@ -18,7 +18,7 @@ from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
 from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
-from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
+from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE, PATIENCE
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
 from relay.spool.errors import SpoolError
@@ -498,6 +498,59 @@ async def test_a_source_that_the_site_blocks_is_not_used_there_for_a_while() -> 
     assert rig.courier is not None
     rig.courier.sites["b.example"] = "elsewhere.example"
     assert isinstance(await attempt(delivery, house), int)
+
+
+LISTED = Outcome(Reply(550, "5.7.1", "our IP [192.0.2.1] is on our block list (S3140)"), "RCPT", mx="mx.outlook.com")
+
+
+def of_many(rig: Rig, count: int) -> Attempting:
+    house = rig.attempting()
+    house.pools = {c: Pool("p", tuple(Source(f"192.0.2.{n + 1}", "") for n in range(count))) for c in MailClass}
+    return house
+
+
+async def test_a_block_of_one_source_bounces_nothing_that_another_delivers() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    rig.courier.by["192.0.2.2"] = DONE
+    house = of_many(rig, 2)
+    for _ in range(20):
+        assert await attempt(waiting_delivery(), house) is None
+    assert house.tally == {("delivered", MailClass.TRANSACTIONAL): 20}
+    tried = [source.address for _, _, source in rig.courier.sent]
+    assert tried.count("192.0.2.1") <= PATIENCE, "then it steps aside"
+
+
+async def test_what_the_site_refuses_from_all_sources_or_for_another_reason_bounces() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    assert await attempt(waiting_delivery(), of_many(rig, 2)) is None
+    assert {source.address for _, _, source in rig.courier.sent} == {"192.0.2.1", "192.0.2.2"}
+    assert [event["type"] for event in rig.spool.events()] == ["bounced", "accepted"]
+    spam = Rig(replace(LISTED, reply=Reply(550, "5.7.1", "message content rejected as spam")))
+    assert spam.courier is not None
+    assert await attempt(waiting_delivery(), of_many(spam, 2)) is None
+    assert len(spam.courier.sent) == 1
+
+
+async def test_a_block_ends_nothing_while_another_source_could_try_later() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    house = of_many(rig, 2)
+    rig.courier.later = {"192.0.2.2": Later(60_000, "1/hour")}
+    assert isinstance(await attempt(waiting_delivery(), house), int)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["category"], event["permanent"]) == ("deferred", "reputation-block", False)
+    many = Rig(LISTED)
+    assert many.courier is not None
+    assert isinstance(await attempt(waiting_delivery(), of_many(many, 9)), int)
+    assert len(many.courier.sent) == MOST_SOURCES
+    full = Rig(LISTED)
+    full.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(10, 1, "", "10/second")})
+    full.quotas.waits = {"rate/192.0.2.2/b.example": 500}
+    delivery = waiting_delivery(source="192.0.2.1")
+    assert isinstance(await attempt(delivery, of_many(full, 2)), int)
+    assert delivery.next_attempt > NOW + 500, "it was refused, and comes by the times of retries"
 
 
 async def test_who_waits_for_room_for_as_long_as_any_mail_may_is_given_up() -> None:
