@@ -11,7 +11,7 @@ from relay.config.places import MissingDirectory, find_directories
 from relay.config.policies import Policies, everybody, examine_policies, load_policies, sandbox_credential
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.schema_config import Listener
-from relay.config.secret import load_secret, load_webhook_secret
+from relay.config.secret import load_secret, load_secrets, load_webhook_secret
 from relay.config.whereabouts import Whereabouts, whereabouts
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "load_deployment",
     "load_policies",
     "load_secret",
+    "load_secrets",
     "load_webhook_secret",
     "sandbox_credential",
     "whereabouts",
