@@ -15,7 +15,7 @@ import structlog
 from relay.ids import pack, unpack
 from relay.message import Delivery, Message
 from relay.policy.copies import Hashes
-from relay.policy.relevance import Withheld
+from relay.policy.relevance import DUPLICATE, SUPERSEDED, Withheld
 from relay.state.interface import State, StateError
 from relay.state.marks import DROP, FIRST, MOST, PUT, Change
 
@@ -69,15 +69,12 @@ class Copies:
             stood = await self._ask(changes)
         return [_second(one) if _kept(one, own) else None for one in stood]
 
-    def kept(self, deliveries: Sequence[Delivery]) -> None:
-        """They are saved."""
-        if not deliveries:
-            return
-        message = deliveries[0].message
-        own, recipients = pack(message.id), [delivery.recipient for delivery in deliveries]
-        if message.copy:
+    def kept(self, message: Message, recipients: Sequence[str]) -> None:
+        """Those are saved."""
+        own = pack(message.id)
+        if message.copy and recipients:
             self._owe(Change(PUT, key, own, DAY) for key in self._keys(message, recipients))
-        if message.collapse:
+        if message.collapse and recipients:
             key = self.hashes.key
             self._newer += [(Change(MOST, key(message.collapse, one), own, MONTH), one) for one in recipients]
             self._tell_soon()
@@ -92,7 +89,7 @@ class Copies:
         """The same, and State has heard of it when this returns, if it can: the delivery is about to end, and after a crash
         nobody would know. For KEEP_AFTER, which what failed can wait."""
         self.given_up(delivery.message, [delivery.recipient])
-        if self._round is not None:
+        if delivery.message.copy and self._round is not None:
             await asyncio.shield(self._round)
 
     # -- the newest
@@ -107,7 +104,7 @@ class Copies:
         if stood <= own:
             return None
         newest = unpack(stood)
-        return Withheld("superseded", f"{newest} took its place", other=newest)
+        return Withheld(SUPERSEDED, f"{newest} took its place", other=newest)
 
     # -- State
 
@@ -189,4 +186,4 @@ def _kept(stood: bytes, own: bytes) -> bool:
 
 def _second(stood: bytes) -> Withheld:
     first = unpack(stood)
-    return Withheld("duplicate", f"the same as {first}", other=first)
+    return Withheld(DUPLICATE, f"the same as {first}", other=first)
