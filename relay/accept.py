@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
+from relay.heads import own_heads, shared_head
 from relay.house import House, KeysFor
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.notice import withhold_stale
@@ -18,23 +19,25 @@ from relay.policy.letter import Letter
 from relay.policy.priority import granted
 from relay.policy.relevance import Postponed
 from relay.policy.streams import Stream
+from relay.policy.unsubscribe import FIELDS
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
-from relay.signing.dkim import body_hash
 from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
+from relay.tokens import Tokens
 
 MAX_REASONS = 6  # terms of the evidence in an event, the strongest
 
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance(House):
-    """What accept() needs of the worker; the wiring replaces `law` and `keys_for` at a reload."""
+    """What accept() needs of the worker; the wiring replaces `law`, `keys_for` and `tokens` at a reload."""
 
     law: Law
     judge: Judge
     memory: Memory
     flags: Flags
+    tokens: Tokens
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -64,18 +67,18 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         received=received_field(submission.peer, house.hostname, message_id, now, priority),
         now=now,
         also_remove=decision.also_remove,
+        replaced=FIELDS if weighed.offer is not None else frozenset(),
     )
     message = _message(message_id, submission, weighed, letter, seen.subject, _of_tls(submission, fields))
     message.priority = priority
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
-    signature = b""
-    if keys and not stale:
-        signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
+    heads = await _heads(submission, weighed, letter, () if stale else keys, house)
+    if not stale:
         message.signed = [key.named for key in keys]
     deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
-        for i, rcpt in enumerate(submission.envelope.recipients)
+        _delivery(message, i, rcpt, submission.envelope.sender, head, house)
+        for i, (rcpt, head) in enumerate(zip(submission.envelope.recipients, heads, strict=True))
     ]
     if not stale:
         await _line_up(deliveries, due, postponed, stream, timezone, house)
@@ -113,6 +116,17 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
         return keys
     text = f"No DKIM key for {domain} here, so it would leave unsigned: postlane keys generate {domain}"
     return Refusal(Reply(550, "5.7.20", text), "unsigned")
+
+
+async def _heads(
+    submission: Submission, weighed: Weighed, letter: Rewritten, keys: Sequence[SigningKey], house: Acceptance
+) -> Sequence[bytes]:
+    """What stands in front of the message for each recipient; not signed where there are no keys."""
+    recipients, now = submission.envelope.recipients, submission.received_at
+    if weighed.offer is None:
+        return [await shared_head(letter, keys, house.signer, now)] * len(recipients)
+    stream = weighed.decision.stream
+    return await own_heads(letter, recipients, stream, weighed.offer, house.tokens, keys, house.signer, now)
 
 
 async def _withhold(change: Change, stale: str, house: Acceptance) -> None:

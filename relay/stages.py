@@ -59,6 +59,7 @@ from relay.state.rates import RateLeases
 from relay.steering import Steering
 from relay.suspending import Suspending
 from relay.tls_reports import TlsReports
+from relay.tokens import Tokens
 from relay.trace import Tracer
 
 LAST_COUNTS = 2.0  # seconds at the end in which counts for TLS reports are written down
@@ -199,10 +200,11 @@ class Stages:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=law_of(in_force.policies, in_force.keys, self.hostname),
+            law=law_of(in_force.deployment, in_force.policies, in_force.keys, self.hostname),
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens(self.settings.secrets),
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -284,8 +286,8 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        law = law_of(policies, wanted.in_force.keys, self.hostname)
-        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
+        law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
+        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:
             shard.dispatcher.resume()  # rates may be others now
             house = shard.attempting

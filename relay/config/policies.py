@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from relay.config import checks as checks_of_brands
+from relay.config import pages as public_pages
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
 from relay.config import streams as streams_file
@@ -139,6 +140,7 @@ def examine_policies(
         folder.problems += _later_files(folder, paths)
     if checked and deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
+        folder.problems += _of_pages(folder, brands, credentials, streams, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
     policies = Policies(
@@ -327,12 +329,7 @@ def _of_streams(
     document = folder.documents.get("streams.toml")
     if document is None:
         return
-    others = streams_file.Others(
-        brands=brands.brand if folder.sure("brands.toml") else None,
-        credentials=credentials.credential if folder.sure("credentials.toml") else None,
-        by_domain=_brands(brands),
-    )
-    yield from streams_file.problems_of(file, document, others)
+    yield from streams_file.problems_of(file, document, _others(folder, brands, credentials))
     apps = folder.documents.get("credentials.toml")
     if apps is not None:
         yield from streams_file.unknown_streams(apps, credentials.credential, document.titles("stream"))
@@ -355,6 +352,22 @@ def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:
             yield from found  # what does not even parse is worth knowing now
             if document is not None and document.data:
                 yield Problem(document.file, 0, "", f"{NOT_YET}: what it says does not hold", "not-yet", warning=True)
+
+
+def _others(folder: _Folder, brands: BrandsFile, credentials: CredentialsFile) -> streams_file.Others:
+    return streams_file.Others(
+        brands=brands.brand if folder.sure("brands.toml") else None,
+        credentials=credentials.credential if folder.sure("credentials.toml") else None,
+        by_domain=_brands(brands),
+    )
+
+
+def _of_pages(
+    folder: _Folder, brands: BrandsFile, credentials: CredentialsFile, streams: StreamsFile, deployment: Deployment
+) -> Iterator[Problem]:
+    urls = {name: table.public_url for name, table in brands.brand.items()}
+    others = _others(folder, brands, credentials)
+    yield from public_pages.problems_of(deployment, folder.documents.get("brands.toml"), urls, streams, others)
 
 
 def _of_listeners(folder: _Folder, deployment: Deployment) -> Iterator[Problem]:

@@ -37,6 +37,7 @@ from relay.shaping.shape import Shape, Shapes
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
+from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -152,6 +153,7 @@ class Rig:
         self.streams = Streams()
         self.checks: dict[str, Checks] = {}
         self.flags = Flags()
+        self.pages: dict[str, str] = {}
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
         self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
@@ -180,12 +182,15 @@ class Rig:
             hostname="relay.example",
             clock=self.clock,
             next_id=self._ids.next,
-            law=Law("abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of),
+            law=Law(
+                "abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of, self.pages
+            ),
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens([b"s" * 32]),
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,

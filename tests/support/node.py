@@ -53,6 +53,7 @@ nameservers = [{nameservers}]
 [web]
 admin = "127.0.0.1:{web}"
 public = ""
+public_url = "https://mail.test.example"
 {more}
 """
 
