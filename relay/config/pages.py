@@ -1,14 +1,16 @@
-"""Where recipients find the pages of a brand, and what is wrong where marketing could be sent that leads to none.
+"""Where recipients find the pages of a brand, how these look, and what is wrong where marketing could leave that leads to none.
 
 RFC 8058 3.1 asks for https. In capture mode nothing leaves, so there a page on this machine will do.
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from relay.config.deployment import Deployment
 from relay.config.problems import Problem
 from relay.config.reader import Document
+from relay.config.schema_brands import BrandsFile
 from relay.config.schema_streams import StreamsFile
 from relay.config.streams import Others, brands_of
 from relay.identity import Brand
@@ -66,3 +68,49 @@ def _senders(streams: StreamsFile, others: Others) -> dict[str, str]:
             for brand in brands_of(stream, others) or {""}:
                 found.setdefault(brand, f"stream {stream.name}")
     return found
+
+
+# --- how they look
+
+LOGOS = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+MAX_LOGO = 200_000  # octets: it is fetched with the page, on a phone
+_CONTRAST = 4.5  # of text on its ground (WCAG 2.2, 1.4.3)
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two colours, 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    bright, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def _luminance(color: str) -> float:
+    """WCAG 2.2, "relative luminance"."""
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def faces_problems(file: BrandsFile, document: Document, policies: Path) -> Iterator[Problem]:
+    for name, brand in file.brand.items():
+        colors = brand.colors
+        if bool(colors.background) != bool(colors.text):
+            lacking = "text" if colors.background else "background"
+            message = "is missing; background and text go together, or one of them vanishes on a dark screen"
+            yield document.problem(("brand", name, "colors", lacking), message, "missing")
+        elif colors.text and (found := contrast(colors.background, colors.text)) < _CONTRAST:
+            message = (
+                f"has a contrast of {found:.1f} to background; {_CONTRAST} is the least that all can read (WCAG 2.2)"
+            )
+            yield document.problem(("brand", name, "colors", "text"), message, "contrast")
+        if brand.logo and not document.broken and (why := _wrong_logo(policies / brand.logo)):
+            yield document.problem(("brand", name, "logo"), f'"{brand.logo}" {why}', "file", warning=True)
+
+
+def _wrong_logo(path: Path) -> str:
+    if path.suffix.lower() not in LOGOS:
+        return f"is no picture for a page: {', '.join(LOGOS)}"
+    try:
+        octets = path.stat().st_size
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return f"has {octets:,} octets; {MAX_LOGO:,} at most" if octets > MAX_LOGO else ""

@@ -31,7 +31,7 @@ from relay.config.schema_streams import StreamsFile
 from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
-from relay.identity import Brand, Credential
+from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
 from relay.policy.checks import Checks
 from relay.policy.routes import Routes
@@ -171,6 +171,18 @@ def _brand(name: str, table: BrandTable) -> Brand:
         public_url=table.public_url,
         return_path_domain=table.return_path_domain,
         unsigned=table.unsigned,
+        face=_face(name, table),
+    )
+
+
+def _face(name: str, table: BrandTable) -> Face:
+    colors, texts = table.colors.model_dump(), table.texts.model_dump()
+    return Face(
+        names=table.name if any(table.name.values()) else {"en": name},
+        topics=table.topics,
+        logo=table.logo,
+        colors={key: color for key, color in colors.items() if color},
+        texts={key: said for key, said in texts.items() if said},
     )
 
 
@@ -230,6 +242,7 @@ def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
                 yield document.problem(("brand", name, "domains", number), message, "duplicate")
             owners.setdefault(domain, name)
     yield from checks_of_brands.problems_of(brands, document)
+    yield from public_pages.faces_problems(brands, document, folder.path)
     yield from _not_yet(document, "brand", ("return_path_domain",))
 
 

@@ -296,6 +296,15 @@ def web_url(value: object) -> str:
     raise Wrong("url", f'{shown(value)} is no URL, such as "https://mail.shop.example"')
 
 
+def color(value: object) -> str:
+    """`#0b6e4f` in small letters, or "" for none."""
+    if value == "":
+        return ""
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        return value.lower()
+    raise Wrong("color", f'{shown(value)} is no colour, such as "#0b6e4f"')
+
+
 def hook_url(value: object) -> str:
     """An http or https URL as it is to be asked for, or "" for none."""
     if value == "":
