@@ -1,4 +1,4 @@
-"""policies/: what may happen to mail, the same on every node. All of it but caps, recipients and bounces.
+"""policies/: what may happen to mail, the same on every node. All of it but caps and bounces.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from relay.config import checks as checks_of_brands
 from relay.config import pages as public_pages
+from relay.config import recipients as recipients_file
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
 from relay.config import streams as streams_file
@@ -25,6 +26,7 @@ from relay.config.schema_policies import (
     RetryFile,
     RetryTable,
 )
+from relay.config.schema_recipients import RecipientsFile
 from relay.config.schema_routes import RoutesFile
 from relay.config.schema_shaping import ShapingFile
 from relay.config.schema_streams import StreamsFile
@@ -33,6 +35,7 @@ from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
+from relay.policy.addresses.check import Modes
 from relay.policy.checks import Checks
 from relay.policy.routes import Routes
 from relay.policy.streams import Streams
@@ -41,13 +44,14 @@ from relay.schedule.retry import RetryPolicy
 MODELS: Mapping[str, type[Section]] = {
     "brands.toml": BrandsFile,
     "credentials.toml": CredentialsFile,
+    "recipients.toml": RecipientsFile,
     "retry.toml": RetryFile,
     "routes.toml": RoutesFile,
     "shaping.toml": ShapingFile,
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("caps.toml", "recipients.toml", "bounces.toml")
+LATER_FILES = ("caps.toml", "bounces.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Policies:
     own pool, which what `exceptions` finds comes before. `checks`: by brand, of those that ask for some."""
 
     version: str
+    address_check: Modes
     brands: Mapping[str, Brand]
     checks: Mapping[str, Checks]
     credentials: Mapping[str, Credential]
@@ -126,6 +131,7 @@ def examine_policies(
     folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
     brands = folder.load("brands.toml", BrandsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
+    recipients = folder.load("recipients.toml", RecipientsFile)
     retry = folder.load("retry.toml", RetryFile)
     routes = folder.load("routes.toml", RoutesFile)
     shaping = folder.load("shaping.toml", ShapingFile)
@@ -133,6 +139,7 @@ def examine_policies(
     if checked:
         folder.problems += _of_brands(folder, brands)
         folder.problems += _of_credentials(folder, credentials, deployment)
+        folder.problems += _of_recipients(folder, recipients, deployment)
         folder.problems += _of_routes(folder, routes, deployment)
         folder.problems += _of_exceptions(folder, routes, deployment)
         folder.problems += _of_shaping(folder, shaping, deployment)
@@ -145,6 +152,7 @@ def examine_policies(
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
     policies = Policies(
         version=fingerprint(files),
+        address_check=recipients_file.modes(recipients),
         brands=MappingProxyType(_brands(brands)),
         checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
         credentials=MappingProxyType(apps),
@@ -334,6 +342,17 @@ def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | N
     pools = deployment.pools if deployment is not None else None
     names = routes_file.Names(known, pools, deployment.pools_file if deployment is not None else "")
     yield from routes_file.problems_of(file, document, names)
+
+
+def _of_recipients(folder: _Folder, file: RecipientsFile, deployment: Deployment | None) -> Iterator[Problem]:
+    document = folder.documents.get("recipients.toml")
+    if document is None:
+        return
+    known = None
+    if folder.readable("credentials.toml") and deployment is not None:
+        trusted = [listener.credential for listener in deployment.listeners if listener.credential]
+        known = {*folder.names("credentials.toml", "credential"), *trusted, *(["local"] if deployment.capture else [])}
+    yield from recipients_file.problems_of(file, document, known)
 
 
 def _of_streams(

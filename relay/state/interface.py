@@ -3,9 +3,12 @@
 A permit is taken before it is used, so a crash wastes permits and never exceeds a limit.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from relay.identity import Rate
+from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state.marks import Change
 
 
 class StateError(Exception):
@@ -79,4 +82,38 @@ class State(Protocol):
 
     async def pinned(self, board: str) -> dict[str, str]:
         """All notes on a board, by name. Never an empty board that has only lost its notes: then StateError."""
+        ...
+
+    # What people get (relay/room.py). All of one call is done together; what is asked in one turn of the loop as well.
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        """Of each what is in its way; nothing: it has its place. Whoever asks, sends and places of a person's window never
+        exceed a bound by mail that was refused for it."""
+        ...
+
+    async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
+        """The mail of these places (person, token) is safe: they are held for `lease` ms from now. What is gone stays so."""
+        ...
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        """What became of places; sends are remembered for `keep` s."""
+        ...
+
+    async def standing(self, people: Sequence[bytes]) -> list[Standing]: ...
+
+    async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
+        """Sends of people that may have been lost: those that are not there are added."""
+        ...
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        """Of a page of people behind `after`, forget what is older than `keep` s; where the next begins, b"": none is left."""
+        ...
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """Do all `changes` (relay/state/marks.py), each atomically, in one question. Of each what stood there before, b"" for
+        nothing.
+
+        `ttl_ms`: the longest that a mark of this kind stays, the same in all questions about a key. Where State lost its data
+        they are gone: a mark may spare somebody a second copy, and nothing may rest on it.
+        """
         ...

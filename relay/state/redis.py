@@ -24,8 +24,12 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from relay.identity import Rate
-from relay.state import limits
+from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state import limits, redis_marks
+from relay.state import redis_places as people_in
 from relay.state.interface import StateError
+from relay.state.marks import Change
+from relay.state.places import GRACE
 from relay.state.redis_batches import Batches, Calls, Settle
 from relay.state.redis_link import Call, RedisLink
 from relay.state.redis_own import Grants, Holdings, Lease
@@ -215,9 +219,87 @@ class RedisState:
         await self._ask_in_time(lambda: [self._of_board(board, "pinned")], settle)
         return dict(self._boards[board])
 
+    # -- what people get
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        there = 0  # the server's time, where it has just told that it is in another slot
+        rooms: list[Room] = []
+
+        def calls() -> list[Call]:
+            return [self._reserve(wish, there or self.now()) for wish in asks]
+
+        def settle(answers: list[Any]) -> tuple[bytes, int]:
+            nonlocal there, rooms
+            not_yet = next((answer for answer in answers if answer[0] != b"done"), None)
+            if not_yet is None:
+                rooms = [people_in.room_of(flat) for _, _, flat in answers]
+                return b"done", 0
+            there = not_yet[1] if not_yet[0] == b"another slot" else 0
+            return not_yet[0], 0
+
+        await self._ask_in_time(calls, settle)
+        return rooms
+
+    async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
+        await self._ask([
+            self._call(people_in.keys_of(person, TAGS)[1:], "confirm", token, lease, people_in.KEPT)
+            for person, token in places
+        ])  # fmt: skip
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        keys = people_in.keys_of
+        await self._ask([
+            self._call(keys(one.person, TAGS), "settle", *people_in.settling(one, keep)) for one in settled
+        ])  # fmt: skip
+
+    async def standing(self, people: Sequence[bytes]) -> list[Standing]:
+        calls = [self._call(people_in.keys_of(person, TAGS), "standing", person, GRACE) for person in people]
+        found: list[Standing] = await self._ask(
+            calls, lambda answers: [people_in.standing_of(answer[2]) for answer in answers]
+        )
+        return found
+
+    async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
+        await self._ask([
+            self._call(people_in.keys_of(person, TAGS)[:1], "recall", *people_in.recalling(person, known))
+            for person, known in sends
+        ])  # fmt: skip
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        buckets, reached = people_in.page(after)
+        await self._ask([self._call((key,), "sweep", keep) for key in people_in.bucket_keys(buckets, TAGS)])
+        return reached
+
+    def _reserve(self, wish: Ask, now: int) -> Call:
+        tag = people_in.tag_of(wish.person, TAGS)
+        keys = (*people_in.keys_of(wish.person, TAGS), _epoch(tag))
+        return self._call(keys, "reserve", self._epochs[tag], self._quiet, *people_in.asking(wish, now))
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """One call for each of our tags that the keys are under."""
+        by_tag: dict[int, list[int]] = {}
+        for number, change in enumerate(changes):
+            by_tag.setdefault(redis_marks.tag_of(change.key, TAGS), []).append(number)
+        groups = list(by_tag.items())
+
+        def calls() -> list[Call]:
+            now = self.now()
+            made = [redis_marks.question(tag, ttl_ms, [changes[n] for n in numbers], now) for tag, numbers in groups]
+            return [self._call(keys, "mark", *words) for keys, words in made]
+
+        def settle(answers: list[Any]) -> list[bytes]:
+            stood = [b""] * len(changes)
+            for (_, numbers), answer in zip(groups, answers, strict=True):
+                for number, value in zip(numbers, answer[2], strict=True):
+                    stood[number] = value
+            return stood
+
+        found: list[bytes] = await self._ask(calls, settle)
+        return found
+
     # -- questions
 
-    def _call(self, keys: tuple[str, ...], what: str, *words: str | int) -> Call:
+    def _call(self, keys: tuple[str | bytes, ...], what: str, *words: str | int | bytes) -> Call:
         return Call(keys, (what, self._given() if self._given else 0, *words))
 
     def _take(self, name: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> Call:

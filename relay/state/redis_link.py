@@ -31,8 +31,8 @@ CLOSE_SECONDS = 1.0
 class Call(NamedTuple):
     """Of the script: keys of one hash tag, then what it is told."""
 
-    keys: tuple[str, ...]
-    words: tuple[str | int, ...]
+    keys: tuple[str | bytes, ...]
+    words: tuple[str | int | bytes, ...]
 
 
 class _PasswordFile(CredentialProvider):
