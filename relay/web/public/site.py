@@ -205,6 +205,7 @@ class Pages:
             visit,
             status=status,
             title=self._say(visit, key),
+            heading=self._say(visit, "title" if note in ("saved", "returned") else key),
             note=note,
             found=found,
             topics=[(topic, in_language(texts, tongue.code)) for topic, texts in looks.topics.items()],
