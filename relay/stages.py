@@ -17,7 +17,9 @@ from functools import partial
 from relay import settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt, pool_for
+from relay.checking import Checking
 from relay.config.evidence import load_model
+from relay.consent import Known
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
@@ -38,6 +40,7 @@ from relay.lately import Lately
 from relay.message import MailClass
 from relay.order import Order, Place
 from relay.pacing import Pacer
+from relay.people import People
 from relay.policy.contradiction import Ledger
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
@@ -45,6 +48,7 @@ from relay.policy.sample import Sample
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
+from relay.recipient import Keys
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
@@ -102,6 +106,7 @@ class Stages:
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
+        self.known = Known(self.state, Keys(self.settings.secrets))
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -117,10 +122,12 @@ class Stages:
         self.shaper = Shaper(shaping.shapes, self.rates, clock, pacemaker=self.pacemaker)
         self.tls_store = TlsStore(self.data_dir / "tls.db")
         self.courier = self._build_courier()
+        self.checking = Checking(self.data_dir, order.shards[0])
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
+        self.people = People(self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of)
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -179,6 +186,7 @@ class Stages:
             quotas=self.quotas,
             pacer=self.pacer,
             suspensions=self.suspensions,
+            known=self.known,
             spool=spool,
             courier=self.courier,
             going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
@@ -187,6 +195,7 @@ class Stages:
             recorder=self.recorder,
             tally=self.tally,
             lately=self.lately,
+            delivered_to=self.checking.traffic.add,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
@@ -212,11 +221,12 @@ class Stages:
             quotas=self.quotas,
             pacer=self.pacer,
             suspensions=self.suspensions,
+            known=self.known,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
         )
-        return Door(house)
+        return Door(house, self.checking)
 
     def _build_listeners(self) -> list[Listener]:
         guesses = Guesses()
@@ -246,6 +256,7 @@ class Stages:
         """When nothing runs any more."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.tls_ledger.flush(), LAST_COUNTS)
+        await self.checking.write()
         self.tls_store.close()
         for shard in self.shards:
             await shard.exporter.flush()
@@ -278,6 +289,8 @@ class Stages:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         sites = policies.shaping.sites
         self.courier.reconfigure(wanted.egress, sites, resolver)
+        by_mx = wanted.egress.relay is None and not wanted.in_force.capture
+        self.checking.apply(policies.address_check, self.courier.resolver if by_mx else None)
         self.shaper.shapes = policies.shaping.shapes
         self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         pools = wanted.in_force.deployment.pools.values()
@@ -286,6 +299,8 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
+        self.known.keys = self.people.keys = Keys(wanted.secrets)
+        self.people.site_of = site_of
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:
