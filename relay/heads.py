@@ -6,30 +6,31 @@ once for all of them.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relay.header import Field
 from relay.house import Signer
 from relay.message import RcptTo
 from relay.policy.unsubscribe import POST, Offer, header
 from relay.rewrite import Rewritten
-from relay.signing.dkim import body_hash
 from relay.signing.keys import SigningKey
 from relay.tokens import DAY, Ticket, Tokens
 
 AT_ONCE = 16  # signatures asked for in one turn of the loop: 4 ms of it where no thread can make them
 
 
-async def shared_head(letter: Rewritten, keys: Sequence[SigningKey], signer: Signer, now: int) -> bytes:
-    """Of a message that is the same for all."""
+async def shared_head(
+    letter: Rewritten, hashed: Callable[[], bytes], keys: Sequence[SigningKey], signer: Signer, now: int
+) -> bytes:
+    """Of a message that is the same for all. `hashed` gives its body's hash (signing/dkim.py)."""
     if not keys:
         return letter.added
-    signature = await signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
-    return signature + letter.added
+    return await signer.sign(letter.fields, hashed(), keys, now) + letter.added
 
 
 async def own_heads(
     letter: Rewritten,
+    hashed: Callable[[], bytes],
     recipients: Sequence[RcptTo],
     stream: str,
     offer: Offer,
@@ -39,7 +40,7 @@ async def own_heads(
     now: int,
 ) -> list[bytes]:
     """One for each recipient, in their order; `now` in ms."""
-    content_hash = body_hash(letter.content, letter.body_start) if keys else b""
+    content_hash = hashed() if keys and recipients else b""
 
     async def head(recipient: RcptTo) -> bytes:
         added = header(offer.page, _token(recipient.address, stream, offer, tokens, now))

@@ -10,6 +10,7 @@ import orjson
 from relay.accept import Acceptance
 from relay.attempt import Attempting
 from relay.consent import Known
+from relay.copies import Copies
 from relay.edge.submission import Submission
 from relay.egress.courier import Way
 from relay.egress.mx import Rules, site_of
@@ -26,6 +27,7 @@ from relay.pacing import Pacer
 from relay.person import ADDRESS, Block, Person, Wish
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
+from relay.policy.copies import Hashes
 from relay.policy.decide import Law
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
@@ -42,6 +44,8 @@ from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state.interface import StateError
+from relay.state.marks import Change as Mark
+from relay.state.marks import after
 from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
@@ -72,6 +76,24 @@ class FakeSpool:
 
     def events(self) -> list[dict[str, Any]]:
         return [orjson.loads(event) for change in (*self.puts, *self.settled) for event in change.events]
+
+
+class FakeMarks:
+    """What State would say of marks, which here never end; `down`: it cannot."""
+
+    def __init__(self) -> None:
+        self.stand: dict[bytes, bytes] = {}
+        self.down = False
+        self.state: Any = self
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Mark]) -> list[bytes]:
+        if self.down:
+            raise StateError("down")
+        stood = []
+        for one in changes:
+            stood.append(self.stand.get(one.key, b""))
+            self.stand[one.key] = after(one, stood[-1])
+        return stood
 
 
 class FakeQuotas:
@@ -195,6 +217,8 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        self.marks = FakeMarks()
+        self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -234,6 +258,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            copies=self.copies,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
@@ -266,6 +291,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            copies=self.copies,
             spool=self.spool,
             courier=self.courier,
             going=self.went.append,
