@@ -24,6 +24,7 @@ from relay.policy.streams import Stream
 from relay.policy.unsubscribe import FIELDS
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
+from relay.signing.dkim import body_hash
 from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
 from relay.tokens import Tokens
