@@ -47,6 +47,7 @@ from relay.spool.errors import SpoolFull
 from relay.state.interface import StateError
 from relay.state.marks import Change as Mark
 from relay.state.marks import after
+from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -217,6 +218,7 @@ class Rig:
         self.streams = Streams()
         self.checks: dict[str, Checks] = {}
         self.flags = Flags()
+        self.pages: dict[str, str] = {}
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
         self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
@@ -249,12 +251,15 @@ class Rig:
             hostname="relay.example",
             clock=self.clock,
             next_id=self._ids.next,
-            law=Law("abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of),
+            law=Law(
+                "abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of, self.pages
+            ),
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens([b"s" * 32]),
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
