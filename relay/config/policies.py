@@ -1,4 +1,4 @@
-"""policies/: what may happen to mail, the same on every node. All of it but caps, recipients and bounces.
+"""policies/: what may happen to mail, the same on every node. All of it but recipients and bounces.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
+from relay.config import caps as caps_file
 from relay.config import checks as checks_of_brands
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
@@ -18,6 +19,7 @@ from relay.config.deployment import Deployment, unknown_files
 from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_brands import BrandsFile, BrandTable
+from relay.config.schema_caps import CapsFile
 from relay.config.schema_policies import (
     CredentialsFile,
     CredentialTable,
@@ -32,6 +34,7 @@ from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
 from relay.message import MailClass
+from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.routes import Routes
 from relay.policy.streams import Streams
@@ -39,6 +42,7 @@ from relay.schedule.retry import RetryPolicy
 
 MODELS: Mapping[str, type[Section]] = {
     "brands.toml": BrandsFile,
+    "caps.toml": CapsFile,
     "credentials.toml": CredentialsFile,
     "retry.toml": RetryFile,
     "routes.toml": RoutesFile,
@@ -46,7 +50,7 @@ MODELS: Mapping[str, type[Section]] = {
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("caps.toml", "recipients.toml", "bounces.toml")
+LATER_FILES = ("recipients.toml", "bounces.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class Policies:
 
     version: str
     brands: Mapping[str, Brand]
+    caps: Caps
     checks: Mapping[str, Checks]
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
@@ -124,6 +129,7 @@ def examine_policies(
     files = contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}
     folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
     brands = folder.load("brands.toml", BrandsFile)
+    caps = folder.load("caps.toml", CapsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
     retry = folder.load("retry.toml", RetryFile)
     routes = folder.load("routes.toml", RoutesFile)
@@ -131,6 +137,7 @@ def examine_policies(
     streams = folder.load("streams.toml", StreamsFile)
     if checked:
         folder.problems += _of_brands(folder, brands)
+        folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
         folder.problems += _of_routes(folder, routes, deployment)
         folder.problems += _of_exceptions(folder, routes, deployment)
@@ -141,9 +148,11 @@ def examine_policies(
         folder.problems += _of_listeners(folder, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
+    named = _brands(brands)
     policies = Policies(
         version=fingerprint(files),
-        brands=MappingProxyType(_brands(brands)),
+        brands=MappingProxyType(named),
+        caps=caps_file.compiled(caps, named),
         checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
@@ -236,6 +245,15 @@ def _not_yet(document: Document, kind: str, keys: tuple[str, ...]) -> Iterator[P
         for key in keys:
             if document.data[kind][name].get(key):
                 yield document.problem((kind, name, key), NOT_YET, "not-yet", warning=True)
+
+
+def _of_caps(folder: _Folder, file: CapsFile) -> Iterator[Problem]:
+    document = folder.documents.get("caps.toml")
+    if document is not None:
+        known = folder.names("brands.toml", "brand") if folder.readable("brands.toml") else None
+        yield from caps_file.problems_of(file, document, known)
+        if file.runaway.same_message is not None:
+            yield document.problem(("runaway", "same_message"), NOT_YET, "not-yet", warning=True)
 
 
 def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployment | None) -> Iterator[Problem]:
