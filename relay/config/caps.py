@@ -40,7 +40,9 @@ def problems_of(file: CapsFile, document: Document, brands: Sequence[str] | None
                 yield document.problem(("cap", name, "brands", number), message, "unknown-name")
         for number, limit in enumerate(table.limits):
             if not limit.count and table.over == "postpone":
-                message = f'"{limit.text}" with over = "postpone" would postpone for ever; use over = "drop" or "reject"'
+                message = (
+                    f'"{limit.text}" with over = "postpone" would postpone for ever; use over = "drop" or "reject"'
+                )
                 yield document.problem(("cap", name, "limits", number), message, "never")
     yield from _of_marks(file, document, brands or ())
 
@@ -52,5 +54,5 @@ def _of_marks(file: CapsFile, document: Document, brands: Sequence[str]) -> Iter
         for mail_class in MailClass:
             other = marks.setdefault(mark_of(brand, mail_class.label), brand)
             if other != brand and file.cap:
-                message = f'brands {other} and {brand} would be counted as one, since their names have the same mark; rename one'
+                message = f"brands {other} and {brand} would be counted as one, since their names have the same mark; rename one"
                 yield document.problem(("cap",), message, "duplicate")

@@ -104,7 +104,7 @@ class Caps:
         return Terms(mark, tuple(bounds), tuple(caps)) if counted or bounds else None
 
     def used(self, marks: Iterable[tuple[int, int]]) -> str:
-        """"arava marketing 2, arava service 1\""""
+        """ "arava marketing 2, arava service 1\""""
         return ", ".join(f"{self.names.get(mark, 'another brand')} {number}" for mark, number in marks)
 
     def judge(

@@ -17,7 +17,7 @@ import contextlib
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,8 +25,7 @@ import structlog
 
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
-from relay.state import limits
-from relay.state import redis_places as people_in
+from relay.state import limits, redis_people, redis_places
 from relay.state.interface import StateError
 from relay.state.places import GRACE
 from relay.state.redis_batches import Batches, Calls, Settle
@@ -231,7 +230,7 @@ class RedisState:
             nonlocal there, rooms
             not_yet = next((answer for answer in answers if answer[0] != b"done"), None)
             if not_yet is None:
-                rooms = [people_in.room_of(flat) for _, _, flat in answers]
+                rooms = [redis_places.room_of(flat) for _, _, flat in answers]
                 return b"done", 0
             there = not_yet[1] if not_yet[0] == b"another slot" else 0
             return not_yet[0], 0
@@ -241,40 +240,83 @@ class RedisState:
 
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         await self._ask([
-            self._call(people_in.keys_of(person, TAGS)[1:], "confirm", token, lease, people_in.KEPT)
+            self._call(redis_places.keys_of(person, TAGS)[1:], "confirm", token, lease, redis_places.KEPT)
             for person, token in places
         ])  # fmt: skip
 
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
-        keys = people_in.keys_of
+        keys = redis_places.keys_of
         await self._ask([
-            self._call(keys(one.person, TAGS), "settle", *people_in.settling(one, keep)) for one in settled
+            self._call(keys(one.person, TAGS), "settle", *redis_places.settling(one, keep)) for one in settled
         ])  # fmt: skip
 
     async def standing(self, people: Sequence[bytes]) -> list[Standing]:
-        calls = [self._call(people_in.keys_of(person, TAGS), "standing", person, GRACE) for person in people]
+        calls = [self._call(redis_places.keys_of(person, TAGS), "standing", person, GRACE) for person in people]
         found: list[Standing] = await self._ask(
-            calls, lambda answers: [people_in.standing_of(answer[2]) for answer in answers]
+            calls, lambda answers: [redis_places.standing_of(answer[2]) for answer in answers]
         )
         return found
 
     async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
         await self._ask([
-            self._call(people_in.keys_of(person, TAGS)[:1], "recall", *people_in.recalling(person, known))
+            self._call(redis_places.keys_of(person, TAGS)[:1], "remember", *redis_places.recalling(person, known))
             for person, known in sends
         ])  # fmt: skip
 
     async def sweep(self, after: bytes, keep: int) -> bytes:
-        buckets, reached = people_in.page(after)
-        await self._ask([self._call((key,), "sweep", keep) for key in people_in.bucket_keys(buckets, TAGS)])
+        buckets, reached = redis_places.page(after)
+        await self._ask([self._call((key,), "sweep", keep) for key in redis_places.bucket_keys(buckets, TAGS)])
         return reached
 
     def _reserve(self, wish: Ask, now: int) -> Call:
-        tag = people_in.tag_of(wish.person, TAGS)
-        keys = (*people_in.keys_of(wish.person, TAGS), _epoch(tag))
-        return self._call(keys, "reserve", self._epochs[tag], self._quiet, *people_in.asking(wish, now))
+        tag = redis_places.tag_of(wish.person, TAGS)
+        keys = (*redis_places.keys_of(wish.person, TAGS), _epoch(tag))
+        return self._call(keys, "reserve", self._epochs[tag], self._quiet, *redis_places.asking(wish, now))
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        name = redis_people.name_of(key, redis_people.tag_of(key, TAGS))
+        await self._ask([self._call((name,), "learn", *redis_people.words_of(facts))])
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        groups = redis_people.by_tag(keys, TAGS)
+        found: dict[bytes, dict[str, str]] = {}
+
+        def calls() -> list[Call]:
+            return [self._recall(tag, group) for tag, group in groups.items()]
+
+        def settle(answers: list[Any]) -> tuple[bytes, Any]:
+            for (kind, _, value), group in zip(answers, groups.values(), strict=True):
+                if kind != b"done":
+                    return kind, value
+                found.update(zip(group, map(redis_people.facts_of, value), strict=True))
+            return b"done", 0
+
+        await self._ask_in_time(calls, settle)
+        return [found[key] for key in keys]
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        """The cursor: a tag of the server that is looked through, and how far that is."""
+        tag, _, at = (cursor or "0:0").partition(":")
+
+        def settle(answers: list[Any]) -> tuple[str, list[bytes]]:
+            at, names = answers[0][2]
+            if at != b"0":
+                return f"{tag}:{at.decode()}", names
+            servers = [self._link.server_of(self._call((_epoch(one),), "roll")) for one in range(TAGS)]
+            place = redis_people.next_place(int(tag), servers)
+            return "" if place is None else f"{place}:0", names
+
+        roll = self._call((_epoch(int(tag)),), "roll", at, limit, redis_people.PATTERN)
+        following, names = await self._ask([roll], settle)
+        keys = [redis_people.key_of(name) for name in names]
+        page = zip(keys, await self.told(keys), strict=True) if keys else ()
+        return [(key, facts) for key, facts in page if facts], following
 
     # -- questions
+
+    def _recall(self, tag: int, keys: Sequence[bytes]) -> Call:
+        names = [redis_people.name_of(key, tag) for key in keys]
+        return self._call((*names, _epoch(tag)), "recall", self._epochs[tag], self._quiet)
 
     def _call(self, keys: tuple[str | bytes, ...], what: str, *words: str | int | bytes) -> Call:
         return Call(keys, (what, self._given() if self._given else 0, *words))
