@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.consent import Standing, at_accept
+from relay.consent import Accepted, Standing, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
@@ -71,7 +71,15 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
     addresses = [rcpt.address for rcpt in submission.envelope.recipients]
-    stands = await at_accept(message, addresses, stream, now, house) if not stale else [stale] * len(addresses)
+    later = postponed is not None or any(turn > now for turn in due)
+    found = (
+        Accepted([stale] * len(addresses))
+        if stale
+        else await at_accept(message, addresses, stream, now, house, later=later)
+    )
+    stands = found.stands
+    if found.refused:
+        return _over_its_cap(stands)
     signature = b""
     if keys and not all(isinstance(stand, Withheld) for stand in stands):
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
@@ -80,6 +88,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
         for i, rcpt in enumerate(submission.envelope.recipients)
     ]
+    for delivery, stand in zip(deliveries, stands, strict=True):
+        delivery.counted = found.placed and stand is None
     lots = [_Lot(*one) for one in zip(deliveries, due, _later(stands, postponed), strict=True)]
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
@@ -93,6 +103,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     except SpoolError:
         return Reply(452, "4.3.1", "The message could not be saved; try again later")
     for _, waiting in change.put:
+        house.capping.saved(waiting)
         house.offer(waiting)
     if weighed.checks:
         house.flags.count(decision.brand, weighed.checks, now)
@@ -115,6 +126,12 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
         return keys
     text = f"No DKIM key for {domain} here, so it would leave unsigned: postlane keys generate {domain}"
     return Refusal(Reply(550, "5.7.20", text), "unsigned")
+
+
+def _over_its_cap(stands: Sequence[Standing]) -> Refusal:
+    """One answer for all recipients (INTERFACE): the first one's reason stands for the others'."""
+    detail = next((stand.detail for stand in stands if stand is not None), "")
+    return Refusal(Reply(550, "5.7.1", f"Not sent: {detail}"), "capped")
 
 
 @dataclass(slots=True)
@@ -145,7 +162,7 @@ async def _tell(change: Change, lot: _Lot, house: Acceptance) -> None:
         return
     suspended = house.suspensions.find(delivery)
     if suspended is not None:
-        delivery.held = suspended.id
+        delivery.held, delivery.counted = suspended.id, False
     why = suspended or stand
     if why is not None:
         change.events.append(house.recorder.of_delivery("postponed", delivery, why.facts))

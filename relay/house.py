@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.capping import Capping
 from relay.consent import Known
 from relay.event import Recorder
 from relay.header import Field
@@ -38,6 +39,7 @@ class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
     suspensions   what operators have stopped          known   what people want, and must not be sent
+    capping       how much of it they get
 
     The wiring replaces the first two at a reload.
     """
@@ -53,6 +55,7 @@ class House:
     pacer: Pacer
     suspensions: Suspensions
     known: Known
+    capping: Capping
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder

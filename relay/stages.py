@@ -17,12 +17,14 @@ from functools import partial
 from relay import settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt, pool_for
+from relay.capping import Capping
 from relay.config.evidence import load_model
 from relay.consent import Known
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
 from relay.edge.listener import Listener
+from relay.effects import Effects
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
 from relay.egress.security.guard import Guard
@@ -80,6 +82,7 @@ class Shard:
     spool: Spool
     dispatcher: Dispatcher
     exporter: Exporter
+    effects: Effects
     attempting: Attempting
     commands: QueueCommands
     watchdog: Watchdog
@@ -105,6 +108,7 @@ class Stages:
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.known = Known(self.state, Keys(self.settings.secrets))
+        self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -184,6 +188,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            capping=self.capping,
             spool=spool,
             courier=self.courier,
             going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
@@ -195,8 +200,16 @@ class Stages:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
+        effects = Effects(spool, [self.capping.settle])
         return Shard(
-            number, spool, dispatcher, exporter, attempting, QueueCommands(spool, dispatcher, attempting), Watchdog()
+            number,
+            spool,
+            dispatcher,
+            exporter,
+            effects,
+            attempting,
+            QueueCommands(spool, dispatcher, attempting),
+            Watchdog(),
         )
 
     def _build_door(self, own: Shard) -> Door:
@@ -217,6 +230,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            capping=self.capping,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
@@ -254,6 +268,7 @@ class Stages:
         self.tls_store.close()
         for shard in self.shards:
             await shard.exporter.flush()
+            await shard.effects.flush()
             await shard.spool.close()
         await self.rates.close()
         await self.parts.give_back()
@@ -291,7 +306,8 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.known.keys = self.people.keys = Keys(wanted.secrets)
+        self.known.keys = self.people.keys = self.capping.keys = Keys(wanted.secrets)
+        self.capping.caps = policies.caps
         self.people.site_of = site_of
         law = law_of(policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)

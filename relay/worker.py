@@ -88,6 +88,8 @@ class Worker:
             stages.rates.run(),
             stages.tls_reports.run(),
             *(shard.exporter.run() for shard in stages.shards),
+            *(shard.effects.run() for shard in stages.shards),
+            stages.capping.run(),
         )
         running = [*map(asyncio.create_task, upkeep)]
         await stages.suspending.look()

@@ -33,10 +33,12 @@ def problems_of(file: CapsFile, document: Document, brands: Sequence[str] | None
     """What no single key shows. `brands`: all there are, None where that is not known."""
     for name, table in file.cap.items():
         unknown = [brand for brand in table.brands if brands is not None and brand not in brands]
-        nobody = "; this cap would count nobody" if len(unknown) == len(table.brands) else ""
+        nobody = len(unknown) == len(table.brands)
         for number, brand in enumerate(table.brands):
             if brand in unknown and brands is not None:
-                message = no_such("brand", brand, brands, "brands.toml") + nobody
+                message = no_such("brand", brand, brands, "brands.toml")
+                if nobody:
+                    message += " This cap would count nobody" if message[-1] == "?" else "; this cap would count nobody"
                 yield document.problem(("cap", name, "brands", number), message, "unknown-name")
         for number, limit in enumerate(table.limits):
             if not limit.count and table.over == "postpone":

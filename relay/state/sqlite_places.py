@@ -81,9 +81,7 @@ def recall(db: Any, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
 
 def sweep(db: Any, after: bytes, now: int, keep: int) -> bytes:
     """Forget what counts no more of the next people behind `after`; the last one looked at, b"" behind the last of all."""
-    rows = db.execute(
-        "SELECT key, sends, places FROM got WHERE key > ? ORDER BY key LIMIT ?", (after, PAGE)
-    ).fetchall()
+    rows = db.execute("SELECT key, sends, places FROM got WHERE key > ? ORDER BY key LIMIT ?", (after, PAGE)).fetchall()
     for key, *row in rows:
         person = _person(*row)
         places.expire(person, now)
