@@ -11,6 +11,7 @@ from relay.config.schema_brands import BrandsFile
 from relay.config.schema_caps import CapsFile
 from relay.config.schema_config import PoolsFile, PostlaneFile
 from relay.config.schema_policies import CredentialsFile, RetryFile
+from relay.config.schema_recipients import RecipientsFile
 from relay.config.schema_routes import RoutesFile
 from relay.config.schema_shaping import ShapingFile
 from relay.config.schema_streams import StreamsFile
@@ -21,6 +22,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "brands": BrandsFile,
     "caps": CapsFile,
     "credentials": CredentialsFile,
+    "recipients": RecipientsFile,
     "retry": RetryFile,
     "routes": RoutesFile,
     "shaping": ShapingFile,

@@ -1,4 +1,4 @@
-"""policies/: what may happen to mail, the same on every node. All of it but recipients and bounces.
+"""policies/: what may happen to mail, the same on every node. All of it but bounces.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from relay.config import caps as caps_file
 from relay.config import checks as checks_of_brands
+from relay.config import recipients as recipients_file
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
 from relay.config import streams as streams_file
@@ -26,6 +27,7 @@ from relay.config.schema_policies import (
     RetryFile,
     RetryTable,
 )
+from relay.config.schema_recipients import RecipientsFile
 from relay.config.schema_routes import RoutesFile
 from relay.config.schema_shaping import ShapingFile
 from relay.config.schema_streams import StreamsFile
@@ -34,6 +36,7 @@ from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.identity import Brand, Credential
 from relay.message import MailClass
+from relay.policy.addresses.check import Modes
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.routes import Routes
@@ -44,13 +47,14 @@ MODELS: Mapping[str, type[Section]] = {
     "brands.toml": BrandsFile,
     "caps.toml": CapsFile,
     "credentials.toml": CredentialsFile,
+    "recipients.toml": RecipientsFile,
     "retry.toml": RetryFile,
     "routes.toml": RoutesFile,
     "shaping.toml": ShapingFile,
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("recipients.toml", "bounces.toml")
+LATER_FILES = ("bounces.toml",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Policies:
     own pool, which what `exceptions` finds comes before. `checks`: by brand, of those that ask for some."""
 
     version: str
+    address_check: Modes
     brands: Mapping[str, Brand]
     caps: Caps
     checks: Mapping[str, Checks]
@@ -131,6 +136,7 @@ def examine_policies(
     brands = folder.load("brands.toml", BrandsFile)
     caps = folder.load("caps.toml", CapsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
+    recipients = folder.load("recipients.toml", RecipientsFile)
     retry = folder.load("retry.toml", RetryFile)
     routes = folder.load("routes.toml", RoutesFile)
     shaping = folder.load("shaping.toml", ShapingFile)
@@ -139,6 +145,7 @@ def examine_policies(
         folder.problems += _of_brands(folder, brands)
         folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
+        folder.problems += _of_recipients(folder, recipients, deployment)
         folder.problems += _of_routes(folder, routes, deployment)
         folder.problems += _of_exceptions(folder, routes, deployment)
         folder.problems += _of_shaping(folder, shaping, deployment)
@@ -151,6 +158,7 @@ def examine_policies(
     named = _brands(brands)
     policies = Policies(
         version=fingerprint(files),
+        address_check=recipients_file.modes(recipients),
         brands=MappingProxyType(named),
         caps=caps_file.compiled(caps, named),
         checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
@@ -337,6 +345,17 @@ def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | N
     pools = deployment.pools if deployment is not None else None
     names = routes_file.Names(known, pools, deployment.pools_file if deployment is not None else "")
     yield from routes_file.problems_of(file, document, names)
+
+
+def _of_recipients(folder: _Folder, file: RecipientsFile, deployment: Deployment | None) -> Iterator[Problem]:
+    document = folder.documents.get("recipients.toml")
+    if document is None:
+        return
+    known = None
+    if folder.readable("credentials.toml") and deployment is not None:
+        trusted = [listener.credential for listener in deployment.listeners if listener.credential]
+        known = {*folder.names("credentials.toml", "credential"), *trusted, *(["local"] if deployment.capture else [])}
+    yield from recipients_file.problems_of(file, document, known)
 
 
 def _of_streams(

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state.marks import Change
 
 
 class StateError(Exception):
@@ -120,4 +121,13 @@ class State(Protocol):
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         """A page of all of whom something is known, with some `limit` of them, perhaps none, and the cursor of the next;
         "" is the first, and after the last. Who is told of meanwhile may be left out or come twice."""
+        ...
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """Do all `changes` (relay/state/marks.py), each atomically, in one question. Of each what stood there before, b"" for
+        nothing.
+
+        `ttl_ms`: the longest that a mark of this kind stays, the same in all questions about a key. Where State lost its data
+        they are gone: a mark may spare somebody a second copy, and nothing may rest on it.
+        """
         ...

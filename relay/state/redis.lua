@@ -500,11 +500,58 @@ local function roll()
     return {'done', now, redis.call('SCAN', ARGV[3], 'COUNT', ARGV[4], 'MATCH', ARGV[5])}
 end
 
+-- Octet by octet: Lua's own comparison asks the server's locale.
+local function greater(one, other)
+    for at = 1, math.min(#one, #other) do
+        local a, b = string.byte(one, at), string.byte(other, at)
+        if a ~= b then
+            return a > b
+        end
+    end
+    return #one > #other
+end
+
+-- KEYS: of each change the hashes that its mark may stand in (key -> "<until> <value>"), the latest first. ARGV: how many those
+-- are, for how long a hash lives, then of each change what, key, value, how long. As relay/state/marks.py says.
+local function mark()
+    local each, lives, stood = tonumber(ARGV[3]), tonumber(ARGV[4]), {}
+    for at = 1, #KEYS / each do
+        local what, key, value, ms = ARGV[at * 4 + 1], ARGV[at * 4 + 2], ARGV[at * 4 + 3], tonumber(ARGV[at * 4 + 4])
+        local stands, place = '', nil
+        for number = (at - 1) * each + 1, at * each do
+            local found = redis.call('HGET', KEYS[number], key)
+            if found then
+                local till, rest = string.match(found, '^(%d+) (.*)$')
+                if tonumber(till) > now then
+                    stands, place = rest, KEYS[number]
+                    break
+                end
+            end
+        end
+        stood[at] = stands
+        local mine = what == 'put' or stands == '' or (what == 'most' and greater(value, stands))
+        if what == 'drop' then
+            if place and string.sub(stands, 1, #value) == value then
+                redis.call('HDEL', place, key)
+            end
+        elseif mine then
+            local latest = KEYS[(at - 1) * each + 1]
+            if place and place ~= latest then
+                redis.call('HDEL', place, key)
+            end
+            redis.call('HSET', latest, key, text(now + ms) .. ' ' .. value)
+            live_at_least(latest, lives)
+        end
+    end
+    return {'done', now, stood}
+end
+
 local can = {
     take = take, counted = counted, restore = restore, acquire = acquire, tell = tell, release = release, drop = drop, note = note,
     forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
     reserve = reserve, confirm = confirm, settle = settle, standing = standing, remember = remember, sweep = sweep,
     learn = learn, recall = recall, roll = roll,
+    mark = mark,
 }
 return can[ARGV[1]]()

@@ -26,8 +26,9 @@ import structlog
 from relay.database import DatabaseError, check_library, migrate
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
-from relay.state import limits, sqlite_people, sqlite_places
+from relay.state import limits, sqlite_marks, sqlite_people, sqlite_places
 from relay.state.interface import StateError
+from relay.state.marks import Change
 
 log = structlog.get_logger()
 
@@ -66,7 +67,9 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # 3: what people got.
     sqlite_places.TABLE,
-    # 4: what is known of people.
+    # 4: what is known of mail that passed lately.
+    sqlite_marks.TABLE,
+    # 5: what is known of people.
     sqlite_people.MIGRATION,
 )
 
@@ -103,6 +106,7 @@ class SqliteState:
         self._db: Any = None
         self._durable = True
         self._sweep_at = 0
+        self._marks_swept = 0
 
     def __repr__(self) -> str:
         return f"<SqliteState {self._path}: {self._requests.qsize()} waiting, {'open' if self._thread else 'closed'}>"
@@ -197,6 +201,10 @@ class SqliteState:
             lambda _: sqlite_people.everyone(self._db, cursor, limit)
         )
         return page
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        stood: list[bytes] = await self._ask(lambda now: sqlite_marks.mark(self._db, ttl_ms, changes, now))
+        return stood
 
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
         if self._thread is None:
@@ -298,6 +306,7 @@ class SqliteState:
         return dict(self._db.execute("SELECT name, text FROM note WHERE board = ?", (board,)).fetchall())
 
     def _sweep(self, now: int) -> None:
+        self._marks_swept = sqlite_marks.sweep(self._db, now, self._marks_swept)
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
             self._do("DELETE FROM granted WHERE expires <= ?", now)

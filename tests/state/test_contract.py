@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relay.identity import Rate
 from relay.state.interface import State, StateError
+from relay.state.marks import DROP, FIRST, MOST, PUT, Change
 from relay.state.redis import RedisState
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
@@ -357,3 +358,60 @@ async def test_facts_outlive_those_who_told_them(backend: Opened, state: State) 
     await reborn.open()
     assert await reborn.told([KEY]) == [{"b:all||manual": "[1]"}]
     await reborn.close()
+
+
+ONE, OTHER = b"key of 12 oc", b"\xffey of 12 oc"
+HOUR = 3_600_000
+
+
+async def test_the_first_to_leave_a_mark_is_told_so_and_all_others_whose_it_is(state: State, backend: Opened) -> None:
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"\0a", HOUR)]) == [b""]
+    other = backend()
+    await other.open()
+    both = [Change(FIRST, OTHER, b"b", HOUR), Change(FIRST, ONE, b"b", HOUR)]
+    assert await other.mark(HOUR, both) == [b"", b"\0a"]
+    assert await state.mark(HOUR, both) == [b"b", b"\0a"]
+    await other.close()
+
+
+async def test_of_many_who_race_for_a_mark_one_is_the_first(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    asked = [(state, other)[n % 2].mark(HOUR, [Change(FIRST, ONE, b"%d" % n, HOUR)]) for n in range(40)]
+    answers = [stood for (stood,) in await asyncio.gather(*asked)]
+    assert answers.count(b"") == 1
+    assert len(set(answers)) == 2
+    await other.close()
+
+
+async def test_a_mark_ends_by_itself_and_lives_on_where_it_is_put_again(state: State, clock: Clock) -> None:
+    await state.mark(HOUR, [Change(FIRST, ONE, b"a", 1000), Change(FIRST, OTHER, b"a", 1000)])
+    assert await state.mark(HOUR, [Change(PUT, ONE, b"ab", HOUR)]) == [b"a"]
+    clock.now += 1000
+    assert await state.mark(HOUR, [Change(FIRST, OTHER, b"c", 1000), Change(FIRST, ONE, b"c", 1000)]) == [b"", b"ab"]
+    clock.now += HOUR - 1001
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"d", 1000)]) == [b"ab"]
+    clock.now += 1
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"d", 1000)]) == [b""]
+
+
+async def test_a_mark_is_taken_off_by_who_left_it_alone(state: State) -> None:
+    await state.mark(HOUR, [Change(FIRST, ONE, b"ab", HOUR)])
+    assert await state.mark(HOUR, [Change(DROP, ONE, b"b"), Change(DROP, OTHER, b"b")]) == [b"ab", b""]
+    assert await state.mark(HOUR, [Change(DROP, ONE, b"a")]) == [b"ab"]
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"c", HOUR)]) == [b""]
+
+
+async def test_the_greatest_mark_stays_octet_by_octet(state: State, clock: Clock) -> None:
+    values = [b"\x02\0a", b"\x02\0b", b"\x01\xff", b"\x02\0b", b"\xe9", b"Z\xff", b"\xe9\0"]
+    stood = [(await state.mark(HOUR, [Change(MOST, ONE, value, HOUR)]))[0] for value in values]
+    assert stood == [b"", b"\x02\0a", b"\x02\0b", b"\x02\0b", b"\x02\0b", b"\xe9", b"\xe9"]
+    clock.now += HOUR
+    assert await state.mark(HOUR, [Change(MOST, ONE, b"\x01", HOUR)]) == [b""]
+
+
+async def test_marks_are_many_in_one_question(state: State) -> None:
+    keys = [n.to_bytes(2, "big") * 6 for n in range(500)]
+    assert await state.mark(HOUR, [Change(FIRST, key, key, HOUR) for key in keys]) == [b""] * 500
+    assert await state.mark(HOUR, [Change(FIRST, key, b"", HOUR) for key in keys]) == keys
+    assert await state.mark(HOUR, []) == []

@@ -169,7 +169,8 @@ class FakePlaces:
         self._check()
         people = [self.people.get(key, Person()) for key in keys]
         return [
-            Standing(tuple(one.sends), tuple(place.mark for place in one.places.values() if place.kind)) for one in people
+            Standing(tuple(one.sends), tuple(place.mark for place in one.places.values() if place.kind))
+            for one in people
         ]
 
     async def sweep(self, after: bytes, keep: int) -> bytes:
