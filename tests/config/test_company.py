@@ -35,5 +35,4 @@ def test_what_does_not_hold_yet_is_said() -> None:
         "retention.subjects",
         "brand.harbour.return_path_domain",
         "credential.tickets.webhook",
-        "",
     }
