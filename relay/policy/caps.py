@@ -132,7 +132,7 @@ class Caps:
     def _detail(self, terms: Terms, full: Full) -> str:
         cap, rate = terms.caps[full.bound], terms.bounds[full.bound].rate
         whose = f"cap {cap.name}: {rate.text}" if cap is not None else f"the recipient's own wish: at most {rate.text}"
-        return f"{whose}, used up by {self.used(full.used)}"
+        return f"{whose}, used up by {self.used(full.used)}" if full.used else whose
 
 
 def _over(terms: Terms, full: Full) -> str:
