@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.consent import Accepted, Standing, at_accept
+from relay.consent import Accepted, Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
@@ -70,13 +70,12 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     message.priority = priority
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
-    addresses = [rcpt.address for rcpt in submission.envelope.recipients]
+    recipients = submission.envelope.recipients
+    addresses = [rcpt.address for rcpt in recipients]
     later = postponed is not None or any(turn > now for turn in due)
-    found = (
-        Accepted([stale] * len(addresses))
-        if stale
-        else await at_accept(message, addresses, stream, now, house, later=later)
-    )
+    found = Accepted([stale] * len(addresses))
+    if not stale:
+        found = await at_accept(message, addresses, stream, now, house, later=later)
     stands = found.stands
     if found.refused:
         return _over_its_cap(stands)
@@ -86,11 +85,11 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
-        for i, rcpt in enumerate(submission.envelope.recipients)
+        for i, rcpt in enumerate(recipients)
     ]
     for delivery, stand in zip(deliveries, stands, strict=True):
         delivery.counted = found.placed and stand is None
-    lots = [_Lot(*one) for one in zip(deliveries, due, _later(stands, postponed), strict=True)]
+    lots = [_Lot(*one) for one in zip(recipients, deliveries, due, _later(stands, postponed), strict=True)]
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision, asked)
@@ -128,7 +127,7 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
     return Refusal(Reply(550, "5.7.20", text), "unsigned")
 
 
-def _over_its_cap(stands: Sequence[Standing]) -> Refusal:
+def _over_its_cap(stands: Sequence[Consent]) -> Refusal:
     """One answer for all recipients (INTERFACE): the first one's reason stands for the others'."""
     detail = next((stand.detail for stand in stands if stand is not None), "")
     return Refusal(Reply(550, "5.7.1", f"Not sent: {detail}"), "capped")
@@ -138,12 +137,13 @@ def _over_its_cap(stands: Sequence[Standing]) -> Refusal:
 class _Lot:
     """One recipient's: when (ms) its permit of the quota lets it go, and what else stands in its way."""
 
+    recipient: RcptTo
     delivery: Delivery
     due: int
-    stand: Standing
+    stand: Consent
 
 
-def _later(stands: Sequence[Standing], postponed: Postponed | None) -> list[Standing]:
+def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Consent]:
     """`postponed`: all of them, until then; of two times the later holds."""
     if postponed is None:
         return list(stands)
@@ -185,6 +185,8 @@ def _looked_at(lot: _Lot) -> dict[str, object]:
         "site": delivery.site,
         "signed": message.signed,
     }
+    if lot.recipient.found is not None:
+        facts["address"] = lot.recipient.found
     if message.priority:
         facts["priority"] = message.priority
     if message.send_at is not None:

@@ -52,6 +52,7 @@ class Attempting(House):
     pools      each class's own                              named   all, by name, for `routes`
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
+    delivered_to   is told each domain that took a message
     quota_of   a credential's, by name                       timezone_of   a brand's, by name
     going      tells the schedule that an attempt has all the permits it needs, so that the next one may ask
     """
@@ -68,6 +69,7 @@ class Attempting(House):
     shaper: Shaper
     tally: Counter[tuple[str, MailClass]]
     lately: Lately
+    delivered_to: Callable[[str], None]
 
 
 async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
@@ -102,6 +104,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
     await _settle(change, house)
     ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
+    if outcome.delivered and not outcome.captured:
+        house.delivered_to(delivery.domain)
     house.tally[ended, message.mail_class] += 1
     _note(delivery, ended, pool, outcome.reply, house)
     return verdict.again

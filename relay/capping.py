@@ -20,6 +20,7 @@ from relay.room import Ask, Room, Settled, Standing
 from relay.state.interface import State, StateError
 
 UNSAFE = 60_000  # ms a place is held for mail that is not yet on disk: a commit takes ms, on a bad disk seconds
+PATIENCE = 1.0  # seconds mail waits for an answer, as for what people want (relay/consent.py)
 HELD = 3 * 86_400_000  # ms for mail that is: longer than retries wait, and a node takes to come back
 CONFIRM_AFTER = 5_000  # ms: what begins at once has asked again by then
 LOOK = 5.0  # s between two looks at what is to be confirmed; a page of the sweep goes with it
@@ -54,7 +55,11 @@ class Capping:
             )
             for index, address in recipients
         ]  # fmt: skip
-        rooms = await self._state.reserve(asks)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                rooms = await self._state.reserve(asks)
+        except TimeoutError as error:
+            raise StateError(f"no answer in {PATIENCE:.0f} s") from error
         if firm and self._saved:
             for wish in asks:
                 self._saved.pop(wish.token, None)

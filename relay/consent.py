@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+import structlog
+
 from relay.capping import Capping
 from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
@@ -22,9 +24,13 @@ from relay.recipient import Keys
 from relay.room import Room
 from relay.state.interface import State, StateError
 
-LOOK_AGAIN = 1_000  # ms until State is asked again that did not answer
+log = structlog.get_logger()
 
-Standing = Withheld | Postponed | None  # None: it goes
+PATIENCE = 1.0  # seconds mail waits for an answer; saturated, SQLite answers in 0.7 s at worst
+STATE_DOWN = 5.0  # seconds for which nobody waits again after that, but one who looks whether it is back
+LOOK_AGAIN = 1_000  # ms until mail is tried again that waits for State
+
+Consent = Withheld | Postponed | None  # None: it goes
 
 
 class Known:
@@ -33,16 +39,29 @@ class Known:
     def __init__(self, state: State, keys: Keys) -> None:
         self._state = state
         self.keys = keys
+        self._down_until = 0.0  # by the loop's clock
 
     def __repr__(self) -> str:
-        return f"<Known of {self._state!r}>"
+        return f"<Known of {self._state!r}{', which is down' if self._down_until else ''}>"
 
     async def of(self, addresses: Sequence[str]) -> list[Person]:
-        """The persons behind them, in one question. Raises StateError, and ValueError for facts that cannot be read."""
+        """The persons behind them, in one question. Raises StateError soon, and ValueError for facts that cannot be read."""
         key = self.keys.key
-        return [
-            person_of(facts) if facts else NOBODY for facts in await self._state.told([key(one) for one in addresses])
-        ]
+        now = asyncio.get_running_loop().time()
+        if self._down_until:
+            if now < self._down_until:
+                raise StateError("it did not answer lately")
+            self._down_until = now + STATE_DOWN  # we look; others do not wait for this answer
+        try:
+            async with asyncio.timeout_at(now + PATIENCE):
+                found = await self._state.told([key(one) for one in addresses])
+        except (StateError, TimeoutError) as error:
+            if not self._down_until:
+                log.warning("what people want is not known", error=str(error) or f"no answer in {PATIENCE:.0f} s")
+            self._down_until = now + STATE_DOWN
+            raise StateError(str(error)) from error
+        self._down_until = 0.0
+        return [person_of(facts) if facts else NOBODY for facts in found]
 
 
 class Asked(Protocol):
@@ -58,7 +77,7 @@ class Asked(Protocol):
 class Accepted(NamedTuple):
     """Of each recipient. `placed`: those that go hold a place; `refused`: a cap refuses each, and the app shall hear of it."""
 
-    stands: Sequence[Standing]
+    stands: Sequence[Consent]
     placed: bool = False
     refused: bool = False
 
@@ -87,7 +106,7 @@ async def at_accept(
     return Accepted(stands, True, not any(wanted) and all(refused(terms, room) for room in rooms))
 
 
-async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Standing | Pause:
+async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:
     """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs."""
     message, terms = delivery.message, house.capping.terms(delivery.message)
     try:
@@ -110,7 +129,7 @@ async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house:
     return standing
 
 
-async def _as_wished(delivery: Delivery, at_most: str, stream: Stream | None, now: int, house: Asked) -> Standing:
+async def _as_wished(delivery: Delivery, at_most: str, stream: Stream | None, now: int, house: Asked) -> Consent:
     """The person's own wish is one more cap. Few have one, so it is asked in its turn."""
     terms = house.capping.terms(delivery.message, at_most)
     if terms is None:

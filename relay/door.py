@@ -1,19 +1,20 @@
 """The door between edge and accept(): who may come in, and the record of who was turned away."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 import structlog
 
 from relay.accept import Acceptance, accept
+from relay.checking import Checking
 from relay.edge.credentials import Directory, Login
 from relay.edge.submission import Submission
 from relay.event import Facts, reply_facts
 from relay.house import KeysFor
 from relay.identity import Credential
-from relay.message import Change
+from relay.message import Change, RcptTo
 from relay.outcome import Reply
 from relay.policy.decide import Law, Refusal
 from relay.spool.errors import SpoolError
@@ -49,8 +50,10 @@ class _Allowance:
 class Door:
     """What the edge's sessions call. `apply` swaps credentials, policies, keys and the tracer at a reload."""
 
-    def __init__(self, house: Acceptance) -> None:
+    def __init__(self, house: Acceptance, checking: Checking | None = None) -> None:
+        """`checking` None: addresses are not looked at."""
         self._house = house
+        self._checking = checking
         self._directory = Directory(())
         self._allowance = _Allowance()
         self._recording: set[asyncio.Task[None]] = set()
@@ -78,6 +81,12 @@ class Door:
     def by_network(self, peer_ip: str, trust: Sequence[IPv4Network | IPv6Network], local: str) -> Credential | None:
         """The identity of a peer that did not log in: a credential that lists its network, else the listener's own."""
         return self._directory.by_network(peer_ip, trust, local)
+
+    def check(
+        self, credential: Credential, recipient: RcptTo, patience: float
+    ) -> Reply | Awaitable[Reply | None] | None:
+        """Why this address is refused; see Checking.at_rcpt."""
+        return self._checking.at_rcpt(credential.name, recipient, patience) if self._checking is not None else None
 
     async def accept(self, submission: Submission) -> Reply:
         """accept() with the one guarantee that a session needs: an answer, whatever happens."""

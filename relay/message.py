@@ -35,12 +35,14 @@ class RcptTo:
 
     notify   "" (not given), "NEVER", or upper-case words joined by commas: "SUCCESS,FAILURE,DELAY"
     orcpt    "" or `addr-type;xtext`, the xtext still encoded, case kept
+    found    what the check of addresses found of it, for the event; None: nothing
     """
 
     address: str
     domain: str
     notify: str = ""
     orcpt: str = ""
+    found: dict[str, object] | None = None
 
 
 @dataclass(slots=True)

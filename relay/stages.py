@@ -18,6 +18,7 @@ from relay import settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt, pool_for
 from relay.capping import Capping
+from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
 from relay.door import Door
@@ -124,6 +125,7 @@ class Stages:
         self.shaper = Shaper(shaping.shapes, self.rates, clock, pacemaker=self.pacemaker)
         self.tls_store = TlsStore(self.data_dir / "tls.db")
         self.courier = self._build_courier()
+        self.checking = Checking(self.data_dir, order.shards[0])
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
@@ -197,6 +199,7 @@ class Stages:
             recorder=self.recorder,
             tally=self.tally,
             lately=self.lately,
+            delivered_to=self.checking.traffic.add,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
@@ -235,7 +238,7 @@ class Stages:
             offer=own.dispatcher.offer,
             recorder=self.recorder,
         )
-        return Door(house)
+        return Door(house, self.checking)
 
     def _build_listeners(self) -> list[Listener]:
         guesses = Guesses()
@@ -265,6 +268,7 @@ class Stages:
         """When nothing runs any more."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.tls_ledger.flush(), LAST_COUNTS)
+        await self.checking.write()
         self.tls_store.close()
         for shard in self.shards:
             await shard.exporter.flush()
@@ -298,6 +302,8 @@ class Stages:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         sites = policies.shaping.sites
         self.courier.reconfigure(wanted.egress, sites, resolver)
+        by_mx = wanted.egress.relay is None and not wanted.in_force.capture
+        self.checking.apply(policies.address_check, self.courier.resolver if by_mx else None)
         self.shaper.shapes = policies.shaping.shapes
         self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         pools = wanted.in_force.deployment.pools.values()

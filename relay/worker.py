@@ -87,6 +87,7 @@ class Worker:
             stages.parts.run(),
             stages.rates.run(),
             stages.tls_reports.run(),
+            stages.checking.run(),
             *(shard.exporter.run() for shard in stages.shards),
             *(shard.effects.run() for shard in stages.shards),
             stages.capping.run(),

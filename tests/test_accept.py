@@ -654,6 +654,16 @@ async def test_without_state_mail_is_taken_and_asked_about_later() -> None:
     assert len(rig.offered) == 1
 
 
+async def test_what_was_found_of_an_address_is_in_its_event() -> None:
+    rig = Rig()
+    message = submission(recipients=("info@b.example", "dana@b.example"))
+    message.envelope.recipients[0].found = {"tags": ["role"]}
+    await accept(message, rig.acceptance())
+    first, second = rig.spool.events()
+    assert first["address"] == {"tags": ["role"]}
+    assert "address" not in second
+
+
 CRM = replace(SHOP, mail_class=MailClass.MARKETING)
 DAILY = Cap(
     "daily", frozenset({"a"}), frozenset({MailClass.MARKETING}), frozenset({MailClass.MARKETING}),

@@ -45,6 +45,7 @@ async def test_delivered_ends_the_delivery_in_one_transaction() -> None:
     assert [event["type"] for event in rig.spool.events()] == ["delivered"]
     assert house.tally == {("delivered", MailClass.TRANSACTIONAL): 1}
     assert rig.went == [delivery], "the schedule heard that there was room"
+    assert rig.delivered_to == [delivery.domain]
 
 
 async def test_the_event_says_that_it_went_to_the_capture_server() -> None:

@@ -1,22 +1,26 @@
 """What State knows of the recipients, and what follows where it cannot tell."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
+from relay import consent
 from relay.capping import Capping
 from relay.consent import LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.pause import Pause
-from relay.person import Wish
+from relay.person import NOBODY, Wish
 from relay.policy.caps import Cap, Caps
 from relay.policy.relevance import Postponed, Withheld
 from relay.recipient import Keys
 from relay.room import mark_of
+from relay.state.interface import StateError
 from relay.state.places import Person
-from tests.support.house import NOW, FakePeople, FakePlaces, Rig, waiting_delivery
+from tests.support.house import NOW, FakePeople, FakePlaces, waiting_delivery
 
 
 class House:
@@ -70,7 +74,43 @@ async def test_other_secrets_know_other_people() -> None:
     people.keys = Keys([b"x" * 32])
     (stranger,) = await people.of(["dana@b.example"])
     assert stranger.blocks == ()
-    assert "Known" in repr(Rig().people.__class__.__mro__[1])
+
+
+class Slow:
+    """A State that answers when it is told to; `asked` counts."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answers = asyncio.Event()
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        self.asked += 1
+        await self.answers.wait()
+        return [{} for _ in keys]
+
+
+async def test_nobody_waits_long_for_state_and_for_a_while_only_one_looks_whether_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state: Any = Slow()
+    known = Known(state, Keys([b"s" * 32]))
+    monkeypatch.setattr(consent, "PATIENCE", 0.02)
+    with pytest.raises(StateError):
+        await known.of(["dana@b.example"])
+    for _ in range(3):
+        with pytest.raises(StateError, match="lately"):
+            await known.of(["dana@b.example"])
+    assert state.asked == 1
+    assert "which is down" in repr(known)
+    monkeypatch.setattr(consent, "STATE_DOWN", 0.0)
+    with pytest.raises(StateError, match="lately"):
+        await known.of(["dana@b.example"])
+    known._down_until = asyncio.get_running_loop().time()
+    state.answers.set()
+    assert await known.of(["dana@b.example"]) == [NOBODY]
+    assert await known.of(["dana@b.example"]) == [NOBODY]
+    assert state.asked == 3
+    assert "down" not in repr(known)
 
 
 DAY = 86_400_000

@@ -87,6 +87,11 @@ class Courier:
         to = self._all.site if self._all is not None else "to MX"
         return f"<Courier {to}{kept} {self._connections!r} {self._resolver!r}>"
 
+    @property
+    def resolver(self) -> Resolver:
+        """Who is asked now."""
+        return self._resolver
+
     def stats(self) -> dict[str, int]:
         return self._connections.stats()
 

@@ -109,6 +109,8 @@ class State(Protocol):
         """Of a page of people behind `after`, forget what is older than `keep` s; where the next begins, b"": none is left."""
         ...
 
+    # What is known of people (relay/person.py).
+
     async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
         """Of one person (relay/recipient.py: Keys): these facts, by name, are so from now on; None: no more. All or none."""
         ...

@@ -1,8 +1,8 @@
 -- All that State asks of Redis, atomically. ARGV[1] says what, ARGV[2] the time in ms (0: this server's clock, the rule;
 -- tests bring their own). All keys of a call share a hash tag. Answers: {what became of it, the time in ms, a value}.
 --
--- Time is the server's, so it does not matter what time it is on the nodes. Every key but epochs, boards, people and buckets of
--- sends has a time to live.
+-- Time is the server's, so it does not matter what time it is on the nodes. Every key but epochs, boards, people and
+-- buckets of sends has a time to live.
 --
 -- The epoch of a hash tag is made once, "<ms>-<random>". Where it is not the one the asker knows, this Redis lost its data,
 -- and nobody is granted anything for a time after it was made, so that all can tell what they have (restore, tell).
@@ -431,7 +431,7 @@ local function standing()
 end
 
 -- KEYS: bucket of sends. ARGV: person, what is near enough (s), then second and mark in turn of sends that may be missing
-local function remember()
+local function recall()
     local sends, left, lost = sends_of(KEYS[1], ARGV[3]), {}, {}
     for at, send in ipairs(sends) do
         left[at] = send
@@ -483,7 +483,7 @@ local function learn()
 end
 
 -- KEYS: facts of persons, and the epoch last. ARGV: epoch, quiet. Of each names and texts in turn.
-local function recall()
+local function about()
     local refusal = not_now(KEYS[#KEYS], ARGV[3], ARGV[4])
     if refusal then
         return refusal
@@ -550,8 +550,8 @@ local can = {
     take = take, counted = counted, restore = restore, acquire = acquire, tell = tell, release = release, drop = drop, note = note,
     forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
-    reserve = reserve, confirm = confirm, settle = settle, standing = standing, remember = remember, sweep = sweep,
-    learn = learn, recall = recall, roll = roll,
+    reserve = reserve, confirm = confirm, settle = settle, standing = standing, recall = recall, sweep = sweep,
+    learn = learn, about = about, roll = roll,
     mark = mark,
 }
 return can[ARGV[1]]()

@@ -260,7 +260,7 @@ class RedisState:
 
     async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
         await self._ask([
-            self._call(redis_places.keys_of(person, TAGS)[:1], "remember", *redis_places.recalling(person, known))
+            self._call(redis_places.keys_of(person, TAGS)[:1], "recall", *redis_places.recalling(person, known))
             for person, known in sends
         ])  # fmt: skip
 
@@ -274,8 +274,10 @@ class RedisState:
         keys = (*redis_places.keys_of(wish.person, TAGS), _epoch(tag))
         return self._call(keys, "reserve", self._epochs[tag], self._quiet, *redis_places.asking(wish, now))
 
+    # -- what is known of people
+
     async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
-        name = redis_people.name_of(key, redis_people.tag_of(key, TAGS))
+        name = redis_people.name_of(key, TAGS)
         await self._ask([self._call((name,), "learn", *redis_people.words_of(facts))])
 
     async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
@@ -283,7 +285,7 @@ class RedisState:
         found: dict[bytes, dict[str, str]] = {}
 
         def calls() -> list[Call]:
-            return [self._recall(tag, group) for tag, group in groups.items()]
+            return [self._about(tag, group) for tag, group in groups.items()]
 
         def settle(answers: list[Any]) -> tuple[bytes, Any]:
             for (kind, _, value), group in zip(answers, groups.values(), strict=True):
@@ -313,6 +315,10 @@ class RedisState:
         page = zip(keys, await self.told(keys), strict=True) if keys else ()
         return [(key, facts) for key, facts in page if facts], following
 
+    def _about(self, tag: int, keys: Sequence[bytes]) -> Call:
+        names = [redis_people.name_of(key, TAGS) for key in keys]
+        return self._call((*names, _epoch(tag)), "about", self._epochs[tag], self._quiet)
+
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
         """One call for each of our tags that the keys are under."""
         by_tag: dict[int, list[int]] = {}
@@ -336,10 +342,6 @@ class RedisState:
         return found
 
     # -- questions
-
-    def _recall(self, tag: int, keys: Sequence[bytes]) -> Call:
-        names = [redis_people.name_of(key, tag) for key in keys]
-        return self._call((*names, _epoch(tag)), "recall", self._epochs[tag], self._quiet)
 
     def _call(self, keys: tuple[str | bytes, ...], what: str, *words: str | int | bytes) -> Call:
         return Call(keys, (what, self._given() if self._given else 0, *words))

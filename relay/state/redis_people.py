@@ -1,27 +1,23 @@
-"""Facts of people in Redis: a hash each, under the hash tag that the person's key decides. Pure.
+"""Facts of people in Redis: a hash each, beside what else is kept of that person. Pure.
 
 postlane:{TAG}:p:KEY     name -> text; no time to live
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 
+from relay.state.redis_places import tag_of
+
 PATTERN = "postlane:{*}:p:*"
+KEY_OCTETS = 16
 
 
-def tag_of(key: bytes, tags: int) -> int:
-    """Keys are as good as random."""
-    return key[0] % tags
-
-
-def name_of(key: bytes, tag: int) -> str:
-    return f"postlane:{{{tag}}}:p:{base64.urlsafe_b64encode(key).decode().rstrip('=')}"
+def name_of(key: bytes, tags: int) -> bytes:
+    return f"postlane:{{{tag_of(key, tags)}}}:p:".encode() + key
 
 
 def key_of(name: bytes) -> bytes:
     """The other way round."""
-    text = name.rpartition(b":p:")[2]
-    return base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    return name[-KEY_OCTETS:]
 
 
 def by_tag(keys: Sequence[bytes], tags: int) -> dict[int, list[bytes]]:
@@ -40,7 +36,7 @@ def words_of(facts: Mapping[str, str | None]) -> list[str | int]:
 
 
 def facts_of(flat: Sequence[bytes]) -> dict[str, str]:
-    """What `recall` answers of one."""
+    """What `about` answers of one."""
     words = [word.decode() for word in flat]
     return dict(zip(words[::2], words[1::2], strict=True))
 

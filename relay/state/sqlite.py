@@ -70,7 +70,7 @@ MIGRATIONS: tuple[str, ...] = (
     # 4: what is known of mail that passed lately.
     sqlite_marks.TABLE,
     # 5: what is known of people.
-    sqlite_people.MIGRATION,
+    sqlite_people.TABLE,
 )
 
 _GRANT = (

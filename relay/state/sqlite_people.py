@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 
 # Keys are random, so the table is its own index, and one look at its pages finds a person among fifty million.
-MIGRATION = """
-    CREATE TABLE person (
+TABLE = """
+    CREATE TABLE known (
         key BLOB NOT NULL PRIMARY KEY,
         facts TEXT NOT NULL
     ) WITHOUT ROWID;
@@ -23,9 +23,9 @@ def tell(db: Any, key: bytes, facts: Mapping[str, str | None]) -> None:
         else:
             known[name] = text
     if known:
-        db.execute("INSERT OR REPLACE INTO person VALUES (?, ?)", (key, orjson.dumps(known).decode()))
+        db.execute("INSERT OR REPLACE INTO known VALUES (?, ?)", (key, orjson.dumps(known).decode()))
     else:
-        db.execute("DELETE FROM person WHERE key = ?", (key,))
+        db.execute("DELETE FROM known WHERE key = ?", (key,))
 
 
 def told(db: Any, keys: Sequence[bytes]) -> list[dict[str, str]]:
@@ -33,14 +33,14 @@ def told(db: Any, keys: Sequence[bytes]) -> list[dict[str, str]]:
 
 
 def facts_of(db: Any, key: bytes) -> dict[str, str]:
-    row = db.execute("SELECT facts FROM person WHERE key = ?", (key,)).fetchone()
+    row = db.execute("SELECT facts FROM known WHERE key = ?", (key,)).fetchone()
     return orjson.loads(row[0]) if row is not None else {}
 
 
 def everyone(db: Any, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
     """In the order of their keys; the cursor is the last one."""
     rows = db.execute(
-        "SELECT key, facts FROM person WHERE key > ? ORDER BY key LIMIT ?", (bytes.fromhex(cursor), limit)
+        "SELECT key, facts FROM known WHERE key > ? ORDER BY key LIMIT ?", (bytes.fromhex(cursor), limit)
     ).fetchall()
     page = [(key, orjson.loads(facts)) for key, facts in rows]
     return page, page[-1][0].hex() if len(page) == limit else ""

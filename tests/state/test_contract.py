@@ -121,7 +121,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, count=st.integers(1, 12), window=st.sampled_from([1, 60, 86_400]))
 async def test_no_window_ever_holds_more_also_over_restarts(
     backend: Opened, clock: Clock, steps: list[Step], count: int, window: int
@@ -172,7 +172,7 @@ def window_of(rate: Rate, at: int, zone: ZoneInfo) -> object:
     return {"day": day.date(), "week": day.isocalendar()[:2], "month": (day.year, day.month)}[rate.calendar]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=ROUNDS, rate=RATES)
 async def test_two_workers_of_two_nodes_never_exceed_a_rate_in_forty_days(
     backend: Opened, clock: Clock, rounds: list[tuple[float, list[tuple[int, int]], bool]], rate: Rate

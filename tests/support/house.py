@@ -23,7 +23,7 @@ from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
-from relay.person import ADDRESS, Block, Wish
+from relay.person import ADDRESS, Block, Person, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
@@ -45,7 +45,6 @@ from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state import places
 from relay.state.interface import StateError
-from relay.state.places import Person
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -105,10 +104,14 @@ class FakePeople(Known):
     """What State would tell of people; `down`: it cannot."""
 
     def __init__(self) -> None:
-        self.keys = Keys([b"s" * 32])
         self.facts: dict[bytes, dict[str, str]] = {}
         self.down = False
-        self._state: Any = self
+        here: Any = self
+        super().__init__(here, Keys([b"s" * 32]))
+
+    async def of(self, addresses: Sequence[str]) -> list[Person]:
+        self._down_until = 0.0  # its being down has no memory
+        return await super().of(addresses)
 
     async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
         if self.down:
@@ -130,7 +133,7 @@ class FakePlaces:
     """What State does for caps, in memory: the pure functions on each person. `down`: it cannot be reached."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
-        self.people: dict[bytes, Person] = {}
+        self.people: dict[bytes, places.Person] = {}
         self.confirmed: list[tuple[bytes, str]] = []
         self.swept: list[bytes] = []
         self.down = False
@@ -145,7 +148,7 @@ class FakePlaces:
         return [self._reserve(wish) for wish in asks]
 
     def _reserve(self, wish: Ask) -> Room:
-        person = self.people.setdefault(wish.person, Person())
+        person = self.people.setdefault(wish.person, places.Person())
         places.expire(person, self._clock())
         room, place = places.ask(person, wish, self._clock())
         person.places.pop(wish.token, None)
@@ -160,14 +163,14 @@ class FakePlaces:
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
         self._check()
         for key, token, at in settled:
-            person = self.people.setdefault(key, Person())
+            person = self.people.setdefault(key, places.Person())
             place = person.places.pop(token, None)
             if place is not None and at and place.kind:
                 person.sends.append((at, place.mark))
 
     async def standing(self, keys: Sequence[bytes]) -> list[Standing]:
         self._check()
-        people = [self.people.get(key, Person()) for key in keys]
+        people = [self.people.get(key, places.Person()) for key in keys]
         return [
             Standing(tuple(one.sends), tuple(place.mark for place in one.places.values() if place.kind))
             for one in people
@@ -248,6 +251,7 @@ class Rig:
         self.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.lately = Lately()
+        self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
         self._pacer = Pacer()
@@ -323,6 +327,7 @@ class Rig:
             recorder=self._recorder,
             tally=Counter(),
             lately=self.lately,
+            delivered_to=self.delivered_to.append,
         )
 
 

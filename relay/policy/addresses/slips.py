@@ -14,7 +14,6 @@ to nothing costs some look-ups.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
 
 from relay.policy.addresses.consumers import ALONE, GIANTS, LARGE, REAL
 from relay.policy.addresses.keyboard import DOUBLED, distance, near
@@ -58,12 +57,12 @@ _SECONDS = frozenset({"co", "com", "net", "org", "ne", "or", "ac", "edu", "gov"}
 
 
 def without(name: str, most: int) -> set[str]:
-    """`name`, and what is left of it when up to `most` letters are left out."""
-    found = {name}
-    for count in range(1, min(most, len(name) - 1) + 1):
-        for gone in combinations(range(len(name)), count):
-            found.add("".join(letter for at, letter in enumerate(name) if at not in gone))
-    return found
+    """`name`, and what is left of it when one letter, or up to two, are left out (`most`: 1 or 2)."""
+    once = {name[:at] + name[at + 1 :] for at in range(len(name))} if len(name) > 1 else set()
+    twice = (
+        {one[:at] + one[at + 1 :] for one in once for at in range(len(one))} if most > 1 and len(name) > 2 else set()
+    )
+    return {name, *once, *twice}
 
 
 class Slips:
