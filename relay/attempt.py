@@ -10,6 +10,7 @@ from relay.consent import at_attempt
 from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
+from relay.feedback.rulings import Rulings
 from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
@@ -47,9 +48,11 @@ class Shaper(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Attempting(House):
-    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes`, `retry` and `streams` at a reload.
+    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes`, `retry`, `rulings`
+    and `streams` at a reload.
 
     pools      each class's own                              named   all, by name, for `routes`
+    rulings    what replies mean by the admin's word
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
@@ -61,6 +64,7 @@ class Attempting(House):
     named: Mapping[str, Pool]
     routes: Routes
     retry: Mapping[MailClass, RetryPolicy]
+    rulings: Rulings
     streams: Mapping[str, Stream]
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
@@ -93,6 +97,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         if now < _give_up(delivery, house):
             return outcome
         outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
+    outcome.category = outcome.category or category_of(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     if outcome.delivered:
         delivery.arrived = house.clock()
@@ -162,7 +167,8 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
             outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
         finally:
             berth.leave()
-        house.shaper.observe(berth, outcome, category_of(outcome))
+        outcome.category = category_of(outcome, way.site, house.rulings)
+        house.shaper.observe(berth, outcome, "" if outcome.internal else outcome.category)
         if outcome.scope is not Scope.SOURCE:
             break  # else nothing was tried but this source, which stands aside from now on: another may do
     assert outcome is not None  # every pool has a source

@@ -179,6 +179,7 @@ class Stages:
             named=in_force.deployment.pools,
             routes=in_force.policies.exceptions,
             retry=in_force.policies.retry,
+            rulings=in_force.policies.rulings,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
@@ -322,7 +323,7 @@ class Stages:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
-            house.streams = policies.streams.named
+            house.streams, house.rulings = policies.streams.named, policies.rulings
             house.keys_for, house.site_of = keys_for, site_of
 
     async def listen_as(self, wanted: WorkerSettings) -> None:

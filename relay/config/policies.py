@@ -1,15 +1,16 @@
-"""policies/: what may happen to mail, the same on every node. All of it but bounces.
+"""policies/: what may happen to mail, the same on every node.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
+from relay.config import bounces as bounces_file
 from relay.config import caps as caps_file
 from relay.config import checks as checks_of_brands
 from relay.config import recipients as recipients_file
@@ -19,6 +20,7 @@ from relay.config import streams as streams_file
 from relay.config.deployment import Deployment, unknown_files
 from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
+from relay.config.schema_bounces import BouncesFile
 from relay.config.schema_brands import BrandsFile, BrandTable
 from relay.config.schema_caps import CapsFile
 from relay.config.schema_policies import (
@@ -34,6 +36,7 @@ from relay.config.schema_streams import StreamsFile
 from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
+from relay.feedback.rulings import Rulings
 from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
@@ -44,6 +47,7 @@ from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 
 MODELS: Mapping[str, type[Section]] = {
+    "bounces.toml": BouncesFile,
     "brands.toml": BrandsFile,
     "caps.toml": CapsFile,
     "credentials.toml": CredentialsFile,
@@ -54,7 +58,6 @@ MODELS: Mapping[str, type[Section]] = {
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("bounces.toml",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Policies:
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
     routes: Mapping[MailClass, str]
+    rulings: Rulings
     exceptions: Routes
     shaping: Shaping
     streams: Streams
@@ -132,7 +136,8 @@ def examine_policies(
     """
     paths = toml_files(policies_dir)
     files = contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}
-    folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
+    folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES)), {})
+    bounces = folder.load("bounces.toml", BouncesFile)
     brands = folder.load("brands.toml", BrandsFile)
     caps = folder.load("caps.toml", CapsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
@@ -142,6 +147,7 @@ def examine_policies(
     shaping = folder.load("shaping.toml", ShapingFile)
     streams = folder.load("streams.toml", StreamsFile)
     if checked:
+        folder.problems += _of_bounces(folder, bounces)
         folder.problems += _of_brands(folder, brands)
         folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
@@ -150,7 +156,6 @@ def examine_policies(
         folder.problems += _of_exceptions(folder, routes, deployment)
         folder.problems += _of_shaping(folder, shaping, deployment)
         folder.problems += _of_streams(folder, streams, brands, credentials)
-        folder.problems += _later_files(folder, paths)
     if checked and deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
@@ -165,6 +170,7 @@ def examine_policies(
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
+        rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),
@@ -347,6 +353,11 @@ def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | N
     yield from routes_file.problems_of(file, document, names)
 
 
+def _of_bounces(folder: _Folder, file: BouncesFile) -> Iterator[Problem]:
+    document = folder.documents.get("bounces.toml")
+    return bounces_file.problems_of(file, document) if document is not None else iter(())
+
+
 def _of_recipients(folder: _Folder, file: RecipientsFile, deployment: Deployment | None) -> Iterator[Problem]:
     document = folder.documents.get("recipients.toml")
     if document is None:
@@ -383,15 +394,6 @@ def _of_shaping(folder: _Folder, file: ShapingFile, deployment: Deployment | Non
         deployment.pools if deployment is not None else None, deployment.pools_file if deployment is not None else ""
     )
     yield from shaping_file.problems_of(file, document, pools)
-
-
-def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:
-    for path in paths:
-        if path.name in LATER_FILES:
-            document, found = read(path)
-            yield from found  # what does not even parse is worth knowing now
-            if document is not None and document.data:
-                yield Problem(document.file, 0, "", f"{NOT_YET}: what it says does not hold", "not-yet", warning=True)
 
 
 def _of_listeners(folder: _Folder, deployment: Deployment) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
 from relay.event import Recorder
+from relay.feedback.rulings import NO_RULINGS
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.lately import Lately
@@ -237,6 +238,7 @@ class Rig:
         self.evidence = Evidence(MailClass.TRANSACTIONAL, 0.984, "5ce1e7000001")
         self.asked: list[tuple[str, int, int]] = []
         self.memory = Memory(Sample(self.judge), Ledger())
+        self.rulings = NO_RULINGS
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
@@ -307,6 +309,7 @@ class Rig:
             named=self.named,
             routes=self.routes,
             retry=self.retry,
+            rulings=self.rulings,
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",
