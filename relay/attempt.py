@@ -20,7 +20,7 @@ from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
 from relay.pause import Pause
 from relay.policy import relevance
-from relay.policy.relevance import Postponed, Withheld
+from relay.policy.relevance import SUPERSEDED, Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
 from relay.policy.suspension import Suspension
@@ -107,6 +107,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
+    if verdict.again is None and not outcome.delivered:
+        await house.copies.give_up(delivery)
     await _settle(change, house)
     ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
     if outcome.delivered and not outcome.captured:
@@ -130,6 +132,9 @@ async def _hindrance(
         return suspended
     if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
         return Pause(now + LOOK_AGAIN, "State has not told yet what is suspended")
+    superseded = await house.copies.newer(delivery) if message.collapse else None
+    if superseded is not None:
+        return superseded
     return relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
 
 
@@ -212,6 +217,7 @@ def _given_up(delivery: Delivery) -> list[Delivery]:
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     facts = {"reason": "discarded", "detail": route.rule}
     event = house.recorder.of_delivery("withheld", delivery, facts)
+    await house.copies.give_up(delivery)
     await house.spool.settle(Change(finished=[delivery], events=[event]))
     house.tally["withheld", delivery.message.mail_class] += 1
 
@@ -219,6 +225,8 @@ async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
 async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> None:
     change = Change(finished=[delivery])
     await withhold(change, delivery, why, "attempt", house)
+    if why.reason != SUPERSEDED:  # else an app that is late with its older copy would put it in the newer one's place
+        await house.copies.give_up(delivery)
     await _settle(change, house)
     house.tally["withheld", delivery.message.mail_class] += 1
 

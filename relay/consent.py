@@ -83,27 +83,45 @@ class Accepted(NamedTuple):
 
 
 async def at_accept(
-    message: Message, recipients: Sequence[str], stream: Stream | None, now: int, house: Asked, *, later: bool = False
+    message: Message,
+    recipients: Sequence[str],
+    withheld: Sequence[Withheld | None],
+    stream: Stream | None,
+    now: int,
+    house: Asked,
+    *,
+    later: bool = False,
 ) -> Accepted:
-    """`later`: it has to wait anyway, and takes its places when it goes."""
-    each = list(enumerate(recipients))
+    """`withheld`: those that it is known of already why it is not sent to them. `later`: it has to wait anyway, and takes its
+    places when it goes."""
+    if all(withheld):
+        return Accepted(withheld)
     terms = None if later else house.capping.terms(message)
+    each = [(index, address) for index, address in enumerate(recipients) if withheld[index] is None]
     try:
         if terms is None or not terms.bounds:
             people = await house.known.of(recipients)
-            return Accepted([judge(person, message, stream, now) for person in people])
-        people, rooms = await asyncio.gather(
+            return Accepted(_judged(people, message, withheld, stream, now))
+        people, asked = await asyncio.gather(
             house.known.of(recipients), house.capping.ask(message, each, terms, firm=False)
         )
-        wanted = [judge(person, message, stream, now) for person in people]
-        unwanted = [one for one, room, stand in zip(each, rooms, wanted, strict=True) if stand and not room]
-        if unwanted:
-            await house.capping.give_back(message, unwanted)
     except StateError:
-        return Accepted([None] * len(recipients))
-    caps = house.capping.caps
-    stands = [stand or caps.judge(terms, room, message, stream, now) for stand, room in zip(wanted, rooms, strict=True)]
-    return Accepted(stands, True, not any(wanted) and all(refused(terms, room) for room in rooms))
+        return Accepted(withheld)
+    stands = _judged(people, message, withheld, stream, now)
+    rooms = {index: room for (index, _), room in zip(each, asked, strict=True)}
+    unwanted = [(index, address) for index, address in each if stands[index] is not None and not rooms[index]]
+    if unwanted:
+        await house.capping.give_back(message, unwanted)
+    turned_away = not any(stands) and all(refused(terms, room) for room in asked)
+    for index, room in rooms.items():
+        stands[index] = stands[index] or house.capping.caps.judge(terms, room, message, stream, now)
+    return Accepted(stands, True, turned_away)
+
+
+def _judged(
+    people: Sequence[Person], message: Message, withheld: Sequence[Withheld | None], stream: Stream | None, now: int
+) -> list[Consent]:
+    return [why or judge(person, message, stream, now) for why, person in zip(withheld, people, strict=True)]
 
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:

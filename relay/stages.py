@@ -21,6 +21,7 @@ from relay.capping import Capping
 from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
+from relay.copies import Copies
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
@@ -44,6 +45,7 @@ from relay.order import Order, Place
 from relay.pacing import Pacer
 from relay.people import People
 from relay.policy.contradiction import Ledger
+from relay.policy.copies import Hashes
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
 from relay.policy.sample import Sample
@@ -110,6 +112,8 @@ class Stages:
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
+        self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
+        self._looking: set[asyncio.Task[None]] = set()
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -192,6 +196,7 @@ class Stages:
             suspensions=self.suspensions,
             known=self.known,
             capping=self.capping,
+            copies=self.copies,
             spool=spool,
             courier=self.courier,
             going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
@@ -235,6 +240,7 @@ class Stages:
             suspensions=self.suspensions,
             known=self.known,
             capping=self.capping,
+            copies=self.copies,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
@@ -261,6 +267,13 @@ class Stages:
         """What is done about a contradiction in this stream, as the files in force say."""
         return self.settings.in_force.policies.streams.doing(stream)
 
+    def _replaced(self, older: str, recipient: str, newer: str) -> None:
+        """Where the older message waits here it is looked at now; elsewhere when its time comes."""
+        for shard in self.shards:
+            task = asyncio.create_task(shard.commands.look_at(older, recipient))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
     @property
     def healthy(self) -> bool:
         return all(shard.spool.healthy for shard in self.shards)
@@ -271,6 +284,7 @@ class Stages:
             await asyncio.wait_for(self.tls_ledger.flush(), LAST_COUNTS)
         await self.checking.write()
         self.tls_store.close()
+        await self.copies.close()
         for shard in self.shards:
             await shard.exporter.flush()
             await shard.effects.flush()
@@ -315,6 +329,7 @@ class Stages:
         self.recorder.policies = policies.version
         self.known.keys = self.people.keys = self.capping.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
+        self.copies.hashes = Hashes(wanted.secret)
         self.people.site_of = site_of
         law = law_of(policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)

@@ -11,7 +11,7 @@ from relay import consent
 from relay.capping import Capping
 from relay.consent import LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
 from relay.identity import Rate
-from relay.message import Delivery, MailClass
+from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
 from relay.person import NOBODY, Wish
 from relay.policy.caps import Cap, Caps
@@ -36,17 +36,29 @@ class House:
 async def test_each_recipient_has_an_answer_of_his_own() -> None:
     people, message = FakePeople(), waiting_delivery().message
     people.block("dana@b.example")
-    found = await at_accept(message, ["x@b.example", "Dana@B.example"], None, NOW, House(people))
-    assert found.stands[0] is None
-    assert isinstance(found.stands[1], Withheld)
-    assert not found.placed
+    found = (await at_accept(message, ["x@b.example", "Dana@B.example"], [None, None], None, NOW, House(people))).stands
+    assert found[0] is None
+    assert isinstance(found[1], Withheld)
+
+
+async def test_what_is_withheld_already_is_not_asked_about_where_that_is_all() -> None:
+    people, message = FakePeople(), waiting_delivery().message
+    people.block("dana@b.example")
+    twice = Withheld("duplicate", "", other="x")
+    found = await at_accept(message, ["x@b.example", "dana@b.example"], [twice, None], None, NOW, House(people))
+    assert [one.reason for one in found.stands if one is not None] == ["duplicate", "suppressed"]
+    people.down = True
+    found = await at_accept(message, ["x@b.example", "y@b.example"], [twice, None], None, NOW, House(people))
+    assert found == Accepted([twice, None])
+    assert await at_accept(message, ["dana@b.example"], [twice], None, NOW, House(people)) == Accepted([twice])
 
 
 async def test_without_state_all_is_taken_transactional_mail_goes_and_the_rest_waits() -> None:
     people, delivery = FakePeople(), waiting_delivery()
     people.block("dana@b.example")
     people.down = True
-    assert await at_accept(delivery.message, ["dana@b.example"] * 2, None, NOW, House(people)) == Accepted([None, None])
+    nobody = await at_accept(delivery.message, ["dana@b.example"] * 2, [None, None], None, NOW, House(people))
+    assert nobody == Accepted([None, None])
     assert await at_attempt(delivery, None, NOW, House(people)) is None
     for mail_class in (MailClass.SERVICE, MailClass.MARKETING):
         delivery.message = replace(delivery.message, mail_class=mail_class)
@@ -138,10 +150,14 @@ def held(house: House) -> list[int]:
     return [place.mark for place in person.places.values() if place.kind]
 
 
+async def taken(message: Message, recipients: Sequence[str], house: House, *, later: bool = False) -> Accepted:
+    return await at_accept(message, recipients, [None] * len(recipients), None, NOW, house, later=later)
+
+
 async def test_recipients_take_places_at_accept_and_who_has_none_waits() -> None:
     house, message = House(FakePeople(), ONE), newsletter().message
     got(house, "full@b.example", DAY // 2)
-    found = await at_accept(message, ["dana@b.example", "full@b.example"], None, NOW, house)
+    found = await taken(message, ["dana@b.example", "full@b.example"], house)
     assert found.placed
     assert not found.refused
     dana, full = found.stands
@@ -155,7 +171,7 @@ async def test_recipients_take_places_at_accept_and_who_has_none_waits() -> None
 
 async def test_what_waits_for_something_else_takes_no_place_yet() -> None:
     house = House(FakePeople(), ONE)
-    assert await at_accept(newsletter().message, ["dana@b.example"], None, NOW, house, later=True) == Accepted([None])
+    assert await taken(newsletter().message, ["dana@b.example"], house, later=True) == Accepted([None])
     assert not house.places.people
 
 
@@ -163,7 +179,7 @@ async def test_who_does_not_want_it_leaves_the_place_to_others() -> None:
     people = FakePeople()
     house = House(people, ONE)
     people.block("dana@b.example", "marketing")
-    found = await at_accept(newsletter().message, ["dana@b.example"], None, NOW, house)
+    found = await taken(newsletter().message, ["dana@b.example"], house)
     assert isinstance(found.stands[0], Withheld)
     assert held(house) == []
 
@@ -176,14 +192,14 @@ async def test_a_cap_refuses_where_every_recipient_is_over_it(*, blocked: bool) 
     got(house, "noa@b.example", 5)
     if blocked:
         people.block("noa@b.example", "marketing")
-    found = await at_accept(newsletter().message, ["dana@b.example", "noa@b.example"], None, NOW, house)
+    found = await taken(newsletter().message, ["dana@b.example", "noa@b.example"], house)
     assert [type(stand) for stand in found.stands] == [Withheld, Withheld]
     assert found.refused is not blocked
 
 
 async def test_an_attempt_makes_its_place_firm_or_waits() -> None:
     house, first, second = House(FakePeople(), ONE), newsletter(), newsletter(index=1)
-    await at_accept(first.message, ["dana@b.example"], None, NOW, house)
+    await taken(first.message, ["dana@b.example"], house)
     first.counted = True
     assert await at_attempt(first, None, NOW, house) is None
     assert (first.counted, first.freed) == (True, 0)
@@ -235,7 +251,7 @@ async def test_rerouted_mail_is_counted_and_never_held() -> None:
     house, delivery = House(FakePeople(), ONE), newsletter()
     got(house, "dana@b.example", 5)
     delivery.message = replace(delivery.message, contradiction="rerouted")
-    assert await at_accept(delivery.message, ["dana@b.example"], None, NOW, house) == Accepted([None])
+    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None])
     assert await at_attempt(delivery, None, NOW, house) is None
     assert delivery.counted
     assert held(house) == [MARK]
@@ -244,7 +260,7 @@ async def test_rerouted_mail_is_counted_and_never_held() -> None:
 async def test_where_places_cannot_be_asked_for_marketing_waits() -> None:
     house, delivery = House(FakePeople(), ONE), newsletter()
     house.places.down = True
-    assert await at_accept(delivery.message, ["dana@b.example"], None, NOW, house) == Accepted([None])
+    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None])
     assert isinstance(await at_attempt(delivery, None, NOW, house), Pause)
     delivery.message = replace(delivery.message, contradiction="rerouted")
     assert await at_attempt(delivery, None, NOW, house) is None
@@ -256,3 +272,11 @@ async def test_a_pause_of_the_brand_gives_the_place_up() -> None:
     people.wish("dana@b.example", "a", Wish(paused_until=NOW + DAY))
     assert isinstance(await at_attempt(delivery, None, NOW, house), Postponed)
     assert delivery.counted, "and so its postponement tells State"
+
+
+async def test_a_copy_takes_no_place() -> None:
+    house, message = House(FakePeople(), ONE), newsletter().message
+    twice = Withheld("duplicate", "", other="x")
+    found = await at_accept(message, ["dana@b.example", "noa@b.example"], [twice, None], None, NOW, house)
+    assert (found.stands, found.placed) == ([twice, None], True)
+    assert held(house) == []

@@ -11,6 +11,7 @@ from relay.accept import Acceptance
 from relay.attempt import Attempting
 from relay.capping import Capping
 from relay.consent import Known
+from relay.copies import Copies
 from relay.edge.submission import Submission
 from relay.egress.courier import Way
 from relay.egress.mx import Rules, site_of
@@ -28,6 +29,7 @@ from relay.person import ADDRESS, Block, Person, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
+from relay.policy.copies import Hashes
 from relay.policy.decide import Law
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
@@ -46,6 +48,8 @@ from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state import places
 from relay.state.interface import StateError
+from relay.state.marks import Change as Mark
+from relay.state.marks import after
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -75,6 +79,24 @@ class FakeSpool:
 
     def events(self) -> list[dict[str, Any]]:
         return [orjson.loads(event) for change in (*self.puts, *self.settled) for event in change.events]
+
+
+class FakeMarks:
+    """What State would say of marks, which here never end; `down`: it cannot."""
+
+    def __init__(self) -> None:
+        self.stand: dict[bytes, bytes] = {}
+        self.down = False
+        self.state: Any = self
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Mark]) -> list[bytes]:
+        if self.down:
+            raise StateError("down")
+        stood = []
+        for one in changes:
+            stood.append(self.stand.get(one.key, b""))
+            self.stand[one.key] = after(one, stood[-1])
+        return stood
 
 
 class FakeQuotas:
@@ -252,6 +274,8 @@ class Rig:
         self.people = FakePeople()
         self.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
+        self.marks = FakeMarks()
+        self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -289,6 +313,7 @@ class Rig:
             suspensions=self.suspensions,
             known=self.people,
             capping=self.capping,
+            copies=self.copies,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
@@ -322,6 +347,7 @@ class Rig:
             suspensions=self.suspensions,
             known=self.people,
             capping=self.capping,
+            copies=self.copies,
             spool=self.spool,
             courier=self.courier,
             going=self.went.append,
