@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relay.consent import Consent, at_accept
+from relay.consent import Accepted, Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
