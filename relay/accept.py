@@ -225,6 +225,8 @@ def _lots(
 ) -> list[_Lot]:
     for delivery, stand in zip(deliveries, found.stands, strict=True):
         delivery.counted = found.placed and stand is None
+    for index in found.nobody:
+        deliveries[index].free_at = deliveries[index].message.accepted_at
     return [_Lot(*one) for one in zip(recipients, deliveries, due, _later(found.stands, postponed), strict=True)]
 
 

@@ -153,6 +153,7 @@ class Delivery:
     counted    it holds a place in what its recipient may get (relay/capping.py): State is told how it ends
     freed      when a cap let it go that it had waited for; 0: it waited for none
     arrived    when it was delivered; 0: it is not. In memory alone
+    free_at    when State said that nothing is known of its recipient; 0: it did not. In memory alone
     """
 
     message: Message
@@ -177,6 +178,7 @@ class Delivery:
     counted: bool = False
     freed: int = 0
     arrived: int = 0
+    free_at: int = 0
 
     @property
     def lane(self) -> LaneKey:
