@@ -89,10 +89,7 @@ def run_show(args: argparse.Namespace) -> int:
 def _blocks(address: str, blocks: Iterable[Json]) -> list[str]:
     lines = []
     for block in blocks:
-        lines += [
-            f"  {line({'recipient': what(block), **block}).replace('  ', ' ', 1)}",
-            f"      {undo(address, block)}",
-        ]
+        lines += [f"  {told(block)}", f"      {undo(address, block)}"]
     return lines
 
 
