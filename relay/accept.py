@@ -7,6 +7,7 @@ from relay.consent import Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
+from relay.heads import own_heads, shared_head
 from relay.house import House, KeysFor
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.notice import withhold
@@ -20,23 +21,26 @@ from relay.policy.letter import Letter
 from relay.policy.priority import granted
 from relay.policy.relevance import DUPLICATE, Postponed, Withheld
 from relay.policy.streams import Stream
+from relay.policy.unsubscribe import FIELDS
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
+from relay.tokens import Tokens
 
 MAX_REASONS = 6  # terms of the evidence in an event, the strongest
 
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance(House):
-    """What accept() needs of the worker; the wiring replaces `law` and `keys_for` at a reload."""
+    """What accept() needs of the worker; the wiring replaces `law`, `keys_for` and `tokens` at a reload."""
 
     law: Law
     judge: Judge
     memory: Memory
     flags: Flags
+    tokens: Tokens
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -62,6 +66,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         received=received_field(submission.peer, house.hostname, message_id, now, priority),
         now=now,
         also_remove=decision.also_remove,
+        replaced=FIELDS if weighed.offer is not None else frozenset(),
     )
     message = _message(message_id, submission, weighed, letter, seen.subject, _of_tls(submission, fields))
     message.priority = priority
@@ -82,13 +87,13 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     postponed = None if stale else relevance.postponed(message, stream, now)
     withheld = [second or stale for second in seconds]
     stands = await at_accept(message, addresses, withheld, stream, now, house)
-    signature = b""
-    if keys and not all(isinstance(stand, Withheld) for stand in stands):
-        signature = await house.signer.sign(letter.fields, hashed(), keys, now)
+    go = [not isinstance(stand, Withheld) for stand in stands]
+    if any(go):
         message.signed = [key.named for key in keys]
+    heads = await _heads(submission, weighed, letter, hashed, keys, go, house)
     deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
-        for i, rcpt in enumerate(recipients)
+        _delivery(message, i, rcpt, submission.envelope.sender, head, house)
+        for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
     ]
     lots = [_Lot(*one) for one in zip(recipients, deliveries, due, _later(stands, postponed), strict=True)]
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
@@ -162,6 +167,27 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
         return keys
     text = f"No DKIM key for {domain} here, so it would leave unsigned: postlane keys generate {domain}"
     return Refusal(Reply(550, "5.7.20", text), "unsigned")
+
+
+async def _heads(
+    submission: Submission,
+    weighed: Weighed,
+    letter: Rewritten,
+    hashed: Callable[[], bytes],
+    keys: Sequence[SigningKey],
+    go: Sequence[bool],
+    house: Acceptance,
+) -> Sequence[bytes]:
+    """What stands in front of the message for each recipient; signed for those that it goes to. `hashed`: the body's hash."""
+    now, recipients = submission.received_at, submission.envelope.recipients
+    if weighed.offer is None:
+        head = await shared_head(letter, hashed, keys if any(go) else (), house.signer, now)
+        return [head] * len(recipients)
+    goes = [rcpt for rcpt, one in zip(recipients, go, strict=True) if one]
+    stream = weighed.decision.stream
+    own = await own_heads(letter, hashed, goes, stream, weighed.offer, house.tokens, keys, house.signer, now)
+    heads = iter(own)
+    return [next(heads) if one else letter.added for one in go]
 
 
 @dataclass(slots=True)

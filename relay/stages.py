@@ -65,6 +65,7 @@ from relay.state.rates import RateLeases
 from relay.steering import Steering
 from relay.suspending import Suspending
 from relay.tls_reports import TlsReports
+from relay.tokens import Tokens
 from relay.trace import Tracer
 
 LAST_COUNTS = 2.0  # seconds at the end in which counts for TLS reports are written down
@@ -214,10 +215,11 @@ class Stages:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=law_of(in_force.policies, in_force.keys, self.hostname),
+            law=law_of(in_force.deployment, in_force.policies, in_force.keys, self.hostname),
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens(self.settings.secrets),
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -304,7 +306,7 @@ class Stages:
         self.courier.reconfigure(wanted.egress, sites, resolver)
         by_mx = wanted.egress.relay is None and not wanted.in_force.capture
         self.checking.apply(policies.address_check, self.courier.resolver if by_mx else None)
-        self.shaper.shapes = policies.shaping.shapes
+        self.shaper.shapes, self.shaper.urgent_sources = policies.shaping.shapes, wanted.egress.urgent_sources
         self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         pools = wanted.in_force.deployment.pools.values()
         self.shaper.health.keep(source.address for pool in pools for source in pool.sources)
@@ -315,8 +317,8 @@ class Stages:
         self.known.keys = self.people.keys = Keys(wanted.secrets)
         self.copies.hashes = Hashes(wanted.secret)
         self.people.site_of = site_of
-        law = law_of(policies, wanted.in_force.keys, self.hostname)
-        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
+        law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
+        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:
             shard.dispatcher.resume()  # rates may be others now
             house = shard.attempting

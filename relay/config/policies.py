@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from relay.config import bounces as bounces_file
 from relay.config import checks as checks_of_brands
+from relay.config import pages as public_pages
 from relay.config import recipients as recipients_file
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
@@ -35,7 +36,7 @@ from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.feedback.rulings import Rulings
-from relay.identity import Brand, Credential
+from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
 from relay.policy.checks import Checks
@@ -153,6 +154,7 @@ def examine_policies(
         folder.problems += _later_files(folder, paths)
     if checked and deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
+        folder.problems += _of_pages(folder, brands, credentials, streams, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
     policies = Policies(
@@ -185,6 +187,18 @@ def _brand(name: str, table: BrandTable) -> Brand:
         public_url=table.public_url,
         return_path_domain=table.return_path_domain,
         unsigned=table.unsigned,
+        face=_face(name, table),
+    )
+
+
+def _face(name: str, table: BrandTable) -> Face:
+    colors, texts = table.colors.model_dump(), table.texts.model_dump()
+    return Face(
+        names=table.name if any(table.name.values()) else {"en": name},
+        topics=table.topics,
+        logo=table.logo,
+        colors={key: color for key, color in colors.items() if color},
+        texts={key: said for key, said in texts.items() if said},
     )
 
 
@@ -244,6 +258,7 @@ def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
                 yield document.problem(("brand", name, "domains", number), message, "duplicate")
             owners.setdefault(domain, name)
     yield from checks_of_brands.problems_of(brands, document)
+    yield from public_pages.faces_problems(brands, document, folder.path)
     yield from _not_yet(document, "brand", ("return_path_domain",))
 
 
@@ -359,12 +374,7 @@ def _of_streams(
     document = folder.documents.get("streams.toml")
     if document is None:
         return
-    others = streams_file.Others(
-        brands=brands.brand if folder.sure("brands.toml") else None,
-        credentials=credentials.credential if folder.sure("credentials.toml") else None,
-        by_domain=_brands(brands),
-    )
-    yield from streams_file.problems_of(file, document, others)
+    yield from streams_file.problems_of(file, document, _others(folder, brands, credentials))
     apps = folder.documents.get("credentials.toml")
     if apps is not None:
         yield from streams_file.unknown_streams(apps, credentials.credential, document.titles("stream"))
@@ -387,6 +397,22 @@ def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:
             yield from found  # what does not even parse is worth knowing now
             if document is not None and document.data:
                 yield Problem(document.file, 0, "", f"{NOT_YET}: what it says does not hold", "not-yet", warning=True)
+
+
+def _others(folder: _Folder, brands: BrandsFile, credentials: CredentialsFile) -> streams_file.Others:
+    return streams_file.Others(
+        brands=brands.brand if folder.sure("brands.toml") else None,
+        credentials=credentials.credential if folder.sure("credentials.toml") else None,
+        by_domain=_brands(brands),
+    )
+
+
+def _of_pages(
+    folder: _Folder, brands: BrandsFile, credentials: CredentialsFile, streams: StreamsFile, deployment: Deployment
+) -> Iterator[Problem]:
+    urls = {name: table.public_url for name, table in brands.brand.items()}
+    others = _others(folder, brands, credentials)
+    yield from public_pages.problems_of(deployment, folder.documents.get("brands.toml"), urls, streams, others)
 
 
 def _of_listeners(folder: _Folder, deployment: Deployment) -> Iterator[Problem]:
