@@ -111,6 +111,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
     outcome.category = outcome.category or category_of(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
+    if outcome.delivered:
+        delivery.arrived = house.clock()
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.report is not None:
@@ -256,7 +258,13 @@ def _pool(delivery: Delivery, route: Route | None, house: Attempting) -> Pool:
 async def _hold(delivery: Delivery, suspended: Suspension, house: Attempting) -> None:
     delivery.held = suspended.id
     event = house.recorder.of_delivery("postponed", delivery, suspended.facts)
-    await house.spool.settle(Change(again=[delivery], events=[event]))
+    await house.spool.settle(Change(again=[delivery], given_up=_given_up(delivery), events=[event]))
+
+
+def _given_up(delivery: Delivery) -> list[Delivery]:
+    """What waits for another reason leaves its place to others, and asks for one when it goes."""
+    held, delivery.counted = delivery.counted, False
+    return [delivery] if held else []
 
 
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
@@ -279,7 +287,7 @@ async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> Non
 async def _postpone(delivery: Delivery, postponed: Postponed, house: Attempting) -> int:
     delivery.next_attempt = relevance.by_then(postponed.until, delivery)
     event = house.recorder.of_delivery("postponed", delivery, postponed.facts)
-    await house.spool.settle(Change(again=[delivery], events=[event]))
+    await house.spool.settle(Change(again=[delivery], given_up=_given_up(delivery), events=[event]))
     return delivery.next_attempt
 
 
@@ -311,7 +319,7 @@ def _give_up(delivery: Delivery, house: Attempting) -> int:
 
 
 def _begin(delivery: Delivery, house: Attempting) -> int:
-    return relevance.begin_of(delivery.message, house.streams.get(delivery.message.stream))
+    return max(delivery.freed, relevance.begin_of(delivery.message, house.streams.get(delivery.message.stream)))
 
 
 def _no_later_than_its_end(at: int, delivery: Delivery, house: Attempting) -> int:
