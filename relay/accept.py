@@ -449,7 +449,7 @@ def _delivery(
         domain=rcpt.domain,
         site=house.site_of(rcpt.address, rcpt.domain),
         sender=sender,
-        mail_from=sender,
+        mail_from=(sender and house.return_path(message.id, index, message.brand)) or sender,
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,

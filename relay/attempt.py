@@ -9,6 +9,7 @@ from typing import Protocol
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
+from relay.feedback.aftermath import after_failure
 from relay.feedback.consequences import Report, Retry, category_of, judge, owes_delay_report
 from relay.feedback.rulings import Rulings
 from relay.house import House
@@ -115,6 +116,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         delivery.arrived = house.clock()
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
+    if verdict.again is None:
+        _remember(change, delivery, outcome, now)
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
@@ -142,6 +145,17 @@ async def _tell_late(delivery: Delivery, house: Attempting) -> None:
         content = await _content(delivery.message, house)
         await add_report(change, Report.DELAYED, delivery, outcome, content, house, until=_until(delivery, house))
     await _settle(change, house)
+
+
+def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int) -> None:
+    """What may still come back is about, and what a peer's refusal means for later mail."""
+    if outcome.captured or outcome.internal:
+        return
+    if outcome.delivered:
+        change.sent += [delivery] if delivery.ours else []
+        return
+    learnt = after_failure(delivery, outcome.category, outcome.permanent, outcome.site, now)
+    change.learnt += [(delivery, learnt)] if learnt is not None else []
 
 
 async def _hindrance(

@@ -42,7 +42,9 @@ class House:
     suspensions   what operators have stopped          known   what people want, and must not be sent
     capping       how much of it they get              copies  which messages are one
 
-    The wiring replaces the first two at a reload.
+    return_path   of one recipient: message id, index, brand -> the address, "" where the app's own stays
+
+    The wiring replaces the first two and the last at a reload.
     """
 
     hostname: str
@@ -61,3 +63,4 @@ class House:
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder
+    return_path: Callable[[str, int, str], str]

@@ -53,6 +53,11 @@ def time_of(identifier: str) -> int | None:
     return int.from_bytes(pack(identifier), "big") >> 30
 
 
+def first_at(ms: int) -> str:
+    """Before all ids that are made at this time or later."""
+    return _encode(max(0, ms), 10)
+
+
 def maker_of(identifier: str) -> str:
     """The four characters that stand for the node and shard that made it."""
     return identifier[10:14]

@@ -146,7 +146,7 @@ class Message:
 class Delivery:
     """One message's way to one recipient: what the schedule queues and an attempt carries.
 
-    sender     the app's own MAIL FROM ("" for <>)        mail_from  the return path on the wire (VERP later)
+    sender     the app's own MAIL FROM ("" for <>)        mail_from  the return path on the wire: the same, or one of ours
     head       header fields of this recipient alone, sent in front of the message's content: trace id, DKIM-Signature,
                Received and what was added; each ends with CRLF
     site       whose limits it shares
@@ -188,6 +188,11 @@ class Delivery:
     free_at: int = 0
 
     @property
+    def ours(self) -> bool:
+        """Its return path is one of ours (relay/return_path.py)."""
+        return self.mail_from != self.sender
+
+    @property
     def lane(self) -> LaneKey:
         message = self.message
         return message.mail_class, self.site, message.stream, message.priority
@@ -207,6 +212,9 @@ class Change:
     again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned, pool, counted or freed
               changed
     given_up  of these, those that held a place until now and hold it no more
+    sent      of these, those delivered by a return path of ours: what may still come back is about them (relay/hindsight.py)
+    heard     (message id, recipient index, which report): what came back of them and is in `events` now
+    learnt    what follows for later mail to a recipient, for the desk: each with the delivery that taught it
     events    their records, one JSON object each, without line end
     """
 
@@ -214,4 +222,7 @@ class Change:
     finished: list[Delivery] = field(default_factory=list)
     again: list[Delivery] = field(default_factory=list)
     given_up: list[Delivery] = field(default_factory=list)
+    sent: list[Delivery] = field(default_factory=list)
+    heard: list[tuple[str, int, int]] = field(default_factory=list)
+    learnt: list[tuple[Delivery, dict[str, object]]] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)

@@ -109,7 +109,11 @@ def _mismatch(
 
 
 def _mail_report(delivery: Delivery) -> str:
+    """By a return path of ours what comes back comes to us, who know the rest: RFC 3461 5.2.1 leaves RET and ENVID to whoever
+    reports to the app."""
     message = delivery.message
+    if delivery.ours:
+        return " RET=HDRS"
     return (f" RET={message.ret}" if message.ret else "") + (f" ENVID={message.envid}" if message.envid else "")
 
 
