@@ -7,7 +7,7 @@ the old one or the new one.
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from tomlkit import TOMLDocument
 from relay.config.deployment import Deployment
 from relay.config.policies import Policies, examine_policies
 from relay.config.problems import ConfigErrors, Problem
-from relay.config.reader import Examined, shown_path
+from relay.config.reader import Examined, contents, fingerprint, shown_path
 from relay.durable import sync
 
 FILE = "credentials.toml"
@@ -71,6 +71,35 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def take_back(policies_dir: Path, edited: Edited) -> bool:
+    """The file as it was before, unless somebody has changed it since."""
+    path = (policies_dir / FILE).resolve()
+    with _locked(path.parent):
+        if path.read_bytes().decode("utf-8-sig", "replace") != edited.after:
+            return False
+        if edited.before:
+            replace(path, edited.before)
+        else:
+            path.unlink()
+    return True
+
+
+def put_files(policies_dir: Path, files: Mapping[str, bytes], instead_of: Collection[str]) -> bool:
+    """Make the files of policies/ these, where they are one of the versions `instead_of`; raises OSError.
+
+    One file after the other: a crash may leave some of each, which is then taken for an edit.
+    """
+    with _locked(policies_dir):
+        there = contents(policies_dir)
+        if fingerprint(there) not in instead_of:
+            return False
+        for name in [name for name, content in files.items() if there.get(name) != content]:
+            replace((policies_dir / name).resolve(), files[name].decode())
+        for name in there.keys() - files.keys():
+            (policies_dir / name).unlink()
+    return True
 
 
 def replace(path: Path, text: str) -> None:
