@@ -140,10 +140,11 @@ class Cluster:
 
     async def look(self) -> None:
         """Say that we are there; begin what there is to do."""
+        mine = self._desk.decision.ballot  # as it was before the look: what was decided since is no news
         seen = await self._read()
         await self._sit(seen)
         if self._working is None or self._working.done():
-            work = self._due(seen)
+            work = self._due(seen, mine)
             if work is not None:
                 self._working = asyncio.create_task(self._guarded(work))
 
@@ -166,8 +167,8 @@ class Cluster:
         except Exception:
             log.exception("this node could not take part in a change of versions")
 
-    def _due(self, seen: Table) -> Coroutine[Any, Any, None] | None:
-        mine, last = self._desk.decision.ballot, seen.decided
+    def _due(self, seen: Table, mine: str) -> Coroutine[Any, Any, None] | None:
+        last = seen.decided
         if mine and (last is None or last.ballot < mine):
             return self._remind()
         if last is not None and last.ballot > mine:
@@ -257,6 +258,11 @@ class Cluster:
         """Why policies/ here must not be passed over; "" where nothing of it would be."""
         desk = self._desk
         on_disk, known = contents(desk.policies), self._files_in_force()
+        if not self._common(motion) and motion.version not in (desk.in_force.version, fingerprint(on_disk)):
+            return (
+                f"{desk.in_force.version} is in force there, and nowhere else: put the same files into policies/ of this node "
+                f"and {motion.node}"
+            )
         if fingerprint(on_disk) in (desk.in_force.version, motion.version, desk.decision.instead_of):
             return ""
         names = sorted(name for name in {*on_disk, *known} if on_disk.get(name) != known.get(name))
@@ -265,6 +271,10 @@ class Cluster:
             f"{named} there {'has' if len(names) == 1 else 'have'} edits that are not in force: reload them there, or put "
             f"back what is in force ({shown_path(Path(desk.in_force.place.policies))})"
         )
+
+    def _common(self, motion: Motion) -> bool:
+        """What is in force here is, or was, in force on all nodes; not what this node alone began with."""
+        return self._desk.decision.ballot != "" or self._desk.in_force.version == motion.before
 
     async def _files(self, motion: Motion) -> dict[str, bytes] | None:
         """Of the version that a motion is about; None where nobody has given them."""
@@ -281,7 +291,7 @@ class Cluster:
         """Put it in force in all processes here. Why not; empty: it is."""
         desk = self._desk
         on_disk = fingerprint(contents(desk.policies))
-        known = on_disk in (desk.in_force.version, desk.decision.instead_of)
+        known = on_disk == desk.decision.instead_of or (on_disk == desk.in_force.version and self._common(motion))
         stale = on_disk if known and on_disk != motion.version else ""
         try:
             wanted = self._wanted(motion.version, files)
@@ -371,7 +381,8 @@ class Cluster:
         if not self._turn or seen is None:
             raise NotNow("the files changed while they were read; reload again")
         ballot = seen.next_ballot(self._desk.decision.ballot, secrets.token_hex(3))
-        motion = Motion(ballot, decision.policies, decision.by, decision.how, reason, self._node, seen.now)
+        before = self._desk.in_force.version
+        motion = Motion(ballot, decision.policies, decision.by, decision.how, reason, self._node, seen.now, before)
         self._motion = motion
         return replace(decision, ballot=ballot, node=self._node), partial(self._carry, motion)
 

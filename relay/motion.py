@@ -45,7 +45,8 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """`how`: reload or rollback, by whom and on which node, `at` (ms, State's clock). `nodes` are asked."""
+    """`how`: reload or rollback, by whom and on which node, `at` (ms, State's clock). `before`: what that node had in force.
+    `nodes` are asked."""
 
     ballot: str
     version: str
@@ -54,6 +55,7 @@ class Motion:
     reason: str
     node: str
     at: int
+    before: str = ""
     nodes: tuple[str, ...] = ()
 
 

@@ -8,7 +8,7 @@ from relay.motion import COUNTED, FORGOTTEN, HEARD, MOST_OCTETS, STALE, Motion, 
 
 NOW = 1_800_000_000_000
 SEAT = Seat("a", NOW, 2, "3f9a1c", "000000004-aa", "0.1.0")
-MOTION = Motion("000000005-bb", "c41b08", "noa", "reload", "", "a", NOW, ("b", "c"))
+MOTION = Motion("000000005-bb", "c41b08", "noa", "reload", "", "a", NOW, "3f9a1c", ("b", "c"))
 
 
 def notes(*found: Seat | Motion, decided: bool = True, **more: str) -> dict[str, str]:

@@ -301,6 +301,10 @@ def hook_url(value: object) -> str:
     raise Wrong("url", f'{shown(value)} is no URL, such as "https://chat.shop.example/hooks/mail"')
 
 
+def _ports_exist(url: str) -> bool:
+    return all(int(port) <= 65_535 for port in _PORTS.findall(url))
+
+
 def state_url(value: object) -> str:
     """`sqlite:` or `redis://host:6379/0`, `rediss:` for TLS, `user@` before the host where Redis has users; or
     `redis+sentinel://host:26379,host:26379/NAME/0`: the Sentinels that know which server is master, and its name with them."""
@@ -308,9 +312,8 @@ def state_url(value: object) -> str:
         raise Wrong("secret", "passwords do not stand in this file; write user@host, or host, and set password_file")
     if value == "sqlite:":
         return value
-    if isinstance(value, str) and (_REDIS.fullmatch(value) or _SENTINEL.fullmatch(value)):
-        if all(int(port) <= 65_535 for port in _PORTS.findall(value)):
-            return value
+    if isinstance(value, str) and (_REDIS.fullmatch(value) or _SENTINEL.fullmatch(value)) and _ports_exist(value):
+        return value
     raise Wrong("url", f'{shown(value)} is no place for state; write "sqlite:" or such as "redis://10.0.0.9:6379/0"')
 
 

@@ -1,5 +1,5 @@
-"""The way to Redis: calls of State's one script, many in one round trip, to a server, to whichever of several is master now, or to
-a cluster.
+"""The way to Redis: calls of State's one script, many in one round trip, to a server, to whichever of several is master now,
+or to a cluster.
 
 Every call is EVALSHA; where a server does not know the script (the first call, SCRIPT FLUSH, a failover) those calls are
 repeated in their order as EVAL, which brings it. What fails ends the connection: the next call makes a new one, and so
@@ -88,10 +88,10 @@ class RedisLink:
 
     async def close(self) -> None:
         client, self._client = self._client, None
-        for client in [one for one in (client, self._sentinel) if one is not None]:
+        for one in filter(None, (client, self._sentinel)):
             with contextlib.suppress(Exception):  # it may be broken, which is why it is closed
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await client.aclose()
+                    await one.aclose()
 
     def server_of(self, call: Call) -> str:
         """Whose clock counts there."""
@@ -149,4 +149,5 @@ def _sentinel(url: str) -> Any:
     places = [urlsplit(f"//{place}") for place in urlsplit(url).netloc.split(",")]
     hosts = [(place.hostname, place.port or SENTINEL_PORT) for place in places]
     timeouts = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
-    return Sentinel(hosts, sentinel_kwargs={**timeouts, "retry": Retry(NoBackoff(), 0)})
+    made: Any = Sentinel  # redis-py gives its arguments no types
+    return made(hosts, sentinel_kwargs={**timeouts, "retry": Retry(NoBackoff(), 0)})
