@@ -164,7 +164,7 @@ def _of_files(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
 def _why_not(decision: dict[str, Any], zone: ZoneInfo) -> str:
     if not decision["instead_of"]:
         return "not in force: postlane reload"
-    if decision["how"] == "reload":
+    if decision["how"] == "reload" and decision.get("node"):
         return f"and could not be written: {decision['policies']} of {decision['node']} is in force"
     return f"rolled back to {decision['policies']} on {when(decision['at'], zone)} by {decision['by']}"
 

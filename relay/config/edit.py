@@ -26,9 +26,11 @@ FILE = "credentials.toml"
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What a change did: the file before and after, and all policies before (None: they had errors) and after it."""
+    """What a change did: the file before and after, and all policies before (None: they had errors) and after it. `was`: the file
+    before with whatever mark an editor put in front; None where it was not there."""
 
     file: str
+    was: str | None
     before: str
     after: str
     version_before: str
@@ -45,7 +47,8 @@ def edit_credentials(
     path = (policies_dir / FILE).resolve()  # a symbolic link is followed, not replaced
     file = shown_path(policies_dir / FILE)
     with _locked(path.parent):
-        before = path.read_bytes().decode("utf-8-sig", "replace") if path.exists() else ""  # line ends stay as they are
+        stood = path.read_bytes().decode("utf-8", "replace") if path.exists() else None  # line ends stay as they are
+        before = (stood or "").removeprefix("\ufeff")
         was = _without_errors(examine_policies(policies_dir, deployment), file)
         document = tomlkit.parse(before if before.endswith("\n") or not before else f"{before}\n")
         change(document)
@@ -53,7 +56,7 @@ def edit_credentials(
         now = _without_errors(examine_policies(policies_dir, deployment, {FILE: after}), file)
         if not dry_run and after != before:
             replace(path, after)
-    return Edited(file, before, after, was.version, now)
+    return Edited(file, stood, before, after, was.version, now)
 
 
 def _without_errors(examined: Examined[Policies], file: str) -> Policies:
@@ -79,10 +82,10 @@ def take_back(policies_dir: Path, edited: Edited) -> bool:
     with _locked(path.parent):
         if path.read_bytes().decode("utf-8-sig", "replace") != edited.after:
             return False
-        if edited.before:
-            replace(path, edited.before)
-        else:
+        if edited.was is None:
             path.unlink()
+        else:
+            replace(path, edited.was)
     return True
 
 
