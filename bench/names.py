@@ -15,14 +15,16 @@ ALIVE = "127.0.0.1"
 DEAD = "127.0.0.9"  # on Linux all of 127.0.0.0/8 is this machine
 DEAD_DOMAIN = "dead.example"
 
-_A, _MX, _TTL = 1, 15, 3600
+_A, _SOA, _MX, _TTL = 1, 6, 15, 3600
+_ZONE = b"\0\0" + struct.pack("!5I", 1, _TTL, _TTL, _TTL, _TTL)  # SOA with the root for both of its names
 _HEADER = 12
 _POINTER = b"\xc0\x0c"  # to the name asked about
 _BUFFER = 8 << 20  # a burst of questions waits, where the kernel grants it
 
 
 def answer(query: bytes, alive: Sequence[str] = (ALIVE,)) -> bytes:
-    """MX for a domain, one of the addresses `alive` for its `mx.` host, and no such record for anything else."""
+    """MX for a domain, one of the addresses `alive` for its `mx.` host; for anything else, that there is no such record (RFC
+    2308 2.2)."""
     end = query.index(b"\0", _HEADER) + 1
     name, kind = query[_HEADER:end], int.from_bytes(query[end : end + 2])
     host = name.startswith(b"\x02mx")
@@ -34,8 +36,8 @@ def answer(query: bytes, alive: Sequence[str] = (ALIVE,)) -> bytes:
             name == b"\x02mx" + b"".join(bytes([len(word)]) + word.encode() for word in DEAD_DOMAIN.split(".")) + b"\0"
         )
         data = IPv4Address(DEAD if dead else alive[crc32(name) % len(alive)]).packed
-    record = _POINTER + struct.pack("!HHIH", kind, 1, _TTL, len(data)) + data if data else b""
-    counts = struct.pack("!HHHH", 1, 1 if data else 0, 0, 0)
+    record = _POINTER + struct.pack("!HHIH", kind if data else _SOA, 1, _TTL, len(data or _ZONE)) + (data or _ZONE)
+    counts = struct.pack("!HHHH", 1, 1 if data else 0, 0 if data else 1, 0)
     return query[:2] + b"\x85\x80" + counts + query[_HEADER : end + 4] + record
 
 

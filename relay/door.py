@@ -1,22 +1,24 @@
 """The door between edge and accept(): who may come in, and the record of who was turned away."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 import structlog
 
 from relay.accept import Acceptance, accept
+from relay.checking import Checking
 from relay.edge.credentials import Directory, Login
 from relay.edge.submission import Submission
 from relay.event import Facts, reply_facts
 from relay.house import KeysFor
 from relay.identity import Credential
-from relay.message import Change
+from relay.message import Change, RcptTo
 from relay.outcome import Reply
 from relay.policy.decide import Law, Refusal
 from relay.spool.errors import SpoolError
+from relay.tokens import Tokens
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -49,8 +51,10 @@ class _Allowance:
 class Door:
     """What the edge's sessions call. `apply` swaps credentials, policies, keys and the tracer at a reload."""
 
-    def __init__(self, house: Acceptance) -> None:
+    def __init__(self, house: Acceptance, checking: Checking | None = None) -> None:
+        """`checking` None: addresses are not looked at."""
         self._house = house
+        self._checking = checking
         self._directory = Directory(())
         self._allowance = _Allowance()
         self._recording: set[asyncio.Task[None]] = set()
@@ -66,10 +70,11 @@ class Door:
         keys_for: KeysFor,
         site_of: Callable[[str, str], str],
         tracer: Tracer,
+        tokens: Tokens,
     ) -> None:
         self._directory = directory
         self._house.law, self._house.keys_for = law, keys_for
-        self._house.site_of, self._house.tracer = site_of, tracer
+        self._house.site_of, self._house.tracer, self._house.tokens = site_of, tracer, tokens
 
     def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:
         """Who this is; None if the name or the password is wrong. Synchronous: one SHA-256, no I/O."""
@@ -78,6 +83,12 @@ class Door:
     def by_network(self, peer_ip: str, trust: Sequence[IPv4Network | IPv6Network], local: str) -> Credential | None:
         """The identity of a peer that did not log in: a credential that lists its network, else the listener's own."""
         return self._directory.by_network(peer_ip, trust, local)
+
+    def check(
+        self, credential: Credential, recipient: RcptTo, patience: float
+    ) -> Reply | Awaitable[Reply | None] | None:
+        """Why this address is refused; see Checking.at_rcpt."""
+        return self._checking.at_rcpt(credential.name, recipient, patience) if self._checking is not None else None
 
     async def accept(self, submission: Submission) -> Reply:
         """accept() with the one guarantee that a session needs: an answer, whatever happens."""
@@ -112,6 +123,11 @@ class Door:
         task = asyncio.create_task(self._put(change))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
+
+    async def record_all(self, records: Iterable[tuple[str, Facts]]) -> None:
+        """The same of several at once; they are on disk when it returns, or counted as unrecorded."""
+        if events := [self._house.recorder.record(kind, facts) for kind, facts in records]:
+            await self._put(Change(events=events))
 
     async def _put(self, change: Change) -> None:
         """By put, not settle: while the disk is full settle keeps what it is given, and strangers could fill memory."""

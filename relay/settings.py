@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config import Deployment, Listener, Policies, everybody, load_secret
+from relay.config import Deployment, Listener, Policies, everybody, load_secrets
 from relay.edge.certificate import Certificate
 from relay.edge.credentials import Directory
 from relay.edge.limits import Limits, ListenerSettings
@@ -34,6 +34,7 @@ class WorkerSettings:
     listeners      in the order of the deployment's      bytes_in_hand  the limit of the worker's ByteBudget
     credentials    those of the policies, and in the sandbox whoever comes
     certificate    its files, to be watched; None without TLS
+    secrets        oldest first; the last one seals what is sealed from now on
     """
 
     in_force: InForce
@@ -44,7 +45,12 @@ class WorkerSettings:
     credentials: Directory
     pools: Mapping[MailClass, Pool]
     certificate: Certificate | None
-    secret: bytes
+    secrets: tuple[bytes, ...]
+
+    @property
+    def secret(self) -> bytes:
+        """The oldest, which never changes."""
+        return self.secrets[0]
 
 
 def worker_settings(in_force: InForce, capture: str, share: Share) -> WorkerSettings:
@@ -61,7 +67,7 @@ def worker_settings(in_force: InForce, capture: str, share: Share) -> WorkerSett
         credentials=Directory(everybody(deployment, policies).values()),
         pools={mail_class: deployment.pools[name] for mail_class, name in policies.routes.items()},
         certificate=Certificate(Path(tls.cert), Path(tls.key)) if tls.cert else None,
-        secret=load_secret(deployment),
+        secrets=load_secrets(deployment),
     )
 
 

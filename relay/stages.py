@@ -17,7 +17,10 @@ from functools import partial
 from relay import settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt, pool_for
+from relay.checking import Checking
 from relay.config.evidence import load_model
+from relay.consent import Known
+from relay.copies import Copies
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
@@ -38,13 +41,16 @@ from relay.lately import Lately
 from relay.message import MailClass
 from relay.order import Order, Place
 from relay.pacing import Pacer
+from relay.people import People
 from relay.policy.contradiction import Ledger
+from relay.policy.copies import Hashes
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
 from relay.policy.sample import Sample
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
+from relay.recipient import Keys
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
@@ -59,6 +65,7 @@ from relay.state.rates import RateLeases
 from relay.steering import Steering
 from relay.suspending import Suspending
 from relay.tls_reports import TlsReports
+from relay.tokens import Tokens
 from relay.trace import Tracer
 
 LAST_COUNTS = 2.0  # seconds at the end in which counts for TLS reports are written down
@@ -101,6 +108,9 @@ class Stages:
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
+        self.known = Known(self.state, Keys(self.settings.secrets))
+        self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
+        self._looking: set[asyncio.Task[None]] = set()
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -116,10 +126,12 @@ class Stages:
         self.shaper = Shaper(shaping.shapes, self.rates, clock, pacemaker=self.pacemaker)
         self.tls_store = TlsStore(self.data_dir / "tls.db")
         self.courier = self._build_courier()
+        self.checking = Checking(self.data_dir, order.shards[0])
         self.budget = ByteBudget(self.settings.bytes_in_hand)
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
+        self.people = People(self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of)
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -168,6 +180,7 @@ class Stages:
             named=in_force.deployment.pools,
             routes=in_force.policies.exceptions,
             retry=in_force.policies.retry,
+            rulings=in_force.policies.rulings,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
@@ -178,6 +191,8 @@ class Stages:
             quotas=self.quotas,
             pacer=self.pacer,
             suspensions=self.suspensions,
+            known=self.known,
+            copies=self.copies,
             spool=spool,
             courier=self.courier,
             going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
@@ -186,6 +201,7 @@ class Stages:
             recorder=self.recorder,
             tally=self.tally,
             lately=self.lately,
+            delivered_to=self.checking.traffic.add,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
@@ -199,10 +215,11 @@ class Stages:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=law_of(in_force.policies, in_force.keys, self.hostname),
+            law=law_of(in_force.deployment, in_force.policies, in_force.keys, self.hostname),
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens(self.settings.secrets),
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -210,11 +227,13 @@ class Stages:
             quotas=self.quotas,
             pacer=self.pacer,
             suspensions=self.suspensions,
+            known=self.known,
+            copies=self.copies,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
         )
-        return Door(house)
+        return Door(house, self.checking)
 
     def _build_listeners(self) -> list[Listener]:
         guesses = Guesses()
@@ -236,6 +255,13 @@ class Stages:
         """What is done about a contradiction in this stream, as the files in force say."""
         return self.settings.in_force.policies.streams.doing(stream)
 
+    def _replaced(self, older: str, recipient: str, newer: str) -> None:
+        """Where the older message waits here it is looked at now; elsewhere when its time comes."""
+        for shard in self.shards:
+            task = asyncio.create_task(shard.commands.look_at(older, recipient))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
     @property
     def healthy(self) -> bool:
         return all(shard.spool.healthy for shard in self.shards)
@@ -244,7 +270,9 @@ class Stages:
         """When nothing runs any more."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.tls_ledger.flush(), LAST_COUNTS)
+        await self.checking.write()
         self.tls_store.close()
+        await self.copies.close()
         for shard in self.shards:
             await shard.exporter.flush()
             await shard.spool.close()
@@ -276,7 +304,9 @@ class Stages:
         policies, keys_for = wanted.in_force.policies, wanted.in_force.keys.for_domain
         sites = policies.shaping.sites
         self.courier.reconfigure(wanted.egress, sites, resolver)
-        self.shaper.shapes = policies.shaping.shapes
+        by_mx = wanted.egress.relay is None and not wanted.in_force.capture
+        self.checking.apply(policies.address_check, self.courier.resolver if by_mx else None)
+        self.shaper.shapes, self.shaper.urgent_sources = policies.shaping.shapes, wanted.egress.urgent_sources
         self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         pools = wanted.in_force.deployment.pools.values()
         self.shaper.health.keep(source.address for pool in pools for source in pool.sources)
@@ -284,14 +314,17 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        law = law_of(policies, wanted.in_force.keys, self.hostname)
-        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
+        self.known.keys = self.people.keys = Keys(wanted.secrets)
+        self.copies.hashes = Hashes(wanted.secret)
+        self.people.site_of = site_of
+        law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
+        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:
             shard.dispatcher.resume()  # rates may be others now
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
-            house.streams = policies.streams.named
+            house.streams, house.rulings = policies.streams.named, policies.rulings
             house.keys_for, house.site_of = keys_for, site_of
 
     async def listen_as(self, wanted: WorkerSettings) -> None:

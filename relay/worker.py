@@ -87,6 +87,7 @@ class Worker:
             stages.parts.run(),
             stages.rates.run(),
             stages.tls_reports.run(),
+            stages.checking.run(),
             *(shard.exporter.run() for shard in stages.shards),
         )
         running = [*map(asyncio.create_task, upkeep)]
@@ -212,6 +213,8 @@ class Worker:
                 return await boards.answer(self.stages.state, question)
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
+            case "people":
+                return await self.stages.people.answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:

@@ -8,10 +8,12 @@ import pytest
 
 from relay.accept import accept
 from relay.edge.submission import Submission
+from relay.event import iso
 from relay.fate import Files
 from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
+from relay.person import Wish
 from relay.policy.checks import BUILT_IN, Checks, Level, built_in
 from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
@@ -579,3 +581,194 @@ async def test_what_a_message_says_of_tls_on_its_way(requiretls: bool, header: b
     assert (message.tls, message.ret) == (tls, "HDRS" if requiretls else "FULL")
     assert message.content is not None
     assert header in message.content
+
+
+MARKETER = replace(SHOP, mail_class=MailClass.MARKETING)
+
+
+async def test_who_must_not_be_sent_it_is_left_out_and_the_others_are_sent_theirs() -> None:
+    rig = Rig()
+    rig.people.block("c@d.example", "marketing", "unsubscribed", "a", source="one-click")
+    rig.people.wish("e@f.example", "a", Wish(paused_until=NOW + 60_000))
+    everyone = ["a@b.example", "C@D.example", "e@f.example"]
+    assert (await taken(rig, submission(credential=MARKETER, recipients=everyone))).startswith("250 2.0.0 OK")
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert [d.recipient for d in deliveries] == ["a@b.example", "e@f.example"]
+    assert [d.index for d in deliveries] == [0, 2]
+    assert [d.next_attempt for d in deliveries] == [NOW, NOW + 60_000]
+    events = [(event["type"], event["rcpt"], event.get("reason")) for event in rig.spool.events()]
+    assert events == [
+        ("accepted", 0, None), ("accepted", 1, None), ("accepted", 2, None),
+        ("withheld", 1, "unsubscribed"), ("postponed", 2, "preference"),
+    ]  # fmt: skip
+
+
+async def test_mail_for_nobody_is_taken_and_withheld_unsigned_and_who_asked_is_told() -> None:
+    rig = Rig()
+    rig.people.block("dana@b.example", reason="complaint")
+    one = submission(recipients=["dana@b.example"])
+    one.envelope.recipients[0].notify = "FAILURE"
+    assert (await taken(rig, one)).startswith("250 ")
+    ((report, (note,)),) = rig.spool.puts[0].put
+    assert (report.stream, note.recipient) == ("dsn", "shop@a.example")
+    assert report.content is not None
+    assert b"Status: 5.7.1" in report.content
+    assert b"on the list of those that mail is not sent to" in report.content
+    accepted, withheld, _ = rig.spool.events()
+    assert accepted["signed"] == []
+    assert (withheld["reason"], withheld["detail"], withheld["at"]) == (
+        "suppressed", "all, complaint, cli on 2026-11-21", "accept",
+    )  # fmt: skip
+
+
+async def test_of_two_times_to_wait_for_the_later_holds() -> None:
+    for paused, reason in ((30_000, "send-at"), (90_000, "preference")):
+        rig = Rig()
+        rig.people.wish("dana@b.example", "a", Wish(paused_until=NOW + paused))
+        later = LETTER.replace(b"Subject", f"X-Postlane-Send-At: {iso(NOW + 60_000)}\r\nSubject".encode())
+        await taken(rig, submission(later, MARKETER))
+        ((_, (delivery,)),) = rig.spool.puts[0].put
+        assert delivery.next_attempt == NOW + max(paused, 60_000)
+        assert rig.spool.events()[1]["reason"] == reason
+
+
+async def test_whom_it_does_not_go_to_takes_no_permit_of_the_streams_rate() -> None:
+    rig = Rig()
+    rig.streams = Streams([(Stream("shop", "x", rate=Rate(10, 60, "", "10/minute")), Match())])
+    rig.people.block("c@d.example")
+    rig.people.wish("e@f.example", "a", Wish(paused_until=NOW + 60_000))
+    everyone = ["a@b.example", "c@d.example", "e@f.example", "g@h.example"]
+    await taken(rig, submission(credential=MARKETER, recipients=everyone))
+    assert [count for _, count, _ in rig.quotas.taken] == [2]
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert [d.paced for d in deliveries] == [False, True, False], "who waits takes his when it goes"
+
+
+async def test_without_state_mail_is_taken_and_asked_about_later() -> None:
+    rig = Rig()
+    rig.people.down = True
+    assert (await taken(rig, submission(credential=MARKETER))).startswith("250 ")
+    assert len(rig.offered) == 1
+
+
+async def test_what_was_found_of_an_address_is_in_its_event() -> None:
+    rig = Rig()
+    message = submission(recipients=("info@b.example", "dana@b.example"))
+    message.envelope.recipients[0].found = {"tags": ["role"]}
+    await accept(message, rig.acceptance())
+    first, second = rig.spool.events()
+    assert first["address"] == {"tags": ["role"]}
+    assert "address" not in second
+
+
+KEPT = LETTER.replace(b"Subject", b"Message-ID: <77@a.example>\r\nSubject")
+
+
+async def told(rig: Rig) -> None:
+    """State has heard what it was to be told."""
+    await rig.copies.close()
+
+
+async def test_what_was_handed_in_before_is_acknowledged_and_not_sent_again() -> None:
+    rig = Rig()
+    first = (await taken(rig, submission(KEPT))).split()[3]
+    await told(rig)
+    rig.quotas.wait = 339_001  # what is not sent needs no permit
+    again = await taken(rig, submission(KEPT.replace(b"Subject", b"Date: later\r\nsubject"), QUOTA))
+    assert again.split()[3] != first
+    assert again.endswith(f"stream=shop class=transactional duplicate_of={first}")
+    assert len(rig.offered) == 1
+    *_, accepted, withheld = rig.spool.events()
+    assert (accepted["type"], withheld["type"]) == ("accepted", "withheld")
+    assert withheld["id"] == accepted["id"] == again.split()[3]
+    assert [withheld[name] for name in ("reason", "duplicate_of", "at")] == ["duplicate", first, "accept"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        KEPT.replace(b"<77@", b"<78@"),
+        KEPT.replace(b"Order 77", b"Order 78"),
+        KEPT.replace(b"Thank you.", b"Thank you!"),
+        KEPT.replace(b"From: Shop", b"From: Shop 2"),
+        KEPT.replace(b"Message-ID", b"X-Postlane-Idempotency-Key: k\r\nMessage-ID"),
+    ],
+)
+async def test_what_differs_in_what_is_read_or_in_its_name_is_no_copy(other: bytes) -> None:
+    rig = Rig()
+    for letter in (KEPT, other):
+        assert "duplicate" not in await taken(rig, submission(letter))
+        await told(rig)
+    assert len(rig.offered) == 2
+
+
+async def test_without_a_name_of_its_own_no_message_is_a_copy() -> None:
+    rig = Rig()
+    for _ in range(2):
+        assert "duplicate" not in await taken(rig, submission())
+    assert rig.marks.stand == {}
+
+
+async def test_of_another_credential_or_to_another_recipient_it_is_no_copy() -> None:
+    rig = Rig()
+    await taken(rig, submission(KEPT))
+    await told(rig)
+    assert "duplicate" not in await taken(rig, submission(KEPT, replace(SHOP, name="other")))
+    both = submission(KEPT, recipients=["eve@b.example", "DANA@b.example"])
+    assert "duplicate" not in await taken(rig, both)
+    assert [delivery.recipient for delivery in rig.offered] == ["dana@b.example", "dana@b.example", "eve@b.example"]
+    assert rig.spool.events()[-1]["reason"] == "duplicate"
+
+
+async def test_a_first_copy_that_was_not_saved_is_none() -> None:
+    rig = Rig()
+    rig.spool.full = True
+    assert (await taken(rig, submission(KEPT))).startswith("452 ")
+    await told(rig)
+    rig.spool.full = False
+    rig.quotas.wait = 339_001
+    assert "[quota]" in await refused(rig, submission(KEPT, replace(QUOTA, over_quota="refuse")))
+    await told(rig)
+    rig.quotas.wait = 0
+    assert "duplicate" not in await taken(rig, submission(KEPT))
+
+
+async def test_a_first_copy_that_is_withheld_is_none() -> None:
+    rig = Rig()
+    stale = KEPT.replace(b"Subject", b"X-Postlane-Valid-Until: 0s\r\nSubject")
+    await taken(rig, submission(stale))
+    await told(rig)
+    assert rig.spool.events()[-1]["reason"] == "stale"
+    assert "duplicate" not in await taken(rig, submission(KEPT))
+    assert len(rig.offered) == 1
+
+
+async def test_while_state_is_down_nothing_is_a_copy() -> None:
+    rig = Rig()
+    await taken(rig, submission(KEPT))
+    await told(rig)
+    rig.marks.down = True
+    assert "duplicate" not in await taken(rig, submission(KEPT))
+    assert len(rig.offered) == 2
+
+
+@pytest.mark.parametrize("name", [b"X-Postlane-Idempotency-Key", b"X-Postlane-Collapse-Key"])
+async def test_a_key_that_is_too_long_is_refused_rather_than_cut(name: bytes) -> None:
+    longest = KEPT.replace(b"Subject", name + b": " + b"k" * 200 + b"\r\nSubject")
+    assert (await taken(Rig(), submission(longest))).startswith("250 ")
+    answer = await refused(Rig(), submission(longest.replace(b"k\r\n", b"kk\r\n")))
+    assert answer == f"550 5.6.0 {name.decode()} is longer than 200 octets [key]"
+
+
+async def test_a_message_with_a_collapse_key_tells_which_older_one_it_takes_the_place_of() -> None:
+    rig, replaced = Rig(), []
+    rig.copies.replaced = lambda *said: replaced.append(said)
+    letter = KEPT.replace(b"Subject", b"X-Postlane-Collapse-Key: balance\r\nSubject")
+    ids = []
+    for number in range(2):
+        answer = await taken(rig, submission(letter.replace(b"77", b"%d" % number)))
+        ids.append(answer.split()[3])
+        await told(rig)
+    assert replaced == [(ids[0], "dana@b.example", ids[1])]
+    message, _ = rig.spool.puts[-1].put[0]
+    assert b"Collapse" not in (message.content or b"")

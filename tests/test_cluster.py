@@ -26,6 +26,7 @@ hostname = "relay.test.example"
 workers = 1
 [web]
 admin = ""
+public = ""
 [state]
 url = "redis://nobody.example"
 [[listener]]

@@ -7,11 +7,12 @@ Nothing comes into force that has an error: `load_deployment` and `load_policies
 """
 
 from relay.config.deployment import Deployment, examine_deployment, load_deployment
+from relay.config.pages import public_pages
 from relay.config.places import MissingDirectory, find_directories
 from relay.config.policies import Policies, everybody, examine_policies, load_policies, sandbox_credential
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.schema_config import Listener
-from relay.config.secret import load_secret, load_webhook_secret
+from relay.config.secret import load_secret, load_secrets, load_webhook_secret
 from relay.config.whereabouts import Whereabouts, whereabouts
 
 __all__ = [
@@ -29,7 +30,9 @@ __all__ = [
     "load_deployment",
     "load_policies",
     "load_secret",
+    "load_secrets",
     "load_webhook_secret",
+    "public_pages",
     "sandbox_credential",
     "whereabouts",
 ]

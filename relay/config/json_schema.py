@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from relay.config.schema_brands import BrandsFile
 from relay.config.schema_config import PoolsFile, PostlaneFile
 from relay.config.schema_policies import CredentialsFile, RetryFile
+from relay.config.schema_recipients import RecipientsFile
 from relay.config.schema_routes import RoutesFile
 from relay.config.schema_shaping import ShapingFile
 from relay.config.schema_streams import StreamsFile
@@ -19,6 +20,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "pools": PoolsFile,
     "brands": BrandsFile,
     "credentials": CredentialsFile,
+    "recipients": RecipientsFile,
     "retry": RetryFile,
     "routes": RoutesFile,
     "shaping": ShapingFile,

@@ -1,5 +1,15 @@
-"""Secrets that are read, or made at first start: that which signs tokens in mail, return paths and recipient keys, and that
-which signs what the webhook of [alerts] gets."""
+"""Secrets that are read, or made at first start: those that seal tokens in mail, return paths and recipient keys, and that
+which signs what the webhook of [alerts] gets.
+
+The file of [secrets] is one secret, its octets as they are, or a list of several:
+
+    # postlane secrets
+    3q2+7w8Qf...=       base64, oldest first
+    w5Jd0kfV9...=       the last one seals what is sealed from now on
+
+By the first people are known for ever, so it stays. Of the others one may be taken out when nothing that it sealed matters any
+more: an unsubscribe link should work for a year and more.
+"""
 
 import base64
 import binascii
@@ -15,17 +25,44 @@ MIN_WEBHOOK_BYTES, MAX_WEBHOOK_BYTES = 24, 64  # https://www.standardwebhooks.co
 SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
 
 
+LIST = b"# postlane secrets"
+
+
 def load_secret(deployment: Deployment) -> bytes:
-    """The file's octets, as they are; raises ConfigErrors where it cannot be used.
+    """The oldest, by which people are known and which never changes; raises ConfigErrors where it cannot be used."""
+    return load_secrets(deployment)[0]
+
+
+def load_secrets(deployment: Deployment) -> tuple[bytes, ...]:
+    """All of them, oldest first; the last one seals. Raises ConfigErrors.
 
     Without `[secrets] file` it is `data_dir/secret`, made by whichever process comes first; all others read that one.
     """
     named, key = deployment.secrets.file, ("secrets", "file")
     path = deployment.home / named if named else deployment.node.data_dir / "secret"
     secret = _load(deployment, key, path, None if named else secrets.token_bytes(SECRET_BYTES))
-    if len(secret) < SECRET_BYTES:
-        raise _refused(deployment, key, f'"{path}" holds {len(secret)} octets; {SECRET_BYTES} at least')
-    return secret
+    listed = secret.startswith(LIST)
+    found = _listed(deployment, key, path, secret) if listed else (secret,)
+    for one in found:
+        if len(one) < SECRET_BYTES:
+            what = "a secret of " if listed else ""
+            raise _refused(deployment, key, f'"{path}" holds {what}{len(one)} octets; {SECRET_BYTES} at least')
+    return found
+
+
+def _listed(deployment: Deployment, key: Loc, path: Path, text: bytes) -> tuple[bytes, ...]:
+    found: list[bytes] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.startswith(b"#"):
+            try:
+                found.append(base64.b64decode(line.strip(), validate=True))
+            except binascii.Error:
+                raise _refused(deployment, key, f'"{path}", line {number}, is no base64') from None
+    if not found:
+        raise _refused(deployment, key, f'"{path}" is a list without a secret')
+    if len(set(found)) < len(found):
+        raise _refused(deployment, key, f'"{path}" holds a secret twice')
+    return tuple(found)
 
 
 def load_webhook_secret(deployment: Deployment) -> bytes:

@@ -9,7 +9,7 @@ Every refusal a postmaster would want to know of goes to `Door.rejected`; sessio
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,6 +31,9 @@ COMMAND_LINE = 512  # RFC 5321 4.5.3.1.4, with CRLF; longer by what the extensio
 MAIL_LINE = COMMAND_LINE + 26 + 17 + 10 + 500 + 128 + 15 + 11
 RCPT_LINE = COMMAND_LINE + 10 + 500 + 28  # SMTPUTF8, ORCPT and NOTIFY (RFC 3461)
 AUTH_LINE = 12_288  # RFC 4954 4
+PATIENCE = (
+    10.0  # s that DNS may take for the addresses of one message: a thousand dead domains must not take half an hour
+)
 REPORTED_TEXT = 320  # of what a peer gave as address, in events
 TLS_HELLO = b"\x16\x03"  # RFC 8446 5.1: handshake record, version 3.x
 HTTP_METHODS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNECT", b"DELETE", b"PATCH", b"TRACE"})
@@ -82,6 +85,7 @@ class Session(Wire):
         self._junk = 0
         self._auth_failures = 0
         self._refused_recipients = 0
+        self._patience = PATIENCE
         self._fresh = True
         self._skipping = False  # the rest of a line that was too long
 
@@ -109,6 +113,7 @@ class Session(Wire):
         self.envelope = None
         self._collecting = False
         self._refused_recipients = 0
+        self._patience = PATIENCE
         if self._intake is not None:
             self._intake.release()
             self._intake = None
@@ -408,10 +413,27 @@ class Session(Wire):
         if len(envelope.recipients) >= self.limits.max_recipients:
             return self._refuse_recipient(replies.TOO_MANY_RECIPIENTS, "recipients", argument)
         recipient = commands.rcpt(argument, envelope.utf8)
-        if isinstance(recipient, RcptTo):
-            envelope.recipients.append(recipient)
-            return self._output.append(replies.RECIPIENT_OK)
-        return self._refuse_recipient(recipient, "address", argument)
+        if isinstance(recipient, Reply):
+            return self._refuse_recipient(recipient, "address", argument)
+        assert self._identity is not None  # there would be no envelope
+        answer = self.desk.door.check(self._identity.credential, recipient, self._patience)
+        if answer is None or isinstance(answer, Reply):
+            return self._checked(envelope, recipient, answer, argument)
+        return self._begin(self._check(envelope, recipient, answer, argument))
+
+    async def _check(
+        self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[Reply | None], argument: str
+    ) -> None:
+        begun = self.loop.time()
+        answer = await asked
+        self._patience -= self.loop.time() - begun
+        self._checked(envelope, recipient, answer, argument)
+
+    def _checked(self, envelope: Envelope, recipient: RcptTo, answer: Reply | None, argument: str) -> None:
+        if answer is not None:
+            return self._refuse_recipient(answer, "address-check", argument)
+        envelope.recipients.append(recipient)
+        return self._output.append(replies.RECIPIENT_OK)
 
     def _refuse_recipient(self, reply: Reply, reason: str, argument: str) -> None:
         """Lists hold bad addresses: to a known app they are no errors of the session until there are as many as it may

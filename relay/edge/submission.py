@@ -1,13 +1,13 @@
 """What the edge hands over, and the door it hands it to: the only thing a session knows of the rest of Postlane."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from relay.edge.credentials import Login
 from relay.edge.limits import IPNetwork
 from relay.identity import Credential
-from relay.message import Envelope, Peer
+from relay.message import Envelope, Peer, RcptTo
 from relay.outcome import Reply
 
 
@@ -35,6 +35,13 @@ class Door(Protocol):
 
     def by_network(self, peer_ip: str, trust: Sequence[IPNetwork], local: str) -> Credential | None:
         """Who a peer is by its address alone: a credential that lists it, else `local` where it is in `trust`."""
+        ...
+
+    def check(
+        self, credential: Credential, recipient: RcptTo, patience: float
+    ) -> Reply | Awaitable[Reply | None] | None:
+        """Why this address is refused (recipients.toml, [address-check]); None: it is not. Awaitable where DNS has to be asked
+        for it, which takes `patience` seconds at most."""
         ...
 
     async def accept(self, submission: Submission) -> Reply:

@@ -26,6 +26,8 @@ import structlog
 
 from relay.egress.failure import ours
 from relay.egress.mx import Answer, Found, MxHost, Route, Rules, choose_hosts, exchanges, literal, parse_address
+from relay.egress.plain_dns import cut, question, read
+from relay.egress.plain_udp import ask
 from relay.egress.settings import Relay
 from relay.egress.urgency import URGENT, Places
 from relay.outcome import Outcome, Scope
@@ -41,9 +43,12 @@ FAILURE_TTL = (
     5  # RFC 2308 7 allows five minutes; just enough that a full lane does not ask a dead server for each message
 )
 LITERAL = Answer(Found.NOTHING)  # an address literal is its own host
+PATIENCE = 1.0  # seconds for a plain answer: then dnspython asks again, all servers in turn, with time to spare
 QUERIES = 200  # on the way at once: each holds a socket
 # Of these, for transactional mail alone: dead name servers of a campaign's domains may hold all others for long.
 SPARE = 50
+
+_ids = random.SystemRandom()  # of questions: whoever would forge answers must not guess them (RFC 5452 4.3)
 
 
 class Resolver:
@@ -68,6 +73,7 @@ class Resolver:
         self._timeout = timeout
         self._lifetime = lifetime
         self._client: dns.asyncresolver.Resolver | None = None
+        self._first: tuple[str, int] | None = None  # of its servers, once it is made
         self._cache: OrderedDict[tuple[str, str], tuple[int, Answer]] = OrderedDict()
         self._running: dict[tuple[str, str, bool], asyncio.Task[Answer]] = {}
         self._queries = Places(QUERIES, SPARE)
@@ -148,9 +154,12 @@ class Resolver:
     async def _query(self, name: str, kind: str) -> tuple[Answer, int]:
         """Ask; the answer and how many seconds it holds. dnspython's exceptions end here; the unknown is temporary."""
         try:
-            question = dns.name.from_text(name)
             client = self._client or self._configure()
-            result = await client.resolve(question, kind, raise_on_no_answer=False, search=False)
+            plain, tcp = await self._ask_plainly(name, kind)
+            if plain is not None:
+                return plain
+            named = dns.name.from_text(name)
+            result = await client.resolve(named, kind, tcp=tcp, raise_on_no_answer=False, search=False)
         except (dns.name.LabelTooLong, dns.name.NameTooLong, dns.name.EmptyLabel, dns.name.BadEscape) as error:
             return Answer(Found.NO_NAME, detail=str(error)), MAX_NEGATIVE
         except dns.resolver.NXDOMAIN as error:
@@ -166,6 +175,21 @@ class Resolver:
         canonical = result.canonical_name.to_text(omit_final_dot=True).lower()
         return Answer(Found.RECORDS, _records(result.rrset), "", secure, canonical), min(ttl, MAX_TTL)
 
+    async def _ask_plainly(self, name: str, kind: str) -> tuple[tuple[Answer, int] | None, bool]:
+        """What the first name server says at once, where it is plain (plain_dns.py), and how many seconds that holds; else
+        None, and whether it is to be asked for by TCP."""
+        query = question(name, kind, _ids.randrange(1 << 16), authentic=self._trust_ad)
+        if query is None or self._first is None:
+            return None, False
+        response = await ask(self._first, query, min(PATIENCE, self._timeout))
+        if response is None or cut(response):
+            return None, response is not None
+        found = read(response, query, authentic=self._trust_ad)
+        if found is None:
+            return None, False
+        answer, ttl = found
+        return (answer, min(ttl, MAX_TTL) if answer.found is Found.RECORDS else _negative(ttl)), False
+
     def _secure(self, response: dns.message.Message) -> bool:
         """AD covers all that an answer says, aliases too (RFC 4035 3.2.3)."""
         return self._trust_ad and bool(response.flags & dns.flags.AD)
@@ -179,8 +203,17 @@ class Resolver:
         client.use_edns(0, 0, 1232)  # the size that is not fragmented (DNS flag day 2020); larger answers come by TCP
         if self._trust_ad:
             client.flags = dns.flags.RD | dns.flags.AD  # AD in a question asks for it in the answer (RFC 6840 5.7)
+        self._first = _address(client)
         self._client = client
         return client
+
+
+def _address(client: dns.asyncresolver.Resolver) -> tuple[str, int] | None:
+    """Of its first server."""
+    first = next(iter(client.nameservers), None)
+    if isinstance(first, dns.nameserver.Do53Nameserver):
+        return first.address, first.port
+    return (first, client.port) if isinstance(first, str) else None
 
 
 def _nameserver(text: str) -> dns.nameserver.Do53Nameserver:

@@ -20,8 +20,6 @@ from email.utils import format_datetime
 from hashlib import sha256
 
 from relay.domain import a_label
-from relay.feedback.providers import provider_of
-from relay.feedback.replies import classify
 from relay.feedback.taxonomy import Category
 from relay.message import Delivery
 from relay.outcome import Outcome
@@ -45,7 +43,7 @@ _LEADS = {
         "This is the last notice about it unless that server reports a problem."
     ),
 }
-_CAUSES: dict[Category, tuple[str, str]] = {
+_CAUSES: dict[str, tuple[str, str]] = {
     Category.BAD_MAILBOX: (
         "The address does not exist at the recipient's provider.",
         "Check the address for spelling mistakes. If it is right, ask the recipient for a new one by other means.",
@@ -115,11 +113,33 @@ _CAUSES: dict[Category, tuple[str, str]] = {
         "Check the part of the address behind the @ for spelling mistakes.",
     ),
 }
-_OURS = {  # by the command of an outcome that no server had a part in
+_OURS = {  # by the command of an outcome that no server had a part in: why it was withheld
     "STALE": (
         "The time after which it is worth nothing, which its sender had set, was over before it could be delivered.",
         "Send a new one, if it still matters.",
     ),
+    "SUPPRESSED": (
+        "The address is on the list of those that mail is not sent to, and the message was not sent.",
+        "Ask your mail administrator why it is there; he can take it off.",
+    ),
+    "UNSUBSCRIBED": (
+        "The recipient does not want such mail any more, and the message was not sent.",
+        "Take the address off your list.",
+    ),
+    "PREFERENCE": (
+        "The recipient does not want mail of this topic, and the message was not sent.",
+        "Leave the address out where you send to this topic.",
+    ),
+    "CAPPED": (
+        "The recipient has had as much mail as he may have in this time, and the message was not sent.",
+        "Send it later, if it still matters.",
+    ),
+    "SUNSET": (
+        "The recipient has not answered to such mail for very long, and the message was not sent.",
+        "Take the address off your list.",
+    ),
+    "SUPERSEDED": ("A newer message took the place of this one before it was sent.", "Nothing has to be done."),
+    "DUPLICATE": ("The same message was handed in before, and is sent once.", "Nothing has to be done."),
 }
 _UNKNOWN = (
     "The recipient's server, or the way to it, reports a problem.",
@@ -235,8 +255,7 @@ def _cause(case: _Case) -> tuple[str, str]:
     ours = _OURS.get(case.outcome.command)
     if ours is not None:
         return ours
-    category, _ = classify(case.outcome.reply, case.outcome.command, provider_of(case.outcome.mx))
-    return _CAUSES.get(category, _UNKNOWN)
+    return _CAUSES.get(case.outcome.category, _UNKNOWN)
 
 
 def _indented(text: str) -> str:

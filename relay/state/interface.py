@@ -3,9 +3,12 @@
 A permit is taken before it is used, so a crash wastes permits and never exceeds a limit.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from relay.identity import Rate
+from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state.marks import Change
 
 
 class StateError(Exception):
@@ -79,4 +82,54 @@ class State(Protocol):
 
     async def pinned(self, board: str) -> dict[str, str]:
         """All notes on a board, by name. Never an empty board that has only lost its notes: then StateError."""
+        ...
+
+    # What people get (relay/room.py). All of one call is done together; what is asked in one turn of the loop as well.
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        """Of each what is in its way; nothing: it has its place. Whoever asks, sends and places of a person's window never
+        exceed a bound by mail that was refused for it."""
+        ...
+
+    async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
+        """The mail of these places (person, token) is safe: they are held for `lease` ms from now. What is gone stays so."""
+        ...
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        """What became of places; sends are remembered for `keep` s."""
+        ...
+
+    async def standing(self, people: Sequence[bytes]) -> list[Standing]: ...
+
+    async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
+        """Sends of people that may have been lost: those that are not there are added."""
+        ...
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        """Of a page of people behind `after`, forget what is older than `keep` s; where the next begins, b"": none is left."""
+        ...
+
+    # What is known of people (relay/person.py).
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        """Of one person (relay/recipient.py: Keys): these facts, by name, are so from now on; None: no more. All or none."""
+        ...
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        """What is known of each of them, in one question; {} of most. Never {} of one whose facts were only lost: then
+        StateError."""
+        ...
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        """A page of all of whom something is known, with some `limit` of them, perhaps none, and the cursor of the next;
+        "" is the first, and after the last. Who is told of meanwhile may be left out or come twice."""
+        ...
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """Do all `changes` (relay/state/marks.py), each atomically, in one question. Of each what stood there before, b"" for
+        nothing.
+
+        `ttl_ms`: the longest that a mark of this kind stays, the same in all questions about a key. Where State lost its data
+        they are gone: a mark may spare somebody a second copy, and nothing may rest on it.
+        """
         ...

@@ -1,7 +1,8 @@
 -- All that State asks of Redis, atomically. ARGV[1] says what, ARGV[2] the time in ms (0: this server's clock, the rule;
 -- tests bring their own). All keys of a call share a hash tag. Answers: {what became of it, the time in ms, a value}.
 --
--- Time is the server's, so it does not matter what time it is on the nodes. Every key but epochs and boards has a time to live.
+-- Time is the server's, so it does not matter what time it is on the nodes. Every key but epochs, boards, people and
+-- buckets of sends has a time to live.
 --
 -- The epoch of a hash tag is made once, "<ms>-<random>". Where it is not the one the asker knows, this Redis lost its data,
 -- and nobody is granted anything for a time after it was made, so that all can tell what they have (restore, tell).
@@ -240,9 +241,317 @@ local function repin()
     return {'done', now, 0}
 end
 
+-- What people get: as relay/state/places.py says, which has the words for it. Sends are 7 octets each: second, mark. A place
+-- is "kind mark at until priority since"; kinds: 0 waits, 1 holds, 2 firm.
+
+local function sends_of(bucket, person)
+    local blob, sends = redis.call('HGET', bucket, person) or '', {}
+    for at = 1, #blob, 7 do
+        local second, mark = struct.unpack('>I4I3', blob, at)
+        sends[#sends + 1] = {second, mark}
+    end
+    return sends
+end
+
+local function by_age(one, other)
+    return one[1] < other[1] or one[1] == other[1] and one[2] < other[2]
+end
+
+-- Those of `oldest` (s) and after it.
+local function keep_sends(bucket, person, sends, oldest)
+    table.sort(sends, by_age)
+    local parts = {}
+    for _, send in ipairs(sends) do
+        if send[1] >= oldest then
+            parts[#parts + 1] = struct.pack('>I4I3', send[1], send[2])
+        end
+    end
+    if #parts == 0 then
+        redis.call('HDEL', bucket, person)
+    else
+        redis.call('HSET', bucket, person, table.concat(parts))
+    end
+end
+
+local function place_of(text)
+    local kind, mark, at, till, priority, since = string.match(text, '(%d) (%d+) (%d+) (%d+) (%-?%d+) (%d+)')
+    return {
+        kind = tonumber(kind), mark = tonumber(mark), at = tonumber(at), till = tonumber(till),
+        priority = tonumber(priority), since = tonumber(since),
+    }
+end
+
+local function text_of(place)
+    return string.format(
+        '%d %d %.0f %.0f %d %.0f', place.kind, place.mark, place.at, place.till, place.priority, place.since
+    )
+end
+
+-- By token; those whose lease is over are sends, or gone.
+local function places_of(key, bucket, person, sends, grace)
+    local found, places, ended = redis.call('HGETALL', key), {}, false
+    for at = 1, #found, 2 do
+        local place = place_of(found[at + 1])
+        if now < place.till + (place.kind == 0 and grace or 0) then
+            places[found[at]] = place
+        else
+            redis.call('HDEL', key, found[at])
+            if place.kind == 2 then
+                sends[#sends + 1] = {math.floor(place.at / 1000), place.mark}
+                ended = true
+            end
+        end
+    end
+    if ended then
+        keep_sends(bucket, person, sends, 0)
+    end
+    return places
+end
+
+-- KEYS: bucket of sends, places, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
+-- long a place is remembered; then of each bound count, window (0: calendar), begin (s), end (ms), how many marks, and these.
+-- Of what is in the way: number of the bound, ms to wait, how many marks, and of each itself and how often.
+local function reserve()
+    local refusal = not_now(KEYS[3], ARGV[3], ARGV[4])
+    if refusal then
+        return refusal
+    end
+    local person, token = ARGV[5], ARGV[6]
+    local own = {
+        kind = 1 + ARGV[11], mark = tonumber(ARGV[7]), at = now, till = now + ARGV[10],
+        priority = tonumber(ARGV[8]), since = tonumber(ARGV[9]),
+    }
+    local sends = sends_of(KEYS[1], person)
+    local places = places_of(KEYS[2], KEYS[1], person, sends, tonumber(ARGV[13]))
+    local had = places[token] and places[token].kind ~= 0
+    places[token] = nil
+    local others = {}
+    for _, place in pairs(places) do
+        local before = place.priority > own.priority or place.priority == own.priority and place.since < own.since
+        if place.kind ~= 0 or not had and place.till <= now and before then
+            others[#others + 1] = place
+        end
+    end
+    local full, longest, at, number = {}, 0, 15, 0
+    while at <= #ARGV do
+        local limit, window, begin, ends = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+        if window > 0 then
+            begin = math.floor(now / 1000) - window
+        elseif now < begin * 1000 or now >= ends then
+            return {'another slot', now, now}
+        end
+        local marks, next_bound = {}, at + 5 + ARGV[at + 4]
+        for one = at + 5, next_bound - 1 do
+            marks[tonumber(ARGV[one])] = 0
+        end
+        local used, count = {}, 0
+        for _, send in ipairs(sends) do
+            if send[1] >= begin and marks[send[2]] then
+                used[#used + 1] = send
+                marks[send[2]] = marks[send[2]] + 1
+            end
+        end
+        count = #used
+        for _, place in ipairs(others) do
+            if marks[place.mark] then
+                count = count + 1
+                marks[place.mark] = marks[place.mark] + 1
+            end
+        end
+        if count >= limit then
+            local wait = 0
+            if #used >= limit then
+                table.sort(used, by_age)
+                wait = window == 0 and ends - now or (used[#used - limit + 1][1] + 1 + window) * 1000 - now
+            end
+            longest = math.max(longest, wait)
+            full[#full + 1] = number
+            full[#full + 1] = wait
+            full[#full + 1] = 0
+            local head = #full
+            for mark, often in pairs(marks) do
+                if often > 0 then
+                    full[#full + 1] = mark
+                    full[#full + 1] = often
+                    full[head] = full[head] + 1
+                end
+            end
+        end
+        at, number = next_bound, number + 1
+    end
+    if #full == 0 or ARGV[12] == '1' then
+        if #full > 0 then
+            own.kind, own.till = 0, now + longest
+        end
+        redis.call('HSET', KEYS[2], token, text_of(own))
+        live_at_least(KEYS[2], own.till - now + ARGV[14])
+    else
+        redis.call('HDEL', KEYS[2], token)
+    end
+    return {'done', now, full}
+end
+
+-- KEYS: places. ARGV: token, lease, how long a place is remembered
+local function confirm()
+    local found = redis.call('HGET', KEYS[1], ARGV[3])
+    local place = found and place_of(found)
+    if place and place.kind ~= 0 and place.till < now + ARGV[4] then
+        place.till = now + ARGV[4]
+        redis.call('HSET', KEYS[1], ARGV[3], text_of(place))
+        live_at_least(KEYS[1], ARGV[4] + ARGV[5])
+    end
+    return {'done', now, 0}
+end
+
+-- KEYS: bucket of sends, places. ARGV: person, token, when it arrived (0: it did not), how long sends are kept (s)
+local function settle()
+    local found = redis.call('HGET', KEYS[2], ARGV[4])
+    if found then
+        redis.call('HDEL', KEYS[2], ARGV[4])
+        local place, at = place_of(found), tonumber(ARGV[5])
+        if at > 0 and place.kind ~= 0 then
+            local sends = sends_of(KEYS[1], ARGV[3])
+            sends[#sends + 1] = {at, place.mark}
+            keep_sends(KEYS[1], ARGV[3], sends, math.floor(now / 1000) - ARGV[6])
+        end
+    end
+    return {'done', now, 0}
+end
+
+-- The same keys. ARGV: person, grace. Sends as they are kept, and the marks of places.
+local function standing()
+    local sends = sends_of(KEYS[1], ARGV[3])
+    local under_way = {}
+    for _, place in pairs(places_of(KEYS[2], KEYS[1], ARGV[3], sends, tonumber(ARGV[4]))) do
+        if place.kind ~= 0 then
+            under_way[#under_way + 1] = place.mark
+        end
+    end
+    return {'done', now, {redis.call('HGET', KEYS[1], ARGV[3]) or '', under_way}}
+end
+
+-- KEYS: bucket of sends. ARGV: person, what is near enough (s), then second and mark in turn of sends that may be missing
+local function recall()
+    local sends, left, lost = sends_of(KEYS[1], ARGV[3]), {}, {}
+    for at, send in ipairs(sends) do
+        left[at] = send
+    end
+    for at = 5, #ARGV, 2 do
+        local second, mark, same = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), nil
+        for place, send in ipairs(left) do
+            if send[2] == mark and math.abs(send[1] - second) <= tonumber(ARGV[4]) then
+                same = place
+                break
+            end
+        end
+        if same then
+            table.remove(left, same)
+        else
+            lost[#lost + 1] = {second, mark}
+        end
+    end
+    if #lost > 0 then
+        for _, send in ipairs(lost) do
+            sends[#sends + 1] = send
+        end
+        keep_sends(KEYS[1], ARGV[3], sends, 0)
+    end
+    return {'done', now, #lost}
+end
+
+-- KEYS: bucket of sends. ARGV: how long sends are kept (s)
+local function sweep()
+    local oldest, people = math.floor(now / 1000) - ARGV[3], redis.call('HGETALL', KEYS[1])
+    for at = 1, #people, 2 do
+        if struct.unpack('>I4', people[at + 1]) < oldest then -- the older stand first
+            keep_sends(KEYS[1], people[at], sends_of(KEYS[1], people[at]), oldest)
+        end
+    end
+    return {'done', now, 0}
+end
+
+-- KEYS: a person's facts (name -> text). ARGV: how many are removed, their names, then name and text in turn
+local function learn()
+    local last = 3 + tonumber(ARGV[3])
+    for at = 4, last do
+        redis.call('HDEL', KEYS[1], ARGV[at])
+    end
+    for at = last + 1, #ARGV, 2 do
+        redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
+    end
+    return {'done', now, 0}
+end
+
+-- KEYS: facts of persons, and the epoch last. ARGV: epoch, quiet. Of each names and texts in turn.
+local function about()
+    local refusal = not_now(KEYS[#KEYS], ARGV[3], ARGV[4])
+    if refusal then
+        return refusal
+    end
+    local found = {}
+    for at = 1, #KEYS - 1 do
+        found[at] = redis.call('HGETALL', KEYS[at])
+    end
+    return {'done', now, found}
+end
+
+-- KEYS: one of this server's, which says nothing but where to look. ARGV: cursor, how many keys to look at, which are people's.
+local function roll()
+    return {'done', now, redis.call('SCAN', ARGV[3], 'COUNT', ARGV[4], 'MATCH', ARGV[5])}
+end
+
+-- Octet by octet: Lua's own comparison asks the server's locale.
+local function greater(one, other)
+    for at = 1, math.min(#one, #other) do
+        local a, b = string.byte(one, at), string.byte(other, at)
+        if a ~= b then
+            return a > b
+        end
+    end
+    return #one > #other
+end
+
+-- KEYS: of each change the hashes that its mark may stand in (key -> "<until> <value>"), the latest first. ARGV: how many those
+-- are, for how long a hash lives, then of each change what, key, value, how long. As relay/state/marks.py says.
+local function mark()
+    local each, lives, stood = tonumber(ARGV[3]), tonumber(ARGV[4]), {}
+    for at = 1, #KEYS / each do
+        local what, key, value, ms = ARGV[at * 4 + 1], ARGV[at * 4 + 2], ARGV[at * 4 + 3], tonumber(ARGV[at * 4 + 4])
+        local stands, place = '', nil
+        for number = (at - 1) * each + 1, at * each do
+            local found = redis.call('HGET', KEYS[number], key)
+            if found then
+                local till, rest = string.match(found, '^(%d+) (.*)$')
+                if tonumber(till) > now then
+                    stands, place = rest, KEYS[number]
+                    break
+                end
+            end
+        end
+        stood[at] = stands
+        local mine = what == 'put' or stands == '' or (what == 'most' and greater(value, stands))
+        if what == 'drop' then
+            if place and string.sub(stands, 1, #value) == value then
+                redis.call('HDEL', place, key)
+            end
+        elseif mine then
+            local latest = KEYS[(at - 1) * each + 1]
+            if place and place ~= latest then
+                redis.call('HDEL', place, key)
+            end
+            redis.call('HSET', latest, key, text(now + ms) .. ' ' .. value)
+            live_at_least(latest, lives)
+        end
+    end
+    return {'done', now, stood}
+end
+
 local can = {
     take = take, counted = counted, restore = restore, acquire = acquire, tell = tell, release = release, drop = drop, note = note,
     forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
+    reserve = reserve, confirm = confirm, settle = settle, standing = standing, recall = recall, sweep = sweep,
+    learn = learn, about = about, roll = roll,
+    mark = mark,
 }
 return can[ARGV[1]]()

@@ -17,15 +17,19 @@ import contextlib
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
 
 from relay.identity import Rate
-from relay.state import limits
+from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state import limits, redis_marks, redis_people
+from relay.state import redis_places as people_in
 from relay.state.interface import StateError
+from relay.state.marks import Change
+from relay.state.places import GRACE
 from relay.state.redis_batches import Batches, Calls, Settle
 from relay.state.redis_link import Call, RedisLink
 from relay.state.redis_own import Grants, Holdings, Lease
@@ -215,9 +219,132 @@ class RedisState:
         await self._ask_in_time(lambda: [self._of_board(board, "pinned")], settle)
         return dict(self._boards[board])
 
+    # -- what people get
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        there = 0  # the server's time, where it has just told that it is in another slot
+        rooms: list[Room] = []
+
+        def calls() -> list[Call]:
+            return [self._reserve(wish, there or self.now()) for wish in asks]
+
+        def settle(answers: list[Any]) -> tuple[bytes, int]:
+            nonlocal there, rooms
+            not_yet = next((answer for answer in answers if answer[0] != b"done"), None)
+            if not_yet is None:
+                rooms = [people_in.room_of(flat) for _, _, flat in answers]
+                return b"done", 0
+            there = not_yet[1] if not_yet[0] == b"another slot" else 0
+            return not_yet[0], 0
+
+        await self._ask_in_time(calls, settle)
+        return rooms
+
+    async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
+        await self._ask([
+            self._call(people_in.keys_of(person, TAGS)[1:], "confirm", token, lease, people_in.KEPT)
+            for person, token in places
+        ])  # fmt: skip
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        keys = people_in.keys_of
+        await self._ask([
+            self._call(keys(one.person, TAGS), "settle", *people_in.settling(one, keep)) for one in settled
+        ])  # fmt: skip
+
+    async def standing(self, people: Sequence[bytes]) -> list[Standing]:
+        calls = [self._call(people_in.keys_of(person, TAGS), "standing", person, GRACE) for person in people]
+        found: list[Standing] = await self._ask(
+            calls, lambda answers: [people_in.standing_of(answer[2]) for answer in answers]
+        )
+        return found
+
+    async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
+        await self._ask([
+            self._call(people_in.keys_of(person, TAGS)[:1], "recall", *people_in.recalling(person, known))
+            for person, known in sends
+        ])  # fmt: skip
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        buckets, reached = people_in.page(after)
+        await self._ask([self._call((key,), "sweep", keep) for key in people_in.bucket_keys(buckets, TAGS)])
+        return reached
+
+    def _reserve(self, wish: Ask, now: int) -> Call:
+        tag = people_in.tag_of(wish.person, TAGS)
+        keys = (*people_in.keys_of(wish.person, TAGS), _epoch(tag))
+        return self._call(keys, "reserve", self._epochs[tag], self._quiet, *people_in.asking(wish, now))
+
+    # -- what is known of people
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        name = redis_people.name_of(key, TAGS)
+        await self._ask([self._call((name,), "learn", *redis_people.words_of(facts))])
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        groups = redis_people.by_tag(keys, TAGS)
+        found: dict[bytes, dict[str, str]] = {}
+
+        def calls() -> list[Call]:
+            return [self._about(tag, group) for tag, group in groups.items()]
+
+        def settle(answers: list[Any]) -> tuple[bytes, Any]:
+            for (kind, _, value), group in zip(answers, groups.values(), strict=True):
+                if kind != b"done":
+                    return kind, value
+                found.update(zip(group, map(redis_people.facts_of, value), strict=True))
+            return b"done", 0
+
+        await self._ask_in_time(calls, settle)
+        return [found[key] for key in keys]
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        """The cursor: a tag of the server that is looked through, and how far that is."""
+        tag, _, at = (cursor or "0:0").partition(":")
+
+        def settle(answers: list[Any]) -> tuple[str, list[bytes]]:
+            at, names = answers[0][2]
+            if at != b"0":
+                return f"{tag}:{at.decode()}", names
+            servers = [self._link.server_of(self._call((_epoch(one),), "roll")) for one in range(TAGS)]
+            place = redis_people.next_place(int(tag), servers)
+            return "" if place is None else f"{place}:0", names
+
+        roll = self._call((_epoch(int(tag)),), "roll", at, limit, redis_people.PATTERN)
+        following, names = await self._ask([roll], settle)
+        keys = [redis_people.key_of(name) for name in names]
+        page = zip(keys, await self.told(keys), strict=True) if keys else ()
+        return [(key, facts) for key, facts in page if facts], following
+
+    def _about(self, tag: int, keys: Sequence[bytes]) -> Call:
+        names = [redis_people.name_of(key, TAGS) for key in keys]
+        return self._call((*names, _epoch(tag)), "about", self._epochs[tag], self._quiet)
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        """One call for each of our tags that the keys are under."""
+        by_tag: dict[int, list[int]] = {}
+        for number, change in enumerate(changes):
+            by_tag.setdefault(redis_marks.tag_of(change.key, TAGS), []).append(number)
+        groups = list(by_tag.items())
+
+        def calls() -> list[Call]:
+            now = self.now()
+            made = [redis_marks.question(tag, ttl_ms, [changes[n] for n in numbers], now) for tag, numbers in groups]
+            return [self._call(keys, "mark", *words) for keys, words in made]
+
+        def settle(answers: list[Any]) -> list[bytes]:
+            stood = [b""] * len(changes)
+            for (_, numbers), answer in zip(groups, answers, strict=True):
+                for number, value in zip(numbers, answer[2], strict=True):
+                    stood[number] = value
+            return stood
+
+        found: list[bytes] = await self._ask(calls, settle)
+        return found
+
     # -- questions
 
-    def _call(self, keys: tuple[str, ...], what: str, *words: str | int) -> Call:
+    def _call(self, keys: tuple[str | bytes, ...], what: str, *words: str | int | bytes) -> Call:
         return Call(keys, (what, self._given() if self._given else 0, *words))
 
     def _take(self, name: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> Call:

@@ -39,8 +39,8 @@ SENTINEL_SECONDS = (
 class Call(NamedTuple):
     """Of the script: keys of one hash tag, then what it is told."""
 
-    keys: tuple[str, ...]
-    words: tuple[str | int, ...]
+    keys: tuple[str | bytes, ...]
+    words: tuple[str | int | bytes, ...]
 
 
 class _PasswordFile(CredentialProvider):

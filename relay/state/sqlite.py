@@ -15,7 +15,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -25,8 +25,10 @@ import structlog
 
 from relay.database import DatabaseError, check_library, migrate
 from relay.identity import Rate
-from relay.state import limits
+from relay.room import Ask, Room, Send, Settled, Standing
+from relay.state import limits, sqlite_marks, sqlite_people, sqlite_places
 from relay.state.interface import StateError
+from relay.state.marks import Change
 
 log = structlog.get_logger()
 
@@ -63,6 +65,12 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (board, name)
     ) WITHOUT ROWID;
     """,
+    # 3: what people got.
+    sqlite_places.TABLE,
+    # 4: what is known of mail that passed lately.
+    sqlite_marks.TABLE,
+    # 5: what is known of people.
+    sqlite_people.TABLE,
 )
 
 _GRANT = (
@@ -98,6 +106,7 @@ class SqliteState:
         self._db: Any = None
         self._durable = True
         self._sweep_at = 0
+        self._marks_swept = 0
 
     def __repr__(self) -> str:
         return f"<SqliteState {self._path}: {self._requests.qsize()} waiting, {'open' if self._thread else 'closed'}>"
@@ -156,6 +165,46 @@ class SqliteState:
     async def pinned(self, board: str) -> dict[str, str]:
         notes: dict[str, str] = await self._ask(lambda _: self._pinned(board))
         return notes
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        """What may be sent from now on must be on record, through a loss of power too."""
+        firm = any(wish.firm for wish in asks)
+        rooms: list[Room] = await self._ask(lambda now: sqlite_places.reserve(self._db, asks, now), durable=firm)
+        return rooms
+
+    async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
+        await self._ask(lambda now: sqlite_places.confirm(self._db, places, now + lease))
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        await self._ask(lambda now: sqlite_places.settle(self._db, settled, now, keep), durable=True)
+
+    async def standing(self, people: Sequence[bytes]) -> list[Standing]:
+        found: list[Standing] = await self._ask(lambda now: sqlite_places.standing(self._db, people, now))
+        return found
+
+    async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
+        await self._ask(lambda _: sqlite_places.recall(self._db, sends), durable=True)
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        reached: bytes = await self._ask(lambda now: sqlite_places.sweep(self._db, after, now, keep))
+        return reached
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        await self._ask(lambda _: sqlite_people.tell(self._db, key, facts), durable=True)
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = await self._ask(lambda _: sqlite_people.told(self._db, keys))
+        return found
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        page: tuple[list[tuple[bytes, dict[str, str]]], str] = await self._ask(
+            lambda _: sqlite_people.everyone(self._db, cursor, limit)
+        )
+        return page
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        stood: list[bytes] = await self._ask(lambda now: sqlite_marks.mark(self._db, ttl_ms, changes, now))
+        return stood
 
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
         if self._thread is None:
@@ -257,6 +306,7 @@ class SqliteState:
         return dict(self._db.execute("SELECT name, text FROM note WHERE board = ?", (board,)).fetchall())
 
     def _sweep(self, now: int) -> None:
+        self._marks_swept = sqlite_marks.sweep(self._db, now, self._marks_swept)
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
             self._do("DELETE FROM granted WHERE expires <= ?", now)

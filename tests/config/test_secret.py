@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import ConfigErrors, Deployment, load_deployment, load_secret, load_webhook_secret
+from relay.config import ConfigErrors, Deployment, load_deployment, load_secret, load_secrets, load_webhook_secret
 
 
 def deployment(folder: Path, more: str = "") -> Deployment:
@@ -49,6 +49,35 @@ def test_what_is_refused(tmp_path: Path, content: bytes | None, mode: int, why: 
     with pytest.raises(ConfigErrors, match=why) as raised:
         load_secret(deployment(tmp_path, '[secrets]\nfile = "master"\n'))
     assert raised.value.problems[0].key == "secrets.file"
+
+
+def listed(folder: Path, text: str) -> tuple[bytes, ...]:
+    (folder / "master").write_text(text)
+    (folder / "master").chmod(0o600)
+    return load_secrets(deployment(folder, '[secrets]\nfile = "master"\n'))
+
+
+OLD, NEW = base64.b64encode(b"o" * 32).decode(), base64.b64encode(b"n" * 33).decode()
+
+
+def test_a_list_holds_several_of_which_the_oldest_is_what_people_are_known_by(tmp_path: Path) -> None:
+    found = listed(tmp_path, f"# postlane secrets\n{OLD}\n\n# since November\n  {NEW}\n")
+    assert found == (b"o" * 32, b"n" * 33)
+    assert load_secret(deployment(tmp_path, '[secrets]\nfile = "master"\n')) == b"o" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is a list without a secret"),
+        (f"{OLD}\nno base64\n", "line 3, is no base64"),
+        (f"{OLD}\nc2hvcnQ=\n", "holds a secret of 5 octets; 32 at least"),
+        (f"{OLD}\n{NEW}\n{OLD}\n", "holds a secret twice"),
+    ],
+)
+def test_a_list_with_a_fault_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigErrors, match=why):
+        listed(tmp_path, f"# postlane secrets\n{text}")
 
 
 HOOK = '[alerts]\nwebhook = "https://chat.a.example/hooks"\n'

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from relay.edge.limits import ByteBudget, IPNetwork, Limits, ListenerSettings
 from relay.edge.listener import Listener, server_context
 from relay.edge.submission import Submission
 from relay.identity import Credential, Password
+from relay.message import RcptTo
 from relay.outcome import Reply
 from tests.support.certificates import self_signed
 from tests.support.smtp_dialogue import Client, connect
@@ -51,6 +52,7 @@ class FakeDoor:
         self.saved: list[Submission] = []
         self.rejections: list[dict[str, object]] = []
         self.answer: Reply | Exception = Reply(250, "2.0.0", "OK id")
+        self.checks: Callable[[RcptTo, float], Reply | Awaitable[Reply | None] | None] = lambda _, __: None
         self.gate = asyncio.Event()
         self.gate.set()
         self.arrived = asyncio.Event()
@@ -60,6 +62,11 @@ class FakeDoor:
 
     def by_network(self, peer_ip: str, trust: Sequence[IPNetwork], local: str) -> Credential | None:
         return self.directory.by_network(peer_ip, trust, local)
+
+    def check(
+        self, credential: Credential, recipient: RcptTo, patience: float
+    ) -> Reply | Awaitable[Reply | None] | None:
+        return self.checks(recipient, patience)
 
     async def accept(self, submission: Submission) -> Reply:
         self.submissions.append(submission)

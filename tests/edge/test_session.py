@@ -3,8 +3,10 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Awaitable
 
 from relay.edge.limits import Limits
+from relay.edge.session import PATIENCE
 from relay.message import Envelope, Peer, RcptTo
 from relay.outcome import Reply
 from tests.edge.conftest import NOW, SECRET, Opener, plain, until
@@ -427,3 +429,50 @@ async def test_recipients_without_end_end_the_session(open_house: Opener) -> Non
         client = await house.play(BEGIN + "C: MAIL FROM:<app@example.com>\nS: 250 *")
         await client.send(b"RCPT TO:<jo@example.net>\r\n" * 20)
         await client.play("S: 250 *\n" * 3 + "S: 452 4.5.3 *\n" * 5 + "S: 421 4.7.0 too many errors\nS: <closed>")
+
+
+async def test_an_address_is_looked_at_before_it_is_taken(open_house: Opener) -> None:
+    """At once, or after DNS has answered; commands behind it wait, and what is left of the patience is told."""
+    asked: list[tuple[str, float]] = []
+
+    async def after_dns(recipient: RcptTo) -> Reply | None:
+        await asyncio.sleep(0.01)
+        return Reply(556, "5.1.10", "null.example accepts no mail") if recipient.domain == "null.example" else None
+
+    def checks(recipient: RcptTo, patience: float) -> Reply | Awaitable[Reply | None] | None:
+        asked.append((recipient.address, patience))
+        if recipient.domain == "gmial.com":
+            return Reply(550, "5.1.2", "did you mean gmail.com?")
+        return None if recipient.domain == "known.example" else after_dns(recipient)
+
+    async with open_house() as house:
+        house.door.checks = checks
+        await house.play(f"""
+                {BEGIN}
+                C: MAIL FROM:<app@example.com>
+                C: RCPT TO:<jo@gmial.com>
+                C: RCPT TO:<jo@null.example>
+                C: RCPT TO:<jo@new.example>
+                C: RCPT TO:<jo@known.example>
+                C: DATA
+                S: 250 2.1.0 sender OK
+                S: 550 5.1.2 did you mean gmail.com?
+                S: 556 5.1.10 null.example accepts no mail
+                S: 250 2.1.5 recipient OK
+                S: 250 2.1.5 recipient OK
+                S: 354 *
+                C: x
+                C: .
+                S: 250 2.0.0 OK id
+            """)
+        (submission,) = house.door.submissions
+        assert [one.address for one in submission.envelope.recipients] == ["jo@new.example", "jo@known.example"]
+        assert [one["reason"] for one in house.door.rejections] == ["address-check", "address-check"]
+        assert [address for address, _ in asked] == [
+            "jo@gmial.com",
+            "jo@null.example",
+            "jo@new.example",
+            "jo@known.example",
+        ]
+        assert asked[0][1] == PATIENCE
+        assert asked[-1][1] < PATIENCE - 0.015

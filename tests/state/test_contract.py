@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relay.identity import Rate
 from relay.state.interface import State, StateError
+from relay.state.marks import DROP, FIRST, MOST, PUT, Change
 from relay.state.redis import RedisState
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
@@ -20,6 +21,7 @@ Opened = Callable[[], State]
 
 
 PER_MINUTE = Rate(10, 60, "", "10/minute")
+KEY = bytes(range(16))
 
 
 @pytest.fixture
@@ -119,7 +121,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, count=st.integers(1, 12), window=st.sampled_from([1, 60, 86_400]))
 async def test_no_window_ever_holds_more_also_over_restarts(
     backend: Opened, clock: Clock, steps: list[Step], count: int, window: int
@@ -170,7 +172,7 @@ def window_of(rate: Rate, at: int, zone: ZoneInfo) -> object:
     return {"day": day.date(), "week": day.isocalendar()[:2], "month": (day.year, day.month)}[rate.calendar]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=ROUNDS, rate=RATES)
 async def test_two_workers_of_two_nodes_never_exceed_a_rate_in_forty_days(
     backend: Opened, clock: Clock, rounds: list[tuple[float, list[tuple[int, int]], bool]], rate: Rate
@@ -211,6 +213,7 @@ async def test_before_open_and_after_close_it_says_so(backend: Opened) -> None:
     for step in (
         state.take("k", PER_MINUTE, 1), state.acquire("c", 1, "a", 1), state.renew("a", 1), state.drop("a"),
         state.pin("b", "n", ""), state.unpin("b", "n"), state.pinned("b"),
+        state.tell(KEY, {}), state.told([KEY]), state.everyone("", 10),
     ):  # fmt: skip
         with pytest.raises(StateError, match="not open"):
             await step
@@ -307,3 +310,108 @@ async def test_notes_outlive_those_who_wrote_them(backend: Opened, state: State)
     assert await reborn.unpin("suspensions", "1")
     assert not await reborn.unpin("suspensions", "1")
     await reborn.close()
+
+
+async def test_facts_of_a_person_are_told_changed_and_removed_all_at_once(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    await state.tell(KEY, {"b:all||manual": "[1]", "address": "é"})
+    await other.tell(KEY, {"b:all||manual": None, "w:a": '["x"]', "never": None})
+    assert await state.told([KEY]) == [{"address": "é", "w:a": '["x"]'}]
+    await state.tell(KEY, {"address": None, "w:a": None})
+    assert await other.told([KEY]) == [{}]
+    assert await met(other) == {}, "of whom nothing is known any more, he is not there"
+    await other.close()
+
+
+async def test_many_people_are_told_of_in_one_question_in_the_order_asked(state: State) -> None:
+    keys = [bytes([n]) * 16 for n in range(100)]
+    await asyncio.gather(*(state.tell(key, {"n": str(key[0])}) for key in keys[::2]))
+    wanted = [*reversed(keys), keys[2], keys[2]]
+    found = await state.told(wanted)
+    assert found == [{"n": str(key[0])} if key[0] % 2 == 0 else {} for key in wanted]
+    assert await state.told([]) == []
+
+
+async def test_everyone_is_met_page_by_page(state: State) -> None:
+    keys = {bytes([n]) * 16: {"n": str(n)} for n in range(100)}
+    await state.pin("board", "note", "no person")
+    await asyncio.gather(*(state.tell(key, facts) for key, facts in keys.items()))
+    assert await met(state) == keys
+
+
+async def met(state: State) -> dict[bytes, dict[str, str]]:
+    found: dict[bytes, dict[str, str]] = {}
+    page, cursor = await state.everyone("", 7)
+    found.update(page)
+    while cursor:
+        page, cursor = await state.everyone(cursor, 7)
+        assert len(page) < 60
+        found.update(page)
+    return found
+
+
+async def test_facts_outlive_those_who_told_them(backend: Opened, state: State) -> None:
+    await state.tell(KEY, {"b:all||manual": "[1]"})
+    await state.close()
+    reborn = backend()
+    await reborn.open()
+    assert await reborn.told([KEY]) == [{"b:all||manual": "[1]"}]
+    await reborn.close()
+
+
+ONE, OTHER = b"key of 12 oc", b"\xffey of 12 oc"
+HOUR = 3_600_000
+
+
+async def test_the_first_to_leave_a_mark_is_told_so_and_all_others_whose_it_is(state: State, backend: Opened) -> None:
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"\0a", HOUR)]) == [b""]
+    other = backend()
+    await other.open()
+    both = [Change(FIRST, OTHER, b"b", HOUR), Change(FIRST, ONE, b"b", HOUR)]
+    assert await other.mark(HOUR, both) == [b"", b"\0a"]
+    assert await state.mark(HOUR, both) == [b"b", b"\0a"]
+    await other.close()
+
+
+async def test_of_many_who_race_for_a_mark_one_is_the_first(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    asked = [(state, other)[n % 2].mark(HOUR, [Change(FIRST, ONE, b"%d" % n, HOUR)]) for n in range(40)]
+    answers = [stood for (stood,) in await asyncio.gather(*asked)]
+    assert answers.count(b"") == 1
+    assert len(set(answers)) == 2
+    await other.close()
+
+
+async def test_a_mark_ends_by_itself_and_lives_on_where_it_is_put_again(state: State, clock: Clock) -> None:
+    await state.mark(HOUR, [Change(FIRST, ONE, b"a", 1000), Change(FIRST, OTHER, b"a", 1000)])
+    assert await state.mark(HOUR, [Change(PUT, ONE, b"ab", HOUR)]) == [b"a"]
+    clock.now += 1000
+    assert await state.mark(HOUR, [Change(FIRST, OTHER, b"c", 1000), Change(FIRST, ONE, b"c", 1000)]) == [b"", b"ab"]
+    clock.now += HOUR - 1001
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"d", 1000)]) == [b"ab"]
+    clock.now += 1
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"d", 1000)]) == [b""]
+
+
+async def test_a_mark_is_taken_off_by_who_left_it_alone(state: State) -> None:
+    await state.mark(HOUR, [Change(FIRST, ONE, b"ab", HOUR)])
+    assert await state.mark(HOUR, [Change(DROP, ONE, b"b"), Change(DROP, OTHER, b"b")]) == [b"ab", b""]
+    assert await state.mark(HOUR, [Change(DROP, ONE, b"a")]) == [b"ab"]
+    assert await state.mark(HOUR, [Change(FIRST, ONE, b"c", HOUR)]) == [b""]
+
+
+async def test_the_greatest_mark_stays_octet_by_octet(state: State, clock: Clock) -> None:
+    values = [b"\x02\0a", b"\x02\0b", b"\x01\xff", b"\x02\0b", b"\xe9", b"Z\xff", b"\xe9\0"]
+    stood = [(await state.mark(HOUR, [Change(MOST, ONE, value, HOUR)]))[0] for value in values]
+    assert stood == [b"", b"\x02\0a", b"\x02\0b", b"\x02\0b", b"\x02\0b", b"\xe9", b"\xe9"]
+    clock.now += HOUR
+    assert await state.mark(HOUR, [Change(MOST, ONE, b"\x01", HOUR)]) == [b""]
+
+
+async def test_marks_are_many_in_one_question(state: State) -> None:
+    keys = [n.to_bytes(2, "big") * 6 for n in range(500)]
+    assert await state.mark(HOUR, [Change(FIRST, key, key, HOUR) for key in keys]) == [b""] * 500
+    assert await state.mark(HOUR, [Change(FIRST, key, b"", HOUR) for key in keys]) == keys
+    assert await state.mark(HOUR, []) == []
