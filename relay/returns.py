@@ -14,7 +14,7 @@ import structlog
 from relay.edge.credentials import Login
 from relay.edge.limits import IPNetwork
 from relay.edge.submission import Submission
-from relay.feedback.matching import About, Report, reports
+from relay.feedback.matching import KINDS, About, Report, reports
 from relay.feedback.returned import Kind, Mail, read_mail
 from relay.house import House
 from relay.identity import Credential
@@ -130,4 +130,6 @@ def dumped(report: Report) -> str:
 def loaded(note: str) -> Report:
     """Raises ValueError, TypeError for what is no report."""
     identifier, index, kind, facts = orjson.loads(note)
-    return Report((str(identifier), int(index)), str(kind), dict(facts))
+    if kind not in KINDS:
+        raise ValueError(f"{kind} is nothing that is known here")
+    return Report((str(identifier), int(index)), kind, dict(facts))

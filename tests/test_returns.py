@@ -9,9 +9,10 @@ from relay.edge.submission import Submission
 from relay.ids import Ids, maker_of
 from relay.message import Envelope, Peer, RcptTo
 from relay.return_path import ReturnPaths
-from relay.returns import ANYBODY, LATER, NOBODY_HERE, TAKEN, Returns, board, loaded
+from relay.returns import ANYBODY, FORWARDED_AN_HOUR, HOUR, LATER, NOBODY_HERE, TAKEN, Returns, board, loaded
 from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
+from tests.support.house import Rig
 
 NOW = 1_795_267_531_104
 SECRETS = [b"s" * 32]
@@ -63,8 +64,8 @@ async def state(tmp_path: Path) -> AsyncIterator[SqliteState]:
     await one.close()
 
 
-def door(state: SqliteState) -> Returns:
-    return Returns(state, PATHS, [TRACER], {DOMAIN}, lambda _: None)
+def door(state: SqliteState, rig: Rig | None = None) -> Returns:
+    return Returns(state, PATHS, (rig or Rig()).acceptance(), {DOMAIN}, lambda _: None)
 
 
 def mail(text: str, *recipients: str) -> Submission:
@@ -121,3 +122,33 @@ async def test_what_cannot_be_kept_comes_again(state: SqliteState) -> None:
     await state.close()
     assert await one.accept(mail(BOUNCE, PATHS.address(ID, 3, DOMAIN))) is LATER
     await state.open()
+
+
+@pytest.mark.parametrize("address", [f"Postmaster@{DOMAIN}", f"abuse@{DOMAIN}", "postmaster@relay.example"])
+async def test_postmaster_and_abuse_reach_those_who_run_the_node(state: SqliteState, address: str) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    one.postmasters = ["ops@a.example"]
+    assert one.check(ANYBODY, RcptTo(address, address.rpartition("@")[2]), 0) is None
+    letter = mail("From: somebody@b.example\nSubject: spam from you\n\nplease look", address)
+    assert await one.accept(letter) is TAKEN
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert (delivery.recipient, delivery.mail_from, delivery.notify) == ("ops@a.example", "", "NEVER")
+    assert message.content == letter.content
+    assert one.check(ANYBODY, RcptTo("postmaster@other.example", "other.example"), 0) is NOBODY_HERE
+
+
+async def test_mail_for_postmasters_is_bounded_and_never_lost_in_silence(state: SqliteState) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    letter = mail("Subject: hi\n\nhello", f"abuse@{DOMAIN}")
+    assert await one.accept(letter) is TAKEN, "with nobody to read it, it is taken and logged (RFC 5321 4.5.1)"
+    one.postmasters = ["ops@a.example"]
+    for _ in range(FORWARDED_AN_HOUR):
+        assert await one.accept(letter) is TAKEN
+    assert await one.accept(letter) is LATER
+    letter.received_at += HOUR
+    assert await one.accept(letter) is TAKEN
+    rig.spool.full = True
+    letter.received_at += HOUR
+    assert await one.accept(letter) is LATER

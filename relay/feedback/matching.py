@@ -13,12 +13,14 @@ from relay.feedback.taxonomy import Category
 
 MAX_TEXT = 1_000  # characters of a reply that are kept
 
+KINDS = ("bounced-late", "complained")
+
 About = tuple[str, int]  # message id, recipient index
 Facts = dict[str, object]
 
 
 class Report(NamedTuple):
-    """One thing that is said of one delivery. `kind`: bounced-late or complained; `facts`: what the event tells of it."""
+    """One thing that is said of one delivery. `kind`: of KINDS; `facts`: what the event tells of it."""
 
     about: About
     kind: str
