@@ -118,7 +118,7 @@ def _mail_report(delivery: Delivery) -> str:
 
 
 def _rcpt_report(delivery: Delivery, offered: Features) -> str:
-    notify = delivery.notify
+    notify = "FAILURE" if delivery.ours else delivery.notify  # the rest we report ourselves
     if delivery.message.by is not None and not offered.by:
         notify = _or_delay(notify)
     return (f" NOTIFY={notify}" if notify else "") + (f" ORCPT={delivery.orcpt}" if delivery.orcpt else "")
