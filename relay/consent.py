@@ -13,11 +13,13 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from relay.capping import Capping
+from relay.identity import Credential
 from relay.message import Delivery, MailClass, Message
+from relay.outcome import Reply
 from relay.pause import Pause
 from relay.person import NOBODY, Person, person_of
 from relay.policy.caps import Terms, refused
-from relay.policy.consent import class_of, judge
+from relay.policy.consent import class_of, judge, refused_at_rcpt
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.recipient import Keys
@@ -116,6 +118,15 @@ async def at_accept(
     for index, room in rooms.items():
         stands[index] = stands[index] or house.capping.caps.judge(terms, room, message, stream, now)
     return Accepted(stands, True, turned_away)
+
+
+async def at_rcpt(address: str, credential: Credential, now: int, house: Asked) -> Reply | None:
+    """Why this app may not send to it, for one that wants to hear so at RCPT TO; None: it may, or nobody can say."""
+    try:
+        (person,) = await house.known.of([address])
+    except StateError:
+        return None
+    return refused_at_rcpt(person, credential, now)
 
 
 def _judged(
