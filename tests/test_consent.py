@@ -280,3 +280,29 @@ async def test_a_copy_takes_no_place() -> None:
     found = await at_accept(message, ["dana@b.example", "noa@b.example"], [twice, None], None, NOW, house)
     assert (found.stands, found.placed) == ([twice, None], True)
     assert held(house) == []
+
+
+async def test_what_is_asked_in_one_turn_is_one_question_and_each_hears_of_his_own() -> None:
+    state: Any = Slow()
+    state.answers.set()
+    known = Known(state, Keys([b"s" * 32]))
+    one, none, gone, two = (
+        asyncio.create_task(known.of(addresses)) for addresses in (["a@b.example"], [], ["c@b.example"], ["d", "e"])
+    )
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert [await one, await none, await two] == [[NOBODY], [], [NOBODY, NOBODY]]
+    assert state.asked == 1
+    assert gone.cancelled()
+
+
+async def test_who_waits_hears_of_it_when_all_ends() -> None:
+    state: Any = Slow()
+    known = Known(state, Keys([b"s" * 32]))
+    waiting = asyncio.create_task(known.of(["a@b.example"]))
+    while not known._asking:
+        await asyncio.sleep(0)
+    for task in known._asking:
+        task.cancel()
+    with pytest.raises(StateError, match="Cancelled"):
+        await waiting
