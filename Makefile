@@ -9,7 +9,8 @@ PYTHON ?= $(shell /usr/bin/python3 -c 'import sys, ensurepip; sys.exit(sys.versi
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP_LOG := .cache/setup.log
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled modules are kept (__pycache__): without them each process of a node compiles all of Postlane when it starts.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check format bench eval chaos lock clean
 

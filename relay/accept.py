@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relay.consent import Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
 from relay.house import House, KeysFor
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
-from relay.notice import withhold_stale
+from relay.notice import withhold
 from relay.outcome import Reply
 from relay.pacing import Limit, of_credential, spacing
 from relay.policy import relevance
@@ -16,7 +17,7 @@ from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
 from relay.policy.priority import granted
-from relay.policy.relevance import Postponed
+from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
@@ -69,24 +70,26 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     message.priority = priority
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
+    recipients = submission.envelope.recipients
+    stands: Sequence[Consent] = [stale] * len(recipients)
+    if not stale:
+        stands = await at_accept(message, [rcpt.address for rcpt in recipients], stream, now, house)
     signature = b""
-    if keys and not stale:
+    if keys and not all(isinstance(stand, Withheld) for stand in stands):
         signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
         message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
-        for i, rcpt in enumerate(submission.envelope.recipients)
+        for i, rcpt in enumerate(recipients)
     ]
-    if not stale:
-        await _line_up(deliveries, due, postponed, stream, timezone, house)
+    lots = [_Lot(*one) for one in zip(recipients, deliveries, due, _later(stands, postponed), strict=True)]
+    goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
+    await _line_up(goes, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision, asked)
-    pairs = zip(deliveries, submission.envelope.recipients, strict=True)
-    events = [house.recorder.of_delivery("accepted", d, _looked_at(d, r, postponed) | facts) for d, r in pairs]
-    change = Change(put=[(message, deliveries)], events=events)
-    if stale:
-        await _withhold(change, stale, house)
-    else:
-        change.events += _postponements(deliveries, postponed, house)
+    events = [house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot) | facts) for lot in lots]
+    change = Change(put=[(message, [lot.delivery for lot in goes])] if goes else [], events=events)
+    for lot in lots:
+        await _tell(change, lot, house)
     try:
         await house.spool.put(change)
     except SpoolError:
@@ -116,25 +119,39 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
     return Refusal(Reply(550, "5.7.20", text), "unsigned")
 
 
-async def _withhold(change: Change, stale: str, house: Acceptance) -> None:
-    """Nothing is put but what its sender is told."""
-    ((_, deliveries),) = change.put
-    change.put.clear()
-    for delivery in deliveries:
-        await withhold_stale(change, delivery, stale, "accept", house)
+@dataclass(slots=True)
+class _Lot:
+    """One recipient's: when (ms) its permit of the quota lets it go, and what else stands in its way."""
+
+    recipient: RcptTo
+    delivery: Delivery
+    due: int
+    stand: Consent
 
 
-def _postponements(deliveries: Sequence[Delivery], postponed: Postponed | None, house: Acceptance) -> list[bytes]:
-    """The events of those that do not go as soon as they may. What is suspended is held from the start."""
-    events = []
-    for delivery in deliveries:
-        suspended = house.suspensions.find(delivery)
-        if suspended is not None:
-            delivery.held = suspended.id
-        why = suspended or postponed
-        if why is not None:
-            events.append(house.recorder.of_delivery("postponed", delivery, why.facts))
-    return events
+def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Consent]:
+    """`postponed`: all of them, until then; of two times the later holds."""
+    if postponed is None:
+        return list(stands)
+    return [
+        postponed if stand is None or (isinstance(stand, Postponed) and stand.until <= postponed.until) else stand
+        for stand in stands
+    ]
+
+
+async def _tell(change: Change, lot: _Lot, house: Acceptance) -> None:
+    """The event of one that does not go as soon as it may; what its sender is told if it never does. What is suspended is held
+    from the start."""
+    delivery, stand = lot.delivery, lot.stand
+    if isinstance(stand, Withheld):
+        await withhold(change, delivery, stand, "accept", house)
+        return
+    suspended = house.suspensions.find(delivery)
+    if suspended is not None:
+        delivery.held = suspended.id
+    why = suspended or stand
+    if why is not None:
+        change.events.append(house.recorder.of_delivery("postponed", delivery, why.facts))
 
 
 def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
@@ -144,18 +161,18 @@ def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
-def _looked_at(delivery: Delivery, recipient: RcptTo, postponed: Postponed | None) -> dict[str, object]:
+def _looked_at(lot: _Lot) -> dict[str, object]:
     """What an `accepted` event tells of one recipient beyond the common fields; over a limit it says so, and until when it
     waits."""
-    message = delivery.message
+    delivery, message = lot.delivery, lot.delivery.message
     facts: dict[str, object] = {
         "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
     }
-    if recipient.found is not None:
-        facts["address"] = recipient.found
+    if lot.recipient.found is not None:
+        facts["address"] = lot.recipient.found
     if message.priority:
         facts["priority"] = message.priority
     if message.send_at is not None:
@@ -164,7 +181,7 @@ def _looked_at(delivery: Delivery, recipient: RcptTo, postponed: Postponed | Non
         facts["valid_until"] = iso(message.valid_until)
     if delivery.quota:
         facts |= {"over_quota": True, "until": iso(delivery.next_attempt)}
-    elif delivery.paced and postponed is None:
+    elif delivery.paced and lot.stand is None:
         facts |= {"over_rate": True, "until": iso(delivery.next_attempt)}
     return facts
 
@@ -286,30 +303,30 @@ def _message(
     )
 
 
-async def _line_up(
-    deliveries: Sequence[Delivery],
-    due: Sequence[int],
-    postponed: Postponed | None,
-    stream: Stream | None,
-    timezone: str,
-    house: Acceptance,
-) -> None:
-    """When each of them is looked at next, and which permits it takes then. What waits for anything else takes that of its
+async def _line_up(lots: Sequence[_Lot], stream: Stream | None, timezone: str, house: Acceptance) -> None:
+    """When each of them is looked at next, and which permit it takes then. What waits for anything else takes that of its
     stream's rate when it goes: the rate is of what goes, not of what comes."""
-    message = deliveries[0].message
+    if not lots:
+        return
+    message = lots[0].delivery.message
     now, limit = message.accepted_at, relevance.paced_by(message, stream)
-    waits = postponed is not None or due[0] > now
-    turns, paced = due, limit is not None
-    if limit is not None and not waits:
-        urgent = message.mail_class is MailClass.TRANSACTIONAL
-        wait = await _wait(limit, len(due), timezone, now, house, urgent=urgent)
-        turns, paced = _places(limit, len(due), now, wait, house), wait > 0
-    for delivery, place, turn in zip(deliveries, due, turns, strict=True):
-        delivery.quota, delivery.paced = place > now, paced
-        delivery.next_attempt = turn
-        if waits or paced:
-            at = turn if postponed is None else max(turn, postponed.until)
-            delivery.next_attempt = relevance.until_end(at, message, stream)
+    at_once = []
+    for lot in lots:
+        delivery = lot.delivery
+        delivery.quota, delivery.paced, delivery.next_attempt = lot.due > now, limit is not None, lot.due
+        if isinstance(lot.stand, Postponed):
+            delivery.next_attempt = relevance.until_end(max(lot.due, lot.stand.until), message, stream)
+        elif delivery.quota:
+            delivery.next_attempt = relevance.until_end(lot.due, message, stream)
+        else:
+            at_once.append(delivery)
+    if limit is None or not at_once:
+        return
+    urgent = message.mail_class is MailClass.TRANSACTIONAL
+    wait = await _wait(limit, len(at_once), timezone, now, house, urgent=urgent)
+    for delivery, turn in zip(at_once, _places(limit, len(at_once), now, wait, house), strict=True):
+        delivery.paced = wait > 0
+        delivery.next_attempt = relevance.until_end(turn, message, stream) if wait else turn
 
 
 def _delivery(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.consent import at_attempt
 from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
@@ -13,12 +14,12 @@ from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
 from relay.message import Change, Delivery, MailClass, Message
-from relay.notice import add_report, withhold_stale
+from relay.notice import add_report, withhold
 from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
 from relay.pause import Pause
 from relay.policy import relevance
-from relay.policy.relevance import Postponed
+from relay.policy.relevance import Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
 from relay.policy.suspension import Suspension
@@ -79,20 +80,10 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     if route is not None and route.discard:
         await _discard(delivery, route, house)
         return None
-    stream, now = house.streams.get(message.stream), house.clock()
-    stale = relevance.stale(message, stream, now)
-    if stale is not None:
-        await _withhold(delivery, stale, house)
-        return None
-    suspended = house.suspensions.find(delivery)
-    if suspended is not None:
-        await _hold(delivery, suspended, house)
-        return None
-    if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
-        return Pause(now + LOOK_AGAIN, "State has not told yet what is suspended")
-    postponed = relevance.postponed(message, stream, now)
-    if postponed is not None:
-        return await _postpone(delivery, postponed, house)
+    now = house.clock()
+    hindrance = await _hindrance(delivery, now, house)
+    if hindrance is not None:
+        return await _give_way(delivery, hindrance, house)
     waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
@@ -116,6 +107,39 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     house.tally[ended, message.mail_class] += 1
     _note(delivery, ended, pool, outcome.reply, house)
     return verdict.again
+
+
+async def _hindrance(
+    delivery: Delivery, now: int, house: Attempting
+) -> Withheld | Suspension | Postponed | Pause | None:
+    """What has come between since it was accepted, or still does; None: it goes. What costs no question comes first."""
+    message = delivery.message
+    stream = house.streams.get(message.stream)
+    stale = relevance.stale(message, stream, now)
+    if stale is not None:
+        return stale
+    suspended = house.suspensions.find(delivery)
+    if suspended is not None:
+        return suspended
+    if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
+        return Pause(now + LOOK_AGAIN, "State has not told yet what is suspended")
+    return relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
+
+
+async def _give_way(
+    delivery: Delivery, hindrance: Withheld | Suspension | Postponed | Pause, house: Attempting
+) -> int | Pause | None:
+    """On disk when it returns; answers as attempt() does."""
+    match hindrance:
+        case Pause():
+            return hindrance
+        case Postponed():
+            return await _postpone(delivery, hindrance, house)
+        case Withheld():
+            await _withhold(delivery, hindrance, house)
+        case Suspension():
+            await _hold(delivery, hindrance, house)
+    return None
 
 
 async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, house: Attempting) -> Outcome | Pause:
@@ -178,9 +202,9 @@ async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     house.tally["withheld", delivery.message.mail_class] += 1
 
 
-async def _withhold(delivery: Delivery, stale: str, house: Attempting) -> None:
+async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> None:
     change = Change(finished=[delivery])
-    await withhold_stale(change, delivery, stale, "attempt", house)
+    await withhold(change, delivery, why, "attempt", house)
     await _settle(change, house)
     house.tally["withheld", delivery.message.mail_class] += 1
 

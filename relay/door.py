@@ -1,7 +1,7 @@
 """The door between edge and accept(): who may come in, and the record of who was turned away."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
@@ -121,6 +121,11 @@ class Door:
         task = asyncio.create_task(self._put(change))
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
+
+    async def record_all(self, records: Iterable[tuple[str, Facts]]) -> None:
+        """The same of several at once; they are on disk when it returns, or counted as unrecorded."""
+        if events := [self._house.recorder.record(kind, facts) for kind, facts in records]:
+            await self._put(Change(events=events))
 
     async def _put(self, change: Change) -> None:
         """By put, not settle: while the disk is full settle keeps what it is given, and strangers could fill memory."""

@@ -18,7 +18,7 @@ from relay.message import MailClass, Message
 from relay.policy import relevance
 from relay.policy.decide import Law, Refusal
 from relay.policy.letter import Letter
-from relay.policy.relevance import Postponed
+from relay.policy.relevance import Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.shaping.sites import Sites
@@ -111,7 +111,7 @@ class Carriage(NamedTuple):
         return f"{self.pool.name} to {hop[0]}:{hop[1]}" if hop else self.pool.name
 
 
-def hindrance(weighed: Weighed, credential: str, now: int, files: Files) -> str | Postponed | None:
+def hindrance(weighed: Weighed, credential: str, now: int, files: Files) -> Withheld | Postponed | None:
     """Why it would be withheld as stale, or would have to wait, handed in at `now` (ms); None: it goes."""
     decision = weighed.decision
     message = Message(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.consent import Known
 from relay.event import Recorder
 from relay.header import Field
 from relay.identity import Rate
@@ -36,7 +37,7 @@ class Quotas(Protocol):
 class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
-    suspensions   what operators have stopped
+    suspensions   what operators have stopped          known   what people want, and must not be sent
 
     The wiring replaces the first two at a reload.
     """
@@ -51,6 +52,7 @@ class House:
     quotas: Quotas
     pacer: Pacer
     suspensions: Suspensions
+    known: Known
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder

@@ -8,21 +8,22 @@ from relay.header import split
 from relay.house import House
 from relay.message import Change, Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
+from relay.policy.relevance import Withheld
 from relay.policy.sender import domain_of
 from relay.signing.dkim import body_hash
 
 
-async def withhold_stale(change: Change, delivery: Delivery, detail: str, at: str, house: House) -> None:
-    """It is worth nothing any more; `at` is accept or attempt. Ending the delivery itself is the caller's."""
-    facts = {"reason": "stale", "detail": detail, "at": at}
+async def withhold(change: Change, delivery: Delivery, why: Withheld, at: str, house: House) -> None:
+    """It is not to be sent, for whatever reason; `at` is accept or attempt. Ending the delivery itself is the caller's."""
+    facts = {"reason": why.reason, "detail": why.detail, "at": at}
     change.events.append(house.recorder.of_delivery("withheld", delivery, facts))
     if not owes_withheld_report(delivery):
         return
     content = delivery.message.content
     if content is None:
         content = await house.spool.content(delivery.message)
-    # RFC 3463 3.5: X.4.7 is for a time-to-live of the sender's, too.
-    outcome = Outcome(Reply(550, "5.4.7", f"Not sent: {detail}"), "STALE", Scope.MESSAGE, internal=True)
+    reply = Reply(550, why.status, f"Not sent: {why.detail}")
+    outcome = Outcome(reply, why.reason.upper(), Scope.MESSAGE, internal=True)
     await add_report(change, Report.FAILED, delivery, outcome, content, house)
 
 

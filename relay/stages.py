@@ -19,6 +19,7 @@ from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt, pool_for
 from relay.checking import Checking
 from relay.config.evidence import load_model
+from relay.consent import Known
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
@@ -39,6 +40,7 @@ from relay.lately import Lately
 from relay.message import MailClass
 from relay.order import Order, Place
 from relay.pacing import Pacer
+from relay.people import People
 from relay.policy.contradiction import Ledger
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
@@ -46,6 +48,7 @@ from relay.policy.sample import Sample
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
+from relay.recipient import Keys
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
@@ -102,6 +105,7 @@ class Stages:
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
+        self.known = Known(self.state, Keys(self.settings.secrets))
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -122,6 +126,7 @@ class Stages:
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
+        self.people = People(self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of)
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -180,6 +185,7 @@ class Stages:
             quotas=self.quotas,
             pacer=self.pacer,
             suspensions=self.suspensions,
+            known=self.known,
             spool=spool,
             courier=self.courier,
             going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
@@ -213,6 +219,7 @@ class Stages:
             quotas=self.quotas,
             pacer=self.pacer,
             suspensions=self.suspensions,
+            known=self.known,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
@@ -290,6 +297,8 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
+        self.known.keys = self.people.keys = Keys(wanted.secrets)
+        self.people.site_of = site_of
         law = law_of(policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
         for shard in self.shards:

@@ -8,10 +8,12 @@ import pytest
 
 from relay.accept import accept
 from relay.edge.submission import Submission
+from relay.event import iso
 from relay.fate import Files
 from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
+from relay.person import Wish
 from relay.policy.checks import BUILT_IN, Checks, Level, built_in
 from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
@@ -579,6 +581,74 @@ async def test_what_a_message_says_of_tls_on_its_way(requiretls: bool, header: b
     assert (message.tls, message.ret) == (tls, "HDRS" if requiretls else "FULL")
     assert message.content is not None
     assert header in message.content
+
+
+MARKETER = replace(SHOP, mail_class=MailClass.MARKETING)
+
+
+async def test_who_must_not_be_sent_it_is_left_out_and_the_others_are_sent_theirs() -> None:
+    rig = Rig()
+    rig.people.block("c@d.example", "marketing", "unsubscribed", "a", source="one-click")
+    rig.people.wish("e@f.example", "a", Wish(paused_until=NOW + 60_000))
+    everyone = ["a@b.example", "C@D.example", "e@f.example"]
+    assert (await taken(rig, submission(credential=MARKETER, recipients=everyone))).startswith("250 2.0.0 OK")
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert [d.recipient for d in deliveries] == ["a@b.example", "e@f.example"]
+    assert [d.index for d in deliveries] == [0, 2]
+    assert [d.next_attempt for d in deliveries] == [NOW, NOW + 60_000]
+    events = [(event["type"], event["rcpt"], event.get("reason")) for event in rig.spool.events()]
+    assert events == [
+        ("accepted", 0, None), ("accepted", 1, None), ("accepted", 2, None),
+        ("withheld", 1, "unsubscribed"), ("postponed", 2, "preference"),
+    ]  # fmt: skip
+
+
+async def test_mail_for_nobody_is_taken_and_withheld_unsigned_and_who_asked_is_told() -> None:
+    rig = Rig()
+    rig.people.block("dana@b.example", reason="complaint")
+    one = submission(recipients=["dana@b.example"])
+    one.envelope.recipients[0].notify = "FAILURE"
+    assert (await taken(rig, one)).startswith("250 ")
+    ((report, (note,)),) = rig.spool.puts[0].put
+    assert (report.stream, note.recipient) == ("dsn", "shop@a.example")
+    assert report.content is not None
+    assert b"Status: 5.7.1" in report.content
+    assert b"on the list of those that mail is not sent to" in report.content
+    accepted, withheld, _ = rig.spool.events()
+    assert accepted["signed"] == []
+    assert (withheld["reason"], withheld["detail"], withheld["at"]) == (
+        "suppressed", "all, complaint, cli on 2026-11-21", "accept",
+    )  # fmt: skip
+
+
+async def test_of_two_times_to_wait_for_the_later_holds() -> None:
+    for paused, reason in ((30_000, "send-at"), (90_000, "preference")):
+        rig = Rig()
+        rig.people.wish("dana@b.example", "a", Wish(paused_until=NOW + paused))
+        later = LETTER.replace(b"Subject", f"X-Postlane-Send-At: {iso(NOW + 60_000)}\r\nSubject".encode())
+        await taken(rig, submission(later, MARKETER))
+        ((_, (delivery,)),) = rig.spool.puts[0].put
+        assert delivery.next_attempt == NOW + max(paused, 60_000)
+        assert rig.spool.events()[1]["reason"] == reason
+
+
+async def test_whom_it_does_not_go_to_takes_no_permit_of_the_streams_rate() -> None:
+    rig = Rig()
+    rig.streams = Streams([(Stream("shop", "x", rate=Rate(10, 60, "", "10/minute")), Match())])
+    rig.people.block("c@d.example")
+    rig.people.wish("e@f.example", "a", Wish(paused_until=NOW + 60_000))
+    everyone = ["a@b.example", "c@d.example", "e@f.example", "g@h.example"]
+    await taken(rig, submission(credential=MARKETER, recipients=everyone))
+    assert [count for _, count, _ in rig.quotas.taken] == [2]
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert [d.paced for d in deliveries] == [False, True, False], "who waits takes his when it goes"
+
+
+async def test_without_state_mail_is_taken_and_asked_about_later() -> None:
+    rig = Rig()
+    rig.people.down = True
+    assert (await taken(rig, submission(credential=MARKETER))).startswith("250 ")
+    assert len(rig.offered) == 1
 
 
 async def test_what_was_found_of_an_address_is_in_its_event() -> None:

@@ -13,6 +13,7 @@ from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
 from relay.pause import Pause
+from relay.person import Wish
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
@@ -551,3 +552,46 @@ async def test_what_an_operator_moved_goes_by_that_pool_before_any_route() -> No
     for pool in ("cold", "gone", ""):
         await attempt(waiting_delivery(pool=pool), rig.attempting())
     assert [event["pool"] for event in rig.spool.events()] == ["cold", "slow", "slow"]
+
+
+async def test_whom_mail_may_not_go_to_is_asked_again_before_each_attempt() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery(notify="FAILURE")
+    rig.people.block("dana@b.example", reason="dead-mailbox")
+    assert await attempt(delivery, rig.attempting()) is None
+    (change,) = rig.spool.settled
+    assert change.finished == [delivery]
+    withheld, report = rig.spool.events()
+    assert (withheld["type"], withheld["reason"], withheld["at"]) == ("withheld", "suppressed", "attempt")
+    assert withheld["detail"] == "all, dead-mailbox, cli on 2026-11-21"
+    assert report["type"] == "accepted"
+    ((message, (note,)),) = change.put
+    assert rig.offered == [note]
+    assert message.content is not None
+    assert b"Status: 5.1.1" in message.content
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+
+
+async def test_marketing_waits_for_state_and_for_the_end_of_a_pause() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    rig.people.down = True
+    assert await attempt(delivery, rig.attempting()) == Pause(
+        NOW + 1_000, "State cannot say whether its recipients still want it"
+    )
+    assert rig.spool.settled == []
+    rig.people.down = False
+    rig.people.wish("dana@b.example", "a", Wish(paused_until=NOW + 60_000))
+    assert await attempt(delivery, rig.attempting()) == NOW + 60_000
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"]) == ("postponed", "preference")
+    rig.people.wish("dana@b.example", "a", Wish())
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.events()[-1]["type"] == "delivered"
+
+
+async def test_transactional_mail_goes_without_state() -> None:
+    rig = Rig(DONE)
+    rig.people.down = True
+    assert await attempt(waiting_delivery(), rig.attempting()) is None
+    assert rig.spool.events()[-1]["type"] == "delivered"

@@ -8,19 +8,21 @@ import pytest
 
 from relay.feedback.consequences import Report
 from relay.message import Change, MailClass
-from relay.notice import add_report, put_alert, withhold_stale
+from relay.notice import add_report, put_alert, withhold
 from relay.outcome import Outcome, Reply
+from relay.policy.relevance import Withheld
 from relay.spool.errors import SpoolFull
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
 ALERT = b"From: Postlane <postlane@relay.example>\r\nSubject: state is lost\r\n\r\nfiring\r\n"
+STALE = Withheld("stale", "its time is over", "5.4.7")
 BUSY = Outcome(Reply(451, "4.3.0", "not now"), "RCPT", mx="mx.b.example")
 
 
 async def test_stale_mail_is_an_event_and_nobody_hears_of_it_who_did_not_ask() -> None:
     change = Change()
-    await withhold_stale(change, waiting_delivery(), "its time is over", "attempt", Rig(BUSY).attempting())
+    await withhold(change, waiting_delivery(), STALE, "attempt", Rig(BUSY).attempting())
     (event,) = map(orjson.loads, change.events)
     assert (event["type"], event["reason"], event["detail"]) == ("withheld", "stale", "its time is over")
     assert (event["at"], event["recipient"]) == ("attempt", "dana@b.example")
@@ -30,7 +32,7 @@ async def test_stale_mail_is_an_event_and_nobody_hears_of_it_who_did_not_ask() -
 async def test_who_asked_is_told_why_with_the_header_read_back_from_the_spool() -> None:
     change, delivery = Change(), waiting_delivery(notify="FAILURE")
     delivery.message = replace(delivery.message, content=None)
-    await withhold_stale(change, delivery, "its time is over", "accept", Rig(BUSY).attempting())
+    await withhold(change, delivery, STALE, "accept", Rig(BUSY).attempting())
     ((message, (note,)),) = change.put
     assert (note.recipient, note.sender, note.notify) == ("shop@a.example", "", "NEVER")
     assert message.content is not None

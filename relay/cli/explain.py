@@ -45,6 +45,7 @@ from relay.policy.evidence.judge import Judge
 from relay.policy.evidence.lint import lint
 from relay.policy.evidence.text import extract
 from relay.policy.letter import Letter
+from relay.policy.relevance import Withheld
 from relay.policy.routes import Routes
 from relay.policy.sample import Sample
 from relay.policy.sender import mailboxes
@@ -283,8 +284,8 @@ def _carried(recipients: Sequence[RcptTo], found: Fate, now: int, basis: Basis) 
         if carriage.discarded:
             rows.append(Recipient(one.address, "withhold", "discarded", place, carriage))
             continue
-        if isinstance(hindered, str):
-            rows.append(Recipient(one.address, "withhold", f"stale: {hindered}"))
+        if isinstance(hindered, Withheld):
+            rows.append(Recipient(one.address, "withhold", f"{hindered.reason}: {hindered.detail}"))
             continue
         captured = _captured(one, basis.deployment)
         row = Recipient(one.address, "send", captured, place, carriage, _site(one, captured, basis))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from relay import control
 from relay.alert import when
 from relay.cli import reload
 from relay.config import whereabouts
@@ -26,7 +27,7 @@ from relay.kept import Decision, Store, Version, read_decision
 Json = dict[str, Any]
 
 
-class Refused(Exception):
+class Refused(control.Refused):
     """Why there is nothing to show."""
 
 

@@ -33,9 +33,10 @@ _ESCAPED = {"\b": ("a backspace", r"\b"), "\f": ("a form feed", r"\f"), "\x1b": 
 
 
 class Section(BaseModel):
-    """A table of a file: unknown keys are errors, no value is bent into another type."""
+    """A table of a file: unknown keys are errors, no value is bent into another type. Its validator is built when first used:
+    most commands read no file but one, and all of them together take a tenth of a second."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True, defer_build=True)
 
 
 def setting(default: Any, description: str = "", **limits: Any) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from relay.config.problems import NOT_YET, Problem, listing, no_such
+from relay.config.problems import Problem, listing, no_such
 from relay.config.reader import Document
 from relay.config.schema_brands import BrandTable
 from relay.config.schema_policies import CredentialTable
@@ -22,8 +22,6 @@ from relay.policy.reach import shadowed
 from relay.policy.streams import Match, Stream, Streams
 from relay.policy.windows import Window
 
-# Keys that later versions act on, as they stand in the file.
-_LATER = ("topic",)
 _BOUNDARY = re.compile(r"\\b(?:\(\?:|\()?([^\W\d_])|([^\W\d_])\)?\\b")
 _LATIN_ENDS = "\u0250"  # letters below it are Latin, above it other scripts' (Unicode blocks)
 
@@ -76,6 +74,7 @@ def _stream(table: StreamTable, line: int, on_contradiction: str, windows: Mappi
         window=windows.get(table.send_window),
         priority=table.priority,
         review_by=table.review_by,
+        topic=table.topic or "",
     )
 
 
@@ -120,7 +119,6 @@ def problems_of(file: StreamsFile, document: Document, others: Others) -> Iterat
         yield from _of_time_left(document, loc, stream, file)
     if not document.broken:
         yield from _of_reach(file, document, others)
-        yield from _not_yet(file, document)
 
 
 def _of_windows(file: StreamsFile, document: Document) -> Iterator[Problem]:
@@ -285,15 +283,6 @@ def _of_reach(file: StreamsFile, document: Document, others: Others) -> Iterator
         if stream.match is None and others.credentials is not None and stream.name not in named:
             message = "nobody can reach it: it has no match, and no credential's streams list it"
             yield document.problem(("stream", number), message, "unreachable", warning=True)
-
-
-def _not_yet(file: StreamsFile, document: Document) -> Iterator[Problem]:
-    """Once for each key, however many streams set it."""
-    for key in _LATER:
-        setting = [number for number, stream in enumerate(file.stream) if key in stream.model_fields_set]
-        if setting:
-            more = f"; {len(setting) - 1} more streams set it" if len(setting) > 1 else ""
-            yield document.problem(("stream", setting[0], key), f"{NOT_YET}{more}", "not-yet", warning=True)
 
 
 def unknown_streams(

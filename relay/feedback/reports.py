@@ -115,11 +115,33 @@ _CAUSES: dict[Category, tuple[str, str]] = {
         "Check the part of the address behind the @ for spelling mistakes.",
     ),
 }
-_OURS = {  # by the command of an outcome that no server had a part in
+_OURS = {  # by the command of an outcome that no server had a part in: why it was withheld
     "STALE": (
         "The time after which it is worth nothing, which its sender had set, was over before it could be delivered.",
         "Send a new one, if it still matters.",
     ),
+    "SUPPRESSED": (
+        "The address is on the list of those that mail is not sent to, and the message was not sent.",
+        "Ask your mail administrator why it is there; he can take it off.",
+    ),
+    "UNSUBSCRIBED": (
+        "The recipient does not want such mail any more, and the message was not sent.",
+        "Take the address off your list.",
+    ),
+    "PREFERENCE": (
+        "The recipient does not want mail of this topic, and the message was not sent.",
+        "Leave the address out where you send to this topic.",
+    ),
+    "CAPPED": (
+        "The recipient has had as much mail as he may have in this time, and the message was not sent.",
+        "Send it later, if it still matters.",
+    ),
+    "SUNSET": (
+        "The recipient has not answered to such mail for very long, and the message was not sent.",
+        "Take the address off your list.",
+    ),
+    "SUPERSEDED": ("A newer message took the place of this one before it was sent.", "Nothing has to be done."),
+    "DUPLICATE": ("The same message was handed in before, and is sent once.", "Nothing has to be done."),
 }
 _UNKNOWN = (
     "The recipient's server, or the way to it, reports a problem.",

@@ -14,6 +14,8 @@ from relay.pacing import Limit, of_stream
 from relay.policy.streams import Stream
 from relay.policy.windows import Window
 
+_TOO_LATE = "5.4.7"  # RFC 3463 3.5: also for a time-to-live of the sender's
+
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
@@ -29,14 +31,23 @@ class Postponed:
         return {"reason": self.reason, "detail": self.detail, "until": iso(self.until)}
 
 
-def stale(message: Message, stream: Stream | None, now: int) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Not to be sent at all; `reason` is the slug of the event, `status` the enhanced code of a report (RFC 3463)."""
+
+    reason: str
+    detail: str
+    status: str = "5.7.1"
+
+
+def stale(message: Message, stream: Stream | None, now: int) -> Withheld | None:
     """Why it is not to be sent any more; None: it is. `stream`: the message's, as the files in force have it."""
     end = end_of(message, stream)
     if end is None or now < end:
         return None
     if end == message.valid_until or stream is None:
-        return f"X-Postlane-Valid-Until ended {iso(end)}"
-    return f"valid_for of stream {stream.name} ended {iso(end)}"
+        return Withheld("stale", f"X-Postlane-Valid-Until ended {iso(end)}", _TOO_LATE)
+    return Withheld("stale", f"valid_for of stream {stream.name} ended {iso(end)}", _TOO_LATE)
 
 
 def postponed(message: Message, stream: Stream | None, now: int) -> Postponed | None:

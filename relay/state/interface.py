@@ -3,7 +3,7 @@
 A permit is taken before it is used, so a crash wastes permits and never exceeds a limit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from relay.identity import Rate
@@ -107,6 +107,22 @@ class State(Protocol):
 
     async def sweep(self, after: bytes, keep: int) -> bytes:
         """Of a page of people behind `after`, forget what is older than `keep` s; where the next begins, b"": none is left."""
+        ...
+
+    # What is known of people (relay/person.py).
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        """Of one person (relay/recipient.py: Keys): these facts, by name, are so from now on; None: no more. All or none."""
+        ...
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        """What is known of each of them, in one question; {} of most. Never {} of one whose facts were only lost: then
+        StateError."""
+        ...
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        """A page of all of whom something is known, with some `limit` of them, perhaps none, and the cursor of the next;
+        "" is the first, and after the last. Who is told of meanwhile may be left out or come twice."""
         ...
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:

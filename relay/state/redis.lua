@@ -1,7 +1,8 @@
 -- All that State asks of Redis, atomically. ARGV[1] says what, ARGV[2] the time in ms (0: this server's clock, the rule;
 -- tests bring their own). All keys of a call share a hash tag. Answers: {what became of it, the time in ms, a value}.
 --
--- Time is the server's, so it does not matter what time it is on the nodes. Every key but epochs, boards and buckets of sends has a time to live.
+-- Time is the server's, so it does not matter what time it is on the nodes. Every key but epochs, boards, people and
+-- buckets of sends has a time to live.
 --
 -- The epoch of a hash tag is made once, "<ms>-<random>". Where it is not the one the asker knows, this Redis lost its data,
 -- and nobody is granted anything for a time after it was made, so that all can tell what they have (restore, tell).
@@ -469,6 +470,36 @@ local function sweep()
     return {'done', now, 0}
 end
 
+-- KEYS: a person's facts (name -> text). ARGV: how many are removed, their names, then name and text in turn
+local function learn()
+    local last = 3 + tonumber(ARGV[3])
+    for at = 4, last do
+        redis.call('HDEL', KEYS[1], ARGV[at])
+    end
+    for at = last + 1, #ARGV, 2 do
+        redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
+    end
+    return {'done', now, 0}
+end
+
+-- KEYS: facts of persons, and the epoch last. ARGV: epoch, quiet. Of each names and texts in turn.
+local function about()
+    local refusal = not_now(KEYS[#KEYS], ARGV[3], ARGV[4])
+    if refusal then
+        return refusal
+    end
+    local found = {}
+    for at = 1, #KEYS - 1 do
+        found[at] = redis.call('HGETALL', KEYS[at])
+    end
+    return {'done', now, found}
+end
+
+-- KEYS: one of this server's, which says nothing but where to look. ARGV: cursor, how many keys to look at, which are people's.
+local function roll()
+    return {'done', now, redis.call('SCAN', ARGV[3], 'COUNT', ARGV[4], 'MATCH', ARGV[5])}
+end
+
 -- Octet by octet: Lua's own comparison asks the server's locale.
 local function greater(one, other)
     for at = 1, math.min(#one, #other) do
@@ -520,6 +551,7 @@ local can = {
     forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
     reserve = reserve, confirm = confirm, settle = settle, standing = standing, recall = recall, sweep = sweep,
+    learn = learn, about = about, roll = roll,
     mark = mark,
 }
 return can[ARGV[1]]()

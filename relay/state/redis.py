@@ -17,7 +17,7 @@ import contextlib
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,7 +25,7 @@ import structlog
 
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
-from relay.state import limits, redis_marks
+from relay.state import limits, redis_marks, redis_people
 from relay.state import redis_places as people_in
 from relay.state.interface import StateError
 from relay.state.marks import Change
@@ -274,6 +274,51 @@ class RedisState:
         tag = people_in.tag_of(wish.person, TAGS)
         keys = (*people_in.keys_of(wish.person, TAGS), _epoch(tag))
         return self._call(keys, "reserve", self._epochs[tag], self._quiet, *people_in.asking(wish, now))
+
+    # -- what is known of people
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        name = redis_people.name_of(key, TAGS)
+        await self._ask([self._call((name,), "learn", *redis_people.words_of(facts))])
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        groups = redis_people.by_tag(keys, TAGS)
+        found: dict[bytes, dict[str, str]] = {}
+
+        def calls() -> list[Call]:
+            return [self._about(tag, group) for tag, group in groups.items()]
+
+        def settle(answers: list[Any]) -> tuple[bytes, Any]:
+            for (kind, _, value), group in zip(answers, groups.values(), strict=True):
+                if kind != b"done":
+                    return kind, value
+                found.update(zip(group, map(redis_people.facts_of, value), strict=True))
+            return b"done", 0
+
+        await self._ask_in_time(calls, settle)
+        return [found[key] for key in keys]
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        """The cursor: a tag of the server that is looked through, and how far that is."""
+        tag, _, at = (cursor or "0:0").partition(":")
+
+        def settle(answers: list[Any]) -> tuple[str, list[bytes]]:
+            at, names = answers[0][2]
+            if at != b"0":
+                return f"{tag}:{at.decode()}", names
+            servers = [self._link.server_of(self._call((_epoch(one),), "roll")) for one in range(TAGS)]
+            place = redis_people.next_place(int(tag), servers)
+            return "" if place is None else f"{place}:0", names
+
+        roll = self._call((_epoch(int(tag)),), "roll", at, limit, redis_people.PATTERN)
+        following, names = await self._ask([roll], settle)
+        keys = [redis_people.key_of(name) for name in names]
+        page = zip(keys, await self.told(keys), strict=True) if keys else ()
+        return [(key, facts) for key, facts in page if facts], following
+
+    def _about(self, tag: int, keys: Sequence[bytes]) -> Call:
+        names = [redis_people.name_of(key, TAGS) for key in keys]
+        return self._call((*names, _epoch(tag)), "about", self._epochs[tag], self._quiet)
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
         """One call for each of our tags that the keys are under."""

@@ -15,7 +15,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ import structlog
 from relay.database import DatabaseError, check_library, migrate
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
-from relay.state import limits, sqlite_marks, sqlite_places
+from relay.state import limits, sqlite_marks, sqlite_people, sqlite_places
 from relay.state.interface import StateError
 from relay.state.marks import Change
 
@@ -69,6 +69,8 @@ MIGRATIONS: tuple[str, ...] = (
     sqlite_places.TABLE,
     # 4: what is known of mail that passed lately.
     sqlite_marks.TABLE,
+    # 5: what is known of people.
+    sqlite_people.TABLE,
 )
 
 _GRANT = (
@@ -186,6 +188,19 @@ class SqliteState:
     async def sweep(self, after: bytes, keep: int) -> bytes:
         reached: bytes = await self._ask(lambda now: sqlite_places.sweep(self._db, after, now, keep))
         return reached
+
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        await self._ask(lambda _: sqlite_people.tell(self._db, key, facts), durable=True)
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        found: list[dict[str, str]] = await self._ask(lambda _: sqlite_people.told(self._db, keys))
+        return found
+
+    async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        page: tuple[list[tuple[bytes, dict[str, str]]], str] = await self._ask(
+            lambda _: sqlite_people.everyone(self._db, cursor, limit)
+        )
+        return page
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
         stood: list[bytes] = await self._ask(lambda now: sqlite_marks.mark(self._db, ttl_ms, changes, now))

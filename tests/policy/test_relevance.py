@@ -8,7 +8,7 @@ import pytest
 
 from relay.identity import Rate
 from relay.message import MailClass, Message
-from relay.policy.relevance import Postponed, begin_of, end_of, paced_by, postponed, stale, until_end
+from relay.policy.relevance import Postponed, Withheld, begin_of, end_of, paced_by, postponed, stale, until_end
 from relay.policy.streams import Stream
 from relay.policy.windows import Window
 
@@ -49,8 +49,9 @@ def test_a_stream_that_is_gone_says_nothing() -> None:
 
 def test_it_is_stale_from_its_end_on_and_says_by_whose_word() -> None:
     assert stale(message(), stream(HOUR), NOW + HOUR - 1) is None
-    assert stale(message(), stream(HOUR), NOW + HOUR) == "valid_for of stream reset ended 2026-11-21T13:00:00.000Z"
-    by_app = "X-Postlane-Valid-Until ended 2026-11-21T12:00:00.000Z"
+    found = stale(message(), stream(HOUR), NOW + HOUR)
+    assert found == Withheld("stale", "valid_for of stream reset ended 2026-11-21T13:00:00.000Z", "5.4.7")
+    by_app = Withheld("stale", "X-Postlane-Valid-Until ended 2026-11-21T12:00:00.000Z", "5.4.7")
     assert stale(message(NOW), stream(HOUR), NOW) == stale(message(NOW), None, NOW) == by_app
     assert stale(message(), stream(), NOW + 1000 * HOUR) is None
 

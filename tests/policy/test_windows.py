@@ -132,7 +132,7 @@ hours = st.lists(st.tuples(st.integers(0, 1439), st.integers(1, 1440)).filter(la
 weeks = st.lists(hours.map(lambda day: tuple(sorted(day))), min_size=7, max_size=7).filter(any)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(
     st.sampled_from(ZONES).flatmap(lambda zone: st.tuples(st.just(zone), st.sampled_from(NEAR[zone]))),
     st.integers(-DAY, 2 * DAY),

@@ -38,7 +38,7 @@ def of(node: Node, **wanted: object) -> Event:
 def test_each_level_does_what_it_says(tmp_path: Path) -> None:
     with Node(tmp_path, files={"policies/brands.toml": BRANDS}) as node:
         checked = node.run("check")
-        assert checked.stdout == "0 errors, 0 warnings in 4 files.\n"
+        assert checked.stdout == "0 errors, 0 warnings in 5 files.\n"
         send = partial(node.send, "dana@example.com", sender="Arava Home <news@arava.example>")
 
         with pytest.raises(smtplib.SMTPResponseException) as refused:

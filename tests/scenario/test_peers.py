@@ -3,6 +3,7 @@ STARTTLS, OpenDKIM verifies."""
 
 import base64
 import smtplib
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -47,23 +48,28 @@ SENDERS = {
 }
 
 
-@pytest.mark.parametrize("client", SENDERS)
-def test_a_message_of_each_client_arrives_signed(client: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def taken_over(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Sink, str]]:
+    """A node that passes all mail on to a sink, and the record of its key."""
     with Sink() as sink:
         delivery = f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"'
-        with Node(tmp_path, delivery=delivery) as node:
+        with Node(tmp_path_factory.mktemp("node"), delivery=delivery) as node:
             record = record_of(node.add_key("test.example"))
             assert "version" in node.ask({"do": "reload"})
-            mail = clients.Mail(
-                sender="app@test.example", recipient="dana@example.com", subject=f"From {client}", text="Shalom שלום\n"
-            )
-            SENDERS[client](clients.Server("127.0.0.1", node.smtp), mail)
-            wait_for("the message", lambda: sink.messages)
-    received = sink.messages[0]
+            yield node, sink, record
+
+
+@pytest.mark.parametrize("client", SENDERS)
+def test_a_message_of_each_client_arrives_signed(client: str, taken_over: tuple[Node, Sink, str]) -> None:
+    node, sink, record = taken_over
+    subject = f"From {client}"
+    mail = clients.Mail(sender="app@test.example", recipient="dana@example.com", subject=subject, text="Shalom שלום\n")
+    SENDERS[client](clients.Server("127.0.0.1", node.smtp), mail)
+    (received,) = wait_for("the message", lambda: [one for one in sink.messages if one.header("Subject") == subject])
     assert received.sender == "app@test.example"
     assert received.recipients == ["dana@example.com"]
     message = message_from_bytes(received.content, policy=policy.default)
-    assert message["Subject"] == f"From {client}"
+    assert message["Subject"] == subject
     body = message.get_body(("plain",))
     assert body is not None
     assert "Shalom שלום".encode() in bytes(body.get_payload(decode=True))
@@ -135,31 +141,34 @@ def test_a_real_postfix_found_by_dns_takes_mail_over_starttls(tmp_path: Path) ->
     assert dkim.verify(content, dnsfunc=lambda name, timeout=5: record.encode())
 
 
-def test_dns_down_means_mail_waits_and_nothing_bounces(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def among_domains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, DnsServer]]:
+    """A node that looks up where mail goes; `example.com` is a domain with a host."""
     dns = DnsServer()
     dns.add("example.com", "MX", "10 mx.example.com.")
     dns.add("mx.example.com", "A", "127.0.0.1")
-    dns.fail("example.com")
-    with serving(dns), Sink() as sink, live(tmp_path, dns, sink.port) as node:
+    with serving(dns), Sink() as sink, live(tmp_path_factory.mktemp("node"), dns, sink.port) as node:
         node.add_key("test.example")
         assert "version" in node.ask({"do": "reload"})
-        identifier = node.send("dana@example.com")
-        deferred = wait_for("the deferral", lambda: node.events(id=identifier, type="deferred"))[0]
-        assert (deferred["category"], deferred["permanent"]) == ("dns-failure", False)
-        dns.fail()
-        assert node.final(identifier)["type"] == "delivered"
-        assert not node.events(type="bounced")
+        yield node, dns
 
 
-def test_what_dns_says_for_good_bounces_and_says_why(tmp_path: Path) -> None:
-    dns = DnsServer()
+def test_dns_down_means_mail_waits_and_nothing_bounces(among_domains: tuple[Node, DnsServer]) -> None:
+    node, dns = among_domains
+    dns.fail("example.com")
+    identifier = node.send("dana@example.com")
+    deferred = wait_for("the deferral", lambda: node.events(id=identifier, type="deferred"))[0]
+    assert (deferred["category"], deferred["permanent"]) == ("dns-failure", False)
+    dns.fail()
+    assert node.final(identifier)["type"] == "delivered"
+
+
+def test_what_dns_says_for_good_bounces_and_says_why(among_domains: tuple[Node, DnsServer]) -> None:
+    node, dns = among_domains
     dns.add("nomail.example", "MX", "0 .")
     dns.add("loop.example", "MX", "10 relay.test.example.")
     dns.add("relay.test.example", "A", "127.0.0.1")
-    with serving(dns), Sink() as sink, live(tmp_path, dns, sink.port) as node:
-        node.add_key("test.example")
-        assert "version" in node.ask({"do": "reload"})
-        expected = {"nomail.example": "5.1.10", "nowhere.example": "5.1.2", "loop.example": "5.4.6"}
-        for domain, enhanced in expected.items():
-            event = node.final(node.send(f"dana@{domain}"))
-            assert (domain, event["type"], event["reply"]["enhanced"]) == (domain, "bounced", enhanced)
+    expected = {"nomail.example": "5.1.10", "nowhere.example": "5.1.2", "loop.example": "5.4.6"}
+    for domain, enhanced in expected.items():
+        event = node.final(node.send(f"dana@{domain}"))
+        assert (domain, event["type"], event["reply"]["enhanced"]) == (domain, "bounced", enhanced)

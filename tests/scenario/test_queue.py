@@ -3,6 +3,7 @@
 import os
 import signal
 import smtplib
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -32,15 +33,23 @@ def live(folder: Path, sink: Sink, **more: object) -> Node:
     return Node(folder, delivery=delivery, key_for=("test.example",), **more)  # type: ignore[arg-type]
 
 
-def test_classes_leave_from_their_own_addresses(tmp_path: Path) -> None:
-    with Sink() as sink, live(tmp_path, sink, files={"config/pools.toml": POOLS}) as node:
-        urgent = node.send("dana@example.com")
-        bulk = node.send("dana@example.com", source="127.0.0.9")  # the credential that lists this network
-        assert node.final(urgent)["source"] == "127.0.0.2"
-        assert node.final(bulk)["source"] == "127.0.0.4"
-        assert node.events(id=bulk, type="accepted")[0]["class"] == "marketing"
-        came = {(m.source, m.ehlo) for m in sink.messages}
-        assert came == {("127.0.0.2", "t1.test.example"), ("127.0.0.4", "m1.test.example")}
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Sink]]:
+    """For tests that leave the node as it was."""
+    with Sink() as sink, live(tmp_path_factory.mktemp("node"), sink, files={"config/pools.toml": POOLS}) as node:
+        yield node, sink
+
+
+def test_classes_leave_from_their_own_addresses(shared: tuple[Node, Sink]) -> None:
+    node, sink = shared
+    urgent = node.send("urgent@example.com")
+    bulk = node.send("bulk@example.com", source="127.0.0.9")  # the credential that lists this network
+    assert node.final(urgent)["source"] == "127.0.0.2"
+    assert node.final(bulk)["source"] == "127.0.0.4"
+    assert node.events(id=bulk, type="accepted")[0]["class"] == "marketing"
+    came = {m.recipients[0].partition("@")[0]: (m.source, m.ehlo) for m in sink.messages}
+    assert came["urgent"] == ("127.0.0.2", "t1.test.example")
+    assert came["bulk"] == ("127.0.0.4", "m1.test.example")
 
 
 def test_hold_release_retry_and_cancel(tmp_path: Path) -> None:
@@ -103,13 +112,14 @@ def test_mail_waits_through_a_restart_and_none_is_refused_meanwhile(tmp_path: Pa
             node.stop()
 
 
-def test_a_killed_worker_is_replaced_and_its_mail_goes_out(tmp_path: Path) -> None:
-    with Sink() as sink, live(tmp_path, sink) as node:
-        pid = node.ask({"do": "stats"})["workers"][0]["pid"]
-        os.kill(pid, signal.SIGKILL)
-        # The supervisor holds the listening socket: this connection waits for the new worker instead of being refused.
-        assert node.final(node.send("dana@example.com"))["type"] == "delivered"
-        assert node.ask({"do": "stats"})["workers"][0]["pid"] != pid
+def test_a_killed_worker_is_replaced_and_its_mail_goes_out(shared: tuple[Node, Sink]) -> None:
+    node, _ = shared
+    pid = node.ask({"do": "stats"})["workers"][0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    # The supervisor holds the listening socket: this connection waits for the new worker instead of being refused.
+    assert node.final(node.send("dana@example.com"))["type"] == "delivered"
+    assert node.ask({"do": "stats"})["workers"][0]["pid"] != pid
+    wait_for("the node to be whole again", node.ready)
 
 
 def test_fewer_workers_adopt_the_shards_of_those_that_are_gone(tmp_path: Path) -> None:
@@ -173,17 +183,18 @@ def test_over_quota_is_paced_or_refused_as_the_credential_says(tmp_path: Path) -
         assert paced in node.run("queue", "list").stdout
 
 
-def test_mail_without_a_key_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
-    with Sink() as sink, live(tmp_path, sink) as node:
-        with pytest.raises(smtplib.SMTPResponseException) as refused:
-            node.send("dana@example.com", sender="a@keyless.example")
-        assert refused.value.smtp_code == 550
-        assert "postlane keys generate keyless.example" in _text(refused.value)
-        generated = node.run("keys", "generate", "keyless.example")
-        assert generated.returncode == 0, generated.stderr
-        assert "version" in node.ask({"do": "reload"})
-        assert node.final(node.send("dana@example.com", sender="a@keyless.example"))["type"] == "delivered"
-        head = sink.messages[0].content.partition(b"\r\n\r\n")[0]
-        assert head.count(b"DKIM-Signature:") == 2
-        assert b"a=rsa-sha256" in head
-        assert b"a=ed25519-sha256" in head
+def test_mail_without_a_key_is_refused_and_says_what_to_do(shared: tuple[Node, Sink]) -> None:
+    node, sink = shared
+    with pytest.raises(smtplib.SMTPResponseException) as refused:
+        node.send("dana@example.com", sender="a@keyless.example")
+    assert refused.value.smtp_code == 550
+    assert "postlane keys generate keyless.example" in _text(refused.value)
+    generated = node.run("keys", "generate", "keyless.example")
+    assert generated.returncode == 0, generated.stderr
+    assert "version" in node.ask({"do": "reload"})
+    assert node.final(node.send("dana@example.com", sender="a@keyless.example"))["type"] == "delivered"
+    (came,) = (message for message in sink.messages if message.sender == "a@keyless.example")
+    head = came.content.partition(b"\r\n\r\n")[0]
+    assert head.count(b"DKIM-Signature:") == 2
+    assert b"a=rsa-sha256" in head
+    assert b"a=ed25519-sha256" in head

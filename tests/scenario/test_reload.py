@@ -239,7 +239,7 @@ def test_workers_that_die_during_reloads_end_on_one_version(tmp_path: Path) -> N
     """A worker is killed at a random moment of each of these reloads. Some are refused for it; none is done by halves."""
     with Sink() as sink, node_of(tmp_path, sink, workers=2) as node:
         done = 0
-        for number in range(8):
+        for number in range(5):
             write(node, "policies/retry.toml", RETRY.format(number + 1))
             victim = random.choice(workers(node))
             before = node.ask({"do": "stats"})["policies"]

@@ -18,7 +18,8 @@ pytestmark = pytest.mark.scenario
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    with Node(tmp_path_factory.mktemp("sandbox"), workers=2) as running:
+    as_shipped = {"policies/streams.toml": ""}
+    with Node(tmp_path_factory.mktemp("sandbox"), workers=2, files=as_shipped) as running:
         yield running
 
 
@@ -145,7 +146,7 @@ def test_any_user_and_password_are_taken_on_loopback(node: Node) -> None:
 
 
 def test_command_line_shows_what_happened(node: Node, tmp_path: Path) -> None:
-    sent = node.run("send", "--to", "dana@example.com")
+    sent = node.run_program("send", "--to", "dana@example.com")
     assert sent.returncode == 0, sent.stderr
     assert "250" not in sent.stderr
     assert "delivered" in sent.stdout
@@ -161,7 +162,7 @@ def test_command_line_shows_what_happened(node: Node, tmp_path: Path) -> None:
     assert "delivered" in story.stdout
     assert node.run("queue", "list").stdout.strip() == "Nothing waits."
     assert node.run("queue", "cancel").returncode == 2
-    events = node.run("events", "--json", "--id", identifier)
+    events = node.run_program("events", "--json", "--id", identifier)
     assert '"type":"accepted"' in events.stdout.replace(" ", "")
 
 

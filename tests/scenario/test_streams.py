@@ -3,7 +3,7 @@
 import smtplib
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -90,19 +90,6 @@ AMP = """\
 """.replace("\n", "\r\n").encode()
 
 
-def test_an_amp_part_arrives_byte_for_byte(tmp_path: Path) -> None:
-    kinds = ((b"plain", b"Your cart waits.\r\n"), (b"x-amp-html", AMP), (b"html", b"<p>Your cart waits.</p>\r\n"))
-    parts = [b"Content-Type: text/%s; charset=utf-8\r\n\r\n%s" % kind for kind in kinds]
-    body = b"--b1\r\n" + b"\r\n--b1\r\n".join(parts) + b"\r\n--b1--\r\n"
-    header = b"From: app@test.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b1\r\n\r\n"
-    with Sink() as sink, live(tmp_path, sink) as node:
-        with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
-            client.ehlo("app.test.example")
-            submit(client, "app@test.example", ["dana@example.com"], header + body)
-        (came,) = wait_for("the message", lambda: sink.messages)
-        assert came.content.endswith(header + body)
-
-
 URGENT = """\
 [[stream]]
 name = "notices"
@@ -112,31 +99,51 @@ priority = 3
 """
 
 
-def test_an_app_may_ask_for_as_much_priority_as_its_stream_has(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Sink]]:
+    files = {"policies/streams.toml": URGENT}
+    with Sink() as sink, live(tmp_path_factory.mktemp("node"), sink, files=files) as node:
+        yield node, sink
+
+
+def test_an_amp_part_arrives_byte_for_byte(shared: tuple[Node, Sink]) -> None:
+    node, sink = shared
+    kinds = ((b"plain", b"Your cart waits.\r\n"), (b"x-amp-html", AMP), (b"html", b"<p>Your cart waits.</p>\r\n"))
+    parts = [b"Content-Type: text/%s; charset=utf-8\r\n\r\n%s" % kind for kind in kinds]
+    body = b"--b1\r\n" + b"\r\n--b1\r\n".join(parts) + b"\r\n--b1--\r\n"
+    header = b"From: app@test.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b1\r\n\r\n"
+    with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
+        client.ehlo("app.test.example")
+        submit(client, "app@test.example", ["amp@example.com"], header + body)
+    (came,) = wait_for("the message", lambda: [m for m in sink.messages if m.recipients == ["amp@example.com"]])
+    assert came.content.endswith(header + body)
+
+
+def test_an_app_may_ask_for_as_much_priority_as_its_stream_has(shared: tuple[Node, Sink]) -> None:
     letter = b"From: app@test.example\r\nSubject: Notice\r\n\r\nHello\r\n"
-    with Sink() as sink, live(tmp_path, sink, files={"policies/streams.toml": URGENT}) as node:
-        checked = node.run("check")
-        assert checked.returncode == 0, checked.stdout
-        assert "priority" not in checked.stdout
-        with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
-            client.ehlo("app.test.example")
-            assert client.has_extn("mt-priority")
-            answers = []
-            for options in ((), ("MT-PRIORITY=9",), ("MT-PRIORITY=-2",)):
-                assert client.mail("app@test.example", options)[0] == 250
-                assert client.rcpt("dana@example.com")[0] == 250
-                code, text = client.data(letter)
-                answers.append(f"{code} {text.decode()}")
-        given = [answer.partition("OK ")[0] for answer in answers]
-        assert given == ["250 2.0.0 ", "250 2.3.6 3 ", "250 2.0.0 "]
-        assert all(answer.endswith("stream=notices class=marketing") for answer in answers)
-        for answer, priority in zip(answers, (3, 3, -2), strict=True):
-            identifier = answer.partition("OK ")[2].split()[0]
-            assert node.final(identifier)["type"] == "delivered"
-            accepted = wait_for("the event", partial(node.events, id=identifier, type="accepted"))[0]
-            assert accepted["priority"] == priority
-            (received,) = [m.header("Received") for m in sink.messages if identifier in m.header("Received")]
-            assert f"PRIORITY {priority}" in received
+    node, sink = shared
+    checked = node.run("check")
+    assert checked.returncode == 0, checked.stdout
+    assert "priority" not in checked.stdout
+    with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
+        client.ehlo("app.test.example")
+        assert client.has_extn("mt-priority")
+        answers = []
+        for options in ((), ("MT-PRIORITY=9",), ("MT-PRIORITY=-2",)):
+            assert client.mail("app@test.example", options)[0] == 250
+            assert client.rcpt("dana@example.com")[0] == 250
+            code, text = client.data(letter)
+            answers.append(f"{code} {text.decode()}")
+    given = [answer.partition("OK ")[0] for answer in answers]
+    assert given == ["250 2.0.0 ", "250 2.3.6 3 ", "250 2.0.0 "]
+    assert all(answer.endswith("stream=notices class=marketing") for answer in answers)
+    for answer, priority in zip(answers, (3, 3, -2), strict=True):
+        identifier = answer.partition("OK ")[2].split()[0]
+        assert node.final(identifier)["type"] == "delivered"
+        accepted = wait_for("the event", partial(node.events, id=identifier, type="accepted"))[0]
+        assert accepted["priority"] == priority
+        (received,) = [m.header("Received") for m in sink.messages if identifier in m.header("Received")]
+        assert f"PRIORITY {priority}" in received
 
 
 TURNS = """\

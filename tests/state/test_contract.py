@@ -21,6 +21,7 @@ Opened = Callable[[], State]
 
 
 PER_MINUTE = Rate(10, 60, "", "10/minute")
+KEY = bytes(range(16))
 
 
 @pytest.fixture
@@ -120,7 +121,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, count=st.integers(1, 12), window=st.sampled_from([1, 60, 86_400]))
 async def test_no_window_ever_holds_more_also_over_restarts(
     backend: Opened, clock: Clock, steps: list[Step], count: int, window: int
@@ -171,7 +172,7 @@ def window_of(rate: Rate, at: int, zone: ZoneInfo) -> object:
     return {"day": day.date(), "week": day.isocalendar()[:2], "month": (day.year, day.month)}[rate.calendar]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rounds=ROUNDS, rate=RATES)
 async def test_two_workers_of_two_nodes_never_exceed_a_rate_in_forty_days(
     backend: Opened, clock: Clock, rounds: list[tuple[float, list[tuple[int, int]], bool]], rate: Rate
@@ -212,6 +213,7 @@ async def test_before_open_and_after_close_it_says_so(backend: Opened) -> None:
     for step in (
         state.take("k", PER_MINUTE, 1), state.acquire("c", 1, "a", 1), state.renew("a", 1), state.drop("a"),
         state.pin("b", "n", ""), state.unpin("b", "n"), state.pinned("b"),
+        state.tell(KEY, {}), state.told([KEY]), state.everyone("", 10),
     ):  # fmt: skip
         with pytest.raises(StateError, match="not open"):
             await step
@@ -307,6 +309,54 @@ async def test_notes_outlive_those_who_wrote_them(backend: Opened, state: State)
     assert await reborn.pinned("suspensions") == {"1": "one"}
     assert await reborn.unpin("suspensions", "1")
     assert not await reborn.unpin("suspensions", "1")
+    await reborn.close()
+
+
+async def test_facts_of_a_person_are_told_changed_and_removed_all_at_once(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    await state.tell(KEY, {"b:all||manual": "[1]", "address": "é"})
+    await other.tell(KEY, {"b:all||manual": None, "w:a": '["x"]', "never": None})
+    assert await state.told([KEY]) == [{"address": "é", "w:a": '["x"]'}]
+    await state.tell(KEY, {"address": None, "w:a": None})
+    assert await other.told([KEY]) == [{}]
+    assert await met(other) == {}, "of whom nothing is known any more, he is not there"
+    await other.close()
+
+
+async def test_many_people_are_told_of_in_one_question_in_the_order_asked(state: State) -> None:
+    keys = [bytes([n]) * 16 for n in range(100)]
+    await asyncio.gather(*(state.tell(key, {"n": str(key[0])}) for key in keys[::2]))
+    wanted = [*reversed(keys), keys[2], keys[2]]
+    found = await state.told(wanted)
+    assert found == [{"n": str(key[0])} if key[0] % 2 == 0 else {} for key in wanted]
+    assert await state.told([]) == []
+
+
+async def test_everyone_is_met_page_by_page(state: State) -> None:
+    keys = {bytes([n]) * 16: {"n": str(n)} for n in range(100)}
+    await state.pin("board", "note", "no person")
+    await asyncio.gather(*(state.tell(key, facts) for key, facts in keys.items()))
+    assert await met(state) == keys
+
+
+async def met(state: State) -> dict[bytes, dict[str, str]]:
+    found: dict[bytes, dict[str, str]] = {}
+    page, cursor = await state.everyone("", 7)
+    found.update(page)
+    while cursor:
+        page, cursor = await state.everyone(cursor, 7)
+        assert len(page) < 60
+        found.update(page)
+    return found
+
+
+async def test_facts_outlive_those_who_told_them(backend: Opened, state: State) -> None:
+    await state.tell(KEY, {"b:all||manual": "[1]"})
+    await state.close()
+    reborn = backend()
+    await reborn.open()
+    assert await reborn.told([KEY]) == [{"b:all||manual": "[1]"}]
     await reborn.close()
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from relay.accept import Acceptance
 from relay.attempt import Attempting
+from relay.consent import Known
 from relay.edge.submission import Submission
 from relay.egress.courier import Way
 from relay.egress.mx import Rules, site_of
@@ -21,6 +22,7 @@ from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.person import ADDRESS, Block, Person, Wish
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.decide import Law
@@ -32,11 +34,13 @@ from relay.policy.sample import Sample
 from relay.policy.streams import Streams
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
+from relay.recipient import Keys
 from relay.schedule.retry import RetryPolicy
 from relay.shaping.shape import Shape, Shapes
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
+from relay.state.interface import StateError
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -90,6 +94,35 @@ class FakeQuotas:
         self.urgent = urgent
         self.taken.append((name, count, timezone))
         return self.waits.get(name, self.wait)
+
+
+class FakePeople(Known):
+    """What State would tell of people; `down`: it cannot."""
+
+    def __init__(self) -> None:
+        self.facts: dict[bytes, dict[str, str]] = {}
+        self.down = False
+        here: Any = self
+        super().__init__(here, Keys([b"s" * 32]))
+
+    async def of(self, addresses: Sequence[str]) -> list[Person]:
+        self._down_until = 0.0  # its being down has no memory
+        return await super().of(addresses)
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        if self.down:
+            raise StateError("gone")
+        return [self.facts.get(key, {}) for key in keys]
+
+    def block(self, address: str, stop: str = "all", reason: str = "manual", brand: str = "", **more: Any) -> None:
+        block = Block(stop, brand, reason, **{"source": "cli", "since": NOW - 1000, **more})
+        self._note(address)[block.name] = block.dump()
+
+    def wish(self, address: str, brand: str, wish: Wish) -> None:
+        self._note(address)[f"w:{brand}"] = wish.dump()
+
+    def _note(self, address: str) -> dict[str, str]:
+        return self.facts.setdefault(self.keys.key(address), {ADDRESS: self.keys.sealed_text(address)})
 
 
 RULES = Rules(25, False, frozenset(), frozenset())
@@ -157,6 +190,7 @@ class Rig:
         self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
+        self.people = FakePeople()
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -192,6 +226,7 @@ class Rig:
             quotas=self.quotas,
             pacer=self._pacer,
             suspensions=self.suspensions,
+            known=self.people,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
@@ -222,6 +257,7 @@ class Rig:
             quotas=self.quotas,
             pacer=self._pacer,
             suspensions=self.suspensions,
+            known=self.people,
             spool=self.spool,
             courier=self.courier,
             going=self.went.append,

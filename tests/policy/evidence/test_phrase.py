@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.policy.evidence.lexicon import normal
@@ -158,6 +158,7 @@ def phrases(letters: tuple[str, str]) -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("language", LETTERS)
+@settings(max_examples=40)  # of each language; to make texts that fit an expression takes long
 @given(data=st.data())
 def test_any_phrase_means_what_its_regular_expression_means(language: str, data: st.DataObject) -> None:
     phrase = data.draw(phrases(LETTERS[language]))

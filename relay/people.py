@@ -1,0 +1,316 @@
+"""The desk where what is known of people changes: commands, web pages and apps all come here, to any worker of any node.
+
+A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | page | one-click | ..., "reason": ...}; the answer
+an object, with `error` where nothing was done.
+
+    show      recipient                                                              -> what is known of him
+    block     entries: [{recipient, stop, brand, reason, source, until, note, site, stream, since}]   -> {"changed", "same"}
+    unblock   recipient, and of the blocks to take off: stop, brand, reason (none: all)               -> {"removed": [...]}
+    wish      recipient, brand, topics_off, at_most, paused_until                                     -> {"before", "after"}
+    engaged   entries: [{recipient, brand, day}]                                                      -> {"changed"}
+    list      cursor, limit, where: {stop, brand, reason, source, site, stream, since, until}         -> {"rows", "cursor"}
+
+Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
+Times are ms. Nothing here waits for a person: who asks first counts and asks him.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from relay.control import Json
+from relay.domain import a_label
+from relay.event import Facts, iso
+from relay.person import ADDRESS, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
+from relay.recipient import Keys, SealError
+from relay.state.interface import State, StateError
+
+MAX_ENTRIES = 500  # of one question
+PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
+AT_MOST = ("", "1/day", "1/week", "1/month")
+_STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+
+Records = Iterable[tuple[str, Facts]]
+
+
+class BadQuestion(ValueError):
+    """With words for who asked."""
+
+
+class People:
+    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site."""
+
+    def __init__(
+        self,
+        state: State,
+        keys: Keys,
+        record: Callable[[Records], Awaitable[None]],
+        site_of: Callable[[str, str], str],
+    ) -> None:
+        self.keys, self.site_of = keys, site_of
+        self._state = state
+        self._record = record
+
+    def __repr__(self) -> str:
+        return f"<People of {self._state!r}>"
+
+    async def answer(self, question: Json) -> Json:
+        """Never raises for what is asked."""
+        does = {
+            "show": self._show, "block": self._block, "unblock": self._unblock,
+            "wish": self._wish, "engaged": self._engaged, "list": self._list,
+        }.get(str(question.get("what")))  # fmt: skip
+        if does is None:
+            return {"error": f"nobody here knows how to {question.get('what')}"}
+        try:
+            return await does(question)
+        except BadQuestion as error:
+            return {"error": str(error)}
+        except StateError as error:
+            return {"error": f"State cannot be reached: {error}", "again": True}
+
+    # -- looking
+
+    async def _show(self, question: Json) -> Json:
+        address = address_of(question)
+        key, person = (await self._known([address]))[0]
+        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now())}
+
+    async def _list(self, question: Json) -> Json:
+        """Rows come as they are found; a page may have none and yet not be the last."""
+        where, limit = dict(question.get("where") or {}), min(int(question.get("limit") or PAGE), PAGE)
+        page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
+        now, rows = self._state.now(), list[Json]()
+        for key, facts in page:
+            person = person_of(facts)
+            found = [block for block in person.blocks if fits(block, where, now)]
+            if found:
+                rows += [
+                    {"recipient": self._address(person, key), "key": key.hex(), **one.shown} for one in _rows(found)
+                ]
+        return {"rows": rows, "cursor": cursor, "people": len(page)}
+
+    def _address(self, person: Person, key: bytes) -> str | None:
+        """None where it is not kept any more."""
+        try:
+            return self.keys.open_text(person.sealed, key) if person.sealed else None
+        except SealError:
+            return None
+
+    async def _known(self, addresses: Sequence[str]) -> list[tuple[bytes, Person]]:
+        keys = [self.keys.key(address) for address in addresses]
+        return [(key, person_of(facts)) for key, facts in zip(keys, await self._state.told(keys), strict=True)]
+
+    # -- changes
+
+    async def _block(self, question: Json) -> Json:
+        entries = _entries(question)
+        now = self._state.now()
+        wanted = [(address_of(entry), self._made(entry, question, now)) for entry in entries]
+        found = await self._known([address for address, _ in wanted])
+        changes: list[Awaitable[None]] = []
+        records: list[tuple[str, Facts]] = []
+        for (address, block), (key, person) in zip(wanted, found, strict=True):
+            if any(_same(one, block, now) for one in person.blocks):
+                continue
+            facts = {block.name: block.dump()}
+            if not person.sealed:
+                facts[ADDRESS] = self.keys.sealed_text(address)
+            changes.append(self._state.tell(key, facts))
+            records.append(_blocked(address, block, question))
+        await asyncio.gather(*changes)
+        await self._record(records)
+        return {"changed": len(records), "same": len(entries) - len(records)}
+
+    def _made(self, entry: Json, question: Json, now: int) -> Block:
+        stop, brand = str(entry.get("stop") or "all"), str(entry.get("brand") or "")
+        reason = str(entry.get("reason") or MANUAL)
+        if _STOP.fullmatch(stop) is None:
+            raise BadQuestion(f'"{stop}" stops nothing: all, marketing, topic:NAME or stream:NAME')
+        if _SLUG.fullmatch(reason) is None:
+            raise BadQuestion(f'"{reason}" is no reason: small letters, digits and hyphens, such as manual')
+        if "|" in brand:
+            raise BadQuestion(f'no brand is called "{brand}"')
+        until = entry.get("until")
+        address = address_of(entry)
+        return Block(
+            stop=stop,
+            brand=brand,
+            reason=reason,
+            source=str(entry.get("source") or question.get("via") or ""),
+            since=int(entry.get("since") or now),
+            until=int(until) if until is not None else None,
+            note=str(entry.get("note") or ""),
+            site=str(entry.get("site") or self.site_of(address, domain_of(address))),
+            stream=str(entry.get("stream") or ""),
+        )
+
+    async def _unblock(self, question: Json) -> Json:
+        address = address_of(question)
+        ((key, person),) = await self._known([address])
+        where = {name: question[name] for name in ("stop", "brand", "reason_of") if question.get(name) is not None}
+        if "reason_of" in where:
+            where["reason"] = where.pop("reason_of")
+        gone = [block for block in person.blocks if fits(block, where, self._state.now(), over=True)]
+        if gone:
+            await self._state.tell(key, self._without(person, gone))
+            await self._record([_unblocked(address, block, question) for block in gone])
+        return {"removed": [one.shown for one in _rows(gone)]}
+
+    def _without(self, person: Person, gone: Sequence[Block]) -> dict[str, str | None]:
+        """Of whom nothing else is known, nothing is kept."""
+        facts: dict[str, str | None] = {block.name: None for block in gone}
+        if len(gone) == len(person.blocks) and not person.wishes and not person.engaged:
+            facts[ADDRESS] = None
+        return facts
+
+    async def _wish(self, question: Json) -> Json:
+        address, brand, now = address_of(question), str(question.get("brand") or ""), self._state.now()
+        at_most, paused = str(question.get("at_most") or ""), question.get("paused_until")
+        if at_most not in AT_MOST:
+            raise BadQuestion(f'"{at_most}" is no frequency: {", ".join(AT_MOST[1:])}, or empty for each mail')
+        ((key, person),) = await self._known([address])
+        before = person.wishes.get(brand, Wish())
+        off = frozenset(map(str, question.get("topics_off") or ()))
+        after = Wish(off, at_most, int(paused) if paused else None, now, str(question.get("via") or ""))
+        if said(before) != said(after):
+            told = after.dump() if said(after) != said(Wish()) else None
+            await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address)})
+            facts = {"brand": brand or None, **_whose(address), "via": after.source}
+            await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
+        return {"before": said(before), "after": said(after)}
+
+    async def _engaged(self, question: Json) -> Json:
+        """Only ever later: an old list tells nothing new."""
+        entries = _entries(question)
+        found = await self._known([address_of(entry) for entry in entries])
+        changes = []
+        for entry, (key, person) in zip(entries, found, strict=True):
+            brand, day = str(entry.get("brand") or ""), int(entry["day"])
+            last = person.engaged.get(brand, Engaged()).last
+            if last is None or day > last:
+                changes.append(self._state.tell(key, {f"e:{brand}": Engaged(day).dump()}))
+        await asyncio.gather(*changes)
+        return {"changed": len(changes)}
+
+
+# -- in words and JSON
+
+
+class _Row:
+    """A block as commands show it."""
+
+    def __init__(self, block: Block) -> None:
+        self.shown: Json = {
+            "stop": block.stop,
+            "brand": block.brand or None,
+            "reason": block.reason,
+            "source": block.source,
+            "since": iso(block.since),
+            "expires": iso(block.until) if block.until is not None else None,
+            "note": block.note,
+            "site": block.site,
+            "stream": block.stream,
+        }
+
+
+def _rows(blocks: Iterable[Block]) -> list[_Row]:
+    return [_Row(block) for block in sorted(blocks, key=lambda block: (block.since, block.name))]
+
+
+def shown(person: Person, now: int) -> Json:
+    """All of it, as JSON; blocks that are over are marked."""
+    return {
+        "blocks": [row.shown | {"over": block.over(now)} for row, block in _pairs(person.blocks)],
+        "preferences": {brand: said(wish) for brand, wish in sorted(person.wishes.items())},
+        "engaged": {
+            brand: {"last_engaged": day_of(one.last), "unanswered": one.unanswered}
+            for brand, one in sorted(person.engaged.items())
+        },
+        "address_kept": bool(person.sealed),
+    }
+
+
+def _pairs(blocks: Iterable[Block]) -> Iterable[tuple[_Row, Block]]:
+    ordered = sorted(blocks, key=lambda block: (block.since, block.name))
+    return zip(map(_Row, ordered), ordered, strict=True)
+
+
+def day_of(number: int | None) -> str | None:
+    """2026-11-22"""
+    return iso(number * 86_400_000)[:10] if number is not None else None
+
+
+def said(wish: Wish) -> Json:
+    paused = iso(wish.paused_until) if wish.paused_until is not None else None
+    return {"topics_off": sorted(wish.topics_off), "at_most": wish.at_most or "each", "paused_until": paused}
+
+
+def fits(block: Block, where: Mapping[str, Any], now: int, *, over: bool = False) -> bool:
+    """`since` and `until` in it: ms between which it began; a brand of "": those of every brand. `over`: also what is over."""
+    if block.over(now) and not (over or where.get("over")):
+        return False
+    if any(getattr(block, name) != where[name] for name in _SELECTORS if where.get(name) is not None):
+        return False
+    since, until = where.get("since"), where.get("until")
+    return (since is None or block.since >= since) and (until is None or block.since < until)
+
+
+def _same(there: Block, wanted: Block, now: int) -> bool:
+    """Nothing new: it stops as long as the other would."""
+    if there.name != wanted.name or there.over(now):
+        return False
+    longer = there.until is None or (wanted.until is not None and wanted.until <= there.until)
+    return longer and wanted.note in ("", there.note)
+
+
+def _blocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
+    kind, _, name = block.stop.partition(":")
+    by, brand = str(question.get("by") or ""), block.brand or None
+    if block.reason == UNSUBSCRIBED:
+        facts = {
+            "brand": brand,
+            "stream": name if kind == "stream" else block.stream or None,
+            "topic": name if kind == "topic" else None,
+            "stop": block.stop,
+            **_whose(address),
+            "via": block.source,
+        }
+        return "unsubscribed", facts | ({"by": by} if by else {})
+    expires = iso(block.until) if block.until is not None else None
+    facts = {**_whose(address), "stop": block.stop, "brand": brand, "reason": block.reason, "expires": expires}
+    facts |= {"source": block.source, "note": block.note, "site": block.site, "by": by}
+    return "suppressed", facts
+
+
+def _unblocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
+    facts = {**_whose(address), "stop": block.stop, "brand": block.brand or None, "was": block.reason}
+    return "unsuppressed", facts | {"reason": str(question.get("reason") or ""), "by": str(question.get("by") or "")}
+
+
+def _whose(address: str) -> Facts:
+    return {"recipient": address, "domain": domain_of(address)}
+
+
+def domain_of(address: str) -> str:
+    domain = address.rpartition("@")[2]
+    return a_label(domain) or domain.lower()
+
+
+def address_of(question: Json) -> str:
+    """Raises BadQuestion."""
+    address = str(question.get("recipient") or "").strip()
+    local, at, domain = address.rpartition("@")
+    if not (local and at and domain) or len(address) > 320 or any(ord(sign) < 32 for sign in address):
+        raise BadQuestion(f'"{address[:100]}" is no address')
+    return address
+
+
+def _entries(question: Json) -> list[Json]:
+    entries = question.get("entries") or []
+    if len(entries) > MAX_ENTRIES:
+        raise BadQuestion(f"{len(entries)} entries are more than the {MAX_ENTRIES} of one question")
+    return list(entries)

@@ -1,0 +1,148 @@
+"""What is known of one person, beside his key: what stops mail to him, what he chose, and when he last cared. Pure.
+
+State keeps it as facts, each a short text under a name:
+
+    b:STOP|BRAND|REASON   one block                          w:BRAND   what he chose on a brand's preference page
+    e:BRAND               when he last engaged with it       address   sealed; gone where he asked to be forgotten
+
+The texts are JSON lists without names, since fifty million of them take room; a newer Postlane may append to them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+ADDRESS = "address"
+
+# Reasons of blocks that Postlane gives itself; an operator's own are any slug.
+UNSUBSCRIBED, COMPLAINT, DEAD_MAILBOX, MANUAL, IMPORTED, ERASED = (
+    "unsubscribed", "complaint", "dead-mailbox", "manual", "imported", "erased",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One suppression.
+
+    stop    "all" | "marketing" | "topic:T" | "stream:S"     brand   "": of every brand
+    reason  a slug                                           source  who or what said so: one-click, cli, dsn, import, ...
+    since, until   ms; until None: for good                  note    an operator's words
+    site, stream   of the mail that led to it, "" where there was none
+    A person has one of each (stop, brand, reason).
+    """
+
+    stop: str
+    brand: str
+    reason: str
+    source: str = ""
+    since: int = 0
+    until: int | None = None
+    note: str = ""
+    site: str = ""
+    stream: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its fact."""
+        return f"b:{self.stop}|{self.brand}|{self.reason}"
+
+    def dump(self) -> str:
+        return _dump(self.since, self.until, self.source, self.site, self.stream, self.note)
+
+    @classmethod
+    def load(cls, name: str, text: str) -> "Block":
+        """Raises ValueError."""
+        parts = name[2:].split("|")
+        if len(parts) != 3:
+            raise ValueError(f"{name} names no block")
+        stop, brand, reason = parts
+        since, until, source, site, stream, note = _load(text, 0, None, "", "", "", "")
+        return cls(stop, brand, reason, source, since, until, note, site, stream)
+
+    def over(self, now: int) -> bool:
+        return self.until is not None and self.until <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person chose. `topics_off`: those not wanted; at_most: "" (each mail), "1/day", "1/week" or "1/month";
+    `paused_until`, `since`: ms."""
+
+    topics_off: frozenset[str] = frozenset()
+    at_most: str = ""
+    paused_until: int | None = None
+    since: int = 0
+    source: str = ""
+
+    def dump(self) -> str:
+        return _dump(sorted(self.topics_off), self.at_most, self.paused_until, self.since, self.source)
+
+    @classmethod
+    def load(cls, text: str) -> "Wish":
+        """Raises ValueError."""
+        off, at_most, paused_until, since, source = _load(text, [], "", None, 0, "")
+        return cls(frozenset(off), at_most, paused_until, since, source)
+
+
+@dataclass(frozen=True, slots=True)
+class Engaged:
+    """`last`: the day (since the epoch, UTC) he last engaged with a brand, None: unknown; `unanswered`: its marketing that
+    was delivered since."""
+
+    last: int | None = None
+    unanswered: int = 0
+
+    def dump(self) -> str:
+        return _dump(self.last, self.unanswered)
+
+    @classmethod
+    def load(cls, text: str) -> "Engaged":
+        """Raises ValueError."""
+        return cls(*_load(text, None, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """All of it; `wishes` and `engaged` by brand. `sealed`: the address, "" where it is not kept."""
+
+    blocks: tuple[Block, ...] = ()
+    wishes: Mapping[str, Wish] = field(default_factory=dict)
+    engaged: Mapping[str, Engaged] = field(default_factory=dict)
+    sealed: str = ""
+
+
+NOBODY = Person()  # of whom nothing is known: most people
+
+
+def person_of(facts: Mapping[str, str]) -> Person:
+    """As State told it. Raises ValueError for a fact that cannot be read: who stops mail must never be passed over."""
+    if not facts:
+        return NOBODY
+    return Person(
+        tuple(Block.load(name, text) for name, text in _named(facts, "b:")),
+        {name[2:]: Wish.load(text) for name, text in _named(facts, "w:")},
+        {name[2:]: Engaged.load(text) for name, text in _named(facts, "e:")},
+        facts.get(ADDRESS, ""),
+    )
+
+
+def _named(facts: Mapping[str, str], begin: str) -> Iterator[tuple[str, str]]:
+    return ((name, text) for name, text in facts.items() if name.startswith(begin))
+
+
+def _dump(*values: object) -> str:
+    """Without what is empty at its end."""
+    kept = list(values)
+    while kept and kept[-1] in ("", None):
+        kept.pop()
+    return orjson.dumps(kept).decode()
+
+
+def _load(text: str, *defaults: object) -> list[Any]:
+    """As many values as there are defaults."""
+    found = orjson.loads(text)
+    if not isinstance(found, list):
+        raise ValueError(f"{text} is no list")
+    return [*found[: len(defaults)], *defaults[len(found) :]]

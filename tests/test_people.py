@@ -1,0 +1,208 @@
+"""The desk: what is known of people changes, and whoever should hear of it does."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.event import Facts
+from relay.people import MAX_ENTRIES, People, Records
+from relay.person import ADDRESS
+from relay.recipient import Keys
+from relay.state.sqlite import SqliteState
+from tests.support.clocks import Clock
+
+HOUR = 3_600_000
+BY = {"by": "noa", "via": "cli"}
+
+
+class Desk:
+    """`said`: the events it recorded."""
+
+    def __init__(self, state: SqliteState) -> None:
+        self.state = state
+        self.said: list[tuple[str, Facts]] = []
+        self.keys = Keys([b"s" * 32])
+        self.people = People(state, self.keys, self.record, lambda _, domain: f"site of {domain}")
+
+    async def record(self, records: Records) -> None:
+        self.said += records
+
+    async def ask(self, what: str, **more: Any) -> dict[str, Any]:
+        return await self.people.answer({"do": "people", "what": what, **BY, **more})
+
+    async def block(self, recipient: str, **more: Any) -> dict[str, Any]:
+        return await self.ask("block", entries=[{"recipient": recipient, **more}])
+
+    async def blocks(self, recipient: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self.ask("show", recipient=recipient))["blocks"]
+        return found
+
+    async def facts(self, recipient: str) -> dict[str, str]:
+        return (await self.state.told([self.keys.key(recipient)]))[0]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, clock: Clock) -> AsyncIterator[Desk]:
+    state = SqliteState(tmp_path / "state.db", clock)
+    await state.open()
+    yield Desk(state)
+    await state.close()
+
+
+async def test_a_block_is_kept_told_and_shown(desk: Desk, clock: Clock) -> None:
+    until = clock.now + HOUR
+    answer = await desk.block("Dana@B.Example", stop="topic:offers", brand="a", until=until, note="asked by phone")
+    assert answer == {"changed": 1, "same": 0}
+    ((kind, event),) = desk.said
+    assert kind == "suppressed"
+    assert event["recipient"], event["domain"] == ("Dana@B.Example", "b.example")
+    assert (event["stop"], event["brand"], event["reason"], event["source"]) == ("topic:offers", "a", "manual", "cli")
+    assert (event["by"], event["note"], event["site"]) == ("noa", "asked by phone", "site of b.example")
+    assert event["expires"].endswith("Z")
+    (block,) = await desk.blocks("dana@b.example")
+    assert (block["stop"], block["brand"], block["over"]) == ("topic:offers", "a", False)
+    clock.now = until
+    assert (await desk.blocks("dana@b.example"))[0]["over"] is True
+
+
+async def test_what_is_so_already_is_not_told_again_and_what_lasts_longer_is(desk: Desk, clock: Clock) -> None:
+    await desk.block("dana@b.example", until=clock.now + HOUR, note="x")
+    for entry, changed in (
+        ({"until": clock.now + HOUR}, 0),
+        ({"until": clock.now + HOUR // 2}, 0),
+        ({"until": clock.now + 2 * HOUR}, 1),
+        ({}, 1),
+        ({"until": clock.now + HOUR}, 0),
+        ({"note": "y"}, 1),
+        ({"stop": "marketing"}, 1),
+        ({"reason": "complaint"}, 1),
+    ):
+        assert (await desk.block("dana@b.example", **entry))["changed"] == changed, entry
+    assert len(desk.said) == 6
+    assert len(await desk.blocks("dana@b.example")) == 3
+
+
+async def test_one_that_was_over_begins_again(desk: Desk, clock: Clock) -> None:
+    await desk.block("dana@b.example", until=clock.now + HOUR)
+    clock.now += HOUR
+    assert (await desk.block("dana@b.example", until=clock.now + HOUR))["changed"] == 1
+
+
+async def test_an_unsubscribe_is_an_event_of_its_own(desk: Desk) -> None:
+    for stop in ("marketing", "topic:offers", "stream:news"):
+        entry = {"recipient": "dana@b.example", "stop": stop, "brand": "a", "reason": "unsubscribed", "stream": "news"}
+        await desk.ask("block", entries=[entry | {"source": "one-click"}])
+    assert [kind for kind, _ in desk.said] == ["unsubscribed"] * 3
+    assert [event["topic"] for _, event in desk.said] == [None, "offers", None]
+    assert {event["stream"] for _, event in desk.said} == {"news"}
+    assert {(event["via"], event["brand"]) for _, event in desk.said} == {("one-click", "a")}
+
+
+async def test_a_block_is_taken_off_by_what_it_is_and_nothing_is_kept_of_whom_nothing_is_known(desk: Desk) -> None:
+    for stop, brand in (("all", ""), ("marketing", "a"), ("marketing", "b")):
+        await desk.block("dana@b.example", stop=stop, brand=brand)
+    desk.said.clear()
+    answer = await desk.ask("unblock", recipient="dana@b.example", stop="marketing", brand="a", reason="ticket 5512")
+    assert [one["brand"] for one in answer["removed"]] == ["a"]
+    ((kind, event),) = desk.said
+    assert (kind, event["stop"], event["was"], event["by"]) == ("unsuppressed", "marketing", "manual", "noa")
+    assert event["reason"] == "ticket 5512"
+    assert ADDRESS in await desk.facts("dana@b.example")
+    assert (await desk.ask("unblock", recipient="dana@b.example", reason_of="complaint"))["removed"] == []
+    assert len((await desk.ask("unblock", recipient="dana@b.example"))["removed"]) == 2
+    assert await desk.facts("dana@b.example") == {}
+
+
+async def test_a_wish_is_told_with_what_was_before_and_is_gone_when_it_is_every_mail_again(desk: Desk) -> None:
+    wish = {"recipient": "dana@b.example", "brand": "a", "via": "page"}
+    await desk.ask("wish", **wish, topics_off=["tips", "offers"], at_most="1/week", paused_until=HOUR)
+    await desk.ask("wish", **wish, topics_off=["tips", "offers"], at_most="1/week", paused_until=HOUR)
+    ((kind, event),) = desk.said
+    assert (kind, event["brand"], event["via"]) == ("preferences-changed", "a", "page")
+    assert event["before"] == {"topics_off": [], "at_most": "each", "paused_until": None}
+    assert event["after"]["topics_off"] == ["offers", "tips"]
+    shown = await desk.ask("show", recipient="dana@b.example")
+    assert shown["preferences"]["a"] == event["after"]
+    await desk.ask("wish", **wish)
+    assert "w:a" not in await desk.facts("dana@b.example")
+
+
+async def test_an_engagement_is_only_ever_later(desk: Desk) -> None:
+    for day, changed in ((20_000, 1), (19_999, 0), (20_001, 1)):
+        entries = [{"recipient": "dana@b.example", "brand": "a", "day": day}]
+        assert (await desk.ask("engaged", entries=entries))["changed"] == changed
+    shown = await desk.ask("show", recipient="dana@b.example")
+    assert shown["engaged"] == {"a": {"last_engaged": "2024-10-05", "unanswered": 0}}
+    assert desk.said == []
+
+
+async def test_everybody_with_a_block_is_listed_page_by_page_and_by_what_is_asked(desk: Desk, clock: Clock) -> None:
+    for number in range(10):
+        more = {"reason": "complaint"} if number % 2 else {"brand": "a"}
+        await desk.block(f"d{number}@b.example", **more)
+        clock.now += 1000
+    await desk.block("gone@b.example", until=clock.now)
+    await desk.ask("wish", recipient="wish@b.example", brand="a", at_most="1/day")
+
+    async def listed(**where: object) -> set[str]:
+        found, cursor = set[str](), ""
+        while True:
+            page = await desk.ask("list", where=where, cursor=cursor, limit=3)
+            found |= {row["recipient"] for row in page["rows"]}
+            if not (cursor := page["cursor"]):
+                return found
+
+    assert await listed() == {f"d{n}@b.example" for n in range(10)}
+    assert await listed(reason="complaint") == {f"d{n}@b.example" for n in range(1, 10, 2)}
+    assert await listed(brand="a", site="site of b.example") == {f"d{n}@b.example" for n in range(0, 10, 2)}
+    assert await listed(site="elsewhere") == set()
+    begin = clock.now - 10_000
+    assert await listed(since=begin + 2_000, until=begin + 4_000) == {"d2@b.example", "d3@b.example"}
+    assert "gone@b.example" in await listed(over=True)
+
+
+async def test_an_address_that_no_secret_opens_is_listed_without_it(desk: Desk) -> None:
+    await desk.block("dana@b.example")
+    await desk.state.tell(desk.keys.key("dana@b.example"), {ADDRESS: "AAAA"})
+    (row,) = (await desk.ask("list"))["rows"]
+    assert (row["recipient"], row["key"]) == (None, desk.keys.key("dana@b.example").hex())
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ({"what": "dance"}, "nobody here knows how to dance"),
+        ({"what": "show", "recipient": "dana"}, '"dana" is no address'),
+        ({"what": "show"}, "is no address"),
+        ({"what": "block", "entries": [{"recipient": "d@b.example", "stop": "some"}]}, "stops nothing"),
+        ({"what": "block", "entries": [{"recipient": "d@b.example", "stop": "topic:a|b"}]}, "stops nothing"),
+        ({"what": "block", "entries": [{"recipient": "d@b.example", "reason": "Because!"}]}, "is no reason"),
+        ({"what": "block", "entries": [{"recipient": "d@b.example", "brand": "a|b"}]}, "no brand"),
+        ({"what": "block", "entries": [{}] * (MAX_ENTRIES + 1)}, "more than the 500"),
+        ({"what": "wish", "recipient": "d@b.example", "at_most": "2/day"}, "is no frequency"),
+    ],
+)
+async def test_a_bad_question_changes_nothing_and_says_why(desk: Desk, question: dict[str, Any], why: str) -> None:
+    answer = await desk.people.answer({"do": "people", **question})
+    assert why in answer["error"]
+    assert desk.said == []
+
+
+async def test_one_bad_entry_spoils_all_of_them(desk: Desk) -> None:
+    assert "error" in await desk.ask("block", entries=[{"recipient": "d@b.example"}, {"recipient": "nobody"}])
+    assert await desk.facts("d@b.example") == {}
+
+
+async def test_without_state_it_says_so(desk: Desk) -> None:
+    await desk.state.close()
+    answer = await desk.block("dana@b.example")
+    assert answer["again"] is True
+    assert desk.said == []
+    assert "People" in repr(desk.people)
