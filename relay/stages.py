@@ -16,6 +16,7 @@ from functools import partial
 
 from relay import settings
 from relay.accept import Acceptance
+from relay.apps import Apps
 from relay.attempt import Attempting, attempt, pool_for
 from relay.checking import Checking
 from relay.config.evidence import load_model
@@ -137,6 +138,7 @@ class Stages:
             self.door.record,
             node.name,
         )
+        self.apps = Apps(self.checking, self.people, clock)
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
         self.apply(self.settings)
@@ -300,6 +302,7 @@ class Stages:
         self.known.keys = self.people.keys = Keys(wanted.secrets)
         self.people.site_of = site_of
         law = law_of(policies, wanted.in_force.keys, self.hostname)
+        self.apps.apply(wanted.credentials, policies.brands)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
         for shard in self.shards:
             shard.dispatcher.resume()  # rates may be others now

@@ -211,6 +211,8 @@ class Worker:
                 return {"ok": True}
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
+            case "api":
+                return await self.stages.apps.answer(question)
             case "people":
                 return await self.stages.people.answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
