@@ -8,7 +8,7 @@ A credential speaks for the brand it names, else for those that its From domains
 nothing; of what holds for every brand it sees that it holds.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
@@ -175,6 +175,7 @@ class Apps:
         if marketing is None and not topics:
             raise _Refused(422, "body", "Say marketing, topics, or both", (("", "nothing is said"),))
         if topics:
+            self._all_known(call, topics, "/topics")
             known = await self._show(call)
             off = set(known["preferences"]["topics_off"])
             off |= {topic for topic, wanted in topics.items() if not wanted}
@@ -208,6 +209,7 @@ class Apps:
         return await self._show(call)
 
     async def _prefer(self, call: _Call) -> Json:
+        self._all_known(call, call.body.get("topics_off", ()), "/topics_off")
         await self._wish(call, call.body)
         return await self._show(call)
 
@@ -227,6 +229,9 @@ class Apps:
         )
 
     async def _suppress(self, call: _Call) -> Json:
+        kind, _, name = call.body.get("stop", "").partition(":")
+        if kind == "topic":
+            self._all_known(call, (name,), "/stop")
         entry = {
             "recipient": call.recipient,
             "brand": call.brand,
@@ -279,6 +284,16 @@ class Apps:
             raise _Refused(422, "body", detail, tuple(faults[:20]))
         answer = await self._asked(call, "engaged", entries=entries)
         return {"taken": len(entries), "changed": int(answer["changed"])}
+
+    def _all_known(self, call: _Call, topics: Iterable[str], pointer: str) -> None:
+        """Raises _Refused for a topic that the brand does not have: who turned it off would get it all the same."""
+        brand = self._brands.get(call.brand)
+        known = brand.face.topics if brand is not None else {}
+        for topic in topics:
+            if topic not in known:
+                there = f"there are {', '.join(sorted(known))}" if known else "it has none"
+                detail = f"Brand {call.brand} has no topic {topic}; {there}"
+                raise _Refused(422, "topic", detail, ((pointer, f"no topic {topic}"),))
 
     def _moment(self, stamp: str | None, pointer: str) -> int | None:
         """ms; None for none. Raises _Refused for what is over."""

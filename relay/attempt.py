@@ -3,13 +3,14 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from relay.consent import at_attempt
-from relay.egress.courier import Way
+from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
+from relay.feedback.rulings import Rulings
 from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
@@ -17,9 +18,9 @@ from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold
 from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.policy import relevance
-from relay.policy.relevance import Postponed, Withheld
+from relay.policy.relevance import SUPERSEDED, Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
 from relay.policy.suspension import Suspension
@@ -27,6 +28,9 @@ from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
 
+MOST_SOURCES = (
+    3  # tried in one attempt: each costs a transaction, and a site that refuses all sees no more of them at once
+)
 LOOK_AGAIN = 1_000  # ms until mail is looked at again for which State has not told yet whether it is suspended
 
 
@@ -34,22 +38,31 @@ class Courier(Protocol):
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome: ...
     async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None: ...
     async def send(
-        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
-    ) -> Outcome: ...
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, permit: Permit
+    ) -> Outcome | Later: ...
 
 
 class Shaper(Protocol):
     async def berth(
-        self, delivery: Delivery, pool: Pool, site: str, host: str, families: Collection[int] | None
-    ) -> Berth[Source] | Pause: ...
+        self,
+        delivery: Delivery,
+        pool: Pool,
+        site: str,
+        host: str,
+        families: Collection[int] | None,
+        but: Collection[str],
+    ) -> Berth[Source] | Pause | None: ...
+    def unused(self, berth: Berth[Source]) -> None: ...
     def observe(self, berth: Berth[Source], outcome: Outcome, category: str) -> object: ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Attempting(House):
-    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes`, `retry` and `streams` at a reload.
+    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes`, `retry`, `rulings`
+    and `streams` at a reload.
 
     pools      each class's own                              named   all, by name, for `routes`
+    rulings    what replies mean by the admin's word
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
@@ -61,6 +74,7 @@ class Attempting(House):
     named: Mapping[str, Pool]
     routes: Routes
     retry: Mapping[MailClass, RetryPolicy]
+    rulings: Rulings
     streams: Mapping[str, Stream]
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
@@ -93,6 +107,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         if now < _give_up(delivery, house):
             return outcome
         outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
+    outcome.category = outcome.category or category_of(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
@@ -100,6 +115,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
+    if verdict.again is None and not outcome.delivered:
+        await house.copies.give_up(delivery)
     await _settle(change, house)
     ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
     if outcome.delivered and not outcome.captured:
@@ -123,6 +140,9 @@ async def _hindrance(
         return suspended
     if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
         return Pause(now + LOOK_AGAIN, "State has not told yet what is suspended")
+    superseded = await house.copies.newer(delivery) if message.collapse else None
+    if superseded is not None:
+        return superseded
     return relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
 
 
@@ -149,22 +169,50 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     if isinstance(way, Outcome):
         return way
     families = await house.courier.families(delivery, way) if pool.mixed else None
-    outcome = None
-    for _ in pool.sources:
-        berth = await house.shaper.berth(delivery, pool, way.site, way.host, families)
+    outcome: Outcome | None = None
+    pause: Pause | None = None
+    tried: set[str] = set()
+    while (berth := await house.shaper.berth(delivery, pool, way.site, way.host, families, tried)) is not None:
         if isinstance(berth, Pause):
-            return outcome or berth
+            return _put_off(outcome) if outcome is not None else _first(pause, berth)
         house.going(delivery)
         try:
             content = await _content(delivery.message, house)
-            outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
+            found = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth)
         finally:
             berth.leave()
-        house.shaper.observe(berth, outcome, category_of(outcome))
-        if outcome.scope is not Scope.SOURCE:
-            break  # else nothing was tried but this source, which stands aside from now on: another may do
-    assert outcome is not None  # every pool has a source
-    return outcome
+        tried.add(berth.source.address)
+        if isinstance(found, Later):  # by this source; another may do
+            house.shaper.unused(berth)
+            pause = _first(pause, Pause(house.clock() + found.wait, found.why, way.site, pool.name))
+            continue
+        outcome = found
+        outcome.category = category_of(outcome, way.site, house.rulings)
+        house.shaper.observe(berth, outcome, "" if outcome.internal else outcome.category)
+        if not _blames_source(outcome):
+            return outcome
+        if len(tried) == MOST_SOURCES < len(pool.sources):
+            return _put_off(outcome)
+    if outcome is None:
+        assert pause is not None  # every pool has a source
+        return pause
+    return _put_off(outcome) if pause is not None else outcome
+
+
+def _blames_source(outcome: Outcome) -> bool:
+    """Is it our address that cannot be used, or that the site refuses for good? Then another may do."""
+    blocked = outcome.category == "reputation-block" and outcome.reply.permanent and not outcome.internal
+    return outcome.scope is Scope.SOURCE or blocked
+
+
+def _put_off(outcome: Outcome) -> Outcome:
+    """Sources are left that could try, but not now: however hard the reply was, it ends nothing."""
+    return replace(outcome, scope=Scope.SOURCE)
+
+
+def _first(one: Pause | None, other: Pause) -> Pause:
+    """The one that ends first: a source may be free then."""
+    return other if one is None or other.until < one.until else one
 
 
 async def _content(message: Message, house: Attempting) -> bytes:
@@ -198,6 +246,7 @@ async def _hold(delivery: Delivery, suspended: Suspension, house: Attempting) ->
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     facts = {"reason": "discarded", "detail": route.rule}
     event = house.recorder.of_delivery("withheld", delivery, facts)
+    await house.copies.give_up(delivery)
     await house.spool.settle(Change(finished=[delivery], events=[event]))
     house.tally["withheld", delivery.message.mail_class] += 1
 
@@ -205,6 +254,8 @@ async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
 async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> None:
     change = Change(finished=[delivery])
     await withhold(change, delivery, why, "attempt", house)
+    if why.reason != SUPERSEDED:  # else an app that is late with its older copy would put it in the newer one's place
+        await house.copies.give_up(delivery)
     await _settle(change, house)
     house.tally["withheld", delivery.message.mail_class] += 1
 

@@ -151,14 +151,12 @@ class Supervisor:
         return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
 
     def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
-        capture = self.sockets.capture if self.in_force.deployment.captures else None
-        fds = {
-            name: link.fileno()
-            for name, link in (("admin", self.sockets.admin), ("capture", capture))
-            if link is not None
-        }
+        links = self.sockets
+        capture = links.capture if self.in_force.deployment.captures else None
+        named = {"admin": links.admin, "api": links.api, "public": links.public, "capture": capture}
+        fds = {name: link.fileno() for name, link in named.items() if link is not None}
         fds["control"] = child.connect()
-        order = orjson.dumps({"place": asdict(self.in_force.place), **fds}).decode()
+        order = orjson.dumps({"place": asdict(self.in_force.place), "policies": str(self.policies), **fds}).decode()
         return [sys.executable, "-m", "relay.web", order], list(fds.values())
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -398,6 +396,8 @@ class Supervisor:
             return {"error": f"not every process could take it; {before.version} stays in force", "problems": refusals}
         if wanted.place.config != before.place.config:
             self.web.renew()  # it serves a few people, who wait a second
+        else:
+            self._do(self._renew_pages(wanted))
         tidy(self.data_dir, decision, wanted.place.started)
         what = {"policies": wanted.version, "before": before.version, "config": decision.config}
         action = "reload" if decision.how == "reload" else "policies rollback"
@@ -413,6 +413,13 @@ class Supervisor:
             "waits": [str(problem) for problem in wanted.waits],
             "only_to": wanted.deployment.only_to,
         }
+
+    async def _renew_pages(self, wanted: InForce) -> None:
+        """What recipients see follows policies/ and the secrets. A web process that is just starting reads them itself."""
+        with contextlib.suppress(NodeDown):
+            answer = await self.web.ask({"do": "pages", "place": asdict(wanted.place)})
+            if "error" in answer:
+                log.error("the public pages stay as they were", error=answer["error"])
 
     def _refused(self, alert: Alert) -> Json:
         """What runs stays as it was, and that is an alert until a reload succeeds."""

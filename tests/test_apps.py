@@ -170,6 +170,20 @@ class TestOfOneRecipient:
         told = await ask(node, "unsuppress", recipient=ADA)
         assert [one["reason"] for one in told["suppressions"]] == ["complaint"]
 
+    async def test_a_topic_that_the_brand_does_not_have(self, node: Node) -> None:
+        for call, body, pointer in (
+            ("prefer", {"topics_off": ["nwes"]}, "/topics_off"),
+            ("consent", {"topics": {"nwes": True}}, "/topics"),
+            ("suppress", {"stop": "topic:nwes"}, "/stop"),
+        ):
+            answer = await ask(node, call, recipient=ADA, body=body)
+            assert (answer["status"], answer["code"]) == (422, "topic")
+            assert answer["detail"] == "Brand arava has no topic nwes; there are news, offers"
+            assert answer["errors"][0]["pointer"] == pointer
+        answer = await ask(node, "prefer", by="erp", recipient=ADA, body={"topics_off": ["news"]})
+        assert answer["detail"] == "Brand marom has no topic news; it has none"
+        assert node.said == []
+
     async def test_what_is_over_already(self, node: Node) -> None:
         for call, body in (
             ("suppress", {"until": "2020-01-01T00:00:00Z"}),

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import LOOK_AGAIN, attempt
+from relay.attempt import LOOK_AGAIN, MOST_SOURCES, Attempting, attempt
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
+from relay.ids import pack
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.person import Wish
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
 from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
-from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
+from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE, PATIENCE
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
 from relay.spool.errors import SpoolError
@@ -459,6 +460,26 @@ async def test_a_dead_source_costs_no_attempt_where_it_has_a_sibling() -> None:
     assert {event["type"] for event in rig.spool.events()} <= {"delivered", "accepted"}
 
 
+async def test_a_source_that_may_open_no_connection_leaves_it_to_its_sibling_or_the_lane_waits() -> None:
+    """Nobody stands in line for a minute, with places that other mail could use."""
+    rig = Rig(DONE)
+    assert rig.courier is not None
+    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(10, 1, "", "10/second")})
+    rig.courier.later = {"192.0.2.1": Later(60_000, "1/hour")}
+    house = rig.attempting()
+    house.pools = {MailClass.TRANSACTIONAL: PAIR}
+    for _ in range(20):
+        assert await attempt(waiting_delivery(), house) is None
+    tried = [source.address for _, _, source in rig.courier.sent]
+    assert tried.count("192.0.2.2") == 20, "that one delivered all of it"
+    assert rig.quotas.back == [("rate/192.0.2.1/b.example", 1)] * tried.count("192.0.2.1"), "what it held goes back"
+    rig.courier.later["192.0.2.2"] = Later(20_000, "2/hour")
+    settled, delivery = len(rig.spool.settled), waiting_delivery()
+    pause = Pause(NOW + 20_000, "2/hour", "b.example", "p")
+    assert await attempt(delivery, house) == pause, "until the first of them may"
+    assert (len(rig.spool.settled), delivery.attempts) == (settled, 0)
+
+
 async def test_a_dead_source_that_is_alone_is_told_once_and_then_waited_for() -> None:
     rig = Rig(DEAD)
     house, delivery = rig.attempting(), waiting_delivery()
@@ -480,6 +501,59 @@ async def test_a_source_that_the_site_blocks_is_not_used_there_for_a_while() -> 
     assert rig.courier is not None
     rig.courier.sites["b.example"] = "elsewhere.example"
     assert isinstance(await attempt(delivery, house), int)
+
+
+LISTED = Outcome(Reply(550, "5.7.1", "our IP [192.0.2.1] is on our block list (S3140)"), "RCPT", mx="mx.outlook.com")
+
+
+def of_many(rig: Rig, count: int) -> Attempting:
+    house = rig.attempting()
+    house.pools = {c: Pool("p", tuple(Source(f"192.0.2.{n + 1}", "") for n in range(count))) for c in MailClass}
+    return house
+
+
+async def test_a_block_of_one_source_bounces_nothing_that_another_delivers() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    rig.courier.by["192.0.2.2"] = DONE
+    house = of_many(rig, 2)
+    for _ in range(20):
+        assert await attempt(waiting_delivery(), house) is None
+    assert house.tally == {("delivered", MailClass.TRANSACTIONAL): 20}
+    tried = [source.address for _, _, source in rig.courier.sent]
+    assert tried.count("192.0.2.1") <= PATIENCE, "then it steps aside"
+
+
+async def test_what_the_site_refuses_from_all_sources_or_for_another_reason_bounces() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    assert await attempt(waiting_delivery(), of_many(rig, 2)) is None
+    assert {source.address for _, _, source in rig.courier.sent} == {"192.0.2.1", "192.0.2.2"}
+    assert [event["type"] for event in rig.spool.events()] == ["bounced", "accepted"]
+    spam = Rig(replace(LISTED, reply=Reply(550, "5.7.1", "message content rejected as spam")))
+    assert spam.courier is not None
+    assert await attempt(waiting_delivery(), of_many(spam, 2)) is None
+    assert len(spam.courier.sent) == 1
+
+
+async def test_a_block_ends_nothing_while_another_source_could_try_later() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    house = of_many(rig, 2)
+    rig.courier.later = {"192.0.2.2": Later(60_000, "1/hour")}
+    assert isinstance(await attempt(waiting_delivery(), house), int)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["category"], event["permanent"]) == ("deferred", "reputation-block", False)
+    many = Rig(LISTED)
+    assert many.courier is not None
+    assert isinstance(await attempt(waiting_delivery(), of_many(many, 9)), int)
+    assert len(many.courier.sent) == MOST_SOURCES
+    full = Rig(LISTED)
+    full.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(10, 1, "", "10/second")})
+    full.quotas.waits = {"rate/192.0.2.2/b.example": 500}
+    delivery = waiting_delivery(source="192.0.2.1")
+    assert isinstance(await attempt(delivery, of_many(full, 2)), int)
+    assert delivery.next_attempt > NOW + 500, "it was refused, and comes by the times of retries"
 
 
 async def test_who_waits_for_room_for_as_long_as_any_mail_may_is_given_up() -> None:
@@ -595,3 +669,53 @@ async def test_transactional_mail_goes_without_state() -> None:
     rig.people.down = True
     assert await attempt(waiting_delivery(), rig.attempting()) is None
     assert rig.spool.events()[-1]["type"] == "delivered"
+
+
+def known_copy(rig: Rig, **about: str) -> Delivery:
+    """One that State knows as the first of its kind."""
+    delivery = waiting_delivery()
+    delivery.message.copy = "c"
+    delivery.message.collapse = about.get("collapse", "")
+    rig.marks.stand[rig.copies.hashes.key("c", delivery.recipient)] = pack(delivery.message.id)
+    return delivery
+
+
+@pytest.mark.parametrize(("outcome", "left"), [(DONE, 1), (BUSY, 1), (GONE, 0)])
+async def test_what_bounced_is_no_first_copy_any_more(outcome: Outcome, left: int) -> None:
+    rig = Rig(outcome)
+    await attempt(known_copy(rig), rig.attempting())
+    assert len([one for one in rig.marks.stand.values() if one]) == left
+
+
+async def test_nor_is_what_was_withheld_or_discarded() -> None:
+    rig = Rig(DONE)
+    delivery = known_copy(rig)
+    delivery.message.valid_until = NOW
+    await attempt(delivery, rig.attempting())
+    assert not any(rig.marks.stand.values())
+    delivery = known_copy(rig)
+    rig.routes = Routes([(RouteMatch(), Route("policies/routes.toml:9", discard=True))])
+    await attempt(delivery, rig.attempting())
+    assert not any(rig.marks.stand.values())
+
+
+async def test_an_older_message_of_a_collapse_key_is_withheld_and_its_late_copy_stays_one() -> None:
+    rig = Rig(DONE)
+    delivery = known_copy(rig, collapse="k")
+    rig.marks.stand[rig.copies.hashes.key("k", delivery.recipient)] = pack("z" * 16)
+    delivery.notify = "FAILURE"
+    assert await attempt(delivery, rig.attempting()) is None
+    withheld, report = rig.spool.events()
+    assert [withheld[name] for name in ("type", "reason", "superseded_by")] == ["withheld", "superseded", "z" * 16]
+    assert report["report_of"] == delivery.message.id
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+    assert rig.marks.stand[rig.copies.hashes.key("c", delivery.recipient)]
+
+
+async def test_the_newest_of_a_collapse_key_goes() -> None:
+    rig = Rig(DONE)
+    delivery = known_copy(rig, collapse="k")
+    rig.marks.stand[rig.copies.hashes.key("k", delivery.recipient)] = pack("0" * 16)
+    await attempt(delivery, rig.attempting())
+    assert [event["type"] for event in rig.spool.events()] == ["delivered"]

@@ -1,4 +1,4 @@
-"""policies/: what may happen to mail, the same on every node. All of it but caps and bounces.
+"""policies/: what may happen to mail, the same on every node. All of it but caps.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
@@ -10,7 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
+from relay.config import bounces as bounces_file
 from relay.config import checks as checks_of_brands
+from relay.config import pages as public_pages
 from relay.config import recipients as recipients_file
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
@@ -18,6 +20,7 @@ from relay.config import streams as streams_file
 from relay.config.deployment import Deployment, unknown_files
 from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
+from relay.config.schema_bounces import BouncesFile
 from relay.config.schema_brands import BrandsFile, BrandTable
 from relay.config.schema_policies import (
     CredentialsFile,
@@ -32,7 +35,8 @@ from relay.config.schema_streams import StreamsFile
 from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
-from relay.identity import Brand, Credential
+from relay.feedback.rulings import Rulings
+from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
 from relay.policy.checks import Checks
@@ -41,6 +45,7 @@ from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 
 MODELS: Mapping[str, type[Section]] = {
+    "bounces.toml": BouncesFile,
     "brands.toml": BrandsFile,
     "credentials.toml": CredentialsFile,
     "recipients.toml": RecipientsFile,
@@ -50,7 +55,7 @@ MODELS: Mapping[str, type[Section]] = {
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("caps.toml", "bounces.toml")
+LATER_FILES = ("caps.toml",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Policies:
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
     routes: Mapping[MailClass, str]
+    rulings: Rulings
     exceptions: Routes
     shaping: Shaping
     streams: Streams
@@ -128,6 +134,7 @@ def examine_policies(
     paths = toml_files(policies_dir)
     files = contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}
     folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
+    bounces = folder.load("bounces.toml", BouncesFile)
     brands = folder.load("brands.toml", BrandsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
     recipients = folder.load("recipients.toml", RecipientsFile)
@@ -136,6 +143,7 @@ def examine_policies(
     shaping = folder.load("shaping.toml", ShapingFile)
     streams = folder.load("streams.toml", StreamsFile)
     if checked:
+        folder.problems += _of_bounces(folder, bounces)
         folder.problems += _of_brands(folder, brands)
         folder.problems += _of_credentials(folder, credentials, deployment)
         folder.problems += _of_recipients(folder, recipients, deployment)
@@ -146,6 +154,7 @@ def examine_policies(
         folder.problems += _later_files(folder, paths)
     if checked and deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
+        folder.problems += _of_pages(folder, brands, credentials, streams, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
     policies = Policies(
@@ -156,6 +165,7 @@ def examine_policies(
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
+        rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),
@@ -177,6 +187,18 @@ def _brand(name: str, table: BrandTable) -> Brand:
         public_url=table.public_url,
         return_path_domain=table.return_path_domain,
         unsigned=table.unsigned,
+        face=_face(name, table),
+    )
+
+
+def _face(name: str, table: BrandTable) -> Face:
+    colors, texts = table.colors.model_dump(), table.texts.model_dump()
+    return Face(
+        names=table.name if any(table.name.values()) else {"en": name},
+        topics=table.topics,
+        logo=table.logo,
+        colors={key: color for key, color in colors.items() if color},
+        texts={key: said for key, said in texts.items() if said},
     )
 
 
@@ -237,6 +259,7 @@ def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
                 yield document.problem(("brand", name, "domains", number), message, "duplicate")
             owners.setdefault(domain, name)
     yield from checks_of_brands.problems_of(brands, document)
+    yield from public_pages.faces_problems(brands, document, folder.path)
     yield from _not_yet(document, "brand", ("return_path_domain",))
 
 
@@ -330,6 +353,11 @@ def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | N
     yield from routes_file.problems_of(file, document, names)
 
 
+def _of_bounces(folder: _Folder, file: BouncesFile) -> Iterator[Problem]:
+    document = folder.documents.get("bounces.toml")
+    return bounces_file.problems_of(file, document) if document is not None else iter(())
+
+
 def _of_recipients(folder: _Folder, file: RecipientsFile, deployment: Deployment | None) -> Iterator[Problem]:
     document = folder.documents.get("recipients.toml")
     if document is None:
@@ -347,12 +375,7 @@ def _of_streams(
     document = folder.documents.get("streams.toml")
     if document is None:
         return
-    others = streams_file.Others(
-        brands=brands.brand if folder.sure("brands.toml") else None,
-        credentials=credentials.credential if folder.sure("credentials.toml") else None,
-        by_domain=_brands(brands),
-    )
-    yield from streams_file.problems_of(file, document, others)
+    yield from streams_file.problems_of(file, document, _others(folder, brands, credentials))
     apps = folder.documents.get("credentials.toml")
     if apps is not None:
         yield from streams_file.unknown_streams(apps, credentials.credential, document.titles("stream"))
@@ -375,6 +398,22 @@ def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:
             yield from found  # what does not even parse is worth knowing now
             if document is not None and document.data:
                 yield Problem(document.file, 0, "", f"{NOT_YET}: what it says does not hold", "not-yet", warning=True)
+
+
+def _others(folder: _Folder, brands: BrandsFile, credentials: CredentialsFile) -> streams_file.Others:
+    return streams_file.Others(
+        brands=brands.brand if folder.sure("brands.toml") else None,
+        credentials=credentials.credential if folder.sure("credentials.toml") else None,
+        by_domain=_brands(brands),
+    )
+
+
+def _of_pages(
+    folder: _Folder, brands: BrandsFile, credentials: CredentialsFile, streams: StreamsFile, deployment: Deployment
+) -> Iterator[Problem]:
+    urls = {name: table.public_url for name, table in brands.brand.items()}
+    others = _others(folder, brands, credentials)
+    yield from public_pages.problems_of(deployment, folder.documents.get("brands.toml"), urls, streams, others)
 
 
 def _of_listeners(folder: _Folder, deployment: Deployment) -> Iterator[Problem]:

@@ -280,13 +280,29 @@ def host_and_port(value: object) -> str:
     return str(value).lower()
 
 
+MAX_URL = 100  # a token of some 860 follows in one line of a header, which may have 998 octets (RFC 5322 2.1.1)
+
+
 def web_url(value: object) -> str:
     """An absolute http or https URL without a final slash, or "" for none."""
     if value == "":
         return ""
-    if isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+    if isinstance(value, str) and re.fullmatch(r"https?://[!-~]+", value) and not re.search(r"[<>?#\"]", value):
+        if len(value) > MAX_URL:
+            raise Wrong(
+                "url", f"{shown(value)} has {len(value)} characters, more than the {MAX_URL} that fit into mail"
+            )
         return value.rstrip("/")
     raise Wrong("url", f'{shown(value)} is no URL, such as "https://mail.shop.example"')
+
+
+def color(value: object) -> str:
+    """`#0b6e4f` in small letters, or "" for none."""
+    if value == "":
+        return ""
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        return value.lower()
+    raise Wrong("color", f'{shown(value)} is no colour, such as "#0b6e4f"')
 
 
 def hook_url(value: object) -> str:

@@ -11,7 +11,7 @@ from relay.config.passwords import hashed, parse_token
 from relay.control import NodeDown
 from relay.edge.credentials import Directory
 from relay.event import Facts
-from relay.identity import Brand, Credential, proof_of
+from relay.identity import Brand, Credential, Face, proof_of
 from relay.people import People, Records
 from relay.policy.addresses.check import Modes
 from relay.recipient import Keys
@@ -21,7 +21,7 @@ from tests.support.clocks import Clock
 
 TOKEN = "shop." + "a2" * 16
 BRANDS = {
-    "arava": Brand("arava", domains=frozenset({"arava.example"})),
+    "arava": Brand("arava", domains=frozenset({"arava.example"}), face=Face(topics={"news": {}, "offers": {}})),
     "marom": Brand("marom", domains=frozenset({"marom.example"})),
 }
 

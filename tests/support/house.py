@@ -1,7 +1,7 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,21 +10,25 @@ import orjson
 from relay.accept import Acceptance
 from relay.attempt import Attempting
 from relay.consent import Known
+from relay.copies import Copies
 from relay.edge.submission import Submission
-from relay.egress.courier import Way
+from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
 from relay.event import Recorder
+from relay.feedback.rulings import NO_RULINGS
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.pause import Later
 from relay.person import ADDRESS, Block, Person, Wish
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
+from relay.policy.copies import Hashes
 from relay.policy.decide import Law
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
@@ -41,6 +45,9 @@ from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state.interface import StateError
+from relay.state.marks import Change as Mark
+from relay.state.marks import after
+from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -72,9 +79,27 @@ class FakeSpool:
         return [orjson.loads(event) for change in (*self.puts, *self.settled) for event in change.events]
 
 
+class FakeMarks:
+    """What State would say of marks, which here never end; `down`: it cannot."""
+
+    def __init__(self) -> None:
+        self.stand: dict[bytes, bytes] = {}
+        self.down = False
+        self.state: Any = self
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Mark]) -> list[bytes]:
+        if self.down:
+            raise StateError("down")
+        stood = []
+        for one in changes:
+            stood.append(self.stand.get(one.key, b""))
+            self.stand[one.key] = after(one, stood[-1])
+        return stood
+
+
 class FakeQuotas:
     """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
-    one asked; `back`: what was given back; `departed`: what was used."""
+    one asked; `reserved`: what it left; `back`: what was given back; `departed`: what was used."""
 
     def __init__(self) -> None:
         self.wait = 0
@@ -83,15 +108,19 @@ class FakeQuotas:
         self.back: list[tuple[str, int]] = []
         self.departed: list[str] = []
         self.urgent = False
+        self.reserved: dict[str, int] = {}
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
+    def receipt(self, rate: Rate) -> None: ...
+
+    def give_back(self, name: str, rate: Rate, count: int, receipt: None) -> None:
         self.back.append((name, count))
 
     def depart(self, name: str, rate: Rate) -> None:
         self.departed.append(name)
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0) -> int:
         self.urgent = urgent
+        self.reserved[name] = reserved
         self.taken.append((name, count, timezone))
         return self.waits.get(name, self.wait)
 
@@ -130,7 +159,7 @@ RULES = Rules(25, False, frozenset(), frozenset())
 
 class FakeCourier:
     """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own. `by`: what
-    a source address answers instead."""
+    a source address answers instead; `later`: or that it may open no connection."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -140,6 +169,7 @@ class FakeCourier:
         self.sites: dict[str, str] = {}
         self.nowhere: Outcome | None = None
         self.by: dict[str, Outcome] = {}
+        self.later: dict[str, Later] = {}
         self.families_there: frozenset[int] | None = None
         self.families_asked = 0
 
@@ -152,11 +182,13 @@ class FakeCourier:
         return Way(site, site, relay.host if relay is not None else "", relay, RULES)
 
     async def send(
-        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
-    ) -> Outcome:
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, permit: Permit
+    ) -> Outcome | Later:
         self.sent.append((delivery, content, source))
+        if source.address in self.later:
+            return self.later[source.address]
         if not self.outcome.internal:
-            depart()
+            permit.depart()
         self.terms.append(terms)
         return replace(self.by.get(source.address, self.outcome), site=way.site)
 
@@ -180,17 +212,21 @@ class Rig:
         self.evidence = Evidence(MailClass.TRANSACTIONAL, 0.984, "5ce1e7000001")
         self.asked: list[tuple[str, int, int]] = []
         self.memory = Memory(Sample(self.judge), Ledger())
+        self.rulings = NO_RULINGS
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
         self.checks: dict[str, Checks] = {}
         self.flags = Flags()
+        self.pages: dict[str, str] = {}
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
         self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        self.marks = FakeMarks()
+        self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -215,18 +251,22 @@ class Rig:
             hostname="relay.example",
             clock=self.clock,
             next_id=self._ids.next,
-            law=Law("abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of),
+            law=Law(
+                "abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of, self.pages
+            ),
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens([b"s" * 32]),
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            copies=self.copies,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
@@ -247,6 +287,7 @@ class Rig:
             named=self.named,
             routes=self.routes,
             retry=self.retry,
+            rulings=self.rulings,
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",
@@ -258,6 +299,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            copies=self.copies,
             spool=self.spool,
             courier=self.courier,
             going=self.went.append,

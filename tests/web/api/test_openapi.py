@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -79,12 +79,14 @@ class Caller:
         await node.state.open()
         return node
 
-    def call(self, case: schemathesis.Case, token: str | None) -> httpx.Response:
+    def call(self, case: schemathesis.Case[Any], token: str | None) -> httpx.Response:
         self.node.seconds += 60  # how much may be asked is tested elsewhere
         prepared = requests.Request(**case.as_transport_kwargs(base_url="http://localhost/api/v1")).prepare()
         headers = {name: value for name, value in prepared.headers.items() if name.lower() != "authorization"}
         headers |= {"Authorization": f"Bearer {token}"} if token else {}
-        request = httpx.Request(prepared.method or "", prepared.url or "", headers=headers, content=prepared.body)
+        request = httpx.Request(
+            prepared.method or "", prepared.url or "", headers=cast(Any, headers), content=cast(Any, prepared.body)
+        )
         return self.runner.run(self._send(request))
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
@@ -119,7 +121,7 @@ def test_whatever_is_asked_the_answer_is_one_that_is_described(
         suppress_health_check=list(HealthCheck),
     )
     @given(cases, tokens)
-    def ask(case: schemathesis.Case, token: str | None) -> None:
+    def ask(case: schemathesis.Case[Any], token: str | None) -> None:
         case.validate_response(caller.call(case, token), checks=CHECKED)
 
     ask()
