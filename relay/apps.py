@@ -187,8 +187,8 @@ class Apps:
         if marketing is False:
             return await self._withdraw(call)
         if marketing:
-            where = {"stop": "marketing", "brand": call.brand, "reason_of": "unsubscribed"}
-            await self._asked(call, "unblock", **where, reason="agreed to marketing")
+            where = {"stop": "marketing", "brand": call.brand, "reason": "unsubscribed"}
+            await self._asked(call, "unblock", where=where, reason="agreed to marketing")
         found = await self._show(call)
         if marketing and not found["marketing"]:
             reasons = ", ".join(sorted({one["reason"] for one in found["suppressions"]}))
@@ -258,8 +258,8 @@ class Apps:
             raise _Refused(409, "operators-only", f"Only operators take this off: {reasons} (postlane suppress remove)")
         for one in fitting:
             if one not in kept:
-                where = {"stop": one["stop"], "brand": call.brand, "reason_of": one["reason"]}
-                await self._asked(call, "unblock", **where, reason="asked for by the app")
+                where = {"stop": one["stop"], "brand": call.brand, "reason": one["reason"]}
+                await self._asked(call, "unblock", where=where, reason="asked for by the app")
         return await self._show(call)
 
     async def _engaged(self, call: _Call) -> Json:

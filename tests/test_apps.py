@@ -162,6 +162,16 @@ class TestOfOneRecipient:
         assert (await ask(node, "unsuppress", recipient=ADA))["suppressions"] == []
         assert kinds(node) == ["suppressed", "suppressed", "unsuppressed", "unsuppressed"]
 
+    async def test_what_other_brands_stop_stays(self, node: Node) -> None:
+        for by in ("shop", "erp"):
+            await ask(node, "suppress", by=by, recipient=ADA, body={})
+            await ask(node, "withdraw", by=by, recipient=ADA)
+        await ask(node, "consent", recipient=ADA, body={"marketing": True})
+        await ask(node, "unsuppress", recipient=ADA)
+        assert (await ask(node, "show", recipient=ADA))["suppressions"] == []
+        told = await ask(node, "show", by="erp", recipient=ADA)
+        assert sorted(one["reason"] for one in told["suppressions"]) == ["manual", "unsubscribed"]
+
     async def test_what_only_operators_take_off(self, node: Node) -> None:
         await ask(node, "suppress", recipient=ADA, body={"reason": "complaint"})
         answer = await ask(node, "unsuppress", recipient=ADA)

@@ -53,7 +53,7 @@ class Node:
         self.said: list[tuple[str, Facts]] = []
         self.asked: list[dict[str, Any]] = []
         self.down = False
-        self.people = People(self.state, Keys([b"s" * 32]), self.record, lambda _, domain: domain)
+        self.people = People(self.state, Keys([b"s" * 32]), self.record, lambda _, domain: domain, BRANDS)
         checking = Checking(tmp_path, 0)
         checking.apply(Modes(), dns)
         self.apps = Apps(checking, self.people, clock)
