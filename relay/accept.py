@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relay.consent import Consent, at_accept
+from relay.consent import Accepted, Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
@@ -86,8 +86,12 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
     withheld = [second or stale for second in seconds]
-    stands = await at_accept(message, addresses, withheld, stream, now, house)
-    go = [not isinstance(stand, Withheld) for stand in stands]
+    later = postponed is not None or any(turn > now for turn in due)
+    found = await at_accept(message, addresses, withheld, stream, now, house, later=later)
+    if found.refused:
+        house.copies.given_up(message, addresses)
+        return _over_its_cap(found.stands)
+    go = [not isinstance(stand, Withheld) for stand in found.stands]
     if any(go):
         message.signed = [key.named for key in keys]
     heads = await _heads(submission, weighed, letter, hashed, keys, go, house)
@@ -95,7 +99,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         _delivery(message, i, rcpt, submission.envelope.sender, head, house)
         for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
     ]
-    lots = [_Lot(*one) for one in zip(recipients, deliveries, due, _later(stands, postponed), strict=True)]
+    lots = _lots(recipients, deliveries, due, found, postponed)
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision, asked)
@@ -120,6 +124,7 @@ async def _save(change: Change, message: Message, lots: Sequence["_Lot"], house:
     house.copies.kept(message, [lot.recipient.address for lot in lots if not isinstance(lot.stand, Withheld)])
     house.copies.given_up(message, [lot.recipient.address for lot in lots if lot.fails])
     for _, waiting in change.put:
+        house.capping.saved(waiting)
         house.offer(waiting)
     return True
 
@@ -190,6 +195,12 @@ async def _heads(
     return [next(heads) if one else letter.added for one in go]
 
 
+def _over_its_cap(stands: Sequence[Consent]) -> Refusal:
+    """One answer for all recipients (INTERFACE): the first one's reason stands for the others'."""
+    detail = next((stand.detail for stand in stands if stand is not None), "")
+    return Refusal(Reply(550, "5.7.1", f"Not sent: {detail}"), "capped")
+
+
 @dataclass(slots=True)
 class _Lot:
     """One recipient's: when (ms) its permit of the quota lets it go, and what else stands in its way."""
@@ -203,6 +214,18 @@ class _Lot:
     def fails(self) -> bool:
         """It is not sent, nor is another one in its place."""
         return isinstance(self.stand, Withheld) and self.stand.reason != DUPLICATE
+
+
+def _lots(
+    recipients: Sequence[RcptTo],
+    deliveries: Sequence[Delivery],
+    due: Sequence[int],
+    found: Accepted,
+    postponed: Postponed | None,
+) -> list[_Lot]:
+    for delivery, stand in zip(deliveries, found.stands, strict=True):
+        delivery.counted = found.placed and stand is None
+    return [_Lot(*one) for one in zip(recipients, deliveries, due, _later(found.stands, postponed), strict=True)]
 
 
 def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Consent]:
@@ -224,7 +247,7 @@ async def _tell(change: Change, lot: _Lot, house: Acceptance) -> None:
         return
     suspended = house.suspensions.find(delivery)
     if suspended is not None:
-        delivery.held = suspended.id
+        delivery.held, delivery.counted = suspended.id, False
     why = suspended or stand
     if why is not None:
         change.events.append(house.recorder.of_delivery("postponed", delivery, why.facts))
@@ -375,11 +398,20 @@ def _message(
         many=len(envelope.recipients) > 1,
         send_at=decision.send_at,
         valid_until=decision.valid_until,
+        by=submission.received_at + envelope.by * 1000 if envelope.by is not None else None,
+        by_trace=envelope.by_trace,
         content=content,
     )
 
 
 async def _line_up(lots: Sequence[_Lot], stream: Stream | None, timezone: str, house: Acceptance) -> None:
+    """As _place says, and no later than its sender is to be told that it is late."""
+    await _place(lots, stream, timezone, house)
+    for lot in lots:
+        lot.delivery.next_attempt = relevance.by_then(lot.delivery.next_attempt, lot.delivery)
+
+
+async def _place(lots: Sequence[_Lot], stream: Stream | None, timezone: str, house: Acceptance) -> None:
     """When each of them is looked at next, and which permit it takes then. What waits for anything else takes that of its
     stream's rate when it goes: the rate is of what goes, not of what comes."""
     if not lots:
@@ -419,4 +451,5 @@ def _delivery(
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,
+        warned=message.by is not None and message.by <= message.accepted_at,
     )

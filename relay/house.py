@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.capping import Capping
 from relay.consent import Known
 from relay.copies import Copies
 from relay.event import Recorder
@@ -39,7 +40,7 @@ class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
     suspensions   what operators have stopped          known   what people want, and must not be sent
-    copies        which messages are one
+    capping       how much of it they get              copies  which messages are one
 
     The wiring replaces the first two at a reload.
     """
@@ -55,6 +56,7 @@ class House:
     pacer: Pacer
     suspensions: Suspensions
     known: Known
+    capping: Capping
     copies: Copies
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]

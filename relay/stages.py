@@ -17,6 +17,7 @@ from functools import partial
 from relay import settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt, pool_for
+from relay.capping import Capping
 from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
@@ -25,6 +26,7 @@ from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
 from relay.edge.listener import Listener
+from relay.effects import Effects
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
 from relay.egress.security.guard import Guard
@@ -84,6 +86,7 @@ class Shard:
     spool: Spool
     dispatcher: Dispatcher
     exporter: Exporter
+    effects: Effects
     attempting: Attempting
     commands: QueueCommands
     watchdog: Watchdog
@@ -109,6 +112,7 @@ class Stages:
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.known = Known(self.state, Keys(self.settings.secrets))
+        self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
         self._looking: set[asyncio.Task[None]] = set()
         self.signer = Signer(spare=SparePower())
@@ -131,7 +135,13 @@ class Stages:
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
-        self.people = People(self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of)
+        self.people = People(
+            self.state,
+            self.known.keys,
+            self.door.record_all,
+            self.shards[0].attempting.site_of,
+            self.settings.in_force.policies.brands,
+        )
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -192,6 +202,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            capping=self.capping,
             copies=self.copies,
             spool=spool,
             courier=self.courier,
@@ -205,8 +216,16 @@ class Stages:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
+        effects = Effects(spool, [self.capping.settle])
         return Shard(
-            number, spool, dispatcher, exporter, attempting, QueueCommands(spool, dispatcher, attempting), Watchdog()
+            number,
+            spool,
+            dispatcher,
+            exporter,
+            effects,
+            attempting,
+            QueueCommands(spool, dispatcher, attempting),
+            Watchdog(),
         )
 
     def _build_door(self, own: Shard) -> Door:
@@ -228,6 +247,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            capping=self.capping,
             copies=self.copies,
             spool=own.spool,
             offer=own.dispatcher.offer,
@@ -275,6 +295,7 @@ class Stages:
         await self.copies.close()
         for shard in self.shards:
             await shard.exporter.flush()
+            await shard.effects.flush()
             await shard.spool.close()
         await self.rates.close()
         await self.parts.give_back()
@@ -314,9 +335,10 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.known.keys = self.people.keys = Keys(wanted.secrets)
+        self.known.keys = self.people.keys = self.capping.keys = Keys(wanted.secrets)
+        self.capping.caps = policies.caps
         self.copies.hashes = Hashes(wanted.secret)
-        self.people.site_of = site_of
+        self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:

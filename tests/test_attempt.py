@@ -15,15 +15,18 @@ from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
 from relay.pause import Later, Pause
 from relay.person import Wish
+from relay.policy.caps import Cap, Caps
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
 from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
+from relay.room import mark_of
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE, PATIENCE
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
 from relay.spool.errors import SpoolError
+from relay.state.places import Person
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -719,3 +722,99 @@ async def test_the_newest_of_a_collapse_key_goes() -> None:
     rig.marks.stand[rig.copies.hashes.key("k", delivery.recipient)] = pack("0" * 16)
     await attempt(delivery, rig.attempting())
     assert [event["type"] for event in rig.spool.events()] == ["delivered"]
+
+
+async def test_when_its_time_is_over_its_sender_is_told_once_and_it_is_tried_on() -> None:
+    rig = Rig(BUSY)
+    delivery = waiting_delivery(last_reply="451 4.3.0 not now", next_attempt=NOW)
+    delivery.message.by = NOW + 400
+    again = await attempt(delivery, rig.attempting())
+    assert again == NOW + 400, "and is looked at then"
+    rig.now = again
+    following = await attempt(delivery, rig.attempting())
+    assert isinstance(following, int)
+    assert following > again
+    rig.now = following
+    await attempt(delivery, rig.attempting())
+    (report,) = [message for change in rig.spool.settled for message, _ in change.put]
+    told = message_from_bytes(report.content or b"").as_string()
+    assert "Action: delayed\n" in told
+    assert "Status: 4.4.7\n" in told
+    assert "the last answer was: 451 4.3.0 not now" in " ".join(told.split())
+    assert "Will-Retry-Until: " in told
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "accepted", "deferred", "deferred"]
+
+
+async def test_what_waits_for_its_hours_or_is_late_at_its_failure_is_told_of_too() -> None:
+    rig, delivery = windowed(BUSY, by=NOW + 400)
+    delivery.notify = ""
+    assert await attempt(delivery, rig.attempting()) == NOW + 400
+    rig.now += 400
+    await attempt(delivery, rig.attempting())
+    assert [len(change.put) for change in rig.spool.settled] == [0, 1, 0]
+    rig = Rig(BUSY)
+    delivery = waiting_delivery(notify="NEVER")
+    delivery.message.by = NOW
+    await attempt(delivery, rig.attempting())
+    assert delivery.warned
+    assert [event["type"] for event in rig.spool.events()] == ["deferred"]
+
+
+MARKETING = frozenset({MailClass.MARKETING})
+DAILY = Cap("daily", frozenset({"a"}), MARKETING, MARKETING, (Rate(1, 86_400, "", "1/24h"),), "postpone")
+
+
+def newsletter(rig: Rig, *sent_before: int, over: str = "postpone", **changes: Any) -> Delivery:
+    """To dana, who got others so many ms ago."""
+    rig.capping.caps = Caps([replace(DAILY, over=over)], {"a": "UTC"})
+    sends = [((NOW - ago) // 1000, mark_of("a", "marketing")) for ago in sent_before]
+    rig.places.people[rig.people.keys.key("dana@b.example")] = Person(sends)
+    delivery = waiting_delivery(**changes)
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    return delivery
+
+
+async def test_what_is_delivered_tells_when_and_that_it_held_a_place() -> None:
+    rig = Rig(DONE)
+    delivery = newsletter(rig)
+    assert await attempt(delivery, rig.attempting()) is None
+    assert (delivery.counted, delivery.arrived) == (True, NOW)
+    assert rig.spool.settled[0].finished == [delivery]
+
+
+async def test_over_a_cap_it_waits_or_ends() -> None:
+    rig = Rig(DONE)
+    delivery = newsletter(rig, 3_600_000, counted=True)
+    opens = ((NOW - 3_600_000) // 1000 + 86_401) * 1000
+    assert await attempt(delivery, rig.attempting()) == opens
+    assert (delivery.counted, delivery.next_attempt) == (False, opens)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"]) == ("postponed", "capped")
+    rig = Rig(DONE)
+    assert await attempt(newsletter(rig, 3_600_000, over="drop"), rig.attempting()) is None
+    assert [(event["type"], event["reason"]) for event in rig.spool.events()] == [("withheld", "capped")]
+
+
+async def test_mail_that_waits_for_something_else_gives_its_place_up() -> None:
+    hold = Suspension(5, given({"stream": "order"}), NOW, reason="no")
+    for stopped in (True, False):
+        rig = Rig(DONE)
+        delivery = newsletter(rig, counted=True)
+        if stopped:
+            rig.suspensions.put([hold])
+        else:
+            delivery.message.send_at = NOW + 3_600_000
+        await attempt(delivery, rig.attempting())
+        (change,) = rig.spool.settled
+        assert (change.again, change.given_up, delivery.counted) == ([delivery], [delivery], False)
+
+
+async def test_what_a_cap_let_go_late_has_all_its_tries() -> None:
+    rig = Rig(BUSY, give_up=3_600_000)
+    delivery = newsletter(rig)
+    delivery.message.accepted_at = NOW - 5 * 86_400_000
+    again = await attempt(delivery, rig.attempting())
+    assert isinstance(again, int)
+    assert delivery.freed == NOW
+    assert [event["type"] for event in rig.spool.events()] == ["deferred"]
+    assert (delivery.counted, delivery.arrived) == (True, 0), "it holds its place while it is tried"

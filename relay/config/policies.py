@@ -1,16 +1,17 @@
-"""policies/: what may happen to mail, the same on every node. All of it but caps.
+"""policies/: what may happen to mail, the same on every node.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
 from relay.config import bounces as bounces_file
+from relay.config import caps as caps_file
 from relay.config import checks as checks_of_brands
 from relay.config import pages as public_pages
 from relay.config import recipients as recipients_file
@@ -22,6 +23,7 @@ from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_bounces import BouncesFile
 from relay.config.schema_brands import BrandsFile, BrandTable
+from relay.config.schema_caps import CapsFile
 from relay.config.schema_policies import (
     CredentialsFile,
     CredentialTable,
@@ -39,6 +41,7 @@ from relay.feedback.rulings import Rulings
 from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
+from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.routes import Routes
 from relay.policy.streams import Streams
@@ -47,6 +50,7 @@ from relay.schedule.retry import RetryPolicy
 MODELS: Mapping[str, type[Section]] = {
     "bounces.toml": BouncesFile,
     "brands.toml": BrandsFile,
+    "caps.toml": CapsFile,
     "credentials.toml": CredentialsFile,
     "recipients.toml": RecipientsFile,
     "retry.toml": RetryFile,
@@ -55,7 +59,6 @@ MODELS: Mapping[str, type[Section]] = {
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("caps.toml",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Policies:
     version: str
     address_check: Modes
     brands: Mapping[str, Brand]
+    caps: Caps
     checks: Mapping[str, Checks]
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
@@ -133,9 +137,10 @@ def examine_policies(
     """
     paths = toml_files(policies_dir)
     files = contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}
-    folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
+    folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES)), {})
     bounces = folder.load("bounces.toml", BouncesFile)
     brands = folder.load("brands.toml", BrandsFile)
+    caps = folder.load("caps.toml", CapsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
     recipients = folder.load("recipients.toml", RecipientsFile)
     retry = folder.load("retry.toml", RetryFile)
@@ -145,22 +150,24 @@ def examine_policies(
     if checked:
         folder.problems += _of_bounces(folder, bounces)
         folder.problems += _of_brands(folder, brands)
+        folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
         folder.problems += _of_recipients(folder, recipients, deployment)
         folder.problems += _of_routes(folder, routes, deployment)
         folder.problems += _of_exceptions(folder, routes, deployment)
         folder.problems += _of_shaping(folder, shaping, deployment)
         folder.problems += _of_streams(folder, streams, brands, credentials)
-        folder.problems += _later_files(folder, paths)
     if checked and deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
         folder.problems += _of_pages(folder, brands, credentials, streams, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
+    named = _brands(brands)
     policies = Policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
-        brands=MappingProxyType(_brands(brands)),
+        brands=MappingProxyType(named),
+        caps=caps_file.compiled(caps, named),
         checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
@@ -267,6 +274,15 @@ def _not_yet(document: Document, kind: str, keys: tuple[str, ...]) -> Iterator[P
         for key in keys:
             if document.data[kind][name].get(key):
                 yield document.problem((kind, name, key), NOT_YET, "not-yet", warning=True)
+
+
+def _of_caps(folder: _Folder, file: CapsFile) -> Iterator[Problem]:
+    document = folder.documents.get("caps.toml")
+    if document is not None:
+        known = folder.names("brands.toml", "brand") if folder.readable("brands.toml") else None
+        yield from caps_file.problems_of(file, document, known)
+        if file.runaway.same_message is not None:
+            yield document.problem(("runaway", "same_message"), NOT_YET, "not-yet", warning=True)
 
 
 def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployment | None) -> Iterator[Problem]:
@@ -388,15 +404,6 @@ def _of_shaping(folder: _Folder, file: ShapingFile, deployment: Deployment | Non
         deployment.pools if deployment is not None else None, deployment.pools_file if deployment is not None else ""
     )
     yield from shaping_file.problems_of(file, document, pools)
-
-
-def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:
-    for path in paths:
-        if path.name in LATER_FILES:
-            document, found = read(path)
-            yield from found  # what does not even parse is worth knowing now
-            if document is not None and document.data:
-                yield Problem(document.file, 0, "", f"{NOT_YET}: what it says does not hold", "not-yet", warning=True)
 
 
 def _others(folder: _Folder, brands: BrandsFile, credentials: CredentialsFile) -> streams_file.Others:

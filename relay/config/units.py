@@ -96,9 +96,20 @@ def rate(value: object) -> Rate:
     count, per = int(match[1]), match[2]
     if count == 0:
         raise Wrong("rate", f'"{value}" would let nothing through; a rate is 1 or more')
+    return _of_period(value, count, per)
+
+
+def cap_limit(value: object) -> Rate:
+    """The same, and `0/day`: nothing at all."""
+    if isinstance(value, str) and (match := _RATE.fullmatch(value)) and not int(match[1]):
+        return _of_period(value, 0, match[2])
+    return rate(value)
+
+
+def _of_period(text: str, count: int, per: str) -> Rate:
     if per in _CALENDAR_S:
-        return Rate(count, _CALENDAR_S[per], per, value)
-    return Rate(count, _sliding_seconds(value, count, per), "", value)
+        return Rate(count, _CALENDAR_S[per], per, text)
+    return Rate(count, _sliding_seconds(text, count, per), "", text)
 
 
 def _sliding_seconds(text: str, count: int, per: str) -> int:

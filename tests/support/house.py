@@ -1,14 +1,15 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from relay.accept import Acceptance
 from relay.attempt import Attempting
+from relay.capping import Capping
 from relay.consent import Known
 from relay.copies import Copies
 from relay.edge.submission import Submission
@@ -26,6 +27,7 @@ from relay.outcome import Outcome
 from relay.pacing import Pacer
 from relay.pause import Later
 from relay.person import ADDRESS, Block, Person, Wish
+from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.copies import Hashes
@@ -39,11 +41,13 @@ from relay.policy.streams import Streams
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.recipient import Keys
+from relay.room import Ask, Room, Settled, Standing
 from relay.schedule.retry import RetryPolicy
 from relay.shaping.shape import Shape, Shapes
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
+from relay.state import places
 from relay.state.interface import StateError
 from relay.state.marks import Change as Mark
 from relay.state.marks import after
@@ -154,6 +158,59 @@ class FakePeople(Known):
         return self.facts.setdefault(self.keys.key(address), {ADDRESS: self.keys.sealed_text(address)})
 
 
+class FakePlaces:
+    """What State does for caps, in memory: the pure functions on each person. `down`: it cannot be reached."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.people: dict[bytes, places.Person] = {}
+        self.confirmed: list[tuple[bytes, str]] = []
+        self.swept: list[bytes] = []
+        self.down = False
+        self._clock = clock
+
+    def _check(self) -> None:
+        if self.down:
+            raise StateError("gone")
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        self._check()
+        return [self._reserve(wish) for wish in asks]
+
+    def _reserve(self, wish: Ask) -> Room:
+        person = self.people.setdefault(wish.person, places.Person())
+        places.expire(person, self._clock())
+        room, place = places.ask(person, wish, self._clock())
+        person.places.pop(wish.token, None)
+        if place is not None:
+            person.places[wish.token] = place
+        return room
+
+    async def confirm(self, tokens: Sequence[tuple[bytes, str]], lease: int) -> None:
+        self._check()
+        self.confirmed += tokens
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        self._check()
+        for key, token, at in settled:
+            person = self.people.setdefault(key, places.Person())
+            place = person.places.pop(token, None)
+            if place is not None and at and place.kind:
+                person.sends.append((at, place.mark))
+
+    async def standing(self, keys: Sequence[bytes]) -> list[Standing]:
+        self._check()
+        people = [self.people.get(key, places.Person()) for key in keys]
+        return [
+            Standing(tuple(one.sends), tuple(place.mark for place in one.places.values() if place.kind))
+            for one in people
+        ]
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        self._check()
+        self.swept.append(after)
+        return after + b"."
+
+
 RULES = Rules(25, False, frozenset(), frozenset())
 
 
@@ -225,6 +282,8 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        self.places = FakePlaces(self.clock)
+        self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.lately = Lately()
@@ -266,6 +325,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            capping=self.capping,
             copies=self.copies,
             spool=self.spool,
             offer=self.offer,
@@ -299,6 +359,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            capping=self.capping,
             copies=self.copies,
             spool=self.spool,
             courier=self.courier,
