@@ -44,6 +44,7 @@ def test_a_topic_he_unsubscribed_from_elsewhere_is_off() -> None:
         ([block("marketing", "marom")], False, False),
         ([block("marketing", None)], False, True),
         ([block("marketing", "arava", "complaint")], False, True),
+        ([block("marketing", None, "erased")], False, True),
         ([block("all", None, "dead-mailbox"), block("marketing", "arava")], True, True),
         ([block("stream:tips", "arava")], False, False),
     ],
@@ -56,7 +57,7 @@ def test_who_left_and_who_is_stopped_by_others(blocks: list[dict[str, Any]], lef
 def test_mail_of_no_brand_is_left_for_every_brand_and_can_be_returned_to() -> None:
     assert standing_of({"blocks": [block("marketing", None)], "preferences": {}}, "", NOW).left
     (question,) = returns(replace(TICKET, brand=""))
-    assert (question["stop"], question["brand"], question["reason_of"]) == ("marketing", "", "unsubscribed")
+    assert question["where"] == {"stop": "marketing", "brand": "", "reason": "unsubscribed"}
 
 
 @pytest.mark.parametrize(
@@ -81,4 +82,4 @@ def test_pauses(fields: dict[str, list[str]], until: int | None) -> None:
 def test_what_is_wished_for_lifts_what_stood_against_it() -> None:
     wish, lifted = wishes(TICKET, Standing(frozenset({"tips"}), "daily"), ["tips", "new"])
     assert (wish["topics_off"], wish["at_most"], wish["paused_until"]) == (["tips"], "1/day", None)
-    assert (lifted["what"], lifted["stop"], lifted["brand"]) == ("unblock", "topic:new", "arava")
+    assert (lifted["what"], lifted["where"]["stop"], lifted["where"]["brand"]) == ("unblock", "topic:new", "arava")
