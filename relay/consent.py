@@ -68,7 +68,14 @@ class Known:
         asked, self._asked = self._asked, []
         task = asyncio.create_task(self._hear(asked))
         self._asking.add(task)
-        task.add_done_callback(self._asking.discard)
+        task.add_done_callback(lambda _: self._asked_for(task, asked))
+
+    def _asked_for(self, task: "asyncio.Task[None]", asked: Sequence[_Question]) -> None:
+        """Nobody is left waiting, whatever ended it: the worker's end, a fault of ours."""
+        self._asking.discard(task)
+        self._tell(asked, StateError("it was not asked to the end"))
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("asking what people want failed", exc_info=fault)
 
     async def _hear(self, asked: Sequence[_Question]) -> None:
         """Whoever asked has an answer, or the StateError, in time."""
@@ -85,9 +92,6 @@ class Known:
                 log.warning("what people want is not known", error=why)
             self._down_until = began + STATE_DOWN
             self._tell(asked, StateError(why))
-        except BaseException as error:  # a fault of ours, or the end of the worker: who waits must hear of it
-            self._tell(asked, StateError(repr(error)))
-            raise
         else:
             self._down_until, at = 0.0, 0
             for question in asked:

@@ -296,13 +296,23 @@ async def test_what_is_asked_in_one_turn_is_one_question_and_each_hears_of_his_o
     assert gone.cancelled()
 
 
-async def test_who_waits_hears_of_it_when_all_ends() -> None:
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_waits_hears_of_it_when_all_ends(begun: bool) -> None:
     state: Any = Slow()
     known = Known(state, Keys([b"s" * 32]))
     waiting = asyncio.create_task(known.of(["a@b.example"]))
-    while not known._asking:
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if begun:
         await asyncio.sleep(0)
-    for task in known._asking:
-        task.cancel()
-    with pytest.raises(StateError, match="Cancelled"):
+    (task,) = known._asking
+    assert state.asked == int(begun)
+    task.cancel()
+    with pytest.raises(StateError, match="not asked to the end"):
         await waiting
+
+
+async def test_a_fault_of_ours_is_logged_and_nobody_is_left_waiting() -> None:
+    state: Any = None
+    with pytest.raises(StateError, match="not asked to the end"):
+        await Known(state, Keys([b"s" * 32])).of(["a@b.example"])

@@ -1,7 +1,8 @@
 """`postlane credentials`: who may hand in mail. Changes policies/credentials.toml and puts it in force.
 
 A password is generated here, shown once, and only its hash is kept. After a change a running node of this machine
-reloads, unless other edits wait on disk: those are for their author to put in force.
+reloads, unless other edits wait on disk: those are for their author to put in force. In a cluster the change comes into force
+on all nodes, or is taken back here, too.
 """
 
 import argparse
@@ -21,12 +22,12 @@ from relay.cli.credential_view import describe, facts, row, table
 from relay.cli.reload import PATIENCE
 from relay.config import ConfigErrors, Deployment, load_deployment, load_policies
 from relay.config.connect import FRAMEWORKS, Door, door
-from relay.config.edit import Edited, edit_credentials
+from relay.config.edit import Edited, edit_credentials, take_back
 from relay.config.passwords import generate, hashed, parse, until
 from relay.config.problems import Wrong, no_such
 from relay.config.units import duration
 from relay.control import NodeDown, request
-from relay.identity import Credential
+from relay.identity import Credential, proof_of
 
 CLASSES = ("transactional", "service", "marketing", "auto")
 # Keys of credentials.toml that a word on the command line sets, by option.
@@ -82,6 +83,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--keep", metavar="DURATION", default=KEEP, help=f"the old one's time (default {KEEP}; 0s: none)"
     )
     _changing(rotate, _rotate)
+
+    token = actions.add_parser("token", help="a new token for /api/v1, shown once; the old one stays valid for a while")
+    token.add_argument("name")
+    token.add_argument(
+        "--keep", metavar="DURATION", default=KEEP, help=f"the old one's time (default {KEEP}; 0s: none)"
+    )
+    token.add_argument("--remove", action="store_true", help="no new one: what there is ends now")
+    _changing(token, _token)
 
     disable = actions.add_parser("disable", help="refuse its logins and its networks from now on")
     disable.add_argument("name")
@@ -179,16 +188,35 @@ def _rotate(args: argparse.Namespace) -> int:
     keep = duration(args.keep)
 
     def change(document: TOMLDocument) -> None:
-        table = _table(document, args.name)
-        newest = _newest(table.get("password", []))
-        if newest and keep:
-            both = tomlkit.array()
-            both.extend([until(newest, int(time.time() * 1000) + keep), hashed(password)])
-            table["password"] = both.multiline(True)
-        else:
-            table["password"] = hashed(password)
+        _renew(_table(document, args.name), "password", hashed(password), keep)
 
     return _carry_out(args, change, "rotate", password)
+
+
+def _renew(table: Table, key: str, entry: str, keep: int) -> None:
+    """A new hash under `key`; the one that was valid without end stays so for `keep` ms."""
+    newest = _newest(table.get(key, []))
+    if newest and keep:
+        both = tomlkit.array()
+        both.extend([until(newest, int(time.time() * 1000) + keep), entry])
+        table[key] = both.multiline(True)
+    else:
+        table[key] = entry
+
+
+def _token(args: argparse.Namespace) -> int:
+    """It begins with the credential's name, so that who is called knows whose it is."""
+    token = f"{args.name}.{generate()}"
+    keep = duration(args.keep)
+
+    def change(document: TOMLDocument) -> None:
+        table = _table(document, args.name)
+        if args.remove:
+            table.pop("token", None)
+        else:
+            _renew(table, "token", hashed(proof_of(token)), keep)
+
+    return _carry_out(args, change, "token", token="" if args.remove else token)
 
 
 def _newest(entries: object) -> str | None:
@@ -232,7 +260,7 @@ def _apply(table: Table, args: argparse.Namespace) -> None:
 
 
 def _carry_out(
-    args: argparse.Namespace, change: "Callable[[TOMLDocument], None]", action: str, password: str = ""
+    args: argparse.Namespace, change: "Callable[[TOMLDocument], None]", action: str, password: str = "", token: str = ""
 ) -> int:
     deployment = load_deployment(args.config)
     edited = edit_credentials(args.policies, deployment, change, dry_run=args.dry_run)
@@ -246,16 +274,20 @@ def _carry_out(
     for warning in edited.policies.warnings:
         if warning.file == edited.file and f"credential.{args.name}." in warning.key + ".":
             print(warning, file=sys.stderr)
-    _tell(args, deployment, credential, password)
-    if edited.after != edited.before:
-        print(_put_in_force(deployment, edited, args, action), file=sys.stderr)
+    became = _put_in_force(deployment, edited, args, action) if edited.after != edited.before else ""
+    _tell(args, deployment, credential, password, token)
+    if became:
+        print(became, file=sys.stderr)
     return 0
 
 
-def _tell(args: argparse.Namespace, deployment: Deployment, credential: Credential, password: str) -> None:
+def _tell(args: argparse.Namespace, deployment: Deployment, credential: Credential, password: str, token: str) -> None:
     entry = door(deployment, args.name if password else "", password)
     if args.json:
-        print(json.dumps(facts(credential) | ({"password": password} if password else {})))
+        secrets = {"password": password, "token": token}
+        print(json.dumps(facts(credential) | {name: secret for name, secret in secrets.items() if secret}))
+    elif token:
+        print(f"token  {token}      shown this once; only its hash is kept\nuse    Authorization: Bearer {token}")
     elif password:
         print(f"user      {args.name}\npassword  {password}      shown this once; only its hash is kept")
     else:
@@ -272,7 +304,8 @@ def _for(framework: str, entry: Door | None) -> str:
 
 
 def _put_in_force(deployment: Deployment, edited: Edited, args: argparse.Namespace, action: str) -> str:
-    """Make a running node reload, and record who did what; what became of it, in a sentence."""
+    """Make a running node reload, and record who did what; what became of it, in a sentence. Raises Refused where the nodes of
+    a cluster did not take it, and nothing is changed."""
     by_hand = "Put it in force: systemctl reload postlane (or SIGHUP to postlane serve)"
     data_dir = deployment.node.data_dir
     try:
@@ -280,6 +313,12 @@ def _put_in_force(deployment: Deployment, edited: Edited, args: argparse.Namespa
         if running != edited.version_before:
             return f"The running node has policies {running}, and other edits wait on disk. {by_hand}"
         answer = request(data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)
+        if "error" in answer and deployment.state.url != "sqlite:" and take_back(args.policies, edited):
+            request(
+                data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE
+            )  # what is on disk is in force: no alert
+            lines = [*answer.get("problems", ()), answer["error"], "Nothing was changed, on any node."]
+            raise Refused("\n".join(lines))
         if answer.get("version") != edited.policies.version:
             return f"The running node did not take it: {answer.get('error', 'it reads another folder')}. {by_hand}"
         audit = {"by": getpass.getuser(), "via": "cli", "action": f"credentials {action}"}

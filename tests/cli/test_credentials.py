@@ -11,7 +11,7 @@ from relay.cli import credentials
 from relay.cli.credential_view import table
 from relay.config import load_deployment, load_policies
 from relay.control import NodeDown
-from relay.identity import Credential
+from relay.identity import Credential, proof_of
 
 GOOD = Path(__file__).parents[1] / "bad_config" / "_good"
 
@@ -30,7 +30,7 @@ class Node:
         self.asked.append(question)
         if question["do"] == "reload":
             if self.fails:
-                return {"error": self.fails}
+                return {"error": self.fails, "problems": ["relay-2: policies/retry.toml:3: no"]}
             self.policies = version()
             return {"version": self.policies}
         return {"policies": self.policies}
@@ -201,6 +201,29 @@ def test_a_password_for_one_that_had_none(node: Node) -> None:
     assert len(credential("local").passwords) == 1
 
 
+def test_a_token_for_the_api_is_shown_once_and_renewed_as_a_password_is(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add()
+    capsys.readouterr()
+    assert run("token", "shop") == 0
+    out = capsys.readouterr().out
+    first = out.split()[1]
+    assert first.startswith("shop.")
+    assert f"Authorization: Bearer {first}" in out
+    (entry,) = credential("shop").tokens
+    assert entry.digest == sha256(entry.salt + proof_of(first).encode()).digest()
+    assert len(credential("shop").passwords) == 1
+    run("token", "shop", "--keep", "2d", as_json=True)
+    second = json.loads(capsys.readouterr().out)["token"]
+    old, new = credential("shop").tokens
+    assert (old.digest, old.until > 0) == (entry.digest, True)
+    assert new.digest == sha256(new.salt + proof_of(second).encode()).digest()
+    assert run("token", "shop", "--remove") == 0
+    assert credential("shop").tokens == ()
+    assert "token" not in capsys.readouterr().out
+
+
 def test_disable_and_enable(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     add()
     assert run("disable", "shop", "--reason", "left") == 0
@@ -250,6 +273,46 @@ def test_a_refused_reload_is_told(node: Node, capsys: pytest.CaptureFixture[str]
     node.policies, node.fails = version(), "policies have errors"
     add()
     assert "did not take it: policies have errors" in capsys.readouterr().err
+
+
+def in_a_cluster() -> None:
+    config = Path("config/postlane.toml")
+    config.write_text(config.read_text() + '\n[state]\nurl = "redis://r.example"\n')
+
+
+def test_what_not_all_nodes_take_is_taken_back(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    in_a_cluster()
+    before = Path("policies/credentials.toml").read_bytes()
+    node.policies, node.fails = version(), "not every process could take it"
+    assert add() == 1
+    out = capsys.readouterr()
+    assert "relay-2: policies/retry.toml:3: no" in out.err
+    assert "Nothing was changed, on any node." in out.err
+    assert "password" not in out.out
+    assert Path("policies/credentials.toml").read_bytes() == before
+    assert [question["do"] for question in node.asked] == ["stats", "reload", "reload"]
+    node.fails = ""
+    assert add() == 0
+    assert f"In force: policies {version()}" in capsys.readouterr().err
+
+
+def test_what_somebody_edits_meanwhile_is_not_taken_back(
+    node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_a_cluster()
+    node.policies, node.fails = version(), "not every process could take it"
+    request = node.request
+
+    def edits(*words: Any) -> dict[str, Any]:
+        if words[1]["do"] == "reload":
+            with Path("policies/credentials.toml").open("a") as file:
+                file.write("# mine\n")
+        return request(*words)
+
+    monkeypatch.setattr(credentials, "request", edits)
+    assert add() == 0
+    assert "did not take it" in capsys.readouterr().err
+    assert credential("shop")
 
 
 def test_a_folder_that_cannot_be_written(
