@@ -55,6 +55,7 @@ class Worker:
             stages.shaper.health,
             [shard.watchdog for shard in stages.shards],
             stages.doing,
+            stages.guarding.runaways,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])
 
@@ -99,6 +100,7 @@ class Worker:
         work = (
             *(shard.dispatcher.run() for shard in stages.shards),
             stages.suspending.run(),
+            stages.releasing.run(),
             stages.steering.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
@@ -246,8 +248,10 @@ class Worker:
         stages = self.stages
         shards = [(shard.spool, shard.dispatcher) for shard in stages.shards]
         named, rates = stages.settings.in_force.deployment.pools, self.totals.rates(clock())
+        runaways = [str(one) for one in stages.guarding.runaways.standing()]
+        connections = stages.courier.connections()
         return await worker_view.part(
-            shards, stages.settings.pools, named, stages.courier.connections(), stages.lately, rates, clock()
+            shards, stages.settings.pools, named, connections, stages.lately, rates, runaways, clock()
         )
 
     async def _mail_alerts(self, question: Json) -> Json:

@@ -65,16 +65,18 @@ async def part(
     open_connections: Mapping[tuple[str, str], int],
     lately: Lately,
     rates: Mapping[str, float],
+    runaways: Sequence[str],
     now: int,
 ) -> Json:
     """This worker's part of `postlane queue top`. `open_connections`: by our address and site."""
     waiting: dict[tuple[MailClass, str, str], top.Waiting] = {}
     flying: Counter[LaneKey] = Counter()
     pauses: list[tuple[MailClass, Pause]] = []
-    held = 0
+    held = guarded = 0
     for spool, dispatcher in shards:
         counts = await spool.counts()
-        held += counts["held"] - sum(counts["suspended"].values())
+        guarded += counts["guarded"]
+        held += counts["held"] - counts["guarded"] - sum(counts["suspended"].values())
         flying.update(dispatcher.flying())
         pauses += dispatcher.pauses()
         for lane, number in counts["lanes"].items():
@@ -91,6 +93,8 @@ async def part(
         lately=lately,
         rates=rates,
         held=held,
+        guarded=guarded,
+        runaways=runaways,
     )
     return top.part(facts, now)
 

@@ -53,6 +53,10 @@ class Hashes:
             return ""
         return self.of(b"copy", (credential.encode(), said, first.get("from", b""), first.get("subject", b""), body()))
 
+    def alike(self, credential: str, stream: str, skeleton: str) -> str:
+        """By which the messages of one template are known, but for the recipient."""
+        return self.of(b"alike", (credential.encode(), stream.encode(), skeleton.encode()))
+
     def collapse(self, credential: str, key: str) -> str:
         """By which the messages are known that take each other's place, but for the recipient; "" for none."""
         return self.of(b"collapse", (credential.encode(), key.encode())) if key else ""
