@@ -138,7 +138,13 @@ class Stages:
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
-        self.people = People(self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of)
+        self.people = People(
+            self.state,
+            self.known.keys,
+            self.door.record_all,
+            self.shards[0].attempting.site_of,
+            self.settings.in_force.policies.brands,
+        )
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -338,7 +344,7 @@ class Stages:
         self.capping.caps = policies.caps
         self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
         self.guarding.guard = policies.runaway
-        self.people.site_of = site_of
+        self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:
