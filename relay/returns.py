@@ -13,7 +13,7 @@ import structlog
 
 from relay.edge.credentials import Login
 from relay.edge.limits import IPNetwork
-from relay.edge.submission import Submission
+from relay.edge.submission import Submission, TurnedAway
 from relay.feedback.matching import KINDS, About, Report, reports
 from relay.feedback.returned import Kind, Mail, read_mail
 from relay.house import House
@@ -29,7 +29,7 @@ from relay.state.interface import State, StateError
 log = structlog.get_logger()
 
 ANYBODY = Credential("", None, frozenset())  # who hands in returned mail: nobody we know
-NOBODY_HERE = Reply(550, "5.1.1", "No such address here")
+NOBODY_HERE = TurnedAway(Reply(550, "5.1.1", "No such address here"), "address")
 FORWARDED_AN_HOUR = 60  # a person reads no more, and strangers can cause them
 HOUR = 3_600_000
 LATER = Reply(451, "4.3.0", "It cannot be kept now; try again later")
@@ -70,7 +70,7 @@ class Returns:
     def by_network(self, peer_ip: str, trust: Sequence[IPNetwork], local: str) -> Credential | None:
         return ANYBODY
 
-    def check(self, credential: Credential, recipient: RcptTo, patience: float) -> Reply | None:
+    def check(self, credential: Credential, recipient: RcptTo, patience: float) -> TurnedAway | None:
         return None if self._about(recipient) is not None or self._is_for_postmasters(recipient) else NOBODY_HERE
 
     def _is_for_postmasters(self, recipient: RcptTo) -> bool:
