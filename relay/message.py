@@ -144,6 +144,7 @@ class Delivery:
     warned     the app was told of the delay
     held       0: it goes when it is due; HELD: an operator holds it; more: the suspension with this id does
     pool       the one that an operator moved it to; "": as routes say
+    tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
     """
 
     message: Message
@@ -165,6 +166,12 @@ class Delivery:
     warned: bool = False
     paced: bool = False
     pool: str = ""
+    tier: str = ""
+
+    @property
+    def engaged(self) -> bool | None:
+        """Does its recipient care for the brand's mail? None: nobody knows."""
+        return self.tier == "engaged" if self.tier else None
 
     @property
     def lane(self) -> LaneKey:

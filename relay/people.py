@@ -7,8 +7,12 @@ an object, with `error` where nothing was done.
     block     entries: [{recipient, stop, brand, reason, source, until, note, site, stream, since}]   -> {"changed", "same"}
     unblock   recipient, and of the blocks to take off: stop, brand, reason (none: all)               -> {"removed": [...]}
     wish      recipient, brand, topics_off, at_most, paused_until                                     -> {"before", "after"}
-    engaged   entries: [{recipient, brand, day}]                                                      -> {"changed"}
+    engaged   entries: [{recipient, brand, day}]; day: since the epoch, UTC; None: he never did         -> {"changed"}
+    brands                                                                    -> {"brands"}: all there are
     list      cursor, limit, where: {stop, brand, reason, source, site, stream, since, until}         -> {"rows", "cursor"}
+
+Whoever changes something on a brand's page, or unsubscribes by it, has engaged with the brand that day; to look at a page is no
+such thing, since scanners open every link.
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
@@ -16,13 +20,15 @@ Times are ms. Nothing here waits for a person: who asks first counts and asks hi
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from relay.control import Json
 from relay.domain import a_label
+from relay.engaging import Engaging
 from relay.event import Facts, iso
 from relay.person import ADDRESS, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
+from relay.policy.engagement import DAY, Engagement
 from relay.recipient import Keys, SealError
 from relay.state.interface import State, StateError
 
@@ -31,6 +37,7 @@ PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5
 AT_MOST = ("", "1/day", "1/week", "1/month")
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+HIS_OWN = ("one-click", "page", "mailto")  # sources: a person by a link in his own mail
 _SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 
 Records = Iterable[tuple[str, Facts]]
@@ -49,8 +56,10 @@ class People:
         keys: Keys,
         record: Callable[[Records], Awaitable[None]],
         site_of: Callable[[str, str], str],
+        engaging: Engaging,
     ) -> None:
         self.keys, self.site_of = keys, site_of
+        self._engaging = engaging
         self._state = state
         self._record = record
 
@@ -61,7 +70,7 @@ class People:
         """Never raises for what is asked."""
         does = {
             "show": self._show, "block": self._block, "unblock": self._unblock,
-            "wish": self._wish, "engaged": self._engaged, "list": self._list,
+            "wish": self._wish, "engaged": self._engaged, "list": self._list, "brands": self._brands,
         }.get(str(question.get("what")))  # fmt: skip
         if does is None:
             return {"error": f"nobody here knows how to {question.get('what')}"}
@@ -77,7 +86,10 @@ class People:
     async def _show(self, question: Json) -> Json:
         address = address_of(question)
         key, person = (await self._known([address]))[0]
-        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now())}
+        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+
+    async def _brands(self, _: Json) -> Json:
+        return {"brands": sorted(self._engaging.brands)}
 
     async def _list(self, question: Json) -> Json:
         """Rows come as they are found; a page may have none and yet not be the last."""
@@ -116,7 +128,7 @@ class People:
         for (address, block), (key, person) in zip(wanted, found, strict=True):
             if any(_same(one, block, now) for one in person.blocks):
                 continue
-            facts = {block.name: block.dump()}
+            facts = {block.name: block.dump(), **self._by_himself(person, block.brand, block.source)}
             if not person.sealed:
                 facts[ADDRESS] = self.keys.sealed_text(address)
             changes.append(self._state.tell(key, facts))
@@ -178,23 +190,34 @@ class People:
         after = Wish(off, at_most, int(paused) if paused else None, now, str(question.get("via") or ""))
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
-            await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address)})
+            engaged = self._by_himself(person, brand, after.source)
+            await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address), **engaged})
             facts = {"brand": brand or None, **_whose(address), "via": after.source}
             await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
         return {"before": said(before), "after": said(after)}
 
     async def _engaged(self, question: Json) -> Json:
-        """Only ever later: an old list tells nothing new."""
-        entries = _entries(question)
-        found = await self._known([address_of(entry) for entry in entries])
-        changes = []
-        for entry, (key, person) in zip(entries, found, strict=True):
-            brand, day = str(entry.get("brand") or ""), int(entry["day"])
-            last = person.engaged.get(brand, Engaged()).last
-            if last is None or day > last:
-                changes.append(self._state.tell(key, {f"e:{brand}": Engaged(day).dump()}))
-        await asyncio.gather(*changes)
-        return {"changed": len(changes)}
+        """Only ever later: an old list tells nothing new. What an app or an operator tells feeds the brand."""
+        entries, today = _entries(question), self._state.now() // DAY
+        told = [(address_of(entry), *_engagement(entry, self._engaging.brands, today)) for entry in entries]
+        found = await self._known([address for address, _, _ in told])
+        changes: dict[bytes, dict[str, str | None]] = {}
+        for (_, brand, day), (key, person) in zip(told, found, strict=True):
+            name, before = f"e:{brand}", person.engaged.get(brand)
+            if key in changes and name in changes[key]:
+                before = Engaged.load(changes[key][name] or "[]")
+            if before is None or (day is not None and (before.last is None or day > before.last)):
+                changes.setdefault(key, {})[name] = Engaged(day, today if day is None else 0).dump()
+        await asyncio.gather(*(self._state.tell(key, facts) for key, facts in changes.items()))
+        await self._engaging.feed({brand for _, brand, _ in told})
+        return {"changed": sum(map(len, changes.values()))}
+
+    def _by_himself(self, person: Person, brand: str, source: str) -> dict[str, str | None]:
+        """What he does with a link of his own mail tells that he read it."""
+        today, before = self._state.now() // DAY, person.engaged.get(brand)
+        if source not in HIS_OWN or not brand or (before is not None and (before.last or 0) >= today):
+            return {}
+        return {f"e:{brand}": Engaged(today).dump()}
 
 
 # -- in words and JSON
@@ -221,13 +244,17 @@ def _rows(blocks: Iterable[Block]) -> list[_Row]:
     return [_Row(block) for block in sorted(blocks, key=lambda block: (block.since, block.name))]
 
 
-def shown(person: Person, now: int) -> Json:
-    """All of it, as JSON; blocks that are over are marked."""
+def shown(person: Person, now: int, engagement: Engagement) -> Json:
+    """All of it, as JSON; blocks that are over are marked. A tier of "": nobody tells of this brand."""
     return {
         "blocks": [row.shown | {"over": block.over(now)} for row, block in _pairs(person.blocks)],
         "preferences": {brand: said(wish) for brand, wish in sorted(person.wishes.items())},
         "engaged": {
-            brand: {"last_engaged": day_of(one.last), "unanswered": one.unanswered}
+            brand: {
+                "last_engaged": day_of(one.last),
+                "unanswered": one.unanswered,
+                "tier": engagement.tier_of(one, brand),
+            }
             for brand, one in sorted(person.engaged.items())
         },
         "address_kept": bool(person.sealed),
@@ -241,7 +268,7 @@ def _pairs(blocks: Iterable[Block]) -> Iterable[tuple[_Row, Block]]:
 
 def day_of(number: int | None) -> str | None:
     """2026-11-22"""
-    return iso(number * 86_400_000)[:10] if number is not None else None
+    return iso(number * DAY)[:10] if number is not None else None
 
 
 def said(wish: Wish) -> Json:
@@ -307,6 +334,16 @@ def address_of(question: Json) -> str:
     if not (local and at and domain) or len(address) > 320 or any(ord(sign) < 32 for sign in address):
         raise BadQuestion(f'"{address[:100]}" is no address')
     return address
+
+
+def _engagement(entry: Json, brands: Collection[str], today: int) -> tuple[str, int | None]:
+    """Brand and day. Raises BadQuestion."""
+    brand, day = str(entry.get("brand") or ""), entry.get("day")
+    if brand not in brands:
+        raise BadQuestion(f'no brand is called "{brand}"')
+    if day is not None and not (isinstance(day, int) and 0 <= day <= today + 1):  # it is tomorrow already somewhere
+        raise BadQuestion(f"{day} is no day up to today")
+    return brand, day
 
 
 def _entries(question: Json) -> list[Json]:

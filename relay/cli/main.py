@@ -38,6 +38,7 @@ COMMANDS = {
     "credentials": "credentials",
     "keys": "keys",
     "schema": "schema",
+    "engagement": "engagement",
 }
 
 

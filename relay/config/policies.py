@@ -36,6 +36,7 @@ from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
 from relay.policy.checks import Checks
+from relay.policy.engagement import Tiers
 from relay.policy.routes import Routes
 from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
@@ -60,6 +61,7 @@ class Policies:
 
     version: str
     address_check: Modes
+    tiers: Tiers
     brands: Mapping[str, Brand]
     checks: Mapping[str, Checks]
     credentials: Mapping[str, Credential]
@@ -151,6 +153,7 @@ def examine_policies(
     policies = Policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
+        tiers=recipients_file.tiers(recipients),
         brands=MappingProxyType(_brands(brands)),
         checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
         credentials=MappingProxyType(apps),
