@@ -1,6 +1,6 @@
 """Story 1: from DATA to 250. Classify, check, sign, put; the answer is sent when the message is on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relay.consent import Consent, at_accept
@@ -13,11 +13,12 @@ from relay.notice import withhold
 from relay.outcome import Reply
 from relay.pacing import Limit, of_credential, spacing
 from relay.policy import relevance
+from relay.policy.copies import body_of
 from relay.policy.decide import Decision, Law, Refusal
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
 from relay.policy.priority import granted
-from relay.policy.relevance import Postponed, Withheld
+from relay.policy.relevance import DUPLICATE, Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
@@ -50,10 +51,6 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     keys = signing_keys(decision, house.keys_for, law)
     if isinstance(keys, Refusal):
         return keys
-    timezone = _timezone(decision, house)
-    due = await _permits(submission, weighed.mail_class, timezone, house)
-    if isinstance(due, Refusal):
-        return due
     stream, asked = law.streams.named.get(decision.stream), submission.envelope.priority
     priority = granted(asked, stream)
     message_id = house.next_id()
@@ -68,15 +65,26 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     )
     message = _message(message_id, submission, weighed, letter, seen.subject, _of_tls(submission, fields))
     message.priority = priority
+    hashed = _once(lambda: body_hash(letter.content, letter.body_start))
+    _name_copies(message, decision, letter, hashed, house)
+    recipients = submission.envelope.recipients
+    addresses = [rcpt.address for rcpt in recipients]
+    seconds = await house.copies.claim(message, addresses)
+    timezone = _timezone(decision, house)
+    due = [now] * len(recipients)
+    if not all(seconds):
+        permits = await _permits(submission, weighed.mail_class, timezone, house)
+        if isinstance(permits, Refusal):
+            house.copies.given_up(message, addresses)
+            return permits
+        due = permits
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
-    recipients = submission.envelope.recipients
-    stands: Sequence[Consent] = [stale] * len(recipients)
-    if not stale:
-        stands = await at_accept(message, [rcpt.address for rcpt in recipients], stream, now, house)
+    withheld = [second or stale for second in seconds]
+    stands = await at_accept(message, addresses, withheld, stream, now, house)
     signature = b""
     if keys and not all(isinstance(stand, Withheld) for stand in stands):
-        signature = await house.signer.sign(letter.fields, body_hash(letter.content, letter.body_start), keys, now)
+        signature = await house.signer.sign(letter.fields, hashed(), keys, now)
         message.signed = [key.named for key in keys]
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
@@ -90,19 +98,56 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     change = Change(put=[(message, [lot.delivery for lot in goes])] if goes else [], events=events)
     for lot in lots:
         await _tell(change, lot, house)
+    if not await _save(change, message, lots, house):
+        return Reply(452, "4.3.1", "The message could not be saved; try again later")
+    if weighed.checks:
+        house.flags.count(decision.brand, weighed.checks, now)
+    return _answer(message, asked, seconds)
+
+
+async def _save(change: Change, message: Message, lots: Sequence["_Lot"], house: Acceptance) -> bool:
+    """On disk, and what goes in the schedule; False: there was no room."""
     try:
         await house.spool.put(change)
     except SpoolError:
-        return Reply(452, "4.3.1", "The message could not be saved; try again later")
+        house.copies.given_up(message, [lot.recipient.address for lot in lots])
+        return False
+    house.copies.kept(message, [lot.recipient.address for lot in lots if not isinstance(lot.stand, Withheld)])
+    house.copies.given_up(message, [lot.recipient.address for lot in lots if lot.fails])
     for _, waiting in change.put:
         house.offer(waiting)
-    if weighed.checks:
-        house.flags.count(decision.brand, weighed.checks, now)
-    return _answer(message, asked)
+    return True
 
 
-def _answer(message: Message, asked: int | None) -> Reply:
+def _name_copies(
+    message: Message, decision: Decision, letter: Rewritten, hashed: Callable[[], bytes], house: Acceptance
+) -> None:
+    """Say by what its copies are known, and what takes its place. Of the fields that leave those before ours are the app's."""
+    own = letter.fields[letter.ours :]
+    hashes, credential = house.copies.hashes, message.credential
+    message.copy = hashes.copy(
+        credential, decision.idempotency_key, own, lambda: body_of(own, letter.content, letter.body_start, hashed)
+    )
+    message.collapse = hashes.collapse(credential, decision.collapse_key)
+
+
+def _once(work: Callable[[], bytes]) -> Callable[[], bytes]:
+    """What takes a while, when it is asked for first."""
+    done: list[bytes] = []
+
+    def answer() -> bytes:
+        if not done:
+            done.append(work())
+        return done[0]
+
+    return answer
+
+
+def _answer(message: Message, asked: int | None, seconds: Sequence[Withheld | None]) -> Reply:
+    """Of a message that was handed in before the app learns what became of it: that has the other's id."""
     answer = f"OK {message.id} stream={message.stream} class={message.mail_class.label}"
+    if seconds[0] is not None and all(seconds):
+        answer += f" duplicate_of={seconds[0].other}"
     if asked is not None and asked > message.priority:
         return Reply(250, "2.3.6", f"{message.priority} {answer}")  # X.3.6: the new priority, then text (RFC 6710)
     return Reply(250, "2.0.0", answer)
@@ -127,6 +172,11 @@ class _Lot:
     delivery: Delivery
     due: int
     stand: Consent
+
+    @property
+    def fails(self) -> bool:
+        """It is not sent, nor is another one in its place."""
+        return isinstance(self.stand, Withheld) and self.stand.reason != DUPLICATE
 
 
 def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Consent]:

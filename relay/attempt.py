@@ -10,6 +10,7 @@ from relay.consent import at_attempt
 from relay.egress.courier import Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
+from relay.feedback.rulings import Rulings
 from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
@@ -19,7 +20,7 @@ from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
 from relay.pause import Pause
 from relay.policy import relevance
-from relay.policy.relevance import Postponed, Withheld
+from relay.policy.relevance import SUPERSEDED, Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
 from relay.policy.suspension import Suspension
@@ -47,9 +48,11 @@ class Shaper(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class Attempting(House):
-    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes`, `retry` and `streams` at a reload.
+    """What attempt() needs of the worker; the wiring replaces `pools`, `named`, `routes`, `retry`, `rulings`
+    and `streams` at a reload.
 
     pools      each class's own                              named   all, by name, for `routes`
+    rulings    what replies mean by the admin's word
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
@@ -61,6 +64,7 @@ class Attempting(House):
     named: Mapping[str, Pool]
     routes: Routes
     retry: Mapping[MailClass, RetryPolicy]
+    rulings: Rulings
     streams: Mapping[str, Stream]
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
@@ -93,6 +97,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         if now < _give_up(delivery, house):
             return outcome
         outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
+    outcome.category = outcome.category or category_of(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
@@ -100,6 +105,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
+    if verdict.again is None and not outcome.delivered:
+        await house.copies.give_up(delivery)
     await _settle(change, house)
     ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
     if outcome.delivered and not outcome.captured:
@@ -123,6 +130,9 @@ async def _hindrance(
         return suspended
     if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
         return Pause(now + LOOK_AGAIN, "State has not told yet what is suspended")
+    superseded = await house.copies.newer(delivery) if message.collapse else None
+    if superseded is not None:
+        return superseded
     return relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
 
 
@@ -160,7 +170,8 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
             outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
         finally:
             berth.leave()
-        house.shaper.observe(berth, outcome, category_of(outcome))
+        outcome.category = category_of(outcome, way.site, house.rulings)
+        house.shaper.observe(berth, outcome, "" if outcome.internal else outcome.category)
         if outcome.scope is not Scope.SOURCE:
             break  # else nothing was tried but this source, which stands aside from now on: another may do
     assert outcome is not None  # every pool has a source
@@ -198,6 +209,7 @@ async def _hold(delivery: Delivery, suspended: Suspension, house: Attempting) ->
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
     facts = {"reason": "discarded", "detail": route.rule}
     event = house.recorder.of_delivery("withheld", delivery, facts)
+    await house.copies.give_up(delivery)
     await house.spool.settle(Change(finished=[delivery], events=[event]))
     house.tally["withheld", delivery.message.mail_class] += 1
 
@@ -205,6 +217,8 @@ async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
 async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> None:
     change = Change(finished=[delivery])
     await withhold(change, delivery, why, "attempt", house)
+    if why.reason != SUPERSEDED:  # else an app that is late with its older copy would put it in the newer one's place
+        await house.copies.give_up(delivery)
     await _settle(change, house)
     house.tally["withheld", delivery.message.mail_class] += 1
 

@@ -67,14 +67,21 @@ class Asked(Protocol):
 
 
 async def at_accept(
-    message: Message, recipients: Sequence[str], stream: Stream | None, now: int, house: Asked
+    message: Message,
+    recipients: Sequence[str],
+    withheld: Sequence[Withheld | None],
+    stream: Stream | None,
+    now: int,
+    house: Asked,
 ) -> Sequence[Consent]:
-    """Of each recipient."""
+    """Of each recipient; `withheld`: those that it is known of already why it is not sent to them."""
+    if all(withheld):
+        return withheld
     try:
         people = await house.known.of(recipients)
     except StateError:
-        return [None] * len(recipients)
-    return [judge(person, message, stream, now) for person in people]
+        return withheld
+    return [why or judge(person, message, stream, now) for why, person in zip(withheld, people, strict=True)]
 
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.consent import Known
+from relay.copies import Copies
 from relay.event import Recorder
 from relay.header import Field
 from relay.identity import Rate
@@ -38,6 +39,7 @@ class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
     suspensions   what operators have stopped          known   what people want, and must not be sent
+    copies        which messages are one
 
     The wiring replaces the first two at a reload.
     """
@@ -53,6 +55,7 @@ class House:
     pacer: Pacer
     suspensions: Suspensions
     known: Known
+    copies: Copies
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder

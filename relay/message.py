@@ -20,7 +20,7 @@ class MailClass(IntEnum):
         return _LABELS[self]
 
 
-HELD = 1  # Delivery.held by hand
+HELD, RUNAWAY = 1, 2  # Delivery.held by hand, and by the guard against runaways
 
 _LABELS = tuple(mail_class.name.lower() for mail_class in MailClass)
 
@@ -93,6 +93,8 @@ class Message:
                    "rerouted" (carried and counted as `mail_class`, never held back as such), "enforced"
     priority   within its class, -9 to 9 (RFC 6710): higher goes first
     tls        what it says of the way: "" (nothing), "required" (REQUIRETLS), "waived" (TLS-Required: No), RFC 8689
+    copy, collapse  hashes by which its copies, and what takes its place, are known (policy/copies.py); "": nothing is
+    alike      hash of the template that it was held for, with many others of it (policy/runaway.py); "": it was not
     send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 
@@ -120,6 +122,9 @@ class Message:
     valid_until: int | None = None
     priority: int = 0
     tls: str = ""
+    copy: str = ""
+    collapse: str = ""
+    alike: str = ""
     row: int = 0
     content: bytes | None = None
 
@@ -142,7 +147,8 @@ class Delivery:
     paced      it takes one of its stream's rate before the next attempt
     source     our address that a greylisting host has seen ("" otherwise)
     warned     the app was told of the delay
-    held       0: it goes when it is due; HELD: an operator holds it; more: the suspension with this id does
+    held       0: it goes when it is due; HELD: an operator holds it; RUNAWAY: it is one too many of its kind, until
+               `next_attempt`, or until released by hand; more: the suspension with this id does
     pool       the one that an operator moved it to; "": as routes say
     tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
     """

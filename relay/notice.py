@@ -8,16 +8,15 @@ from relay.header import split
 from relay.house import House
 from relay.message import Change, Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
-from relay.policy.relevance import Withheld
+from relay.policy.relevance import DUPLICATE, Withheld
 from relay.policy.sender import domain_of
 from relay.signing.dkim import body_hash
 
 
 async def withhold(change: Change, delivery: Delivery, why: Withheld, at: str, house: House) -> None:
     """It is not to be sent, for whatever reason; `at` is accept or attempt. Ending the delivery itself is the caller's."""
-    facts = {"reason": why.reason, "detail": why.detail, "at": at}
-    change.events.append(house.recorder.of_delivery("withheld", delivery, facts))
-    if not owes_withheld_report(delivery):
+    change.events.append(house.recorder.of_delivery("withheld", delivery, why.facts | {"at": at}))
+    if why.reason == DUPLICATE or not owes_withheld_report(delivery):  # of a duplicate the first copy tells
         return
     content = delivery.message.content
     if content is None:

@@ -56,6 +56,7 @@ class Outcome:
     site      whose limits it counted against ("" where it never got that far)
     internal  these are our own words (timeouts, DNS, connection lost): back-off rules for replies never see them
     captured  it was for the built-in capture server, not for the world
+    category  what a failure means, as feedback/taxonomy.py names it; "" of a success, and until it was asked
     relayed_dsn  the peer offered DSN and was handed NOTIFY, RET, ENVID, ORCPT: success reports are its duty (RFC 3461 5.2.2)
     """
 
@@ -69,6 +70,7 @@ class Outcome:
     relayed_dsn: bool = False
     captured: bool = False
     site: str = ""
+    category: str = ""
 
     @property
     def delivered(self) -> bool:

@@ -88,6 +88,14 @@ class QueueCommands:
 
         return await self._through(question, act, still) if one.classes else 0
 
+    async def look_at(self, identifier: str, recipient: str) -> None:
+        """Something has changed for this one: what waits is looked at now, and its attempt says what follows."""
+
+        def act(rows: list[Delivery]) -> tuple[list[Delivery], Change]:
+            return self._retry([d for d in rows if d.recipient.lower() == recipient.lower()], 1)
+
+        await self._through({"selector": {"id": identifier}}, act, lambda: True)
+
     async def resume(self, suspension: int, total: int, others: Suspensions) -> int:
         """Free what a suspension that is over holds; what is another's stays held, by that. How many go."""
 
@@ -182,6 +190,8 @@ class QueueCommands:
     def _cancel(self, rows: Sequence[Delivery], reason: str) -> tuple[list[Delivery], Change]:
         facts = {"reason": "cancelled", "detail": reason}
         chosen = list(rows)
+        for delivery in chosen:
+            self.house.copies.given_up(delivery.message, [delivery.recipient])
         events = [self.house.recorder.of_delivery("withheld", d, facts) for d in chosen]
         return chosen, Change(finished=chosen, events=events)
 

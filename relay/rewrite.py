@@ -25,6 +25,7 @@ MAX_SUBJECT = 300  # characters of a subject kept in events
 class Rewritten:
     """fields: those that leave, ours first (what is signed); added: ours as bytes; content: the app's, kept.
 
+    ours       how many of `fields` are ours
     removed    names of the app's fields that do not leave      dropped  its signatures that went with them
     """
 
@@ -35,6 +36,7 @@ class Rewritten:
     message_id: str
     removed: Set[str]
     dropped: Sequence[Field]
+    ours: int
 
 
 def rewrite(
@@ -73,6 +75,7 @@ def rewrite(
         message_id=message_id if own_id is None else own_id.value[:998].decode(errors="replace"),
         removed=removed,
         dropped=dropped,
+        ours=len(ours),
     )
 
 

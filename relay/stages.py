@@ -20,6 +20,7 @@ from relay.attempt import Attempting, attempt, pool_for
 from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
+from relay.copies import Copies
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
@@ -42,6 +43,7 @@ from relay.order import Order, Place
 from relay.pacing import Pacer
 from relay.people import People
 from relay.policy.contradiction import Ledger
+from relay.policy.copies import Hashes
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
 from relay.policy.sample import Sample
@@ -106,6 +108,8 @@ class Stages:
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.known = Known(self.state, Keys(self.settings.secrets))
+        self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
+        self._looking: set[asyncio.Task[None]] = set()
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -175,6 +179,7 @@ class Stages:
             named=in_force.deployment.pools,
             routes=in_force.policies.exceptions,
             retry=in_force.policies.retry,
+            rulings=in_force.policies.rulings,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
@@ -186,6 +191,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            copies=self.copies,
             spool=spool,
             courier=self.courier,
             going=lambda delivery: dispatcher.going(delivery),  # noqa: PLW0108 it does not exist yet
@@ -220,6 +226,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            copies=self.copies,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
@@ -246,6 +253,13 @@ class Stages:
         """What is done about a contradiction in this stream, as the files in force say."""
         return self.settings.in_force.policies.streams.doing(stream)
 
+    def _replaced(self, older: str, recipient: str, newer: str) -> None:
+        """Where the older message waits here it is looked at now; elsewhere when its time comes."""
+        for shard in self.shards:
+            task = asyncio.create_task(shard.commands.look_at(older, recipient))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
+
     @property
     def healthy(self) -> bool:
         return all(shard.spool.healthy for shard in self.shards)
@@ -256,6 +270,7 @@ class Stages:
             await asyncio.wait_for(self.tls_ledger.flush(), LAST_COUNTS)
         await self.checking.write()
         self.tls_store.close()
+        await self.copies.close()
         for shard in self.shards:
             await shard.exporter.flush()
             await shard.spool.close()
@@ -298,6 +313,7 @@ class Stages:
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
         self.known.keys = self.people.keys = Keys(wanted.secrets)
+        self.copies.hashes = Hashes(wanted.secret)
         self.people.site_of = site_of
         law = law_of(policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
@@ -306,7 +322,7 @@ class Stages:
             house = shard.attempting
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
-            house.streams = policies.streams.named
+            house.streams, house.rulings = policies.streams.named, policies.rulings
             house.keys_for, house.site_of = keys_for, site_of
 
     async def listen_as(self, wanted: WorkerSettings) -> None:

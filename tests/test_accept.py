@@ -659,3 +659,116 @@ async def test_what_was_found_of_an_address_is_in_its_event() -> None:
     first, second = rig.spool.events()
     assert first["address"] == {"tags": ["role"]}
     assert "address" not in second
+
+
+KEPT = LETTER.replace(b"Subject", b"Message-ID: <77@a.example>\r\nSubject")
+
+
+async def told(rig: Rig) -> None:
+    """State has heard what it was to be told."""
+    await rig.copies.close()
+
+
+async def test_what_was_handed_in_before_is_acknowledged_and_not_sent_again() -> None:
+    rig = Rig()
+    first = (await taken(rig, submission(KEPT))).split()[3]
+    await told(rig)
+    rig.quotas.wait = 339_001  # what is not sent needs no permit
+    again = await taken(rig, submission(KEPT.replace(b"Subject", b"Date: later\r\nsubject"), QUOTA))
+    assert again.split()[3] != first
+    assert again.endswith(f"stream=shop class=transactional duplicate_of={first}")
+    assert len(rig.offered) == 1
+    *_, accepted, withheld = rig.spool.events()
+    assert (accepted["type"], withheld["type"]) == ("accepted", "withheld")
+    assert withheld["id"] == accepted["id"] == again.split()[3]
+    assert [withheld[name] for name in ("reason", "duplicate_of", "at")] == ["duplicate", first, "accept"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        KEPT.replace(b"<77@", b"<78@"),
+        KEPT.replace(b"Order 77", b"Order 78"),
+        KEPT.replace(b"Thank you.", b"Thank you!"),
+        KEPT.replace(b"From: Shop", b"From: Shop 2"),
+        KEPT.replace(b"Message-ID", b"X-Postlane-Idempotency-Key: k\r\nMessage-ID"),
+    ],
+)
+async def test_what_differs_in_what_is_read_or_in_its_name_is_no_copy(other: bytes) -> None:
+    rig = Rig()
+    for letter in (KEPT, other):
+        assert "duplicate" not in await taken(rig, submission(letter))
+        await told(rig)
+    assert len(rig.offered) == 2
+
+
+async def test_without_a_name_of_its_own_no_message_is_a_copy() -> None:
+    rig = Rig()
+    for _ in range(2):
+        assert "duplicate" not in await taken(rig, submission())
+    assert rig.marks.stand == {}
+
+
+async def test_of_another_credential_or_to_another_recipient_it_is_no_copy() -> None:
+    rig = Rig()
+    await taken(rig, submission(KEPT))
+    await told(rig)
+    assert "duplicate" not in await taken(rig, submission(KEPT, replace(SHOP, name="other")))
+    both = submission(KEPT, recipients=["eve@b.example", "DANA@b.example"])
+    assert "duplicate" not in await taken(rig, both)
+    assert [delivery.recipient for delivery in rig.offered] == ["dana@b.example", "dana@b.example", "eve@b.example"]
+    assert rig.spool.events()[-1]["reason"] == "duplicate"
+
+
+async def test_a_first_copy_that_was_not_saved_is_none() -> None:
+    rig = Rig()
+    rig.spool.full = True
+    assert (await taken(rig, submission(KEPT))).startswith("452 ")
+    await told(rig)
+    rig.spool.full = False
+    rig.quotas.wait = 339_001
+    assert "[quota]" in await refused(rig, submission(KEPT, replace(QUOTA, over_quota="refuse")))
+    await told(rig)
+    rig.quotas.wait = 0
+    assert "duplicate" not in await taken(rig, submission(KEPT))
+
+
+async def test_a_first_copy_that_is_withheld_is_none() -> None:
+    rig = Rig()
+    stale = KEPT.replace(b"Subject", b"X-Postlane-Valid-Until: 0s\r\nSubject")
+    await taken(rig, submission(stale))
+    await told(rig)
+    assert rig.spool.events()[-1]["reason"] == "stale"
+    assert "duplicate" not in await taken(rig, submission(KEPT))
+    assert len(rig.offered) == 1
+
+
+async def test_while_state_is_down_nothing_is_a_copy() -> None:
+    rig = Rig()
+    await taken(rig, submission(KEPT))
+    await told(rig)
+    rig.marks.down = True
+    assert "duplicate" not in await taken(rig, submission(KEPT))
+    assert len(rig.offered) == 2
+
+
+@pytest.mark.parametrize("name", [b"X-Postlane-Idempotency-Key", b"X-Postlane-Collapse-Key"])
+async def test_a_key_that_is_too_long_is_refused_rather_than_cut(name: bytes) -> None:
+    longest = KEPT.replace(b"Subject", name + b": " + b"k" * 200 + b"\r\nSubject")
+    assert (await taken(Rig(), submission(longest))).startswith("250 ")
+    answer = await refused(Rig(), submission(longest.replace(b"k\r\n", b"kk\r\n")))
+    assert answer == f"550 5.6.0 {name.decode()} is longer than 200 octets [key]"
+
+
+async def test_a_message_with_a_collapse_key_tells_which_older_one_it_takes_the_place_of() -> None:
+    rig, replaced = Rig(), []
+    rig.copies.replaced = lambda *said: replaced.append(said)
+    letter = KEPT.replace(b"Subject", b"X-Postlane-Collapse-Key: balance\r\nSubject")
+    ids = []
+    for number in range(2):
+        answer = await taken(rig, submission(letter.replace(b"77", b"%d" % number)))
+        ids.append(answer.split()[3])
+        await told(rig)
+    assert replaced == [(ids[0], "dana@b.example", ids[1])]
+    message, _ = rig.spool.puts[-1].put[0]
+    assert b"Collapse" not in (message.content or b"")

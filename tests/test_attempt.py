@@ -10,6 +10,7 @@ import pytest
 from relay.attempt import LOOK_AGAIN, attempt
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
+from relay.ids import pack
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
 from relay.pause import Pause
@@ -595,3 +596,53 @@ async def test_transactional_mail_goes_without_state() -> None:
     rig.people.down = True
     assert await attempt(waiting_delivery(), rig.attempting()) is None
     assert rig.spool.events()[-1]["type"] == "delivered"
+
+
+def known_copy(rig: Rig, **about: str) -> Delivery:
+    """One that State knows as the first of its kind."""
+    delivery = waiting_delivery()
+    delivery.message.copy = "c"
+    delivery.message.collapse = about.get("collapse", "")
+    rig.marks.stand[rig.copies.hashes.key("c", delivery.recipient)] = pack(delivery.message.id)
+    return delivery
+
+
+@pytest.mark.parametrize(("outcome", "left"), [(DONE, 1), (BUSY, 1), (GONE, 0)])
+async def test_what_bounced_is_no_first_copy_any_more(outcome: Outcome, left: int) -> None:
+    rig = Rig(outcome)
+    await attempt(known_copy(rig), rig.attempting())
+    assert len([one for one in rig.marks.stand.values() if one]) == left
+
+
+async def test_nor_is_what_was_withheld_or_discarded() -> None:
+    rig = Rig(DONE)
+    delivery = known_copy(rig)
+    delivery.message.valid_until = NOW
+    await attempt(delivery, rig.attempting())
+    assert not any(rig.marks.stand.values())
+    delivery = known_copy(rig)
+    rig.routes = Routes([(RouteMatch(), Route("policies/routes.toml:9", discard=True))])
+    await attempt(delivery, rig.attempting())
+    assert not any(rig.marks.stand.values())
+
+
+async def test_an_older_message_of_a_collapse_key_is_withheld_and_its_late_copy_stays_one() -> None:
+    rig = Rig(DONE)
+    delivery = known_copy(rig, collapse="k")
+    rig.marks.stand[rig.copies.hashes.key("k", delivery.recipient)] = pack("z" * 16)
+    delivery.notify = "FAILURE"
+    assert await attempt(delivery, rig.attempting()) is None
+    withheld, report = rig.spool.events()
+    assert [withheld[name] for name in ("type", "reason", "superseded_by")] == ["withheld", "superseded", "z" * 16]
+    assert report["report_of"] == delivery.message.id
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+    assert rig.marks.stand[rig.copies.hashes.key("c", delivery.recipient)]
+
+
+async def test_the_newest_of_a_collapse_key_goes() -> None:
+    rig = Rig(DONE)
+    delivery = known_copy(rig, collapse="k")
+    rig.marks.stand[rig.copies.hashes.key("k", delivery.recipient)] = pack("0" * 16)
+    await attempt(delivery, rig.attempting())
+    assert [event["type"] for event in rig.spool.events()] == ["delivered"]

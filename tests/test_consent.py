@@ -26,16 +26,33 @@ class House:
 async def test_each_recipient_has_an_answer_of_his_own() -> None:
     people, message = FakePeople(), waiting_delivery().message
     people.block("dana@b.example")
-    found = await at_accept(message, ["x@b.example", "Dana@B.example"], None, NOW, House(people))
+    found = await at_accept(message, ["x@b.example", "Dana@B.example"], [None, None], None, NOW, House(people))
     assert found[0] is None
     assert isinstance(found[1], Withheld)
+
+
+async def test_what_is_withheld_already_is_not_asked_about_where_that_is_all() -> None:
+    people, message = FakePeople(), waiting_delivery().message
+    people.block("dana@b.example")
+    twice = Withheld("duplicate", "", other="x")
+    found = await at_accept(message, ["x@b.example", "dana@b.example"], [twice, None], None, NOW, House(people))
+    assert [one.reason for one in found if one is not None] == ["duplicate", "suppressed"]
+    people.down = True
+    assert await at_accept(message, ["x@b.example", "y@b.example"], [twice, None], None, NOW, House(people)) == [
+        twice,
+        None,
+    ]
+    assert await at_accept(message, ["dana@b.example"], [twice], None, NOW, House(people)) == [twice]
 
 
 async def test_without_state_all_is_taken_transactional_mail_goes_and_the_rest_waits() -> None:
     people, delivery = FakePeople(), waiting_delivery()
     people.block("dana@b.example")
     people.down = True
-    assert await at_accept(delivery.message, ["dana@b.example"] * 2, None, NOW, House(people)) == [None, None]
+    assert await at_accept(delivery.message, ["dana@b.example"] * 2, [None, None], None, NOW, House(people)) == [
+        None,
+        None,
+    ]
     assert await at_attempt(delivery, None, NOW, House(people)) is None
     for mail_class in (MailClass.SERVICE, MailClass.MARKETING):
         delivery.message = replace(delivery.message, mail_class=mail_class)

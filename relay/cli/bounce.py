@@ -4,14 +4,23 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from relay.config import ConfigErrors
+from relay.config.bounces import compiled
+from relay.config.places import find_policies
+from relay.config.reader import read
+from relay.config.schema_bounces import BouncesFile
 from relay.feedback.parts import MAX_OCTETS
 from relay.feedback.replies import Diagnosis, diagnose
 from relay.feedback.returned import Mail, Recipient, read_mail
+from relay.feedback.rulings import NO_RULINGS, Rulings
 from relay.feedback.taxonomy import MEANINGS, follows
 from relay.outcome import Reply
+
+Reading = Callable[[str, str], tuple[Reply, Diagnosis]]  # of a reply's text and the command it answered
 
 _REPLY = re.compile(r"\s*([245]\d\d)(?:[- ]|$)\s*(?:([245]\.\d{1,3}\.\d{1,3})(?=\s|$))?\s*(.*)", re.S)
 
@@ -27,6 +36,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--command", dest="smtp_command", metavar="CMD", default="", help="what the reply answered: RCPT, END, ..."
     )
+    parser.add_argument("--site", default="", help="whose reply it is, for [[reply]] rules of policies/bounces.toml")
     parser.set_defaults(run=run, anywhere=True, parser=parser)
 
 
@@ -34,12 +44,25 @@ def run(args: argparse.Namespace) -> int:
     """Exit 1 if a file or line could not be read; the others are shown all the same."""
     if (args.reply is None) == (not args.files):
         args.parser.error("say files, or --reply")
+    if args.reply is None:
+        return _files(args)
+    reading = partial(_diagnosed, site=args.site, rulings=_rulings(find_policies(args.policies)))
     if args.reply == "-":
-        return _replies(args)
-    if args.reply is not None:
-        _show_reply({"reply": args.reply, "command": args.smtp_command}, args.json)
-        return 0
-    return _files(args)
+        return _replies(args, reading)
+    _show_reply({"reply": args.reply, "command": args.smtp_command}, args.json, reading)
+    return 0
+
+
+def _rulings(policies: Path | None) -> Rulings:
+    """Of the file on disk, where there is one; raises ConfigErrors."""
+    path = policies / "bounces.toml" if policies is not None else None
+    if path is None or not path.exists():
+        return NO_RULINGS
+    document, problems = read(path)
+    file, found = document.validate(BouncesFile) if document is not None else (None, [])
+    if file is None or problems or found:
+        raise ConfigErrors([*problems, *found])
+    return compiled(file, document)
 
 
 def _files(args: argparse.Namespace) -> int:
@@ -106,7 +129,7 @@ def _recipient(one: Recipient) -> Iterator[str]:
     yield f"    Then      {follows(one.category, one.permanent, one.action)}"
 
 
-def _replies(args: argparse.Namespace) -> int:
+def _replies(args: argparse.Namespace, reading: Reading) -> int:
     failed = False
     for number, line in enumerate(sys.stdin, 1):
         if not line.strip():
@@ -116,6 +139,7 @@ def _replies(args: argparse.Namespace) -> int:
             _show_reply(
                 {"id": asked.get("id"), "reply": str(asked["reply"]), "command": str(asked.get("command") or "")},
                 args.json,
+                reading,
             )
         except (ValueError, KeyError, AttributeError):
             print(f"postlane bounce: line {number}: no JSON object with a reply", file=sys.stderr)
@@ -123,9 +147,9 @@ def _replies(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _show_reply(asked: dict[str, str | None], as_json: bool) -> None:
+def _show_reply(asked: dict[str, str | None], as_json: bool, reading: Reading) -> None:
     text, command = asked["reply"] or "", (asked["command"] or "").upper()
-    reply, found = _diagnosed(text, _step(command))
+    reply, found = reading(text, _step(command))
     if as_json:
         facts = {"category": found.category, "permanent": found.permanent, "rule": found.rule}
         print(json.dumps(({"id": asked["id"]} if "id" in asked else {}) | facts, ensure_ascii=False))
@@ -144,7 +168,7 @@ def _step(command: str) -> str:
     return {"HELO": "EHLO"}.get(word, word)
 
 
-def _diagnosed(text: str, command: str) -> tuple[Reply, Diagnosis]:
+def _diagnosed(text: str, command: str, site: str, rulings: Rulings) -> tuple[Reply, Diagnosis]:
     """A reply as it stands on the wire or in a log, the lines of a multiline one joined."""
     found = _REPLY.match(text)
     if found is None:
@@ -154,7 +178,7 @@ def _diagnosed(text: str, command: str) -> tuple[Reply, Diagnosis]:
             rf"\n{found[1]}[- ](?:{re.escape(found[2])}\s)?" if found[2] else rf"\n{found[1]}[- ]", " ", found[3]
         )
         reply = Reply(int(found[1]), found[2] or "", " ".join(rest.split()))
-    return reply, diagnose(reply, command)
+    return reply, diagnose(reply, command, site=site, rulings=rulings)
 
 
 def _hardness(permanent: bool) -> str:

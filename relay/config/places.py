@@ -18,6 +18,16 @@ def find_directories(
     return _find("config", config, environ), _find("policies", policies, environ)
 
 
+def find_policies(said: Path | str | None, environ: Mapping[str, str] = _process_environ) -> Path | None:
+    """policies/ for what can do without; raises MissingDirectory only where somebody said where it is."""
+    try:
+        return _find("policies", said, environ)
+    except MissingDirectory:
+        if said:
+            raise
+        return None
+
+
 def _find(name: str, said: Path | str | None, environ: Mapping[str, str]) -> Path:
     variable = f"POSTLANE_{name.upper()}"
     explicit = said or environ.get(variable)

@@ -1,4 +1,4 @@
-"""policies/: what may happen to mail, the same on every node. All of it but caps and bounces.
+"""policies/: what may happen to mail, the same on every node. All of it but caps.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
@@ -10,6 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
+from relay.config import bounces as bounces_file
 from relay.config import checks as checks_of_brands
 from relay.config import recipients as recipients_file
 from relay.config import routes as routes_file
@@ -18,6 +19,7 @@ from relay.config import streams as streams_file
 from relay.config.deployment import Deployment, unknown_files
 from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
+from relay.config.schema_bounces import BouncesFile
 from relay.config.schema_brands import BrandsFile, BrandTable
 from relay.config.schema_policies import (
     CredentialsFile,
@@ -32,6 +34,7 @@ from relay.config.schema_streams import StreamsFile
 from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
+from relay.feedback.rulings import Rulings
 from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
@@ -42,6 +45,7 @@ from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 
 MODELS: Mapping[str, type[Section]] = {
+    "bounces.toml": BouncesFile,
     "brands.toml": BrandsFile,
     "credentials.toml": CredentialsFile,
     "recipients.toml": RecipientsFile,
@@ -51,7 +55,7 @@ MODELS: Mapping[str, type[Section]] = {
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("caps.toml", "bounces.toml")
+LATER_FILES = ("caps.toml",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Policies:
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
     routes: Mapping[MailClass, str]
+    rulings: Rulings
     exceptions: Routes
     shaping: Shaping
     streams: Streams
@@ -130,6 +135,7 @@ def examine_policies(
     paths = toml_files(policies_dir)
     files = contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}
     folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
+    bounces = folder.load("bounces.toml", BouncesFile)
     brands = folder.load("brands.toml", BrandsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
     recipients = folder.load("recipients.toml", RecipientsFile)
@@ -138,6 +144,7 @@ def examine_policies(
     shaping = folder.load("shaping.toml", ShapingFile)
     streams = folder.load("streams.toml", StreamsFile)
     if checked:
+        folder.problems += _of_bounces(folder, bounces)
         folder.problems += _of_brands(folder, brands)
         folder.problems += _of_credentials(folder, credentials, deployment)
         folder.problems += _of_recipients(folder, recipients, deployment)
@@ -159,6 +166,7 @@ def examine_policies(
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
+        rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),
@@ -330,6 +338,11 @@ def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | N
     pools = deployment.pools if deployment is not None else None
     names = routes_file.Names(known, pools, deployment.pools_file if deployment is not None else "")
     yield from routes_file.problems_of(file, document, names)
+
+
+def _of_bounces(folder: _Folder, file: BouncesFile) -> Iterator[Problem]:
+    document = folder.documents.get("bounces.toml")
+    return bounces_file.problems_of(file, document) if document is not None else iter(())
 
 
 def _of_recipients(folder: _Folder, file: RecipientsFile, deployment: Deployment | None) -> Iterator[Problem]:

@@ -5,12 +5,14 @@ sender is owed. attempt() carries it out in one transaction.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from relay.event import Facts, Recorder, iso
 from relay.feedback.providers import provider_of
-from relay.feedback.replies import classify
+from relay.feedback.replies import diagnose
+from relay.feedback.rulings import NO_RULINGS, Rulings
+from relay.feedback.taxonomy import Category
 from relay.message import Delivery
 from relay.outcome import Outcome, Reply
 
@@ -43,11 +45,11 @@ class Retry:
 
 
 def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool: str, recorder: Recorder) -> Verdict:
-    """Updates the delivery's own row (attempts, last reply, source kept) and says what follows."""
+    """Updates the delivery's own row (attempts, last reply, source kept) and says what follows. `outcome` has its category."""
     delivery.attempts += 1
     if outcome.delivered:
         return _delivered(delivery, outcome, pool, recorder)
-    category, _ = classify(outcome.reply, outcome.command, provider_of(outcome.mx))
+    category = outcome.category
     delivery.last_reply = str(outcome.reply)
     if outcome.permanent:
         return _bounced(delivery, outcome, pool, recorder, {"category": category, "permanent": True})
@@ -56,7 +58,7 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
         late = Reply(550, "5.4.7", f"Not delivered in time; the last answer was: {outcome.reply}")
         facts: Facts = {"category": "expired", "permanent": False}
         verdict = _bounced(delivery, outcome, pool, recorder, facts)
-        verdict.outcome = Outcome(late, outcome.command, outcome.scope, outcome.mx, outcome.tls, outcome.source, True)
+        verdict.outcome = replace(outcome, reply=late, category=Category.EXPIRED, internal=True)
         return verdict
     if outcome.keeps_source:
         delivery.source = outcome.source
@@ -66,11 +68,12 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
     return Verdict(events, plan.again, _delay_report(delivery, plan), outcome)
 
 
-def category_of(outcome: Outcome) -> str:
-    """What a peer's refusal means; "" of all else."""
-    if outcome.delivered or outcome.internal:
+def category_of(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> str:
+    """What a failure means, for a recipient of `site`; "" of a success. Our own words are for no rule of the admin's."""
+    if outcome.delivered:
         return ""
-    return classify(outcome.reply, outcome.command, provider_of(outcome.mx))[0]
+    own = NO_RULINGS if outcome.internal else rulings
+    return diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own).category
 
 
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:

@@ -1,7 +1,8 @@
 """What a failed reply means: one of 23 categories, and whether trying again could help. Pure.
 
 Suppression, back-off and the words we write to senders follow the category, never the bare code (DESIGN, invariant 7):
-providers answer 550 5.7.1 to an unknown user, a poor reputation and a missing DKIM signature alike. So the order is
+providers answer 550 5.7.1 to an unknown user, a poor reputation and a missing DKIM signature alike. What the admin says
+(rulings.py) comes before all; then the order is
 
 1. providers.CODES: what the provider that answered means by the code, then codes.FIRM: enhanced status codes that mean
    one thing wherever they are seen (RFC 3463, 5248, 7293, 7372, 7505, 8617, 8689);
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 
 from relay.feedback.codes import BASIC, COMMANDS, FIRM, SUBJECTS, WEAK
 from relay.feedback.providers import CODES, NAMES, provider_of
+from relay.feedback.rulings import NO_RULINGS, Rulings
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
 from relay.feedback.wording import OTHER_SCRIPTS, PHRASES, TEXT_LIMIT, VAGUE_PHRASES, Phrases, listed, words_of
 from relay.outcome import Reply
@@ -45,20 +47,29 @@ class Diagnosis:
     rule: str
 
 
-def diagnose(reply: Reply, command: str, provider: str = "") -> Diagnosis:
+def diagnose(
+    reply: Reply, command: str, provider: str = "", site: str = "", rulings: Rulings = NO_RULINGS
+) -> Diagnosis:
     """The meaning of a failed reply to `command` (as Outcome.command, or "" where it is not known).
 
-    `provider` is a name of providers.CODES, or "": then the reply's own words may tell it. Permanent means that the code and
-    the enhanced code both say so, and that it is no full mailbox told at RCPT TO.
+    `provider` is a name of providers.CODES, or "": then the reply's own words may tell it; `site`, whose it is for the
+    admin's `rulings`. Permanent means that the code and the enhanced code both say so, and that it is no full mailbox told
+    at RCPT TO.
     """
     text = reply.text[:TEXT_LIMIT].casefold()
+    ruling = rulings.find(reply, command, site)
+    if ruling is not None:
+        return Diagnosis(ruling.category, _permanent(ruling.category, reply, command), ruling.place)
     detail = _detail(reply, text)
     category, rule = _decide(reply.code, detail, text, command, provider)
     if command == "MAIL" and MEANINGS[category].reach is Reach.RECIPIENT and category is not Category.QUOTA:
         category = Category.BAD_SENDER
+    return Diagnosis(category, _permanent(category, reply, command), rule)
+
+
+def _permanent(category: Category, reply: Reply, command: str) -> bool:
     lenient = category is Category.QUOTA and reply.code == 552 and command == "RCPT"
-    permanent = reply.permanent and not reply.enhanced.startswith("4") and not lenient
-    return Diagnosis(category, permanent, rule)
+    return reply.permanent and not reply.enhanced.startswith("4") and not lenient
 
 
 def classify(reply: Reply, command: str, provider: str = "") -> tuple[Category, bool]:

@@ -20,8 +20,6 @@ from email.utils import format_datetime
 from hashlib import sha256
 
 from relay.domain import a_label
-from relay.feedback.providers import provider_of
-from relay.feedback.replies import classify
 from relay.feedback.taxonomy import Category
 from relay.message import Delivery
 from relay.outcome import Outcome
@@ -45,7 +43,7 @@ _LEADS = {
         "This is the last notice about it unless that server reports a problem."
     ),
 }
-_CAUSES: dict[Category, tuple[str, str]] = {
+_CAUSES: dict[str, tuple[str, str]] = {
     Category.BAD_MAILBOX: (
         "The address does not exist at the recipient's provider.",
         "Check the address for spelling mistakes. If it is right, ask the recipient for a new one by other means.",
@@ -257,8 +255,7 @@ def _cause(case: _Case) -> tuple[str, str]:
     ours = _OURS.get(case.outcome.command)
     if ours is not None:
         return ours
-    category, _ = classify(case.outcome.reply, case.outcome.command, provider_of(case.outcome.mx))
-    return _CAUSES.get(category, _UNKNOWN)
+    return _CAUSES.get(case.outcome.category, _UNKNOWN)
 
 
 def _indented(text: str) -> str:

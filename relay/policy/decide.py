@@ -50,6 +50,7 @@ class Decision:
     noted             what rules look at, for the event (Streams.look)
     send_at           when (ms) its app wants it sent at the earliest; None: it did not say
     valid_until       when (ms) its app wants it sent no more; None: it did not say
+    idempotency_key, collapse_key  as its app named them, "" where it did not
     """
 
     author: str
@@ -68,6 +69,8 @@ class Decision:
     noted: Noted = field(default_factory=dict)
     send_at: int | None = None
     valid_until: int | None = None
+    idempotency_key: str = ""
+    collapse_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,9 @@ def decide(letter: Letter, credential: Credential, stream: str, now: int, law: L
         return authors
     author, domain, *others = authors
     own = {f.name.removeprefix("x-postlane-"): text(f.value) for f in fields if f.name.startswith("x-postlane-")}
+    too_long = _too_long(fields) if "idempotency-key" in own or "collapse-key" in own else None
+    if too_long is not None:
+        return too_long
     named = own.get("stream") or stream
     if named and named not in credential.streams:
         listed = ", ".join(credential.streams) or "none by name"
@@ -128,7 +134,21 @@ def decide(letter: Letter, credential: Credential, stream: str, now: int, law: L
         noted=noted,
         send_at=times.send_at,
         valid_until=times.valid_until,
+        idempotency_key=own.get("idempotency-key", ""),
+        collapse_key=own.get("collapse-key", ""),
     )
+
+
+def _too_long(fields: Sequence[Field]) -> Refusal | None:
+    """Of a key that were cut, two might look alike that are not."""
+    for one in fields:
+        if one.name in _KEYS and len(one.value) > MAX_LABEL:
+            name = one.raw.partition(b":")[0].decode("latin-1")
+            return Refusal(Reply(550, "5.6.0", f"{name} is longer than {MAX_LABEL} octets"), "key")
+    return None
+
+
+_KEYS = frozenset({"x-postlane-idempotency-key", "x-postlane-collapse-key"})
 
 
 def _authors(fields: Sequence[Field], credential: Credential, postmaster: str) -> list[str] | Refusal:

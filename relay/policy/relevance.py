@@ -33,11 +33,23 @@ class Postponed:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """Not to be sent at all; `reason` is the slug of the event, `status` the enhanced code of a report (RFC 3463)."""
+    """Not to be sent at all; `reason` is the slug of the event, `status` the enhanced code of a report (RFC 3463), `other` the
+    id of the message that is sent instead."""
 
     reason: str
     detail: str
     status: str = "5.7.1"
+    other: str = ""
+
+    @property
+    def facts(self) -> Facts:
+        """Of its event."""
+        facts: Facts = {"reason": self.reason, "detail": self.detail}
+        return facts | {_OTHER[self.reason]: self.other} if self.other else facts
+
+
+DUPLICATE, SUPERSEDED = "duplicate", "superseded"
+_OTHER = {DUPLICATE: "duplicate_of", SUPERSEDED: "superseded_by"}
 
 
 def stale(message: Message, stream: Stream | None, now: int) -> Withheld | None:

@@ -9,11 +9,10 @@ DROP    takes it off where it stands, or the same with more behind it: nobody ta
 from typing import NamedTuple
 
 FIRST, MOST, PUT, DROP = "first", "most", "put", "drop"
-KEY_OCTETS = 12  # of a hash: with 100 million marks a new key is another's with a probability of 1 in 10^21
 
 
 class Change(NamedTuple):
-    """Of the mark under `key`, KEY_OCTETS. `ms`: how long the value is to stay."""
+    """Of the mark under `key`, 3 octets or more of a hash. `ms`: how long the value is to stay."""
 
     what: str
     key: bytes

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.cli import bounce
+from relay.config import ConfigErrors
 
 REPORT = """From: MAILER-DAEMON@mx.example.net
 To: shop@marom.example
@@ -35,11 +36,11 @@ hi
 """
 
 
-def run(*words: str, as_json: bool = False) -> int:
+def run(*words: str, as_json: bool = False, policies: Path | None = None) -> int:
     parser = argparse.ArgumentParser()
     bounce.add_parser(parser.add_subparsers())
     args = parser.parse_args(["bounce", *words])
-    args.json = as_json
+    args.json, args.policies = as_json, policies
     status: int = args.run(args)
     return status
 
@@ -173,3 +174,23 @@ def test_misuse(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> N
         run(*words)
     assert stopped.value.code == 2
     assert "say files, or --reply" in capsys.readouterr().err
+
+
+def test_the_admins_rules_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bounces.toml").write_text(
+        '[[reply]]\nmatch.site = "walla"\nmatch.text = \'re:box (is )?asleep\'\ncategory = "inactive-mailbox"\n'
+    )
+    for site, category in (("walla", "inactive-mailbox"), ("other", "other")):
+        assert run("--reply", "550 Box is asleep", "--site", site, as_json=True, policies=tmp_path) == 0
+        assert json.loads(capsys.readouterr().out)["category"] == category
+    assert run("--reply", "550 Box is asleep", "--site", "walla", policies=tmp_path) == 0
+    assert "by policies/bounces.toml:1" in capsys.readouterr().out
+
+
+def test_rules_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "bounces.toml").write_text('[[reply]]\nmatch.code = 200\ncategory = "dead"\n')
+    with pytest.raises(ConfigErrors) as raised:
+        run("--reply", "550 no", policies=tmp_path)
+    assert [problem.slug for problem in raised.value.problems] == ["code", "choice"]
+    (tmp_path / "bounces.toml").unlink()
+    assert run("--reply", "550 no", policies=tmp_path) == 0

@@ -7,6 +7,8 @@ import pytest
 
 from relay.event import Recorder
 from relay.feedback.consequences import Report, Retry, Verdict, category_of, judge, owes_withheld_report
+from relay.feedback.rulings import Ruling, Rulings
+from relay.feedback.taxonomy import Category
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
 
@@ -22,6 +24,7 @@ def delivery(sender: str = "app@a.example", notify: str = "", dsn: str = "header
 
 def judged(one: Delivery, outcome: Outcome, retry: Retry | None = None) -> tuple[Verdict, dict[str, Any]]:
     recorder = Recorder("n", lambda: NOW, lambda: "e", "p")
+    outcome.category = category_of(outcome, one.site)
     verdict = judge(one, outcome, lambda: retry or Retry(NOW + 1000, warn=False), "transactional", recorder)
     assert len(verdict.events) == 1
     return verdict, json.loads(verdict.events[0])
@@ -141,7 +144,15 @@ def test_a_providers_own_code_is_read_as_the_provider_means_it() -> None:
     assert judged(delivery(), outcome)[1]["category"] == "auth-failure"
 
 
-def test_what_a_peer_refuses_has_a_category_and_nothing_else_has() -> None:
-    assert category_of(refused(421, "4.7.28", "unusual rate of unsolicited mail", command="MAIL")) == "rate-limited"
-    assert category_of(Outcome(Reply(250, "2.0.0", "OK"), "END")) == ""
-    assert category_of(Outcome(Reply(421, "4.4.2", "timeout"), "CONNECT", Scope.HOST, internal=True)) == ""
+def test_a_failure_has_a_category_and_a_success_has_none() -> None:
+    slow = refused(421, "4.7.28", "unusual rate of unsolicited mail", command="MAIL")
+    assert category_of(slow, "b.example") == "rate-limited"
+    assert category_of(Outcome(Reply(250, "2.0.0", "OK"), "END"), "b.example") == ""
+
+
+def test_the_admins_word_on_replies_comes_first_and_never_holds_for_ours() -> None:
+    dormant = Rulings([Ruling(Category.INACTIVE_MAILBOX, "policies/bounces.toml:1")])
+    outcome = refused(550, "5.1.1", "no such user")
+    assert category_of(outcome, "b.example", dormant) == "inactive-mailbox"
+    outcome.internal = True
+    assert category_of(outcome, "b.example", dormant) == "bad-mailbox"

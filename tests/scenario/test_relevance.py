@@ -1,6 +1,7 @@
 """A live node with mail that has its time: worth something for a while only, or not to be sent yet."""
 
 import smtplib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.scenario.test_queue import live
-from tests.support.node import wait_for
+from tests.support.node import Node, wait_for
 from tests.support.sink import Received, Sink
 
 pytestmark = pytest.mark.scenario
@@ -138,3 +139,35 @@ def test_all_workers_together_keep_to_a_stream_s_rate(tmp_path: Path) -> None:
         assert node.final(node.send("dana@example.com", source=BULK))["type"] == "delivered"
         assert node.run("queue", "list", "--stream", "digest").stdout.count("  rate\n") == 5
         assert len(sink.messages) == 2
+        sends_one_copy_whichever_worker_has_it(node, sink)
+        the_newest_takes_the_place_of_all(node, sink)
+
+
+def sends_one_copy_whichever_worker_has_it(node: Node, sink: Sink) -> None:
+    """A job that runs twice, on six machines at once."""
+    sink.messages.clear()
+    headers = {"X-Postlane-Idempotency-Key": "receipt-77"}
+    with ThreadPoolExecutor(6) as pool:
+        sent = [pool.submit(node.send, "dana@example.com", subject="Receipt", headers=headers) for _ in range(6)]
+        ids = {one.result() for one in sent}
+    ends = [node.final(one) for one in ids]
+    (first,) = [end["id"] for end in ends if end["type"] == "delivered"]
+    others = [(end["type"], end["reason"], end["duplicate_of"]) for end in ends if end["id"] != first]
+    assert others == [("withheld", "duplicate", first)] * 5
+    assert node.final(node.send("dana@example.com", subject="Refund", headers=headers))["type"] == "delivered"
+    assert [message.header("Subject") for message in sink.messages] == ["Receipt", "Refund"]
+
+
+def the_newest_takes_the_place_of_all(node: Node, sink: Sink) -> None:
+    """What waits in this worker or another until somebody looks at it."""
+    sink.messages.clear()
+    later = {"X-Postlane-Collapse-Key": "balance", "X-Postlane-Send-At": iso(datetime.now(UTC) + timedelta(hours=1))}
+    older = [node.send("dana@example.com", subject=f"{number}", headers=later) for number in range(4)]
+    node.send("eve@example.com", subject="Other", headers=later)
+    newest = node.send("dana@example.com", subject="Newest", headers={"X-Postlane-Collapse-Key": "balance"})
+    assert node.final(newest)["type"] == "delivered"
+    node.run("queue", "retry", "--recipient", "dana@example.com", "--yes")
+    for one in older:
+        assert (node.final(one)["reason"], node.final(one)["superseded_by"] > one) == ("superseded", True)
+    assert [message.header("Subject") for message in sink.messages] == ["Newest"]
+    assert node.run("queue", "cancel", "--recipient", "eve@*", "--yes").stdout.startswith("1 cancelled")

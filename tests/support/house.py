@@ -10,12 +10,14 @@ import orjson
 from relay.accept import Acceptance
 from relay.attempt import Attempting
 from relay.consent import Known
+from relay.copies import Copies
 from relay.edge.submission import Submission
 from relay.egress.courier import Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
 from relay.event import Recorder
+from relay.feedback.rulings import NO_RULINGS
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.lately import Lately
@@ -25,6 +27,7 @@ from relay.pacing import Pacer
 from relay.person import ADDRESS, Block, Person, Wish
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
+from relay.policy.copies import Hashes
 from relay.policy.decide import Law
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
@@ -41,6 +44,8 @@ from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state.interface import StateError
+from relay.state.marks import Change as Mark
+from relay.state.marks import after
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -70,6 +75,24 @@ class FakeSpool:
 
     def events(self) -> list[dict[str, Any]]:
         return [orjson.loads(event) for change in (*self.puts, *self.settled) for event in change.events]
+
+
+class FakeMarks:
+    """What State would say of marks, which here never end; `down`: it cannot."""
+
+    def __init__(self) -> None:
+        self.stand: dict[bytes, bytes] = {}
+        self.down = False
+        self.state: Any = self
+
+    async def mark(self, ttl_ms: int, changes: Sequence[Mark]) -> list[bytes]:
+        if self.down:
+            raise StateError("down")
+        stood = []
+        for one in changes:
+            stood.append(self.stand.get(one.key, b""))
+            self.stand[one.key] = after(one, stood[-1])
+        return stood
 
 
 class FakeQuotas:
@@ -180,6 +203,7 @@ class Rig:
         self.evidence = Evidence(MailClass.TRANSACTIONAL, 0.984, "5ce1e7000001")
         self.asked: list[tuple[str, int, int]] = []
         self.memory = Memory(Sample(self.judge), Ledger())
+        self.rulings = NO_RULINGS
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
@@ -191,6 +215,8 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        self.marks = FakeMarks()
+        self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -227,6 +253,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            copies=self.copies,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
@@ -247,6 +274,7 @@ class Rig:
             named=self.named,
             routes=self.routes,
             retry=self.retry,
+            rulings=self.rulings,
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",
@@ -258,6 +286,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            copies=self.copies,
             spool=self.spool,
             courier=self.courier,
             going=self.went.append,
