@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from relay.engaging import Engaging
 from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
 from relay.person import NOBODY, Person, person_of
@@ -65,6 +66,9 @@ class Asked(Protocol):
     @property
     def known(self) -> Known: ...
 
+    @property
+    def engaging(self) -> Engaging: ...
+
 
 async def at_accept(
     message: Message,
@@ -81,11 +85,11 @@ async def at_accept(
         people = await house.known.of(recipients)
     except StateError:
         return withheld
-    return [why or judge(person, message, stream, now) for why, person in zip(withheld, people, strict=True)]
+    return [why or _judged(person, message, stream, now, house) for why, person in zip(withheld, people, strict=True)]
 
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:
-    """Of this one; a Pause where nobody can say, and that matters."""
+    """Of this one; a Pause where nobody can say, and that matters. Sets the delivery's tier."""
     message = delivery.message
     try:
         (person,) = await house.known.of([delivery.recipient])
@@ -93,4 +97,9 @@ async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house:
         if class_of(message) is MailClass.TRANSACTIONAL:
             return None
         return Pause(now + LOOK_AGAIN, "State cannot say whether its recipients still want it")
-    return judge(person, message, stream, now)
+    delivery.tier = house.engaging.table.tier(person, message)
+    return _judged(person, message, stream, now, house)
+
+
+def _judged(person: Person, message: Message, stream: Stream | None, now: int, house: Asked) -> Consent:
+    return judge(person, message, stream, now) or house.engaging.table.judge(person, message, now)

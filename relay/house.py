@@ -6,6 +6,7 @@ from typing import Protocol
 
 from relay.consent import Known
 from relay.copies import Copies
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.header import Field
 from relay.identity import Rate
@@ -39,6 +40,7 @@ class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
     suspensions   what operators have stopped          known   what people want, and must not be sent
+    engaging      how lately they cared for it
     copies        which messages are one
 
     The wiring replaces the first two at a reload.
@@ -55,6 +57,7 @@ class House:
     pacer: Pacer
     suspensions: Suspensions
     known: Known
+    engaging: Engaging
     copies: Copies
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]

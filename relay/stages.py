@@ -32,6 +32,7 @@ from relay.egress.security.ledger import Ledger as TlsLedger
 from relay.egress.security.policies import StsPolicies
 from relay.egress.security.store import Store as TlsStore
 from relay.egress.settings import Share
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.identity import Rate
@@ -110,6 +111,8 @@ class Stages:
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
         self._looking: set[asyncio.Task[None]] = set()
+        policies = self.settings.in_force.policies
+        self.engaging = Engaging(self.state, self.known.keys, policies.tiers, policies.brands, clock)
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -130,7 +133,9 @@ class Stages:
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
-        self.people = People(self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of)
+        self.people = People(
+            self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of, self.engaging
+        )
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -191,6 +196,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            engaging=self.engaging,
             copies=self.copies,
             spool=spool,
             courier=self.courier,
@@ -226,6 +232,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            engaging=self.engaging,
             copies=self.copies,
             spool=own.spool,
             offer=own.dispatcher.offer,
@@ -312,7 +319,8 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.known.keys = self.people.keys = Keys(wanted.secrets)
+        self.known.keys = self.people.keys = self.engaging.keys = Keys(wanted.secrets)
+        self.engaging.apply(policies.tiers, policies.brands)
         self.copies.hashes = Hashes(wanted.secret)
         self.people.site_of = site_of
         law = law_of(policies, wanted.in_force.keys, self.hostname)

@@ -98,6 +98,7 @@ class Worker:
             *(shard.dispatcher.run() for shard in stages.shards),
             stages.suspending.run(),
             stages.steering.run(),
+            stages.engaging.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),

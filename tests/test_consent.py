@@ -9,9 +9,11 @@ import pytest
 
 from relay import consent
 from relay.consent import LOOK_AGAIN, Known, at_accept, at_attempt
+from relay.engaging import Engaging
 from relay.message import MailClass
 from relay.pause import Pause
-from relay.person import NOBODY
+from relay.person import NOBODY, Engaged
+from relay.policy.engagement import COLD, DAY, Sunset, Tiers
 from relay.policy.relevance import Withheld
 from relay.recipient import Keys
 from relay.state.interface import StateError
@@ -21,6 +23,8 @@ from tests.support.house import NOW, FakePeople, waiting_delivery
 class House:
     def __init__(self, known: Known) -> None:
         self.known = known
+        nobody: Any = None
+        self.engaging = Engaging(nobody, known.keys, Tiers(sunset=Sunset(2, 30)), ["a"], lambda: NOW)
 
 
 async def test_each_recipient_has_an_answer_of_his_own() -> None:
@@ -117,3 +121,20 @@ async def test_nobody_waits_long_for_state_and_for_a_while_only_one_looks_whethe
     assert await known.of(["dana@b.example"]) == [NOBODY]
     assert state.asked == 3
     assert "down" not in repr(known)
+
+
+async def test_the_tier_is_looked_up_with_the_rest_and_marketing_may_have_ended() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    people.engaged("dana@b.example", "a", Engaged(NOW // DAY - 200, 0, 1, NOW))
+    house = House(people)
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert delivery.tier == "", "nobody tells"
+    house.engaging.table = replace(house.engaging.table, fed={"a": NOW // DAY})
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert (delivery.tier, delivery.engaged) == (COLD, False)
+    people.engaged("dana@b.example", "a", Engaged(NOW // DAY - 200, 0, 2, NOW))
+    ended = Withheld("sunset", "last engaged 200 days ago, 2 unanswered since")
+    assert await at_attempt(delivery, None, NOW, house) == ended
+    found = await at_accept(delivery.message, ["x@b.example", "dana@b.example"], [None, None], None, NOW, house)
+    assert found == [None, ended]

@@ -1,4 +1,4 @@
-"""What a worker learns of engagement: which brands are fed, and what stays unanswered; over both backends' contract one is enough."""
+"""What a worker learns of engagement: which brands are fed, and what stays unanswered."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -156,9 +156,10 @@ async def test_that_somebody_never_engaged_is_told_once(desk: Desk, clock: Clock
     clock.now += 9 * DAY
     assert (await desk.ask("engaged", entries=told))["changed"] == 0
     assert (await desk.facts("dana@b.example"))["e:a"] == first, "since then his silence counts"
-    later = {**told[0], "day": clock.now // DAY - 3}
-    assert (await desk.ask("engaged", entries=[later, {**later, "day": later["day"] + 1}, later]))["changed"] == 1
-    assert (await desk.facts("dana@b.example"))["e:a"] == f"[{later['day'] + 1}]"
+    day = clock.now // DAY - 3
+    later = [{"recipient": "dana@b.example", "brand": "a", "day": one} for one in (day, day + 1, day)]
+    assert (await desk.ask("engaged", entries=later))["changed"] == 1
+    assert (await desk.facts("dana@b.example"))["e:a"] == f"[{day + 1}]"
 
 
 async def test_what_is_no_engagement_is_refused_and_feeds_nothing(desk: Desk, clock: Clock) -> None:

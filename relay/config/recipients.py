@@ -44,12 +44,16 @@ def problems_of(file: RecipientsFile, document: Document, credentials: Collectio
 
 def _of_engagement(table: EngagementTable, document: Document) -> Iterator[Problem]:
     """Engagement is told by the day, and each tier comes after the one before."""
-    times: dict[Loc, int] = {("engaged",): table.engaged, ("lapsing",): table.lapsing, ("fed_within",): table.fed_within}
+    times: dict[Loc, int] = {
+        ("engaged",): table.engaged,
+        ("lapsing",): table.lapsing,
+        ("fed_within",): table.fed_within,
+    }
     if table.sunset is not None:
         times["sunset", "unanswered_for"] = table.sunset.unanswered_for
     for loc, span in times.items():
         if span < DAY:
-            yield document.problem(("engagement", *loc), "engagement is known by the day; \"1d\" at least", "duration")
+            yield document.problem(("engagement", *loc), 'engagement is known by the day; "1d" at least', "duration")
     if table.lapsing < table.engaged:
         message = "is over before engaged is: then nobody is lapsing"
         yield document.problem(("engagement", "lapsing"), message, "order")

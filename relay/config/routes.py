@@ -65,7 +65,7 @@ def problems_of(file: RoutesFile, document: Document, names: Names) -> Iterator[
         yield from _of_names(document, loc, table.match, names)
         yield from _of_class(document, loc, table, file)
         if table.match.engagement is not None and table.match.mail_class != [MailClass.MARKETING.label]:
-            message = "only marketing has tiers; add match.class = \"marketing\""
+            message = 'only marketing has tiers; add match.class = "marketing"'
             yield document.problem((*loc, "match", "engagement"), message, "tiers")
     if document.broken:
         return

@@ -225,7 +225,11 @@ class Shaper:
             today = maker.budget(address, site, source.warmup, now)
             if today == 0:
                 return Pause(now + LOOK_AGAIN, f"{address} begins on {source.warmup:%-d %b}")
-            if asking.last and today is not None and not may_carry(False, maker.level(address, site, source.warmup, now)):
+            if (
+                asking.last
+                and today is not None
+                and not may_carry(False, maker.level(address, site, source.warmup, now))
+            ):
                 return Pause(now + LOOK_AGAIN, f"{address} is new: those who read come first")
             budget = rate_of(today) if today is not None else None
         again = maker.ask(address, site, asking.pool, asking.bounds, now, urgent=asking.urgent)
@@ -271,10 +275,23 @@ class Shaper:
 
 class _Asking:
     """One delivery that asks for a berth. `soft`: by a source that should stay away, `beyond`: by one that has used up its
-    budget, for want of others; `full`: a limit of all sources together is used up; `left_out`: sources that do not reach it; `last`: a new source has no place for it
-    yet, and there are others."""
+    budget, for want of others; `full`: a limit of all sources together is used up; `left_out`: sources that do not reach it;
+    `last`: new sources have no place for it yet, and there are others."""
 
-    __slots__ = ("beyond", "bounds", "delivery", "full", "last", "left_out", "now", "pool", "shape", "site", "soft", "urgent")
+    __slots__ = (
+        "beyond",
+        "bounds",
+        "delivery",
+        "full",
+        "last",
+        "left_out",
+        "now",
+        "pool",
+        "shape",
+        "site",
+        "soft",
+        "urgent",
+    )
 
     def __init__(
         self, delivery: Delivery, pool: str, site: str, shape: Shape, bounds: Bounds, urgent: bool, now: int

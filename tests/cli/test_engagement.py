@@ -106,7 +106,11 @@ def test_a_file_goes_to_the_desk_in_pages(
     assert told[0]["entries"][0] == {"recipient": "d0@example.com", "brand": "arava", "day": DAY - 21}
     assert {question["via"] for question in told} == {"cli"}
     (audit,) = (question for question in desk.asked if question["do"] == "record")
-    assert (audit["kind"], audit["facts"]["action"], audit["facts"]["reason"]) == ("audit", "engagement import", "monthly")
+    assert (audit["kind"], audit["facts"]["action"], audit["facts"]["reason"]) == (
+        "audit",
+        "engagement import",
+        "monthly",
+    )
     assert audit["facts"]["what"] == {"file": "engaged.csv", "lines": 1_001}
     assert capsys.readouterr().out == "998 of 1,001 dates are news.\n"
 

@@ -66,7 +66,12 @@ def test_marketing_ends_after_so_many_mails_and_so_long() -> None:
 
 def test_nothing_else_ends_and_rerouted_mail_does_not() -> None:
     table, gone = Engagement(TIERS, {"a": TODAY, "b": TODAY}), silent_for(1_000, 100)
-    for other in (message(MailClass.TRANSACTIONAL), message(MailClass.SERVICE), message(brand="b"), message(spared=True)):
+    for other in (
+        message(MailClass.TRANSACTIONAL),
+        message(MailClass.SERVICE),
+        message(brand="b"),
+        message(spared=True),
+    ):
         assert table.judge(gone, other, NOW) is None
     assert Engagement(replace(TIERS, sunset=None), {"a": TODAY}).judge(gone, message(), NOW) is None
 
