@@ -3,10 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relay.consent import Consent, at_accept
+from relay.consent import Accepted, Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.header import Field, split
+from relay.heads import own_heads, shared_head
 from relay.house import House, KeysFor
 from relay.message import Change, Delivery, MailClass, Message, RcptTo
 from relay.notice import withhold
@@ -20,23 +21,26 @@ from relay.policy.letter import Letter
 from relay.policy.priority import granted
 from relay.policy.relevance import DUPLICATE, Postponed, Withheld
 from relay.policy.streams import Stream
+from relay.policy.unsubscribe import FIELDS
 from relay.policy.weigh import Judge, Memory, Weighed, weigh
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.signing.dkim import body_hash
 from relay.signing.keys import SigningKey
 from relay.spool.errors import SpoolError
+from relay.tokens import Tokens
 
 MAX_REASONS = 6  # terms of the evidence in an event, the strongest
 
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance(House):
-    """What accept() needs of the worker; the wiring replaces `law` and `keys_for` at a reload."""
+    """What accept() needs of the worker; the wiring replaces `law`, `keys_for` and `tokens` at a reload."""
 
     law: Law
     judge: Judge
     memory: Memory
     flags: Flags
+    tokens: Tokens
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -62,6 +66,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         received=received_field(submission.peer, house.hostname, message_id, now, priority),
         now=now,
         also_remove=decision.also_remove,
+        replaced=FIELDS if weighed.offer is not None else frozenset(),
     )
     message = _message(message_id, submission, weighed, letter, seen.subject, _of_tls(submission, fields))
     message.priority = priority
@@ -81,16 +86,20 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
     withheld = [second or stale for second in seconds]
-    stands = await at_accept(message, addresses, withheld, stream, now, house)
-    signature = b""
-    if keys and not all(isinstance(stand, Withheld) for stand in stands):
-        signature = await house.signer.sign(letter.fields, hashed(), keys, now)
+    later = postponed is not None or any(turn > now for turn in due)
+    found = await at_accept(message, addresses, withheld, stream, now, house, later=later)
+    if found.refused:
+        house.copies.given_up(message, addresses)
+        return _over_its_cap(found.stands)
+    go = [not isinstance(stand, Withheld) for stand in found.stands]
+    if any(go):
         message.signed = [key.named for key in keys]
+    heads = await _heads(submission, weighed, letter, hashed, keys, go, house)
     deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, signature + letter.added, house)
-        for i, rcpt in enumerate(recipients)
+        _delivery(message, i, rcpt, submission.envelope.sender, head, house)
+        for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
     ]
-    lots = [_Lot(*one) for one in zip(recipients, deliveries, due, _later(stands, postponed), strict=True)]
+    lots = _lots(recipients, deliveries, due, found, postponed)
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision, asked)
@@ -115,6 +124,7 @@ async def _save(change: Change, message: Message, lots: Sequence["_Lot"], house:
     house.copies.kept(message, [lot.recipient.address for lot in lots if not isinstance(lot.stand, Withheld)])
     house.copies.given_up(message, [lot.recipient.address for lot in lots if lot.fails])
     for _, waiting in change.put:
+        house.capping.saved(waiting)
         house.offer(waiting)
     return True
 
@@ -164,6 +174,33 @@ def signing_keys(decision: Decision, keys_for: KeysFor, law: Law) -> Sequence[Si
     return Refusal(Reply(550, "5.7.20", text), "unsigned")
 
 
+async def _heads(
+    submission: Submission,
+    weighed: Weighed,
+    letter: Rewritten,
+    hashed: Callable[[], bytes],
+    keys: Sequence[SigningKey],
+    go: Sequence[bool],
+    house: Acceptance,
+) -> Sequence[bytes]:
+    """What stands in front of the message for each recipient; signed for those that it goes to. `hashed`: the body's hash."""
+    now, recipients = submission.received_at, submission.envelope.recipients
+    if weighed.offer is None:
+        head = await shared_head(letter, hashed, keys if any(go) else (), house.signer, now)
+        return [head] * len(recipients)
+    goes = [rcpt for rcpt, one in zip(recipients, go, strict=True) if one]
+    stream = weighed.decision.stream
+    own = await own_heads(letter, hashed, goes, stream, weighed.offer, house.tokens, keys, house.signer, now)
+    heads = iter(own)
+    return [next(heads) if one else letter.added for one in go]
+
+
+def _over_its_cap(stands: Sequence[Consent]) -> Refusal:
+    """One answer for all recipients (INTERFACE): the first one's reason stands for the others'."""
+    detail = next((stand.detail for stand in stands if stand is not None), "")
+    return Refusal(Reply(550, "5.7.1", f"Not sent: {detail}"), "capped")
+
+
 @dataclass(slots=True)
 class _Lot:
     """One recipient's: when (ms) its permit of the quota lets it go, and what else stands in its way."""
@@ -177,6 +214,18 @@ class _Lot:
     def fails(self) -> bool:
         """It is not sent, nor is another one in its place."""
         return isinstance(self.stand, Withheld) and self.stand.reason != DUPLICATE
+
+
+def _lots(
+    recipients: Sequence[RcptTo],
+    deliveries: Sequence[Delivery],
+    due: Sequence[int],
+    found: Accepted,
+    postponed: Postponed | None,
+) -> list[_Lot]:
+    for delivery, stand in zip(deliveries, found.stands, strict=True):
+        delivery.counted = found.placed and stand is None
+    return [_Lot(*one) for one in zip(recipients, deliveries, due, _later(found.stands, postponed), strict=True)]
 
 
 def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Consent]:
@@ -198,7 +247,7 @@ async def _tell(change: Change, lot: _Lot, house: Acceptance) -> None:
         return
     suspended = house.suspensions.find(delivery)
     if suspended is not None:
-        delivery.held = suspended.id
+        delivery.held, delivery.counted = suspended.id, False
     why = suspended or stand
     if why is not None:
         change.events.append(house.recorder.of_delivery("postponed", delivery, why.facts))

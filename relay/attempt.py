@@ -3,11 +3,11 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from relay.consent import at_attempt
-from relay.egress.courier import Way
+from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.consequences import Retry, category_of, judge
 from relay.feedback.rulings import Rulings
@@ -18,7 +18,7 @@ from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold
 from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.policy import relevance
 from relay.policy.relevance import SUPERSEDED, Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
@@ -28,6 +28,9 @@ from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
 
+MOST_SOURCES = (
+    3  # tried in one attempt: each costs a transaction, and a site that refuses all sees no more of them at once
+)
 LOOK_AGAIN = 1_000  # ms until mail is looked at again for which State has not told yet whether it is suspended
 
 
@@ -35,14 +38,21 @@ class Courier(Protocol):
     async def way(self, delivery: Delivery, hop: tuple[str, int] | None) -> Way | Outcome: ...
     async def families(self, delivery: Delivery, way: Way) -> frozenset[int] | None: ...
     async def send(
-        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
-    ) -> Outcome: ...
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, permit: Permit
+    ) -> Outcome | Later: ...
 
 
 class Shaper(Protocol):
     async def berth(
-        self, delivery: Delivery, pool: Pool, site: str, host: str, families: Collection[int] | None
-    ) -> Berth[Source] | Pause: ...
+        self,
+        delivery: Delivery,
+        pool: Pool,
+        site: str,
+        host: str,
+        families: Collection[int] | None,
+        but: Collection[str],
+    ) -> Berth[Source] | Pause | None: ...
+    def unused(self, berth: Berth[Source]) -> None: ...
     def observe(self, berth: Berth[Source], outcome: Outcome, category: str) -> object: ...
 
 
@@ -101,6 +111,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
     outcome.category = outcome.category or category_of(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
+    if outcome.delivered:
+        delivery.arrived = house.clock()
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.report is not None:
@@ -165,23 +177,50 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     if isinstance(way, Outcome):
         return way
     families = await house.courier.families(delivery, way) if pool.mixed else None
-    outcome = None
-    for _ in pool.sources:
-        berth = await house.shaper.berth(delivery, pool, way.site, way.host, families)
+    outcome: Outcome | None = None
+    pause: Pause | None = None
+    tried: set[str] = set()
+    while (berth := await house.shaper.berth(delivery, pool, way.site, way.host, families, tried)) is not None:
         if isinstance(berth, Pause):
-            return outcome or berth
+            return _put_off(outcome) if outcome is not None else _first(pause, berth)
         house.going(delivery)
         try:
             content = await _content(delivery.message, house)
-            outcome = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth.depart)
+            found = await house.courier.send(delivery, content, berth.source, way, berth.shape, berth)
         finally:
             berth.leave()
+        tried.add(berth.source.address)
+        if isinstance(found, Later):  # by this source; another may do
+            house.shaper.unused(berth)
+            pause = _first(pause, Pause(house.clock() + found.wait, found.why, way.site, pool.name))
+            continue
+        outcome = found
         outcome.category = category_of(outcome, way.site, house.rulings)
         house.shaper.observe(berth, outcome, "" if outcome.internal else outcome.category)
-        if outcome.scope is not Scope.SOURCE:
-            break  # else nothing was tried but this source, which stands aside from now on: another may do
-    assert outcome is not None  # every pool has a source
-    return outcome
+        if not _blames_source(outcome):
+            return outcome
+        if len(tried) == MOST_SOURCES < len(pool.sources):
+            return _put_off(outcome)
+    if outcome is None:
+        assert pause is not None  # every pool has a source
+        return pause
+    return _put_off(outcome) if pause is not None else outcome
+
+
+def _blames_source(outcome: Outcome) -> bool:
+    """Is it our address that cannot be used, or that the site refuses for good? Then another may do."""
+    blocked = outcome.category == "reputation-block" and outcome.reply.permanent and not outcome.internal
+    return outcome.scope is Scope.SOURCE or blocked
+
+
+def _put_off(outcome: Outcome) -> Outcome:
+    """Sources are left that could try, but not now: however hard the reply was, it ends nothing."""
+    return replace(outcome, scope=Scope.SOURCE)
+
+
+def _first(one: Pause | None, other: Pause) -> Pause:
+    """The one that ends first: a source may be free then."""
+    return other if one is None or other.until < one.until else one
 
 
 async def _content(message: Message, house: Attempting) -> bytes:
@@ -213,7 +252,13 @@ def _pool(delivery: Delivery, route: Route | None, house: Attempting) -> Pool:
 async def _hold(delivery: Delivery, suspended: Suspension, house: Attempting) -> None:
     delivery.held = suspended.id
     event = house.recorder.of_delivery("postponed", delivery, suspended.facts)
-    await house.spool.settle(Change(again=[delivery], events=[event]))
+    await house.spool.settle(Change(again=[delivery], given_up=_given_up(delivery), events=[event]))
+
+
+def _given_up(delivery: Delivery) -> list[Delivery]:
+    """What waits for another reason leaves its place to others, and asks for one when it goes."""
+    held, delivery.counted = delivery.counted, False
+    return [delivery] if held else []
 
 
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:
@@ -236,7 +281,7 @@ async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> Non
 async def _postpone(delivery: Delivery, postponed: Postponed, house: Attempting) -> int:
     delivery.next_attempt = postponed.until
     event = house.recorder.of_delivery("postponed", delivery, postponed.facts)
-    await house.spool.settle(Change(again=[delivery], events=[event]))
+    await house.spool.settle(Change(again=[delivery], given_up=_given_up(delivery), events=[event]))
     return postponed.until
 
 
@@ -265,7 +310,7 @@ def _give_up(delivery: Delivery, house: Attempting) -> int:
 
 
 def _begin(delivery: Delivery, house: Attempting) -> int:
-    return relevance.begin_of(delivery.message, house.streams.get(delivery.message.stream))
+    return max(delivery.freed, relevance.begin_of(delivery.message, house.streams.get(delivery.message.stream)))
 
 
 def _no_later_than_its_end(at: int, delivery: Delivery, house: Attempting) -> int:

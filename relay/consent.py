@@ -2,22 +2,27 @@
 
 Without State nobody can say whom mail may not go to: transactional mail goes on, all other waits (DESIGN, invariant 6). At accept
 nothing has to wait for that, since each attempt asks again.
+
+What a person wants and whether there is room for more of it (relay/capping.py) are asked together: one question to State.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
+from relay.capping import Capping
 from relay.engaging import Engaging
 from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
 from relay.person import NOBODY, Person, person_of
+from relay.policy.caps import Terms, refused
 from relay.policy.consent import class_of, judge
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.recipient import Keys
+from relay.room import Room
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
@@ -67,7 +72,18 @@ class Asked(Protocol):
     def known(self) -> Known: ...
 
     @property
+    def capping(self) -> Capping: ...
+
+    @property
     def engaging(self) -> Engaging: ...
+
+
+class Accepted(NamedTuple):
+    """Of each recipient. `placed`: those that go hold a place; `refused`: a cap refuses each, and the app shall hear of it."""
+
+    stands: Sequence[Consent]
+    placed: bool = False
+    refused: bool = False
 
 
 async def at_accept(
@@ -77,29 +93,92 @@ async def at_accept(
     stream: Stream | None,
     now: int,
     house: Asked,
-) -> Sequence[Consent]:
-    """Of each recipient; `withheld`: those that it is known of already why it is not sent to them."""
+    *,
+    later: bool = False,
+) -> Accepted:
+    """`withheld`: those that it is known of already why it is not sent to them. `later`: it has to wait anyway, and takes its
+    places when it goes."""
     if all(withheld):
-        return withheld
+        return Accepted(withheld)
+    terms = None if later else house.capping.terms(message)
+    each = [(index, address) for index, address in enumerate(recipients) if withheld[index] is None]
     try:
-        people = await house.known.of(recipients)
+        if terms is None or not terms.bounds:
+            people = await house.known.of(recipients)
+            return Accepted(_judged(people, message, withheld, stream, now, house))
+        people, asked = await asyncio.gather(
+            house.known.of(recipients), house.capping.ask(message, each, terms, firm=False)
+        )
     except StateError:
-        return withheld
-    return [why or _judged(person, message, stream, now, house) for why, person in zip(withheld, people, strict=True)]
+        return Accepted(withheld)
+    stands = _judged(people, message, withheld, stream, now, house)
+    rooms = {index: room for (index, _), room in zip(each, asked, strict=True)}
+    unwanted = [(index, address) for index, address in each if stands[index] is not None and not rooms[index]]
+    if unwanted:
+        await house.capping.give_back(message, unwanted)
+    turned_away = not any(stands) and all(refused(terms, room) for room in asked)
+    for index, room in rooms.items():
+        stands[index] = stands[index] or house.capping.caps.judge(terms, room, message, stream, now)
+    return Accepted(stands, True, turned_away)
+
+
+def _judged(
+    people: Sequence[Person],
+    message: Message,
+    withheld: Sequence[Withheld | None],
+    stream: Stream | None,
+    now: int,
+    house: Asked,
+) -> list[Consent]:
+    return [why or _wanted(person, message, stream, now, house) for why, person in zip(withheld, people, strict=True)]
+
+
+def _wanted(person: Person, message: Message, stream: Stream | None, now: int, house: Asked) -> Consent:
+    return judge(person, message, stream, now) or house.engaging.table.judge(person, message, now)
 
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:
-    """Of this one; a Pause where nobody can say, and that matters. Sets the delivery's tier."""
-    message = delivery.message
+    """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs. Its tier is
+    set."""
+    message, terms = delivery.message, house.capping.terms(delivery.message)
     try:
-        (person,) = await house.known.of([delivery.recipient])
+        if terms is None:
+            (person,) = await house.known.of([delivery.recipient])
+            standing = _wanted(person, message, stream, now, house)
+        else:
+            (person,), room = await asyncio.gather(house.known.of([delivery.recipient]), _room(delivery, terms, house))
+            standing = _wanted(person, message, stream, now, house)
+            if standing is None:
+                standing = house.capping.caps.judge(terms, room, message, stream, now)
+            _book(delivery, terms, room, now)
+        delivery.tier = house.engaging.table.tier(person, message)
+        wish = person.wishes.get(message.brand)
+        if standing is None and wish is not None and wish.at_most:
+            standing = await _as_wished(delivery, wish.at_most, stream, now, house)
     except StateError:
         if class_of(message) is MailClass.TRANSACTIONAL:
             return None
         return Pause(now + LOOK_AGAIN, "State cannot say whether its recipients still want it")
-    delivery.tier = house.engaging.table.tier(person, message)
-    return _judged(person, message, stream, now, house)
+    return standing
 
 
-def _judged(person: Person, message: Message, stream: Stream | None, now: int, house: Asked) -> Consent:
-    return judge(person, message, stream, now) or house.engaging.table.judge(person, message, now)
+async def _as_wished(delivery: Delivery, at_most: str, stream: Stream | None, now: int, house: Asked) -> Consent:
+    """The person's own wish is one more cap. Few have one, so it is asked in its turn."""
+    terms = house.capping.terms(delivery.message, at_most)
+    if terms is None:
+        return None
+    room = await _room(delivery, terms, house)
+    _book(delivery, terms, room, now)
+    return house.capping.caps.judge(terms, room, delivery.message, stream, now)
+
+
+async def _room(delivery: Delivery, terms: Terms, house: Asked) -> Room:
+    (room,) = await house.capping.ask(delivery.message, [(delivery.index, delivery.recipient)], terms, firm=True)
+    return room
+
+
+def _book(delivery: Delivery, terms: Terms, room: Room, now: int) -> None:
+    """A place that it did not hold before it has waited for, or State could not be asked when it came."""
+    if terms.bounds and not (room or delivery.counted or delivery.attempts):
+        delivery.freed = now
+    delivery.counted = not room

@@ -18,6 +18,7 @@ from relay.message import Change, RcptTo
 from relay.outcome import Reply
 from relay.policy.decide import Law, Refusal
 from relay.spool.errors import SpoolError
+from relay.tokens import Tokens
 from relay.trace import Tracer
 
 log = structlog.get_logger()
@@ -69,10 +70,11 @@ class Door:
         keys_for: KeysFor,
         site_of: Callable[[str, str], str],
         tracer: Tracer,
+        tokens: Tokens,
     ) -> None:
         self._directory = directory
         self._house.law, self._house.keys_for = law, keys_for
-        self._house.site_of, self._house.tracer = site_of, tracer
+        self._house.site_of, self._house.tracer, self._house.tokens = site_of, tracer, tokens
 
     def login(self, user: str, password: str, on_this_machine: bool) -> Login | None:
         """Who this is; None if the name or the password is wrong. Synchronous: one SHA-256, no I/O."""

@@ -11,10 +11,10 @@ died between, mail that is not newer than what was counted counts no more.
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
+from relay.effects import Effect
 from relay.message import MailClass
 from relay.person import Engaged, Person, person_of
 from relay.policy.engagement import DAY, Engagement, Tiers
@@ -25,19 +25,6 @@ log = structlog.get_logger()
 
 BOARD = "engagement"  # of notes: brand -> the day it was last fed
 LOOK = 10.0  # seconds between looks at them
-
-
-class Ended(Protocol):
-    """A delivery that is over. `arrived`: ms; 0: it did not."""
-
-    @property
-    def recipient(self) -> str: ...
-    @property
-    def brand(self) -> str: ...
-    @property
-    def mail_class(self) -> MailClass: ...
-    @property
-    def arrived(self) -> int: ...
 
 
 class Engaging:
@@ -85,17 +72,17 @@ class Engaging:
                 await self._state.pin(BOARD, brand, str(today))
         self.table = replace(self.table, fed={**self.table.fed, **{b: max(today, fed.get(b, 0)) for b in brands}})
 
-    async def count(self, ended: Sequence[Ended]) -> None:
+    async def count(self, effects: Sequence[Effect]) -> None:
         """Marketing that arrived is unanswered until its recipient engages. Raises StateError."""
         now = self._clock()
         mine = [
             one
-            for one in ended
+            for one in effects
             if one.arrived and one.mail_class is MailClass.MARKETING and self.table.fresh(one.brand, now)
         ]
         if not mine:
             return
-        by_person: dict[bytes, list[Ended]] = {}
+        by_person: dict[bytes, list[Effect]] = {}
         for one in mine:
             by_person.setdefault(self.keys.key(one.recipient), []).append(one)
         found = await self._state.told(list(by_person))
@@ -107,7 +94,7 @@ class Engaging:
         await asyncio.gather(*changes)
 
 
-def counted(person: Person, mails: Iterable[Ended]) -> dict[str, str | None]:
+def counted(person: Person, mails: Iterable[Effect]) -> dict[str, str | None]:
     """What becomes of the person's facts. Mail of the day he engaged on may have moved him to."""
     changed: dict[str, Engaged] = {}
     for mail in sorted(mails, key=lambda mail: mail.arrived):

@@ -46,7 +46,7 @@ class Files:
 def files_of(deployment: Deployment, policies: Policies, keys: KeyRing) -> Files:
     return Files(
         version=policies.version,
-        law=law_of(policies, keys, deployment.node.hostname),
+        law=law_of(deployment, policies, keys, deployment.node.hostname),
         credentials=everybody(deployment, policies),
         keys_for=keys.for_domain,
         pools={mail_class: deployment.pools[name] for mail_class, name in policies.routes.items()},

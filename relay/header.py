@@ -4,11 +4,14 @@ A field is kept as it came, folds and line end included. A line in the header th
 before it) is kept as a nameless field, so that what leaves is what came.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Set
 from email.errors import HeaderParseError
 from email.header import decode_header
 from functools import lru_cache, partial
 from typing import NamedTuple
+
+_SIGNED_LIST = re.compile(rb"(?:^|;)\s*h\s*=([^;]*)")
 
 
 class Field(NamedTuple):
@@ -69,3 +72,10 @@ def readable(value: bytes) -> str:
         decoded = plain
     # Some charsets (utf-7) make lone surrogates, which are no text that JSON could carry.
     return " ".join(decoded.encode(errors="replace").decode().split())
+
+
+def covered(signature: bytes, names: Set[str]) -> set[str]:
+    """Those of `names` that the value of a DKIM-Signature field says it signs (RFC 6376 3.5, h=)."""
+    match = _SIGNED_LIST.search(signature)
+    signed = {name.strip().decode("latin-1").lower() for name in match[1].split(b":")} if match else set()
+    return signed & names

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from relay.capping import Capping
 from relay.consent import Known
 from relay.copies import Copies
 from relay.engaging import Engaging
@@ -40,6 +41,7 @@ class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
     suspensions   what operators have stopped          known   what people want, and must not be sent
+    capping       how much of it they get
     engaging      how lately they cared for it
     copies        which messages are one
 
@@ -58,6 +60,7 @@ class House:
     suspensions: Suspensions
     known: Known
     engaging: Engaging
+    capping: Capping
     copies: Copies
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]

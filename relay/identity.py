@@ -3,7 +3,8 @@
 Only relay/config reads the files; everything here is immutable, so a reload replaces whole objects.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
 from relay.message import MailClass
@@ -61,6 +62,25 @@ class Credential:
     open: bool = False
 
 
+Texts = Mapping[str, str]  # by language
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """How a brand shows itself to recipients.
+
+    names    as they read it                        topics  by name, each as they read it, in the order of the file
+    logo     a file, relative to policies/, or ""   colors  of `accent`, `background`, `text`: #rrggbb
+    texts    its own words in place of ours, by key (relay/web/public/texts)
+    """
+
+    names: Texts = field(default_factory=dict)
+    topics: Mapping[str, Texts] = field(default_factory=dict)
+    logo: str = ""
+    colors: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, Texts] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Brand:
     """Who speaks. `unsigned` says what happens to mail of a From domain without a key: "refuse" or "send"."""
@@ -72,3 +92,4 @@ class Brand:
     public_url: str = ""
     return_path_domain: str = ""
     unsigned: str = "refuse"
+    face: Face = Face()

@@ -20,6 +20,7 @@ from relay.config import (
     examine_policies,
     load_deployment,
     load_policies,
+    public_pages,
     whereabouts,
 )
 from relay.config.reader import Examined, contents, fingerprint, shown_path
@@ -32,7 +33,7 @@ from relay.signing.keys import KeyRing, SigningKey, load_accepted_keys, read_key
 KEYS = "dkim/keys.toml"
 
 
-def law_of(policies: Policies, keys: KeyRing, hostname: str) -> Law:
+def law_of(deployment: Deployment, policies: Policies, keys: KeyRing, hostname: str) -> Law:
     """The policies as one message meets them, on the node of that name. Pure."""
     return Law(
         version=policies.version,
@@ -41,6 +42,7 @@ def law_of(policies: Policies, keys: KeyRing, hostname: str) -> Law:
         streams=policies.streams,
         checks=policies.checks,
         signer_of=keys.signer_of,
+        pages=public_pages(deployment, policies.brands),
     )
 
 

@@ -150,6 +150,9 @@ class Delivery:
     held       0: it goes when it is due; HELD: an operator holds it; RUNAWAY: it is one too many of its kind, until
                `next_attempt`, or until released by hand; more: the suspension with this id does
     pool       the one that an operator moved it to; "": as routes say
+    counted    it holds a place in what its recipient may get (relay/capping.py): State is told how it ends
+    freed      when a cap let it go that it had waited for; 0: it waited for none
+    arrived    when it was delivered; 0: it is not. In memory alone
     tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
     """
 
@@ -172,6 +175,9 @@ class Delivery:
     warned: bool = False
     paced: bool = False
     pool: str = ""
+    counted: bool = False
+    freed: int = 0
+    arrived: int = 0
     tier: str = ""
 
     @property
@@ -196,11 +202,14 @@ class Change:
 
     put       new messages with their deliveries (an accepted one; the DSN of a bounce)
     finished  deliveries that ended; a message leaves with its last delivery
-    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned or pool changed
+    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned, pool, counted or freed
+              changed
+    given_up  of these, those that held a place until now and hold it no more
     events    their records, one JSON object each, without line end
     """
 
     put: list[tuple[Message, list[Delivery]]] = field(default_factory=list)
     finished: list[Delivery] = field(default_factory=list)
     again: list[Delivery] = field(default_factory=list)
+    given_up: list[Delivery] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)

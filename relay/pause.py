@@ -1,4 +1,4 @@
-"""Vocabulary: what an attempt says that found no room. No imports, no I/O."""
+"""Vocabulary: what is said where there is no room. No imports, no I/O."""
 
 from typing import NamedTuple
 
@@ -16,3 +16,10 @@ class Pause(NamedTuple):
     why: str = ""
     site: str = ""
     limit: str = ""
+
+
+class Later(NamedTuple):
+    """There is no room for so many ms, says who has no clock. `why` as in Pause."""
+
+    wait: int
+    why: str = ""

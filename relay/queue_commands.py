@@ -164,10 +164,11 @@ class QueueCommands:
 
     def _hold(self, rows: Sequence[Delivery], by: int, facts: Json) -> tuple[list[Delivery], Change]:
         chosen = [d for d in rows if not d.held or (by == HELD and d.held != HELD)]
+        given_up = [delivery for delivery in chosen if delivery.counted]
         for delivery in chosen:
-            delivery.held = by
+            delivery.held, delivery.counted = by, False
         events = [self.house.recorder.of_delivery("postponed", d, facts) for d in chosen]
-        return chosen, Change(again=list(chosen), events=events)
+        return chosen, Change(again=list(chosen), given_up=given_up, events=events)
 
     def _release(self, chosen: Sequence[Delivery], total: int) -> tuple[list[Delivery], Change]:
         spread = self._spread(max(total, len(chosen)))

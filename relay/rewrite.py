@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
-from relay.header import Field, readable
+from relay.header import Field, covered, readable
 from relay.message import Peer
 
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
-_SIGNED_LIST = re.compile(rb"(?:^|;)\s*h\s*=([^;]*)")
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\-\[\]]")
 MAX_SUBJECT = 300  # characters of a subject kept in events
 
@@ -48,15 +47,17 @@ def rewrite(
     received: bytes,
     now: int,
     also_remove: frozenset[str] = frozenset(),
+    replaced: frozenset[str] = frozenset(),
 ) -> Rewritten:
     """`rest` is where header.split() found the blank line; `message_id` is used if the app set none; `also_remove` names
-    fields that the message's stream does without, in lower case."""
+    fields that the message's stream does without, `replaced` those that ours take the place of, in lower case."""
     if not content.endswith(b"\r\n"):  # only BDAT can bring this about (DESIGN, invariant 4)
         rest += 2 * (rest == len(content))
         content += b"\r\n"
     if rest == len(content):
         content += b"\r\n"  # a header alone: the blank line that ends it (RFC 5322 2.1)
-    kept, removed, dropped = _kept(fields, _REMOVED | also_remove if also_remove else _REMOVED)
+    unwanted = _REMOVED | also_remove | replaced if also_remove or replaced else _REMOVED
+    kept, removed, dropped = _kept(fields, unwanted, replaced)
     if len(kept) != len(fields):
         header = b"".join([f.raw for f in kept])
         content, rest = header + content[rest:], len(header)
@@ -79,25 +80,18 @@ def rewrite(
     )
 
 
-def _kept(fields: Sequence[Field], unwanted: frozenset[str]) -> tuple[list[Field], set[str], list[Field]]:
-    """All but the removed ones, their names, and the app's signatures that go with them: those that cover one of them,
-    and so would fail (RFC 6376 3.7)."""
+def _kept(
+    fields: Sequence[Field], unwanted: frozenset[str], replaced: frozenset[str]
+) -> tuple[list[Field], set[str], list[Field]]:
+    """All but the removed ones, their names, and the app's signatures that go with them: those that cover one of them, or
+    say that there is none where we set one, and so would fail (RFC 6376 3.7, 5.4.2)."""
     removed = {f.name for f in fields if f.name in unwanted or f.name.startswith("x-postlane-")}
-    if not removed:
+    changed = removed | replaced
+    if not changed:
         return list(fields), removed, []
     kept = [f for f in fields if f.name not in removed]
-    dropped = [f for f in kept if f.name == "dkim-signature" and covered(f.value, removed)]
+    dropped = [f for f in kept if f.name == "dkim-signature" and covered(f.value, changed)]
     return [f for f in kept if f not in dropped] if dropped else kept, removed, dropped
-
-
-def covered(signature: bytes, names: Set[str]) -> set[str]:
-    """Those of `names` that the value of a DKIM-Signature field says it signs."""
-    return {name for name in _signed_names(signature) if name in names}
-
-
-def _signed_names(signature: bytes) -> set[str]:
-    match = _SIGNED_LIST.search(signature)
-    return {name.strip().decode("latin-1").lower() for name in match[1].split(b":")} if match else set()
 
 
 def received_field(peer: Peer, hostname: str, message_id: str, now: int, priority: int = 0) -> bytes:

@@ -26,6 +26,7 @@ class Sockets:
 
     listeners: list[list[socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
+    public: socket.socket | None = None
     capture: socket.socket | None = None
 
     @property
@@ -56,13 +57,21 @@ def bind_all(deployment: Deployment, workers: int) -> Sockets:
             link = _bind(host, port, shared=True)
             port = link.getsockname()[1]  # port 0: the kernel chose one for the first worker, the others join it
             sockets.listeners[worker].append(link)
-    if deployment.web.admin:
-        host, _, number = deployment.web.admin.rpartition(":")
-        sockets.admin = _bind(host.strip("[]"), int(number), shared=False)
-        sockets.admin.listen(128)
+    sockets.admin = _pages(deployment.web.admin, 128)
+    sockets.public = _pages(deployment.web.public, BACKLOG)
     if deployment.captures:
         sockets.open_capture()
     return sockets
+
+
+def _pages(address: str, backlog: int) -> socket.socket | None:
+    """Where the web process answers; None for ""."""
+    if not address:
+        return None
+    host, _, number = address.rpartition(":")
+    link = _bind(host.strip("[]"), int(number), shared=False)
+    link.listen(backlog)
+    return link
 
 
 def _bind(host: str, port: int, *, shared: bool) -> socket.socket:

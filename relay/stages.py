@@ -17,6 +17,7 @@ from functools import partial
 from relay import settings
 from relay.accept import Acceptance
 from relay.attempt import Attempting, attempt, pool_for
+from relay.capping import Capping
 from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
@@ -25,6 +26,7 @@ from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget
 from relay.edge.listener import Listener
+from relay.effects import Effects
 from relay.egress.courier import Courier
 from relay.egress.resolver import Resolver
 from relay.egress.security.guard import Guard
@@ -66,6 +68,7 @@ from relay.state.rates import RateLeases
 from relay.steering import Steering
 from relay.suspending import Suspending
 from relay.tls_reports import TlsReports
+from relay.tokens import Tokens
 from relay.trace import Tracer
 
 LAST_COUNTS = 2.0  # seconds at the end in which counts for TLS reports are written down
@@ -84,6 +87,7 @@ class Shard:
     spool: Spool
     dispatcher: Dispatcher
     exporter: Exporter
+    effects: Effects
     attempting: Attempting
     commands: QueueCommands
     watchdog: Watchdog
@@ -109,6 +113,7 @@ class Stages:
         self.pacer = Pacer()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.known = Known(self.state, Keys(self.settings.secrets))
+        self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
         self._looking: set[asyncio.Task[None]] = set()
         policies = self.settings.in_force.policies
@@ -197,6 +202,7 @@ class Stages:
             suspensions=self.suspensions,
             known=self.known,
             engaging=self.engaging,
+            capping=self.capping,
             copies=self.copies,
             spool=spool,
             courier=self.courier,
@@ -210,8 +216,16 @@ class Stages:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
+        effects = Effects(spool, [self.capping.settle, self.engaging.count])
         return Shard(
-            number, spool, dispatcher, exporter, attempting, QueueCommands(spool, dispatcher, attempting), Watchdog()
+            number,
+            spool,
+            dispatcher,
+            exporter,
+            effects,
+            attempting,
+            QueueCommands(spool, dispatcher, attempting),
+            Watchdog(),
         )
 
     def _build_door(self, own: Shard) -> Door:
@@ -220,10 +234,11 @@ class Stages:
             hostname=self.hostname,
             clock=clock,
             next_id=self.ids.next,
-            law=law_of(in_force.policies, in_force.keys, self.hostname),
+            law=law_of(in_force.deployment, in_force.policies, in_force.keys, self.hostname),
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens(self.settings.secrets),
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
             signer=self.signer,
@@ -233,6 +248,7 @@ class Stages:
             suspensions=self.suspensions,
             known=self.known,
             engaging=self.engaging,
+            capping=self.capping,
             copies=self.copies,
             spool=own.spool,
             offer=own.dispatcher.offer,
@@ -280,6 +296,7 @@ class Stages:
         await self.copies.close()
         for shard in self.shards:
             await shard.exporter.flush()
+            await shard.effects.flush()
             await shard.spool.close()
         await self.rates.close()
         await self.parts.give_back()
@@ -311,7 +328,7 @@ class Stages:
         self.courier.reconfigure(wanted.egress, sites, resolver)
         by_mx = wanted.egress.relay is None and not wanted.in_force.capture
         self.checking.apply(policies.address_check, self.courier.resolver if by_mx else None)
-        self.shaper.shapes = policies.shaping.shapes
+        self.shaper.shapes, self.shaper.urgent_sources = policies.shaping.shapes, wanted.egress.urgent_sources
         self.pacemaker.rules, self.pacemaker.warmup = policies.shaping.rules, policies.shaping.warmup
         pools = wanted.in_force.deployment.pools.values()
         self.shaper.health.keep(source.address for pool in pools for source in pool.sources)
@@ -319,12 +336,13 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.known.keys = self.people.keys = self.engaging.keys = Keys(wanted.secrets)
+        self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
+        self.capping.caps = policies.caps
         self.engaging.apply(policies.tiers, policies.brands)
         self.copies.hashes = Hashes(wanted.secret)
         self.people.site_of = site_of
-        law = law_of(policies, wanted.in_force.keys, self.hostname)
-        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer)
+        law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
+        self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:
             shard.dispatcher.resume()  # rates may be others now
             house = shard.attempting

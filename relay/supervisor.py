@@ -154,11 +154,11 @@ class Supervisor:
         capture = self.sockets.capture if self.in_force.deployment.captures else None
         fds = {
             name: link.fileno()
-            for name, link in (("admin", self.sockets.admin), ("capture", capture))
+            for name, link in (("admin", self.sockets.admin), ("public", self.sockets.public), ("capture", capture))
             if link is not None
         }
         fds["control"] = child.connect()
-        order = orjson.dumps({"place": asdict(self.in_force.place), **fds}).decode()
+        order = orjson.dumps({"place": asdict(self.in_force.place), "policies": str(self.policies), **fds}).decode()
         return [sys.executable, "-m", "relay.web", order], list(fds.values())
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -398,6 +398,8 @@ class Supervisor:
             return {"error": f"not every process could take it; {before.version} stays in force", "problems": refusals}
         if wanted.place.config != before.place.config:
             self.web.renew()  # it serves a few people, who wait a second
+        else:
+            self._do(self._renew_pages(wanted))
         tidy(self.data_dir, decision, wanted.place.started)
         what = {"policies": wanted.version, "before": before.version, "config": decision.config}
         action = "reload" if decision.how == "reload" else "policies rollback"
@@ -413,6 +415,13 @@ class Supervisor:
             "waits": [str(problem) for problem in wanted.waits],
             "only_to": wanted.deployment.only_to,
         }
+
+    async def _renew_pages(self, wanted: InForce) -> None:
+        """What recipients see follows policies/ and the secrets. A web process that is just starting reads them itself."""
+        with contextlib.suppress(NodeDown):
+            answer = await self.web.ask({"do": "pages", "place": asdict(wanted.place)})
+            if "error" in answer:
+                log.error("the public pages stay as they were", error=answer["error"])
 
     def _refused(self, alert: Alert) -> Json:
         """What runs stays as it was, and that is an alert until a reload succeeds."""

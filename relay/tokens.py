@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 DAY = 86_400_000
-MAX_TOKEN = 1_200  # characters: an address of 254 octets, two names of 63, a URL of 400
+MAX_TOKEN = 860  # characters: with `List-Unsubscribe: <https://.../u/>` they fit into a line of 998 (RFC 5322 2.1.1)
 STAMP_HOURS = 24  # how long a page's form may be sent
 _FORMAT = [b"postlane ticket 1"]  # authenticated with each: what a later format seals does not open as this one
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)

@@ -1,4 +1,4 @@
-"""One POST of JSON to a URL that an admin named, bounded in time and size (egress/security/https.py).
+"""One POST to a URL that an admin or an app named, bounded in time and size (egress/security/https.py).
 
 The URL stands in config/, so only who may edit that decides where it goes; still it must not reach what only this machine can
 (a cloud's metadata service, an admin page on loopback) because a name was pointed there. So every address is looked at
@@ -22,7 +22,13 @@ class WebhookError(Exception):
 
 
 async def post(
-    url: str, content: bytes, fields: Mapping[str, str], *, allow_private: bool = False, seconds: float = SECONDS
+    url: str,
+    content: bytes,
+    fields: Mapping[str, str],
+    *,
+    kind: str = "application/json",
+    allow_private: bool = False,
+    seconds: float = SECONDS,
 ) -> int:
     """The status, which is 2xx. Raises WebhookError."""
     parts = urlsplit(url)
@@ -30,7 +36,7 @@ async def post(
     if not secure and not allow_private:
         raise WebhookError("it is not https; over http only with allow_private")
     port = parts.port or (443 if secure else 80)
-    request = Request(host, path_of(parts), content, "application/json", port, tuple(fields.items()), secure)
+    request = Request(host, path_of(parts), content, kind, port, tuple(fields.items()), secure)
     try:
         async with asyncio.timeout(seconds):
             addresses = await _addresses(host, port, allow_private)

@@ -89,6 +89,8 @@ class Worker:
             stages.tls_reports.run(),
             stages.checking.run(),
             *(shard.exporter.run() for shard in stages.shards),
+            *(shard.effects.run() for shard in stages.shards),
+            stages.capping.run(),
         )
         running = [*map(asyncio.create_task, upkeep)]
         await stages.suspending.look()

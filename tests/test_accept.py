@@ -14,6 +14,7 @@ from relay.identity import Brand, Rate
 from relay.message import MailClass
 from relay.outcome import Reply
 from relay.person import Wish
+from relay.policy.caps import Cap, Caps
 from relay.policy.checks import BUILT_IN, Checks, Level, built_in
 from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
@@ -22,6 +23,8 @@ from relay.policy.streams import Match, Stream, Streams
 from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
 from relay.replay import Undecided, again, answer, for_the_past, messages
+from relay.room import mark_of
+from relay.state.places import Person
 from tests.support.house import LETTER, NOW, SHOP, Rig, submission
 from tests.support.signatures import both_keys, verdicts
 
@@ -772,3 +775,68 @@ async def test_a_message_with_a_collapse_key_tells_which_older_one_it_takes_the_
     assert replaced == [(ids[0], "dana@b.example", ids[1])]
     message, _ = rig.spool.puts[-1].put[0]
     assert b"Collapse" not in (message.content or b"")
+
+
+CRM = replace(SHOP, mail_class=MailClass.MARKETING)
+DAILY = Cap(
+    "daily", frozenset({"a"}), frozenset({MailClass.MARKETING}), frozenset({MailClass.MARKETING}),
+    (Rate(1, 86_400, "", "1/24h"),), "postpone",
+)  # fmt: skip
+
+
+def capped(over: str = "postpone") -> Rig:
+    """Noa got her mail of today."""
+    rig = Rig()
+    rig.capping.caps = Caps([replace(DAILY, over=over)], {"a": "UTC"})
+    rig.places.people[rig.people.keys.key("noa@b.example")] = Person([(NOW // 1000 - 60, mark_of("a", "marketing"))])
+    return rig
+
+
+BOTH = ("dana@b.example", "noa@b.example")
+
+
+async def test_each_recipient_takes_a_place_and_who_has_none_waits() -> None:
+    rig = capped()
+    await taken(rig, submission(credential=CRM, recipients=BOTH))
+    ((_, (dana, noa)),) = rig.spool.puts[0].put
+    assert (dana.counted, dana.next_attempt) == (True, NOW)
+    assert (noa.counted, noa.next_attempt) == (False, (NOW // 1000 - 60 + 86_401) * 1000)
+    (event,) = [one for one in rig.spool.events() if one["type"] == "postponed"]
+    assert (event["recipient"], event["reason"]) == ("noa@b.example", "capped")
+    assert event["detail"] == "cap daily: 1/24h, used up by a marketing 1"
+    rig.now += 5_000
+    await rig.capping.look()
+    assert [token for _, token in rig.places.confirmed] == [f"{dana.message.id}/0"]
+
+
+async def test_a_cap_that_drops_withholds_and_one_that_refuses_says_so_where_it_refuses_all() -> None:
+    for over in ("drop", "reject"):
+        rig = capped(over)
+        await taken(rig, submission(credential=CRM, recipients=BOTH))
+        ((_, (dana,)),) = rig.spool.puts[0].put
+        assert dana.recipient == "dana@b.example"
+        (event,) = [one for one in rig.spool.events() if one["type"] == "withheld"]
+        assert (event["recipient"], event["reason"]) == ("noa@b.example", "capped")
+    said = await refused(capped("reject"), submission(credential=CRM, recipients=BOTH[1:]))
+    assert said == "550 5.7.1 Not sent: cap daily: 1/24h, used up by a marketing 1 [capped]"
+
+
+async def test_receipts_are_neither_counted_nor_held() -> None:
+    rig = capped("reject")
+    await taken(rig, submission(recipients=BOTH))
+    ((_, deliveries),) = rig.spool.puts[0].put
+    assert [(one.counted, one.next_attempt) for one in deliveries] == [(False, NOW)] * 2
+
+
+async def test_what_is_suspended_or_not_saved_holds_no_place_for_long() -> None:
+    rig = capped()
+    rig.suspensions.put([Suspension(5, given({"stream": "shop"}), NOW, reason="no")])
+    await taken(rig, submission(credential=CRM))
+    ((_, (dana,)),) = rig.spool.puts[0].put
+    assert not dana.counted
+    rig = capped()
+    rig.spool.full = True
+    assert "452" in await taken(rig, submission(credential=CRM))
+    rig.now += 5_000
+    await rig.capping.look()
+    assert rig.places.confirmed == []

@@ -7,24 +7,27 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import LOOK_AGAIN, attempt, pool_for
+from relay.attempt import LOOK_AGAIN, MOST_SOURCES, Attempting, attempt, pool_for
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.ids import pack
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.person import Engaged, Wish
+from relay.policy.caps import Cap, Caps
 from relay.policy.engagement import DAY, Engagement, Sunset, Tiers
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
 from relay.policy.suspension import Suspension, Suspensions, given
 from relay.policy.windows import Window
-from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
+from relay.room import mark_of
+from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE, PATIENCE
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
 from relay.spool.errors import SpoolError
+from relay.state.places import Person
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -461,6 +464,26 @@ async def test_a_dead_source_costs_no_attempt_where_it_has_a_sibling() -> None:
     assert {event["type"] for event in rig.spool.events()} <= {"delivered", "accepted"}
 
 
+async def test_a_source_that_may_open_no_connection_leaves_it_to_its_sibling_or_the_lane_waits() -> None:
+    """Nobody stands in line for a minute, with places that other mail could use."""
+    rig = Rig(DONE)
+    assert rig.courier is not None
+    rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(10, 1, "", "10/second")})
+    rig.courier.later = {"192.0.2.1": Later(60_000, "1/hour")}
+    house = rig.attempting()
+    house.pools = {MailClass.TRANSACTIONAL: PAIR}
+    for _ in range(20):
+        assert await attempt(waiting_delivery(), house) is None
+    tried = [source.address for _, _, source in rig.courier.sent]
+    assert tried.count("192.0.2.2") == 20, "that one delivered all of it"
+    assert rig.quotas.back == [("rate/192.0.2.1/b.example", 1)] * tried.count("192.0.2.1"), "what it held goes back"
+    rig.courier.later["192.0.2.2"] = Later(20_000, "2/hour")
+    settled, delivery = len(rig.spool.settled), waiting_delivery()
+    pause = Pause(NOW + 20_000, "2/hour", "b.example", "p")
+    assert await attempt(delivery, house) == pause, "until the first of them may"
+    assert (len(rig.spool.settled), delivery.attempts) == (settled, 0)
+
+
 async def test_a_dead_source_that_is_alone_is_told_once_and_then_waited_for() -> None:
     rig = Rig(DEAD)
     house, delivery = rig.attempting(), waiting_delivery()
@@ -482,6 +505,59 @@ async def test_a_source_that_the_site_blocks_is_not_used_there_for_a_while() -> 
     assert rig.courier is not None
     rig.courier.sites["b.example"] = "elsewhere.example"
     assert isinstance(await attempt(delivery, house), int)
+
+
+LISTED = Outcome(Reply(550, "5.7.1", "our IP [192.0.2.1] is on our block list (S3140)"), "RCPT", mx="mx.outlook.com")
+
+
+def of_many(rig: Rig, count: int) -> Attempting:
+    house = rig.attempting()
+    house.pools = {c: Pool("p", tuple(Source(f"192.0.2.{n + 1}", "") for n in range(count))) for c in MailClass}
+    return house
+
+
+async def test_a_block_of_one_source_bounces_nothing_that_another_delivers() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    rig.courier.by["192.0.2.2"] = DONE
+    house = of_many(rig, 2)
+    for _ in range(20):
+        assert await attempt(waiting_delivery(), house) is None
+    assert house.tally == {("delivered", MailClass.TRANSACTIONAL): 20}
+    tried = [source.address for _, _, source in rig.courier.sent]
+    assert tried.count("192.0.2.1") <= PATIENCE, "then it steps aside"
+
+
+async def test_what_the_site_refuses_from_all_sources_or_for_another_reason_bounces() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    assert await attempt(waiting_delivery(), of_many(rig, 2)) is None
+    assert {source.address for _, _, source in rig.courier.sent} == {"192.0.2.1", "192.0.2.2"}
+    assert [event["type"] for event in rig.spool.events()] == ["bounced", "accepted"]
+    spam = Rig(replace(LISTED, reply=Reply(550, "5.7.1", "message content rejected as spam")))
+    assert spam.courier is not None
+    assert await attempt(waiting_delivery(), of_many(spam, 2)) is None
+    assert len(spam.courier.sent) == 1
+
+
+async def test_a_block_ends_nothing_while_another_source_could_try_later() -> None:
+    rig = Rig(LISTED)
+    assert rig.courier is not None
+    house = of_many(rig, 2)
+    rig.courier.later = {"192.0.2.2": Later(60_000, "1/hour")}
+    assert isinstance(await attempt(waiting_delivery(), house), int)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["category"], event["permanent"]) == ("deferred", "reputation-block", False)
+    many = Rig(LISTED)
+    assert many.courier is not None
+    assert isinstance(await attempt(waiting_delivery(), of_many(many, 9)), int)
+    assert len(many.courier.sent) == MOST_SOURCES
+    full = Rig(LISTED)
+    full.shapes = Shapes({"connections": 1, "messages_per_connection": 1, "rate": Rate(10, 1, "", "10/second")})
+    full.quotas.waits = {"rate/192.0.2.2/b.example": 500}
+    delivery = waiting_delivery(source="192.0.2.1")
+    assert isinstance(await attempt(delivery, of_many(full, 2)), int)
+    assert delivery.next_attempt > NOW + 500, "it was refused, and comes by the times of retries"
 
 
 async def test_who_waits_for_room_for_as_long_as_any_mail_may_is_given_up() -> None:
@@ -647,6 +723,66 @@ async def test_the_newest_of_a_collapse_key_goes() -> None:
     rig.marks.stand[rig.copies.hashes.key("k", delivery.recipient)] = pack("0" * 16)
     await attempt(delivery, rig.attempting())
     assert [event["type"] for event in rig.spool.events()] == ["delivered"]
+
+
+MARKETING = frozenset({MailClass.MARKETING})
+DAILY = Cap("daily", frozenset({"a"}), MARKETING, MARKETING, (Rate(1, 86_400, "", "1/24h"),), "postpone")
+
+
+def newsletter(rig: Rig, *sent_before: int, over: str = "postpone", **changes: Any) -> Delivery:
+    """To dana, who got others so many ms ago."""
+    rig.capping.caps = Caps([replace(DAILY, over=over)], {"a": "UTC"})
+    sends = [((NOW - ago) // 1000, mark_of("a", "marketing")) for ago in sent_before]
+    rig.places.people[rig.people.keys.key("dana@b.example")] = Person(sends)
+    delivery = waiting_delivery(**changes)
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    return delivery
+
+
+async def test_what_is_delivered_tells_when_and_that_it_held_a_place() -> None:
+    rig = Rig(DONE)
+    delivery = newsletter(rig)
+    assert await attempt(delivery, rig.attempting()) is None
+    assert (delivery.counted, delivery.arrived) == (True, NOW)
+    assert rig.spool.settled[0].finished == [delivery]
+
+
+async def test_over_a_cap_it_waits_or_ends() -> None:
+    rig = Rig(DONE)
+    delivery = newsletter(rig, 3_600_000, counted=True)
+    opens = ((NOW - 3_600_000) // 1000 + 86_401) * 1000
+    assert await attempt(delivery, rig.attempting()) == opens
+    assert (delivery.counted, delivery.next_attempt) == (False, opens)
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"]) == ("postponed", "capped")
+    rig = Rig(DONE)
+    assert await attempt(newsletter(rig, 3_600_000, over="drop"), rig.attempting()) is None
+    assert [(event["type"], event["reason"]) for event in rig.spool.events()] == [("withheld", "capped")]
+
+
+async def test_mail_that_waits_for_something_else_gives_its_place_up() -> None:
+    hold = Suspension(5, given({"stream": "order"}), NOW, reason="no")
+    for stopped in (True, False):
+        rig = Rig(DONE)
+        delivery = newsletter(rig, counted=True)
+        if stopped:
+            rig.suspensions.put([hold])
+        else:
+            delivery.message.send_at = NOW + 3_600_000
+        await attempt(delivery, rig.attempting())
+        (change,) = rig.spool.settled
+        assert (change.again, change.given_up, delivery.counted) == ([delivery], [delivery], False)
+
+
+async def test_what_a_cap_let_go_late_has_all_its_tries() -> None:
+    rig = Rig(BUSY, give_up=3_600_000)
+    delivery = newsletter(rig)
+    delivery.message.accepted_at = NOW - 5 * 86_400_000
+    again = await attempt(delivery, rig.attempting())
+    assert isinstance(again, int)
+    assert delivery.freed == NOW
+    assert [event["type"] for event in rig.spool.events()] == ["deferred"]
+    assert (delivery.counted, delivery.arrived) == (True, 0), "it holds its place while it is tried"
 
 
 def marketing_to(tier_of: str, rig: Rig) -> Delivery:

@@ -3,34 +3,44 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from relay import consent
-from relay.consent import LOOK_AGAIN, Known, at_accept, at_attempt
+from relay.capping import Capping
+from relay.consent import LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
 from relay.engaging import Engaging
-from relay.message import MailClass
+from relay.identity import Rate
+from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
-from relay.person import NOBODY, Engaged
+from relay.person import NOBODY, Engaged, Wish
+from relay.policy.caps import Cap, Caps
 from relay.policy.engagement import COLD, DAY, Sunset, Tiers
-from relay.policy.relevance import Withheld
+from relay.policy.relevance import Postponed, Withheld
 from relay.recipient import Keys
+from relay.room import mark_of
 from relay.state.interface import StateError
-from tests.support.house import NOW, FakePeople, waiting_delivery
+from relay.state.places import Person
+from tests.support.house import NOW, FakePeople, FakePlaces, waiting_delivery
 
 
 class House:
-    def __init__(self, known: Known) -> None:
+    """What is known of people, and caps; `places`: what State has of them."""
+
+    def __init__(self, known: Known, *caps: Cap) -> None:
+        self.now = NOW
         self.known = known
         nobody: Any = None
         self.engaging = Engaging(nobody, known.keys, Tiers(sunset=Sunset(2, 30)), ["a"], lambda: NOW)
+        self.places = FakePlaces(lambda: self.now)
+        self.capping = Capping(cast(Any, self.places), Caps(caps, {"a": "UTC"}), known.keys, lambda: self.now)
 
 
 async def test_each_recipient_has_an_answer_of_his_own() -> None:
     people, message = FakePeople(), waiting_delivery().message
     people.block("dana@b.example")
-    found = await at_accept(message, ["x@b.example", "Dana@B.example"], [None, None], None, NOW, House(people))
+    found = (await at_accept(message, ["x@b.example", "Dana@B.example"], [None, None], None, NOW, House(people))).stands
     assert found[0] is None
     assert isinstance(found[1], Withheld)
 
@@ -40,23 +50,19 @@ async def test_what_is_withheld_already_is_not_asked_about_where_that_is_all() -
     people.block("dana@b.example")
     twice = Withheld("duplicate", "", other="x")
     found = await at_accept(message, ["x@b.example", "dana@b.example"], [twice, None], None, NOW, House(people))
-    assert [one.reason for one in found if one is not None] == ["duplicate", "suppressed"]
+    assert [one.reason for one in found.stands if one is not None] == ["duplicate", "suppressed"]
     people.down = True
-    assert await at_accept(message, ["x@b.example", "y@b.example"], [twice, None], None, NOW, House(people)) == [
-        twice,
-        None,
-    ]
-    assert await at_accept(message, ["dana@b.example"], [twice], None, NOW, House(people)) == [twice]
+    found = await at_accept(message, ["x@b.example", "y@b.example"], [twice, None], None, NOW, House(people))
+    assert found == Accepted([twice, None])
+    assert await at_accept(message, ["dana@b.example"], [twice], None, NOW, House(people)) == Accepted([twice])
 
 
 async def test_without_state_all_is_taken_transactional_mail_goes_and_the_rest_waits() -> None:
     people, delivery = FakePeople(), waiting_delivery()
     people.block("dana@b.example")
     people.down = True
-    assert await at_accept(delivery.message, ["dana@b.example"] * 2, [None, None], None, NOW, House(people)) == [
-        None,
-        None,
-    ]
+    nobody = await at_accept(delivery.message, ["dana@b.example"] * 2, [None, None], None, NOW, House(people))
+    assert nobody == Accepted([None, None])
     assert await at_attempt(delivery, None, NOW, House(people)) is None
     for mail_class in (MailClass.SERVICE, MailClass.MARKETING):
         delivery.message = replace(delivery.message, mail_class=mail_class)
@@ -123,6 +129,162 @@ async def test_nobody_waits_long_for_state_and_for_a_while_only_one_looks_whethe
     assert "down" not in repr(known)
 
 
+MARKETING = frozenset({MailClass.MARKETING})
+ONE = Cap("one", frozenset({"a"}), MARKETING, MARKETING, (Rate(1, 86_400, "", "1/24h"),), "postpone")
+MARK = mark_of("a", "marketing")
+
+
+def newsletter(index: int = 0, **changes: Any) -> Delivery:
+    delivery = waiting_delivery(**changes)
+    delivery.index = index
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING, accepted_at=NOW)
+    return delivery
+
+
+def got(house: House, address: str = "dana@b.example", *ago: int) -> None:
+    """A day's marketing, so many ms ago."""
+    person = house.places.people.setdefault(house.known.keys.key(address), Person())
+    person.sends += [((NOW - one) // 1000, MARK) for one in ago]
+
+
+def held(house: House) -> list[int]:
+    """The marks of what is under way to dana."""
+    person = house.places.people.get(house.known.keys.key("dana@b.example"), Person())
+    return [place.mark for place in person.places.values() if place.kind]
+
+
+async def taken(message: Message, recipients: Sequence[str], house: House, *, later: bool = False) -> Accepted:
+    return await at_accept(message, recipients, [None] * len(recipients), None, NOW, house, later=later)
+
+
+async def test_recipients_take_places_at_accept_and_who_has_none_waits() -> None:
+    house, message = House(FakePeople(), ONE), newsletter().message
+    got(house, "full@b.example", DAY // 2)
+    found = await taken(message, ["dana@b.example", "full@b.example"], house)
+    assert found.placed
+    assert not found.refused
+    dana, full = found.stands
+    assert dana is None
+    assert isinstance(full, Postponed)
+    assert full.reason == "capped"
+    assert full.detail == "cap one: 1/24h, used up by a marketing 1"
+    assert NOW + DAY // 2 < full.until <= NOW + DAY // 2 + 1_000
+    assert held(house) == [MARK]
+
+
+async def test_what_waits_for_something_else_takes_no_place_yet() -> None:
+    house = House(FakePeople(), ONE)
+    assert await taken(newsletter().message, ["dana@b.example"], house, later=True) == Accepted([None])
+    assert not house.places.people
+
+
+async def test_who_does_not_want_it_leaves_the_place_to_others() -> None:
+    people = FakePeople()
+    house = House(people, ONE)
+    people.block("dana@b.example", "marketing")
+    found = await taken(newsletter().message, ["dana@b.example"], house)
+    assert isinstance(found.stands[0], Withheld)
+    assert held(house) == []
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+async def test_a_cap_refuses_where_every_recipient_is_over_it(*, blocked: bool) -> None:
+    people = FakePeople()
+    house = House(people, replace(ONE, over="reject"))
+    got(house, "dana@b.example", 5)
+    got(house, "noa@b.example", 5)
+    if blocked:
+        people.block("noa@b.example", "marketing")
+    found = await taken(newsletter().message, ["dana@b.example", "noa@b.example"], house)
+    assert [type(stand) for stand in found.stands] == [Withheld, Withheld]
+    assert found.refused is not blocked
+
+
+async def test_an_attempt_makes_its_place_firm_or_waits() -> None:
+    house, first, second = House(FakePeople(), ONE), newsletter(), newsletter(index=1)
+    await taken(first.message, ["dana@b.example"], house)
+    first.counted = True
+    assert await at_attempt(first, None, NOW, house) is None
+    assert (first.counted, first.freed) == (True, 0)
+    house.now += 5_000
+    found = await at_attempt(second, None, house.now, house)
+    assert isinstance(found, Postponed)
+    assert found.until == house.now + 5_000, "mail under way: as long again as it waits"
+    assert not second.counted
+    person = house.places.people[house.known.keys.key("dana@b.example")]
+    person.places.pop(f"{first.message.id}/0")
+    assert await at_attempt(second, None, house.now, house) is None
+    assert (second.counted, second.freed) == (True, house.now)
+
+
+async def test_mail_in_retry_keeps_the_time_it_was_let_go() -> None:
+    house = House(FakePeople(), ONE)
+    delivery = newsletter(attempts=2, freed=NOW - 10)
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert delivery.freed == NOW - 10
+
+
+async def test_a_persons_own_wish_is_a_tighter_cap() -> None:
+    people = FakePeople()
+    house = House(people, replace(ONE, limits=(Rate(9, 86_400, "", "9/24h"),)))
+    people.wish("dana@b.example", "a", Wish(at_most="1/week"))
+    got(house, "dana@b.example", 5)
+    found = await at_attempt(newsletter(), None, NOW, house)
+    assert isinstance(found, Postponed)
+    assert (found.reason, held(house)) == ("preference", [])
+    assert found.detail == "the recipient's own wish: at most 1/week, used up by a marketing 1"
+    people.wish("dana@b.example", "a", Wish())
+    assert await at_attempt(newsletter(), None, NOW, house) is None
+
+
+async def test_a_wish_holds_without_any_cap() -> None:
+    people = FakePeople()
+    house = House(people)
+    people.wish("dana@b.example", "a", Wish(at_most="1/day"))
+    first, second = newsletter(), newsletter(index=1)
+    assert await at_attempt(first, None, NOW, house) is None
+    assert first.counted
+    assert isinstance(await at_attempt(second, None, NOW, house), Postponed)
+    receipt = waiting_delivery()
+    assert await at_attempt(receipt, None, NOW, house) is None
+    assert not receipt.counted
+
+
+async def test_rerouted_mail_is_counted_and_never_held() -> None:
+    house, delivery = House(FakePeople(), ONE), newsletter()
+    got(house, "dana@b.example", 5)
+    delivery.message = replace(delivery.message, contradiction="rerouted")
+    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None])
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert delivery.counted
+    assert held(house) == [MARK]
+
+
+async def test_where_places_cannot_be_asked_for_marketing_waits() -> None:
+    house, delivery = House(FakePeople(), ONE), newsletter()
+    house.places.down = True
+    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None])
+    assert isinstance(await at_attempt(delivery, None, NOW, house), Pause)
+    delivery.message = replace(delivery.message, contradiction="rerouted")
+    assert await at_attempt(delivery, None, NOW, house) is None
+
+
+async def test_a_pause_of_the_brand_gives_the_place_up() -> None:
+    people = FakePeople()
+    house, delivery = House(people, ONE), newsletter()
+    people.wish("dana@b.example", "a", Wish(paused_until=NOW + DAY))
+    assert isinstance(await at_attempt(delivery, None, NOW, house), Postponed)
+    assert delivery.counted, "and so its postponement tells State"
+
+
+async def test_a_copy_takes_no_place() -> None:
+    house, message = House(FakePeople(), ONE), newsletter().message
+    twice = Withheld("duplicate", "", other="x")
+    found = await at_accept(message, ["dana@b.example", "noa@b.example"], [twice, None], None, NOW, house)
+    assert (found.stands, found.placed) == ([twice, None], True)
+    assert held(house) == []
+
+
 async def test_the_tier_is_looked_up_with_the_rest_and_marketing_may_have_ended() -> None:
     people, delivery = FakePeople(), waiting_delivery()
     delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
@@ -137,4 +299,4 @@ async def test_the_tier_is_looked_up_with_the_rest_and_marketing_may_have_ended(
     ended = Withheld("sunset", "last engaged 200 days ago, 2 unanswered since")
     assert await at_attempt(delivery, None, NOW, house) == ended
     found = await at_accept(delivery.message, ["x@b.example", "dana@b.example"], [None, None], None, NOW, house)
-    assert found == [None, ended]
+    assert found.stands == [None, ended]

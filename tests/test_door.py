@@ -8,14 +8,17 @@ from relay.edge.credentials import Directory
 from relay.identity import Credential
 from relay.message import MailClass
 from relay.policy.checks import BUILT_IN, Checks
+from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.house import LETTER, SHOP, Rig, submission
+
+TOKENS = Tokens([b"s" * 32])
 
 
 def door(rig: Rig, *credentials: Credential) -> Door:
     house = rig.acceptance()
     made = Door(house)
-    made.apply(Directory(credentials or (SHOP,)), house.law, rig.keys_for, house.site_of, house.tracer)
+    made.apply(Directory(credentials or (SHOP,)), house.law, rig.keys_for, house.site_of, house.tracer, TOKENS)
     return made
 
 
@@ -77,7 +80,8 @@ async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> Non
     rig = Rig()
     made = door(rig)
     sealed = Tracer(bytes(32))
-    made.apply(Directory([replace(SHOP, disabled=True)]), rig.acceptance().law, rig.keys_for, lambda _, d: d, sealed)
+    law = rig.acceptance().law
+    made.apply(Directory([replace(SHOP, disabled=True)]), law, rig.keys_for, lambda _, d: d, sealed, TOKENS)
     assert str(await made.accept(submission())) == "550 5.7.1 shop may not send any more"
     made.apply(
         Directory([replace(SHOP, domains=frozenset({"c.example"}))]),
@@ -85,6 +89,7 @@ async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> Non
         rig.keys_for,
         lambda _, d: d,
         sealed,
+        TOKENS,
     )
     assert "a.example is not one of shop's" in str(await made.accept(submission()))
 
@@ -92,6 +97,7 @@ async def test_a_session_keeps_nobody_whom_a_reload_disabled_or_changed() -> Non
 async def test_our_own_fault_is_a_451() -> None:
     rig = Rig()
     made = door(rig)
-    made.apply(Directory([SHOP]), rig.acceptance().law, lambda domain: 1 / 0, lambda _, d: d, Tracer(bytes(32)))  # type: ignore[arg-type,return-value]
+    law, sealed = rig.acceptance().law, Tracer(bytes(32))
+    made.apply(Directory([SHOP]), law, lambda domain: 1 / 0, lambda _, d: d, sealed, TOKENS)  # type: ignore[arg-type,return-value]
     assert str(await made.accept(submission())) == "451 4.3.0 A fault on our side; try again later"
     assert made.counters["failed"] == 1

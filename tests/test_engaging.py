@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from relay.effects import Effect
 from relay.engaging import BOARD, Engaging
 from relay.message import MailClass
 from relay.person import Engaged, person_of
@@ -18,11 +18,13 @@ from tests.support.clocks import Clock
 KEYS = Keys([b"s" * 32])
 
 
-class Mail(NamedTuple):
-    recipient: str = "dana@b.example"
-    brand: str = "a"
-    mail_class: MailClass = MailClass.MARKETING
-    arrived: int = 0
+def mail(
+    recipient: str = "dana@b.example",
+    brand: str = "a",
+    mail_class: MailClass = MailClass.MARKETING,
+    arrived: int = 0,
+) -> Effect:
+    return Effect("0/0", recipient, brand, mail_class, arrived, False)
 
 
 @pytest.fixture
@@ -93,14 +95,14 @@ async def test_delivered_marketing_is_unanswered_until_somebody_engages(
     await engaging.feed({"a"})
     key = KEYS.key("dana@b.example")
     await state.tell(key, {"e:a": Engaged(today - 40).dump(), "e:b": Engaged(today - 40).dump()})
-    await engaging.count([Mail(arrived=clock.now), Mail("Dana@B.example", arrived=clock.now + 1)])
+    await engaging.count([mail(arrived=clock.now), mail("Dana@B.example", arrived=clock.now + 1)])
     assert await engaged(state) == Engaged(today - 40, 0, 2, clock.now + 1)
     later = clock.now + 5
     others = [
-        Mail(arrived=0),
-        Mail(mail_class=MailClass.SERVICE, arrived=later),
-        Mail(brand="b", arrived=later),
-        Mail("stranger@b.example", arrived=later),
+        mail(arrived=0),
+        mail(mail_class=MailClass.SERVICE, arrived=later),
+        mail(brand="b", arrived=later),
+        mail("stranger@b.example", arrived=later),
     ]
     await engaging.count(others)
     assert (await engaged(state)) == Engaged(today - 40, 0, 2, clock.now + 1)
@@ -108,16 +110,16 @@ async def test_delivered_marketing_is_unanswered_until_somebody_engages(
     assert await state.told([KEYS.key("stranger@b.example")]) == [{}], "of whom nothing is known nothing is kept"
     await state.tell(key, {"e:a": Engaged(today).dump()})
     assert await engaged(state) == Engaged(today)
-    await engaging.count([Mail(arrived=clock.now + 10)])
+    await engaging.count([mail(arrived=clock.now + 10)])
     assert await engaged(state) == Engaged(today), "the mail of that day may be what moved him"
-    await engaging.count([Mail(arrived=clock.now + DAY)])
+    await engaging.count([mail(arrived=clock.now + DAY)])
     assert (await engaged(state)) == Engaged(today, 0, 1, clock.now + DAY)
 
 
 async def test_told_twice_it_counts_once(engaging: Engaging, state: SqliteState, clock: Clock) -> None:
     await engaging.feed({"a"})
     await state.tell(KEYS.key("dana@b.example"), {"e:a": Engaged(None, clock.now // DAY - 9).dump()})
-    mails = [Mail(arrived=clock.now + 2), Mail(arrived=clock.now + 1)]
+    mails = [mail(arrived=clock.now + 2), mail(arrived=clock.now + 1)]
     for _ in range(2):
         await engaging.count(mails)
     found = await engaged(state)
@@ -131,8 +133,8 @@ async def test_while_nobody_feeds_the_brand_nothing_is_counted(
     await engaging.feed({"a"})
     await state.tell(KEYS.key("dana@b.example"), {"e:a": Engaged(100).dump()})
     clock.now += 36 * DAY
-    await engaging.count([Mail(arrived=clock.now)])
+    await engaging.count([mail(arrived=clock.now)])
     assert await engaged(state) == Engaged(100)
     engaging.apply(Tiers(fed_within=40), ["a"])
-    await engaging.count([Mail(arrived=clock.now)])
+    await engaging.count([mail(arrived=clock.now)])
     assert await engaged(state) == Engaged(100, 0, 1, clock.now)

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.header import split
+from relay.header import covered, split
 from relay.message import Peer
-from relay.rewrite import Rewritten, covered, received_field, rewrite, subject_of
+from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 
 NOW = 1_795_267_531_104
 

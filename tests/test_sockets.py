@@ -11,7 +11,7 @@ from relay.sockets import PortTaken, Sockets, bind_all
 
 def deployment(folder: Path, listener: str, web: str = "") -> Deployment:
     (folder / "config").mkdir()
-    text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "{listener}"\n[web]\nadmin = "{web}"\n'
+    text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "{listener}"\n[web]\nadmin = "{web}"\npublic = ""\n'
     (folder / "config" / "postlane.toml").write_text(text)
     return load_deployment(folder / "config", {})
 

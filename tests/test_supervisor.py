@@ -85,7 +85,7 @@ def starting(folder: Path) -> Iterator[Supervisor]:
 def node(tmp_path: Path) -> Path:
     for name in ("config", "policies"):
         (tmp_path / name).mkdir()
-    text = f'[node]\nhostname = "relay.test.example"\nworkers = 1\n[web]\nadmin = ""\n{LISTENER}'
+    text = f'[node]\nhostname = "relay.test.example"\nworkers = 1\n[web]\nadmin = ""\npublic = ""\n{LISTENER}'
     (tmp_path / "config" / "postlane.toml").write_text(text)
     return tmp_path
 

@@ -39,7 +39,7 @@ from relay.ids import time_of
 from relay.message import MailClass, Peer, RcptTo
 from relay.outcome import Reply
 from relay.policy.contradiction import Told, Trouble, trouble_of
-from relay.policy.decide import Decision, Law, Refusal
+from relay.policy.decide import Law, Refusal
 from relay.policy.evidence.classify import quoted
 from relay.policy.evidence.judge import Judge
 from relay.policy.evidence.lint import lint
@@ -50,7 +50,8 @@ from relay.policy.routes import Routes
 from relay.policy.sample import Sample
 from relay.policy.sender import mailboxes
 from relay.policy.streams import Streams
-from relay.policy.weigh import Memory
+from relay.policy.unsubscribe import FIELDS
+from relay.policy.weigh import Memory, Weighed
 from relay.rewrite import Rewritten, received_field, rewrite, subject_of
 from relay.wildcard import Recipients
 
@@ -231,12 +232,13 @@ def explained(name: str, octets: bytes, asked: Asked, basis: Basis) -> Explained
         terms=quoted(evidence, extract(content, fields, rest), judge.ready()),
         findings=lint(content, fields, rest, mail_class),
         recipients=_carried(recipients, found, now, basis),
-        rewritten=_rewritten(letter, weighed.decision, now) if weighed is not None else None,
+        rewritten=_rewritten(letter, weighed, now) if weighed is not None else None,
     )
 
 
-def _rewritten(letter: Letter, decision: Decision, now: int) -> Rewritten:
+def _rewritten(letter: Letter, weighed: Weighed, now: int) -> Rewritten:
     """Only the names of what is added are shown."""
+    decision = weighed.decision
     return rewrite(
         letter.fields,
         letter.rest,
@@ -245,6 +247,7 @@ def _rewritten(letter: Letter, decision: Decision, now: int) -> Rewritten:
         received=received_field(_PEER, "localhost", "ID", now),
         now=now,
         also_remove=decision.also_remove,
+        replaced=FIELDS if weighed.offer is not None else frozenset(),
     )
 
 

@@ -9,7 +9,7 @@ from relay.cli.reasons import of_brand, of_class, of_contradiction, of_stream, s
 from relay.config.origin import Places
 from relay.event import iso, reply_facts
 from relay.fate import Carriage, Fate, Files
-from relay.header import Field, readable, split
+from relay.header import Field, covered, readable, split
 from relay.message import MailClass
 from relay.policy.contradiction import surely_contradicts
 from relay.policy.decide import Decision
@@ -17,7 +17,8 @@ from relay.policy.evidence.classify import Evidence, Term
 from relay.policy.evidence.lint import Finding
 from relay.policy.evidence.text import bounded
 from relay.policy.letter import Letter
-from relay.rewrite import Rewritten, covered
+from relay.policy.unsubscribe import FIELDS, header
+from relay.rewrite import Rewritten
 from relay.signing.keyfile import RSA
 from relay.signing.keys import SANDBOX_SELECTOR
 from relay.trace import FIELD as TRACE
@@ -125,6 +126,8 @@ def added(one: Explained) -> list[str]:
     if one.rewritten is None or one.fate.refusal is not None:
         return []
     ours, _ = split(one.rewritten.added)
+    if one.fate.weighed is not None and one.fate.weighed.offer is not None:
+        ours += split(header("", ""))[0]
     return [TRACE, *("DKIM-Signature" for _ in one.fate.keys), *(_written(f) for f in ours)]
 
 
@@ -135,10 +138,10 @@ def removed(one: Explained) -> list[str]:
 
 
 def dropped(one: Explained) -> list[tuple[str, list[str]]]:
-    """The app's signatures that do not leave: d=, and the removed fields that it covers."""
+    """The app's signatures that do not leave: d=, and the removed or replaced fields that it covers."""
     if one.rewritten is None:
         return []
-    return [(_signer(f), sorted(covered(f.value, one.rewritten.removed))) for f in one.rewritten.dropped]
+    return [(_signer(f), sorted(covered(f.value, one.rewritten.removed | FIELDS))) for f in one.rewritten.dropped]
 
 
 def _written(one: Field) -> str:

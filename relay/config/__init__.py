@@ -7,6 +7,7 @@ Nothing comes into force that has an error: `load_deployment` and `load_policies
 """
 
 from relay.config.deployment import Deployment, examine_deployment, load_deployment
+from relay.config.pages import public_pages
 from relay.config.places import MissingDirectory, find_directories
 from relay.config.policies import Policies, everybody, examine_policies, load_policies, sandbox_credential
 from relay.config.problems import ConfigErrors, Problem
@@ -31,6 +32,7 @@ __all__ = [
     "load_secret",
     "load_secrets",
     "load_webhook_secret",
+    "public_pages",
     "sandbox_credential",
     "whereabouts",
 ]

@@ -188,11 +188,14 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
 _NOT_YET: tuple[Loc, ...] = (("delivery", "return_path_domain"),)
 
 
+_ACTED_ON = (("web", "admin"), ("web", "public"), ("web", "public_url"), ("retention", "events"))
+
+
 def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
     """Keys of the same kind that the sample shows with a value, and this value: who leaves it asks for nothing."""
     for name, section, default in (("web", settings.web, Web()), ("retention", settings.retention, Retention())):
         for key in type(section).model_fields:
-            if (name, key) not in (("web", "admin"), ("retention", "events")):
+            if (name, key) not in _ACTED_ON:
                 yield (name, key), getattr(section, key), getattr(default, key)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from relay.config.schema_brands import BrandsFile
+from relay.config.schema_caps import CapsFile
 from relay.config.schema_config import PoolsFile, PostlaneFile
 from relay.config.schema_policies import CredentialsFile, RetryFile
 from relay.config.schema_recipients import RecipientsFile
@@ -19,6 +20,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "postlane": PostlaneFile,
     "pools": PoolsFile,
     "brands": BrandsFile,
+    "caps": CapsFile,
     "credentials": CredentialsFile,
     "recipients": RecipientsFile,
     "retry": RetryFile,

@@ -1,17 +1,19 @@
-"""policies/: what may happen to mail, the same on every node. All of it but caps.
+"""policies/: what may happen to mail, the same on every node.
 
 The schemas know every key of INTERFACE.md in these files; those that later versions act on are checked in type and
 reported as not yet supported, so that nobody relies on them unawares.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
 from relay.config import bounces as bounces_file
+from relay.config import caps as caps_file
 from relay.config import checks as checks_of_brands
+from relay.config import pages as public_pages
 from relay.config import recipients as recipients_file
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
@@ -21,6 +23,7 @@ from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_bounces import BouncesFile
 from relay.config.schema_brands import BrandsFile, BrandTable
+from relay.config.schema_caps import CapsFile
 from relay.config.schema_policies import (
     CredentialsFile,
     CredentialTable,
@@ -35,9 +38,10 @@ from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.feedback.rulings import Rulings
-from relay.identity import Brand, Credential
+from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
+from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.engagement import Tiers
 from relay.policy.routes import Routes
@@ -47,6 +51,7 @@ from relay.schedule.retry import RetryPolicy
 MODELS: Mapping[str, type[Section]] = {
     "bounces.toml": BouncesFile,
     "brands.toml": BrandsFile,
+    "caps.toml": CapsFile,
     "credentials.toml": CredentialsFile,
     "recipients.toml": RecipientsFile,
     "retry.toml": RetryFile,
@@ -55,7 +60,6 @@ MODELS: Mapping[str, type[Section]] = {
     "streams.toml": StreamsFile,
 }
 FILES = tuple(MODELS)
-LATER_FILES = ("caps.toml",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Policies:
     address_check: Modes
     tiers: Tiers
     brands: Mapping[str, Brand]
+    caps: Caps
     checks: Mapping[str, Checks]
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
@@ -134,9 +139,10 @@ def examine_policies(
     """
     paths = toml_files(policies_dir)
     files = contents(policies_dir) | {name: text.encode() for name, text in overlay.items()}
-    folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES + LATER_FILES)), {})
+    folder = _Folder(policies_dir, files, list(unknown_files(paths, FILES)), {})
     bounces = folder.load("bounces.toml", BouncesFile)
     brands = folder.load("brands.toml", BrandsFile)
+    caps = folder.load("caps.toml", CapsFile)
     credentials = folder.load("credentials.toml", CredentialsFile)
     recipients = folder.load("recipients.toml", RecipientsFile)
     retry = folder.load("retry.toml", RetryFile)
@@ -146,22 +152,25 @@ def examine_policies(
     if checked:
         folder.problems += _of_bounces(folder, bounces)
         folder.problems += _of_brands(folder, brands)
+        folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
         folder.problems += _of_recipients(folder, recipients, deployment)
         folder.problems += _of_routes(folder, routes, deployment)
         folder.problems += _of_exceptions(folder, routes, deployment)
         folder.problems += _of_shaping(folder, shaping, deployment)
         folder.problems += _of_streams(folder, streams, brands, credentials)
-        folder.problems += _later_files(folder, paths)
     if checked and deployment is not None:
         folder.problems += _of_listeners(folder, deployment)
+        folder.problems += _of_pages(folder, brands, credentials, streams, deployment)
     warnings = tuple(problem for problem in folder.problems if problem.warning)
     apps = {name: _credential(name, table) for name, table in credentials.credential.items()}
+    named = _brands(brands)
     policies = Policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
         tiers=recipients_file.tiers(recipients),
-        brands=MappingProxyType(_brands(brands)),
+        brands=MappingProxyType(named),
+        caps=caps_file.compiled(caps, named),
         checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
@@ -188,6 +197,18 @@ def _brand(name: str, table: BrandTable) -> Brand:
         public_url=table.public_url,
         return_path_domain=table.return_path_domain,
         unsigned=table.unsigned,
+        face=_face(name, table),
+    )
+
+
+def _face(name: str, table: BrandTable) -> Face:
+    colors, texts = table.colors.model_dump(), table.texts.model_dump()
+    return Face(
+        names=table.name if any(table.name.values()) else {"en": name},
+        topics=table.topics,
+        logo=table.logo,
+        colors={key: color for key, color in colors.items() if color},
+        texts={key: said for key, said in texts.items() if said},
     )
 
 
@@ -247,6 +268,7 @@ def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
                 yield document.problem(("brand", name, "domains", number), message, "duplicate")
             owners.setdefault(domain, name)
     yield from checks_of_brands.problems_of(brands, document)
+    yield from public_pages.faces_problems(brands, document, folder.path)
     yield from _not_yet(document, "brand", ("return_path_domain",))
 
 
@@ -255,6 +277,15 @@ def _not_yet(document: Document, kind: str, keys: tuple[str, ...]) -> Iterator[P
         for key in keys:
             if document.data[kind][name].get(key):
                 yield document.problem((kind, name, key), NOT_YET, "not-yet", warning=True)
+
+
+def _of_caps(folder: _Folder, file: CapsFile) -> Iterator[Problem]:
+    document = folder.documents.get("caps.toml")
+    if document is not None:
+        known = folder.names("brands.toml", "brand") if folder.readable("brands.toml") else None
+        yield from caps_file.problems_of(file, document, known)
+        if file.runaway.same_message is not None:
+            yield document.problem(("runaway", "same_message"), NOT_YET, "not-yet", warning=True)
 
 
 def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployment | None) -> Iterator[Problem]:
@@ -362,12 +393,7 @@ def _of_streams(
     document = folder.documents.get("streams.toml")
     if document is None:
         return
-    others = streams_file.Others(
-        brands=brands.brand if folder.sure("brands.toml") else None,
-        credentials=credentials.credential if folder.sure("credentials.toml") else None,
-        by_domain=_brands(brands),
-    )
-    yield from streams_file.problems_of(file, document, others)
+    yield from streams_file.problems_of(file, document, _others(folder, brands, credentials))
     apps = folder.documents.get("credentials.toml")
     if apps is not None:
         yield from streams_file.unknown_streams(apps, credentials.credential, document.titles("stream"))
@@ -383,13 +409,20 @@ def _of_shaping(folder: _Folder, file: ShapingFile, deployment: Deployment | Non
     yield from shaping_file.problems_of(file, document, pools)
 
 
-def _later_files(folder: _Folder, paths: Iterable[Path]) -> Iterator[Problem]:
-    for path in paths:
-        if path.name in LATER_FILES:
-            document, found = read(path)
-            yield from found  # what does not even parse is worth knowing now
-            if document is not None and document.data:
-                yield Problem(document.file, 0, "", f"{NOT_YET}: what it says does not hold", "not-yet", warning=True)
+def _others(folder: _Folder, brands: BrandsFile, credentials: CredentialsFile) -> streams_file.Others:
+    return streams_file.Others(
+        brands=brands.brand if folder.sure("brands.toml") else None,
+        credentials=credentials.credential if folder.sure("credentials.toml") else None,
+        by_domain=_brands(brands),
+    )
+
+
+def _of_pages(
+    folder: _Folder, brands: BrandsFile, credentials: CredentialsFile, streams: StreamsFile, deployment: Deployment
+) -> Iterator[Problem]:
+    urls = {name: table.public_url for name, table in brands.brand.items()}
+    others = _others(folder, brands, credentials)
+    yield from public_pages.problems_of(deployment, folder.documents.get("brands.toml"), urls, streams, others)
 
 
 def _of_listeners(folder: _Folder, deployment: Deployment) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from relay.config.fields import ALONE_OR_LIST, Domain, MaybeDomain, Name, Timezone, Url, text_of
+from relay.config.fields import ALONE_OR_LIST, Color, Domain, MaybeDomain, Name, Timezone, Url, text_of
 from relay.config.reader import Section, setting
 from relay.config.schema_routes import Classes
 from relay.config.schema_streams import Exact, HeaderName, Subjects, pattern
@@ -48,6 +48,23 @@ def _as_compared(written: str) -> Pattern:
 Bodies = Annotated[list[Annotated[Pattern, *text_of(body_pattern, "unsubscribe")]], *ALONE_OR_LIST, Field(min_length=1)]
 
 
+class ColorsTable(Section):
+    """Of its pages for recipients. Without background and text these follow what the reader's screen is set to, light or dark."""
+
+    accent: Color = setting("", "of buttons; what is written on them is black or white, whichever reads better")
+    background: Color = ""
+    text: Color = ""
+
+
+class PageTextsTable(Section):
+    """Its own words on its pages for recipients, by language."""
+
+    intro: Texts | None = setting(None, "above the choices")
+    unsubscribe_intro: Texts | None = setting(None, "above the button of the page that List-Unsubscribe leads to")
+    service: Texts | None = setting(None, "which mail still arrives after unsubscribing, and why")
+    left: Texts | None = setting(None, "after unsubscribing")
+
+
 class BrandTable(Section):
     """Who speaks. The From domain decides the brand."""
 
@@ -59,8 +76,10 @@ class BrandTable(Section):
         "", description="bounces come back to it; under a domain of the brand's own"
     )
     postal_address: Texts = setting({"en": ""}, "as it stands in mail, by language where that differs")
-    logo: str = setting("", "file, relative to policies/")
-    topics: dict[Name, Texts] = setting({})
+    logo: str = setting("", "file, relative to policies/: svg, png, jpg or webp")
+    colors: ColorsTable = ColorsTable()
+    texts: PageTextsTable = PageTextsTable()
+    topics: dict[Name, Texts] = setting({}, "what recipients choose from, as they read it, by language")
     checks: dict[str, Literal["warn", "flag", "refuse"]] = setting(
         {}, "of its mail: warn is recorded, flag alerts, refuse answers 550"
     )

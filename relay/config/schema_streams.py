@@ -153,6 +153,9 @@ class StreamTable(Section):
     send_window: str = setting("", "a [window.NAME]")
     review_by: date | None = setting(None, "after this day it is listed for review")
     on_contradiction: OnContradiction | None = setting(None, "when the evidence says another class")
+    unsubscribe: Literal["keep", "replace"] = setting(
+        "keep", "the List-Unsubscribe its app sets; replace: by ours, which tells the app's as well"
+    )
     also_remove: list[Removable] = setting([], "header fields that do not leave")
 
 

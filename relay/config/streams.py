@@ -74,6 +74,7 @@ def _stream(table: StreamTable, line: int, on_contradiction: str, windows: Mappi
         window=windows.get(table.send_window),
         priority=table.priority,
         review_by=table.review_by,
+        unsubscribe=table.unsubscribe,
         topic=table.topic or "",
     )
 
@@ -150,7 +151,7 @@ def _of_names(
         message = no_such("brand", stream.brand, others.brands, "brands.toml")
         yield document.problem((*loc, "brand"), message, "unknown-name")
     elif stream.topic:
-        brands = _brands_of(stream, others) or set(others.brands)
+        brands = brands_of(stream, others) or set(others.brands)
         if not any(stream.topic in others.brands[brand].topics for brand in brands):
             yield document.problem(
                 (*loc, "topic"), _no_topic(stream.topic, sorted(brands), others.brands), "unknown-name"
@@ -163,7 +164,7 @@ def _no_topic(topic: str, brands: Sequence[str], tables: Mapping[str, BrandTable
     return f'{who} no topic "{topic}"; ' + (f"there are {listing(known)}" if known else "there are none")
 
 
-def _brands_of(stream: StreamTable, others: Others) -> set[str]:
+def brands_of(stream: StreamTable, others: Others) -> set[str]:
     """The brands mail of a stream may be of, as far as files tell; empty: they do not."""
     if stream.brand:
         return {stream.brand}

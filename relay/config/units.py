@@ -96,9 +96,20 @@ def rate(value: object) -> Rate:
     count, per = int(match[1]), match[2]
     if count == 0:
         raise Wrong("rate", f'"{value}" would let nothing through; a rate is 1 or more')
+    return _of_period(value, count, per)
+
+
+def cap_limit(value: object) -> Rate:
+    """The same, and `0/day`: nothing at all."""
+    if isinstance(value, str) and (match := _RATE.fullmatch(value)) and not int(match[1]):
+        return _of_period(value, 0, match[2])
+    return rate(value)
+
+
+def _of_period(text: str, count: int, per: str) -> Rate:
     if per in _CALENDAR_S:
-        return Rate(count, _CALENDAR_S[per], per, value)
-    return Rate(count, _sliding_seconds(value, count, per), "", value)
+        return Rate(count, _CALENDAR_S[per], per, text)
+    return Rate(count, _sliding_seconds(text, count, per), "", text)
 
 
 def _sliding_seconds(text: str, count: int, per: str) -> int:
@@ -280,13 +291,29 @@ def host_and_port(value: object) -> str:
     return str(value).lower()
 
 
+MAX_URL = 100  # a token of some 860 follows in one line of a header, which may have 998 octets (RFC 5322 2.1.1)
+
+
 def web_url(value: object) -> str:
     """An absolute http or https URL without a final slash, or "" for none."""
     if value == "":
         return ""
-    if isinstance(value, str) and re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+    if isinstance(value, str) and re.fullmatch(r"https?://[!-~]+", value) and not re.search(r"[<>?#\"]", value):
+        if len(value) > MAX_URL:
+            raise Wrong(
+                "url", f"{shown(value)} has {len(value)} characters, more than the {MAX_URL} that fit into mail"
+            )
         return value.rstrip("/")
     raise Wrong("url", f'{shown(value)} is no URL, such as "https://mail.shop.example"')
+
+
+def color(value: object) -> str:
+    """`#0b6e4f` in small letters, or "" for none."""
+    if value == "":
+        return ""
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        return value.lower()
+    raise Wrong("color", f'{shown(value)} is no colour, such as "#0b6e4f"')
 
 
 def hook_url(value: object) -> str:

@@ -4,15 +4,17 @@ Strategy: an idle connection of the lane goes to whoever asks, the last used fir
 room (quay.py), and with a permit of each that all workers share, the task that asked opens one; else it waits. What comes
 free is handed to the head of its lane's line, so a newcomer never overtakes. Where another lane waits for the room that a
 connection takes, it closes instead of idling, after a turn instead of being handed on, and at once for urgent mail: the
-domains of a provider share its few connections. The caller must `release` each connection it got, whatever happened. While
-we shut down nobody gets one: who asks or waits is cancelled, since an outcome would count as an attempt that never was.
+domains of a provider share its few connections. Where the rate of new connections is used up for a second or longer, and the
+lane has none that could come free, who waits is told when to come again (Later). The caller must `release` each connection it
+got, whatever happened. While we shut down nobody gets one: who asks or waits is cancelled, since an outcome would count as an
+attempt that never was.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay.egress.connection import Connection
 from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
@@ -22,10 +24,12 @@ from relay.egress.settings import EgressSettings
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome
+from relay.pause import Later
 
 ZONE = "UTC"  # of a day of new connections
 ASK_AGAIN = 0.25  # seconds after a refused permit: another worker's connection may have closed
 TURN = 2.0  # seconds for which a lane keeps a connection while others wait for it: some hundred messages, or a slow one
+LONG = 1.0  # seconds for which it is not worth standing in line: an attempt takes places that others could use
 REST = 2 * ASK_AGAIN  # seconds after a turn at a site with fewer connections than workers: the others ask meanwhile
 REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
 
@@ -55,9 +59,12 @@ class Permits(Protocol):
 class Openings(Protocol):
     """New connections at a rate, counted over all workers: see RateLeases."""
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    async def take(
+        self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0
+    ) -> int: ...
+    def receipt(self, rate: Rate) -> Any: ...
     def depart(self, name: str, rate: Rate) -> None: ...
-    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
+    def give_back(self, name: str, rate: Rate, count: int, receipt: Any) -> None: ...
 
 
 class Connections:
@@ -115,9 +122,9 @@ class Connections:
                 return connection
         return None
 
-    async def lease(self, wanted: Wanted) -> Connection | Outcome:
-        """A connection for one transaction; waits its turn. The outcome says why there is none; CancelledError, that
-        we shut down."""
+    async def lease(self, wanted: Wanted) -> Connection | Outcome | Later:
+        """A connection for one transaction; waits its turn. The outcome says why there is none, Later that none may be opened
+        before; CancelledError, that we shut down."""
         lane = self._lane(wanted)
         self._sweep_later()
         grant = self._grant(lane, wanted) or await self._wait(lane, wanted)
@@ -184,10 +191,13 @@ class Connections:
             lane = self._lanes[key] = Lane()
         if lane.terms is not wanted.terms:
             lane.terms = wanted.terms
-            shared = wanted.source.address in self._settings.urgent_sources
-            slots = wanted.terms.slots(wanted.source.address, wanted.site, shared=shared)
+            slots = wanted.terms.slots(wanted.source.address, wanted.site, shared=self._shared(wanted))
             lane.quays = tuple(self._quay(*slot) for slot in slots)
         return lane
+
+    def _shared(self, wanted: Wanted) -> bool:
+        """Does transactional mail leave from there too?"""
+        return wanted.source.address in self._settings.urgent_sources
 
     def _quay(self, name: str, limit: int, reserved: int) -> Quay:
         quay = self._quays.get(name)
@@ -267,8 +277,13 @@ class Connections:
 
     def _stand(self, lane: Lane, mail_class: MailClass) -> None:
         """Somebody waits in this lane: it stands in line where there is no room, and what is idle there makes some; or the
-        first may open a connection, where there is."""
+        first may open a connection, where there is. Where none may be opened for long, and none is, all are told so."""
         urgent = mail_class is URGENT
+        later = lane.dry(urgent=urgent, now=asyncio.get_running_loop().time())
+        if later is not None:
+            while lane.hand(mail_class, later):
+                pass
+            return
         quay = lane.stands[mail_class]
         if quay is None:
             quay = lane.full(urgent=urgent)
@@ -350,7 +365,7 @@ class Connections:
         urgent = wanted.mail_class is URGENT
         granted: list[Quay] = []
         try:
-            refused, pause = await self._ask(quays, granted, wanted)
+            refused, pause, why = await self._ask(quays, granted, wanted)
         except BaseException:
             self._give_back(granted)
             self._free_slot(lane, quays, urgent=urgent)
@@ -360,26 +375,41 @@ class Connections:
             return True
         self._give_back(granted)
         self._rest(refused, pause, urgent=urgent)
+        if why and pause >= LONG:
+            refused.dry[urgent] = asyncio.get_running_loop().time() + pause, why
         self._free_slot(lane, quays, urgent=urgent)
+        if why and pause >= LONG:
+            self._send_away(refused, urgent=urgent)
         return False
 
-    async def _ask(self, quays: Sequence[Quay], granted: list[Quay], wanted: Wanted) -> tuple[Quay | None, float]:
-        """Where there is no permit, and seconds until it is worth another question; `granted`: where there is."""
+    def _send_away(self, quay: Quay, *, urgent: bool) -> None:
+        """Those who stand in line there, unless their lane has a connection that may come free."""
+        for mail_class in MailClass:
+            if (mail_class is URGENT) is urgent:
+                for lane in list(quay.lines[mail_class]):
+                    self._stand(lane, mail_class)
+
+    async def _ask(self, quays: Sequence[Quay], granted: list[Quay], wanted: Wanted) -> tuple[Quay | None, float, str]:
+        """Where there is no permit, seconds until it is worth another question, and the rate that has none; `granted`: where
+        there is."""
         urgent = wanted.mail_class is URGENT
         for quay in quays:
             if not await self._permits.acquire(quay.name, quay.limit_for(urgent=urgent), urgent=urgent):
-                return quay, ASK_AGAIN
+                return quay, ASK_AGAIN, ""
             granted.append(quay)
-        openings = wanted.terms.openings(wanted.source.address, wanted.site)
-        for number, (name, rate) in enumerate(openings):
-            wait = await self._openings.take(name, rate, 1, ZONE, urgent=urgent)
+        openings = wanted.terms.openings(wanted.source.address, wanted.site, shared=self._shared(wanted))
+        receipts: list[Any] = []
+        for name, rate, reserved in openings:
+            wait = await self._openings.take(name, rate, 1, ZONE, urgent=urgent, reserved=reserved)
             if wait:
-                for taken, whose in openings[:number]:
-                    self._openings.give_back(taken, whose, 1)
-                return next((quay for quay in quays if name == f"open/{quay.name}"), quays[0]), wait / 1000
-        for name, rate in openings:
+                for (taken, whose, _), receipt in zip(openings, receipts, strict=False):
+                    self._openings.give_back(taken, whose, 1, receipt)
+                quay = next((quay for quay in quays if name == f"open/{quay.name}"), quays[0])
+                return quay, wait / 1000, f"{name}: {rate.text}"
+            receipts.append(self._openings.receipt(rate))
+        for name, rate, _ in openings:
             self._openings.depart(name, rate)
-        return None, 0.0
+        return None, 0.0, ""
 
     def _give_back(self, granted: Sequence[Quay]) -> None:
         for quay in granted:

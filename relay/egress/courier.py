@@ -6,7 +6,7 @@ try of the next host.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -26,6 +26,7 @@ from relay.egress.transaction import Transaction, commands, final_dot, stuff
 from relay.egress.urgency import URGENT
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Scope
+from relay.pause import Later
 
 _OF_CAPTURE = uniform(Need.TRY)  # nothing leaves, so nothing is to be protected on its way
 
@@ -46,6 +47,29 @@ class Way:
     relay: Relay | None
     rules: Rules
     captured: bool = False
+
+
+class Permit(Protocol):
+    """What a message may go by, within the rates of its site (relay/shaping/shaper.py)."""
+
+    def depart(self) -> None:
+        """A connection takes it: it counts from now on."""
+        ...
+
+    async def again(self) -> Later | None:
+        """Another one, for another transaction: each that begins is one that the far end sees. Or there is none now."""
+        ...
+
+
+class Free:
+    """A permit of what has no limit."""
+
+    def depart(self) -> None: ...
+
+    async def again(self) -> None: ...
+
+
+FREE = Free()
 
 
 class Sites(Protocol):
@@ -163,19 +187,21 @@ class Courier:
         source: Source,
         way: Way,
         terms: Terms,
-        depart: Callable[[], None] = lambda: None,
-    ) -> Outcome:
+        permit: Permit = FREE,
+    ) -> Outcome | Later:
         """Try once to deliver `delivery.head + content` from `source` by `way`, with no more connections than `terms` has.
-        `depart` is called when a connection takes it, and once more where it needs another.
+        Later: nothing was tried, or nothing that reached the peer's mail.
         Raises CancelledError where nothing was tried since we shut down."""
         if not way.captured:
-            outcome = await self._send(delivery, content, source, way, terms, depart)
+            outcome = await self._send(delivery, content, source, way, terms, permit)
         else:
             # The way to ourselves takes no address of ours: the pool's may not reach loopback (IPv6), or be another
             # machine's, where a staging system has the files of production. The event names the source it would have had.
-            outcome = await self._send(delivery, content, Source("", source.ehlo), way, terms, depart)
-            outcome.captured, outcome.source = True, source.address
-        outcome.site = way.site
+            outcome = await self._send(delivery, content, Source("", source.ehlo), way, terms, permit)
+            if isinstance(outcome, Outcome):
+                outcome.captured, outcome.source = True, source.address
+        if isinstance(outcome, Outcome):
+            outcome.site = way.site
         return outcome
 
     async def _send(
@@ -185,23 +211,25 @@ class Courier:
         source: Source,
         way: Way,
         terms: Terms,
-        depart: Callable[[], None],
-    ) -> Outcome:
+        permit: Permit,
+    ) -> Outcome | Later:
         connection = self._kept(delivery, source, way, terms) or await self._lease(delivery, source, way, terms)
-        if isinstance(connection, Outcome):
+        if not isinstance(connection, Connection):
             return connection
         kept = connection.used > 0
-        outcome = await self._transact(connection, delivery, content, depart)
+        outcome = await self._transact(connection, delivery, content, permit)
         if kept and _was_stale(outcome):
+            if (later := await permit.again()) is not None:
+                return later
             connection = await self._lease(delivery, source, way, terms, fresh=True)
-            if isinstance(connection, Outcome):
+            if not isinstance(connection, Connection):
                 return connection
-            outcome = await self._transact(connection, delivery, content, depart)
-        if _next_host_may_do(outcome):
+            outcome = await self._transact(connection, delivery, content, permit)
+        if _next_host_may_do(outcome) and await permit.again() is None:
             # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
             other = await self._lease(delivery, source, way, terms, avoid=connection.target.address)
             if isinstance(other, Connection):
-                return await self._transact(other, delivery, content, depart)
+                return await self._transact(other, delivery, content, permit)
         return outcome
 
     def _kept(self, delivery: Delivery, source: Source, way: Way, terms: Terms) -> Connection | None:
@@ -214,7 +242,7 @@ class Courier:
 
     async def _lease(
         self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""
-    ) -> Connection | Outcome:
+    ) -> Connection | Outcome | Later:
         found = await self._route(delivery, way, terms)
         if isinstance(found, Outcome):
             return found
@@ -246,9 +274,7 @@ class Courier:
             return of_relay(way.relay, level, requiretls=tls == Wish.REQUIRED.value)
         return self._guard.known(delivery.domain, level, tls)
 
-    async def _transact(
-        self, connection: Connection, delivery: Delivery, content: bytes, depart: Callable[[], None]
-    ) -> Outcome:
+    async def _transact(self, connection: Connection, delivery: Delivery, content: bytes, permit: Permit) -> Outcome:
         """One transaction; the connection is given back. What the peer cannot take is not even tried."""
         head = delivery.head
         told = commands(delivery, len(head) + len(content), connection.features)
@@ -257,7 +283,7 @@ class Courier:
             told.mx, told.tls, told.source = connection.target.host, connection.tls, connection.source.address
             return told
         pieces = (head, stuff(content), final_dot(content or head))  # no line of our own fields begins with a dot
-        depart()
+        permit.depart()
         try:
             transaction = await connection.send(told[0], told[1], pieces)
         finally:

@@ -43,8 +43,8 @@ class Terms(Protocol):
         mail leaves from the source too."""
         ...
 
-    def openings(self, source: str, site: str) -> Sequence[tuple[str, Rate]]:
-        """The rates, by name, that a new connection takes a permit of."""
+    def openings(self, source: str, site: str, *, shared: bool) -> Sequence[tuple[str, Rate, int]]:
+        """The rates, by name, that a new connection takes a permit of, and how many of each are for transactional mail."""
         ...
 
 

@@ -23,6 +23,7 @@ from relay.egress.dialer import Terms
 from relay.egress.settings import Share
 from relay.message import MailClass
 from relay.outcome import Outcome
+from relay.pause import Later
 
 URGENT = MailClass.TRANSACTIONAL
 
@@ -33,12 +34,14 @@ class Quay:
     limit, reserved  of all workers together     room, bulk_room  of this one: open, busy with mail that is not urgent
     open, bulk       as many there are           idle             those open and nobody's, the one idle for longest first
     resting          for other and for urgent mail: State was asked and had none; until this timer nobody asks again
+    dry              the same: no new connection before then, by the loop's clock, and why; who has none to wait for goes away
     """
 
     __slots__ = (
         "bulk",
         "bulk_room",
         "contested",
+        "dry",
         "idle",
         "limit",
         "lines",
@@ -57,6 +60,7 @@ class Quay:
         self.idle: dict[Connection, None] = {}
         self.lines: tuple[deque[Lane], ...] = tuple(deque() for _ in MailClass)
         self.resting: list[asyncio.TimerHandle | None] = [None, None]
+        self.dry: list[tuple[float, str]] = [(0.0, ""), (0.0, "")]
 
     def __repr__(self) -> str:
         waiting = sum(map(len, self.lines))
@@ -125,6 +129,15 @@ class Lane:
                 return quay
         return None
 
+    def dry(self, *, urgent: bool, now: float) -> Later | None:
+        """It has no connection, and may open none for a while."""
+        if not self.slots:
+            for quay in self.quays:
+                until, why = quay.dry[urgent]
+                if until > now:
+                    return Later(int((until - now) * 1000) + 1, why)
+        return None
+
     def hand(self, mail_class: MailClass, grant: "Grant") -> bool:
         """Give `grant` to the first in line of that class; False if nobody waits."""
         line = self.lines[mail_class]
@@ -155,7 +168,7 @@ class Turn(NamedTuple):
     quays: tuple[Quay, ...]
 
 
-Grant = Connection | Outcome | Turn
+Grant = Connection | Outcome | Later | Turn
 Line = deque["asyncio.Future[Grant]"]
 
 

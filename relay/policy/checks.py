@@ -65,17 +65,25 @@ def phrase(text: str) -> Phrase | None:
 
 
 class Case:
-    """One message before the checks of its brand. `signer_of`: From domain (A-label) -> the d= that signs for it, or ""."""
+    """One message before the checks of its brand. `signer_of`: From domain (A-label) -> the d= that signs for it, or "".
+    `offers`: it gets a List-Unsubscribe of ours."""
 
-    __slots__ = ("_whole", "author_domain", "letter", "mail_class", "signer_of")
+    __slots__ = ("_whole", "author_domain", "letter", "mail_class", "offers", "signer_of")
 
     def __init__(
-        self, letter: Letter, author_domain: str, mail_class: MailClass, signer_of: Callable[[str], str]
+        self,
+        letter: Letter,
+        author_domain: str,
+        mail_class: MailClass,
+        signer_of: Callable[[str], str],
+        *,
+        offers: bool = False,
     ) -> None:
         self.letter = letter
         self.author_domain = author_domain
         self.mail_class = mail_class
         self.signer_of = signer_of
+        self.offers = offers
         self._whole: bytes | None = None
 
     def field(self, name: str) -> bytes:
@@ -165,6 +173,8 @@ _HTTPS = re.compile(rb"<https://[^<>/]", re.IGNORECASE)
 def _one_click(case: Case) -> str:
     """RFC 8058 3.1: one https URI in List-Unsubscribe, List-Unsubscribe-Post with one value; both are signed (signing/dkim.py).
     Google's and Yahoo's rules for bulk senders ask for it since 2024."""
+    if case.offers:
+        return ""
     missing = []
     # RFC 2369 2: blanks within the angle brackets are to be ignored.
     if not _HTTPS.search(case.field("list-unsubscribe").translate(None, b" \t")):

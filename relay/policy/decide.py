@@ -80,6 +80,7 @@ class Law:
     version      of policies/: what was decided by them says so, whatever is in force when it is written down
     postmaster   whom a refused app may ask
     checks       by brand, of those that ask for some
+    pages        where mail of a brand may be unsubscribed from; "": of brands that have no page of their own
     signer_of    From domain (A-label) -> the d= of the active keys that sign for it, "" without any
     """
 
@@ -89,6 +90,7 @@ class Law:
     streams: Streams
     checks: Mapping[str, Checks] = field(default_factory=dict)
     signer_of: Callable[[str], str] = lambda domain: ""
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def decide(letter: Letter, credential: Credential, stream: str, now: int, law: Law) -> Decision | Refusal:

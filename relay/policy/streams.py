@@ -46,6 +46,7 @@ class Stream:
     rate              its mail is paced by it, beside its credential's quota; None: by nothing
     window            when its mail may be sent, unless it is transactional; None: at any time
     priority          of its mail within the class, -9 to 9, and the most its app may ask for (policy/priority.py)
+    unsubscribe       the List-Unsubscribe its app sets: "keep", or "replace" by ours, which tells the app's as well
     topic             of its brand, which people may turn off; "": none
     review_by         after this day people are to ask themselves whether it should go on; mail still goes
     """
@@ -61,6 +62,7 @@ class Stream:
     window: Window | None = None
     priority: int = 0
     review_by: date | None = None
+    unsubscribe: str = "keep"
     topic: str = ""
 
 

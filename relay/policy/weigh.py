@@ -16,6 +16,7 @@ from relay.policy.evidence.classify import Evidence
 from relay.policy.letter import Letter
 from relay.policy.road import examined
 from relay.policy.sample import Sample
+from relay.policy.unsubscribe import Offer, offered
 
 _REASONS = 3  # that a refused app is told
 
@@ -52,6 +53,7 @@ class Weighed:
     contradiction  None | "flagged" | "rerouted" | "enforced": what was done about a claim that does not stand
     remembered     the evidence is that of messages like it, this one was passed over
     checks         of its brand, those that it does not pass
+    offer          the List-Unsubscribe of ours that it gets; None: it gets none
     """
 
     decision: Decision
@@ -60,6 +62,7 @@ class Weighed:
     contradiction: str | None = None
     remembered: bool = False
     checks: tuple[Failed, ...] = ()
+    offer: Offer | None = None
 
     @property
     def asked_as(self) -> MailClass:
@@ -76,7 +79,10 @@ def weigh(
     weighed = _judged(letter, credential, stream, now, law, judge, memory)
     if isinstance(weighed, Refusal):
         return weighed
-    failed = examined(letter, weighed.decision, weighed.asked_as, law)
+    decision, said = weighed.decision, weighed.decision.said
+    replace = said is not None and said.unsubscribe == "replace"
+    weighed.offer = offered(letter.fields, decision.brand, weighed.asked_as, law.pages, replace=replace)
+    failed = examined(letter, decision, weighed.asked_as, law, weighed.offer)
     if isinstance(failed, Refusal):
         return failed
     weighed.checks = failed

@@ -4,15 +4,16 @@ What is said is resolved key by key, the later before the earlier: [default], th
 what ships), the provider's block for the pool, the recipient's domain. A value says what holds from one source, or with
 `site_` in its name from all sources together.
 
-Where pools share a source, one that has lower limits than its provider keeps to them, and all of them together to the
-provider's (`Shape.among`): what holds for a source and site holds whatever the pool.
+Where pools share a source, what holds for a source and site holds whatever the pool (`Shape.among`): one with lower limits
+than its provider keeps to them, counted for it alone, and all of them together to the highest that the provider or a pool
+has. Where that is a pool's, the provider's own holds for all the others together. So a name stands for one limit, always.
 
 A [domain] whose site is its own speaks for that site. One that shares its site keeps to the site's limits and has those of
 its own block beside them (`Shape.alone`), counted for it alone: it may be slower than its provider, never faster. Its `tls`
 and `messages_per_connection` are its own in any case.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -28,12 +29,16 @@ NOTHING: Said = {}
 _REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
 FLOOR = 0.1  # messages a second, where nothing is said: a message every ten seconds asks whether things are better
 _COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
+MOST_RESERVED = (
+    5  # a fifth of a rate, as of ten connections; of few connections it may be half, of messages that were waste
+)
+REST = "#*"  # of all pools that have no higher limit of their own; no pool has such a name
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """Limits that hold beside those of a Shape; None: none. `of`: "@bank.example", of one domain alone; "", of a source and
-    site whatever the pool."""
+    site whatever the pool; "#*", of all pools that have no higher one."""
 
     of: str
     connections: int | None = None
@@ -49,6 +54,7 @@ class _Counted(NamedTuple, Generic[T]):
     limit: T
     everywhere: bool
     of: str
+    reserved: int = 0  # of a rate
 
     def name(self, source: str, site: str) -> str:
         return f"{'*' if self.everywhere else source}/{self.of if self.of[:1] == '@' else site + self.of}"
@@ -60,14 +66,14 @@ class Shape:
 
     connections, connection_rate, rate    of one source: open at once, opened anew, messages; None: as many as there are
     site_connections, site_rate           the same of all sources together
-    reserved         of the connections (each number of them), those that only transactional mail may use
+    reserved         of the connections (each number of them), those that only transactional mail may use; of rates the same share
     messages_per_connection    then a new connection
     tls              opportunistic | verify | required | off
     pace_start, pace_floor    where a source's pace begins at a site it is new to, and below what no reply brings it; without
                      a start it begins at the full rate
-    pool             "" unless it has lower limits than others at the site: those are counted for it alone
-    alone, among     limits that hold as well: those of the recipient's domain, where it shares its site; those of all pools
-                     together, where this one has lower ones
+    pool             "" unless it has limits of its own at the site, lower than another's: those are counted for it alone
+    alone, among     limits that hold as well: those of the recipient's domain, where it shares its site; those of several
+                     pools together, where this one has lower ones
     """
 
     connections: int
@@ -80,7 +86,7 @@ class Shape:
     tls: str = "opportunistic"
     pool: str = ""
     alone: Beside | None = None
-    among: Beside | None = None
+    among: tuple[Beside, ...] = ()
     pace_start: Rate | None = None
     pace_floor: Rate | None = None
     bounds: Bounds = field(init=False, repr=False, compare=False)  # of the pace
@@ -93,27 +99,37 @@ class Shape:
         start = per_second(self.pace_start)
         floor = min(per_second(self.pace_floor), start) if self.pace_floor is not None else FLOOR
         object.__setattr__(self, "bounds", Bounds(start, floor, per_second(self.rate)))
-        object.__setattr__(
-            self, "_rates", (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
-        )
+        rates = (*self._of("rate", everywhere=False), *self._of("site_rate", everywhere=True))
+        object.__setattr__(self, "_rates", self._shared(rates))
         slots = (*self._of("connections", everywhere=False), *self._of("site_connections", everywhere=True))
         object.__setattr__(self, "_slots", slots)
-        object.__setattr__(self, "_openings", tuple(self._of("connection_rate", everywhere=False)))
+        object.__setattr__(self, "_openings", self._shared(self._of("connection_rate", everywhere=False)))
         object.__setattr__(self, "apart", "".join(sorted({one.of for one in self._slots})))
 
     def _of(self, key: str, *, everywhere: bool) -> Iterator[_Counted[Any]]:
-        above = getattr(self.among, key) if self.among is not None else None
+        above = [(getattr(one, key), one.of) for one in self.among if getattr(one, key) is not None]
         own = getattr(self, key)
-        if own is not None:
-            yield _Counted(own, everywhere, f"#{self.pool}" if above is not None else "")
-        if above is not None:
-            yield _Counted(above, everywhere, "")
+        if own is not None and all(own != limit for limit, _ in above):
+            yield _Counted(own, everywhere, f"#{self.pool}" if above else "")
+        for limit, of in above:
+            yield _Counted(limit, everywhere, of)
         if self.alone is not None and getattr(self.alone, key) is not None:
             yield _Counted(getattr(self.alone, key), everywhere, self.alone.of)
 
-    def rates(self, source: str, site: str) -> list[tuple[str, Rate]]:
-        """Of what a message from `source` to `site` takes a permit, by the names they are counted under."""
-        return [(f"rate/{one.name(source, site)}", one.limit) for one in self._rates]
+    def _shared(self, rates: Iterable["_Counted[Rate]"]) -> tuple["_Counted[Rate]", ...]:
+        return tuple(one._replace(reserved=self._part(one)) for one in rates)
+
+    def _part(self, one: "_Counted[Rate]") -> int:
+        """Of a rate as large a part is reserved as of the connections, within bounds; one at least, never all."""
+        count = one.limit.count
+        if not self.reserved or (one.of.startswith("#") and one.of != REST):
+            return 0
+        return min(max(1, min(count * self.reserved // self.connections, count // MOST_RESERVED)), count - 1)
+
+    def rates(self, source: str, site: str, *, shared: bool) -> list[tuple[str, Rate, int]]:
+        """Of what a message from `source` to `site` takes a permit, by the names they are counted under, and how many of each
+        are reserved for transactional mail: `shared` as of `slots`."""
+        return [_permit("rate", one, source, site, shared=shared) for one in self._rates]
 
     def slots(self, source: str, site: str, *, shared: bool) -> list[tuple[str, int, int]]:
         """Where a connection from `source` to `site` counts: (name, how many there may be, of these reserved). Of one source's
@@ -125,11 +141,15 @@ class Shape:
         ]
 
     def _reserves(self, one: "_Counted[int]", *, shared: bool) -> bool:
-        return (shared or one.everywhere) and not one.of.startswith("#")
+        return (shared or one.everywhere) and (one.of == REST or not one.of.startswith("#"))
 
-    def openings(self, source: str, site: str) -> list[tuple[str, Rate]]:
-        """Of what a new connection takes a permit."""
-        return [(f"open/{one.name(source, site)}", one.limit) for one in self._openings]
+    def openings(self, source: str, site: str, *, shared: bool) -> list[tuple[str, Rate, int]]:
+        """Of what a new connection takes a permit, as of `rates`."""
+        return [_permit("open", one, source, site, shared=shared) for one in self._openings]
+
+
+def _permit(kind: str, one: "_Counted[Rate]", source: str, site: str, *, shared: bool) -> tuple[str, Rate, int]:
+    return f"{kind}/{one.name(source, site)}", one.limit, one.reserved if shared or one.everywhere else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +197,12 @@ class Shapes:
                 said.pop(key, None)
         if provider:
             said |= self._providers[provider].said
-            own = self._providers[provider].pools.get(pool, NOTHING)
-            among = {key: said[key] for key in _COUNTED if key in own and key in said and _lower(own[key], said[key])}
+            pools = self._providers[provider].pools
+            own = pools.get(pool, NOTHING)
+            among = tuple(_among(said, own, pools.values()))
             said |= own
             if among:
-                said |= {"pool": pool, "among": Beside("", **among)}
+                said |= {"pool": pool if own else "", "among": among}
         own = self._domains.get(domain, NOTHING)
         if shared:
             alone = {key: value for key, value in own.items() if key in _COUNTED}
@@ -193,6 +214,28 @@ class Shapes:
         else:
             said |= own
         return Shape(**said)
+
+
+def _among(said: Said, own: Said, pools: Collection[Said]) -> Iterator[Beside]:
+    """What mail of a pool that says `own` shares with others, where its limit is not the highest: that of the provider
+    (`said`), unless its own is above it, and the highest."""
+    rest, all_ = dict[str, Any](), dict[str, Any]()
+    for key in _COUNTED:
+        limit = own.get(key, said.get(key))
+        if limit is None:
+            continue
+        highest, *others = [table[key] for table in (said, *pools) if key in table]
+        for value in others:
+            highest = value if _lower(highest, value) else highest
+        if limit == highest:
+            continue
+        all_[key] = highest
+        if key in said and said[key] != highest and not _lower(said[key], limit):
+            rest[key] = said[key]
+    if rest:
+        yield Beside(REST, **rest)
+    if all_:
+        yield Beside("", **all_)
 
 
 def _lower(one: int | Rate, other: int | Rate) -> bool:

@@ -9,7 +9,7 @@ the whole lane alone until the first of them may have: a refusal is remembered, 
 memory. Connections are counted where they are opened (egress/connections.py).
 
 Transactional mail is not held by a pace or a budget, it only counts; by a rate it is, since that is exact, and by a site that
-refuses all of its sources.
+refuses all of its sources. So that other mail does not use up a rate that both need, a part of it is reserved.
 
 A rate that stands in no table costs nothing. Nobody waits for another site's permits.
 
@@ -20,14 +20,14 @@ site's hosts has. Where only the first are left, mail waits until one of them re
 import random
 from collections.abc import Callable, Collection, Sequence
 from datetime import date
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import structlog
 
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.shaping.backoff import Rule
 from relay.shaping.health import Health, sign_of
 from relay.shaping.pace import Bounds
@@ -69,16 +69,28 @@ class Pool(Protocol[S_co]):
 class Permits(Protocol):
     """Messages, counted over all workers; names are ours (relay/state/permits.py)."""
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
+    async def take(
+        self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0
+    ) -> int: ...
+    def receipt(self, rate: Rate) -> Any:
+        """Of the permit that `take` has just granted, to give it back by."""
+        ...
+
     def depart(self, name: str, rate: Rate) -> None: ...
-    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
+    def give_back(self, name: str, rate: Rate, count: int, receipt: Any) -> None: ...
+
+
+# Name, rate, time zone, how many are reserved for transactional mail, and whether it only counts this mail: an operator's order
+# for all pools is no limit for transactional mail.
+Wanted = tuple[str, Rate, str, int, bool]
+Taken = tuple[str, Rate, Any]  # a permit: of which rate, by name, and its receipt
 
 
 class Berth(Generic[S]):
     """All that one attempt needs to go: from where, and within what. Its permits count from now on; whoever got it calls
-    `depart` when the message goes, and `leave` in any case when the attempt is over."""
+    `depart` when the message goes, `again` before it goes once more, and `leave` in any case when the attempt is over."""
 
-    __slots__ = ("_permits", "_rates", "pool", "shape", "site", "source", "what")
+    __slots__ = ("_permits", "_taken", "_urgent", "_wanted", "pool", "shape", "site", "source", "what")
 
     def __init__(
         self,
@@ -86,32 +98,71 @@ class Berth(Generic[S]):
         pool: str,
         site: str,
         shape: Shape,
-        rates: Sequence[tuple[str, Rate]],
+        taken: Sequence[Taken],
         permits: Permits,
         what: Attempted,
+        wanted: Sequence[Wanted] = (),
+        *,
+        urgent: bool = False,
     ) -> None:
         self.source = source
         self.pool = pool
         self.site = site
         self.shape = shape
         self.what = what  # for the replies that come
-        self._rates = rates
+        self._taken = taken
         self._permits = permits
+        self._wanted = wanted
+        self._urgent = urgent
 
     def __repr__(self) -> str:
         return f"<Berth of {self.pool} from {self.source.address or '*'} to {self.site}>"
 
     def depart(self) -> None:
         """The message goes; once more, and nothing happens."""
-        for name, rate in self._rates:
+        for name, rate, _ in self._taken:
             self._permits.depart(name, rate)
-        self._rates = ()
+        self._taken = ()
+
+    async def again(self) -> Later | None:
+        """Permits for one more transaction, after one that the far end may have seen begin; Later, where there are none."""
+        found = await take_all(self._permits, self._wanted, urgent=self._urgent)
+        if isinstance(found, Refusal):
+            return Later(found.wait, found.why)
+        self._taken = found
+        return None
 
     def leave(self) -> None:
         """It is over; what never went needs no permit."""
-        for name, rate in self._rates:
-            self._permits.give_back(name, rate, 1)
-        self._rates = ()
+        for name, rate, receipt in self._taken:
+            self._permits.give_back(name, rate, 1, receipt)
+        self._taken = ()
+
+
+class Refusal(NamedTuple):
+    """Of one rate, which has no permit for so many ms."""
+
+    wait: int
+    name: str
+    rate: Rate
+
+    @property
+    def why(self) -> str:
+        return f"{self.name.removeprefix('rate/')}: {self.rate.text}"
+
+
+async def take_all(permits: Permits, wanted: Sequence[Wanted], *, urgent: bool) -> list[Taken] | Refusal:
+    """One message of each rate, all or none."""
+    taken: list[Taken] = []
+    for name, rate, zone, reserved, spared in wanted:
+        wait = await permits.take(name, rate, 1, zone, urgent=urgent, reserved=reserved)
+        if not wait:
+            taken.append((name, rate, permits.receipt(rate)))
+        elif not spared:
+            for granted, whose, receipt in taken:
+                permits.give_back(granted, whose, 1, receipt)
+            return Refusal(wait, name, rate)
+    return taken
 
 
 class Shaper:
@@ -125,7 +176,8 @@ class Shaper:
         rand: Callable[[], float] = random.random,
         pacemaker: Pacemaker | None = None,
     ) -> None:
-        self.shapes = shapes  # a reload replaces it
+        self.shapes = shapes  # a reload replaces it, and the next
+        self.urgent_sources: frozenset[str] = frozenset()  # addresses that transactional mail may leave from
         self.pacemaker = pacemaker or Pacemaker()
         self._permits = permits
         self._clock = clock
@@ -142,10 +194,11 @@ class Shaper:
         site: str,
         host: str = "",
         families: Collection[int] | None = None,
-    ) -> Berth[S] | Pause:
+        but: Collection[str] = (),
+    ) -> Berth[S] | Pause | None:
         """What `delivery` needs to go to `site` by a source of `pool`; or when to ask again, and nothing was taken. `host`:
         of a relay or next hop, which is no mailbox provider. `families`: 4, 6, those of the site's hosts; None: of no
-        matter, or not known."""
+        matter, or not known. `but`: by none of these addresses; None, if there is no other."""
         shape = self.shapes.of_host(host) if host else self.shapes.of(site, pool.name, delivery.domain)
         urgent, now = delivery.message.mail_class is MailClass.TRANSACTIONAL, self._clock()
         if not urgent:
@@ -158,6 +211,10 @@ class Shaper:
         if families is not None:
             reaching = {source.address for source in pool.sources if source.reaches(families)}
             asking.left_out = {source.address for source in pool.sources if reaching and source.address not in reaching}
+        if but:
+            asking.left_out.update(but)
+            if all(source.address in asking.left_out for source in pool.sources):
+                return None
         found = await self._try(asking, pool)
         if isinstance(found, Berth):
             return found
@@ -168,6 +225,10 @@ class Shaper:
             asking.beyond = True
             found = await self._try(asking, pool)
         return found._replace(site=site, limit=found.limit or pool.name) if isinstance(found, Pause) else found
+
+    def unused(self, berth: Berth[S]) -> None:
+        """Nothing came of it, for want of a connection."""
+        self.pacemaker.give_back(berth.source.address, berth.site)
 
     def observe(self, berth: Berth[S], outcome: Outcome, category: str = "") -> Rule | None:
         """What came of it; `category`: what the reply means. The rule that acted on it, if one did. What the capture server
@@ -200,9 +261,7 @@ class Shaper:
             if not isinstance(found, Pause):
                 if not self.health.calm:
                     self.health.taken(source.address, asking.site, asking.now)
-                stream = "" if asking.urgent else asking.delivery.message.stream
-                what = Attempted(source.address, asking.site, stream, asking.bounds, asking.now, source.warmup)
-                return Berth(source, asking.pool, asking.site, asking.shape, found, self._permits, what)
+                return found
             if first is None or found.until < first.until:
                 first = found
             if asking.full:
@@ -212,8 +271,8 @@ class Shaper:
         assert first is not None
         return first
 
-    async def _ready(self, asking: "_Asking", source: Source) -> list[tuple[str, Rate]] | Pause:
-        """Not away, and within budget, pace and rates: the permits it took, all or none."""
+    async def _ready(self, asking: "_Asking", source: S) -> Berth[S] | Pause:
+        """Not away, and within budget, pace and rates: with a permit of all of these, or of none."""
         maker, site, now, address = self.pacemaker, asking.site, asking.now, source.address
         if not self.health.calm and (back := self.health.back(address, site, now)) > now:
             return Pause(back, f"{address} stands aside")
@@ -236,41 +295,28 @@ class Shaper:
         if again:
             return Pause(again, f"{site}: {maker.why(address, site, now)}")
         rates = self._rates(asking, address, budget)
-        taken = await self._take(asking, rates) if rates else []
-        if isinstance(taken, Pause):
+        taken = await take_all(self._permits, rates, urgent=asking.urgent) if rates else []
+        if isinstance(taken, Refusal):
             maker.give_back(address, site)
-        return taken
+            asking.full = taken.name.startswith("rate/*/")
+            limit = taken.name.rpartition("/")[2] if "/@" in taken.name else ""  # of a domain beside those of its site
+            return Pause(self._clock() + taken.wait, taken.why, limit=limit)
+        stream = "" if asking.urgent else asking.delivery.message.stream
+        what = Attempted(address, site, stream, asking.bounds, now, source.warmup)
+        return Berth(source, asking.pool, site, asking.shape, taken, self._permits, what, rates, urgent=asking.urgent)
 
     def _warm(self, source: Source, site: str, now: int) -> bool:
         return source.warmup is None or self.pacemaker.budget(source.address, site, source.warmup, now) is None
 
-    def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[tuple[str, Rate, str, bool]]:
-        """Name, rate, time zone, and whether it only counts this mail: an operator's order for all pools is no limit for
-        transactional mail."""
-        rates = [(name, rate, ZONE, False) for name, rate in asking.shape.rates(source, asking.site)]
+    def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[Wanted]:
+        said = asking.shape.rates(source, asking.site, shared=source in self.urgent_sources)
+        rates = [(name, rate, ZONE, reserved, False) for name, rate, reserved in said]
         if budget is not None:
-            rates.append((key_of(source, asking.site), budget, self.pacemaker.warmup.timezone, False))
+            rates.append((key_of(source, asking.site), budget, self.pacemaker.warmup.timezone, 0, False))
         orders = self.pacemaker.orders(asking.site, asking.pool, asking.now)
         if orders:
-            rates += [(one.key(source), one.rate, ZONE, asking.urgent and one.all_pools) for one in orders]
+            rates += [(one.key(source), one.rate, ZONE, 0, asking.urgent and one.all_pools) for one in orders]
         return rates
-
-    async def _take(
-        self, asking: "_Asking", rates: list[tuple[str, Rate, str, bool]]
-    ) -> list[tuple[str, Rate]] | Pause:
-        """One message of each rate, all or none."""
-        taken: list[tuple[str, Rate]] = []
-        for name, rate, zone, spared in rates:
-            wait = await self._permits.take(name, rate, 1, zone, urgent=asking.urgent)
-            if not wait:
-                taken.append((name, rate))
-            elif not spared:
-                for granted, whose in taken:
-                    self._permits.give_back(granted, whose, 1)
-                asking.full = name.startswith("rate/*/")
-                limit = name.rpartition("/")[2] if "/@" in name else ""  # of a domain beside those of its site
-                return Pause(self._clock() + wait, f"{name.removeprefix('rate/')}: {rate.text}", limit=limit)
-        return taken
 
 
 class _Asking:

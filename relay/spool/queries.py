@@ -28,7 +28,7 @@ OUTBOX_ROWS = 4_096  # commits exported at a time, at most
 _PACKED = """
 SELECT json_group_array(json_array(r.message, m.id, m.accepted_at, json(m.facts),
            json_array(r.idx, r.site, r.next_attempt, r.attempts, r.held, r.quota, r.warned, r.source, r.last_reply,
-               json(r.facts), r.pool),
+               json(r.facts), r.pool, r.freed),
            length(r.head))),
        CAST(group_concat(r.head, '') AS BLOB)
 """
@@ -122,6 +122,11 @@ SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB) FROM (
       FROM (SELECT sequence, lines FROM outbox ORDER BY sequence LIMIT ?2)
      ORDER BY sequence)
  WHERE before < ?1
+"""
+
+_EFFECTS = """
+SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB)
+  FROM (SELECT sequence, lines FROM effect ORDER BY sequence LIMIT ?1)
 """
 
 
@@ -304,6 +309,12 @@ def holding(db: apsw.Connection) -> dict[int, int]:
 def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:
     """The earliest commits' events, whole commits, at least one and none that begins beyond `limit_bytes`."""
     sequence, lines = db.execute(_OUTBOX, (limit_bytes, OUTBOX_ROWS)).get
+    return None if sequence is None else (sequence, lines)
+
+
+def effects(db: apsw.Connection, commits: int) -> tuple[int, bytes] | None:
+    """Those of the earliest commits."""
+    sequence, lines = db.execute(_EFFECTS, (commits,)).get
     return None if sequence is None else (sequence, lines)
 
 

@@ -25,10 +25,10 @@ _recipient_facts = attrgetter(*RECIPIENT_FACTS)
 MESSAGE_COLUMNS = ("row", "id", "accepted_at", "facts", "content")
 RECIPIENT_COLUMNS = (
     "message", "idx", "class", "turn", "site", "stream", "next_attempt", "attempts", "held", "quota", "warned",
-    "source", "last_reply", "facts", "head", "pool",
+    "source", "last_reply", "facts", "head", "pool", "freed",
 )  # fmt: skip
 
-_QUOTA, _PACED = 1, 2  # bits of column quota
+_QUOTA, _PACED, _COUNTED = 1, 2, 4  # bits of column quota
 
 # A key packed into one integer: the index takes the low 16 bits (an envelope has at most some thousand recipients).
 INDEX_BITS = 16
@@ -59,22 +59,24 @@ def recipient_row(row: int, delivery: Delivery) -> tuple[Any, ...]:
     return (
         row, d.index, int(d.message.mail_class), -d.message.priority, d.site, d.message.stream, d.next_attempt,
         d.attempts, int(d.held), _permits(d), int(d.warned), d.source, d.last_reply, facts, d.head, d.pool,
+        d.freed,
     )  # fmt: skip
 
 
 def delivery_of(message: Message, columns: list[Any], head: bytes) -> Delivery:
     """`columns` are those of queries.py: idx, site, next_attempt, attempts, held, quota, warned, source, last_reply,
-    facts, pool."""
-    index, site, next_attempt, attempts, held, quota, warned, source, last_reply, facts, pool = columns
+    facts, pool, freed."""
+    index, site, next_attempt, attempts, held, quota, warned, source, last_reply, facts, pool, freed = columns
     return Delivery(
         message, index, facts[0], facts[1], site, facts[2], facts[3], head, facts[4], facts[5],
         attempts, next_attempt, source, last_reply, held, bool(quota & _QUOTA), bool(warned), bool(quota & _PACED), pool,
+        bool(quota & _COUNTED), freed,
     )  # fmt: skip
 
 
 def _permits(delivery: Delivery) -> int:
-    """Column quota: the permits that it takes before its next attempt."""
-    return _QUOTA * delivery.quota | _PACED * delivery.paced
+    """Column quota: the permits that it takes before its next attempt, and whether it holds a place."""
+    return _QUOTA * delivery.quota | _PACED * delivery.paced | _COUNTED * delivery.counted
 
 
 def packed_key(delivery: Delivery) -> int:
@@ -86,9 +88,17 @@ def again_row(delivery: Delivery) -> list[Any]:
     d = delivery
     return [
         d.message.row, d.index, d.next_attempt, d.attempts, int(d.held), _permits(d), int(d.warned), d.source,
-        d.last_reply, d.pool,
+        d.last_reply, d.pool, d.freed,
     ]  # fmt: skip
 
 
 def lines_of(change: Change) -> bytes:
     return b"\n".join(change.events) + b"\n" if change.events else b""
+
+
+def effect_of(delivery: Delivery, *, counted: bool) -> bytes:
+    """What State is to be told of its end, or of a place it gave up, as relay/effects.py reads it: id and index, recipient,
+    brand, class, when it arrived (0: it did not), and whether it held a place."""
+    d, message = delivery, delivery.message
+    facts = [message.id, d.index, d.recipient, message.brand, int(message.mail_class), d.arrived, counted]
+    return orjson.dumps(facts) + b"\n"

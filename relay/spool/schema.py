@@ -73,6 +73,14 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX recipient_suspended ON recipient (held, message, idx) WHERE held > 1;
     ALTER TABLE recipient ADD COLUMN pool TEXT NOT NULL DEFAULT '';
     """,
+    # 4: what State is still to be told of (relay/effects.py); when a cap let a delivery go.
+    """
+    CREATE TABLE effect (
+        sequence INTEGER PRIMARY KEY,
+        lines BLOB NOT NULL                     -- of one commit, each a JSON array (rows.effect_of) that ends in LF
+    );
+    ALTER TABLE recipient ADD COLUMN freed INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 
 _PRAGMAS = (

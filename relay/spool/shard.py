@@ -50,7 +50,7 @@ _UPDATE_AGAIN = """
 UPDATE recipient SET
        next_attempt = a.value ->> 2, attempts = a.value ->> 3, held = a.value ->> 4, quota = a.value ->> 5,
        warned = a.value ->> 6, source = a.value ->> 7, last_reply = a.value ->> 8,
-       pool = a.value ->> 9
+       pool = a.value ->> 9, freed = a.value ->> 10
   FROM json_each(?) AS a WHERE message = a.value ->> 0 AND idx = a.value ->> 1
 """
 _DELETE_RECIPIENTS = (
@@ -68,6 +68,7 @@ class Write:
     patient   kept and tried again while there is no room (outcomes), not refused (new mail)
     finished  packed keys of recipients; singles: their messages that have no other; shared: those that may have
     export    sequence, file, offset: the outbox is exported up to there
+    effects   lines for the table of effects; told: State has been told of those up to this sequence
     """
 
     future: asyncio.Future[Any]
@@ -81,6 +82,8 @@ class Write:
     shared: list[int] = field(default_factory=list)
     lines: bytes = b""
     export: tuple[int, str, int] | None = None
+    effects: bytes = b""
+    told: int = 0
 
 
 class Fault(Enum):
@@ -141,7 +144,7 @@ class Shard:
         self.written += PAGES_TOUCHED
         for write in writes:
             self.written += write.size
-            if write.finished or write.export:
+            if write.finished or write.export or write.told:
                 self.shrinks = True
 
     def room(self) -> bool:
@@ -208,7 +211,12 @@ def _apply(db: apsw.Connection, writes: Sequence[Write]) -> None:
     lines = b"".join([write.lines for write in writes])
     if lines:
         db.execute("INSERT INTO outbox (lines) VALUES (?)", (lines,))
+    effects = b"".join([write.effects for write in writes])
+    if effects:
+        db.execute("INSERT INTO effect (lines) VALUES (?)", (effects,))
     for write in writes:
+        if write.told:
+            db.execute("DELETE FROM effect WHERE sequence <= ?", (write.told,))
         if write.export is not None:
             sequence, file, offset = write.export
             db.execute("DELETE FROM outbox WHERE sequence <= ?", (sequence,))

@@ -155,6 +155,17 @@ class Spool:
         """The earliest events not yet exported: sequence of the last, and lines that each end in LF. None: all are."""
         return await self._read(lambda db: queries.outbox(db, limit_bytes))
 
+    async def effects(self, commits: int) -> tuple[int, bytes] | None:
+        """Of the earliest commits that State was not told of: sequence of the last, and lines (rows.effect_of). None: it was
+        told of all."""
+        return await self._read(lambda db: queries.effects(db, commits))
+
+    async def told(self, sequence: int) -> None:
+        """State has been told of all up to `sequence`."""
+        write = Write(self._loop.create_future(), patient=True, told=sequence)
+        self._committer.submit(write)
+        await write.future
+
     async def export_mark(self) -> tuple[str, int]:
         """The file of the event log being written ("" before the first), and how much of it is known to be good."""
         return await self._read(queries.export_mark)
@@ -173,8 +184,13 @@ class Spool:
         for delivery in change.finished:
             write.finished.append(rows.packed_key(delivery))
             (write.shared if delivery.message.many else write.singles).append(delivery.message.row)
+            if delivery.counted or (delivery.arrived and delivery.message.mail_class is MailClass.MARKETING):
+                write.effects += rows.effect_of(delivery, counted=delivery.counted)
         for delivery in change.again:
             write.again.append(rows.again_row(delivery))
+        for delivery in change.given_up:
+            write.effects += rows.effect_of(delivery, counted=True)
+        write.size += len(write.effects)
         self._committer.submit(write)
         return write.future
 

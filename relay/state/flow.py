@@ -36,19 +36,35 @@ class Flow:
     """What this worker sends of one rate.
 
     parts   those it holds, of `whole`; each is `size` messages a window    used   when it was last asked
-    refused_until   there were no more to be had
+    extra   of its parts, those that only urgent messages may use: they are of the reserved ones
+    refused_until, empty_until   there were no more to be had: for all; for urgent ones, of the reserved ones either
     """
 
-    __slots__ = ("_departed", "_flying", "parts", "peak", "rate", "refused_until", "size", "used", "whole", "window")
+    __slots__ = (
+        "_departed",
+        "_flying",
+        "empty_until",
+        "extra",
+        "parts",
+        "peak",
+        "rate",
+        "refused_until",
+        "size",
+        "used",
+        "whole",
+        "window",
+    )
 
     def __init__(self, rate: Rate, now: float) -> None:
         self.rate = rate
         self.whole, self.size = parts_of(rate)
         self.window = rate.window * PAD
         self.parts = 0
+        self.extra = 0
         self.peak = 0
         self.used = now
         self.refused_until = 0.0
+        self.empty_until = 0.0
         self._flying = 0
         self._departed: deque[float] = deque()
 
@@ -65,6 +81,15 @@ class Flow:
         if counting >= self.peak:
             self.peak = counting + 1
         return True
+
+    def kept(self, reserved: int, sharers: int) -> int:
+        """How many parts are kept for urgent messages, where so many messages of a window are; one is left to each worker."""
+        return max(0, min(-(-reserved // self.size), self.whole - max(1, sharers)))
+
+    def drop(self, number: int) -> None:
+        """So many parts are not its own any more: the reserved ones first."""
+        self.parts -= number
+        self.extra = max(0, self.extra - number)
 
     def spare(self, now: float) -> int:
         """How many parts nobody needed since this was last asked; one is kept."""

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -218,10 +219,12 @@ class ConnectionPermits:
 class _Lease:
     """What one worker may still use of one quota, until `ends`; and the last refusal, good until `refused_until`.
 
+    reserved     of the rate, what is not for this one: State is asked within the rest
     alone        granted here by slot while State was down, which it has not heard of      alone_until  it is not asked again
     """
 
     rate: Rate
+    reserved: int = 0
     left: int = 0
     ends: int = 0
     size: int = 1
@@ -232,29 +235,45 @@ class _Lease:
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+class Receipt(NamedTuple):
+    """Of permits that were taken: their lease, and when that ended then."""
+
+    lease: _Lease
+    ends: int
+
+
 class QuotaLeases:
     """Credentials' quotas and streams' rates, by name. Permits come from State in leases that double while they are used up
-    within their slot, so that a busy one asks once in up to 50 messages and a quiet one wastes nothing."""
+    within their slot, so that a busy one asks once in up to 50 messages and a quiet one wastes nothing.
+
+    receipt   of what `take` has granted last, for `give_back`: to be read before anything else is awaited. None: that was
+              granted without State and stays taken
+    """
 
     def __init__(self, state: State, workers: int = 1) -> None:
         self._state = state
         self._workers = workers
         self._leases: dict[str, _Lease] = {}
         self._forget_above = MANY
+        self.receipt: Receipt | None = None
 
     def __repr__(self) -> str:
         shown = [f"{name}: {lease.left}" for name, lease in islice(self._leases.items(), 20)]
         more = [f"{len(self._leases) - 20} more"] if len(self._leases) > 20 else []
         return f"<QuotaLeases {', '.join(shown + more)}>"
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str = "UTC", *, urgent: bool = False) -> int:
+    async def take(
+        self, name: str, rate: Rate, count: int, timezone: str = "UTC", *, urgent: bool = False, reserved: int = 0
+    ) -> int:
         """0: `count` permits are yours; else ask again in so many ms. All or none. `urgent`: while State is down, of
-        this worker's share."""
-        lease = self._leases.get(name)
-        if lease is None or lease.rate != rate:
+        this worker's share; and of all permits, where so many are `reserved`, in leases that other mail has no part in."""
+        kind = f"{name} urgent" if urgent and reserved else name
+        lease = self._leases.get(kind)
+        unused = 0 if urgent else reserved
+        if lease is None or lease.rate != rate or lease.reserved != unused:
             if len(self._leases) >= self._forget_above:
                 self._forget()
-            lease = self._leases[name] = _Lease(rate)
+            lease = self._leases[kind] = _Lease(rate, unused)
         answer = self._from_memory(lease, count, timezone, urgent)
         if answer is not None:
             return answer
@@ -262,11 +281,10 @@ class QuotaLeases:
             answer = self._from_memory(lease, count, timezone, urgent)
             return await self._ask(name, lease, count, timezone, urgent) if answer is None else answer
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
-        """`count` permits that were just taken were not needed: the next to ask has them, while their lease lasts."""
-        lease = self._leases.get(name)
-        if lease is not None and lease.rate == rate and not lease.alone_until:
-            lease.left += count
+    def give_back(self, receipt: Receipt | None, count: int) -> None:
+        """`count` permits that were not needed: the next to ask has them, while the slot lasts in which they were counted."""
+        if receipt is not None and receipt.lease.ends == receipt.ends:
+            receipt.lease.left += count
 
     def _forget(self) -> None:
         """Sites are many: of those that say nothing any more, nothing is kept."""
@@ -282,6 +300,7 @@ class QuotaLeases:
         now = self._state.now()
         if lease.left >= count and self._state.latest() < lease.ends:
             lease.left -= count
+            self.receipt = Receipt(lease, lease.ends)
             return 0
         if count >= lease.refused and now < lease.refused_until:
             return lease.refused_until - now
@@ -304,6 +323,8 @@ class QuotaLeases:
 
     async def _of_state(self, key: str, lease: _Lease, count: int, timezone: str) -> int:
         rate, now = lease.rate, self._state.now()
+        if lease.reserved:  # the same counter, by a lower limit
+            rate = replace(rate, count=rate.count - lease.reserved)
         if lease.alone:
             told = Counter(lease.alone)
             await self._state.take(key, rate, min(told.total(), rate.count), timezone)  # as far as it goes
@@ -320,6 +341,7 @@ class QuotaLeases:
             return pause
         spare = lease.left if ends == lease.ends else 0
         lease.left, lease.ends = spare + wanted - count, ends
+        self.receipt = Receipt(lease, ends)
         return 0
 
     def _take_alone(self, lease: _Lease, count: int, timezone: str) -> int:
@@ -332,4 +354,5 @@ class QuotaLeases:
         pause = wait(share, counted, count, now, zone)
         if not pause:
             lease.alone[slot] += count
+            self.receipt = None
         return pause

@@ -90,7 +90,7 @@ def _full(number: int, bound: Bound, sends: list[Send], others: list[Place], now
         return None
     wait = 0
     excess = len(used) - rate.count
-    if excess >= 0:
+    if excess >= 0 and rate.count:
         wait = end - now if rate.calendar else (sorted(used)[excess][0] + 1 + rate.window) * 1000 - now
     by_mark = Counter([mark for _, mark in used] + places)
     return Full(number, wait, tuple(sorted(by_mark.items())))

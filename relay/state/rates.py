@@ -15,7 +15,7 @@ from typing import Protocol
 
 from relay.identity import Rate
 from relay.state.flow import PAD, Flow, short
-from relay.state.permits import ASK_AGAIN, LEASE, STATE_DOWN
+from relay.state.permits import ASK_AGAIN, LEASE, STATE_DOWN, Receipt
 
 SWEEP = 2.0  # seconds between two looks at what is not used, or not ours alone
 IDLE = 15.0  # seconds an unused part is kept: some rounds through ten thousand sites
@@ -36,13 +36,18 @@ class Parts(Protocol):
 class Quotas(Protocol):
     """Rates that State counts permit by permit."""
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int: ...
-    def give_back(self, name: str, rate: Rate, count: int) -> None: ...
+    @property
+    def receipt(self) -> Receipt | None: ...
+    async def take(
+        self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0
+    ) -> int: ...
+    def give_back(self, receipt: Receipt | None, count: int) -> None: ...
 
 
 class RateLeases:
     """All rates of one worker, by name. After `take` comes `depart` when what it was for leaves, or `give_back` if it never
-    does. `clock`: seconds that only go on, and the same that `parts` has."""
+    does, with the receipt that was to be had at once after `take`. `clock`: seconds that only go on, and the same that
+    `parts` has."""
 
     def __init__(self, parts: Parts, quotas: Quotas, clock: Callable[[], float]) -> None:
         self._parts = parts
@@ -61,30 +66,35 @@ class RateLeases:
             await asyncio.sleep(SWEEP)
             self.sweep()
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
-        """0: go; else ask again in so many ms. Of a short rate `count` is one."""
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0) -> int:
+        """0: go; else ask again in so many ms. Of a short rate `count` is one. `reserved`: so many of the rate are for urgent
+        mail alone."""
         if not short(rate):
-            return await self._quotas.take(name, rate, count, timezone, urgent=urgent)
+            return await self._quotas.take(name, rate, count, timezone, urgent=urgent, reserved=reserved)
         now = self._clock()
         flow = self._flows.get(name)
         if flow is None or flow.rate is not rate:
             flow = self._flow(name, rate, now)
         if not self._ours(flow, now):
             return 0 if urgent and flow.take(now, self._share(flow)) else STATE_DOWN
-        if flow.take(now):
+        if flow.take(now, None if urgent or not flow.extra else flow.parts - flow.extra):
             return 0
-        if now < flow.refused_until:
+        if now < (flow.empty_until if urgent and reserved else flow.refused_until):
             return _ms(flow.wait(now))
-        return await self._ask(name, flow, urgent)
+        return await self._ask(name, flow, reserved, urgent=urgent)
 
     def depart(self, name: str, rate: Rate) -> None:
         flow = self._flows.get(name) if short(rate) else None
         if flow is not None:
             flow.depart(self._clock())
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
+    def receipt(self, rate: Rate) -> Receipt | None:
+        """Of the permit of `rate` that was granted just now; of parts there is none."""
+        return None if short(rate) else self._quotas.receipt
+
+    def give_back(self, name: str, rate: Rate, count: int, receipt: Receipt | None) -> None:
         if not short(rate):
-            self._quotas.give_back(name, rate, count)
+            self._quotas.give_back(receipt, count)
         elif (flow := self._flows.get(name)) is not None:
             flow.give_back()
 
@@ -108,25 +118,39 @@ class RateLeases:
     def _share(self, flow: Flow) -> int:
         return max(1, flow.whole // self._parts.sharers)
 
-    async def _ask(self, name: str, flow: Flow, urgent: bool) -> int:
-        """One more part, by one task at a time; to each other worker one is left."""
+    async def _ask(self, name: str, flow: Flow, reserved: int, *, urgent: bool) -> int:
+        """One more part, by one task at a time; to each other worker one is left. Urgent mail has one of the reserved ones
+        only where there is no other."""
         lock = self._asking.setdefault(name, asyncio.Lock())
         async with lock:
             now = self._clock()
-            if flow.take(now):  # another task has asked meanwhile
+            if flow.take(now, None if urgent else flow.parts - flow.extra):  # another task has asked meanwhile
                 return 0
-            most = max(1, flow.whole - self._parts.sharers + 1)
-            if now >= flow.refused_until and flow.parts < most:
-                if await self._parts.acquire(_key(name, flow), flow.whole, urgent=urgent):
-                    if self._flows.get(name) is not flow:  # given up meanwhile, or of an older reload
-                        self._parts.release(_key(name, flow))
-                        return _ms(flow.wait(self._clock()))
-                    flow.parts += 1
-                    if flow.take(self._clock()):
+            sharers = self._parts.sharers
+            kept, most = flow.kept(reserved, sharers), max(1, flow.whole - sharers + 1)
+            if now >= flow.refused_until and flow.parts - flow.extra < max(1, most - kept):
+                if await self._one_more(name, flow, flow.whole - kept, urgent=urgent):
+                    if flow.take(self._clock(), None if urgent else flow.parts - flow.extra):
                         return 0  # a part has room for one at least, but for what was sent without it
                 else:
                     flow.refused_until = self._clock() + ASK_AGAIN
+            if urgent and kept and now >= flow.empty_until and flow.parts < most:
+                if await self._one_more(name, flow, flow.whole, urgent=True):
+                    flow.extra += 1
+                    if flow.take(self._clock()):
+                        return 0
+                else:
+                    flow.empty_until = self._clock() + ASK_AGAIN
             return _ms(flow.wait(self._clock()))
+
+    async def _one_more(self, name: str, flow: Flow, limit: int, *, urgent: bool) -> bool:
+        if not await self._parts.acquire(_key(name, flow), limit, urgent=urgent):
+            return False
+        if self._flows.get(name) is not flow:  # given up meanwhile, or of an older reload
+            self._parts.release(_key(name, flow))
+            return False
+        flow.parts += 1
+        return True
 
     def sweep(self) -> None:
         """Every two seconds: what is not used goes back; of what is used up, a part that is more than ours; and all of it
@@ -146,7 +170,7 @@ class RateLeases:
 
     def _release(self, name: str, flow: Flow, number: int, after: float = 0.0) -> None:
         """Parts are another's only when what went by them no longer counts: `after` so many seconds."""
-        flow.parts -= number
+        flow.drop(number)
         key = _key(name, flow)
         for _ in range(number):
             if after:

@@ -360,7 +360,7 @@ local function reserve()
         end
         if count >= limit then
             local wait = 0
-            if #used >= limit then
+            if #used >= limit and limit > 0 then
                 table.sort(used, by_age)
                 wait = window == 0 and ends - now or (used[#used - limit + 1][1] + 1 + window) * 1000 - now
             end

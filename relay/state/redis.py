@@ -25,8 +25,7 @@ import structlog
 
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
-from relay.state import limits, redis_marks, redis_people
-from relay.state import redis_places as people_in
+from relay.state import limits, redis_marks, redis_people, redis_places
 from relay.state.interface import StateError
 from relay.state.marks import Change
 from relay.state.places import GRACE
@@ -232,7 +231,7 @@ class RedisState:
             nonlocal there, rooms
             not_yet = next((answer for answer in answers if answer[0] != b"done"), None)
             if not_yet is None:
-                rooms = [people_in.room_of(flat) for _, _, flat in answers]
+                rooms = [redis_places.room_of(flat) for _, _, flat in answers]
                 return b"done", 0
             there = not_yet[1] if not_yet[0] == b"another slot" else 0
             return not_yet[0], 0
@@ -242,38 +241,38 @@ class RedisState:
 
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         await self._ask([
-            self._call(people_in.keys_of(person, TAGS)[1:], "confirm", token, lease, people_in.KEPT)
+            self._call(redis_places.keys_of(person, TAGS)[1:], "confirm", token, lease, redis_places.KEPT)
             for person, token in places
         ])  # fmt: skip
 
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
-        keys = people_in.keys_of
+        keys = redis_places.keys_of
         await self._ask([
-            self._call(keys(one.person, TAGS), "settle", *people_in.settling(one, keep)) for one in settled
+            self._call(keys(one.person, TAGS), "settle", *redis_places.settling(one, keep)) for one in settled
         ])  # fmt: skip
 
     async def standing(self, people: Sequence[bytes]) -> list[Standing]:
-        calls = [self._call(people_in.keys_of(person, TAGS), "standing", person, GRACE) for person in people]
+        calls = [self._call(redis_places.keys_of(person, TAGS), "standing", person, GRACE) for person in people]
         found: list[Standing] = await self._ask(
-            calls, lambda answers: [people_in.standing_of(answer[2]) for answer in answers]
+            calls, lambda answers: [redis_places.standing_of(answer[2]) for answer in answers]
         )
         return found
 
     async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
         await self._ask([
-            self._call(people_in.keys_of(person, TAGS)[:1], "recall", *people_in.recalling(person, known))
+            self._call(redis_places.keys_of(person, TAGS)[:1], "recall", *redis_places.recalling(person, known))
             for person, known in sends
         ])  # fmt: skip
 
     async def sweep(self, after: bytes, keep: int) -> bytes:
-        buckets, reached = people_in.page(after)
-        await self._ask([self._call((key,), "sweep", keep) for key in people_in.bucket_keys(buckets, TAGS)])
+        buckets, reached = redis_places.page(after)
+        await self._ask([self._call((key,), "sweep", keep) for key in redis_places.bucket_keys(buckets, TAGS)])
         return reached
 
     def _reserve(self, wish: Ask, now: int) -> Call:
-        tag = people_in.tag_of(wish.person, TAGS)
-        keys = (*people_in.keys_of(wish.person, TAGS), _epoch(tag))
-        return self._call(keys, "reserve", self._epochs[tag], self._quiet, *people_in.asking(wish, now))
+        tag = redis_places.tag_of(wish.person, TAGS)
+        keys = (*redis_places.keys_of(wish.person, TAGS), _epoch(tag))
+        return self._call(keys, "reserve", self._epochs[tag], self._quiet, *redis_places.asking(wish, now))
 
     # -- what is known of people
 

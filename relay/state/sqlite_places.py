@@ -12,7 +12,7 @@ from relay.state import places
 from relay.state.places import WAITS, Person, Place
 
 TABLE = """
-    CREATE TABLE person (
+    CREATE TABLE got (
         key BLOB PRIMARY KEY,
         sends BLOB NOT NULL,
         places TEXT                             -- JSON: [token, *relay.state.places.Place]; NULL: none
@@ -81,9 +81,7 @@ def recall(db: Any, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
 
 def sweep(db: Any, after: bytes, now: int, keep: int) -> bytes:
     """Forget what counts no more of the next people behind `after`; the last one looked at, b"" behind the last of all."""
-    rows = db.execute(
-        "SELECT key, sends, places FROM person WHERE key > ? ORDER BY key LIMIT ?", (after, PAGE)
-    ).fetchall()
+    rows = db.execute("SELECT key, sends, places FROM got WHERE key > ? ORDER BY key LIMIT ?", (after, PAGE)).fetchall()
     for key, *row in rows:
         person = _person(*row)
         places.expire(person, now)
@@ -94,7 +92,7 @@ def sweep(db: Any, after: bytes, now: int, keep: int) -> bytes:
 
 
 def _read(db: Any, key: bytes) -> Person:
-    row = db.execute("SELECT sends, places FROM person WHERE key = ?", (key,)).fetchone()
+    row = db.execute("SELECT sends, places FROM got WHERE key = ?", (key,)).fetchone()
     return _person(*row) if row is not None else Person()
 
 
@@ -108,9 +106,9 @@ def _person(sends: bytes, text: str | None) -> Person:
 def _write(db: Any, key: bytes, person: Person) -> None:
     if person.sends or person.places:
         row = key, places.pack(person.sends), _packed(person.places)
-        db.execute("INSERT OR REPLACE INTO person VALUES (?, ?, ?)", row)
+        db.execute("INSERT OR REPLACE INTO got VALUES (?, ?, ?)", row)
     else:
-        db.execute("DELETE FROM person WHERE key = ?", (key,))
+        db.execute("DELETE FROM got WHERE key = ?", (key,))
 
 
 def _packed(held: dict[str, Place]) -> str | None:

@@ -1,4 +1,5 @@
-"""The web process: joins pages, capture server and the care of the event log with the sockets the supervisor hands over."""
+"""The web process: joins admin and public pages, capture server and the care of the event log with the sockets the supervisor
+hands over."""
 
 import asyncio
 import contextlib
@@ -28,6 +29,7 @@ from relay.web.app import create_app
 from relay.web.capture import CaptureServer
 from relay.web.captures import Captures
 from relay.web.connect import SubmissionPort
+from relay.web.public.service import PublicService
 from relay.web.settings import WebSettings
 from relay.web.stories import Event
 from relay.web.tail import EventTail
@@ -36,6 +38,7 @@ log = structlog.get_logger()
 
 ARCHIVE_EVERY = 60.0  # seconds between looks for hours that are over: Parquet is for reports, which can wait a minute
 DAY = 86_400_000
+_LINKS = ("control", "admin", "public", "capture")
 
 
 def clock() -> int:
@@ -43,16 +46,19 @@ def clock() -> int:
 
 
 class WebProcess:
-    """`admin`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it ends.
+    """`admin`, `public`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it ends.
+    `policies`: the folder on disk, where logos are.
 
-    It is started anew when config/ changes: nothing of it has to be put in force while it runs."""
+    It is started anew when config/ changes; of policies/ only the public pages take anything, which are told."""
 
     def __init__(
         self,
         in_force: InForce,
         supervisor: socket.socket,
         admin: socket.socket | None,
+        public: socket.socket | None,
         capture: socket.socket | None,
+        policies: Path,
     ) -> None:
         self._deployment = deployment = in_force.deployment
         self._keys = in_force.keys
@@ -60,20 +66,22 @@ class WebProcess:
         self._admin = admin
         self._directory = deployment.node.data_dir / "events"
         self._captures = Captures(deployment.node.data_dir / "capture") if capture else None
+        self._public = PublicService(public, in_force, policies, self._ask) if public is not None else None
         self._server: CaptureServer | None = None
         if capture is not None and self._captures is not None:
             self._server = CaptureServer(capture, self._captures, hostname=deployment.node.hostname, clock=clock)
 
     def __repr__(self) -> str:
-        return f"<WebProcess admin={self._admin is not None} capture={self._server!r}>"
+        return f"<WebProcess admin={self._admin is not None} public={self._public!r} capture={self._server!r}>"
 
     async def run(self) -> None:
         """Until SIGTERM, or the supervisor is gone."""
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        watch = asyncio.create_task(control.answer_channel(self._supervisor, _no_questions))
+        watch = asyncio.create_task(control.answer_channel(self._supervisor, self._answer))
         watch.add_done_callback(lambda _: stop.set())
         archive = asyncio.create_task(self._archive())
+        public = asyncio.create_task(self._public.run(stop)) if self._public is not None else None
         if self._server is not None:
             await self._server.start()
         pages = _Pages(create_app(self._settings(), self._ask)) if self._admin is not None else None
@@ -82,6 +90,8 @@ class WebProcess:
         if pages is not None and serving is not None:
             pages.should_exit = True
             await serving
+        if public is not None:
+            await public
         if self._server is not None:
             await self._server.stop()
         for task in (archive, watch):
@@ -109,6 +119,14 @@ class WebProcess:
             captures=self._captures,
             public_keys=_public_keys(self._keys),
         )
+
+    async def _answer(self, question: control.Json) -> control.Json:
+        if question.get("do") != "pages":
+            return {"error": f"the web process does not know how to {question.get('do')}"}
+        if self._public is not None:
+            in_force = await asyncio.to_thread(load, Place(**question["place"]), checked=False)
+            self._public.apply(in_force)
+        return {"ok": True}
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         return await control.ask(self._deployment.node.data_dir, question)
@@ -146,10 +164,6 @@ class _Pages(uvicorn.Server):
         yield
 
 
-async def _no_questions(question: control.Json) -> control.Json:
-    return {"error": f"the web process does not know how to {question.get('do')}"}
-
-
 def _public_keys(ring: KeyRing) -> Any:
     def find(selector: str, domain: str) -> bytes | None:
         keys = (*ring.keys, *ring.for_domain(domain))
@@ -161,9 +175,10 @@ def _public_keys(ring: KeyRing) -> Any:
 def main() -> None:
     order = orjson.loads(sys.argv[1])
     logs.configure("web", os.environ.get("POSTLANE_LOG", "info"))
-    links = {name: socket.socket(fileno=order[name]) for name in ("control", "admin", "capture") if name in order}
+    links = {name: socket.socket(fileno=order[name]) for name in _LINKS if name in order}
     in_force = load(Place(**order["place"]), checked=False)
-    process = WebProcess(in_force, links["control"], links.get("admin"), links.get("capture"))
+    public, capture = links.get("public"), links.get("capture")
+    process = WebProcess(in_force, links["control"], links.get("admin"), public, capture, Path(order["policies"]))
     uvloop.run(process.run())
 
 

@@ -48,6 +48,24 @@ def allowed(host: str, names: frozenset[str], any_address: bool) -> bool:
     return address.is_loopback or any_address
 
 
+class Hardened:
+    """ASGI middleware: the headers that bind browsers, on every answer. Those that a view has set itself stay as they are."""
+
+    def __init__(self, app: ASGIApp, policy: str = PAGE_POLICY) -> None:
+        self._app, self._policy = app, policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def hardened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("Content-Security-Policy", self._policy)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, hardened)
+
+
 class Guard:
     """ASGI middleware. Headers that a view has set itself stay as they are."""
 
@@ -59,16 +77,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("Content-Security-Policy", PAGE_POLICY)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        app = self._refusal(scope) or self._app
-        await app(scope, receive, guarded)
+        await Hardened(self._refusal(scope) or self._app)(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         if not allowed(Headers(scope=scope).get("host", ""), self._names, self._any_address):

@@ -55,7 +55,7 @@ def test_every_error_in_one_go(here: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_warnings_alone_are_no_failure(here: Path) -> None:
-    (here / "policies" / "caps.toml").write_text("[cap.arava]\n")
+    (here / "policies" / "caps.toml").write_text('[runaway]\nsame_message = "6/hour"\n')
     assert run() == 0
 
 

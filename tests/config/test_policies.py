@@ -15,7 +15,8 @@ from relay.message import MailClass
 
 ROOT = Path(__file__).parents[2]
 CREDENTIAL = '[credential.a]\nclass = "auto"\ndomains = ["a.example"]\nbrand = "arava"\nnetworks = ["10.1.2.3"]\n'
-CONFIG = '[node]\nhostname = "relay-1.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
+WEB = '[web]\npublic_url = "https://mail.arava.example"\n'
+CONFIG = WEB + '[node]\nhostname = "relay-1.arava.example"\n[[listener]]\nbind = "127.0.0.1:2525"\n'
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from relay.egress.settings import EgressSettings, Share
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
+from relay.pause import Later
 from relay.shaping.shape import Beside, Shape
 from tests.support.egress import HERE, IMPATIENT, CountingPermits, until
 from tests.support.smtp_peer import Close, Reset, Silence, SmtpPeer, Wait
@@ -258,7 +259,7 @@ async def test_transactional_mail_goes_first_where_others_wait_for_permits() -> 
         connections.release(await lease_of(waiting))
 
 
-async def lease_of(task: "asyncio.Task[Connection | Outcome]") -> Connection:
+async def lease_of(task: "asyncio.Task[Connection | Outcome | Later]") -> Connection:
     connection = await task
     assert isinstance(connection, Connection)
     return connection
@@ -647,17 +648,60 @@ async def test_a_domain_with_limits_of_its_own_uses_no_kept_connection_of_anothe
         connections.release(first)
 
 
+def opening(count: int = 1, **more: Any) -> Shape:
+    """Terms of a site to which few connections may be opened."""
+    return Shape(5, 100, connection_rate=Rate(count, 3600, "", f"{count}/hour"), **more)
+
+
+async def test_who_may_open_no_connection_for_long_is_told_when_to_come_again() -> None:
+    permits, terms = CountingPermits(), opening()
+    permits.waits = [0, 60_000, 60_000]
+    async with SmtpPeer() as peer, pool(permits) as connections:
+        held = await lease(connections, of("a", peer, terms))
+        mate = asyncio.create_task(connections.lease(of("a", peer, terms)))
+        other = await connections.lease(of("b", peer, terms))
+        assert isinstance(other, Later)
+        assert 59_000 < other.wait <= 60_001
+        assert other.why == "open//example.test: 1/hour"
+        asked = len(permits.taken)
+        assert isinstance(await connections.lease(of("b", peer, terms)), Later)
+        assert isinstance(await connections.lease(of("c", peer, terms)), Later)
+        assert len(permits.taken) == asked, "it is known"
+        assert not mate.done(), "this one's comes free"
+        connections.release(held)
+        assert await mate is held
+        waiting = asyncio.create_task(connections.lease(of("a", peer, terms)))
+        await until(lambda: connections.stats()["waiting"])
+        held.abort()
+        assert isinstance(await waiting, Later), "that was the last one"
+        assert connections.stats()["waiting"] == 0
+
+
+async def test_all_who_stand_in_line_for_it_are_told() -> None:
+    permits, terms = CountingPermits(), opening(reserved=1)
+    permits.waits = [60_000]
+    async with SmtpPeer() as peer, pool(permits) as connections:
+        crowd = [asyncio.create_task(connections.lease(of(way, peer, terms))) for way in "aabb"]
+        assert [type(one) for one in await asyncio.gather(*crowd)] == [Later] * 4
+        urgent = await lease(connections, of("a", peer, terms, MailClass.TRANSACTIONAL))
+        connections.release(urgent)
+
+
+async def test_of_the_rate_of_new_connections_a_part_is_reserved() -> None:
+    permits, terms = CountingPermits(), opening(10, reserved=1)
+    async with SmtpPeer() as peer, pool(permits, urgent_sources=frozenset({""})) as connections:
+        connections.release(await lease(connections, of("a", peer, terms)))
+        assert permits.reserved == {"open//example.test": 2}
+
+
 async def test_a_domain_that_may_open_no_more_holds_up_no_other_of_its_site() -> None:
     permits, hourly = CountingPermits(), Rate(1, 3600, "", "1/hour")
     permits.waits = [3_600_000]
     slow = Shape(5, 100, alone=Beside("@slow.example", connections=5, connection_rate=hourly))
     async with SmtpPeer() as peer, pool(permits) as connections:
-        waiting = asyncio.create_task(lease(connections, of("slow.example", peer, slow)))
-        await until(lambda: not permits.waits)
-        other = await asyncio.wait_for(lease(connections, of("quick.example", peer, Shape(5, 100))), 5)
-        assert not waiting.done()
-        connections.release(other)
-        waiting.cancel()
+        assert isinstance(await connections.lease(of("slow.example", peer, slow)), Later)
+        connections.release(await lease(connections, of("quick.example", peer, Shape(5, 100))))
+        assert isinstance(await connections.lease(of("slow.example", peer, slow)), Later)
 
 
 async def test_reserved_connections_are_for_transactional_mail_alone() -> None:

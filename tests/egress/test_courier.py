@@ -7,16 +7,18 @@ from typing import Any
 
 import pytest
 
+from relay.egress.courier import Courier
 from relay.egress.pools import Source
 from relay.egress.resolver import Resolver
 from relay.egress.settings import Capture, EgressSettings, Relay
 from relay.outcome import Outcome, Scope
+from relay.pause import Later
 from relay.shaping.shape import Shape
 from relay.shaping.sites import Sites
 from relay.wildcard import Recipients
 from tests.support.certificates import self_signed, server_context
 from tests.support.dnsserver import DnsServer
-from tests.support.egress import HERE, IMPATIENT, carry, courier, delivery, run_on, until
+from tests.support.egress import HERE, IMPATIENT, TERMS, Permitted, carry, courier, delivery, run_on, until
 from tests.support.smtp_peer import Close, Reset, Script, Silence, SmtpPeer, Wait
 
 BODY = b"Subject: x\r\n\r\n.dot\r\nlast line"
@@ -182,6 +184,47 @@ async def test_a_stale_connection_is_replaced_only_once() -> None:
         assert (await carry(one, delivery(), BODY, HERE)).delivered
         assert said(await carry(one, delivery(), BODY, HERE)) == (421, "MAIL", Scope.HOST)
         assert len(peer.sessions) == 2
+
+
+async def send(one: Courier, permit: Permitted) -> Outcome | Later:
+    """An attempt within the limits that `permit` stands for."""
+    way = await one.way(delivery())
+    assert not isinstance(way, Outcome)
+    return await one.send(delivery(), BODY, HERE, way, TERMS, permit)
+
+
+async def test_a_second_transaction_takes_a_permit_of_its_own() -> None:
+    """The far end sees each that begins: MAIL on a kept connection that it has just closed may have been read."""
+    async with SmtpPeer(script={"MAIL": ["250 ok", "421 4.4.2 idle too long"]}) as peer, courier(peer.port) as (one, _):
+        first, second = Permitted(), Permitted()
+        for permit in (first, second):
+            outcome = await send(one, permit)
+            assert isinstance(outcome, Outcome)
+            assert outcome.delivered
+        assert (first.told, second.told) == (["depart"], ["depart", "again", "depart"])
+
+
+async def test_where_there_is_no_second_permit_it_comes_again_and_nothing_more_is_sent() -> None:
+    async with SmtpPeer(script={"MAIL": ["250 ok", Close()]}) as peer, courier(peer.port) as (one, _):
+        await send(one, Permitted())
+        assert await send(one, Permitted(70)) == Later(70, "10/second")
+        assert len(peer.sessions) == 1
+
+
+async def test_the_next_host_is_tried_where_there_is_a_permit_for_it() -> None:
+    async with (
+        SmtpPeer(script={"RCPT": "421 4.3.2 shutting down"}) as first,
+        SmtpPeer(host="127.0.0.2", port=first.port) as second,
+        courier(first.port, hosts=("127.0.0.1", "127.0.0.2")) as (one, _),
+    ):
+        outcome = await send(one, Permitted(70))
+        assert isinstance(outcome, Outcome)
+        assert (outcome.reply.code, second.sessions) == (421, []), "the schedule brings it again"
+        permit = Permitted()
+        outcome = await send(one, permit)
+        assert isinstance(outcome, Outcome)
+        assert outcome.delivered
+        assert permit.told == ["depart", "again", "depart"]
 
 
 async def test_a_host_that_fails_hands_over_to_the_next() -> None:

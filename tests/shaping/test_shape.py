@@ -49,9 +49,55 @@ def test_a_pool_may_be_slower_than_its_provider_or_faster() -> None:
         },
     )
     slow, fast = (shapes.of("s", pool, "s.example") for pool in ("slow", "fast"))
-    assert slow.slots("", "s", shared=True) == [("/s#slow", 1, 0), ("/s", 4, 2)]
+    assert slow.slots("", "s", shared=True) == [("/s#slow", 1, 0), ("/s#*", 4, 2), ("/s", 9, 2)]
     assert (fast.connections, fast.slots("", "s", shared=True)) == (9, [("/s", 9, 2)])
-    assert slow.rates("", "s") == [("rate//s#slow", rate(5)), ("rate//s", rate(100))]
+    assert slow.rates("", "s", shared=False) == [("rate//s#slow", rate(5), 0), ("rate//s", rate(100), 0)]
+
+
+def limits(shapes: Shapes, pool: str) -> list[tuple[str, Rate]]:
+    found = shapes.of("s", pool, "s.example").rates("1", "s", shared=False)
+    return [(name, limit) for name, limit, _ in found]
+
+
+def test_a_name_stands_for_one_limit_whatever_the_pools_say() -> None:
+    """Else pools that share a source would set each other's limit, and a rate of another window begin anew each time."""
+    hourly, minutely = Rate(7_200, 3_600, "", "7200/hour"), Rate(600, 60, "", "600/minute")
+    pools: dict[str, dict[str, int | Rate]] = {
+        "fast": {"rate": rate(20), "site_rate": rate(40)},
+        "fair": {"rate": minutely},  # as fast as the provider's
+        "slow": {"rate": hourly, "site_rate": rate(30)},
+        "other": {"connections": 3},
+    }
+    shapes = Shapes(DEFAULT, {"s": ProviderTable({"rate": rate(10)}, pools)})
+    found = {pool: limits(shapes, pool) for pool in (*pools, "none")}
+    assert found["fast"] == [("rate/1/s", rate(20)), ("rate/*/s", rate(40))]
+    assert found["fair"] == [("rate/1/s#fair", minutely), ("rate/1/s#*", rate(10)), ("rate/1/s", rate(20))]
+    assert found["slow"] == [
+        ("rate/1/s#slow", hourly), ("rate/1/s#*", rate(10)), ("rate/1/s", rate(20)),
+        ("rate/*/s#slow", rate(30)), ("rate/*/s", rate(40)),
+    ]  # fmt: skip
+    assert found["other"] == found["none"] == [("rate/1/s#*", rate(10)), ("rate/1/s", rate(20))]
+    assert shapes.of("s", "fast", "s.example").rate == rate(20)
+    alike = Shapes(
+        {"connections": 1, "messages_per_connection": 1},
+        {"s": ProviderTable({}, {"a": {"rate": rate(10)}, "b": {"rate": minutely}})},
+    )
+    assert limits(alike, "a") == [("rate/1/s", rate(10))]
+    assert limits(alike, "b") == [("rate/1/s#b", minutely), ("rate/1/s", rate(10))]
+    assert shapes.of("s", "none", "s.example").bounds.ceiling == 10
+
+
+def test_of_a_rate_that_transactional_mail_shares_a_part_is_reserved() -> None:
+    """As large a one as of the connections, a fifth at most, one message at least, and never all of them."""
+    daily, once = Rate(12, 90_000, "day", "12/day"), Rate(1, 60, "", "1/minute")
+    said = {"connections": 10, "messages_per_connection": 9, "reserved": 1, "rate": rate(100), "site_rate": daily}
+    shape = Shapes(said).of("s", "p", "s.example")
+    assert [part for *_, part in shape.rates("1", "s", shared=True)] == [10, 1]
+    assert [part for *_, part in shape.rates("1", "s", shared=False)] == [0, 1], "only what leaves from other sources"
+    few = Shapes({**said, "connections": 2, "site_rate": once}).of("s", "p", "s.example")
+    assert [part for *_, part in few.rates("1", "s", shared=True)] == [20, 0]
+    none = Shapes({**said, "reserved": 0}).of("s", "p", "s.example")
+    assert [part for *_, part in none.rates("1", "s", shared=True)] == [0, 0]
 
 
 def test_a_domain_that_is_its_own_site_speaks_for_it() -> None:
@@ -68,13 +114,13 @@ def test_a_domain_that_shares_its_site_has_limits_of_its_own_beside_the_site_s()
 
 def test_what_is_counted_and_under_which_names() -> None:
     shape = SHAPES.of("google", "marketing", "shop.example")
-    assert shape.rates("192.0.2.1", "google") == [
-        ("rate/192.0.2.1/google#marketing", rate(40)),  # of the pool
-        ("rate/192.0.2.1/google", rate(100)),  # of all pools that have this source
-        ("rate/192.0.2.1/@shop.example", rate(5)),
-        ("rate/*/google", rate(70)),
+    assert shape.rates("192.0.2.1", "google", shared=True) == [
+        ("rate/192.0.2.1/google#marketing", rate(40), 0),  # of the pool
+        ("rate/192.0.2.1/google", rate(100), 0),  # of all pools that have this source
+        ("rate/192.0.2.1/@shop.example", rate(5), 0),
+        ("rate/*/google", rate(70), 0),
     ]
-    assert shape.openings("192.0.2.1", "google") == [("open/192.0.2.1/@shop.example", rate(1))]
+    assert shape.openings("192.0.2.1", "google", shared=True) == [("open/192.0.2.1/@shop.example", rate(1), 0)]
     assert shape.slots("192.0.2.1", "google", shared=True) == [
         ("192.0.2.1/google", 8, 0),
         ("192.0.2.1/@shop.example", 8, 0),
@@ -87,12 +133,12 @@ def test_what_is_counted_and_under_which_names() -> None:
         ("/s", 10, 2), ("/@d.example", 2, 2), ("*/s", 20, 2), ("*/@d.example", 3, 2),
     ]  # fmt: skip
     assert whole.slots("", "s", shared=False)[0] == ("/s", 10, 0), "nobody would use what is reserved"
-    assert whole.openings("", "s") == [("open//s", rate(3))]
-    assert [name for name, _ in whole.rates("", "s")] == ["rate//s", "rate/*/@d.example"]
+    assert whole.openings("", "s", shared=True) == [("open//s", rate(3), 1)]
+    assert [name for name, *_ in whole.rates("", "s", shared=True)] == ["rate//s", "rate/*/@d.example"]
 
 
 def test_a_host_the_admin_named_is_no_provider() -> None:
-    assert SHAPES.of_host("10.0.0.9").rates("", "10.0.0.9:25") == []
+    assert SHAPES.of_host("10.0.0.9").rates("", "10.0.0.9:25", shared=True) == []
     assert SHAPES.of_host("10.0.0.9").connections == 10
     assert SHAPES.of_host("relay.example").rate == rate(1000)
     assert repr(SHAPES) == "<Shapes of 1 providers, 4 domains>"
@@ -101,5 +147,5 @@ def test_a_host_the_admin_named_is_no_provider() -> None:
 def test_connections_are_kept_apart_where_a_domain_or_a_pool_has_limits_of_its_own() -> None:
     alone = Beside("@bank.example", connections=1)
     assert Shape(8, 50, alone=alone).apart == "@bank.example"
-    assert Shape(2, 50, pool="slow", among=Beside("", connections=8), alone=alone).apart == "#slow@bank.example"
+    assert Shape(2, 50, pool="slow", among=(Beside("", connections=8),), alone=alone).apart == "#slow@bank.example"
     assert Shape(8, 50, site_connections=9, alone=Beside("@b.example", rate=rate(5))).apart == ""

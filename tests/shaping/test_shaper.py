@@ -9,7 +9,7 @@ from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
-from relay.pause import Pause
+from relay.pause import Later, Pause
 from relay.shaping.backoff import Action, Backoff, Rule
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
 from relay.shaping.pacemaker import EVERY, Attempted, Order, Pacemaker, WarmUp
@@ -22,8 +22,9 @@ from tests.support.house import NOW, FakeQuotas, waiting_delivery
 
 POOL = Pool("marketing", (Source("192.0.2.1", "m1.example"), Source("192.0.2.2", "m2.example", 3)))
 TEN, TWENTY = Rate(10, 1, "", "10/second"), Rate(20, 1, "", "20/second")
+SAID_OF_ALL = {"connections": 10, "messages_per_connection": 100}
 SHAPES = Shapes(
-    {"connections": 10, "messages_per_connection": 100},
+    SAID_OF_ALL,
     {"google": ProviderTable({"rate": TEN, "site_rate": TWENTY}, {})},
 )
 
@@ -74,6 +75,43 @@ async def test_a_site_without_rates_asks_nobody_and_transactional_mail_does_not_
     assert quotas.taken == []
     await shaper(quotas).berth(mail(MailClass.TRANSACTIONAL), POOL, "google")
     assert quotas.urgent
+
+
+async def test_of_a_rate_that_transactional_mail_needs_too_a_part_is_left_to_it() -> None:
+    quotas = FakeQuotas()
+    one = Shaper(
+        Shapes({**SAID_OF_ALL, "reserved": 2, "rate": TEN, "site_rate": TWENTY}), quotas, lambda: NOW, lambda: 0.0
+    )
+    await one.berth(mail(), POOL, "s.example")
+    assert quotas.reserved == {"rate/192.0.2.1/s.example": 0, "rate/*/s.example": 4}, "it leaves from another source"
+    one.urgent_sources = frozenset({"192.0.2.1"})
+    await one.berth(mail(), POOL, "s.example")
+    assert quotas.reserved["rate/192.0.2.1/s.example"] == 2
+
+
+async def test_once_more_takes_of_each_rate_once_more() -> None:
+    quotas = FakeQuotas()
+    berth = await shaper(quotas).berth(mail(), POOL, "google")
+    assert isinstance(berth, Berth)
+    berth.depart()
+    quotas.taken.clear()
+    assert await berth.again() is None
+    assert [name for name, *_ in quotas.taken] == ["rate/192.0.2.1/google", "rate/*/google"]
+    berth.depart()
+    berth.leave()
+    assert quotas.departed == ["rate/192.0.2.1/google", "rate/*/google"] * 2
+    quotas.waits = {"rate/*/google": 40}
+    assert await berth.again() == Later(40, "*/google: 20/second")
+    berth.leave()
+    assert quotas.back == [("rate/192.0.2.1/google", 1)], "all or none"
+
+
+async def test_sources_that_were_tried_are_left_out() -> None:
+    one = shaper(FakeQuotas())
+    found = await one.berth(mail(source="192.0.2.1"), POOL, "small.example", but={"192.0.2.1"})
+    assert isinstance(found, Berth)
+    assert found.source.address == "192.0.2.2"
+    assert await one.berth(mail(), POOL, "small.example", but={"192.0.2.1", "192.0.2.2"}) is None
 
 
 # -- sources that stand aside
@@ -191,7 +229,9 @@ class Dock:
         self.shaper = Shaper(Shapes(SAID), self.quotas, lambda: self.clock.now, lambda: 0.0, self.maker)
 
     async def ask(self, mail: Delivery = MAIL, host: str = "") -> Berth[Source] | Pause:
-        return await self.shaper.berth(mail, self.pool, "google", host)
+        found = await self.shaper.berth(mail, self.pool, "google", host)
+        assert found is not None
+        return found
 
     async def source(self, mail: Delivery = MAIL) -> str:
         found = await self.ask(mail)
@@ -226,6 +266,14 @@ async def test_what_a_rate_refuses_counts_in_no_pace() -> None:
     dock = Dock()
     dock.quotas.waits = {"rate/192.0.2.1/google": 500}
     assert [await dock.ask() for _ in range(30)] == [pause(NOON + 500, "192.0.2.1/google: 40/second")] * 30
+
+
+async def test_what_found_no_connection_counts_in_no_pace_either() -> None:
+    dock = Dock()
+    for _ in range(30):
+        berth = await dock.ask()
+        assert isinstance(berth, Berth)
+        dock.shaper.unused(berth)
 
 
 async def test_where_one_source_is_slow_the_next_is_asked() -> None:

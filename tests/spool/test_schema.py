@@ -36,7 +36,7 @@ async def test_what_must_not_be_opened_is_refused(tmp_path: Path, monkeypatch: p
 
 async def test_a_file_of_before_priorities_keeps_all_its_mail(tmp_path: Path) -> None:
     """As 0.1 wrote it: form 1, without `turn` and `stream` in a recipient's row and without `priority` among the facts."""
-    before = [name for name in rows.RECIPIENT_COLUMNS if name not in ("turn", "stream", "pool")]
+    before = [name for name in rows.RECIPIENT_COLUMNS if name not in ("turn", "stream", "pool", "freed")]
     letters = [letter(1, recipients=3, stream="order"), letter(2, stream="news", mail_class=MARKETING, held=True)]
     db = apsw.Connection(str(tmp_path / "0.db"))
     db.execute(schema.MIGRATIONS[0])

@@ -193,6 +193,34 @@ async def test_a_lease_ends_where_the_clock_it_is_counted_by_may_be_past_its_slo
     assert state.taken != []
 
 
+async def test_what_is_given_back_after_its_slot_is_nobody_s(state: Watched, clock: Clock) -> None:
+    """A permit counts in the slot it was taken from: used in a later one, it would count there for nobody."""
+    quotas, daily = QuotaLeases(state), Rate(2, 90_000, "day", "2/day")
+    assert await quotas.take("crm", daily, 1) == 0
+    taken_today = quotas.receipt
+    quotas.give_back(taken_today, 1)
+    assert await quotas.take("crm", daily, 1) == 0, "it was not needed"
+    clock.now += 86_400_000
+    assert await quotas.take("crm", daily, 1) == 0
+    quotas.give_back(taken_today, 1)
+    assert [not await quotas.take("crm", daily, 1) for _ in range(2)] == [True, False], "yesterday's is not tomorrow's"
+
+
+async def test_what_is_reserved_of_a_rate_is_had_by_urgent_mail_alone_and_the_total_stays(state: Watched) -> None:
+    """Bulk mail of two workers uses up its part; a password reset has its permit, and no more go than the rate has."""
+    one, other, daily = QuotaLeases(state), QuotaLeases(state), Rate(8_000, 90_000, "day", "8000/day")
+
+    async def went(quotas: QuotaLeases, tries: int, *, urgent: bool) -> int:
+        return [await quotas.take("r", daily, 1, urgent=urgent, reserved=4) for _ in range(tries)].count(0)
+
+    assert await one.take("r", daily, 7_980, reserved=4) == 0
+    assert await went(one, 20, urgent=False) + await went(other, 20, urgent=False) == 16
+    assert await went(other, 2, urgent=True) == 2, "the refusal of other mail is none for it"
+    assert await went(other, 20, urgent=False) == 0, "what was leased ahead for it is not for other mail"
+    assert await went(other, 9, urgent=True) + await went(one, 9, urgent=True) == 2
+    assert await state.granted("quota/r", daily) == 8_000
+
+
 async def test_many_at_once_share_a_lease(state: Watched) -> None:
     quotas = QuotaLeases(state)
     assert set(await asyncio.gather(*(quotas.take("crm", BUSY, 1) for _ in range(60)))) == {0}

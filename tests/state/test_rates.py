@@ -171,12 +171,49 @@ async def test_who_is_cut_off_stops_and_only_what_is_urgent_goes_on_within_one_s
         assert "0 parts" in repr(one.rates), "others will have them"
 
 
+async def test_reserved_parts_are_for_urgent_mail_alone(backend: Callable[[], State], clock: Clock) -> None:
+    """Bulk mail of one worker uses all it may have; urgent mail of both finds its parts at once, and keeps within the rate."""
+
+    async def went(one: Worker, tries: int, *, urgent: bool) -> int:
+        answers = [await one.rates.take("rate/s", TWENTY, 1, "UTC", urgent=urgent, reserved=4) for _ in range(tries)]
+        for _ in range(answers.count(0)):
+            one.rates.depart("rate/s", TWENTY)
+        return answers.count(0)
+
+    async with workers(backend, clock, 2) as (one, other):
+        one.leases.sharers = other.leases.sharers = 2
+        assert await went(one, 40, urgent=False) == 15, "one is left to the other worker"
+        assert await went(other, 5, urgent=False) == 1
+        assert await went(one, 2, urgent=True) == 2
+        assert await went(one, 5, urgent=False) == 0
+        assert await went(other, 9, urgent=True) == 2
+        clock.now += 1_100
+        assert await went(one, 40, urgent=False) == 15, "its two of the reserved ones are not for other mail"
+        assert await went(one, 9, urgent=True) == 2
+        one.rates.sweep()
+        clock.now += 1_100
+        assert await went(one, 5, urgent=False) == 5
+        one.rates.sweep()
+        clock.now += 1_100
+        one.rates.sweep()
+        await one.leases.keep()
+        assert "15 parts" not in repr(one.rates), "what nobody needs goes back, the reserved ones first"
+        assert await went(other, 9, urgent=True) == 9
+
+
+async def test_who_shares_a_small_rate_with_many_reserves_nothing(backend: Callable[[], State], clock: Clock) -> None:
+    async with workers(backend, clock, 1) as (one,):
+        three = Rate(3, 1, "", "3/second")
+        assert await one.rates.take("rate/s", three, 1, "UTC", urgent=False, reserved=1) == 0, "one of three workers"
+
+
 async def test_long_rates_are_counted_by_state(backend: Callable[[], State], clock: Clock) -> None:
     async with workers(backend, clock, 2) as (one, other):
         assert [await send(one, HOURLY) for _ in range(2)] == [0, 0]
         assert not await one.rates.take("rate/s", HOURLY, 1, "UTC", urgent=False)
+        receipt = one.rates.receipt(HOURLY)
         assert await send(one, HOURLY) > 3_000_000
-        one.rates.give_back("rate/s", HOURLY, 1)  # it never left: the next has it
+        one.rates.give_back("rate/s", HOURLY, 1, receipt)  # it never left: the next has it
         assert not await send(one, HOURLY)
         assert await send(other, HOURLY) > 3_000_000
 
@@ -283,7 +320,10 @@ async def test_no_rate_is_ever_exceeded_in_forty_days(
         await pass_time(crew, clock, int(days * DAY))
         for who, count, delay in bursts:
             one = crew[who]
-            takes: list[Awaitable[int]] = [one.rates.take(name, rate, 1, "UTC", urgent=False) for _ in range(count)]
+            takes: list[Awaitable[int]] = [
+                one.rates.take(name, rate, 1, "UTC", urgent=nth % 3 == 0, reserved=rate.count // 4)
+                for nth in range(count)
+            ]
             granted = sum(not wait for wait in await asyncio.gather(*takes))
             asked += count
             clock.now += delay

@@ -25,6 +25,9 @@ timezone = "Asia/Jerusalem"
 [[listener]]
 bind = "127.0.0.1:2525"
 max_size = "1MB"
+
+[web]
+public_url = "https://mail.marom.example"
 """
 POOLS = """\
 [pool.transactional]

@@ -22,6 +22,7 @@ from relay.egress.settings import EgressSettings, Timeouts
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome
+from relay.pause import Later
 from relay.shaping.shape import Shape
 from relay.shaping.sites import Sites
 from tests.support.dnsserver import DnsServer
@@ -68,7 +69,8 @@ def delivery(
 
 class CountingPermits:
     """Permits up to `limit` a name, whatever the caller's own limit; `held` and `refused` for the test. `waits`: what the
-    next takes of a rate answer, in ms; 0 once they are used up; `taken`, `departed`, `back`: of which."""
+    next takes of a rate answer, in ms; 0 once they are used up; `taken`, `departed`, `back`: of which; `reserved`: what a take
+    left."""
 
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
@@ -79,6 +81,7 @@ class CountingPermits:
         self.taken: list[str] = []
         self.departed: list[str] = []
         self.back: list[str] = []
+        self.reserved: dict[str, int] = {}
 
     async def acquire(self, name: str, limit: int, *, urgent: bool) -> bool:
         if self.held[name] >= min(limit, self.limit):
@@ -92,14 +95,17 @@ class CountingPermits:
         self.held[name] -= 1
         assert self.held[name] >= 0, "released more than acquired"
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0) -> int:
         self.taken.append(name)
+        self.reserved[name] = reserved
         return self.waits.pop(0) if self.waits else 0
 
     def depart(self, name: str, rate: Rate) -> None:
         self.departed.append(name)
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
+    def receipt(self, rate: Rate) -> None: ...
+
+    def give_back(self, name: str, rate: Rate, count: int, receipt: None) -> None:
         self.back.append(name)
 
 
@@ -152,7 +158,25 @@ async def carry(
 ) -> Outcome:
     """An attempt as attempt() makes it, without limits on messages."""
     way = await courier.way(delivery, hop)
-    return way if isinstance(way, Outcome) else await courier.send(delivery, content, source, way, terms)
+    found = way if isinstance(way, Outcome) else await courier.send(delivery, content, source, way, terms)
+    assert isinstance(found, Outcome), found
+    return found
+
+
+class Permitted:
+    """A permit that tells what became of it: "depart", "again". `waits`: what the next ones that ask again hear, in ms."""
+
+    def __init__(self, *waits: int) -> None:
+        self.waits = list(waits)
+        self.told: list[str] = []
+
+    def depart(self) -> None:
+        self.told.append("depart")
+
+    async def again(self) -> Later | None:
+        self.told.append("again")
+        wait = self.waits.pop(0) if self.waits else 0
+        return Later(wait, "10/second") if wait else None
 
 
 async def until(condition: Callable[[], object]) -> None:

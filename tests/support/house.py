@@ -3,16 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from relay.accept import Acceptance
 from relay.attempt import Attempting
+from relay.capping import Capping
 from relay.consent import Known
 from relay.copies import Copies
 from relay.edge.submission import Submission
-from relay.egress.courier import Way
+from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
@@ -25,7 +26,9 @@ from relay.lately import Lately
 from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, RcptTo
 from relay.outcome import Outcome
 from relay.pacing import Pacer
+from relay.pause import Later
 from relay.person import ADDRESS, Block, Engaged, Person, Wish
+from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.copies import Hashes
@@ -40,14 +43,17 @@ from relay.policy.streams import Streams
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.recipient import Keys
+from relay.room import Ask, Room, Settled, Standing
 from relay.schedule.retry import RetryPolicy
 from relay.shaping.shape import Shape, Shapes
 from relay.shaping.shaper import Shaper
 from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
+from relay.state import places
 from relay.state.interface import StateError
 from relay.state.marks import Change as Mark
 from relay.state.marks import after
+from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
@@ -99,7 +105,7 @@ class FakeMarks:
 
 class FakeQuotas:
     """`wait`: what the next takes answer, in ms; 0 grants; `waits`: those of single names, before it. `urgent`: how the last
-    one asked; `back`: what was given back; `departed`: what was used."""
+    one asked; `reserved`: what it left; `back`: what was given back; `departed`: what was used."""
 
     def __init__(self) -> None:
         self.wait = 0
@@ -108,15 +114,19 @@ class FakeQuotas:
         self.back: list[tuple[str, int]] = []
         self.departed: list[str] = []
         self.urgent = False
+        self.reserved: dict[str, int] = {}
 
-    def give_back(self, name: str, rate: Rate, count: int) -> None:
+    def receipt(self, rate: Rate) -> None: ...
+
+    def give_back(self, name: str, rate: Rate, count: int, receipt: None) -> None:
         self.back.append((name, count))
 
     def depart(self, name: str, rate: Rate) -> None:
         self.departed.append(name)
 
-    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool) -> int:
+    async def take(self, name: str, rate: Rate, count: int, timezone: str, *, urgent: bool, reserved: int = 0) -> int:
         self.urgent = urgent
+        self.reserved[name] = reserved
         self.taken.append((name, count, timezone))
         return self.waits.get(name, self.wait)
 
@@ -153,12 +163,65 @@ class FakePeople(Known):
         return self.facts.setdefault(self.keys.key(address), {ADDRESS: self.keys.sealed_text(address)})
 
 
+class FakePlaces:
+    """What State does for caps, in memory: the pure functions on each person. `down`: it cannot be reached."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.people: dict[bytes, places.Person] = {}
+        self.confirmed: list[tuple[bytes, str]] = []
+        self.swept: list[bytes] = []
+        self.down = False
+        self._clock = clock
+
+    def _check(self) -> None:
+        if self.down:
+            raise StateError("gone")
+
+    async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        self._check()
+        return [self._reserve(wish) for wish in asks]
+
+    def _reserve(self, wish: Ask) -> Room:
+        person = self.people.setdefault(wish.person, places.Person())
+        places.expire(person, self._clock())
+        room, place = places.ask(person, wish, self._clock())
+        person.places.pop(wish.token, None)
+        if place is not None:
+            person.places[wish.token] = place
+        return room
+
+    async def confirm(self, tokens: Sequence[tuple[bytes, str]], lease: int) -> None:
+        self._check()
+        self.confirmed += tokens
+
+    async def settle(self, settled: Sequence[Settled], keep: int) -> None:
+        self._check()
+        for key, token, at in settled:
+            person = self.people.setdefault(key, places.Person())
+            place = person.places.pop(token, None)
+            if place is not None and at and place.kind:
+                person.sends.append((at, place.mark))
+
+    async def standing(self, keys: Sequence[bytes]) -> list[Standing]:
+        self._check()
+        people = [self.people.get(key, places.Person()) for key in keys]
+        return [
+            Standing(tuple(one.sends), tuple(place.mark for place in one.places.values() if place.kind))
+            for one in people
+        ]
+
+    async def sweep(self, after: bytes, keep: int) -> bytes:
+        self._check()
+        self.swept.append(after)
+        return after + b"."
+
+
 RULES = Rules(25, False, frozenset(), frozenset())
 
 
 class FakeCourier:
     """Answers with `outcome`; there is no way where `nowhere` says why. `sites`: of domains that are not their own. `by`: what
-    a source address answers instead."""
+    a source address answers instead; `later`: or that it may open no connection."""
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
@@ -168,6 +231,7 @@ class FakeCourier:
         self.sites: dict[str, str] = {}
         self.nowhere: Outcome | None = None
         self.by: dict[str, Outcome] = {}
+        self.later: dict[str, Later] = {}
         self.families_there: frozenset[int] | None = None
         self.families_asked = 0
 
@@ -180,11 +244,13 @@ class FakeCourier:
         return Way(site, site, relay.host if relay is not None else "", relay, RULES)
 
     async def send(
-        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, depart: Callable[[], None]
-    ) -> Outcome:
+        self, delivery: Delivery, content: bytes, source: Source, way: Way, terms: Shape, permit: Permit
+    ) -> Outcome | Later:
         self.sent.append((delivery, content, source))
+        if source.address in self.later:
+            return self.later[source.address]
         if not self.outcome.internal:
-            depart()
+            permit.depart()
         self.terms.append(terms)
         return replace(self.by.get(source.address, self.outcome), site=way.site)
 
@@ -214,6 +280,7 @@ class Rig:
         self.streams = Streams()
         self.checks: dict[str, Checks] = {}
         self.flags = Flags()
+        self.pages: dict[str, str] = {}
         self.routes = Routes()
         self.named: dict[str, Pool] = {}
         self.shapes = Shapes({"connections": 10, "messages_per_connection": 100})
@@ -222,6 +289,8 @@ class Rig:
         self.people = FakePeople()
         nobody: Any = None
         self.engaging = Engaging(nobody, self.people.keys, Tiers(), ["a"], self.clock)
+        self.places = FakePlaces(self.clock)
+        self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.lately = Lately()
@@ -248,12 +317,15 @@ class Rig:
             hostname="relay.example",
             clock=self.clock,
             next_id=self._ids.next,
-            law=Law("abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of),
+            law=Law(
+                "abc123", "postmaster@relay.example", self.brands, self.streams, self.checks, self.signer_of, self.pages
+            ),
             keys_for=self.keys_for,
             site_of=lambda _, domain: domain,
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            tokens=Tokens([b"s" * 32]),
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
             quotas=self.quotas,
@@ -261,6 +333,7 @@ class Rig:
             suspensions=self.suspensions,
             known=self.people,
             engaging=self.engaging,
+            capping=self.capping,
             copies=self.copies,
             spool=self.spool,
             offer=self.offer,
@@ -295,6 +368,7 @@ class Rig:
             suspensions=self.suspensions,
             known=self.people,
             engaging=self.engaging,
+            capping=self.capping,
             copies=self.copies,
             spool=self.spool,
             courier=self.courier,

@@ -58,7 +58,8 @@ nameservers = [{nameservers}]
 
 [web]
 admin = "127.0.0.1:{web}"
-public = ""
+public = "{public}"
+public_url = "https://mail.test.example"
 {more}
 """
 
@@ -118,6 +119,7 @@ class Node:
         folder: Path,
         *,
         workers: int = 1,
+        public: bool = False,
         delivery: str = 'mode = "capture"',
         nameservers: str = "",
         listener: str = "",
@@ -128,12 +130,14 @@ class Node:
         self.folder = folder
         self.smtp = free_port()
         self.web = free_port()
+        self.public = free_port() if public else 0
         self.workers = workers
         self.process: subprocess.Popen[bytes] | None = None
         config = CONFIG.format(
             workers=workers,
             smtp=self.smtp,
             web=self.web,
+            public=f"127.0.0.1:{self.public}" if public else "",
             delivery=delivery,
             nameservers=nameservers,
             listener=listener,

@@ -1,0 +1,108 @@
+"""Frequency caps asked of State: places taken at accept, made firm before each attempt, settled by how mail ended.
+
+    accept    reserve (holds, for a minute) ─▶ spool.put ─▶ confirm (holds, for days)
+    attempt   reserve (firm: it may leave now) ─▶ send ─▶ spool.settle with its effect ─▶ State.settle (relay/effects.py)
+
+A crash between two steps leaves a place whose lease ends: before it was firm nothing can have been sent, so it is free again;
+after that it counts as sent. Each attempt asks anew, so nothing goes by a place that is gone. What begins at once is not
+confirmed: its attempt does that.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+
+from relay.effects import Effect
+from relay.message import Delivery, Message
+from relay.policy.caps import Caps, Terms, begin_of, waits
+from relay.recipient import Keys
+from relay.room import Ask, Room, Settled, Standing
+from relay.state.interface import State, StateError
+
+UNSAFE = 60_000  # ms a place is held for mail that is not yet on disk: a commit takes ms, on a bad disk seconds
+PATIENCE = 1.0  # seconds mail waits for an answer, as for what people want (relay/consent.py)
+HELD = 3 * 86_400_000  # ms for mail that is: longer than retries wait, and a node takes to come back
+CONFIRM_AFTER = 5_000  # ms: what begins at once has asked again by then
+LOOK = 5.0  # s between two looks at what is to be confirmed; a page of the sweep goes with it
+
+
+class Capping:
+    """Of one worker. The wiring replaces `caps` and `keys` at a reload."""
+
+    def __init__(self, state: State, caps: Caps, keys: Keys, clock: Callable[[], int]) -> None:
+        self.caps = caps
+        self.keys = keys
+        self._state = state
+        self._clock = clock
+        self._saved: dict[str, tuple[int, str]] = {}  # token -> when it was saved, its recipient
+        self._swept = b""
+
+    def __repr__(self) -> str:
+        return f"<Capping {self.caps!r}, {len(self._saved)} to confirm>"
+
+    def terms(self, message: Message, at_most: str = "") -> Terms | None:
+        return self.caps.terms(message, at_most)
+
+    async def ask(
+        self, message: Message, recipients: Sequence[tuple[int, str]], terms: Terms, *, firm: bool
+    ) -> list[Room]:
+        """Of each recipient (index, address) what is in its way. Raises StateError."""
+        lease, come_again, since = HELD if firm else UNSAFE, waits(terms), begin_of(message)
+        asks = [
+            Ask(
+                self.keys.key(address), f"{message.id}/{index}", terms.mark, terms.bounds, message.priority, since,
+                lease, firm, come_again,
+            )
+            for index, address in recipients
+        ]  # fmt: skip
+        try:
+            async with asyncio.timeout(PATIENCE):
+                rooms = await self._state.reserve(asks)
+        except TimeoutError as error:
+            raise StateError(f"no answer in {PATIENCE:.0f} s") from error
+        if firm and self._saved:
+            for wish in asks:
+                self._saved.pop(wish.token, None)
+        return rooms
+
+    async def give_back(self, message: Message, recipients: Sequence[tuple[int, str]]) -> None:
+        """Places that mail got which does not go after all. Where State cannot be reached, their leases end."""
+        settled = [Settled(self.keys.key(address), f"{message.id}/{index}", 0) for index, address in recipients]
+        with contextlib.suppress(StateError):
+            await self._state.settle(settled, self.caps.keep)
+
+    def saved(self, deliveries: Sequence[Delivery]) -> None:
+        """They are on disk: places of theirs are held for longer."""
+        now = self._clock()
+        for delivery in deliveries:
+            if delivery.counted:
+                self._saved[f"{delivery.message.id}/{delivery.index}"] = now, delivery.recipient
+
+    async def settle(self, effects: Sequence[Effect]) -> None:
+        """How mail ended. Raises StateError."""
+        key = self.keys.key
+        settled = [Settled(key(one.recipient), one.token, one.arrived // 1000) for one in effects if one.counted]
+        if settled:
+            await self._state.settle(settled, self.caps.keep)
+
+    async def standing(self, address: str) -> Standing:
+        """What one person got, and what is under way to him. Raises StateError."""
+        (found,) = await self._state.standing([self.keys.key(address)])
+        return found
+
+    async def run(self) -> None:
+        """Confirm and sweep, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK)
+            with contextlib.suppress(StateError):  # said where it came up
+                await self.look()
+
+    async def look(self) -> None:
+        """What was saved a while ago and still waits holds its place for longer; a page of what is old is forgotten."""
+        before = self._clock() - CONFIRM_AFTER
+        due = [(token, address) for token, (at, address) in self._saved.items() if at <= before]
+        if due:
+            await self._state.confirm([(self.keys.key(address), token) for token, address in due], HELD)
+            for token, _ in due:
+                self._saved.pop(token, None)
+        self._swept = await self._state.sweep(self._swept, self.caps.keep)

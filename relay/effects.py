@@ -1,0 +1,86 @@
+"""Effects of outcomes on State: what came of mail whose recipient it counts for, told from the spool until State has heard it.
+
+The spool writes them in the transaction that ends the delivery (or gives its place up), and forgets them when all listeners have
+heard; a crash between repeats them, so listeners are idempotent (DESIGN, invariant 3). While State cannot be reached they wait.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import orjson
+import structlog
+
+from relay.message import MailClass
+from relay.state.interface import StateError
+
+log = structlog.get_logger()
+
+INTERVAL = 0.25  # s between looks: a place that mail gave up is free to others soon
+COMMITS = 64  # of the spool in one go: some thousand effects at most
+AGAIN = 1.0  # s until State is asked again that could not be reached
+
+
+class Effect(NamedTuple):
+    """`arrived`: ms, when it was delivered; 0: it ended otherwise, or gave its place up. `counted`: it held one."""
+
+    token: str
+    recipient: str
+    brand: str
+    mail_class: MailClass
+    arrived: int
+    counted: bool
+
+
+Listener = Callable[[Sequence[Effect]], Awaitable[None]]
+
+
+class Source(Protocol):
+    """What is needed of a spool."""
+
+    async def effects(self, commits: int) -> tuple[int, bytes] | None: ...
+    async def told(self, sequence: int) -> None: ...
+
+
+class Effects:
+    """Of one shard. Listeners raise StateError where they have to be told again."""
+
+    def __init__(self, spool: Source, listeners: Sequence[Listener]) -> None:
+        self._spool = spool
+        self._listeners = listeners
+
+    def __repr__(self) -> str:
+        return f"<Effects for {len(self._listeners)} listeners>"
+
+    async def run(self) -> None:
+        """Until cancelled; then `flush` once."""
+        while True:
+            try:
+                await self.step()
+            except StateError:  # said where it came up
+                await asyncio.sleep(AGAIN)
+            except Exception as error:  # the spool keeps them meanwhile
+                log.exception("outcomes not told to State; trying again", error=repr(error))
+                await asyncio.sleep(AGAIN)
+            await asyncio.sleep(INTERVAL)
+
+    async def flush(self) -> None:
+        """What waits at the end of a worker's life, so that nobody holds places for it until its next one."""
+        try:
+            await self.step()
+        except Exception as error:
+            log.warning("outcomes not told to State; they stay in the spool", error=repr(error))
+
+    async def step(self) -> None:
+        """All that waits."""
+        while (batch := await self._spool.effects(COMMITS)) is not None:
+            sequence, lines = batch
+            effects = [_effect(line) for line in lines.splitlines()]
+            for listener in self._listeners:
+                await listener(effects)
+            await self._spool.told(sequence)
+
+
+def _effect(line: bytes) -> Effect:
+    identifier, index, recipient, brand, mail_class, arrived, counted = orjson.loads(line)
+    return Effect(f"{identifier}/{index}", recipient, brand, MailClass(mail_class), arrived, counted)

@@ -1,0 +1,155 @@
+"""How much mail one person gets: which caps (caps.toml) hold for a message, and what follows where there is no room. Pure.
+
+Every cap that has the brand and blocks the class is asked; all must have room. A person's own wish ("at most one a week") is one
+more, of the brand's marketing. Transactional mail is neither counted nor held; rerouted mail (Message.spared) is counted as
+what it is carried as, and never held.
+
+Over a cap, mail is dropped or refused, or it waits: until so many sends count no more that there is room. Where it is mail under
+way that uses a cap up, nobody knows how that ends, so it is looked at again after as long as it has waited by then. It waits
+until its end; mail without one, for as long as the longest window it waits for, and is then withheld.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from relay.event import iso
+from relay.identity import Rate
+from relay.message import MailClass, Message
+from relay.policy.relevance import Postponed, Withheld, end_of, until_end
+from relay.policy.streams import Stream
+from relay.room import Bound, Full, Room, mark_of
+
+SOONEST, LATEST = 1_000, 900_000  # ms until mail is looked at again that waits for mail under way
+MONTH = 31 * 86_400  # s: the longest window a person's wish has
+SPARE = 2 * 86_400  # s sends are kept beyond that: a month has an hour more where clocks change, and nodes differ
+
+# What a person may choose; "" is each mail.
+WISHES: Mapping[str, Rate] = {
+    "1/day": Rate(1, 90_000, "day", "1/day"),
+    "1/week": Rate(1, 608_400, "week", "1/week"),
+    "1/month": Rate(1, 2_682_000, "month", "1/month"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """`over`: postpone | drop | reject. `counts`: what uses it up; `blocks`: what it holds."""
+
+    name: str
+    brands: frozenset[str]
+    counts: frozenset[MailClass]
+    blocks: frozenset[MailClass]
+    limits: tuple[Rate, ...]
+    over: str
+
+    @property
+    def marks(self) -> frozenset[int]:
+        return frozenset(mark_of(brand, one.label) for brand in self.brands for one in self.counts)
+
+
+class Terms(NamedTuple):
+    """What State is asked for one message. `caps`: whose each bound is, None: the person's own wish."""
+
+    mark: int
+    bounds: tuple[Bound, ...]
+    caps: tuple[Cap | None, ...]
+
+
+class Caps:
+    """All of caps.toml. `timezones`: of each brand."""
+
+    def __init__(self, caps: Sequence[Cap] = (), timezones: Mapping[str, str] | None = None) -> None:
+        self.caps = tuple(caps)
+        self._timezones = timezones or {}
+        self._known: dict[tuple[str, MailClass, bool, str], Terms | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<Caps {', '.join(cap.name for cap in self.caps)}>"
+
+    @cached_property
+    def keep(self) -> int:
+        """For how long (s) sends are remembered."""
+        return max([MONTH, *(limit.window for cap in self.caps for limit in cap.limits)]) + SPARE
+
+    @cached_property
+    def names(self) -> Mapping[int, str]:
+        """What marks stand for: "arava marketing"."""
+        pairs = [(brand, one.label) for brand in self._timezones for one in MailClass]
+        return {mark_of(brand, label): f"{brand} {label}" for brand, label in pairs}
+
+    def terms(self, message: Message, at_most: str = "") -> Terms | None:
+        """None: it is neither counted nor held. `at_most`: as the person wished."""
+        key = message.brand, message.mail_class, message.spared, at_most
+        try:
+            return self._known[key]
+        except KeyError:
+            terms = self._known[key] = self._terms(*key)
+            return terms
+
+    def _terms(self, brand: str, mail_class: MailClass, spared: bool, at_most: str) -> Terms | None:
+        if mail_class is MailClass.TRANSACTIONAL or brand not in self._timezones:
+            return None
+        mine = [cap for cap in self.caps if brand in cap.brands]
+        timezone, mark = self._timezones[brand], mark_of(brand, mail_class.label)
+        holding = [cap for cap in mine if mail_class in cap.blocks and not spared]
+        bounds = [Bound(limit, timezone, cap.marks) for cap in holding for limit in cap.limits]
+        caps: list[Cap | None] = [cap for cap in holding for _ in cap.limits]
+        wished = WISHES.get(at_most) if mail_class is MailClass.MARKETING else None
+        if wished is not None and not spared:
+            bounds.append(Bound(wished, timezone, frozenset({mark})))
+            caps.append(None)
+        counted = wished is not None or any(mail_class in cap.counts for cap in mine)
+        return Terms(mark, tuple(bounds), tuple(caps)) if counted or bounds else None
+
+    def used(self, marks: Iterable[tuple[int, int]]) -> str:
+        """ "arava marketing 2, arava service 1\""""
+        return ", ".join(f"{self.names.get(mark, 'another brand')} {number}" for mark, number in marks)
+
+    def judge(
+        self, terms: Terms, room: Room, message: Message, stream: Stream | None, now: int
+    ) -> Withheld | Postponed | None:
+        """What follows from State's answer to `terms`; None: it has its place."""
+        if not room:
+            return None
+        over = next((full for full in room if _over(terms, full) != "postpone"), None)
+        if over is not None:
+            return Withheld("capped", self._detail(terms, over))
+        last = max(room, key=lambda full: full.wait)
+        reason = "preference" if all(terms.caps[full.bound] is None for full in room) else "capped"
+        detail, begin = self._detail(terms, last), begin_of(message)
+        end = end_of(message, stream)
+        patience = begin + max(bound.rate.window for bound in terms.bounds) * 1000
+        if end is None and now >= patience:
+            return Withheld(reason, f"{detail}; waited for {(now - begin) // 86_400_000} days")
+        opens = now + (last.wait or min(max(now - begin, SOONEST), LATEST))
+        until = until_end(opens, message, stream) if end is not None else min(opens, patience)
+        if until < opens and end is not None:
+            detail += f"; room again {iso(opens)}, when it will be stale"
+        return Postponed(until, reason, detail)
+
+    def _detail(self, terms: Terms, full: Full) -> str:
+        cap, rate = terms.caps[full.bound], terms.bounds[full.bound].rate
+        whose = f"cap {cap.name}: {rate.text}" if cap is not None else f"the recipient's own wish: at most {rate.text}"
+        return f"{whose}, used up by {self.used(full.used)}" if full.used else whose
+
+
+def _over(terms: Terms, full: Full) -> str:
+    cap = terms.caps[full.bound]
+    return cap.over if cap is not None else "postpone"
+
+
+def refused(terms: Terms, room: Room) -> bool:
+    """Is it a cap's word that the app shall hear of it?"""
+    return any(_over(terms, full) == "reject" for full in room)
+
+
+def waits(terms: Terms) -> bool:
+    """Would mail without room come again?"""
+    return all(cap is None or cap.over == "postpone" for cap in terms.caps)
+
+
+def begin_of(message: Message) -> int:
+    """Since when it waits."""
+    return max(message.accepted_at, message.send_at or 0)

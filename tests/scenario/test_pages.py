@@ -1,0 +1,180 @@
+"""One-click unsubscribe and the preference page, from the header that arrives to the mail that does not."""
+
+import base64
+import contextlib
+import http.client
+import os
+import re
+import signal
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import pytest
+
+from relay.tokens import Ticket, Tokens
+from tests.support.node import Node, wait_for
+from tests.support.sink import Received, Sink
+
+pytestmark = pytest.mark.scenario
+
+BRANDS = """\
+[brand.arava]
+name = { en = "Arava Home", he = "ערבה לבית" }
+domains = ["arava.example"]
+public_url = "https://mail.arava.example"
+topics.offers = "Offers and sales"
+topics.tips = "Home and garden tips"
+"""
+STREAMS = """\
+[[stream]]
+name = "password-reset"
+match.subject = "reset"
+class = "transactional"
+
+[[stream]]
+name = "tips"
+match.subject = "tips"
+class = "marketing"
+topic = "tips"
+
+[[stream]]
+name = "offers"
+match.credential = "bulk"
+class = "marketing"
+topic = "offers"
+"""
+GMAIL = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "User-Agent": "Mozilla/5.0 (compatible; GoogleImageProxy)",
+}
+
+
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Sink]:
+    with Sink() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[Node]:
+    made = Node(
+        tmp_path_factory.mktemp("pages"),
+        public=True,
+        delivery=f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"\nallow_private = true',
+        key_for=("arava.example",),
+        files={"policies/brands.toml": BRANDS, "policies/streams.toml": STREAMS},
+    )
+    with made:
+        yield made
+
+
+def market(node: Node, to: str, subject: str = "All on sale", **headers: str) -> str:
+    return node.send(to, sender="Arava Home <news@arava.example>", subject=subject, headers=headers, source="127.0.0.9")
+
+
+def arrived(node: Node, sink: Sink, identifier: str) -> Received:
+    assert node.final(identifier)["type"] == "delivered"
+    return next(one for one in sink.messages if f"id {identifier}" in one.header("Received"))
+
+
+def path_of(letter: Received) -> str:
+    """The path of the URL in List-Unsubscribe, as a mailbox provider finds it."""
+    found = re.fullmatch(r"<https://mail\.arava\.example(/u/[\w-]+)>", letter.header("List-Unsubscribe"))
+    assert found, letter.header("List-Unsubscribe")
+    return found[1]
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+def ask(node: Node, method: str, path: str, body: str = "", **headers: str) -> Answer:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", node.public, timeout=30)) as link:
+        link.request(method, path, body, {"Host": "mail.arava.example", "Connection": "close", **headers})
+        answer = link.getresponse()
+        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read().decode())
+
+
+def test_one_click_as_gmail_does_it(node: Node, sink: Sink) -> None:
+    letter = arrived(node, sink, market(node, "dana@gmail.com"))
+    assert letter.header("List-Unsubscribe-Post") == "List-Unsubscribe=One-Click"
+    signed = re.search(r"h=([\w\s:-]+);", letter.header("DKIM-Signature"))
+    assert signed
+    assert {"list-unsubscribe", "list-unsubscribe-post"} <= set(re.sub(r"\s", "", signed[1]).split(":"))
+
+    path = path_of(letter)
+    for method in ("GET", "HEAD"):
+        assert ask(node, method, path).status == 200
+    assert ask(node, "POST", path, "a=b").status == 400
+    assert arrived(node, sink, market(node, "Dana@Gmail.com")), "scanners change nothing"
+
+    answer = ask(node, "POST", path, "List-Unsubscribe=One-Click", **GMAIL)
+    assert answer.status == 200
+    assert not {"set-cookie", "location"} & set(answer.headers)
+    (event,) = wait_for("the event", lambda: node.events(type="unsubscribed", recipient="dana@gmail.com"))
+    assert (event["brand"], event["stream"], event["via"]) == ("arava", "offers", "one-click")
+
+    held = node.final(market(node, "d.ana+news@gmail.com"))
+    assert (held["type"], held["reason"]) == ("withheld", "unsubscribed"), "the same mailbox, otherwise spelled"
+    reset = node.send("dana@gmail.com", sender="shop@arava.example", subject="Your password reset")
+    assert not arrived(node, sink, reset).header("List-Unsubscribe")
+    assert arrived(node, sink, market(node, "noa@gmail.com")), "nobody else left"
+    assert ask(node, "POST", path, "List-Unsubscribe=One-Click", **GMAIL).status == 200
+    assert len(node.events(type="unsubscribed", recipient="dana@gmail.com")) == 1, "replayed, it is no news"
+
+
+def test_what_is_chosen_on_the_page_holds(node: Node, sink: Sink) -> None:
+    path = path_of(arrived(node, sink, market(node, "ron@example.com"))).replace("/u/", "/p/")
+    page = ask(node, "GET", path, **{"Accept-Language": "he"}).text
+    assert 'dir="rtl"' in page
+    assert "ערבה לבית" in page
+    stamp = re.search(r'name="stamp" value="([\w-]+)"', page)
+    assert stamp
+    form = {"action": "save", "stamp": stamp[1], "lang": "he", "topic": "offers", "frequency": "each", "pause": "0"}
+    saved = ask(node, "POST", path, urllib.parse.urlencode(form), **GMAIL)
+    assert saved.status == 200
+    assert "נשמר" in saved.text
+    (event,) = wait_for("the event", lambda: node.events(type="preferences-changed", recipient="ron@example.com"))
+    assert (event["brand"], event["via"]) == ("arava", "page")
+    tips = node.final(market(node, "ron@example.com", "Ten tips for your garden"))
+    assert (tips["type"], tips["reason"]) == ("withheld", "preference")
+    assert arrived(node, sink, market(node, "ron@example.com"))
+
+
+def test_the_keys_are_changed_by_a_reload_and_old_links_work(node: Node, sink: Sink) -> None:
+    before = path_of(arrived(node, sink, market(node, "eli@example.com")))
+    secret = node.data / "secret"
+    old, new = secret.read_bytes(), b"n" * 32
+    lines = [b"# postlane secrets", base64.b64encode(old), base64.b64encode(new), b""]
+    secret.write_bytes(b"\n".join(lines))
+    assert node.run("reload").returncode == 0
+    after = path_of(arrived(node, sink, market(node, "eli@example.com")))
+    assert Tokens([new]).open(after.removeprefix("/u/")) is not None
+    assert isinstance(Tokens([old]).open(before.removeprefix("/u/")), Ticket)
+    wait_for("the pages to follow", lambda: ask(node, "GET", after).status == 200)
+    assert ask(node, "POST", before, "List-Unsubscribe=One-Click", **GMAIL).status == 200
+    wait_for("the event", lambda: node.events(type="unsubscribed", recipient="eli@example.com"))
+
+
+def test_an_unsubscription_survives_that_everything_is_killed(node: Node, sink: Sink) -> None:
+    path = path_of(arrived(node, sink, market(node, "gil@example.com")))
+    workers = [worker["pid"] for worker in node.ask({"do": "stats"})["workers"]]
+
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # State and workers are as good as gone
+    answer = ask(node, "POST", path, "List-Unsubscribe=One-Click", **GMAIL)
+    assert answer.status == 200
+    journal = [path for path in (node.data / "journal").glob("*.jsonl") if b"gil@example.com" in path.read_bytes()]
+    assert journal, "on disk before it was answered"
+    assert node.process is not None
+    node.process.kill()
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    node.process.wait(10)
+    node.start()
+    wait_for("the event", lambda: node.events(type="unsubscribed", recipient="gil@example.com"))
+    assert node.final(market(node, "gil@example.com"))["type"] == "withheld"
+    wait_for("an empty journal", lambda: not list((node.data / "journal").glob("*.jsonl")))

@@ -1,0 +1,154 @@
+"""What a worker alerts of: told once when it begins and once when it ends, and shown while it stands."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from relay.message import LaneKey, MailClass
+from relay.policy.checks import Failed
+from relay.policy.contradiction import Ledger
+from relay.policy.evidence.classify import Evidence
+from relay.policy.flags import QUIET, Flags
+from relay.schedule.watchdog import OVERDUE, PATIENCE, Head, Seen, Watchdog
+from relay.shaping.health import FAULT_PAUSE, LINGER, Health, Sign
+from relay.state.sqlite import SqliteState
+from relay.worker_alerts import WorkerAlerts
+from tests.support.house import NOW
+
+LANE: LaneKey = MailClass.TRANSACTIONAL, "b.example", "order", 0
+
+
+class Desk:
+    """The alerts of one worker, over what they are made of."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger, self.flags, self.health, self.watchdog = Ledger(), Flags(), Health(), Watchdog()
+        self.state = SqliteState(folder / "state.db")
+        self.doing = "flag"
+        self.alerts = WorkerAlerts(
+            self.ledger, self.flags, self.state, self.health, [self.watchdog], lambda stream: self.doing
+        )
+
+    def news(self, after: int = 0) -> list[tuple[str, str, str]]:
+        """State, name and whom it concerns."""
+        return [
+            (state, alert.name, " ".join(filter(None, alert.what.values())))
+            for state, alert in self.alerts.news(NOW + after)
+        ]
+
+    def standing(self) -> list[str]:
+        return [alert.name for alert in self.alerts.standing()]
+
+    # -- what goes wrong
+
+    def contradict(self) -> None:
+        for _ in range(5):
+            evidence = Evidence(MailClass.MARKETING, 0.97, "5ce1e7000001")
+            self.ledger.count("shop", "order", MailClass.TRANSACTIONAL, evidence, 1, NOW)
+
+    def flag(self) -> None:
+        self.flags.count("arava", [Failed("postal-address", "flag", "no address", "CAN-SPAM")], NOW)
+
+    def lose_state(self) -> None:
+        self.state.trouble = "state.db: the disk is full"
+
+    def lose_source(self) -> None:
+        self.health.note("192.0.2.1", "", Sign.FAULT, NOW, "cannot bind")
+
+    def stall(self, at: int = NOW) -> None:
+        head = Head(LANE, NOW - OVERDUE - 1, (1, 0))
+        for now in (at, at + PATIENCE):
+            for mail_class in MailClass:
+                mine = (head,) if mail_class is MailClass.TRANSACTIONAL else ()
+                seen = Seen(mine, None, ended=0, waiting=10, flies=lambda _: False, paused=lambda _: False)
+                self.watchdog.seen(seen, now)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+TROUBLES: list[tuple[Callable[[Desk], None], str, str]] = [
+    (Desk.contradict, "contradiction", "shop order 5ce1e7000001"),
+    (Desk.flag, "check", "arava postal-address"),
+    (Desk.lose_state, "state", ""),
+    (Desk.lose_source, "source", "192.0.2.1"),
+    (Desk.stall, "stalled", "transactional"),
+]
+
+
+def test_where_all_is_well_nothing_is_told(desk: Desk) -> None:
+    assert (desk.news(), desk.standing(), desk.alerts.troubles()) == ([], [], [])
+    assert repr(desk.alerts) == "<WorkerAlerts 0 standing>"
+
+
+@pytest.mark.parametrize(("goes_wrong", "name", "whom"), TROUBLES, ids=[name for _, name, _ in TROUBLES])
+def test_each_trouble_is_told_once_and_stands(
+    desk: Desk, goes_wrong: Callable[[Desk], None], name: str, whom: str
+) -> None:
+    goes_wrong(desk)
+    assert desk.news() == [("firing", name, whom)]
+    assert desk.news(1) == [], "people know"
+    assert desk.standing() == [name]
+
+
+def test_all_of_them_stand_beside_each_other(desk: Desk) -> None:
+    for goes_wrong, _, _ in TROUBLES:
+        goes_wrong(desk)
+    assert [name for _, name, _ in desk.news()] == [name for _, name, _ in TROUBLES]
+    assert sorted(desk.standing()) == sorted(name for _, name, _ in TROUBLES)
+
+
+def test_a_contradiction_in_a_stream_that_is_trusted_by_now_is_over(desk: Desk) -> None:
+    desk.contradict()
+    assert [one.stream for one in desk.alerts.troubles()] == ["order"]
+    desk.news()
+    desk.doing = "trust"
+    assert desk.alerts.troubles() == []
+    assert desk.news() == [("resolved", "contradiction", "shop order 5ce1e7000001")]
+    assert desk.standing() == []
+
+
+def test_what_is_done_about_a_contradiction_stands_in_it(desk: Desk) -> None:
+    desk.contradict()
+    said = []
+    for desk.doing in ("flag", "refuse"):
+        (alert,) = desk.alerts.standing()
+        said.append((alert.summary, alert.advice))
+    assert said[0] != said[1]
+
+
+def test_a_check_that_all_mail_passes_again_is_over(desk: Desk) -> None:
+    desk.flag()
+    desk.news()
+    assert desk.news(QUIET) == [("resolved", "check", "arava postal-address")]
+    assert desk.standing() == []
+
+
+def test_state_that_is_back_ends_the_alert_that_is_shown(desk: Desk) -> None:
+    desk.lose_state()
+    desk.news()
+    assert "the disk is full" in desk.alerts.standing()[0].summary
+    desk.state.trouble = ""
+    assert desk.news() == [("resolved", "state", "")]
+    assert desk.standing() == []
+
+
+def test_a_source_is_back_when_it_has_carried_mail_or_nobody_asked_for_long(desk: Desk) -> None:
+    desk.lose_source()
+    desk.news()
+    desk.health.note("192.0.2.1", "b.example", Sign.GOOD, NOW + 1)
+    assert desk.news(1) == [("resolved", "source", "192.0.2.1")]
+    desk.lose_source()
+    desk.news()
+    assert desk.news(FAULT_PAUSE[0] + LINGER) == [("resolved", "source", "192.0.2.1")]
+
+
+def test_mail_that_moves_again_is_told(desk: Desk) -> None:
+    desk.stall()
+    desk.news()
+    for _ in MailClass:
+        desk.watchdog.seen(Seen((), None, 9, 0, lambda _: False, lambda _: False), NOW + 2 * PATIENCE)
+    assert desk.news() == [("resolved", "stalled", "transactional")]
