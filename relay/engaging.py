@@ -28,13 +28,10 @@ LOOK = 10.0  # seconds between looks at them
 
 
 class Engaging:
-    """`table` is what stories ask; `brands`: all there are. At a reload the wiring replaces `keys` and calls `apply`."""
+    """`table` is what stories ask. At a reload the wiring replaces `keys` and calls `apply`."""
 
-    def __init__(
-        self, state: State, keys: Keys, tiers: Tiers, brands: Collection[str], clock: Callable[[], int]
-    ) -> None:
+    def __init__(self, state: State, keys: Keys, tiers: Tiers, clock: Callable[[], int]) -> None:
         self.keys = keys
-        self.brands = brands
         self.table = Engagement(tiers)
         self._state = state
         self._clock = clock
@@ -42,8 +39,7 @@ class Engaging:
     def __repr__(self) -> str:
         return f"<Engaging fed={dict(self.table.fed)}>"
 
-    def apply(self, tiers: Tiers, brands: Collection[str]) -> None:
-        self.brands = brands
+    def apply(self, tiers: Tiers) -> None:
         self.table = replace(self.table, tiers=tiers)
 
     async def run(self) -> None:

@@ -130,6 +130,11 @@ class Person:
     engaged: Mapping[str, Engaged] = field(default_factory=dict)
     sealed: str = ""
 
+    @property
+    def erased(self) -> bool:
+        """He asked to be forgotten."""
+        return any(block.reason == ERASED for block in self.blocks)
+
 
 NOBODY = Person()  # of whom nothing is known: most people
 

@@ -116,8 +116,7 @@ class Stages:
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
         self._looking: set[asyncio.Task[None]] = set()
-        policies = self.settings.in_force.policies
-        self.engaging = Engaging(self.state, self.known.keys, policies.tiers, policies.brands, clock)
+        self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -139,7 +138,12 @@ class Stages:
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
         self.people = People(
-            self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of, self.engaging
+            self.state,
+            self.known.keys,
+            self.door.record_all,
+            self.shards[0].attempting.site_of,
+            self.settings.in_force.policies.brands,
+            self.engaging,
         )
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
@@ -338,9 +342,9 @@ class Stages:
         self.recorder.policies = policies.version
         self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
-        self.engaging.apply(policies.tiers, policies.brands)
+        self.engaging.apply(policies.tiers)
         self.copies.hashes = Hashes(wanted.secret)
-        self.people.site_of = site_of
+        self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:

@@ -32,7 +32,7 @@ class House:
         self.now = NOW
         self.known = known
         nobody: Any = None
-        self.engaging = Engaging(nobody, known.keys, Tiers(sunset=Sunset(2, 30)), ["a"], lambda: NOW)
+        self.engaging = Engaging(nobody, known.keys, Tiers(sunset=Sunset(2, 30)), lambda: NOW)
         self.places = FakePlaces(lambda: self.now)
         self.capping = Capping(cast(Any, self.places), Caps(caps, {"a": "UTC"}), known.keys, lambda: self.now)
 

@@ -42,7 +42,7 @@ async def state(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteState]:
 
 @pytest.fixture
 def engaging(state: SqliteState, clock: Clock) -> Engaging:
-    return Engaging(state, KEYS, Tiers(), ["a", "b"], clock)
+    return Engaging(state, KEYS, Tiers(), clock)
 
 
 async def engaged(state: SqliteState, brand: str = "a", address: str = "dana@b.example") -> Engaged | None:
@@ -50,7 +50,7 @@ async def engaged(state: SqliteState, brand: str = "a", address: str = "dana@b.e
 
 
 async def test_all_workers_learn_that_a_brand_is_fed(engaging: Engaging, state: SqliteState, clock: Clock) -> None:
-    other = Engaging(state, KEYS, Tiers(), ["a"], clock)
+    other = Engaging(state, KEYS, Tiers(), clock)
     await engaging.feed({"a"})
     assert engaging.table.fed == {"a": clock.now // DAY}
     assert other.table.fed == {}
@@ -135,6 +135,6 @@ async def test_while_nobody_feeds_the_brand_nothing_is_counted(
     clock.now += 36 * DAY
     await engaging.count([mail(arrived=clock.now)])
     assert await engaged(state) == Engaged(100)
-    engaging.apply(Tiers(fed_within=40), ["a"])
+    engaging.apply(Tiers(fed_within=40))
     await engaging.count([mail(arrived=clock.now)])
     assert await engaged(state) == Engaged(100, 0, 1, clock.now)

@@ -288,7 +288,7 @@ class Rig:
         self.suspensions.put([])
         self.people = FakePeople()
         nobody: Any = None
-        self.engaging = Engaging(nobody, self.people.keys, Tiers(), ["a"], self.clock)
+        self.engaging = Engaging(nobody, self.people.keys, Tiers(), self.clock)
         self.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
