@@ -216,8 +216,9 @@ class Worker:
                 return await boards.answer(self.stages.state, question)
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
-            case "people":
-                return await self.stages.people.answer(question)
+            case "people" | "api" as does:
+                desk = self.stages.people if does == "people" else self.stages.apps
+                return await desk.answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:

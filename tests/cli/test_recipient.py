@@ -73,7 +73,7 @@ def test_all_that_is_known_is_shown_with_what_undoes_it(
     assert "  topic offers of arava  manual, cli  since 20" in shown
     assert "postlane suppress remove Da.Na@gmail.com --stop topic:offers --brand arava --reason manual" in shown
     assert "  arava: topics off: tips; at most 1/week; paused until 20" in shown
-    assert "  arava: cold, last on 2024-10-04; 0 unanswered since" in shown
+    assert "  arava: last on 2024-10-04; 0 unanswered since" in shown
     assert "  arava: 2 (crm 1, club 1)" in shown
     assert "marketing, manual" in shown.splitlines()[-1]
     assert "noa@" not in shown
