@@ -38,6 +38,7 @@ from relay.egress.settings import Share
 from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
+from relay.guarding import Guarding
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
@@ -55,6 +56,7 @@ from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
+from relay.releasing import Releasing
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
@@ -116,6 +118,7 @@ class Stages:
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
+        self.guarding = Guarding(self.state, self.copies.hashes)
         self._looking: set[asyncio.Task[None]] = set()
         self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
         self.signer = Signer(spare=SparePower())
@@ -156,6 +159,7 @@ class Stages:
             self.door.record,
             node.name,
         )
+        self.releasing = Releasing(self.guarding, [shard.commands for shard in self.shards])
         self.apps = Apps(self.checking, self.people, clock)
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
@@ -244,6 +248,7 @@ class Stages:
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            guarding=self.guarding,
             tokens=Tokens(self.settings.secrets),
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
@@ -345,7 +350,8 @@ class Stages:
         self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
         self.engaging.apply(policies.tiers)
-        self.copies.hashes = Hashes(wanted.secret)
+        self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
+        self.guarding.guard = policies.runaway
         self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
