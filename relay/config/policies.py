@@ -222,6 +222,7 @@ def _credential(name: str, table: CredentialTable) -> Credential:
         networks=tuple(table.networks),
         quota=table.quota,
         over_quota=table.over_quota,
+        on_suppressed=table.on_suppressed,
         dsn=table.dsn,
         line_endings=table.line_endings,
         long_lines=table.long_lines,
@@ -305,7 +306,7 @@ def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployme
         if not document.broken:
             yield from _of_access(document, loc, credential, deployment)
     yield from _networks_twice(document, file)
-    yield from _not_yet(document, "credential", ("webhook", "on_suppressed"))
+    yield from _not_yet(document, "credential", ("webhook",))
 
 
 def _of_access(
