@@ -16,6 +16,7 @@ from functools import partial
 
 from relay import settings
 from relay.accept import Acceptance
+from relay.apps import Apps
 from relay.attempt import Attempting, attempt, pool_for
 from relay.capping import Capping
 from relay.checking import Checking
@@ -152,6 +153,7 @@ class Stages:
             self.door.record,
             node.name,
         )
+        self.apps = Apps(self.checking, self.people, clock)
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
         self.apply(self.settings)
@@ -341,6 +343,7 @@ class Stages:
         self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
+        self.apps.apply(wanted.credentials, policies.brands)
         for shard in self.shards:
             shard.dispatcher.resume()  # rates may be others now
             house = shard.attempting

@@ -224,6 +224,7 @@ def _credential(name: str, table: CredentialTable) -> Credential:
         long_lines=table.long_lines,
         owner=table.owner,
         passwords=tuple(table.password),
+        tokens=tuple(table.token),
         disabled=table.disabled,
     )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from relay.config.fields import Name, Network, Passwords, PositiveDuration, Rate, SendingDomain, Url
+from relay.config.fields import Name, Network, Passwords, PositiveDuration, Rate, SendingDomain, Tokens, Url
 from relay.config.reader import Section, setting
 
 ClassName = Literal["transactional", "service", "marketing"]
@@ -38,6 +38,7 @@ class CredentialTable(Section):
     owner: str = setting("", "whom reports and alerts name")
     webhook: Webhook | None = None
     password: Passwords = setting([], "sha256:SALT:DIGEST; two while one is rotated")
+    token: Tokens = setting([], "of its calls to /api/v1, as password is; made by: postlane credentials token")
     disabled: bool = False
 
 

@@ -11,7 +11,7 @@ from relay.cli import credentials
 from relay.cli.credential_view import table
 from relay.config import load_deployment, load_policies
 from relay.control import NodeDown
-from relay.identity import Credential
+from relay.identity import Credential, proof_of
 
 GOOD = Path(__file__).parents[1] / "bad_config" / "_good"
 
@@ -201,6 +201,29 @@ def test_rotation_leaves_two_valid(node: Node, capsys: pytest.CaptureFixture[str
 def test_a_password_for_one_that_had_none(node: Node) -> None:
     assert run("rotate", "local") == 0
     assert len(credential("local").passwords) == 1
+
+
+def test_a_token_for_the_api_is_shown_once_and_renewed_as_a_password_is(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add()
+    capsys.readouterr()
+    assert run("token", "shop") == 0
+    out = capsys.readouterr().out
+    first = out.split()[1]
+    assert first.startswith("shop.")
+    assert f"Authorization: Bearer {first}" in out
+    (entry,) = credential("shop").tokens
+    assert entry.digest == sha256(entry.salt + proof_of(first).encode()).digest()
+    assert len(credential("shop").passwords) == 1
+    run("token", "shop", "--keep", "2d", as_json=True)
+    second = json.loads(capsys.readouterr().out)["token"]
+    old, new = credential("shop").tokens
+    assert (old.digest, old.until > 0) == (entry.digest, True)
+    assert new.digest == sha256(new.salt + proof_of(second).encode()).digest()
+    assert run("token", "shop", "--remove") == 0
+    assert credential("shop").tokens == ()
+    assert "token" not in capsys.readouterr().out
 
 
 def test_disable_and_enable(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
