@@ -359,7 +359,9 @@ async def test_a_disk_that_cannot_be_written_is_remembered_as_old(
     other.start()
     assert other.hours == 3
     other.write(4)
-    expected = f"policies/ on disk could not be written when {one.version} of relay-1 came into force, so a reload would"
+    expected = (
+        f"policies/ on disk could not be written when {one.version} of relay-1 came into force, so a reload would"
+    )
     assert (await other.reload())["problems"][0].startswith(expected)
     assert other.hours == 3
     other.write(3)
