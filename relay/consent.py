@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from relay.capping import Capping
+from relay.engaging import Engaging
 from relay.identity import Credential
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Reply
@@ -116,6 +117,9 @@ class Asked(Protocol):
     @property
     def capping(self) -> Capping: ...
 
+    @property
+    def engaging(self) -> Engaging: ...
+
 
 class Accepted(NamedTuple):
     """Of each recipient. `placed`: those that go hold a place; `refused`: a cap refuses each, and the app shall hear of it.
@@ -147,13 +151,13 @@ async def at_accept(
         if terms is None or not terms.bounds:
             people = await house.known.of(recipients)
             nobody = [index for index, person in enumerate(people) if person is NOBODY]
-            return Accepted(_judged(people, message, withheld, stream, now), nobody=nobody)
+            return Accepted(_judged(people, message, withheld, stream, now, house), nobody=nobody)
         people, asked = await asyncio.gather(
             house.known.of(recipients), house.capping.ask(message, each, terms, firm=False)
         )
     except StateError:
         return Accepted(withheld)
-    stands = _judged(people, message, withheld, stream, now)
+    stands = _judged(people, message, withheld, stream, now, house)
     rooms = {index: room for (index, _), room in zip(each, asked, strict=True)}
     unwanted = [(index, address) for index, address in each if stands[index] is not None and not rooms[index]]
     if unwanted:
@@ -174,26 +178,36 @@ async def at_rcpt(address: str, credential: Credential, now: int, house: Asked) 
 
 
 def _judged(
-    people: Sequence[Person], message: Message, withheld: Sequence[Withheld | None], stream: Stream | None, now: int
+    people: Sequence[Person],
+    message: Message,
+    withheld: Sequence[Withheld | None],
+    stream: Stream | None,
+    now: int,
+    house: Asked,
 ) -> list[Consent]:
-    return [why or judge(person, message, stream, now) for why, person in zip(withheld, people, strict=True)]
+    return [why or _wanted(person, message, stream, now, house) for why, person in zip(withheld, people, strict=True)]
+
+
+def _wanted(person: Person, message: Message, stream: Stream | None, now: int, house: Asked) -> Consent:
+    return judge(person, message, stream, now) or house.engaging.table.judge(person, message, now)
 
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:
-    """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs."""
+    """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs. Its tier is
+    set."""
     message, terms = delivery.message, house.capping.terms(delivery.message)
     try:
         if terms is None:
-            if 0 <= now - delivery.free_at < FRESH:
-                return None
-            (person,) = await house.known.of([delivery.recipient])
-            standing = judge(person, message, stream, now)
+            lately = 0 <= now - delivery.free_at < FRESH
+            person = NOBODY if lately else (await house.known.of([delivery.recipient]))[0]
+            standing = _wanted(person, message, stream, now, house)
         else:
             (person,), room = await asyncio.gather(house.known.of([delivery.recipient]), _room(delivery, terms, house))
-            standing = judge(person, message, stream, now)
+            standing = _wanted(person, message, stream, now, house)
             if standing is None:
                 standing = house.capping.caps.judge(terms, room, message, stream, now)
             _book(delivery, terms, room, now)
+        delivery.tier = house.engaging.table.tier(person, message)
         wish = person.wishes.get(message.brand)
         if standing is None and wish is not None and wish.at_most:
             standing = await _as_wished(delivery, wish.at_most, stream, now, house)

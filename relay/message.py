@@ -161,6 +161,7 @@ class Delivery:
     freed      when a cap let it go that it had waited for; 0: it waited for none
     arrived    when it was delivered; 0: it is not. In memory alone
     free_at    when State said that nothing is known of its recipient; 0: it did not. In memory alone
+    tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
     """
 
     message: Message
@@ -191,6 +192,13 @@ class Delivery:
     def ours(self) -> bool:
         """Its return path is one of ours (relay/return_path.py)."""
         return self.mail_from != self.sender
+
+    tier: str = ""
+
+    @property
+    def engaged(self) -> bool | None:
+        """Does its recipient care for the brand's mail? None: nobody knows."""
+        return self.tier == "engaged" if self.tier else None
 
     @property
     def lane(self) -> LaneKey:

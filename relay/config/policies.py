@@ -43,6 +43,7 @@ from relay.message import MailClass
 from relay.policy.addresses.check import Modes
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
+from relay.policy.engagement import Tiers
 from relay.policy.routes import Routes
 from relay.policy.runaway import Guard
 from relay.policy.streams import Streams
@@ -69,6 +70,7 @@ class Policies:
 
     version: str
     address_check: Modes
+    tiers: Tiers
     brands: Mapping[str, Brand]
     caps: Caps
     checks: Mapping[str, Checks]
@@ -168,6 +170,7 @@ def examine_policies(
     policies = Policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
+        tiers=recipients_file.tiers(recipients),
         brands=MappingProxyType(named),
         caps=caps_file.compiled(caps, named),
         runaway=caps_file.guard(caps),
