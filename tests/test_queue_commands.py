@@ -311,7 +311,9 @@ async def test_what_a_runaway_left_is_released_by_hand_like_all_that_is_held(
 async def test_what_a_runaway_left_goes_by_itself_as_far_as_there_is_room(
     spool: Spool, commands: QueueCommands
 ) -> None:
-    rows = [letter(n, held=RUNAWAY, next_attempt=NOW - 5 + n) for n in range(8)] + [letter(9, held=HELD)]
+    rows = [letter(n, held=RUNAWAY, next_attempt=NOW - 5 + n, valid_until=None) for n in range(8)] + [
+        letter(9, held=HELD)
+    ]
     rows[4][0].valid_until, rows[5][0].valid_until = NOW, NOW + 30_000
     await spool.put(Change(put=rows))
     asked: list[str] = []
