@@ -35,6 +35,7 @@ from relay.egress.security.ledger import Ledger as TlsLedger
 from relay.egress.security.policies import StsPolicies
 from relay.egress.security.store import Store as TlsStore
 from relay.egress.settings import Share
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.guarding import Guarding
@@ -119,6 +120,7 @@ class Stages:
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
         self.guarding = Guarding(self.state, self.copies.hashes)
         self._looking: set[asyncio.Task[None]] = set()
+        self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -145,6 +147,7 @@ class Stages:
             self.door.record_all,
             self.shards[0].attempting.site_of,
             self.settings.in_force.policies.brands,
+            self.engaging,
         )
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
@@ -208,6 +211,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=spool,
@@ -222,7 +226,7 @@ class Stages:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        effects = Effects(spool, [self.capping.settle])
+        effects = Effects(spool, [self.capping.settle, self.engaging.count])
         return Shard(
             number,
             spool,
@@ -254,6 +258,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=own.spool,
@@ -342,8 +347,9 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.known.keys = self.people.keys = self.capping.keys = Keys(wanted.secrets)
+        self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
+        self.engaging.apply(policies.tiers)
         self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
         self.guarding.guard = policies.runaway
         self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)

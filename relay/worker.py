@@ -102,6 +102,7 @@ class Worker:
             stages.suspending.run(),
             stages.releasing.run(),
             stages.steering.run(),
+            stages.engaging.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),

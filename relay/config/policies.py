@@ -43,6 +43,7 @@ from relay.message import MailClass
 from relay.policy.addresses.check import Modes
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
+from relay.policy.engagement import Tiers
 from relay.policy.routes import Routes
 from relay.policy.runaway import Guard
 from relay.policy.streams import Streams
@@ -69,6 +70,7 @@ class Policies:
 
     version: str
     address_check: Modes
+    tiers: Tiers
     brands: Mapping[str, Brand]
     caps: Caps
     checks: Mapping[str, Checks]
@@ -168,6 +170,7 @@ def examine_policies(
     policies = Policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
+        tiers=recipients_file.tiers(recipients),
         brands=MappingProxyType(named),
         caps=caps_file.compiled(caps, named),
         runaway=caps_file.guard(caps),
@@ -222,6 +225,7 @@ def _credential(name: str, table: CredentialTable) -> Credential:
         networks=tuple(table.networks),
         quota=table.quota,
         over_quota=table.over_quota,
+        on_suppressed=table.on_suppressed,
         dsn=table.dsn,
         line_endings=table.line_endings,
         long_lines=table.long_lines,
@@ -305,7 +309,7 @@ def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployme
         if not document.broken:
             yield from _of_access(document, loc, credential, deployment)
     yield from _networks_twice(document, file)
-    yield from _not_yet(document, "credential", ("webhook", "on_suppressed"))
+    yield from _not_yet(document, "credential", ("webhook",))
 
 
 def _of_access(

@@ -17,6 +17,7 @@ from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.rulings import NO_RULINGS
 from relay.guarding import Guarding
@@ -27,12 +28,13 @@ from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, 
 from relay.outcome import Outcome
 from relay.pacing import Pacer
 from relay.pause import Later
-from relay.person import ADDRESS, Block, Person, Wish
+from relay.person import ADDRESS, Block, Engaged, Person, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.copies import Hashes
 from relay.policy.decide import Law
+from relay.policy.engagement import Tiers
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
@@ -159,6 +161,9 @@ class FakePeople(Known):
 
     def wish(self, address: str, brand: str, wish: Wish) -> None:
         self._note(address)[f"w:{brand}"] = wish.dump()
+
+    def engaged(self, address: str, brand: str, engaged: Engaged) -> None:
+        self._note(address).update({f"e:{brand}": engaged.dump(), f"u:{brand}": engaged.dump_unanswered()})
 
     def _note(self, address: str) -> dict[str, str]:
         return self.facts.setdefault(self.keys.key(address), {ADDRESS: self.keys.sealed_text(address)})
@@ -288,6 +293,8 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        nobody: Any = None
+        self.engaging = Engaging(nobody, self.people.keys, Tiers(), self.clock)
         self.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
@@ -333,6 +340,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,
@@ -367,6 +375,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,
