@@ -203,10 +203,10 @@ async def test_an_attempt_makes_its_place_firm_or_waits() -> None:
     first.counted = True
     assert await at_attempt(first, None, NOW, house) is None
     assert (first.counted, first.freed) == (True, 0)
-    house.now += 5_000
+    house.now += 10_000
     found = await at_attempt(second, None, house.now, house)
     assert isinstance(found, Postponed)
-    assert found.until == house.now + 5_000, "mail under way: as long again as it waits"
+    assert found.until == house.now + 5_000, "mail under way: half as long again as it waits"
     assert not second.counted
     person = house.places.people[house.known.keys.key("dana@b.example")]
     person.places.pop(f"{first.message.id}/0")

@@ -5,8 +5,8 @@ more, of the brand's marketing. Transactional mail is neither counted nor held; 
 what it is carried as, and never held.
 
 Over a cap, mail is dropped or refused, or it waits: until so many sends count no more that there is room. Where it is mail under
-way that uses a cap up, nobody knows how that ends, so it is looked at again after as long as it has waited by then. It waits
-until its end; mail without one, for as long as the longest window it waits for, and is then withheld.
+way that uses a cap up, nobody knows how that ends, so it is looked at again after half as long as it has waited by then. It
+waits until its end; mail without one, for as long as the longest window it waits for, and is then withheld.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,7 +123,7 @@ class Caps:
         patience = begin + max(bound.rate.window for bound in terms.bounds) * 1000
         if end is None and now >= patience:
             return Withheld(reason, f"{detail}; waited for {(now - begin) // 86_400_000} days")
-        opens = now + (last.wait or min(max(now - begin, SOONEST), LATEST))
+        opens = now + (last.wait or min(max((now - begin) // 2, SOONEST), LATEST))
         until = until_end(opens, message, stream) if end is not None else min(opens, patience)
         if until < opens and end is not None:
             detail += f"; room again {iso(opens)}, when it will be stale"
@@ -132,6 +132,8 @@ class Caps:
     def _detail(self, terms: Terms, full: Full) -> str:
         cap, rate = terms.caps[full.bound], terms.bounds[full.bound].rate
         whose = f"cap {cap.name}: {rate.text}" if cap is not None else f"the recipient's own wish: at most {rate.text}"
+        if sum(number for _, number in full.used) < rate.count:
+            return f"{whose}: others that wait go first"
         return f"{whose}, used up by {self.used(full.used)}" if full.used else whose
 
 

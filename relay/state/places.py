@@ -85,14 +85,14 @@ def _full(number: int, bound: Bound, sends: list[Send], others: list[Place], now
     rate, zone, marks = bound
     begin, end = window(rate, zone, now)
     used = [send for send in sends if send[0] >= begin and send[1] in marks]
-    places = [place.mark for place in others if place.mark in marks]
-    if len(used) + len(places) < rate.count:
+    there = [place for place in others if place.mark in marks]
+    if len(used) + len(there) < rate.count:
         return None
     wait = 0
     excess = len(used) - rate.count
     if excess >= 0 and rate.count:
         wait = end - now if rate.calendar else (sorted(used)[excess][0] + 1 + rate.window) * 1000 - now
-    by_mark = Counter([mark for _, mark in used] + places)
+    by_mark = Counter([mark for _, mark in used] + [place.mark for place in there if place.kind != WAITS])
     return Full(number, wait, tuple(sorted(by_mark.items())))
 
 

@@ -355,7 +355,7 @@ local function reserve()
         for _, place in ipairs(others) do
             if marks[place.mark] then
                 count = count + 1
-                marks[place.mark] = marks[place.mark] + 1
+                marks[place.mark] = marks[place.mark] + (place.kind == 0 and 0 or 1)
             end
         end
         if count >= limit then

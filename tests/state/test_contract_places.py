@@ -202,10 +202,7 @@ async def test_who_waits_is_let_in_by_priority_then_by_age(state: State, clock: 
         for token, priority, since in (("new", 0, 5), ("low", -1, 0), ("young", 0, 2), ("old", 0, 1), ("high", 3, 9))
     }
     assert before == {
-        "new": (Full(0, 0, ((NEWS, 3),)),),
-        "low": (Full(0, 0, ((NEWS, 4),)),),
-        "young": (Full(0, 0, ((NEWS, 2),)),),
-        "old": (Full(0, 0, ((NEWS, 1),)),),
+        **dict.fromkeys(("new", "low", "young", "old"), (Full(0, 0, ()),)),
         "high": (),
     }
 
@@ -349,7 +346,7 @@ class Model:
             self.person.sends.append((at, place.mark))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=STARTS, steps=STEPS, bounds=st.lists(BOUNDS, min_size=1, max_size=3).map(tuple))
 async def test_no_window_ever_holds_more_and_all_backends_say_the_same(
     backend: Opened,
