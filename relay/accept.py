@@ -398,11 +398,20 @@ def _message(
         many=len(envelope.recipients) > 1,
         send_at=decision.send_at,
         valid_until=decision.valid_until,
+        by=submission.received_at + envelope.by * 1000 if envelope.by is not None else None,
+        by_trace=envelope.by_trace,
         content=content,
     )
 
 
 async def _line_up(lots: Sequence[_Lot], stream: Stream | None, timezone: str, house: Acceptance) -> None:
+    """As _place says, and no later than its sender is to be told that it is late."""
+    await _place(lots, stream, timezone, house)
+    for lot in lots:
+        lot.delivery.next_attempt = relevance.by_then(lot.delivery.next_attempt, lot.delivery)
+
+
+async def _place(lots: Sequence[_Lot], stream: Stream | None, timezone: str, house: Acceptance) -> None:
     """When each of them is looked at next, and which permit it takes then. What waits for anything else takes that of its
     stream's rate when it goes: the rate is of what goes, not of what comes."""
     if not lots:
@@ -442,4 +451,5 @@ def _delivery(
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,
+        warned=message.by is not None and message.by <= message.accepted_at,
     )

@@ -70,6 +70,13 @@ def not_taken(refusals: Sequence[str], version: str, in_force: str) -> Alert:
     return Alert(POLICIES, summary, tuple(refusals), "see the log; then postlane reload")
 
 
+def behind(version: str, node: str, in_force: str, problems: Sequence[str]) -> Alert:
+    """The cluster has decided for a version that this node, which was away then, cannot take."""
+    summary = f"{version}, which {node} put in force on all nodes, cannot be taken here: {in_force} stays in force"
+    advice = "mend config/ of this node and reload it; it tries again by itself"
+    return Alert(POLICIES, summary, tuple(problems), advice, what={"version": version})
+
+
 def _of_files(problems: Sequence[Problem], policies: Path, rest: str) -> Alert:
     errors = [problem for problem in problems if not problem.warning]
     folder = shown_path(policies)

@@ -9,7 +9,7 @@ from typing import Protocol
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
-from relay.feedback.consequences import Retry, category_of, judge
+from relay.feedback.consequences import Report, Retry, category_of, judge, owes_delay_report
 from relay.feedback.rulings import Rulings
 from relay.house import House
 from relay.identity import Rate
@@ -95,6 +95,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         await _discard(delivery, route, house)
         return None
     now = house.clock()
+    if relevance.late(delivery, now):
+        await _tell_late(delivery, house)
     hindrance = await _hindrance(delivery, now, house)
     if hindrance is not None:
         return await _give_way(delivery, hindrance, house)
@@ -126,6 +128,20 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     house.tally[ended, message.mail_class] += 1
     _note(delivery, ended, pool, outcome.reply, house)
     return verdict.again
+
+
+async def _tell_late(delivery: Delivery, house: Attempting) -> None:
+    """Its sender said by when; what is late is tried on (RFC 2852 4.1.2)."""
+    delivery.warned = True
+    change = Change(again=[delivery])
+    if owes_delay_report(delivery):
+        heard = f"; the last answer was: {delivery.last_reply}" if delivery.last_reply else ""
+        outcome = Outcome(
+            Reply(450, "4.4.7", f"Not delivered in the time its sender set{heard}"), "LATE", internal=True
+        )
+        content = await _content(delivery.message, house)
+        await add_report(change, Report.DELAYED, delivery, outcome, content, house, until=_until(delivery, house))
+    await _settle(change, house)
 
 
 async def _hindrance(
@@ -269,10 +285,10 @@ async def _withhold(delivery: Delivery, why: Withheld, house: Attempting) -> Non
 
 
 async def _postpone(delivery: Delivery, postponed: Postponed, house: Attempting) -> int:
-    delivery.next_attempt = postponed.until
+    delivery.next_attempt = relevance.by_then(postponed.until, delivery)
     event = house.recorder.of_delivery("postponed", delivery, postponed.facts)
     await house.spool.settle(Change(again=[delivery], given_up=_given_up(delivery), events=[event]))
-    return postponed.until
+    return delivery.next_attempt
 
 
 async def _settle(change: Change, house: Attempting) -> None:
@@ -286,7 +302,10 @@ def _retry(delivery: Delivery, house: Attempting) -> Retry:
     again = next_attempt(policy, delivery.attempts, begin, now, random.random())
     if again is not None:
         again = _no_later_than_its_end(again, delivery, house)
-    return Retry(again, not delivery.warned and warn_due(policy, begin, now))
+    if delivery.message.by is None:
+        return Retry(again, not delivery.warned and warn_due(policy, begin, now))
+    late = relevance.late(delivery, now)
+    return Retry(again if again is None or late else relevance.by_then(again, delivery), late)
 
 
 def _until(delivery: Delivery, house: Attempting) -> int:

@@ -2,6 +2,7 @@
 
     prepare   every process that runs reads the new version and keeps it ready; one that cannot, or dies of it, ends
               it here, and all go on as they were
+    agree     in a cluster, the other nodes do the same, and it is decided for all of them or for none (relay/cluster.py)
     decide    the new version is recorded as in force: whatever starts from now on, starts with it
     commit    every process puts it in force; one that fails to is started anew
 
@@ -9,7 +10,7 @@ So there is no moment from which two processes could stay on different versions,
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -19,6 +20,16 @@ from relay.control import NodeDown
 log = structlog.get_logger()
 
 Json = dict[str, Any]
+
+
+Agree = Callable[
+    [], Awaitable[list[str]]
+]  # why the other nodes do not take it, or nobody knows whether they do; empty: they do
+
+
+async def alone() -> list[str]:
+    """Nobody else has to agree."""
+    return []
 
 
 class Member(Protocol):
@@ -43,13 +54,17 @@ class Member(Protocol):
 
 
 async def change_over(
-    members: Sequence[Member], question: Json, wanted: dict[str, str], decide: Callable[[], None]
+    members: Sequence[Member],
+    question: Json,
+    wanted: dict[str, str],
+    decide: Callable[[], None],
+    agree: Agree = alone,
 ) -> list[str]:
     """Why it was not done, for a person; empty: it is in force everywhere.
 
     `wanted` is what a member answers that has it; `question` tells it where that is. What `decide` raises ends it, too.
     """
-    refusals = await _prepare(members, question, wanted)
+    refusals = await _prepare(members, question, wanted) or await agree()
     if refusals:
         return refusals
     decide()

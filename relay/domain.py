@@ -16,3 +16,11 @@ def a_label(name: str) -> str | None:
         return idna.encode(name, uts46=True).decode("ascii").lower()
     except (idna.IDNAError, UnicodeError):
         return None
+
+
+def u_label(name: str) -> str:
+    """An A-label as people write it; `name` itself where it is none."""
+    try:
+        return idna.decode(name)
+    except (idna.IDNAError, UnicodeError):
+        return name

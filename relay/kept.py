@@ -35,8 +35,9 @@ class Version:
 class Decision:
     """What is in force on this node, since `at` (ms), by whose word, and by which command (start, reload, rollback).
 
-    `instead_of`: the version that was on disk when policies were rolled back. It stays out of force through a restart,
-    until somebody changes the files or reloads.
+    `instead_of`: the version that was on disk when policies were rolled back, or that another node's could not replace. It
+    stays out of force through a restart, until somebody changes the files or reloads. In a cluster `ballot` says which
+    decision of all nodes this follows (relay/motion.py), and `node` where it was taken; "" before the first.
     """
 
     policies: str
@@ -45,6 +46,8 @@ class Decision:
     by: str
     how: str
     instead_of: str = ""
+    ballot: str = ""
+    node: str = ""
 
 
 class Store:

@@ -53,6 +53,8 @@ class Envelope:
     size     announced with SIZE=, 0 if not   utf8  SMTPUTF8 was asked for (RFC 6531)
     priority asked for with MT-PRIORITY= (RFC 6710), -9 to 9; None: not given
     requiretls  REQUIRETLS was (RFC 8689)
+    by       in how many seconds it should be delivered, or its sender be told that it is late (RFC 2852, by-mode N); 0 and less:
+             it is, and he knows; None: not given      by_trace  he wants to know of each hand-over, too
     """
 
     sender: str
@@ -63,6 +65,8 @@ class Envelope:
     utf8: bool = False
     priority: int | None = None
     requiretls: bool = False
+    by: int | None = None
+    by_trace: bool = False
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class Message:
     tls        what it says of the way: "" (nothing), "required" (REQUIRETLS), "waived" (TLS-Required: No), RFC 8689
     copy, collapse  hashes by which its copies, and what takes its place, are known (policy/copies.py); "": nothing is
     alike      hash of the template that it was held for, with many others of it (policy/runaway.py); "": it was not
+    by, by_trace  when (ms) its sender is told that it is late, None: as usual; and of each hand-over (RFC 2852)
     send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
     """
 
@@ -125,6 +130,8 @@ class Message:
     copy: str = ""
     collapse: str = ""
     alike: str = ""
+    by: int | None = None
+    by_trace: bool = False
     row: int = 0
     content: bytes | None = None
 

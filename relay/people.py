@@ -4,11 +4,16 @@ A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | 
 an object, with `error` where nothing was done.
 
     show      recipient                                                              -> what is known of him
-    block     entries: [{recipient, stop, brand, reason, source, until, note, site, stream, since}]   -> {"changed", "same"}
-    unblock   recipient, and of the blocks to take off: stop, brand, reason (none: all)               -> {"removed": [...]}
-    wish      recipient, brand, topics_off, at_most, paused_until                                     -> {"before", "after"}
-    engaged   entries: [{recipient, brand, day}]                                                      -> {"changed"}
-    list      cursor, limit, where: {stop, brand, reason, source, site, stream, since, until}         -> {"rows", "cursor"}
+    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since}]
+                                                                                      -> {"changed", "same"}
+    unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
+    wish      recipient, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
+    engaged   entries: [{recipient, brand, day}]                                      -> {"changed"}
+    forget    recipient, stop: what goes on to be stopped, "" for nothing             -> {"kept": blocks}
+    list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
+    clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
+
+`where`: stop, brand, reason, source, site, stream; since and until, between which it began; over: true, also those that ended.
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
@@ -17,13 +22,14 @@ Times are ms. Nothing here waits for a person: who asks first counts and asks hi
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from relay.control import Json
 from relay.domain import a_label
 from relay.event import Facts, iso
-from relay.person import ADDRESS, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
-from relay.recipient import Keys, SealError
+from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
+from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.state.interface import State, StateError
 
 MAX_ENTRIES = 500  # of one question
@@ -31,6 +37,7 @@ PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5
 AT_MOST = ("", "1/day", "1/week", "1/month")
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
 _SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 
 Records = Iterable[tuple[str, Facts]]
@@ -41,7 +48,8 @@ class BadQuestion(ValueError):
 
 
 class People:
-    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site."""
+    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site. The wiring replaces
+    `keys`, `site_of` and `brands` at a reload."""
 
     def __init__(
         self,
@@ -49,8 +57,9 @@ class People:
         keys: Keys,
         record: Callable[[Records], Awaitable[None]],
         site_of: Callable[[str, str], str],
+        brands: Iterable[str],
     ) -> None:
-        self.keys, self.site_of = keys, site_of
+        self.keys, self.site_of, self.brands = keys, site_of, frozenset(brands)
         self._state = state
         self._record = record
 
@@ -61,7 +70,8 @@ class People:
         """Never raises for what is asked."""
         does = {
             "show": self._show, "block": self._block, "unblock": self._unblock,
-            "wish": self._wish, "engaged": self._engaged, "list": self._list,
+            "wish": self._wish, "engaged": self._engaged, "forget": self._forget,
+            "list": self._list, "clear": self._clear,
         }.get(str(question.get("what")))  # fmt: skip
         if does is None:
             return {"error": f"nobody here knows how to {question.get('what')}"}
@@ -81,17 +91,26 @@ class People:
 
     async def _list(self, question: Json) -> Json:
         """Rows come as they are found; a page may have none and yet not be the last."""
+        rows, found = list[Json](), 0
+        people, cursor = await self._page(question)
+        for key, person, blocks in people:
+            found += len(blocks)
+            if not question.get("count"):
+                about = {"recipient": self._address(person, key), "key": key.hex()}
+                rows += [about | shown_block(one) for one in blocks]
+        return {"rows": rows, "found": found, "cursor": cursor}
+
+    async def _page(self, question: Json) -> tuple[list[tuple[bytes, Person, list[Block]]], str]:
+        """People of whom a block is meant, with those blocks; the cursor of the next page."""
         where, limit = dict(question.get("where") or {}), min(int(question.get("limit") or PAGE), PAGE)
         page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
-        now, rows = self._state.now(), list[Json]()
+        now, people = self._state.now(), []
         for key, facts in page:
             person = person_of(facts)
-            found = [block for block in person.blocks if fits(block, where, now)]
-            if found:
-                rows += [
-                    {"recipient": self._address(person, key), "key": key.hex(), **one.shown} for one in _rows(found)
-                ]
-        return {"rows": rows, "cursor": cursor, "people": len(page)}
+            blocks = in_order(block for block in person.blocks if fits(block, where, now))
+            if blocks:
+                people.append((key, person, blocks))
+        return people, cursor
 
     def _address(self, person: Person, key: bytes) -> str | None:
         """None where it is not kept any more."""
@@ -109,21 +128,35 @@ class People:
     async def _block(self, question: Json) -> Json:
         entries = _entries(question)
         now = self._state.now()
-        wanted = [(address_of(entry), self._made(entry, question, now)) for entry in entries]
-        found = await self._known([address for address, _ in wanted])
+        wanted = [(self._who(entry), self._made(entry, question, now)) for entry in entries]
+        found = await self._state.told([key for (_, key), _ in wanted])
         changes: list[Awaitable[None]] = []
         records: list[tuple[str, Facts]] = []
-        for (address, block), (key, person) in zip(wanted, found, strict=True):
+        for ((address, key), block), known in zip(wanted, found, strict=True):
+            person = person_of(known)
             if any(_same(one, block, now) for one in person.blocks):
                 continue
             facts = {block.name: block.dump()}
-            if not person.sealed:
+            if address and not person.sealed and not any(one.reason == ERASED for one in person.blocks):
                 facts[ADDRESS] = self.keys.sealed_text(address)
             changes.append(self._state.tell(key, facts))
             records.append(_blocked(address, block, question))
         await asyncio.gather(*changes)
         await self._record(records)
         return {"changed": len(records), "same": len(entries) - len(records)}
+
+    def _who(self, entry: Json) -> tuple[str, bytes]:
+        """An address and its key; of whom asked to be forgotten there is the key alone."""
+        if entry.get("recipient") or not entry.get("key"):
+            address = address_of(entry)
+            return address, self.keys.key(address)
+        try:
+            key = bytes.fromhex(str(entry["key"]))
+        except ValueError:
+            key = b""
+        if len(key) != KEY_OCTETS:
+            raise BadQuestion(f'"{str(entry["key"])[:100]}" is no key of a person: {2 * KEY_OCTETS} hexadecimal digits')
+        return "", key
 
     def _made(self, entry: Json, question: Json, now: int) -> Block:
         stop, brand = str(entry.get("stop") or "all"), str(entry.get("brand") or "")
@@ -132,10 +165,11 @@ class People:
             raise BadQuestion(f'"{stop}" stops nothing: all, marketing, topic:NAME or stream:NAME')
         if _SLUG.fullmatch(reason) is None:
             raise BadQuestion(f'"{reason}" is no reason: small letters, digits and hyphens, such as manual')
-        if "|" in brand:
-            raise BadQuestion(f'no brand is called "{brand}"')
-        until = entry.get("until")
-        address = address_of(entry)
+        if brand and brand not in self.brands and question.get("via") in _TYPED:
+            raise BadQuestion(
+                f'no brand "{brand}" in brands.toml; there are {", ".join(sorted(self.brands)) or "none"}'
+            )
+        until, address = entry.get("until"), str(entry.get("recipient") or "")
         return Block(
             stop=stop,
             brand=brand,
@@ -144,21 +178,44 @@ class People:
             since=int(entry.get("since") or now),
             until=int(until) if until is not None else None,
             note=str(entry.get("note") or ""),
-            site=str(entry.get("site") or self.site_of(address, domain_of(address))),
+            site=str(entry.get("site") or (self.site_of(address, domain_of(address)) if address else "")),
             stream=str(entry.get("stream") or ""),
         )
 
     async def _unblock(self, question: Json) -> Json:
         address = address_of(question)
         ((key, person),) = await self._known([address])
-        where = {name: question[name] for name in ("stop", "brand", "reason_of") if question.get(name) is not None}
-        if "reason_of" in where:
-            where["reason"] = where.pop("reason_of")
-        gone = [block for block in person.blocks if fits(block, where, self._state.now(), over=True)]
+        if "where" not in question:
+            raise BadQuestion("say which blocks: where, or {} for all")
+        where, now = dict(question["where"]), self._state.now()
+        gone = in_order(block for block in person.blocks if fits(block, {**where, "over": True}, now))
         if gone:
             await self._state.tell(key, self._without(person, gone))
             await self._record([_unblocked(address, block, question) for block in gone])
-        return {"removed": [one.shown for one in _rows(gone)]}
+        return {"removed": [shown_block(one) for one in gone]}
+
+    async def _clear(self, question: Json) -> Json:
+        people, cursor = await self._page(question)
+        await asyncio.gather(*(self._state.tell(key, self._without(person, gone)) for key, person, gone in people))
+        records = [
+            _unblocked(self._address(person, key) or "", block, question)
+            for key, person, gone in people
+            for block in gone
+        ]
+        await self._record(records)
+        return {"removed": len(records), "cursor": cursor}
+
+    async def _forget(self, question: Json) -> Json:
+        """What stops mail to him stays, by his key alone, without the words that people wrote about him."""
+        address, stop = address_of(question), str(question.get("stop") or "")
+        ((key, _),) = await self._known([address])
+        (facts,) = await self._state.told([key])
+        kept = [replace(block, note="", site="", stream="") for block in person_of(facts).blocks]
+        if stop:
+            kept.append(Block(stop, "", ERASED, str(question.get("via") or ""), self._state.now()))
+        told: dict[str, str | None] = dict.fromkeys(facts)
+        await self._state.tell(key, told | {block.name: block.dump() for block in kept})
+        return {"key": key.hex(), "kept": [shown_block(block) for block in in_order(kept)]}
 
     def _without(self, person: Person, gone: Sequence[Block]) -> dict[str, str | None]:
         """Of whom nothing else is known, nothing is kept."""
@@ -200,31 +257,29 @@ class People:
 # -- in words and JSON
 
 
-class _Row:
-    """A block as commands show it."""
-
-    def __init__(self, block: Block) -> None:
-        self.shown: Json = {
-            "stop": block.stop,
-            "brand": block.brand or None,
-            "reason": block.reason,
-            "source": block.source,
-            "since": iso(block.since),
-            "expires": iso(block.until) if block.until is not None else None,
-            "note": block.note,
-            "site": block.site,
-            "stream": block.stream,
-        }
+def shown_block(block: Block) -> Json:
+    """As commands show it."""
+    return {
+        "stop": block.stop,
+        "brand": block.brand or None,
+        "reason": block.reason,
+        "source": block.source,
+        "since": iso(block.since),
+        "expires": iso(block.until) if block.until is not None else None,
+        "note": block.note,
+        "site": block.site,
+        "stream": block.stream,
+    }
 
 
-def _rows(blocks: Iterable[Block]) -> list[_Row]:
-    return [_Row(block) for block in sorted(blocks, key=lambda block: (block.since, block.name))]
+def in_order(blocks: Iterable[Block]) -> list[Block]:
+    return sorted(blocks, key=lambda block: (block.since, block.name))
 
 
 def shown(person: Person, now: int) -> Json:
     """All of it, as JSON; blocks that are over are marked."""
     return {
-        "blocks": [row.shown | {"over": block.over(now)} for row, block in _pairs(person.blocks)],
+        "blocks": [shown_block(block) | {"over": block.over(now)} for block in in_order(person.blocks)],
         "preferences": {brand: said(wish) for brand, wish in sorted(person.wishes.items())},
         "engaged": {
             brand: {"last_engaged": day_of(one.last), "unanswered": one.unanswered}
@@ -232,11 +287,6 @@ def shown(person: Person, now: int) -> Json:
         },
         "address_kept": bool(person.sealed),
     }
-
-
-def _pairs(blocks: Iterable[Block]) -> Iterable[tuple[_Row, Block]]:
-    ordered = sorted(blocks, key=lambda block: (block.since, block.name))
-    return zip(map(_Row, ordered), ordered, strict=True)
 
 
 def day_of(number: int | None) -> str | None:
@@ -249,9 +299,9 @@ def said(wish: Wish) -> Json:
     return {"topics_off": sorted(wish.topics_off), "at_most": wish.at_most or "each", "paused_until": paused}
 
 
-def fits(block: Block, where: Mapping[str, Any], now: int, *, over: bool = False) -> bool:
-    """`since` and `until` in it: ms between which it began; a brand of "": those of every brand. `over`: also what is over."""
-    if block.over(now) and not (over or where.get("over")):
+def fits(block: Block, where: Mapping[str, Any], now: int) -> bool:
+    """Is it meant? A brand of "": those of every brand."""
+    if block.over(now) and not where.get("over"):
         return False
     if any(getattr(block, name) != where[name] for name in _SELECTORS if where.get(name) is not None):
         return False
@@ -292,7 +342,8 @@ def _unblocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
 
 
 def _whose(address: str) -> Facts:
-    return {"recipient": address, "domain": domain_of(address)}
+    """ "": nobody knows any more."""
+    return {"recipient": address or None, "domain": domain_of(address) or None}
 
 
 def domain_of(address: str) -> str:

@@ -135,7 +135,13 @@ class Stages:
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
-        self.people = People(self.state, self.known.keys, self.door.record_all, self.shards[0].attempting.site_of)
+        self.people = People(
+            self.state,
+            self.known.keys,
+            self.door.record_all,
+            self.shards[0].attempting.site_of,
+            self.settings.in_force.policies.brands,
+        )
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -332,7 +338,7 @@ class Stages:
         self.known.keys = self.people.keys = self.capping.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
         self.copies.hashes = Hashes(wanted.secret)
-        self.people.site_of = site_of
+        self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         for shard in self.shards:

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,8 +27,9 @@ import structlog
 from relay import __version__, control, top
 from relay.alert import Alert, files_refused, not_taken, one_each, reviews, started_with_last_good
 from relay.alerting import Alerting, Listeners
-from relay.changeover import change_over
+from relay.changeover import Agree, alone, change_over
 from relay.child import Child
+from relay.cluster import Cluster, NotNow
 from relay.config import ConfigErrors, Deployment, Problem, load_secret, load_webhook_secret
 from relay.config.reader import contents, fingerprint, shown_path
 from relay.control import Json, NodeDown
@@ -65,13 +67,15 @@ class Supervisor:
         self.alerting = Alerting(
             node=self._name,
             workers=self.children,
-            own=lambda: [self.alert] if self.alert else [],
+            own=self._own_alerts,
             listeners=lambda: self._listeners,
             ask_any=self._ask_any,
-            record=lambda state, alert: self._do(self._tell("alert", alert.event(state))),
+            record=self._tell_alert,
         )
+        shared = self.in_force.deployment.state.url != "sqlite:"
+        self.cluster = Cluster(self._name, self.workers, self._ask_any, self, self._tell_alert) if shared else None
         self._stopping = asyncio.Event()
-        self._changing = asyncio.Lock()  # one change at a time
+        self.changing = asyncio.Lock()  # one change at a time
         self._telling = asyncio.Lock()  # events in the order in which things happened
         self._tasks: set[asyncio.Task[Any]] = set()
         self._started = _now()
@@ -173,13 +177,17 @@ class Supervisor:
         for task in keeping:
             task.add_done_callback(lambda _: self._stopping.set())  # a fault of ours: stop, rather than run on in part
         self._do(self.alerting.run())
+        if self.cluster is not None:
+            self._do(self.cluster.run())
         if self.alert is not None:
-            self._do(self._tell("alert", self.alert.event("firing")))
+            self._tell_alert("firing", self.alert)
         log.info("node runs", node=self._name, workers=self.workers, version=__version__)
         if only_to := self.in_force.deployment.only_to:
             log.warning("mail leaves for these recipients alone; all other is captured", only_to=only_to)
         await self._stopping.wait()
         log.info("node stops")
+        if self.cluster is not None:
+            await self.cluster.leave()
         for group in (
             self.children,
             [self.web],
@@ -216,6 +224,14 @@ class Supervisor:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), TELL_AGAIN)
 
+    def _tell_alert(self, state: str, alert: Alert) -> None:
+        self._do(self._tell("alert", alert.event(state)))
+
+    def _own_alerts(self) -> list[Alert]:
+        """What no worker can say."""
+        behind = self.cluster.alert if self.cluster is not None else None
+        return [alert for alert in (self.alert, behind) if alert is not None]
+
     # --- commands -----------------------------------------------------------------------------------------------
 
     async def _answer(self, question: Json) -> Json:
@@ -243,7 +259,7 @@ class Supervisor:
     async def stats(self) -> Json:
         """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
         workers, rows, standing = list[Json](), list[Json](), list[Json]()
-        alerts = [asdict(alert) for alert in ([self.alert] if self.alert else []) + self.alerting.found]
+        alerts = [asdict(alert) for alert in self._own_alerts() + self.alerting.found]
         suspended: dict[int, Json] = {}  # what any worker knows of
         waiting: Counter[int] = Counter()
         for child in self.children:
@@ -276,9 +292,10 @@ class Supervisor:
             "suspensions": suspensions,
             "waits": [str(problem) for problem in self.in_force.waits],
             "decision": asdict(self.decision),
+            "nodes": self.cluster.shown() if self.cluster is not None else [],
             "on_disk": fingerprint(contents(self.policies)),
             "gauges": {
-                "policies_last_reload_successful": int(self.alert is None),
+                "policies_last_reload_successful": int(not self._own_alerts()),
                 "streams_past_review": sum(one["past"] for one in due),
                 **_gauges(shaping["paces"]),
                 "suspensions": len(suspensions),
@@ -322,9 +339,17 @@ class Supervisor:
         return reviews(self.in_force.policies.streams.named.values(), today)
 
     async def reload(self, by: str) -> Json:
-        """The files on disk into force, in all processes or in none (DESIGN, invariant 9)."""
-        async with self._changing:
-            begun = time.monotonic()
+        """The files on disk into force, in all processes or in none (DESIGN, invariant 9); what is in policies/ on all nodes."""
+        of_policies = fingerprint(contents(self.policies)) != self.in_force.version
+        try:
+            if self.cluster is not None and of_policies:
+                return await self.cluster.in_turn(partial(self._reload, by))
+            return await self._reload(by)
+        except NotNow as error:
+            return self._refused(not_taken([str(error)], "What is on disk", self.in_force.version))
+
+    async def _reload(self, by: str) -> Json:
+        async with self.changing:
             now = self.in_force.version
             try:
                 wanted = self._from_disk()
@@ -332,13 +357,22 @@ class Supervisor:
                 return self._refused(files_refused(error.problems, now, self.policies))
             except (FilesChanged, OSError) as error:
                 return self._refused(not_taken([str(error)], "What is on disk", now))
-            answer = await self._change(wanted, _decision(wanted, by, "reload"), begun)
+            decision, agree = self._agreed(_decision(wanted, by, "reload"))
+            answer = await self.change(wanted, decision, agree=agree)
             if "error" in answer:
                 return self._refused(not_taken(answer["problems"], wanted.version, now))
             if self.alert is not None:
-                self._do(self._tell("alert", self.alert.event("resolved")))
+                self._tell_alert("resolved", self.alert)
             self.alert = None
             return answer
+
+    def _agreed(self, decision: Decision, reason: str = "") -> tuple[Decision, Agree]:
+        """How the other nodes come to it, where there are any; they are not concerned by config/."""
+        if self.cluster is None:
+            return decision, alone
+        if decision.policies == self.decision.policies:
+            return replace(decision, ballot=self.decision.ballot, node=self.decision.node), alone
+        return self.cluster.move(decision, reason)
 
     def _from_disk(self) -> InForce:
         """The files on disk, checked and kept; raises ConfigErrors, FilesChanged, OSError."""
@@ -357,9 +391,16 @@ class Supervisor:
         return wanted
 
     async def roll_back(self, version: str, by: str, reason: str) -> Json:
-        """A kept version of policies/ into force, under the config/ that is; in all processes or in none."""
-        async with self._changing:
-            begun = time.monotonic()
+        """A kept version of policies/ into force, under the config/ that is; in all processes, of all nodes, or in none."""
+        if self.cluster is None:
+            return await self._roll_back(version, by, reason)
+        try:
+            return await self.cluster.in_turn(partial(self._roll_back, version, by, reason))
+        except NotNow as error:
+            return {"error": str(error)}
+
+    async def _roll_back(self, version: str, by: str, reason: str) -> Json:
+        async with self.changing:
             kept = Store(self.data_dir, "policies").find(version)
             if kept is None:
                 return {"error": f"no version {version} is kept; postlane policies list"}
@@ -372,12 +413,15 @@ class Supervisor:
                 return {"error": why, "problems": [str(problem) for problem in error.problems]}
             on_disk = fingerprint(contents(self.policies))
             decision = _decision(wanted, by, "rollback", on_disk if on_disk != version else "")
-            answer = await self._change(wanted, decision, begun, reason)
+            decision, agree = self._agreed(decision, reason)
+            answer = await self.change(wanted, decision, reason, agree)
             return answer | ({"on_disk": on_disk} if "error" not in answer else {})
 
-    async def _change(self, wanted: InForce, decision: Decision, begun: float, reason: str = "") -> Json:
-        """Put it in force, and say so: to who asked, in the log, and as an event."""
-        before = self.in_force
+    async def change(
+        self, wanted: InForce, decision: Decision, reason: str = "", agree: Agree = alone, via: str = ""
+    ) -> Json:
+        """Put it in force, and say so: to who asked, in the log, and as an event. `via`: who brought it, "" for a person."""
+        before, begun = self.in_force, time.monotonic()
         captures = wanted.deployment.captures
         if captures:
             self.sockets.open_capture()
@@ -386,12 +430,11 @@ class Supervisor:
         listeners = _listeners(wanted.deployment)
 
         def decide() -> None:
-            write_decision(self.data_dir, decision)
-            self.in_force, self.decision = wanted, decision
-            self._listeners = listeners
+            self.note(decision)
+            self.in_force, self._listeners = wanted, listeners
 
         try:
-            refusals = await change_over(self.children, question, wanted.place.versions, decide)
+            refusals = await change_over(self.children, question, wanted.place.versions, decide, agree)
         except OSError as error:
             refusals = [f"it cannot be recorded in {self.data_dir}: {error.strerror}"]
         if refusals:
@@ -402,8 +445,10 @@ class Supervisor:
             self._do(self._renew_pages(wanted))
         tidy(self.data_dir, decision, wanted.place.started)
         what = {"policies": wanted.version, "before": before.version, "config": decision.config}
+        if via:
+            what["node"] = decision.node
         action = "reload" if decision.how == "reload" else "policies rollback"
-        via = "signal" if decision.by == "SIGHUP" else "cli"
+        via = via or ("signal" if decision.by == "SIGHUP" else "cli")
         self._do(self._tell("audit", {"by": decision.by, "via": via, "action": action, "what": what, "reason": reason}))
         log.info("in force", policies=wanted.version, before=before.version, config=decision.config, by=decision.by)
         return {
@@ -416,6 +461,11 @@ class Supervisor:
             "only_to": wanted.deployment.only_to,
         }
 
+    def note(self, decision: Decision) -> None:
+        """What is to be remembered of what is in force; raises OSError."""
+        write_decision(self.data_dir, decision)
+        self.decision = decision
+
     async def _renew_pages(self, wanted: InForce) -> None:
         """What recipients see follows policies/ and the secrets. A web process that is just starting reads them itself."""
         with contextlib.suppress(NodeDown):
@@ -427,7 +477,7 @@ class Supervisor:
         """What runs stays as it was, and that is an alert until a reload succeeds."""
         log.error("reload refused", summary=alert.summary, problems=alert.problems)
         if self.alert is None:
-            self._do(self._tell("alert", alert.event("firing")))
+            self._tell_alert("firing", alert)
         self.alert = alert
         return {"error": alert.summary, "problems": list(alert.problems)}
 
@@ -505,11 +555,15 @@ def _decision(of: InForce, by: str, how: str, instead_of: str = "") -> Decision:
 
 def _as_decided(accepted: InForce, before: Decision | None) -> tuple[InForce, Decision]:
     """At a start: the files on disk, unless they are those that an operator rolled back. A restart of the machine must
-    not undo that; a change of the files, or a reload, does."""
+    not undo that; a change of the files, or a reload, does. In a cluster that has decided for a version only a reload does:
+    no node takes other files than the rest."""
     decision = _decision(accepted, "postlane", "start")
     if before is None:
         return accepted, decision
-    if before.instead_of == accepted.version:
+    shared = accepted.deployment.state.url != "sqlite:" and before.ballot != ""
+    if shared and decision.policies == before.policies:
+        decision = replace(decision, ballot=before.ballot, node=before.node)
+    if before.instead_of == accepted.version or (shared and before.policies != accepted.version):
         kept = Path(accepted.place.policies).with_name(before.policies)
         try:
             found = load(replace(accepted.place, policies=str(kept)))
@@ -517,7 +571,7 @@ def _as_decided(accepted: InForce, before: Decision | None) -> tuple[InForce, De
             log.warning("what policies/ was rolled back to does not serve any more", problems=str(error))
         else:
             log.warning(
-                "policies/ on disk was rolled back, and is not in force", on_disk=before.instead_of, by=before.by
+                "policies/ on disk is not in force: postlane status", on_disk=accepted.version, in_force=found.version
             )
             return found, replace(before, config=decision.config)
     same = (before.policies, before.config) == (decision.policies, decision.config)

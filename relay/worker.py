@@ -16,7 +16,7 @@ from dataclasses import asdict
 import structlog
 import uvloop
 
-from relay import logs, worker_view
+from relay import boards, logs, worker_view
 from relay.alert_news import Change, letter, subject_of
 from relay.control import Json, answer_channel
 from relay.notice import put_alert
@@ -211,6 +211,8 @@ class Worker:
             case "record":
                 self.stages.door.record(question["kind"], question["facts"])
                 return {"ok": True}
+            case "board":
+                return await boards.answer(self.stages.state, question)
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
             case "people":

@@ -777,6 +777,21 @@ async def test_a_message_with_a_collapse_key_tells_which_older_one_it_takes_the_
     assert b"Collapse" not in (message.content or b"")
 
 
+async def test_by_when_its_sender_wants_to_hear_is_kept_and_looked_at_no_later() -> None:
+    rig = Rig()
+    one = submission(credential=QUOTA)
+    one.envelope.by, one.envelope.by_trace, rig.quotas.wait = 30, True, 60_000
+    await taken(rig, one)
+    (delivery,) = rig.offered
+    assert (delivery.message.by, delivery.message.by_trace, delivery.warned) == (NOW + 30_000, True, False)
+    assert delivery.next_attempt == NOW + 30_000
+    late = submission(credential=QUOTA)
+    late.envelope.by = 0
+    await taken(rig, late)
+    assert rig.offered[-1].warned, "who hands in what is late knows"
+    assert rig.offered[-1].next_attempt > NOW + 30_000
+
+
 CRM = replace(SHOP, mail_class=MailClass.MARKETING)
 DAILY = Cap(
     "daily", frozenset({"a"}), frozenset({MailClass.MARKETING}), frozenset({MailClass.MARKETING}),

@@ -724,6 +724,42 @@ async def test_the_newest_of_a_collapse_key_goes() -> None:
     assert [event["type"] for event in rig.spool.events()] == ["delivered"]
 
 
+async def test_when_its_time_is_over_its_sender_is_told_once_and_it_is_tried_on() -> None:
+    rig = Rig(BUSY)
+    delivery = waiting_delivery(last_reply="451 4.3.0 not now", next_attempt=NOW)
+    delivery.message.by = NOW + 400
+    again = await attempt(delivery, rig.attempting())
+    assert again == NOW + 400, "and is looked at then"
+    rig.now = again
+    following = await attempt(delivery, rig.attempting())
+    assert isinstance(following, int)
+    assert following > again
+    rig.now = following
+    await attempt(delivery, rig.attempting())
+    (report,) = [message for change in rig.spool.settled for message, _ in change.put]
+    told = message_from_bytes(report.content or b"").as_string()
+    assert "Action: delayed\n" in told
+    assert "Status: 4.4.7\n" in told
+    assert "the last answer was: 451 4.3.0 not now" in " ".join(told.split())
+    assert "Will-Retry-Until: " in told
+    assert [event["type"] for event in rig.spool.events()] == ["deferred", "accepted", "deferred", "deferred"]
+
+
+async def test_what_waits_for_its_hours_or_is_late_at_its_failure_is_told_of_too() -> None:
+    rig, delivery = windowed(BUSY, by=NOW + 400)
+    delivery.notify = ""
+    assert await attempt(delivery, rig.attempting()) == NOW + 400
+    rig.now += 400
+    await attempt(delivery, rig.attempting())
+    assert [len(change.put) for change in rig.spool.settled] == [0, 1, 0]
+    rig = Rig(BUSY)
+    delivery = waiting_delivery(notify="NEVER")
+    delivery.message.by = NOW
+    await attempt(delivery, rig.attempting())
+    assert delivery.warned
+    assert [event["type"] for event in rig.spool.events()] == ["deferred"]
+
+
 MARKETING = frozenset({MailClass.MARKETING})
 DAILY = Cap("daily", frozenset({"a"}), MARKETING, MARKETING, (Rate(1, 86_400, "", "1/24h"),), "postpone")
 

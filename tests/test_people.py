@@ -24,7 +24,7 @@ class Desk:
         self.state = state
         self.said: list[tuple[str, Facts]] = []
         self.keys = Keys([b"s" * 32])
-        self.people = People(state, self.keys, self.record, lambda _, domain: f"site of {domain}")
+        self.people = People(state, self.keys, self.record, lambda _, domain: f"site of {domain}", ["a", "b"])
 
     async def record(self, records: Records) -> None:
         self.said += records
@@ -109,14 +109,15 @@ async def test_a_block_is_taken_off_by_what_it_is_and_nothing_is_kept_of_whom_no
     for stop, brand in (("all", ""), ("marketing", "a"), ("marketing", "b")):
         await desk.block("dana@b.example", stop=stop, brand=brand)
     desk.said.clear()
-    answer = await desk.ask("unblock", recipient="dana@b.example", stop="marketing", brand="a", reason="ticket 5512")
+    answer = await desk.ask("unblock", recipient="dana@b.example", where={"brand": "a"}, reason="ticket 5512")
     assert [one["brand"] for one in answer["removed"]] == ["a"]
     ((kind, event),) = desk.said
     assert (kind, event["stop"], event["was"], event["by"]) == ("unsuppressed", "marketing", "manual", "noa")
     assert event["reason"] == "ticket 5512"
     assert ADDRESS in await desk.facts("dana@b.example")
-    assert (await desk.ask("unblock", recipient="dana@b.example", reason_of="complaint"))["removed"] == []
-    assert len((await desk.ask("unblock", recipient="dana@b.example"))["removed"]) == 2
+    assert (await desk.ask("unblock", recipient="dana@b.example", where={"reason": "complaint"}))["removed"] == []
+    assert "error" in await desk.ask("unblock", recipient="dana@b.example")
+    assert len((await desk.ask("unblock", recipient="dana@b.example", where={}))["removed"]) == 2
     assert await desk.facts("dana@b.example") == {}
 
 
@@ -166,6 +167,8 @@ async def test_everybody_with_a_block_is_listed_page_by_page_and_by_what_is_aske
     begin = clock.now - 10_000
     assert await listed(since=begin + 2_000, until=begin + 4_000) == {"d2@b.example", "d3@b.example"}
     assert "gone@b.example" in await listed(over=True)
+    counted = await desk.ask("list", count=True, where={"reason": "complaint"})
+    assert (counted["rows"], counted["found"]) == ([], 5)
 
 
 async def test_an_address_that_no_secret_opens_is_listed_without_it(desk: Desk) -> None:
@@ -184,15 +187,25 @@ async def test_an_address_that_no_secret_opens_is_listed_without_it(desk: Desk) 
         ({"what": "block", "entries": [{"recipient": "d@b.example", "stop": "some"}]}, "stops nothing"),
         ({"what": "block", "entries": [{"recipient": "d@b.example", "stop": "topic:a|b"}]}, "stops nothing"),
         ({"what": "block", "entries": [{"recipient": "d@b.example", "reason": "Because!"}]}, "is no reason"),
-        ({"what": "block", "entries": [{"recipient": "d@b.example", "brand": "a|b"}]}, "no brand"),
+        (
+            {"what": "block", "entries": [{"recipient": "d@b.example", "brand": "c"}]},
+            'no brand "c" in brands.toml; there are a, b',
+        ),
+        ({"what": "block", "entries": [{"key": "abc"}]}, "is no key of a person"),
+        ({"what": "block", "entries": [{"key": "ab" * 15}]}, "is no key of a person"),
         ({"what": "block", "entries": [{}] * (MAX_ENTRIES + 1)}, "more than the 500"),
         ({"what": "wish", "recipient": "d@b.example", "at_most": "2/day"}, "is no frequency"),
     ],
 )
 async def test_a_bad_question_changes_nothing_and_says_why(desk: Desk, question: dict[str, Any], why: str) -> None:
-    answer = await desk.people.answer({"do": "people", **question})
+    answer = await desk.people.answer({"do": "people", **BY, **question})
     assert why in answer["error"]
     assert desk.said == []
+
+
+async def test_a_link_in_an_old_mail_may_name_a_brand_that_is_gone(desk: Desk) -> None:
+    entry = {"recipient": "d@b.example", "stop": "marketing", "brand": "sold", "reason": "unsubscribed"}
+    assert (await desk.ask("block", entries=[entry], via="one-click"))["changed"] == 1
 
 
 async def test_one_bad_entry_spoils_all_of_them(desk: Desk) -> None:
@@ -206,3 +219,50 @@ async def test_without_state_it_says_so(desk: Desk) -> None:
     assert answer["again"] is True
     assert desk.said == []
     assert "People" in repr(desk.people)
+
+
+async def test_many_blocks_are_taken_off_page_by_page_by_what_they_are(desk: Desk) -> None:
+    for number in range(5):
+        await desk.block(f"d{number}@b.example", reason="dead-mailbox", site="hotmail")
+        await desk.block(f"d{number}@b.example", stop="marketing", reason="complaint")
+    desk.said.clear()
+    removed, cursor = 0, ""
+    while True:
+        page = await desk.ask("clear", where={"reason": "dead-mailbox", "site": "hotmail"}, cursor=cursor, limit=2)
+        removed += page["removed"]
+        if not (cursor := page["cursor"]):
+            break
+    assert removed == 5
+    assert {(kind, event["recipient"], event["was"]) for kind, event in desk.said} == {
+        ("unsuppressed", f"d{n}@b.example", "dead-mailbox") for n in range(5)
+    }
+    assert [one["reason"] for one in await desk.blocks("d3@b.example")] == ["complaint"]
+
+
+async def test_who_asks_to_be_forgotten_is_known_by_his_key_alone_and_what_stops_mail_stays(desk: Desk) -> None:
+    await desk.block("dana@b.example", note="Dana called", reason="complaint", stop="marketing", brand="a")
+    await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day")
+    desk.said.clear()
+    answer = await desk.ask("forget", recipient="Dana@b.example", stop="marketing")
+    assert [(one["reason"], one["note"]) for one in answer["kept"]] == [("complaint", ""), ("erased", "")]
+    assert desk.said == [], "nothing is written down about it here"
+    facts = await desk.facts("dana@b.example")
+    assert set(facts) == {"b:marketing|a|complaint", "b:marketing||erased"}
+    await desk.block("dana@b.example", reason="imported")
+    assert ADDRESS not in await desk.facts("dana@b.example"), "a list brings it back no more"
+    shown = await desk.ask("show", recipient="dana@b.example")
+    assert (shown["address_kept"], len(shown["blocks"])) == (False, 3)
+
+
+async def test_what_is_known_by_key_alone_is_exported_and_comes_back(desk: Desk) -> None:
+    await desk.ask("forget", recipient="dana@b.example", stop="all")
+    (row,) = (await desk.ask("list"))["rows"]
+    assert (row["recipient"], row["reason"]) == (None, "erased")
+    await desk.ask("clear")
+    assert (await desk.ask("list"))["rows"] == []
+    assert desk.said[-1][1]["recipient"] is None
+    await desk.ask("block", entries=[{"key": row["key"], "stop": "all", "reason": "erased"}])
+    assert [one["reason"] for one in await desk.blocks("dana@b.example")] == ["erased"]
+    assert desk.said[-1][1]["recipient"] is None
+    assert (await desk.ask("forget", recipient="new@b.example", stop=""))["kept"] == []
+    assert await desk.facts("new@b.example") == {}

@@ -1,7 +1,8 @@
 """`postlane credentials`: who may hand in mail. Changes policies/credentials.toml and puts it in force.
 
 A password is generated here, shown once, and only its hash is kept. After a change a running node of this machine
-reloads, unless other edits wait on disk: those are for their author to put in force.
+reloads, unless other edits wait on disk: those are for their author to put in force. In a cluster the change comes into force
+on all nodes, or is taken back here, too.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from relay.cli.credential_view import describe, facts, row, table
 from relay.cli.reload import PATIENCE
 from relay.config import ConfigErrors, Deployment, load_deployment, load_policies
 from relay.config.connect import FRAMEWORKS, Door, door
-from relay.config.edit import Edited, edit_credentials
+from relay.config.edit import Edited, edit_credentials, take_back
 from relay.config.passwords import generate, hashed, parse, until
 from relay.config.problems import Wrong, no_such
 from relay.config.units import duration
@@ -246,9 +247,10 @@ def _carry_out(
     for warning in edited.policies.warnings:
         if warning.file == edited.file and f"credential.{args.name}." in warning.key + ".":
             print(warning, file=sys.stderr)
+    became = _put_in_force(deployment, edited, args, action) if edited.after != edited.before else ""
     _tell(args, deployment, credential, password)
-    if edited.after != edited.before:
-        print(_put_in_force(deployment, edited, args, action), file=sys.stderr)
+    if became:
+        print(became, file=sys.stderr)
     return 0
 
 
@@ -272,7 +274,8 @@ def _for(framework: str, entry: Door | None) -> str:
 
 
 def _put_in_force(deployment: Deployment, edited: Edited, args: argparse.Namespace, action: str) -> str:
-    """Make a running node reload, and record who did what; what became of it, in a sentence."""
+    """Make a running node reload, and record who did what; what became of it, in a sentence. Raises Refused where the nodes of
+    a cluster did not take it, and nothing is changed."""
     by_hand = "Put it in force: systemctl reload postlane (or SIGHUP to postlane serve)"
     data_dir = deployment.node.data_dir
     try:
@@ -280,6 +283,12 @@ def _put_in_force(deployment: Deployment, edited: Edited, args: argparse.Namespa
         if running != edited.version_before:
             return f"The running node has policies {running}, and other edits wait on disk. {by_hand}"
         answer = request(data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)
+        if "error" in answer and deployment.state.url != "sqlite:" and take_back(args.policies, edited):
+            request(
+                data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE
+            )  # what is on disk is in force: no alert
+            lines = [*answer.get("problems", ()), answer["error"], "Nothing was changed, on any node."]
+            raise Refused("\n".join(lines))
         if answer.get("version") != edited.policies.version:
             return f"The running node did not take it: {answer.get('error', 'it reads another folder')}. {by_hand}"
         audit = {"by": getpass.getuser(), "via": "cli", "action": f"credentials {action}"}

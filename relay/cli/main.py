@@ -31,6 +31,8 @@ COMMANDS = {
     "events": "events",
     "message": "events",
     "queue": "queue",
+    "recipient": "recipient",
+    "suppress": "suppress",
     "suspend": "suspend",
     "resume": "suspend",
     "pace": "pace",

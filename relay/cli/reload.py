@@ -1,4 +1,4 @@
-"""`postlane reload`: the files on disk into force, in all processes or in none. Exit 1 if what runs stayed as it was."""
+"""`postlane reload`: the files on disk into force, in all processes of all nodes or in none; exit 1 where they are not."""
 
 import argparse
 import getpass
@@ -11,8 +11,9 @@ from relay.cli.status import staging
 from relay.config import whereabouts
 from relay.control import request
 
-# The supervisor waits 60 s at most for its workers to read the files, and 60 s for them to change over.
-PATIENCE = 150.0
+# The supervisor waits 60 s at most for its workers to read the files, and 60 s for them to change over; in a cluster as long
+# for its turn and for the other nodes, besides (relay/cluster.py).
+PATIENCE = 290.0
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,6 +41,8 @@ def tell(answer: dict[str, Any], *, as_json: bool) -> int:
 def done(answer: dict[str, Any]) -> Iterator[str]:
     """One line for each node, what has to wait, and the way back."""
     yield f"{answer['node']}  {answer['version']} in force ({answer['seconds']:.2f} s)"
+    for node in answer.get("nodes", ()):
+        yield f"{node['node']}  {of_node(node, answer['version'])}"
     if answer["config"] != answer["config_before"]:
         yield "config/ has changed too, and is in force"
     if answer.get("only_to"):
@@ -48,6 +51,15 @@ def done(answer: dict[str, Any]) -> Iterator[str]:
     back = undo(answer)
     if back:
         yield f"Undo: {back}"
+
+
+def of_node(node: dict[str, Any], version: str) -> str:
+    """How another node stands to what was decided."""
+    if not node["up"]:
+        return f"has not been heard for {node['heard']} s; it takes {version} when it is back"
+    if node["policies"] != version:
+        return f"has {node['policies']} in force, and is taking {version} over: postlane status"
+    return f"{version} in force"
 
 
 def undo(answer: dict[str, Any]) -> str | None:

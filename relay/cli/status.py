@@ -64,9 +64,22 @@ def describe(facts: dict[str, Any], now: float, zone: ZoneInfo) -> list[str]:
             lines.append(f"  {worker['name']} is down, started {worker['deaths']} times again; see the log")
         elif not worker["healthy"]:
             lines.append(f"  {worker['name']} cannot write its spool (disk full?): mail is answered 452 until it can")
+    lines += _of_nodes(facts)
     today = datetime.fromtimestamp(now, zone).date()
     lines += _of_suspensions(facts, zone) + _of_alerts(facts["alerts"]) + _of_reviews(facts["reviews"], today)
     return lines + _of_paces(facts.get("shaping", {})) + _of_warming(facts.get("warming", ())) + _of_files(facts, zone)
+
+
+def _of_nodes(facts: dict[str, Any]) -> list[str]:
+    """The other nodes of the cluster."""
+    lines = []
+    for one in facts.get("nodes", ()):
+        if one["node"] == facts["node"]:
+            continue
+        heard = "up" if one["up"] else f"not heard for {age(one['heard'])}"
+        other = "" if one["policies"] == facts["policies"] else " (another version than here)"
+        lines.append(f"  node     {one['node']}  {heard}   policies {one['policies']}{other}")
+    return lines
 
 
 def _of_suspensions(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
@@ -151,6 +164,8 @@ def _of_files(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
 def _why_not(decision: dict[str, Any], zone: ZoneInfo) -> str:
     if not decision["instead_of"]:
         return "not in force: postlane reload"
+    if decision["how"] == "reload" and decision.get("node"):
+        return f"and could not be written: {decision['policies']} of {decision['node']} is in force"
     return f"rolled back to {decision['policies']} on {when(decision['at'], zone)} by {decision['by']}"
 
 

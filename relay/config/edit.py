@@ -7,7 +7,7 @@ the old one or the new one.
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from tomlkit import TOMLDocument
 from relay.config.deployment import Deployment
 from relay.config.policies import Policies, examine_policies
 from relay.config.problems import ConfigErrors, Problem
-from relay.config.reader import Examined, shown_path
+from relay.config.reader import Examined, contents, fingerprint, shown_path
 from relay.durable import sync
 
 FILE = "credentials.toml"
@@ -26,9 +26,11 @@ FILE = "credentials.toml"
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What a change did: the file before and after, and all policies before (None: they had errors) and after it."""
+    """What a change did: the file before and after, and all policies before (None: they had errors) and after it. `was`: the file
+    before with whatever mark an editor put in front; None where it was not there."""
 
     file: str
+    was: str | None
     before: str
     after: str
     version_before: str
@@ -45,7 +47,8 @@ def edit_credentials(
     path = (policies_dir / FILE).resolve()  # a symbolic link is followed, not replaced
     file = shown_path(policies_dir / FILE)
     with _locked(path.parent):
-        before = path.read_bytes().decode("utf-8-sig", "replace") if path.exists() else ""  # line ends stay as they are
+        stood = path.read_bytes().decode("utf-8", "replace") if path.exists() else None  # line ends stay as they are
+        before = (stood or "").removeprefix("\ufeff")
         was = _without_errors(examine_policies(policies_dir, deployment), file)
         document = tomlkit.parse(before if before.endswith("\n") or not before else f"{before}\n")
         change(document)
@@ -53,7 +56,7 @@ def edit_credentials(
         now = _without_errors(examine_policies(policies_dir, deployment, {FILE: after}), file)
         if not dry_run and after != before:
             replace(path, after)
-    return Edited(file, before, after, was.version, now)
+    return Edited(file, stood, before, after, was.version, now)
 
 
 def _without_errors(examined: Examined[Policies], file: str) -> Policies:
@@ -71,6 +74,35 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def take_back(policies_dir: Path, edited: Edited) -> bool:
+    """The file as it was before, unless somebody has changed it since."""
+    path = (policies_dir / FILE).resolve()
+    with _locked(path.parent):
+        if path.read_bytes().decode("utf-8-sig", "replace") != edited.after:
+            return False
+        if edited.was is None:
+            path.unlink()
+        else:
+            replace(path, edited.was)
+    return True
+
+
+def put_files(policies_dir: Path, files: Mapping[str, bytes], instead_of: Collection[str]) -> bool:
+    """Make the files of policies/ these, where they are one of the versions `instead_of`; raises OSError.
+
+    One file after the other: a crash may leave some of each, which is then taken for an edit.
+    """
+    with _locked(policies_dir):
+        there = contents(policies_dir)
+        if fingerprint(there) not in instead_of:
+            return False
+        for name in [name for name, content in files.items() if there.get(name) != content]:
+            replace((policies_dir / name).resolve(), files[name].decode())
+        for name in there.keys() - files.keys():
+            (policies_dir / name).unlink()
+    return True
 
 
 def replace(path: Path, text: str) -> None:

@@ -95,7 +95,9 @@ class DeliverySettings(Section):
 
 
 class StateSettings(Section):
-    url: StateUrl = setting("sqlite:", "sqlite: (in data_dir) or redis://host:6379/0")
+    url: StateUrl = setting(
+        "sqlite:", "sqlite: (in data_dir), redis://host:6379/0, or redis+sentinel://host:26379,host:26379/name/0"
+    )
     password_file: str = setting("", "what Redis asks for; read at each connection")
 
 

@@ -24,7 +24,10 @@ _RATE = re.compile(r"(\d{1,12})/([a-z0-9]+)", re.ASCII)
 _SLIDING_S = {"second": 1, "minute": 60, "hour": 3_600}
 # The longest such period in seconds: a day on which the clocks go back has 25 hours, as part of its week and month too.
 _CALENDAR_S = {"day": 90_000, "week": 608_400, "month": 2_682_000}
-_REDIS = re.compile(r"rediss?://([^\s/@:]+@)?([^\s/@:\[\]]+|\[[0-9a-f:.]+\])(:(?P<port>\d{1,5}))?(/\d{1,4})?", re.ASCII)
+_REDIS = re.compile(r"rediss?://([^\s/@:]+@)?([^\s/@:,\[\]]+|\[[0-9a-f:.]+\])(:\d{1,5})?(/\d{1,4})?", re.ASCII)
+_PLACE = r"[^\s/@:,\[\]]+(:\d{1,5})?"
+_SENTINEL = re.compile(rf"redis\+sentinel://([^\s/@:]+@)?{_PLACE}(,{_PLACE})*/[A-Za-z0-9._-]+(/\d{{1,4}})?", re.ASCII)
+_PORTS = re.compile(r":(\d{1,5})(?=[,/]|$)", re.ASCII)
 _RATE_WORDS = (*_SLIDING_S, *_CALENDAR_S)
 # Binary, as in Exim's limits and as people mean it: "25MB" never refuses what some other host calls 25 MB.
 _SIZE_UNITS = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
@@ -325,13 +328,18 @@ def hook_url(value: object) -> str:
     raise Wrong("url", f'{shown(value)} is no URL, such as "https://chat.shop.example/hooks/mail"')
 
 
+def _ports_exist(url: str) -> bool:
+    return all(int(port) <= 65_535 for port in _PORTS.findall(url))
+
+
 def state_url(value: object) -> str:
-    """`sqlite:` or `redis://host:6379/0`, `rediss:` for TLS, `user@` before the host where Redis has users."""
-    if isinstance(value, str) and re.match(r"rediss?://[^/]*:[^/]*@", value):
+    """`sqlite:` or `redis://host:6379/0`, `rediss:` for TLS, `user@` before the host where Redis has users; or
+    `redis+sentinel://host:26379,host:26379/NAME/0`: the Sentinels that know which server is master, and its name with them."""
+    if isinstance(value, str) and re.match(r"redis(s|\+sentinel)?://[^/@]*:[^/]*@", value):
         raise Wrong("secret", "passwords do not stand in this file; write user@host, or host, and set password_file")
     if value == "sqlite:":
         return value
-    if isinstance(value, str) and (found := _REDIS.fullmatch(value)) and int(found["port"] or 0) <= 65_535:
+    if isinstance(value, str) and (_REDIS.fullmatch(value) or _SENTINEL.fullmatch(value)) and _ports_exist(value):
         return value
     raise Wrong("url", f'{shown(value)} is no place for state; write "sqlite:" or such as "redis://10.0.0.9:6379/0"')
 

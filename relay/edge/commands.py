@@ -31,6 +31,7 @@ _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+\Z")  # RFC 3461 4
 _ORCPT = re.compile(rf"(?P<type>[A-Za-z0-9-]+);(?P<address>[!-<>-~{_BEYOND}]+)\Z")
 _HELO = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}\Z")
 _PRIORITY = re.compile(r"(?:-?[1-9]|0)\Z")  # RFC 6710: no plus, no -0, no leading zero
+_BY = re.compile(r"(?P<seconds>[+-]?[0-9]{1,9});(?P<mode>[NR])(?P<trace>T?)\Z", re.IGNORECASE)  # RFC 2852 4
 _BDAT = re.compile(r"([0-9]{1,20})(?: +(LAST))? *\Z", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -38,6 +39,9 @@ _NOTIFY = {"SUCCESS", "FAILURE", "DELAY"}
 MAX_LOCAL, MAX_DOMAIN, MAX_ADDRESS = 64, 255, 254  # RFC 5321 4.5.3.1.1 to .3: a path of 256 with its brackets
 MAX_ENVID, MAX_ORCPT = 100, 500  # RFC 3461 4.4 and 4.2
 MAX_LABEL = 63  # RFC 1035 2.3.4
+
+# RFC 2852 2: the least by-time that is taken with by-mode R. None is, and this is the longest there may be.
+LEAST_RETURN_TIME = 999_999_999
 
 NEEDS_UTF8 = Reply(553, "5.6.7", "an address outside ASCII needs SMTPUTF8")
 
@@ -67,7 +71,7 @@ def helo(argument: str) -> str | Reply:
 
 def mail(argument: str, tls: bool = False) -> Envelope | Reply:
     """`FROM:<path> [parameters]` (RFC 5321 4.1.1.2; SIZE RFC 1870, BODY 6152, SMTPUTF8 6531, RET and ENVID 3461, AUTH,
-    MT-PRIORITY 6710, REQUIRETLS 8689, which is known under TLS only).
+    MT-PRIORITY 6710, REQUIRETLS 8689, which is known under TLS only, BY 2852).
 
     The path is looked at last, because SMTPUTF8 behind it says what it may hold.
     """
@@ -82,7 +86,7 @@ def mail(argument: str, tls: bool = False) -> Envelope | Reply:
         return parameters
     envelope = Envelope("")
     for name, value in parameters.items():
-        problem = _mail_parameter(envelope, name, value, tls)
+        problem = _deliver_by(envelope, value) if name == "BY" else _mail_parameter(envelope, name, value, tls)
         if problem is not None:
             return problem
     if match.re is _PATH:
@@ -241,6 +245,21 @@ def _mail_parameter(envelope: Envelope, name: str, value: str, tls: bool) -> Rep
         case _:
             return Reply(555, "5.5.4", f"parameter {name[:30]} is not known")
     return None if good else _syntax(f"malformed {name}")
+
+
+def _deliver_by(envelope: Envelope, value: str) -> Reply | None:
+    """RFC 2852 4. By-mode R, which gives up in time, is not offered: X-Postlane-Valid-Until does that here and tells nobody
+    who did not ask."""
+    match = _BY.match(value)
+    if match is None:
+        return _syntax("malformed BY")
+    seconds = int(match["seconds"])
+    if match["mode"].upper() == "R":
+        if seconds <= 0:
+            return _syntax("BY with mode R needs a time above 0")
+        return Reply(555, "5.5.4", "BY is taken with mode N alone; X-Postlane-Valid-Until gives up in time")
+    envelope.by, envelope.by_trace = seconds, bool(match["trace"])
+    return None
 
 
 def _rcpt_parameter(recipient: RcptTo, name: str, value: str, utf8: bool) -> Reply | None:

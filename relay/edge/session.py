@@ -27,8 +27,8 @@ from relay.message import Envelope, Peer, RcptTo
 from relay.outcome import Reply
 
 COMMAND_LINE = 512  # RFC 5321 4.5.3.1.4, with CRLF; longer by what the extensions add:
-# SIZE (RFC 1870), BODY (6152), SMTPUTF8 (6531), AUTH (4954), DSN (3461), MT-PRIORITY (6710), REQUIRETLS (8689)
-MAIL_LINE = COMMAND_LINE + 26 + 17 + 10 + 500 + 128 + 15 + 11
+# SIZE (RFC 1870), BODY (6152), SMTPUTF8 (6531), AUTH (4954), DSN (3461), MT-PRIORITY (6710), REQUIRETLS (8689), BY (2852)
+MAIL_LINE = COMMAND_LINE + 26 + 17 + 10 + 500 + 128 + 15 + 11 + 17
 RCPT_LINE = COMMAND_LINE + 10 + 500 + 28  # SMTPUTF8, ORCPT and NOTIFY (RFC 3461)
 AUTH_LINE = 12_288  # RFC 4954 4
 PATIENCE = (
@@ -42,7 +42,11 @@ HTTP_METHODS = frozenset({b"GET", b"POST", b"PUT", b"HEAD", b"OPTIONS", b"CONNEC
 @lru_cache(maxsize=64)  # a few kinds for each listener
 def ehlo_answer(hostname: str, max_size: int, starttls: bool, auth: bool, tls: bool = False) -> bytes:
     offers = [hostname, "PIPELINING", f"SIZE {max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "DSN"]
-    offers += ["CHUNKING", "MT-PRIORITY"]  # of no profile: all 19 priorities are different ones (RFC 6710)
+    offers += [
+        "CHUNKING",
+        f"DELIVERBY {commands.LEAST_RETURN_TIME}",
+        "MT-PRIORITY",
+    ]  # of no profile: all 19 priorities are different ones (RFC 6710)
     if starttls:
         offers.append("STARTTLS")
     if tls:

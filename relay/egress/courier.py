@@ -5,6 +5,7 @@ connection that proves stale costs a second try on a fresh one; a host that fail
 try of the next host.
 """
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -277,7 +278,7 @@ class Courier:
     async def _transact(self, connection: Connection, delivery: Delivery, content: bytes, permit: Permit) -> Outcome:
         """One transaction; the connection is given back. What the peer cannot take is not even tried."""
         head = delivery.head
-        told = commands(delivery, len(head) + len(content), connection.features)
+        told = commands(delivery, len(head) + len(content), connection.features, time.time_ns() // 1_000_000)
         if isinstance(told, Outcome):
             self._connections.release(connection)
             told.mx, told.tls, told.source = connection.target.host, connection.tls, connection.source.address

@@ -26,6 +26,7 @@ class Features:
     size_known: bool = False
     size: int = 0
     requiretls: bool = False
+    by: bool = False
 
 
 def features(extensions: Mapping[str, str]) -> Features:
@@ -40,14 +41,15 @@ def features(extensions: Mapping[str, str]) -> Features:
         size_known="size" in extensions,
         size=int(limit) if limit.isascii() and limit.isdecimal() and len(limit) < 20 else 0,
         requiretls="requiretls" in extensions,
+        by="deliverby" in extensions,
     )
 
 
 # ---------------------------------------------------------------------------------------------------- commands
 
 
-def commands(delivery: Delivery, size: int, offered: Features) -> tuple[bytes, bytes] | Outcome:
-    """MAIL and RCPT of one delivery, or why this peer cannot take it.
+def commands(delivery: Delivery, size: int, offered: Features, now: int) -> tuple[bytes, bytes] | Outcome:
+    """MAIL and RCPT of one delivery, or why this peer cannot take it; `now` in ms.
 
     What is needed follows from the content and the addresses, never from what the app declared: SMTPUTF8 for a header
     or mailbox with other than ASCII (RFC 6531 3.2), 8BITMIME for such a body. Nothing is re-encoded (DESIGN,
@@ -75,8 +77,10 @@ def commands(delivery: Delivery, size: int, offered: Features) -> tuple[bytes, b
         mail += f" MT-PRIORITY={message.priority}"
     if message.tls == "required" and offered.requiretls:  # security/demands.py saw to it that hosts without get nothing
         mail += " REQUIRETLS"
+    if offered.by and message.by is not None:
+        mail += _deliver_by(message.by, now, trace=message.by_trace)
     if offered.dsn:
-        mail, rcpt = mail + _mail_report(delivery), rcpt + _rcpt_report(delivery)
+        mail, rcpt = mail + _mail_report(delivery), rcpt + _rcpt_report(delivery, offered)
     return (mail + "\r\n").encode(), (rcpt + "\r\n").encode()
 
 
@@ -109,9 +113,27 @@ def _mail_report(delivery: Delivery) -> str:
     return (f" RET={message.ret}" if message.ret else "") + (f" ENVID={message.envid}" if message.envid else "")
 
 
-def _rcpt_report(delivery: Delivery) -> str:
-    notify = f" NOTIFY={delivery.notify}" if delivery.notify else ""
-    return notify + (f" ORCPT={delivery.orcpt}" if delivery.orcpt else "")
+def _rcpt_report(delivery: Delivery, offered: Features) -> str:
+    notify = delivery.notify
+    if delivery.message.by is not None and not offered.by:
+        notify = _or_delay(notify)
+    return (f" NOTIFY={notify}" if notify else "") + (f" ORCPT={delivery.orcpt}" if delivery.orcpt else "")
+
+
+def _or_delay(notify: str) -> str:
+    """What comes nearest to BY=...;N where the next host does not know it (RFC 2852 4.1.4.2)."""
+    if notify == "NEVER" or "DELAY" in notify:
+        return notify
+    return f"{notify or 'FAILURE'},DELAY"
+
+
+MOST_SECONDS = 999_999_999  # RFC 2852 4: nine digits
+
+
+def _deliver_by(by: int, now: int, *, trace: bool) -> str:
+    """The time that is left, none of it included (RFC 2852 4.1.4)."""
+    left = max(-MOST_SECONDS, min((by - now) // 1000, MOST_SECONDS))
+    return f" BY={left};N{'T' if trace else ''}"
 
 
 def wire_address(address: str, domain: str = "") -> str:

@@ -78,8 +78,18 @@ def category_of(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> s
 
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:
     event = recorder.of_attempt("delivered", delivery, outcome, pool, {})
-    asked = delivery.sender and "SUCCESS" in delivery.notify and not outcome.relayed_dsn
-    return Verdict([event], None, Report.RELAYED if asked else None, outcome)
+    return Verdict([event], None, Report.RELAYED if _owes_success_report(delivery, outcome) else None, outcome)
+
+
+def _owes_success_report(delivery: Delivery, outcome: Outcome) -> bool:
+    """Nobody further on will, or its sender follows each hand-over (RFC 2852 4.1.4). Where the next host knows nothing of BY
+    and DSN, nobody will tell of a delay either, and the sender is told that (4.1.4.2)."""
+    message = delivery.message
+    if not delivery.sender:
+        return False
+    if message.by is not None and delivery.notify != "NEVER" and message.dsn != "none":
+        return message.by_trace or not outcome.relayed_dsn
+    return "SUCCESS" in delivery.notify and not outcome.relayed_dsn
 
 
 def _bounced(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder, facts: Facts) -> Verdict:
@@ -106,4 +116,11 @@ def _delay_report(delivery: Delivery, plan: Retry) -> Report | None:
     if not plan.warn:
         return None
     delivery.warned = True
-    return Report.DELAYED if delivery.sender and "DELAY" in delivery.notify and delivery.message.dsn != "none" else None
+    return Report.DELAYED if owes_delay_report(delivery) else None
+
+
+def owes_delay_report(delivery: Delivery) -> bool:
+    """RFC 3461 4.1; who said by when is told without NOTIFY as well."""
+    if not delivery.sender or delivery.message.dsn == "none":
+        return False
+    return "DELAY" in delivery.notify or (delivery.message.by is not None and not delivery.notify)

@@ -5,7 +5,7 @@ lost that a column does not hold, and any tool can read the files.
 """
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -119,6 +119,32 @@ def scan(directory: Path, *, since: int = 0, match: Mapping[str, Wanted] | None 
             rows = _ask_file(database, directory / stem, since, match or {})
             while rows is not None and (chunk := rows.fetchmany(_ROWS)):
                 yield from (orjson.loads(record) for (record,) in chunk)
+
+
+def events_of(path: Path, containing: Sequence[str] = ()) -> Iterator[Event]:
+    """Of one Parquet file, in its order; with `containing`, those alone whose record holds one of these texts, in any case."""
+    one_of = " OR ".join(["contains(lower(event), ?)"] * len(containing)) or "true"
+    with _database() as database:
+        values = [str(path), *(text.lower() for text in containing)]
+        rows = database.execute(f"SELECT event FROM read_parquet(?) WHERE {one_of}", values)  # noqa: S608 - our own words
+        while chunk := rows.fetchmany(_ROWS):
+            yield from (orjson.loads(record) for (record,) in chunk)
+
+
+def write_parquet(events: Iterable[Event], target: Path) -> None:
+    """Whole or not at all, and then in place of what was there, which `events` may be read from."""
+    lines, partial = target.with_suffix(".lines"), target.with_suffix(".rewritten")
+    try:
+        with lines.open("wb") as file:
+            file.writelines(orjson.dumps(event) + b"\n" for event in events)
+        with _database() as database:
+            database.execute(_TO_PARQUET.format(target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(lines)])
+        sync(partial)
+        partial.rename(target)
+        sync(target.parent)
+    finally:
+        lines.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def matches(event: Event, match: Mapping[str, Wanted]) -> bool:

@@ -139,6 +139,10 @@ _OURS = {  # by the command of an outcome that no server had a part in: why it w
         "Take the address off your list.",
     ),
     "SUPERSEDED": ("A newer message took the place of this one before it was sent.", "Nothing has to be done."),
+    "LATE": (
+        "It could not be delivered in the time that its sender set.",
+        "Nothing has to be done: delivery is tried on.",
+    ),
     "DUPLICATE": ("The same message was handed in before, and is sent once.", "Nothing has to be done."),
 }
 _UNKNOWN = (

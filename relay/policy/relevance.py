@@ -9,7 +9,7 @@ mail (Message.spared) is neither withheld nor postponed.
 from dataclasses import dataclass
 
 from relay.event import Facts, iso
-from relay.message import MailClass, Message
+from relay.message import Delivery, MailClass, Message
 from relay.pacing import Limit, of_stream
 from relay.policy.streams import Stream
 from relay.policy.windows import Window
@@ -103,6 +103,18 @@ def until_end(at: int, message: Message, stream: Stream | None) -> int:
     """When to look at it again that would be looked at `at`: no later than its end, which is when it is withheld."""
     end = end_of(message, stream)
     return at if end is None else min(at, end)
+
+
+def by_then(at: int, delivery: Delivery) -> int:
+    """The same of its sender, who is told when it is late (RFC 2852): looked at no later than that, once."""
+    by = delivery.message.by
+    return at if by is None or delivery.warned else min(at, by)
+
+
+def late(delivery: Delivery, now: int) -> bool:
+    """Is its sender to be told now that it is late, as he asked by BY=?"""
+    by = delivery.message.by
+    return by is not None and now >= by and not delivery.warned
 
 
 def _first(message: Message) -> int:

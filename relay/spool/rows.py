@@ -16,7 +16,7 @@ _MESSAGE_FACTS = (
     "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
     "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many", "signed",
     "contradiction", "send_at", "valid_until", "priority", "tls",
-    "copy", "collapse", "alike",
+    "copy", "collapse", "alike", "by", "by_trace",
 )  # fmt: skip
 _message_facts = attrgetter(*_MESSAGE_FACTS)
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")

@@ -528,7 +528,22 @@ local function mark()
                 end
             end
         end
-        stood[at] = stands
+        local answer = stands
+        if what == 'take' then
+            local times, limit = {}, tonumber(value)
+            for one in string.gmatch(stands, '%d+') do
+                if tonumber(one) > now - ms then
+                    times[#times + 1] = one
+                end
+            end
+            if #times >= limit then
+                answer = text(tonumber(times[#times - limit + 1]) + ms - now)
+            else
+                answer, times[#times + 1] = '', text(now)
+                what, value = 'put', table.concat(times, ' ')
+            end
+        end
+        stood[at] = answer
         local mine = what == 'put' or stands == '' or (what == 'most' and greater(value, stands))
         if what == 'drop' then
             if place and string.sub(stands, 1, #value) == value then

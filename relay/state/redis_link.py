@@ -1,8 +1,10 @@
-"""The way to Redis: calls of State's one script, many in one round trip, to a server or to a cluster.
+"""The way to Redis: calls of State's one script, many in one round trip, to a server, to whichever of several is master now,
+or to a cluster.
 
 Every call is EVALSHA; where a server does not know the script (the first call, SCRIPT FLUSH, a failover) those calls are
 repeated in their order as EVAL, which brings it. What fails ends the connection: the next call makes a new one, and so
-finds who is master now, or a password that was changed.
+finds who is master now, or a password that was changed. Who is, Sentinels say (`redis+sentinel://host,host/name`): a replica
+that was promoted is known to them within a second of it.
 """
 
 import asyncio
@@ -16,9 +18,10 @@ from urllib.parse import urlsplit
 import structlog
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ReadOnlyError
 
 log = structlog.get_logger()
 
@@ -26,6 +29,11 @@ SCRIPT = (Path(__file__).parent / "redis.lua").read_text("utf-8")
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # Redis names scripts so
 SECONDS = 2.0  # for an answer, connecting included: within a data centre it takes one millisecond
 CLOSE_SECONDS = 1.0
+SENTINEL = "redis+sentinel"
+SENTINEL_PORT = 26379
+SENTINEL_SECONDS = (
+    0.5  # for an answer of one: there are several, and the first may be on the machine that has just died
+)
 
 
 class Call(NamedTuple):
@@ -58,6 +66,8 @@ class RedisLink:
         self._credentials = _PasswordFile(place.username or "", password_file) if password_file else None
         self._client: Any = None
         self._cluster = False
+        self._server = ""
+        self._sentinel: Any = _sentinel(self.shown) if place.scheme == SENTINEL else None
 
     def __repr__(self) -> str:
         kind = " (cluster)" if self._cluster else ""
@@ -78,15 +88,15 @@ class RedisLink:
 
     async def close(self) -> None:
         client, self._client = self._client, None
-        if client is not None:
+        for one in filter(None, (client, self._sentinel)):
             with contextlib.suppress(Exception):  # it may be broken, which is why it is closed
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await client.aclose()
+                    await one.aclose()
 
     def server_of(self, call: Call) -> str:
         """Whose clock counts there."""
         if not self._cluster or self._client is None:
-            return ""
+            return self._server
         return str(self._client.get_node_from_key(call.keys[0]).name)
 
     async def _run(self, command: str, script: str, calls: Sequence[Call]) -> list[Any]:
@@ -104,13 +114,16 @@ class RedisLink:
             "retry": Retry(NoBackoff(), 0),  # what has no answer may have been done: the caller knows what follows
             "protocol": 2,
         }
-        client: Any = Redis.from_url(self.shown, max_connections=2, **options)
+        url = await self._master() if self._sentinel is not None else self.shown
+        client: Any = Redis.from_url(url, max_connections=2, **options)
         try:
             about = await client.info()
             if about.get("cluster_enabled"):
                 await client.aclose()
                 client = RedisCluster.from_url(self.shown, **options)
                 await client.initialize()
+            elif about["role"] != "master":  # it would take no permit; a second later another is the master
+                raise ReadOnlyError(f"{urlsplit(url).netloc} is a replica")
         except BaseException:
             with contextlib.suppress(Exception):
                 await client.aclose()
@@ -122,3 +135,19 @@ class RedisLink:
                 policy=about["maxmemory_policy"],
             )
         self._client, self._cluster = client, bool(about.get("cluster_enabled"))
+        self._server = urlsplit(url).netloc if self._sentinel is not None else ""
+
+    async def _master(self) -> str:
+        """The URL of the server that is master now; raises what redis-py does where no Sentinel knows one."""
+        _, name, *database = urlsplit(self.shown).path.split("/")
+        host, port = await self._sentinel.discover_master(name)
+        return f"redis://{f'[{host}]' if ':' in host else host}:{port}/{''.join(database) or 0}"
+
+
+def _sentinel(url: str) -> Any:
+    """Several that watch the same servers. They have no password: they tell nothing but addresses."""
+    places = [urlsplit(f"//{place}") for place in urlsplit(url).netloc.split(",")]
+    hosts = [(place.hostname, place.port or SENTINEL_PORT) for place in places]
+    timeouts = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
+    made: Any = Sentinel  # redis-py gives its arguments no types
+    return made(hosts, sentinel_kwargs={**timeouts, "retry": Retry(NoBackoff(), 0)})

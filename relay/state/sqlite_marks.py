@@ -7,7 +7,7 @@ up whoever waits for the lock.
 from collections.abc import Sequence
 from typing import Any
 
-from relay.state.marks import FIRST, PUT, Change, after
+from relay.state.marks import FIRST, PUT, TAKE, Change, after, taken
 
 TABLE = """
     CREATE TABLE mark (
@@ -36,6 +36,11 @@ def _change(db: Any, change: Change, expires: int, now: int) -> bytes:
             return b""
     found = db.execute("SELECT value, expires FROM mark WHERE key = ?", (change.key,)).fetchall()
     stands: bytes = found[0][0] if found and found[0][1] > now else b""
+    if change.what == TAKE:
+        left, answer = taken(change, stands, now)
+        if not answer:
+            db.execute(_PUT, (change.key, left, expires))
+        return answer
     left = after(change, stands)
     if not left:
         db.execute("DELETE FROM mark WHERE key = ?", (change.key,))

@@ -30,7 +30,7 @@ class Node:
         self.asked.append(question)
         if question["do"] == "reload":
             if self.fails:
-                return {"error": self.fails}
+                return {"error": self.fails, "problems": ["relay-2: policies/retry.toml:3: no"]}
             self.policies = version()
             return {"version": self.policies}
         return {"policies": self.policies}
@@ -250,6 +250,46 @@ def test_a_refused_reload_is_told(node: Node, capsys: pytest.CaptureFixture[str]
     node.policies, node.fails = version(), "policies have errors"
     add()
     assert "did not take it: policies have errors" in capsys.readouterr().err
+
+
+def in_a_cluster() -> None:
+    config = Path("config/postlane.toml")
+    config.write_text(config.read_text() + '\n[state]\nurl = "redis://r.example"\n')
+
+
+def test_what_not_all_nodes_take_is_taken_back(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    in_a_cluster()
+    before = Path("policies/credentials.toml").read_bytes()
+    node.policies, node.fails = version(), "not every process could take it"
+    assert add() == 1
+    out = capsys.readouterr()
+    assert "relay-2: policies/retry.toml:3: no" in out.err
+    assert "Nothing was changed, on any node." in out.err
+    assert "password" not in out.out
+    assert Path("policies/credentials.toml").read_bytes() == before
+    assert [question["do"] for question in node.asked] == ["stats", "reload", "reload"]
+    node.fails = ""
+    assert add() == 0
+    assert f"In force: policies {version()}" in capsys.readouterr().err
+
+
+def test_what_somebody_edits_meanwhile_is_not_taken_back(
+    node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_a_cluster()
+    node.policies, node.fails = version(), "not every process could take it"
+    request = node.request
+
+    def edits(*words: Any) -> dict[str, Any]:
+        if words[1]["do"] == "reload":
+            with Path("policies/credentials.toml").open("a") as file:
+                file.write("# mine\n")
+        return request(*words)
+
+    monkeypatch.setattr(credentials, "request", edits)
+    assert add() == 0
+    assert "did not take it" in capsys.readouterr().err
+    assert credential("shop")
 
 
 def test_a_folder_that_cannot_be_written(

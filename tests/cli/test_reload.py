@@ -9,6 +9,7 @@ import pytest
 
 from relay.cli import queue, reload
 from relay.cli.main import main
+from relay.cluster import DECIDE, FOLLOW, MEET, TURN, VOTES
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
     def request(data_dir: Path, question: dict[str, Any], patience: float) -> dict[str, Any]:
         assert (data_dir, question) == (tmp_path / "data", {"do": "reload", "by": getpass.getuser()})
-        assert patience > 120, "the supervisor may need 60 s for each of two steps"
+        assert patience > 2 * 60 + TURN + MEET + VOTES + DECIDE + FOLLOW, "as long as the supervisor may need"
         return answer
 
     monkeypatch.setattr(reload, "request", request)
@@ -52,6 +53,23 @@ def test_what_else_is_said(folders: list[str], node: dict[str, Any], capsys: pyt
         "mx-a  c41b08 in force (0.31 s)",
         "config/ has changed too, and is in force",
         "node.name: warning: needs a restart",
+    ]
+
+
+def test_how_it_stands_on_the_other_nodes(
+    folders: list[str], node: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = [
+        {"node": "mx-b", "policies": "c41b08", "up": True, "heard": 0},
+        {"node": "mx-c", "policies": "3f9a1c", "up": True, "heard": 0},
+        {"node": "mx-d", "policies": "3f9a1c", "up": False, "heard": 212},
+    ]
+    node |= DONE | {"nodes": others}
+    assert main(["reload", *folders]) == 0
+    assert capsys.readouterr().out.splitlines()[1:-1] == [
+        "mx-b  c41b08 in force",
+        "mx-c  has 3f9a1c in force, and is taking c41b08 over: postlane status",
+        "mx-d  has not been heard for 212 s; it takes c41b08 when it is back",
     ]
 
 

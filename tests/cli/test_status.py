@@ -42,6 +42,25 @@ def test_all_is_well() -> None:
     assert status.all_well(facts())
 
 
+def test_other_nodes_are_told_with_what_they_run() -> None:
+    nodes = [
+        {"node": "relay-1", "policies": "3f9a1c", "up": True, "heard": 0},
+        {"node": "relay-2", "policies": "3f9a1c", "up": True, "heard": 1},
+        {"node": "relay-3", "policies": "c41b08", "up": False, "heard": 7_300},
+    ]
+    assert told(nodes=nodes)[1:] == [
+        "  node     relay-2  up   policies 3f9a1c",
+        "  node     relay-3  not heard for 2 h   policies c41b08 (another version than here)",
+    ]
+
+
+def test_a_disk_that_another_nodes_files_could_not_be_written_to() -> None:
+    decision = facts()["decision"] | {"instead_of": "a77e02", "node": "relay-2"}
+    assert told(on_disk="a77e02", decision=decision)[1:] == [
+        "  note     policies/ on disk is a77e02, and could not be written: 3f9a1c of relay-2 is in force"
+    ]
+
+
 def test_a_staging_node_says_so() -> None:
     assert told(only_to=["dana@a.example", "*.b.example"])[1:] == [
         "  only_to: mail leaves for dana@a.example, *.b.example alone; all other mail is captured here"

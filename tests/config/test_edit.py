@@ -7,7 +7,8 @@ import pytest
 from tomlkit import TOMLDocument
 
 from relay.config import ConfigErrors, Deployment, load_deployment
-from relay.config.edit import edit_credentials, replace
+from relay.config.edit import edit_credentials, put_files, replace, take_back
+from relay.config.reader import contents, fingerprint
 
 TEXT = """# who may send\r
 \r
@@ -82,6 +83,49 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: p
         replace(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# What a cluster does with the files
+
+
+@pytest.mark.parametrize("text", [TEXT, "\ufeff" + TEXT, None])
+def test_a_change_is_taken_back_octet_by_octet(tmp_path: Path, deployment: Deployment, text: str | None) -> None:
+    folder, path = tmp_path / "policies", tmp_path / "policies" / "credentials.toml"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_bytes(text.encode())
+
+    def change(document: TOMLDocument) -> None:
+        document.setdefault("credential", {})["new"] = {"class": "auto", "domains": ["a.example"]}
+
+    edited = edit_credentials(folder, deployment, change)
+    assert b"new" in path.read_bytes()
+    assert take_back(folder, edited)
+    assert (path.read_bytes().decode() if path.exists() else None) == text
+
+
+def test_what_somebody_has_changed_since_is_not_taken_back(tmp_path: Path, deployment: Deployment) -> None:
+    folder = tmp_path / "policies"
+    first = edit_credentials(folder, deployment, _quota("5/day"))
+    edit_credentials(folder, deployment, _quota("6/day"))
+    assert not take_back(folder, first)
+    assert "6/day" in (folder / "credentials.toml").read_text()
+
+
+def test_files_are_put_where_what_they_replace_is_known(tmp_path: Path) -> None:
+    (tmp_path / "retry.toml").write_text("# old\n")
+    (tmp_path / "caps.toml").write_text("# goes\n")
+    (tmp_path / "retry.toml").chmod(0o640)
+    known = fingerprint(contents(tmp_path))
+    files = {"retry.toml": b"# new\r\n", "streams.toml": "# הודעות\n".encode()}
+    assert not put_files(tmp_path, files, ("abcdef",))
+    assert contents(tmp_path) == {"retry.toml": b"# old\n", "caps.toml": b"# goes\n"}
+    assert put_files(tmp_path, files, ("abcdef", known))
+    assert contents(tmp_path) == files
+    assert (tmp_path / "retry.toml").stat().st_mode & 0o777 == 0o640
+    with pytest.raises(OSError, match="No such file"):
+        put_files(tmp_path / "missing", files, (known,))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")

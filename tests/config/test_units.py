@@ -54,6 +54,8 @@ ANYTHING = st.one_of(
         "redis://10.0.0.9:6379/0",
         "rediss://relay@redis.example:6380/1",
         "redis://[2001:db8::1]:6379",
+        "redis+sentinel://s1.example/postlane",
+        "redis+sentinel://relay@10.0.0.7:26379,s2.example,s3.example:26380/my-master/1",
     ],
 )
 def test_places_of_state(text: str) -> None:
@@ -62,14 +64,18 @@ def test_places_of_state(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["sqlite:x", "redis://", "redis://h:port", "redis://h:65536", "redis://h/x", "redis://a b", "postgres://h", 5],
+    [
+        *("sqlite:x", "redis://", "redis://h:port", "redis://h:65536", "redis://h/x", "redis://a b", "postgres://h", 5),
+        *("redis+sentinel://h", "redis+sentinel://h/", "redis+sentinel://h,/m", "redis+sentinel://h:70000,g/m"),
+        *("redis://a,b", "redis+sentinel://h/m/x"),
+    ],
 )
 def test_what_is_no_place_of_state(text: object) -> None:
     with pytest.raises(Wrong, match="no place for state"):
         units.state_url(text)
 
 
-@pytest.mark.parametrize("text", ["redis://relay:geheim@h:6379/0", "rediss://:geheim@h"])
+@pytest.mark.parametrize("text", ["redis://relay:geheim@h:6379/0", "rediss://:geheim@h", "redis+sentinel://a:b@h/m"])
 def test_a_password_in_the_url_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(Wrong, match="set password_file") as refused:
         units.state_url(text)

@@ -132,6 +132,46 @@ def test_a_priority_given_twice_is_refused() -> None:
     assert refusal(commands.mail("FROM:<a@example.com> MT-PRIORITY=1 MT-PRIORITY=1")) == "501 5.5.4"
 
 
+@pytest.mark.parametrize(
+    ("value", "by", "trace"),
+    [
+        ("120;N", 120, False),
+        ("+120;n", 120, False),
+        ("0;N", 0, False),
+        ("-5;NT", -5, True),
+        ("999999999;nt", 999_999_999, True),
+        ("-999999999;N", -999_999_999, False),
+    ],
+)
+def test_by_when_it_should_be_delivered(value: str, by: int, trace: bool) -> None:
+    found = envelope(f"FROM:<a@example.com> by={value}")
+    assert (found.by, found.by_trace) == (by, trace)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("", "501 5.5.4"),
+        ("=", "501 5.5.4"),
+        ("=120", "501 5.5.4"),
+        ("=;N", "501 5.5.4"),
+        ("=1234567890;N", "501 5.5.4"),
+        ("=1.5;N", "501 5.5.4"),
+        ("=٣;N", "501 5.5.4"),
+        ("=120;X", "501 5.5.4"),
+        ("=120;NX", "501 5.5.4"),
+        ("=--1;N", "501 5.5.4"),
+        ("=0;R", "501 5.5.4"),
+        ("=-1;RT", "501 5.5.4"),
+        ("=1;R", "555 5.5.4"),
+        ("=999999999;r", "555 5.5.4"),
+        ("=1;N BY=1;N", "501 5.5.4"),
+    ],
+)
+def test_mode_r_and_what_is_no_time_are_refused(value: str, said: str) -> None:
+    assert refusal(commands.mail(f"FROM:<a@example.com> SMTPUTF8 BY{value}")) == said
+
+
 def test_requiretls_is_known_under_tls_only() -> None:
     argument = "FROM:<a@example.com> requiretls"
     asked = commands.mail(argument, True)

@@ -196,7 +196,7 @@ def far_away(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_no_password_travels_in_clear_and_no_stranger_relays(open_house: Opener) -> None:
     auth = f"C: AUTH PLAIN {plain('local', SECRET)}\nS: 538 5.7.11 *\n"
     async with open_house(trusted=False) as house:
-        await house.play("S: 220 *\nC: EHLO app\n" + "S: 250-*\n" * 8 + "S: 250 MT-PRIORITY\n" + auth)
+        await house.play("S: 220 *\nC: EHLO app\n" + "S: 250-*\n" * 9 + "S: 250 MT-PRIORITY\n" + auth)
         await house.play(BEGIN + "C: MAIL FROM:<app@example.com>\nS: 550 5.7.1 relaying denied")
         await house.play(BEGIN + "C: RCPT TO:<jo@example.net>\nS: 550 5.7.1 relaying denied")
 
@@ -209,7 +209,7 @@ async def test_starttls_comes_before_auth(open_house: Opener) -> None:
             S: 220 *
             C: EHLO app
             """
-            + "S: 250-*\n" * 9
+            + "S: 250-*\n" * 10
             + f"""
             S: 250 STARTTLS
             C: MAIL FROM:<app@example.com>
@@ -223,7 +223,7 @@ async def test_starttls_comes_before_auth(open_house: Opener) -> None:
             S: 503 5.5.1 EHLO first
             C: EHLO app
             """
-            + "S: 250-*\n" * 10
+            + "S: 250-*\n" * 11
             + f"""
             S: 250 AUTH PLAIN LOGIN
             C: MAIL FROM:<app@example.com>
@@ -242,7 +242,7 @@ async def test_under_implicit_tls_auth_is_taken_and_starttls_is_not_offered(open
     """aiosmtpd 1.4.6 answers 538 and offers STARTTLS again."""
     async with open_house(trusted=False, tls="implicit") as house:
         client = await house.connect(tls=True)
-        await client.play("S: 220 *\nC: EHLO app\n" + "S: 250-*\n" * 10 + "S: 250 AUTH PLAIN LOGIN")
+        await client.play("S: 220 *\nC: EHLO app\n" + "S: 250-*\n" * 11 + "S: 250 AUTH PLAIN LOGIN")
         await client.play(f"C: STARTTLS\nS: 503 5.5.1 *\nC: AUTH PLAIN {plain('local', SECRET)}\nS: 235 *\n{SEND}")
         assert house.door.submissions[0].peer.protocol == "ESMTPSA"
 

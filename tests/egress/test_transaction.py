@@ -10,7 +10,8 @@ from relay.outcome import Outcome, Reply, Scope
 from tests.support.egress import delivery
 
 ALL = Features(pipelining=True, eightbit=True, utf8=True, dsn=True, priority=True, size_known=True, size=1000)
-PLAIN = Features()
+PLAIN, BY, DSN = Features(), Features(by=True), Features(dsn=True)
+NOW = 1_795_267_531_104
 CONTENT = (b"head", b"content", b".\r\n")
 
 
@@ -24,6 +25,7 @@ CONTENT = (b"head", b"content", b".\r\n")
         (dict.fromkeys(("pipelining", "8bitmime", "smtputf8", "dsn", "mt-priority"), "") | {"size": "1000"}, ALL),
         ({"mt-priority": "MIXER"}, Features(priority=True)),
         ({"requiretls": ""}, Features(requiretls=True)),
+        ({"deliverby": "240"}, BY),
         ({"size": ""}, Features(size_known=True)),
         ({"size": "0"}, Features(size_known=True)),
         ({"size": "lots"}, Features(size_known=True)),
@@ -77,11 +79,21 @@ def test_features(extensions: dict[str, str], found: Features) -> None:
         ({"tls": "required"}, Features(requiretls=True), b"MAIL FROM:<app@sender.test> REQUIRETLS", None),
         ({"tls": "required"}, PLAIN, b"MAIL FROM:<app@sender.test>", None),
         ({"tls": "waived"}, Features(requiretls=True), b"MAIL FROM:<app@sender.test>", None),
+        ({"by": NOW + 90_999}, BY, b"MAIL FROM:<app@sender.test> BY=90;N", b"RCPT TO:<joe@example.test>"),
+        ({"by": NOW - 1, "by_trace": True}, BY, b"MAIL FROM:<app@sender.test> BY=-1;NT", None),
+        ({"by": NOW * 2}, BY, b"MAIL FROM:<app@sender.test> BY=999999999;N", None),
+        ({"by": 0}, BY, b"MAIL FROM:<app@sender.test> BY=-999999999;N", None),
+        ({"by": NOW}, PLAIN, b"MAIL FROM:<app@sender.test>", b"RCPT TO:<joe@example.test>"),
+        ({"by": NOW}, DSN, None, b"RCPT TO:<joe@example.test> NOTIFY=FAILURE,DELAY"),
+        ({"by": NOW, "notify": "SUCCESS"}, DSN, None, b"RCPT TO:<joe@example.test> NOTIFY=SUCCESS,DELAY"),
+        ({"by": NOW, "notify": "DELAY"}, DSN, None, b"RCPT TO:<joe@example.test> NOTIFY=DELAY"),
+        ({"by": NOW, "notify": "NEVER"}, DSN, None, b"RCPT TO:<joe@example.test> NOTIFY=NEVER"),
+        ({"by": NOW}, Features(by=True, dsn=True), None, b"RCPT TO:<joe@example.test>"),
         ({"notify": "NEVER", "ret": "FULL"}, PLAIN, b"MAIL FROM:<app@sender.test>", b"RCPT TO:<joe@example.test>"),
     ],
 )
 def test_commands(about: dict[str, Any], offered: Features, mail: bytes | None, rcpt: bytes | None) -> None:
-    told = commands(delivery(**about), 77, offered)
+    told = commands(delivery(**about), 77, offered, NOW)
     assert not isinstance(told, Outcome)
     if mail is not None:
         assert told[0] == mail + b"\r\n"
@@ -105,7 +117,7 @@ def test_what_a_peer_cannot_take_fails_clearly(
     about: dict[str, Any], offered: Features, enhanced: str, scope: Scope
 ) -> None:
     size = about.pop("size", 77)
-    told = commands(delivery(**about), size, offered)
+    told = commands(delivery(**about), size, offered, NOW)
     assert isinstance(told, Outcome)
     assert (told.reply.enhanced, told.scope) == (enhanced, scope)
     assert told.internal

@@ -15,10 +15,13 @@ from relay.outcome import Outcome, Reply, Scope
 NOW = 1_795_267_531_104
 
 
-def delivery(sender: str = "app@a.example", notify: str = "", dsn: str = "headers") -> Delivery:
+def delivery(
+    sender: str = "app@a.example", notify: str = "", dsn: str = "headers", by: int | None = None, trace: bool = False
+) -> Delivery:
     message = Message(
         "0" * 16, NOW - 500, "shop", "", "shop", MailClass.TRANSACTIONAL, "app@a.example", "<1@a>", "Hi", 9, dsn=dsn
     )
+    message.by, message.by_trace = by, trace
     return Delivery(message, 0, "dana@b.example", "b.example", "b.example", sender, sender, b"", notify=notify)
 
 
@@ -47,6 +50,42 @@ def test_success_is_reported_where_asked_and_not_already_the_next_hosts_duty() -
     assert judged(delivery(sender="", notify="SUCCESS"), done)[0].report is None
     done.relayed_dsn = True
     assert judged(delivery(notify="SUCCESS"), done)[0].report is None
+
+
+@pytest.mark.parametrize(
+    ("about", "relayed_dsn", "told"),
+    [
+        ({}, False, True),
+        ({"notify": "FAILURE"}, False, True),
+        ({"notify": "NEVER"}, False, False),
+        ({"sender": ""}, False, False),
+        ({"dsn": "none"}, False, False),
+        ({}, True, False),
+        ({"trace": True}, True, True),
+        ({"trace": True, "notify": "NEVER"}, True, False),
+    ],
+)
+def test_who_set_a_time_hears_where_nobody_will_tell_of_a_delay_or_of_each_hand_over(
+    about: dict[str, Any], relayed_dsn: bool, told: bool
+) -> None:
+    done = Outcome(Reply(250, "2.0.0", "OK"), "END", relayed_dsn=relayed_dsn)
+    assert judged(delivery(by=NOW, **about), done)[0].report is (Report.RELAYED if told else None)
+
+
+@pytest.mark.parametrize(
+    ("notify", "dsn", "told"),
+    [
+        ("", "headers", True),
+        ("DELAY", "full", True),
+        ("FAILURE", "headers", False),
+        ("NEVER", "full", False),
+        ("", "none", False),
+    ],
+)
+def test_who_set_a_time_is_told_of_a_delay_unless_he_asked_for_other_news(notify: str, dsn: str, told: bool) -> None:
+    late = Retry(NOW + 1000, warn=True)
+    found = judged(delivery(notify=notify, dsn=dsn, by=NOW), refused(451, "4.3.0", "not now"), late)[0]
+    assert found.report is (Report.DELAYED if told else None)
 
 
 def test_a_recipients_permanent_refusal_bounces_and_is_reported() -> None:

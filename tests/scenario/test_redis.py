@@ -1,7 +1,5 @@
 """Nodes that share their State in Redis: one quota for all of them, and what happens when Redis is killed, stopped, emptied."""
 
-import itertools
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,44 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.node import CREDENTIALS, Event, Node, wait_for
+from tests.support.node import Event, Node, wait_for
+from tests.support.nodes_on_redis import BULK, PASSWORD, QUOTA, Load, bulk_at, metric, node_of, put_off, shows_state
 from tests.support.redis_server import RedisServer, grants
 from tests.support.sink import Sink
 
 pytestmark = [pytest.mark.scenario, pytest.mark.timeout(400)]  # quiet times of ten seconds, places a second apart
 
-QUOTA = 3_600  # an hour: what is over it has places a second apart
 LOST = 60  # permits whose answer never came: a worker asks for a few at a time, and each loss counts as used
-POOLS = """\
-[pool.transactional]
-sources = [{ address = "127.0.0.2" }]
-[pool.service]
-sources = [{ address = "127.0.0.3" }]
-[pool.marketing]
-sources = [{ address = "127.0.0.4" }]
-"""
-BULK = "127.0.0.9"
-PASSWORD = "s3cret-of-redis"
-
-
-def node_of(folder: Path, name: str, sink: Sink, redis: RedisServer, place: str = "") -> Node:
-    credentials = CREDENTIALS.replace('"transactional"', '"transactional"\nquota = "1000/hour"')
-    credentials = credentials.replace('"marketing"', f'"marketing"\nquota = "{QUOTA}/hour"')
-    node = Node(
-        folder / (place or name),
-        delivery=f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"',
-        key_for=("test.example",),
-        more=f'[state]\nurl = "{redis.url}"\npassword_file = "redis-password"',
-        files={"config/pools.toml": POOLS, "policies/credentials.toml": credentials, "redis-password": PASSWORD},
-        workers=2,
-    )
-    config = node.folder / "config" / "postlane.toml"
-    config.write_text(config.read_text().replace('name = "test-1"', f'name = "{name}"'))
-    return node
-
-
-def bulk_at(sink: Sink) -> int:
-    return sum(message.source == "127.0.0.4" for message in sink.messages)
 
 
 def waits_long(node: Node, identifier: str) -> bool:
@@ -58,20 +26,12 @@ def waits_long(node: Node, identifier: str) -> bool:
     return last["type"] == "delivered" or ("until" in last and datetime.fromisoformat(last["until"]) > soon)
 
 
-def metric(node: Node, name: str) -> set[str]:
-    return {line.split()[1] for line in node.page("/metrics").splitlines() if line.startswith(f"{name}{{")}
-
-
-def shows_state(node: Node, up: int) -> bool:
-    return metric(node, "postlane_state_up") == {str(up)}
-
-
 def test_two_nodes_share_a_quota_also_when_redis_loses_everything(tmp_path: Path) -> None:
     with (
         Sink() as sink,
         RedisServer(tmp_path / "redis", password=PASSWORD) as redis,
-        node_of(tmp_path, "relay-1", sink, redis) as one,
-        node_of(tmp_path, "relay-2", sink, redis) as other,
+        node_of(tmp_path, "relay-1", sink, redis.url) as one,
+        node_of(tmp_path, "relay-2", sink, redis.url) as other,
     ):
         nodes = (one, other)
         wait_for("all workers to know of each other", lambda: metric(one, "postlane_state_sharers") == {"4"})
@@ -109,7 +69,7 @@ def test_two_nodes_share_a_quota_also_when_redis_loses_everything(tmp_path: Path
         for node in nodes:
             assert [e["state"] for e in node.events(type="alert", name="state")].count("resolved") >= 1
             assert PASSWORD not in (node.folder / "log").read_text()
-        with node_of(tmp_path, "relay-1", sink, redis, place="twin") as twin:
+        with node_of(tmp_path, "relay-1", sink, redis.url, place="twin") as twin:
             a_twin_shares_nothing_and_says_so(twin)
 
 
@@ -126,7 +86,7 @@ def a_twin_shares_nothing_and_says_so(twin: Node) -> None:
 
 def test_a_node_starts_without_redis_and_outlives_one_that_hangs(tmp_path: Path) -> None:
     redis = RedisServer(tmp_path / "redis", password=PASSWORD)
-    with Sink() as sink, node_of(tmp_path, "relay-1", sink, redis) as node:
+    with Sink() as sink, node_of(tmp_path, "relay-1", sink, redis.url) as node:
         bulk = node.send("dana@example.com", source=BULK)
         assert node.final(node.send("dana@example.com"))["type"] == "delivered"
         assert bulk_at(sink) == 0
@@ -142,51 +102,13 @@ def test_a_node_starts_without_redis_and_outlives_one_that_hangs(tmp_path: Path)
             assert node.final(held, 60)["type"] == "delivered"
 
 
-class Load:
-    """Apps that hand in all the time, to each node in turn: bulk by two, and now and then somebody's password."""
-
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self._nodes = nodes
-        self._enough = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.bulk = 0
-        self.urgent = 0
-
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._enough.set()
-        self._thread.join(60)
-
-    def _run(self) -> None:
-        for number in itertools.count():
-            node = self._nodes[number % 2]
-            if number % 5 == 0:
-                node.send(f"urgent{number}@example.com")
-                self.urgent += 1
-            else:
-                node.send([f"b{number}-{n}@example.com" for n in range(2)], source=BULK)
-                self.bulk += 2
-            if self._enough.wait(0.2):
-                return
-
-
-def put_off(nodes: Sequence[Node]) -> int:
-    """How often the quota has put mail off for long: its places in line, a second apart, are no such thing."""
-    soon = datetime.now(UTC) + timedelta(minutes=10)
-    events = [event for node in nodes for event in node.events(type="postponed", reason="quota")]
-    return sum(datetime.fromisoformat(event["until"]) > soon for event in events)
-
-
 def test_under_load_redis_stops_dies_and_comes_back_empty(tmp_path: Path) -> None:
     """Counted at the sink: no more than the quota, each message once, and what did not go is still queued."""
     with (
         Sink() as sink,
         RedisServer(tmp_path / "redis", password=PASSWORD) as redis,
-        node_of(tmp_path, "relay-1", sink, redis) as one,
-        node_of(tmp_path, "relay-2", sink, redis) as other,
+        node_of(tmp_path, "relay-1", sink, redis.url) as one,
+        node_of(tmp_path, "relay-2", sink, redis.url) as other,
     ):
         nodes = (one, other)
         wait_for("all workers to know of each other", lambda: metric(one, "postlane_state_sharers") == {"4"})

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from relay.identity import Rate
 from relay.state.interface import State, StateError
-from relay.state.marks import DROP, FIRST, MOST, PUT, Change
+from relay.state.marks import DROP, FIRST, MOST, PUT, TAKE, Change
 from relay.state.redis import RedisState
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
@@ -415,3 +415,27 @@ async def test_marks_are_many_in_one_question(state: State) -> None:
     assert await state.mark(HOUR, [Change(FIRST, key, key, HOUR) for key in keys]) == [b""] * 500
     assert await state.mark(HOUR, [Change(FIRST, key, b"", HOUR) for key in keys]) == keys
     assert await state.mark(HOUR, []) == []
+
+
+async def test_so_many_are_counted_within_a_time_and_no_more(state: State, clock: Clock) -> None:
+    async def take(key: bytes = ONE) -> bytes:
+        return (await state.mark(HOUR, [Change(TAKE, key, b"3", HOUR)]))[0]
+
+    assert [await take(), await take(OTHER)] == [b"", b""]
+    clock.now += 1000
+    assert [await take(), await take(), await take(), await take(OTHER)] == [b"", b"", b"%d" % (HOUR - 1000), b""]
+    clock.now += HOUR - 1001
+    assert await take() == b"1"
+    clock.now += 1
+    assert [await take(), await take()] == [b"", b"1000"]
+    assert (await state.mark(HOUR, [Change(TAKE, ONE, b"1", HOUR)])) == [b"%d" % HOUR], "a lower limit counts at once"
+    clock.now += HOUR
+    assert await take() == b""
+
+
+async def test_those_who_count_together_count_exactly(backend: Opened, state: State) -> None:
+    other = backend()
+    await other.open()
+    asked = [(state, other)[n % 2].mark(HOUR, [Change(TAKE, ONE, b"10", HOUR)]) for n in range(40)]
+    assert [stood for (stood,) in await asyncio.gather(*asked)].count(b"") == 10
+    await other.close()

@@ -18,7 +18,7 @@ from relay.state.redis_link import Call
 from tests.support.certificates import self_signed
 from tests.support.clocks import Clock
 from tests.support.node import free_port
-from tests.support.redis_server import RedisCluster, RedisServer
+from tests.support.redis_server import RedisCluster, RedisPair, RedisServer
 
 PER_HOUR = Rate(10, 3_600, "", "10/hour")
 MANY = Rate(100_000, 3_600, "", "")
@@ -377,6 +377,38 @@ async def test_a_server_that_dies_or_hangs_is_an_error_and_heals(tmp_path: Path,
         "State cannot be reached",
         "State is reached again",
     ] * 2
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_promoted_replica_goes_on_where_its_master_ended(tmp_path: Path, states: list[RedisState]) -> None:
+    with RedisPair(tmp_path / "redis") as pair, capture_logs() as logs:
+        state, other = await opened(states, pair.url), await opened(states, pair.url)
+        assert await state.take("k", PER_HOUR, 6) == 0
+        assert await state.acquire("c", 1, "a", 60_000)
+        await state.pin("b", "n", "note")
+        assert pair.master.ask("WAIT", 1, 5_000) == 1
+        with pytest.raises(StateError, match="is a replica"):
+            await RedisState(pair.replica.url).open()
+        pair.kill_master()
+        with pytest.raises(StateError, match=r"redis\+sentinel://127.0.0.1:\d+/postlane/0: "):
+            await state.take("k", PER_HOUR, 1)
+        await until(lambda: pair.promoted() and not state.trouble and not other.trouble)
+        assert not await other.acquire("c", 1, "b", 60_000)
+        assert [await other.take("k", PER_HOUR, 3), await state.take("k", PER_HOUR, 1)] == [0, 0]
+        assert await state.take("k", PER_HOUR, 1) > 0
+        assert await other.pinned("b") == {"n": "note"}
+        assert state._link.server_of(Call(("k",), ())) == f"127.0.0.1:{pair.replica.port}"
+        pair.sentinel.kill()
+        assert await state.granted("k", PER_HOUR) == 10, "whoever is connected needs no Sentinel"
+    assert not [entry for entry in logs if "lost its data" in entry["event"]]
+
+
+async def test_a_sentinel_that_does_not_know_the_name_is_an_error(tmp_path: Path) -> None:
+    with RedisPair(tmp_path / "redis") as pair:
+        for url in (pair.url.replace("/postlane/", "/other/"), f"redis+sentinel://127.0.0.1:{free_port()}/postlane"):
+            state = RedisState(url)
+            with pytest.raises(StateError, match="No master found for"):
+                await state.open()
 
 
 async def test_while_it_is_down_nobody_waits_for_a_connection(tmp_path: Path, states: list[RedisState]) -> None:

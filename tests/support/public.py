@@ -68,7 +68,8 @@ class Desk:
                 for one in question["entries"]:
                     self.block(one["stop"], one["brand"], one["reason"])
             case "unblock":
-                where = (question["stop"], question["brand"] or None, question["reason_of"])
+                asked = question["where"]
+                where = (asked["stop"], asked["brand"] or None, asked["reason"])
                 self.blocks = [b for b in self.blocks if (b["stop"], b["brand"], b["reason"]) != where]
             case "wish":
                 until = question["paused_until"]

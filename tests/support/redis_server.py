@@ -3,6 +3,7 @@
 with RedisServer(tmp_path) as redis:       one server; kill(), pause(), resume(), start() as its operator or its fate would
     ... redis.url ...
 with RedisCluster(tmp_path) as cluster:    two masters that share the hash slots
+with RedisPair(tmp_path) as pair:          a master, its replica, and a Sentinel that promotes the replica
 """
 
 import signal
@@ -19,9 +20,11 @@ from tests.support.node import free_port, wait_for
 
 
 class RedisServer:
-    """`options`: as on the command line of redis-server. Without persistence: what it is started with again is nothing."""
+    """`options`: as on the command line of redis-server; `first`: those before all others. Without persistence: what it is
+    started with again is nothing."""
 
-    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
+    def __init__(self, folder: Path, *options: str, password: str = "", first: tuple[str, ...] = ()) -> None:
+        self._first = first
         self._program = needs.program("redis-server")
         self._folder = folder
         self._options = options
@@ -41,7 +44,17 @@ class RedisServer:
 
     def start(self) -> "RedisServer":
         self._folder.mkdir(parents=True, exist_ok=True)
-        words = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        words = [
+            *self._first,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self._folder),
+            "--save",
+            "",
+        ]
         words += ["--requirepass", self._password] if self._password else []
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -127,3 +140,53 @@ class RedisCluster:
 
     def _complete(self) -> bool:
         return all(server.ask("CLUSTER INFO")["cluster_state"] == "ok" for server in self.servers)
+
+
+class RedisPair:
+    """`url` names the Sentinel: who is master, only it says. `kill_master()`, as a machine dies; the replica has it all but what
+    was written in its last moment."""
+
+    NAME = "postlane"
+
+    def __init__(self, folder: Path, password: str = "") -> None:
+        self._folder = folder
+        self._password = password
+        self.master = RedisServer(folder / "one", password=password)
+        of_master = ("--replicaof", "127.0.0.1", str(self.master.port), "--repl-diskless-sync-delay", "0")
+        options = (*of_master, *(("--masterauth", password) if password else ()))
+        self.replica = RedisServer(folder / "other", *options, password=password)
+        self.sentinel = RedisServer(
+            folder / "sentinel", "--sentinel", first=(str(folder / "sentinel" / "sentinel.conf"),)
+        )
+        self.url = f"redis+sentinel://127.0.0.1:{self.sentinel.port}/{self.NAME}/0"
+
+    def __enter__(self) -> "RedisPair":
+        watched = [f"monitor {self.NAME} 127.0.0.1 {self.master.port} 1"]
+        watched += [f"down-after-milliseconds {self.NAME} 500", f"failover-timeout {self.NAME} 3000"]
+        watched += [f"auth-pass {self.NAME} {self._password}"] if self._password else []
+        file = self._folder / "sentinel" / "sentinel.conf"
+        file.parent.mkdir(parents=True)
+        file.write_text("".join(f"sentinel {line}\n" for line in watched))
+        try:
+            for server in (self.master, self.replica):
+                server.start()
+            wait_for("the replica", lambda: self.replica.ask("INFO", "replication")["master_link_status"] == "up")
+            self.sentinel.start()
+            wait_for("the Sentinel to know the replica", self._knows_both)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (self.sentinel, self.replica, self.master):
+            server.kill()
+
+    def kill_master(self) -> None:
+        self.master.kill()
+
+    def promoted(self) -> bool:
+        return str(self.replica.ask("INFO", "replication")["role"]) == "master"
+
+    def _knows_both(self) -> bool:
+        return int(self.sentinel.ask("INFO", "sentinel")["master0"]["slaves"]) == 1

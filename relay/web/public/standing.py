@@ -82,7 +82,8 @@ def returns(ticket: Ticket) -> list[Json]:
 
 
 def _lifted(ticket: Ticket, stop: str) -> Json:
-    who = {"recipient": ticket.recipient, "brand": ticket.brand, "stop": stop, "reason_of": _UNSUBSCRIBED}
+    where = {"brand": ticket.brand, "stop": stop, "reason": _UNSUBSCRIBED}
+    who = {"recipient": ticket.recipient, "where": where}
     return {"do": "people", "what": "unblock", **who, "reason": "subscribed again", "by": "recipient", "via": "page"}
 
 

@@ -221,7 +221,10 @@ async def test_the_page_shows_what_is_known_and_confirms_what_is_chosen(site: Si
         "paused_until": NOW + 4 * WEEK,
         "via": "page",
     }
-    assert (lifted["what"], lifted["stop"], lifted["reason_of"]) == ("unblock", "topic:tips", "unsubscribed")
+    assert (lifted["what"], lifted["where"]) == (
+        "unblock",
+        {"brand": "arava", "stop": "topic:tips", "reason": "unsubscribed"},
+    )
     again = (await browser.get(f"/p/{TOKEN}")).text
     assert 'value="keep" selected>Until 19 December 2026' in again
     kept = form("save", topic=["tips"], frequency="weekly", pause="keep", until=str(NOW + 4 * WEEK))

@@ -1,0 +1,405 @@
+"""`postlane suppress`: whom mail is not sent to, and why; on all nodes of a cluster."""
+
+import argparse
+import getpass
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+from zoneinfo import ZoneInfo
+
+from relay.cli import suppress_csv
+from relay.cli.events import duration_ms, now_ms, parse_since, printable
+from relay.cli.progress import Progress
+from relay.config import whereabouts
+from relay.control import Refused, request
+
+Json = dict[str, Any]
+_SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+_PAGE = 500  # entries of one question
+_SHOWN = 10  # bad lines of a file that are shown
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = subparsers.add_parser("suppress", help="whom mail is not sent to: list, show, add, remove, import, export")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="blocks, in no order")
+    _add_selectors(listing)
+    listing.add_argument("--limit", type=int, default=100, help="rows at most (default 100; 0: all)")
+    listing.set_defaults(run=run_list)
+    show = actions.add_parser("show", help="what stops mail to these addresses")
+    show.add_argument("addresses", metavar="ADDRESS", nargs="+")
+    show.set_defaults(run=run_show)
+    add = actions.add_parser("add", help="send these addresses no more mail")
+    add.add_argument("addresses", metavar="ADDRESS", nargs="+")
+    _add_what(add, "all", "manual")
+    add.set_defaults(run=run_add)
+    remove = actions.add_parser(
+        "remove",
+        help="send again",
+        description="The blocks of these addresses, or without any all that fit: --since 2h --site hotmail --reason "
+        "dead-mailbox undoes what a provider's bad hour did.",
+    )
+    remove.add_argument("addresses", metavar="ADDRESS", nargs="*")
+    _add_selectors(remove)
+    remove.add_argument("--all", action="store_true", help="every block of everybody")
+    _add_hand(remove)
+    remove.set_defaults(run=run_remove)
+    take = actions.add_parser(
+        "import",
+        help="a list of another system's",
+        description="CSV with a header (recipient or email, stop, brand, reason, source, since, expires, note), or an "
+        "address a line; what a line does not say the options do.",
+    )
+    take.add_argument("file", metavar="FILE", help="-: standard input")
+    _add_what(take, None, "imported")
+    take.add_argument("--skip-bad", action="store_true", help="take the good lines of a file that has bad ones")
+    take.set_defaults(run=run_import)
+    export = actions.add_parser("export", help="as CSV, which import reads")
+    _add_selectors(export)
+    export.set_defaults(run=run_export)
+
+
+def _add_selectors(parser: argparse.ArgumentParser) -> None:
+    for name in _SELECTORS:
+        text = "all, marketing, topic:T, stream:S" if name == "stop" else None
+        parser.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), help=text)
+    parser.add_argument("--since", metavar="24h", help="that began since; a time ago or an RFC 3339 time")
+    parser.add_argument("--until", metavar="1h", help="that began before")
+    parser.add_argument("--over", action="store_true", help="also those whose time is over")
+
+
+def _add_what(parser: argparse.ArgumentParser, stop: str | None, reason: str) -> None:
+    said = "" if stop is None else f" (default {stop})"
+    parser.add_argument("--stop", default=stop, help=f"all, marketing, topic:T, stream:S{said}")
+    parser.add_argument("--brand", default="", help="of this brand alone (default: of every brand)")
+    parser.add_argument("--reason", default=reason, help=f"a word for lists (default {reason})")
+    parser.add_argument("--source", default="", help="who said so (default cli, or the file's name)")
+    parser.add_argument("--for", dest="span", metavar="30d", type=duration_ms, help="it ends by itself")
+    _add_hand(parser)
+
+
+def _add_hand(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--note", default="", help="why, in your words; kept with it and in the events")
+    parser.add_argument("--dry-run", action="store_true", help="only count")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+# -- looking
+
+
+def run_list(args: argparse.Namespace) -> int:
+    where = _where(args)
+    if where is None:
+        return 2
+    rows = listed(whereabouts(args.config).data_dir, where)
+    shown = 0
+    for row in itertools.islice(rows, args.limit or None):
+        print(json.dumps(row) if args.json else line(row))
+        shown += 1
+    if not shown and not args.json:
+        print("Nobody is suppressed." if not where else "Nothing fits.")
+    elif args.limit and next(rows, None) is not None:
+        print(f"(more; --limit {args.limit})", file=sys.stderr)
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Exit 1 where mail to none of them is stopped."""
+    data_dir, found = whereabouts(args.config).data_dir, False
+    for address in args.addresses:
+        person = ask(data_dir, {"what": "show", "recipient": address})
+        found |= any(not block["over"] for block in person["blocks"])
+        if args.json:
+            print(json.dumps({"recipient": address, "blocks": person["blocks"]}))
+            continue
+        if not person["blocks"]:
+            print(f"{printable(address)}: nothing stops mail")
+        for block in person["blocks"]:
+            print(line({"recipient": address, **block}))
+            print(f"    {undo(address, block)}")
+    return 0 if found else 1
+
+
+def run_export(args: argparse.Namespace) -> int:
+    where = _where(args)
+    if where is None:
+        return 2
+    rows = listed(whereabouts(args.config).data_dir, where)
+    if args.json:
+        for row in rows:
+            print(json.dumps(row))
+    else:
+        suppress_csv.write(rows, sys.stdout)
+    return 0
+
+
+def listed(data_dir: Path, where: Json) -> Iterator[Json]:
+    """All that fit, page by page; each once, though a page may tell of it again."""
+    seen: set[tuple[str, ...]] = set()
+    for page in _pages(data_dir, {"what": "list", "where": where}):
+        again: set[tuple[str, ...]] = set()
+        for row in page["rows"]:
+            name = tuple(str(row[part]) for part in ("key", "stop", "brand", "reason"))
+            if name not in seen and name not in again:
+                yield row
+            again.add(name)
+        seen = again  # Redis tells of one again within the same walk, near where it told of him first
+
+
+def line(row: Json) -> str:
+    """dana@gmail.com  marketing of arava  complaint, dsn  since 2026-11-21T12:05:31.104Z  "said by phone" """
+    who = row["recipient"] or f"(forgotten, key {row['key']})"
+    return f"{printable(who)}  {told(row)}"
+
+
+def told(row: Json) -> str:
+    """The same without whose it is."""
+    why = ", ".join(filter(None, (row["reason"], row["source"])))
+    until = f" until {row['expires']}" if row["expires"] else ""
+    over = "  over" if row.get("over") else ""
+    note = f'  "{row["note"]}"' if row["note"] else ""
+    return printable(f"{what(row)}  {why}  since {row['since']}{until}{over}{note}")
+
+
+def what(row: Json) -> str:
+    """all mail; marketing of arava; topic offers of arava"""
+    stop = "all mail" if row["stop"] == "all" else row["stop"].replace(":", " ")
+    return f"{stop} of {row['brand']}" if row["brand"] else stop
+
+
+def undo(address: str, block: Json) -> str:
+    """The command that takes it off."""
+    brand = f" --brand {block['brand']}" if block["brand"] else ""
+    return f"postlane suppress remove {printable(address)} --stop {block['stop']}{brand} --reason {block['reason']}"
+
+
+# -- changing
+
+
+def run_add(args: argparse.Namespace) -> int:
+    data_dir, count = whereabouts(args.config).data_dir, len(args.addresses)
+    block = {"stop": args.stop, "brand": args.brand or None, "expires": None}
+    if args.dry_run:
+        return _would(args, count, f"{count:,} addresses would get no more: {what(block)}.")
+    defaults = _defaults(args, args.source or "cli")
+    entries = [{"recipient": address, **defaults} for address in args.addresses]
+    done = _send(data_dir, entries, count, args)
+    _audit(data_dir, args, {"recipients": args.addresses[:_SHOWN]}, done)
+    if args.json:
+        print(json.dumps(done))
+        return 0
+    means = f"{what(block)}{', transactional mail too' if args.stop == 'all' else ''}"
+    same = f"; {done['same']:,} had it already" if done["same"] else ""
+    brand = f" --brand {args.brand}" if args.brand else ""
+    print(f"{done['changed']:,} suppressed: {means}{same}.")
+    print(f"Undo: postlane suppress remove ADDRESS --stop {args.stop}{brand} --reason {args.reason}")
+    return 0
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """The file is read twice: first to count and to find what is wrong with it."""
+    source = "standard input" if args.file == "-" else Path(args.file).name
+    defaults = _defaults(args, args.source or source)
+    try:
+        file = _opened(args.file)
+    except OSError as error:
+        print(f"postlane suppress import: {args.file} cannot be read: {error.strerror}", file=sys.stderr)
+        return 1
+    with file:
+        good = bad = 0
+        try:
+            for row in suppress_csv.read(file, defaults):
+                if not row.fault:
+                    good += 1
+                    continue
+                bad += 1
+                if bad <= _SHOWN:
+                    print(f"{args.file}:{row.line}: {printable(row.fault)}", file=sys.stderr)
+        except UnicodeDecodeError:
+            print(f"postlane suppress import: {args.file} is no text in UTF-8", file=sys.stderr)
+            return 1
+        if bad:
+            more = f", {bad - _SHOWN:,} of them not shown" if bad > _SHOWN else ""
+            help_text = "" if args.skip_bad else " Nothing was changed; --skip-bad takes the others."
+            hint = "" if args.stop else " Where lines do not say what they stop: --stop marketing, all, ..."
+            print(f"{bad:,} bad lines{more}.{help_text}{hint}", file=sys.stderr)
+            if not args.skip_bad:
+                return 1
+        if args.dry_run:
+            return _would(args, good, f"{good:,} addresses would be suppressed.")
+        if not good:
+            print("There is nobody in it.", file=sys.stderr)
+            return 1
+        if not _sure(args, f"This suppresses {good:,} addresses"):
+            return 1
+        file.seek(0)
+        entries = (row.entry for row in suppress_csv.read(file, defaults) if not row.fault)
+        data_dir = whereabouts(args.config).data_dir
+        done = _send(data_dir, entries, good, args)
+    _audit(data_dir, args, {"file": source}, {**done, "bad": bad})
+    if args.json:
+        print(json.dumps({**done, "bad": bad}))
+    else:
+        print(f"{done['changed']:,} suppressed, {done['same']:,} were already.")
+    return 0
+
+
+def _opened(name: str) -> TextIO:
+    """To be read twice: standard input is kept aside. Raises OSError."""
+    if name != "-":
+        return Path(name).open(encoding="utf-8-sig", newline="")
+    import tempfile  # noqa: PLC0415 (here alone)
+
+    kept = tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115 (the caller closes it)
+    for text in sys.stdin:
+        kept.write(text)
+    kept.seek(0)
+    return kept
+
+
+def run_remove(args: argparse.Namespace) -> int:
+    where = _where(args)
+    if where is None:
+        return 2
+    if not args.addresses and not args.all and not where:
+        print(
+            "postlane suppress remove: say whose or which: an ADDRESS, --since, --site, --reason ... or --all.",
+            file=sys.stderr,
+        )
+        return 2
+    data_dir = whereabouts(args.config).data_dir
+    if args.addresses:
+        return _remove_of(args, where, data_dir)
+    count = 0
+    with Progress("counting") as progress:
+        for page in _pages(data_dir, {"what": "list", "where": where, "count": True}):
+            count += page["found"]
+            progress.show(0.0, f"{count:,} blocks")
+    if args.dry_run:
+        return _would(args, count, f"{count:,} blocks would be taken off.")
+    if not count:
+        print("Nothing fits." if where else "Nobody is suppressed.", file=sys.stderr)
+        return 1
+    if not args.yes and sys.stdin.isatty():
+        text = input(f"This takes {count:,} blocks off, and mail goes there again. Type {count} to go on: ")
+        if text.strip() != str(count):
+            return _unchanged()
+    removed = 0
+    with Progress("removing") as progress:
+        for page in _pages(data_dir, {"what": "clear", "where": where, **_by(args)}):
+            removed += page["removed"]
+            progress.show(removed / count, f"{removed:,} of {count:,}")
+    _audit(data_dir, args, where, {"removed": removed})
+    print(json.dumps({"removed": removed}) if args.json else f"{removed:,} blocks taken off.")
+    return 0
+
+
+def _remove_of(args: argparse.Namespace, where: Json, data_dir: Path) -> int:
+    """Exit 1 where there was nothing to take off."""
+    total = 0
+    for address in args.addresses:
+        question = {"recipient": address, "where": {**where, "over": True}}
+        if args.dry_run:
+            blocks = ask(data_dir, {"what": "show", "recipient": address})["blocks"]
+            gone = [block for block in blocks if _fits(block, where)]
+        else:
+            gone = ask(data_dir, {"what": "unblock", **question, **_by(args)})["removed"]
+        total += len(gone)
+        if args.json:
+            print(json.dumps({"recipient": address, "would_remove" if args.dry_run else "removed": gone}))
+            continue
+        for block in gone:
+            print(f"{'Would take off' if args.dry_run else 'Taken off'}: {line({'recipient': address, **block})}")
+        if not gone:
+            print(f"{printable(address)}: no such block", file=sys.stderr)
+    if total and not args.dry_run:
+        _audit(data_dir, args, {"recipients": args.addresses[:_SHOWN], **where}, {"removed": total})
+    return 0 if total else 1
+
+
+def _fits(block: Json, where: Json) -> bool:
+    """As the node would judge, but for times, which a dry run of single addresses leaves out."""
+    return all((block[name] or "") == where[name] for name in _SELECTORS if name in where)
+
+
+def _send(data_dir: Path, entries: Iterable[Json], count: int, args: argparse.Namespace) -> Json:
+    """In pages; what was sent before one that is refused stays done."""
+    done, sent, rest = {"changed": 0, "same": 0}, 0, iter(entries)
+    with Progress("suppressing") as progress:
+        while page := list(itertools.islice(rest, _PAGE)):
+            answer = ask(data_dir, {"what": "block", "entries": page, **_by(args)})
+            done = {name: done[name] + answer[name] for name in done}
+            sent += len(page)
+            progress.show(sent / count, f"{sent:,} of {count:,}")
+    return done
+
+
+# -- words
+
+
+def ask(data_dir: Path, question: Json) -> Json:
+    """Of the desk (relay/people.py). Raises Refused."""
+    answer = request(data_dir, {"do": "people", **question})
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return answer
+
+
+def _pages(data_dir: Path, question: Json) -> Iterator[Json]:
+    cursor = ""
+    while True:
+        answer = ask(data_dir, {**question, "cursor": cursor})
+        yield answer
+        cursor = answer["cursor"]
+        if not cursor:
+            return
+
+
+def _where(args: argparse.Namespace) -> Json | None:
+    """The selectors that were given; None, and it is said, where one is no time."""
+    where: Json = {name: found for name in _SELECTORS if (found := getattr(args, f"by_{name}")) is not None}
+    zone = ZoneInfo(whereabouts(args.config).timezone)
+    try:
+        for name in ("since", "until"):
+            if text := getattr(args, name):
+                where[name] = parse_since(text, now_ms(), zone)
+    except ValueError as error:
+        print(f"postlane suppress {args.action}: {error}", file=sys.stderr)
+        return None
+    return where | ({"over": True} if args.over else {})
+
+
+def _defaults(args: argparse.Namespace, source: str) -> Json:
+    said = {"stop": args.stop or "", "brand": args.brand, "reason": args.reason, "source": source, "note": args.note}
+    return said | ({"until": now_ms() + args.span} if args.span else {})
+
+
+def _by(args: argparse.Namespace) -> Json:
+    return {"by": getpass.getuser(), "via": "cli", "reason": args.note}
+
+
+def _audit(data_dir: Path, args: argparse.Namespace, about: Json, done: Json) -> None:
+    facts = {"by": getpass.getuser(), "via": "cli", "action": f"suppress {args.action}", "what": about}
+    request(data_dir, {"do": "record", "kind": "audit", "facts": {**facts, "reason": args.note, **done}})
+
+
+def _would(args: argparse.Namespace, count: int, text: str) -> int:
+    print(json.dumps({"would_change": count}) if args.json else f"{text} Nothing was changed.")
+    return 0
+
+
+def _sure(args: argparse.Namespace, text: str) -> bool:
+    if args.yes or not sys.stdin.isatty():
+        return True
+    if input(f"{text}. Go on? [y/N] ").strip().lower() in ("y", "yes"):
+        return True
+    _unchanged()
+    return False
+
+
+def _unchanged() -> int:
+    print("Nothing was changed.", file=sys.stderr)
+    return 1

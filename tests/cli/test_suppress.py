@@ -1,0 +1,199 @@
+"""`postlane suppress`: lists in, lists out, and an operator's hand on them."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from relay.cli import suppress
+from relay.cli.main import main
+from tests.support.desk_node import DeskNode
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeskNode:
+    node = DeskNode(tmp_path)
+    monkeypatch.setattr(suppress, "request", node)
+    monkeypatch.setattr(suppress, "_PAGE", 2)
+    return node
+
+
+def run(folders: list[str], *words: str) -> int:
+    return main(["suppress", *words, *folders])
+
+
+def listed(folders: list[str], capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, str]]:
+    capsys.readouterr()
+    run(folders, "list", "--json", "--limit", "0", *words)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_an_address_is_suppressed_shown_and_let_go_with_the_command_that_was_named(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folders, "add", "Dana@B.example", "noa@b.example", "--brand", "arava", "--stop", "marketing") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("2 suppressed: marketing of arava.\nUndo: postlane suppress remove ADDRESS --stop marketing")
+    assert run(folders, "show", "dana@b.example") == 0
+    shown, undo = capsys.readouterr().out.splitlines()
+    assert shown.startswith("dana@b.example  marketing of arava  manual, cli  since 20")
+    words = undo.split()
+    assert words[:3] == ["postlane", "suppress", "remove"]
+    assert run(folders, *words[2:]) == 0
+    assert capsys.readouterr().out.startswith("Taken off: dana@b.example  marketing of arava")
+    assert run(folders, *words[2:]) == 1
+    assert "no such block" in capsys.readouterr().err
+    assert run(folders, "show", "dana@b.example") == 1
+    assert [event["action"] for event in node.events("audit")] == ["suppress add", "suppress remove"]
+    assert len(node.events("suppressed")) == 2
+    assert len(node.events("unsuppressed")) == 1
+
+
+def test_what_stops_everything_says_so(node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run(folders, "add", "dana@b.example", "--for", "30d", "--note", "moved away")
+    assert "all mail, transactional mail too" in capsys.readouterr().out
+    (row,) = listed(folders, capsys)
+    assert (row["note"], bool(row["expires"])) == ("moved away", True)
+    run(folders, "add", "dana@b.example", "--dry-run", "--stop", "marketing")
+    assert "1 addresses would get no more: marketing. Nothing was changed." in capsys.readouterr().out
+    assert len(listed(folders, capsys)) == 1
+
+
+def test_a_brand_or_stop_that_does_not_exist_is_refused(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(folders, "add", "dana@b.example", "--brand", "aravva") == 1
+    assert 'no brand "aravva" in brands.toml; there are arava, marom' in capsys.readouterr().err
+    assert run(folders, "add", "dana@b.example", "--stop", "some") == 1
+    assert run(folders, "list", "--since", "yesterday") == 2
+    assert node.said == []
+
+
+def test_a_list_is_imported_in_pages_and_exported_as_it_came(
+    node: DeskNode, folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "old.csv"
+    file.write_text("email,stop,note\n" + "".join(f"d{n}@b.example,,n {n}\n" for n in range(5)) + "x@b.example,all,\n")
+    assert run(folders, "import", str(file), "--stop", "marketing", "--brand", "arava") == 0
+    assert capsys.readouterr().out == "6 suppressed, 0 were already.\n"
+    rows = listed(folders, capsys)
+    assert {row["source"] for row in rows} == {"old.csv"}
+    assert sorted(row["stop"] for row in rows) == ["all", *["marketing"] * 5]
+    assert run(folders, "export") == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].startswith("recipient,key,stop")
+    run(folders, "remove", "--all", "--yes")
+    assert listed(folders, capsys) == []
+    file.write_text(out)
+    assert run(folders, "import", str(file), "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"changed": 6, "same": 0, "bad": 0}
+    assert [{**row} for row in listed(folders, capsys)] == rows, "all of it came back, since when it is so too"
+
+
+def test_a_file_with_bad_lines_changes_nothing_unless_they_may_be_left_out(
+    node: DeskNode, folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "old.csv"
+    file.write_text("dana@b.example\nnobody\n" + "oops\n" * 20)
+    assert run(folders, "import", str(file), "--stop", "all") == 1
+    told = capsys.readouterr().err
+    assert f'{file}:2: "nobody" is no address' in told
+    assert "21 bad lines, 11 of them not shown. Nothing was changed; --skip-bad takes the others." in told
+    assert node.said == []
+    assert run(folders, "import", str(file), "--stop", "all", "--skip-bad") == 0
+    assert len(listed(folders, capsys)) == 1
+    assert run(folders, "import", str(file), "--skip-bad") == 1
+    assert "--stop marketing" in capsys.readouterr().err
+    file.write_bytes(b"d\xe4na@b.example\n")
+    assert run(folders, "import", str(file), "--stop", "all") == 1
+    assert "is no text in UTF-8" in capsys.readouterr().err
+    assert run(folders, "import", str(tmp_path / "none.csv"), "--stop", "all") == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_it_counts_and_asks_on_a_terminal(
+    node: DeskNode,
+    folders: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "old.csv"
+    file.write_text("dana@b.example\nnoa@b.example\n")
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert run(folders, "import", str(file), "--stop", "all") == 1
+    assert "This suppresses 2 addresses. Go on? [y/N]" in capsys.readouterr().out
+    assert run(folders, "import", str(file), "--stop", "all", "--dry-run") == 0
+    assert node.said == []
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert run(folders, "import", str(file), "--stop", "all") == 0
+    monkeypatch.setattr("sys.stdin", Terminal("3\n2\n"))
+    assert run(folders, "remove", "--reason", "imported") == 1
+    assert "Type 2 to go on" in capsys.readouterr().out
+    assert run(folders, "remove", "--reason", "imported") == 0
+    assert "2 blocks taken off." in capsys.readouterr().out
+
+
+def test_standard_input_is_a_list_too(
+    node: DeskNode, folders: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("dana@b.example\n"))
+    assert run(folders, "import", "-", "--stop", "all") == 0
+    (row,) = listed(folders, capsys)
+    assert row["source"] == "standard input"
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(folders, "import", "-", "--stop", "all") == 1
+
+
+def test_many_are_let_go_by_site_reason_and_time_and_without_a_word_nobody_is(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        run(folders, "add", f"d{number}@hotmail.example", "--reason", "dead-mailbox")
+    run(folders, "add", "noa@b.example", "--reason", "dead-mailbox")
+    assert run(folders, "remove") == 2
+    assert "say whose or which" in capsys.readouterr().err
+    bad_hour = ("--since", "1h", "--site", "hotmail.example", "--reason", "dead-mailbox")
+    assert run(folders, "remove", *bad_hour, "--dry-run", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"would_change": 5}
+    assert run(folders, "remove", *bad_hour, "--yes", "--note", "bad hour") == 0
+    assert [row["recipient"] for row in listed(folders, capsys)] == ["noa@b.example"]
+    assert {event["reason"] for event in node.events("unsuppressed")} == {"bad hour"}
+    assert node.events("audit")[-1]["removed"] == 5
+    assert run(folders, "remove", *bad_hour) == 1
+
+
+def test_a_dry_run_of_one_address_names_what_would_go(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folders, "add", "dana@b.example", "--stop", "marketing", "--brand", "arava")
+    run(folders, "add", "dana@b.example")
+    capsys.readouterr()
+    assert run(folders, "remove", "dana@b.example", "--brand", "", "--dry-run") == 0
+    assert capsys.readouterr().out.startswith("Would take off: dana@b.example  all mail  manual")
+    assert run(folders, "remove", "dana@b.example", "--json", "--stop", "marketing", "--brand", "arava") == 0
+    assert [one["brand"] for one in json.loads(capsys.readouterr().out)["removed"]] == ["arava"]
+
+
+def test_a_list_is_cut_where_it_is_long_and_empty_ones_say_so(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folders, "list")
+    assert capsys.readouterr().out == "Nobody is suppressed.\n"
+    for number in range(3):
+        run(folders, "add", f"d{number}@b.example")
+    capsys.readouterr()
+    run(folders, "list", "--limit", "2")
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 2
+    assert "(more; --limit 2)" in shown.err
+    run(folders, "list", "--reason", "complaint")
+    assert capsys.readouterr().out == "Nothing fits.\n"
+    assert run(folders, "export", "--json", "--stop", "all") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3

@@ -1,0 +1,89 @@
+"""Nodes that share a Redis, and apps that hand in bulk and passwords to each of them in turn."""
+
+import itertools
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.support.node import CREDENTIALS, Node
+from tests.support.sink import Sink
+
+QUOTA = 3_600  # an hour: what is over it has places a second apart
+POOLS = """\
+[pool.transactional]
+sources = [{ address = "127.0.0.2" }]
+[pool.service]
+sources = [{ address = "127.0.0.3" }]
+[pool.marketing]
+sources = [{ address = "127.0.0.4" }]
+"""
+BULK = "127.0.0.9"
+PASSWORD = "s3cret-of-redis"
+
+
+def node_of(folder: Path, name: str, sink: Sink, url: str, place: str = "", *, workers: int = 2) -> Node:
+    """`url`: of its State."""
+    credentials = CREDENTIALS.replace('"transactional"', '"transactional"\nquota = "1000/hour"')
+    credentials = credentials.replace('"marketing"', f'"marketing"\nquota = "{QUOTA}/hour"')
+    node = Node(
+        folder / (place or name),
+        delivery=f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"',
+        key_for=("test.example",),
+        more=f'[state]\nurl = "{url}"\npassword_file = "redis-password"',
+        files={"config/pools.toml": POOLS, "policies/credentials.toml": credentials, "redis-password": PASSWORD},
+        workers=workers,
+    )
+    config = node.folder / "config" / "postlane.toml"
+    config.write_text(config.read_text().replace('name = "test-1"', f'name = "{name}"'))
+    return node
+
+
+def bulk_at(sink: Sink) -> int:
+    return sum(message.source == "127.0.0.4" for message in sink.messages)
+
+
+def metric(node: Node, name: str) -> set[str]:
+    return {line.split()[1] for line in node.page("/metrics").splitlines() if line.startswith(f"{name}{{")}
+
+
+def shows_state(node: Node, up: int) -> bool:
+    return metric(node, "postlane_state_up") == {str(up)}
+
+
+def put_off(nodes: Sequence[Node]) -> int:
+    """How often the quota has put mail off for long: its places in line, a second apart, are no such thing."""
+    soon = datetime.now(UTC) + timedelta(minutes=10)
+    events = [event for node in nodes for event in node.events(type="postponed", reason="quota")]
+    return sum(datetime.fromisoformat(event["until"]) > soon for event in events)
+
+
+class Load:
+    """Apps that hand in all the time, to each node in turn: bulk by two, and now and then somebody's password."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes = nodes
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.bulk = 0
+        self.urgent = 0
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        for number in itertools.count():
+            node = self._nodes[number % 2]
+            if number % 5 == 0:
+                node.send(f"urgent{number}@example.com")
+                self.urgent += 1
+            else:
+                node.send([f"b{number}-{n}@example.com" for n in range(2)], source=BULK)
+                self.bulk += 2
+            if self._enough.wait(0.2):
+                return
