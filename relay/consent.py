@@ -7,8 +7,8 @@ What a person wants and whether there is room for more of it (relay/capping.py) 
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -21,10 +21,11 @@ from relay.policy.consent import class_of, judge
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.recipient import Keys
-from relay.room import Room
+from relay.room import Ask, Room
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds mail waits for an answer; saturated, SQLite answers in 0.7 s at worst
 STATE_DOWN = 5.0  # seconds for which nobody waits again after that, but one who looks whether it is back
@@ -46,22 +47,34 @@ class Known:
 
     async def of(self, addresses: Sequence[str]) -> list[Person]:
         """The persons behind them, in one question. Raises StateError soon, and ValueError for facts that cannot be read."""
-        key = self.keys.key
+        return _persons(await self._answer(self._state.told([self.keys.key(one) for one in addresses])))
+
+    async def consult(self, asks: Sequence[Ask]) -> tuple[list[Person], list[Room]]:
+        """The same of those who ask for a place, and what is in their way."""
+        found = await self._answer(self._state.consult(asks))
+        return _persons([facts for facts, _ in found]), [room for _, room in found]
+
+    async def _answer(self, question: Coroutine[Any, Any, T]) -> T:
         now = asyncio.get_running_loop().time()
         if self._down_until:
             if now < self._down_until:
+                question.close()
                 raise StateError("it did not answer lately")
             self._down_until = now + STATE_DOWN  # we look; others do not wait for this answer
         try:
             async with asyncio.timeout_at(now + PATIENCE):
-                found = await self._state.told([key(one) for one in addresses])
+                found = await question
         except (StateError, TimeoutError) as error:
             if not self._down_until:
                 log.warning("what people want is not known", error=str(error) or f"no answer in {PATIENCE:.0f} s")
             self._down_until = now + STATE_DOWN
             raise StateError(str(error)) from error
         self._down_until = 0.0
-        return [person_of(facts) if facts else NOBODY for facts in found]
+        return found
+
+
+def _persons(told: Sequence[dict[str, str]]) -> list[Person]:
+    return [person_of(facts) if facts else NOBODY for facts in told]
 
 
 class Asked(Protocol):
@@ -102,9 +115,10 @@ async def at_accept(
         if terms is None or not terms.bounds:
             people = await house.known.of(recipients)
             return Accepted(_judged(people, message, withheld, stream, now))
-        people, asked = await asyncio.gather(
-            house.known.of(recipients), house.capping.ask(message, each, terms, firm=False)
-        )
+        known, asked = await house.known.consult(house.capping.asks(message, each, terms, firm=False))
+        people = [NOBODY] * len(recipients)
+        for (index, _), person in zip(each, known, strict=True):
+            people[index] = person
     except StateError:
         return Accepted(withheld)
     stands = _judged(people, message, withheld, stream, now)
@@ -132,7 +146,8 @@ async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house:
             (person,) = await house.known.of([delivery.recipient])
             standing = judge(person, message, stream, now)
         else:
-            (person,), room = await asyncio.gather(house.known.of([delivery.recipient]), _room(delivery, terms, house))
+            asks = house.capping.asks(message, [(delivery.index, delivery.recipient)], terms, firm=True)
+            (person,), (room,) = await house.known.consult(asks)
             standing = judge(person, message, stream, now)
             if standing is None:
                 standing = house.capping.caps.judge(terms, room, message, stream, now)
@@ -152,14 +167,10 @@ async def _as_wished(delivery: Delivery, at_most: str, stream: Stream | None, no
     terms = house.capping.terms(delivery.message, at_most)
     if terms is None:
         return None
-    room = await _room(delivery, terms, house)
+    asks = house.capping.asks(delivery.message, [(delivery.index, delivery.recipient)], terms, firm=True)
+    _, (room,) = await house.known.consult(asks)
     _book(delivery, terms, room, now)
     return house.capping.caps.judge(terms, room, delivery.message, stream, now)
-
-
-async def _room(delivery: Delivery, terms: Terms, house: Asked) -> Room:
-    (room,) = await house.capping.ask(delivery.message, [(delivery.index, delivery.recipient)], terms, firm=True)
-    return room
 
 
 def _book(delivery: Delivery, terms: Terms, room: Room, now: int) -> None:

@@ -37,7 +37,8 @@ class Desk:
         self.terms = terms
 
     async def ask(self, *, firm: bool) -> Place:
-        (room,) = await self.capping.ask(MESSAGE, [(0, "dana@b.example")], self.terms, firm=firm)
+        asks = self.capping.asks(MESSAGE, [(0, "dana@b.example")], self.terms, firm=firm)
+        (room,) = await self.places.reserve(asks)
         assert room == ()
         return self.places.people[DANA].places[TOKEN]
 

@@ -30,6 +30,8 @@ class House:
         self.now = NOW
         self.known = known
         self.places = FakePlaces(lambda: self.now)
+        if isinstance(known, FakePeople):
+            known.places = self.places
         self.capping = Capping(cast(Any, self.places), Caps(caps, {"a": "UTC"}), known.keys, lambda: self.now)
 
 

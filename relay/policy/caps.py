@@ -22,6 +22,7 @@ from relay.policy.streams import Stream
 from relay.room import Bound, Full, Room, mark_of
 
 SOONEST, LATEST = 1_000, 900_000  # ms until mail is looked at again that waits for mail under way
+TURN = 15_000  # ms at most where only others go first: they come now, or are given up soon (state/places.py, GRACE)
 MONTH = 31 * 86_400  # s: the longest window a person's wish has
 SPARE = 2 * 86_400  # s sends are kept beyond that: a month has an hour more where clocks change, and nodes differ
 
@@ -123,7 +124,8 @@ class Caps:
         patience = begin + max(bound.rate.window for bound in terms.bounds) * 1000
         if end is None and now >= patience:
             return Withheld(reason, f"{detail}; waited for {(now - begin) // 86_400_000} days")
-        opens = now + (last.wait or min(max((now - begin) // 2, SOONEST), LATEST))
+        most = LATEST if _is_full(terms, last) else TURN
+        opens = now + (last.wait or min(max((now - begin) // 2, SOONEST), most))
         until = until_end(opens, message, stream) if end is not None else min(opens, patience)
         if until < opens and end is not None:
             detail += f"; room again {iso(opens)}, when it will be stale"
@@ -132,9 +134,14 @@ class Caps:
     def _detail(self, terms: Terms, full: Full) -> str:
         cap, rate = terms.caps[full.bound], terms.bounds[full.bound].rate
         whose = f"cap {cap.name}: {rate.text}" if cap is not None else f"the recipient's own wish: at most {rate.text}"
-        if sum(number for _, number in full.used) < rate.count:
+        if not _is_full(terms, full):
             return f"{whose}: others that wait go first"
         return f"{whose}, used up by {self.used(full.used)}" if full.used else whose
+
+
+def _is_full(terms: Terms, full: Full) -> bool:
+    """Else there is room, and others that wait go first."""
+    return sum(number for _, number in full.used) >= terms.bounds[full.bound].rate.count
 
 
 def _over(terms: Terms, full: Full) -> str:

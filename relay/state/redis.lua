@@ -308,11 +308,11 @@ local function places_of(key, bucket, person, sends, grace)
     return places
 end
 
--- KEYS: bucket of sends, places, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
+-- KEYS: bucket of sends, places, facts, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
 -- long a place is remembered; then of each bound count, window (0: calendar), begin (s), end (ms), how many marks, and these.
--- Of what is in the way: number of the bound, ms to wait, how many marks, and of each itself and how often.
+-- The person's facts; and of what is in the way: number of the bound, ms to wait, how many marks, of each itself and how often.
 local function reserve()
-    local refusal = not_now(KEYS[3], ARGV[3], ARGV[4])
+    local refusal = not_now(KEYS[4], ARGV[3], ARGV[4])
     if refusal then
         return refusal
     end
@@ -379,7 +379,7 @@ local function reserve()
         end
         at, number = next_bound, number + 1
     end
-    if #full == 0 or ARGV[12] == '1' then
+    if #full == 0 or ARGV[12] == '1' and (ARGV[11] == '1' or longest > 0) then
         if #full > 0 then
             own.kind, own.till = 0, now + longest
         end
@@ -388,7 +388,7 @@ local function reserve()
     else
         redis.call('HDEL', KEYS[2], token)
     end
-    return {'done', now, full}
+    return {'done', now, {redis.call('HGETALL', KEYS[3]), full}}
 end
 
 -- KEYS: places. ARGV: token, lease, how long a place is remembered

@@ -6,7 +6,7 @@ import pytest
 
 from relay.identity import Rate
 from relay.message import MailClass, Message
-from relay.policy.caps import LATEST, Cap, Caps, refused, waits
+from relay.policy.caps import LATEST, TURN, Cap, Caps, refused, waits
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.room import Bound, Full, mark_of
@@ -117,8 +117,9 @@ def test_it_waits_for_the_last_bound_to_open_and_says_who_used_it_up() -> None:
 
 
 def test_who_goes_before_is_said_where_nothing_else_is_in_the_way() -> None:
-    found = judged(full(1, 0, (ARAVA, 3)))
+    found = judged(full(1, 0, (ARAVA, 3)), now=NOW + DAY)
     assert isinstance(found, Postponed)
+    assert found.until == NOW + DAY + TURN
     assert found.detail == "cap arava: 4/7d: others that wait go first"
 
 

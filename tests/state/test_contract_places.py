@@ -198,7 +198,7 @@ async def test_who_waits_is_let_in_by_priority_then_by_age(state: State, clock: 
         assert await ask(state, token, one, priority=priority, since=since, waits=True)
     clock.now = begin + 3_601_000
     before = {
-        token: await ask(state, token, one, priority=priority, since=since, waits=True)
+        token: await ask(state, token, one, priority=priority, since=since, waits=True, firm=True)
         for token, priority, since in (("new", 0, 5), ("low", -1, 0), ("young", 0, 2), ("old", 0, 1), ("high", 3, 9))
     }
     assert before == {
@@ -218,6 +218,16 @@ async def test_who_does_not_come_is_waited_for_a_while_only(state: State, clock:
     assert await ask(state, "m/0", one, waits=True)
     clock.now += 1
     assert await ask(state, "m/0", one, waits=True) == ()
+
+
+async def test_what_is_not_on_disk_is_in_nobodys_way_where_it_may_come_any_time(state: State, clock: Clock) -> None:
+    one = Bound(Rate(1, 3_600, "", "1/hour"), "UTC", frozenset({NEWS}))
+    await ask(state, "first", one, firm=True)
+    for firm in (False, True):
+        assert await ask(state, "high", one, priority=9, firm=firm, waits=True) == (Full(0, 0, ((NEWS, 1),)),)
+        await state.settle([Settled(DANA, "first", 0)], KEEP)
+        found = await ask(state, "first", one, firm=True, waits=True)
+        assert found == ((Full(0, 0, ()),) if firm else ())
 
 
 async def test_who_waits_for_another_bound_is_in_nobodys_way(state: State, clock: Clock) -> None:

@@ -1,9 +1,9 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 
@@ -26,7 +26,7 @@ from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, 
 from relay.outcome import Outcome
 from relay.pacing import Pacer
 from relay.pause import Later
-from relay.person import ADDRESS, Block, Person, Wish
+from relay.person import ADDRESS, Block, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
@@ -55,6 +55,7 @@ from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
+T = TypeVar("T")
 NOW = 1_795_267_531_104
 LETTER = b"From: Shop <shop@a.example>\r\nTo: dana@b.example\r\nSubject: Order 77\r\n\r\nThank you.\r\n"
 SHOP = Credential("shop", MailClass.TRANSACTIONAL, frozenset({"a.example"}), streams=("order",))
@@ -129,23 +130,34 @@ class FakeQuotas:
         return self.waits.get(name, self.wait)
 
 
+class FakeState:
+    def __init__(self, people: "FakePeople") -> None:
+        self._people = people
+
+    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+        if self._people.down:
+            raise StateError("gone")
+        return [self._people.facts.get(key, {}) for key in keys]
+
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
+        assert self._people.places is not None
+        facts = await self.told([wish.person for wish in asks])
+        return list(zip(facts, await self._people.places.reserve(asks), strict=True))
+
+
 class FakePeople(Known):
-    """What State would tell of people; `down`: it cannot."""
+    """What State would tell of people; `down`: it cannot. `places`: what it has of their mail."""
 
     def __init__(self) -> None:
         self.facts: dict[bytes, dict[str, str]] = {}
         self.down = False
-        here: Any = self
+        self.places: FakePlaces | None = None
+        here: Any = FakeState(self)
         super().__init__(here, Keys([b"s" * 32]))
 
-    async def of(self, addresses: Sequence[str]) -> list[Person]:
+    async def _answer(self, question: Coroutine[Any, Any, T]) -> T:
         self._down_until = 0.0  # its being down has no memory
-        return await super().of(addresses)
-
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
-        if self.down:
-            raise StateError("gone")
-        return [self.facts.get(key, {}) for key in keys]
+        return await super()._answer(question)
 
     def block(self, address: str, stop: str = "all", reason: str = "manual", brand: str = "", **more: Any) -> None:
         block = Block(stop, brand, reason, **{"source": "cli", "since": NOW - 1000, **more})
@@ -282,7 +294,7 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
-        self.places = FakePlaces(self.clock)
+        self.places = self.people.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
