@@ -28,9 +28,11 @@ from bench.processes import free_port
 from relay.capping import Capping
 from relay.consent import Known, at_accept, at_attempt
 from relay.effects import Effect
+from relay.engaging import Engaging
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
 from relay.policy.caps import Cap, Caps
+from relay.policy.engagement import Tiers
 from relay.recipient import Keys
 from relay.room import Send, mark_of
 from relay.state import places, redis_places, sqlite_places
@@ -48,6 +50,7 @@ BATCH = 20_000  # people written in one go
 class House:
     known: Known
     capping: Capping
+    engaging: Engaging
 
 
 def clock() -> int:
@@ -75,7 +78,8 @@ async def cost(state: State, messages: int) -> float:
     """Microseconds of CPU a message."""
     await state.open()
     keys = Keys([b"s" * 32])
-    house = House(Known(state, keys), Capping(state, Caps([CAP], {"shop": "UTC"}), keys, clock))
+    capping = Capping(state, Caps([CAP], {"shop": "UTC"}), keys, clock)
+    house = House(Known(state, keys), capping, Engaging(state, keys, Tiers(), clock))
     began = 0.0
     for start in range(-5 * AT_ONCE, messages, AT_ONCE):  # the first ones warm up
         if start == 0:

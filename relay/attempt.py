@@ -90,16 +90,18 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     """Try once. None: the delivery has ended, or is held; else when (ms) it goes again: a time, and what it came to is on
     disk when this returns; or a Pause, when its site has no room before and nothing was tried or written."""
     message = delivery.message
-    route = house.routes.find(message, delivery.domain)
+    route, now = _route(delivery, house), house.clock()
     if route is not None and route.discard:
         await _discard(delivery, route, house)
         return None
-    now = house.clock()
     if relevance.late(delivery, now):
         await _tell_late(delivery, house)
     hindrance = await _hindrance(delivery, now, house)
     if hindrance is not None:
         return await _give_way(delivery, hindrance, house)
+    if house.routes.by_tier and (route := _route(delivery, house)) is not None and route.discard:
+        await _discard(delivery, route, house)
+        return None
     waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
@@ -161,7 +163,11 @@ async def _hindrance(
     superseded = await house.copies.newer(delivery) if message.collapse else None
     if superseded is not None:
         return superseded
-    return relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
+    before = delivery.tier
+    hindrance = relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
+    if hindrance is None and delivery.tier != before:  # it may go by another pool now, which is suspended
+        return house.suspensions.find(delivery)
+    return hindrance
 
 
 async def _give_way(
@@ -247,7 +253,11 @@ def _note(delivery: Delivery, ended: str, pool: Pool, reply: Reply, house: Attem
 
 def pool_for(delivery: Delivery, house: Attempting) -> Pool:
     """The pool that would carry it now. Pure."""
-    return _pool(delivery, house.routes.find(delivery.message, delivery.domain), house)
+    return _pool(delivery, _route(delivery, house), house)
+
+
+def _route(delivery: Delivery, house: Attempting) -> Route | None:
+    return house.routes.find(delivery.message, delivery.domain, delivery.tier)
 
 
 def _pool(delivery: Delivery, route: Route | None, house: Attempting) -> Pool:

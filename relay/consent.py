@@ -7,17 +7,21 @@ What a person wants and whether there is room for more of it (relay/capping.py) 
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
 from relay.capping import Capping
+from relay.engaging import Engaging
+from relay.identity import Credential
 from relay.message import Delivery, MailClass, Message
+from relay.outcome import Reply
 from relay.pause import Pause
 from relay.person import NOBODY, Person, person_of
 from relay.policy.caps import Terms, refused
-from relay.policy.consent import class_of, judge
+from relay.policy.consent import class_of, judge, refused_at_rcpt
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.recipient import Keys
@@ -25,7 +29,6 @@ from relay.room import Ask, Room
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds mail waits for an answer; saturated, SQLite answers in 0.7 s at worst
 STATE_DOWN = 5.0  # seconds for which nobody waits again after that, but one who looks whether it is back
@@ -34,43 +37,99 @@ LOOK_AGAIN = 1_000  # ms until mail is tried again that waits for State
 Consent = Withheld | Postponed | None  # None: it goes
 
 
+class _Question(NamedTuple):
+    """Of people by their keys, or of those who ask for places."""
+
+    keys: Sequence[bytes]
+    asks: Sequence[Ask]
+    answer: "asyncio.Future[list[Any]]"
+
+
 class Known:
-    """Who asks State; `keys` may be replaced by the wiring at a reload."""
+    """Who asks State: once for all that is asked in one turn of the loop. `keys` may be replaced by the wiring at a reload."""
 
     def __init__(self, state: State, keys: Keys) -> None:
         self._state = state
         self.keys = keys
+        self._asked: list[_Question] = []  # in this turn
+        self._asking: set[asyncio.Task[None]] = set()
         self._down_until = 0.0  # by the loop's clock
 
     def __repr__(self) -> str:
         return f"<Known of {self._state!r}{', which is down' if self._down_until else ''}>"
 
     async def of(self, addresses: Sequence[str]) -> list[Person]:
-        """The persons behind them, in one question. Raises StateError soon, and ValueError for facts that cannot be read."""
-        return _persons(await self._answer(self._state.told([self.keys.key(one) for one in addresses])))
+        """The persons behind them. Raises StateError soon, and ValueError for facts that cannot be read."""
+        key = self.keys.key
+        return _persons(await self._question(_Question([key(one) for one in addresses], (), _answer())))
 
     async def consult(self, asks: Sequence[Ask]) -> tuple[list[Person], list[Room]]:
         """The same of those who ask for a place, and what is in their way."""
-        found = await self._answer(self._state.consult(asks))
+        found = await self._question(_Question((), asks, _answer()))
         return _persons([facts for facts, _ in found]), [room for _, room in found]
 
-    async def _answer(self, question: Coroutine[Any, Any, T]) -> T:
-        now = asyncio.get_running_loop().time()
+    async def _question(self, question: _Question) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        if self._down_until and loop.time() < self._down_until:
+            raise StateError("it did not answer lately")
+        if not self._asked:
+            loop.call_soon(self._ask)
+        self._asked.append(question)
+        return await question.answer
+
+    def _ask(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.create_task(self._hear(asked))
+        self._asking.add(task)
+        task.add_done_callback(lambda _: self._asked_for(task, asked))
+
+    def _asked_for(self, task: "asyncio.Task[None]", asked: Sequence[_Question]) -> None:
+        """Nobody is left waiting, whatever ended it: the worker's end, a fault of ours."""
+        self._asking.discard(task)
+        self._tell(asked, StateError("it was not asked to the end"))
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("asking what people want failed", exc_info=fault)
+
+    async def _hear(self, asked: Sequence[_Question]) -> None:
+        """Whoever asked has an answer, or the StateError, in time."""
+        began = asyncio.get_running_loop().time()
         if self._down_until:
-            if now < self._down_until:
-                question.close()
-                raise StateError("it did not answer lately")
-            self._down_until = now + STATE_DOWN  # we look; others do not wait for this answer
+            self._down_until = began + STATE_DOWN  # we look; others do not wait for this answer
+        keys = [key for question in asked for key in question.keys]
+        asks = [wish for question in asked for wish in question.asks]
         try:
-            async with asyncio.timeout_at(now + PATIENCE):
-                found = await question
+            async with asyncio.timeout_at(began + PATIENCE):
+                told, held = await self._both(keys, asks)
         except (StateError, TimeoutError) as error:
+            why = str(error) or f"no answer in {PATIENCE:.0f} s"
             if not self._down_until:
-                log.warning("what people want is not known", error=str(error) or f"no answer in {PATIENCE:.0f} s")
-            self._down_until = now + STATE_DOWN
-            raise StateError(str(error)) from error
-        self._down_until = 0.0
-        return found
+                log.warning("what people want is not known", error=why)
+            self._down_until = began + STATE_DOWN
+            self._tell(asked, StateError(why))
+        else:
+            self._down_until = 0.0
+            some, others = iter(told), iter(held)
+            for question in asked:
+                found = [*islice(some, len(question.keys)), *islice(others, len(question.asks))]
+                if not question.answer.done():  # whoever asked may be gone
+                    question.answer.set_result(found)
+
+    async def _both(self, keys: Sequence[bytes], asks: Sequence[Ask]) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Of most turns of the loop there is one kind."""
+        if not asks:
+            return await self._state.told(keys), ()
+        if not keys:
+            return (), await self._state.consult(asks)
+        return await asyncio.gather(self._state.told(keys), self._state.consult(asks))
+
+    def _tell(self, asked: Sequence[_Question], error: StateError) -> None:
+        for question in asked:
+            if not question.answer.done():
+                question.answer.set_exception(error)
+
+
+def _answer() -> "asyncio.Future[list[Any]]":
+    return asyncio.get_running_loop().create_future()
 
 
 def _persons(told: Sequence[dict[str, str]]) -> list[Person]:
@@ -85,6 +144,9 @@ class Asked(Protocol):
 
     @property
     def capping(self) -> Capping: ...
+
+    @property
+    def engaging(self) -> Engaging: ...
 
 
 class Accepted(NamedTuple):
@@ -114,14 +176,14 @@ async def at_accept(
     try:
         if terms is None or not terms.bounds:
             people = await house.known.of(recipients)
-            return Accepted(_judged(people, message, withheld, stream, now))
+            return Accepted(_judged(people, message, withheld, stream, now, house))
         known, asked = await house.known.consult(house.capping.asks(message, each, terms, firm=False))
         people = [NOBODY] * len(recipients)
         for (index, _), person in zip(each, known, strict=True):
             people[index] = person
     except StateError:
         return Accepted(withheld)
-    stands = _judged(people, message, withheld, stream, now)
+    stands = _judged(people, message, withheld, stream, now, house)
     rooms = {index: room for (index, _), room in zip(each, asked, strict=True)}
     unwanted = [(index, address) for index, address in each if stands[index] is not None and not rooms[index]]
     if unwanted:
@@ -132,26 +194,46 @@ async def at_accept(
     return Accepted(stands, True, turned_away)
 
 
+async def at_rcpt(address: str, credential: Credential, now: int, house: Asked) -> Reply | None:
+    """Why this app may not send to it, for one that wants to hear so at RCPT TO; None: it may, or nobody can say."""
+    try:
+        (person,) = await house.known.of([address])
+    except StateError:
+        return None
+    return refused_at_rcpt(person, credential, now)
+
+
 def _judged(
-    people: Sequence[Person], message: Message, withheld: Sequence[Withheld | None], stream: Stream | None, now: int
+    people: Sequence[Person],
+    message: Message,
+    withheld: Sequence[Withheld | None],
+    stream: Stream | None,
+    now: int,
+    house: Asked,
 ) -> list[Consent]:
-    return [why or judge(person, message, stream, now) for why, person in zip(withheld, people, strict=True)]
+    return [why or _wanted(person, message, stream, now, house) for why, person in zip(withheld, people, strict=True)]
+
+
+def _wanted(person: Person, message: Message, stream: Stream | None, now: int, house: Asked) -> Consent:
+    return judge(person, message, stream, now) or house.engaging.table.judge(person, message, now)
 
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:
-    """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs."""
+    """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs. Its tier is
+    set."""
     message, terms = delivery.message, house.capping.terms(delivery.message)
     try:
         if terms is None:
             (person,) = await house.known.of([delivery.recipient])
-            standing = judge(person, message, stream, now)
+            standing = _wanted(person, message, stream, now, house)
         else:
             asks = house.capping.asks(message, [(delivery.index, delivery.recipient)], terms, firm=True)
             (person,), (room,) = await house.known.consult(asks)
-            standing = judge(person, message, stream, now)
+            standing = _wanted(person, message, stream, now, house)
             if standing is None:
                 standing = house.capping.caps.judge(terms, room, message, stream, now)
             _book(delivery, terms, room, now)
+        delivery.tier = house.engaging.table.tier(person, message)
         wish = person.wishes.get(message.brand)
         if standing is None and wish is not None and wish.at_most:
             standing = await _as_wished(delivery, wish.at_most, stream, now, house)

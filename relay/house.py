@@ -7,6 +7,7 @@ from typing import Protocol
 from relay.capping import Capping
 from relay.consent import Known
 from relay.copies import Copies
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.header import Field
 from relay.identity import Rate
@@ -40,7 +41,9 @@ class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
     suspensions   what operators have stopped          known   what people want, and must not be sent
-    capping       how much of it they get              copies  which messages are one
+    capping       how much of it they get
+    engaging      how lately they cared for it
+    copies        which messages are one
 
     The wiring replaces the first two at a reload.
     """
@@ -56,6 +59,7 @@ class House:
     pacer: Pacer
     suspensions: Suspensions
     known: Known
+    engaging: Engaging
     capping: Capping
     copies: Copies
     spool: Spool

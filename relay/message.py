@@ -160,6 +160,7 @@ class Delivery:
     counted    it holds a place in what its recipient may get (relay/capping.py): State is told how it ends
     freed      when a cap let it go that it had waited for; 0: it waited for none
     arrived    when it was delivered; 0: it is not. In memory alone
+    tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
     """
 
     message: Message
@@ -184,6 +185,12 @@ class Delivery:
     counted: bool = False
     freed: int = 0
     arrived: int = 0
+    tier: str = ""
+
+    @property
+    def engaged(self) -> bool | None:
+        """Does its recipient care for the brand's mail? None: nobody knows."""
+        return self.tier == "engaged" if self.tier else None
 
     @property
     def lane(self) -> LaneKey:

@@ -25,6 +25,8 @@ _REMEMBERED = (
 )
 KEY_OCTETS = 16  # 128 of 256 bits: of 50 million people two share a key with a probability of 1 in 10^23 (RFC 2104 5)
 
+REMEMBERED = 8_192  # keys of addresses, the latest: 1 MB
+
 # Whose mailboxes are reached by more than one spelling, as the providers say themselves; of all others only case is ignored.
 # Gmail: support.google.com/mail/answer/7436150 (dots), /answer/22370 (+). Outlook: support.microsoft.com, "Add or remove an
 # email alias" and Exchange Online's plus addressing. iCloud: support.apple.com/guide/icloud, "plus addressing". Proton:
@@ -100,6 +102,8 @@ class Keys:
         self._person = blake2s(secrets[0], person=b"person").digest()
         self.key = lru_cache(maxsize=_REMEMBERED)(self._key)
         self._seals = [(_id(one), _aead(one)) for one in secrets]
+        # A message asks of its recipient at accept, at each attempt, and for what it counts.
+        self.key = lru_cache(maxsize=REMEMBERED)(self._key)
 
     def __repr__(self) -> str:
         return f"<Keys of {len(self._seals)} secrets>"

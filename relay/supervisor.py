@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 import orjson
 import structlog
 
-from relay import __version__, control, top
+from relay import __version__, control, top, top_site
 from relay.alert import Alert, files_refused, not_taken, one_each, reviews, started_with_last_good
 from relay.alerting import Alerting, Listeners
 from relay.changeover import Agree, alone, change_over
@@ -155,12 +155,10 @@ class Supervisor:
         return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
 
     def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
-        capture = self.sockets.capture if self.in_force.deployment.captures else None
-        fds = {
-            name: link.fileno()
-            for name, link in (("admin", self.sockets.admin), ("public", self.sockets.public), ("capture", capture))
-            if link is not None
-        }
+        links = self.sockets
+        capture = links.capture if self.in_force.deployment.captures else None
+        named = {"admin": links.admin, "api": links.api, "public": links.public, "capture": capture}
+        fds = {name: link.fileno() for name, link in named.items() if link is not None}
         fds["control"] = child.connect()
         order = orjson.dumps({"place": asdict(self.in_force.place), "policies": str(self.policies), **fds}).decode()
         return [sys.executable, "-m", "relay.web", order], list(fds.values())
@@ -240,7 +238,7 @@ class Supervisor:
             case "stats":
                 return await self.stats()
             case "queue.top":
-                return await self._top()
+                return await self._top(str(question.get("site", "")))
             case "versions":
                 versions = {"policies": self.decision.policies, "config": self.decision.config}
                 return {"node": self._name, **versions, "ports": self.sockets.ports}
@@ -250,7 +248,7 @@ class Supervisor:
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
             case "queue.page" | "queue.change" | "queue.count":
                 return await self._page(question)
-            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people":
+            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api":
                 return await self._ask_any(question)
             case "paces":
                 return await self._paces()
@@ -311,11 +309,12 @@ class Supervisor:
         rows: list[Json] = (await self._ask_any({"do": "warmup", "action": "show"})).get("rows", [])
         return rows
 
-    async def _top(self) -> Json:
-        """What the node does at this moment (relay/top.py)."""
-        answers = await asyncio.gather(*(self._part(child) for child in self.children))
+    async def _top(self, site: str) -> Json:
+        """What the node does at this moment (relay/top.py), and for one `site` (relay/top_site.py)."""
+        answers = await asyncio.gather(*(self._part(child, site) for child in self.children))
         about = {
             "node": self._name,
+            "others": not self.in_force.deployment.state.url.startswith("sqlite:"),
             "policies": self.in_force.version,
             "silent": [child.name for child, answer in zip(self.children, answers, strict=True) if answer is None],
         }
@@ -324,11 +323,14 @@ class Supervisor:
         paces = brief(stats["shaping"]["paces"])
         for row in found["sites"]:
             row["pace"] = paces.get((row["site"], row["pool"]), row["pace"])
+        if site:
+            told = [one["site"] for one in answers if one is not None]
+            found["site"] = top_site.joined(site, told, await self._paces(), _now())
         return found
 
-    async def _part(self, child: Child) -> Json | None:
+    async def _part(self, child: Child, site: str) -> Json | None:
         with contextlib.suppress(NodeDown):
-            answer = await child.ask({"do": "queue.top"}, timeout=5.0)
+            answer = await child.ask({"do": "queue.top", "site": site}, timeout=5.0)
             return None if "error" in answer else answer
         return None
 
@@ -343,6 +345,8 @@ class Supervisor:
         of_policies = fingerprint(contents(self.policies)) != self.in_force.version
         try:
             if self.cluster is not None and of_policies:
+                if why := self.cluster.stale():
+                    raise NotNow(why)
                 return await self.cluster.in_turn(partial(self._reload, by))
             return await self._reload(by)
         except NotNow as error:

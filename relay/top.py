@@ -4,7 +4,7 @@ Each worker tells its own part (`part`); the supervisor adds them up (`snapshot`
 mail: what waits is counted for the pool of its class, what was tried lately for the pool that carried it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,18 +36,21 @@ class Facts:
     paces     how fast a site is taken, in words; a place that is missing is free
     pauses    limits without room: of which class, until when, and why
     rates     a second: in, delivered, deferred, bounced, withheld
+    held      by hand      guarded   held as runaways      runaways  these, in words
     """
 
     pools: Mapping[MailClass, str]
     waiting: Mapping[tuple[MailClass, str, str], Waiting]
     flying: Mapping[LaneKey, int]
     connections: Mapping[Place, int]
-    limits: Mapping[Place, int]
+    limits: Callable[[Place], int | None]
     pauses: Iterable[tuple[MailClass, Pause]]
     paces: Mapping[Place, str] = field(default_factory=dict)
     lately: Lately
     rates: Mapping[str, float]
     held: int = 0
+    guarded: int = 0
+    runaways: Sequence[str] = ()
 
 
 def part(facts: Facts, now: int) -> Json:
@@ -57,7 +60,7 @@ def part(facts: Facts, now: int) -> Json:
         row = rows.setdefault((site, facts.pools[mail_class]), _row(site, facts.pools[mail_class]))
         row["waiting"] += lane.count
         row["due"] += lane.due
-        row["next"] = _first(row["next"], lane.first)
+        row["next"] = first_of(row["next"], lane.first)
     for (mail_class, site, *_), count in facts.flying.items():
         rows.setdefault((site, facts.pools[mail_class]), _row(site, facts.pools[mail_class]))["sending"] += count
     for mail_class, pause in facts.pauses:
@@ -70,7 +73,7 @@ def part(facts: Facts, now: int) -> Json:
             row["rate"], row["failing"] = lately.delivered.a_second(now), lately.failing.a_second(now)
             row["reply"], row["reply_at"] = _text(lately.reply), lately.at
     for place, row in rows.items():
-        row["connections"], row["limit"] = facts.connections.get(place, 0), facts.limits.get(place)
+        row["connections"], row["limit"] = facts.connections.get(place, 0), facts.limits(place)
         row["pace"] = facts.paces.get(place, FREE)
     oldest = [(lane.first, mail_class.label) for (mail_class, *_), lane in facts.waiting.items() if lane.due]
     return {
@@ -79,6 +82,8 @@ def part(facts: Facts, now: int) -> Json:
         "p99_ms": facts.lately.p99(),
         "oldest": min(oldest, default=None),
         "held": facts.held,
+        "guarded": facts.guarded,
+        "runaways": list(facts.runaways),
     }
 
 
@@ -93,7 +98,8 @@ def _text(reply: Any) -> str:
     return "" if reply is None else " ".join(f"{reply.code} {reply.enhanced} {reply.text}".split())
 
 
-def _first(one: int | None, other: int | None) -> int | None:
+def first_of(one: int | None, other: int | None) -> int | None:
+    """The earlier of two times, where there are any."""
     found = [at for at in (one, other) if at is not None]
     return min(found, default=None)
 
@@ -119,6 +125,8 @@ def snapshot(parts: Sequence[Json], about: Json, suspensions: Sequence[Json], no
         "sites": [_shown(row, now) for row in sorted(rows.values(), key=_order)],
         "suspensions": list(suspensions),
         "held": sum(one["held"] for one in parts),
+        "guarded": sum(one["guarded"] for one in parts),
+        "runaways": sorted({said for one in parts for said in one["runaways"]}),
     }
 
 
@@ -137,7 +145,7 @@ def _joined(one: Json, other: Json) -> Json:
         "pace": next((row["pace"] for row in (one, other) if row["pace"] != FREE), FREE),
         "reply": last["reply"],
         "reply_at": last["reply_at"],
-        "next": _first(one["next"], other["next"]),
+        "next": first_of(one["next"], other["next"]),
         "until": paused["until"],
         "why": paused["why"],
     }
@@ -188,4 +196,5 @@ def rest(sites: Sequence[Json]) -> Json | None:
         name: sum(row[name] for row in sites)
         for name in ("waiting", "due", "sending", "connections", "rate", "failing")
     }  # fmt: skip
-    return {**_row(f"({len(sites):,} more)", ""), **sums}
+    pools = {row["pool"] for row in sites}
+    return {**_row(f"({len(sites):,} more)", pools.pop() if len(pools) == 1 else ""), **sums}

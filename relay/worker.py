@@ -55,6 +55,7 @@ class Worker:
             stages.shaper.health,
             [shard.watchdog for shard in stages.shards],
             stages.doing,
+            stages.guarding.runaways,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])
 
@@ -99,7 +100,9 @@ class Worker:
         work = (
             *(shard.dispatcher.run() for shard in stages.shards),
             stages.suspending.run(),
+            stages.releasing.run(),
             stages.steering.run(),
+            stages.engaging.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),
@@ -198,7 +201,7 @@ class Worker:
             case "queue.page" | "queue.change" | "queue.count":
                 return await self._commands(question).answer(question)
             case "queue.top":
-                return await self._top()
+                return await self._top(str(question.get("site", "")))
             case "alerts":
                 alerts = [asdict(alert) for alert in self.alerts.standing()]
                 return {"alerts": alerts, "healthy": self.stages.healthy}
@@ -215,8 +218,9 @@ class Worker:
                 return await boards.answer(self.stages.state, question)
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
-            case "people":
-                return await self.stages.people.answer(question)
+            case "people" | "api" as does:
+                desk = self.stages.people if does == "people" else self.stages.apps
+                return await desk.answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:
@@ -244,12 +248,21 @@ class Worker:
         await self.stages.listen_as(wanted)
         return self.stages.versions
 
-    async def _top(self) -> Json:
+    async def _top(self, site: str) -> Json:
         stages = self.stages
         shards = [(shard.spool, shard.dispatcher) for shard in stages.shards]
         named, rates = stages.settings.in_force.deployment.pools, self.totals.rates(clock())
         return await worker_view.part(
-            shards, stages.settings.pools, named, stages.courier.connections(), stages.lately, rates, clock()
+            shards,
+            stages.settings.pools,
+            named,
+            stages.courier.connections(),
+            stages.lately,
+            rates,
+            [str(one) for one in stages.guarding.runaways.standing()],
+            clock(),
+            lambda at, pool: worker_view.connections_to(at, pool, stages.shaper.shapes),
+            site,
         )
 
     async def _mail_alerts(self, question: Json) -> Json:

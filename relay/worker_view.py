@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 import structlog
 
-from relay import __version__, top
+from relay import __version__, top, top_site
 from relay.control import Json
 from relay.egress.pools import Pool
 from relay.lately import Lately
@@ -19,6 +19,7 @@ from relay.message import LaneKey, MailClass
 from relay.pause import Pause
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Head, Seen, Watchdog
+from relay.shaping.shape import Shapes
 from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.stages import Shard, Stages, clock
@@ -65,34 +66,51 @@ async def part(
     open_connections: Mapping[tuple[str, str], int],
     lately: Lately,
     rates: Mapping[str, float],
+    runaways: Sequence[str],
     now: int,
+    limit_of: Callable[[str, Pool], int | None] = lambda _site, _pool: None,
+    site: str = "",
 ) -> Json:
-    """This worker's part of `postlane queue top`. `open_connections`: by our address and site."""
+    """This worker's part of `postlane queue top`, and of one `site` more. `open_connections`: by our address and site;
+    `limit_of`: how many there may be to a site, from all sources of a pool."""
     waiting: dict[tuple[MailClass, str, str], top.Waiting] = {}
     flying: Counter[LaneKey] = Counter()
     pauses: list[tuple[MailClass, Pause]] = []
-    held = 0
+    held = guarded = 0
     for spool, dispatcher in shards:
         counts = await spool.counts()
-        held += counts["held"] - sum(counts["suspended"].values())
+        guarded += counts["guarded"]
+        held += counts["held"] - counts["guarded"] - sum(counts["suspended"].values())
         flying.update(dispatcher.flying())
         pauses += dispatcher.pauses()
         for lane, number in counts["lanes"].items():
             due, first = counts["due"][lane]
             old = waiting.get(lane, top.Waiting(0, 0, first))
             waiting[lane] = top.Waiting(old.count + number, old.due + due, min(old.first, first))
+    by_name = {**named, **{pool.name: pool for pool in pools.values()}}
     facts = top.Facts(
         pools={mail_class: pool.name for mail_class, pool in pools.items()},
         waiting=waiting,
         flying=flying,
         connections=_by_pool(open_connections, [*pools.values(), *named.values()]),
-        limits={},
+        limits=lambda place: limit_of(place[0], by_name[place[1]]) if place[1] in by_name else None,
         pauses=pauses,
         lately=lately,
         rates=rates,
         held=held,
+        guarded=guarded,
+        runaways=runaways,
     )
-    return top.part(facts, now)
+    found = top.part(facts, now)
+    return {**found, "site": top_site.part(site, facts)} if site else found
+
+
+def connections_to(site: str, pool: Pool, shapes: Shapes) -> int:
+    """How many there may be at once, from all sources of the pool."""
+    host, colon, _ = site.rpartition(":")  # of a relay or next hop: its host and port
+    shape = shapes.of_host(host) if colon else shapes.of(site, pool.name, site)
+    each = shape.connections * len(pool.sources)
+    return each if shape.site_connections is None else min(each, shape.site_connections)
 
 
 def _by_pool(found: Mapping[tuple[str, str], int], pools: Sequence[Pool]) -> Counter[tuple[str, str]]:

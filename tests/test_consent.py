@@ -10,11 +10,13 @@ import pytest
 from relay import consent
 from relay.capping import Capping
 from relay.consent import LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
+from relay.engaging import Engaging
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
-from relay.person import NOBODY, Wish
+from relay.person import NOBODY, Engaged, Wish
 from relay.policy.caps import Cap, Caps
+from relay.policy.engagement import COLD, DAY, Sunset, Tiers
 from relay.policy.relevance import Postponed, Withheld
 from relay.recipient import Keys
 from relay.room import mark_of
@@ -29,6 +31,8 @@ class House:
     def __init__(self, known: Known, *caps: Cap) -> None:
         self.now = NOW
         self.known = known
+        nobody: Any = None
+        self.engaging = Engaging(nobody, known.keys, Tiers(sunset=Sunset(2, 30)), lambda: NOW)
         self.places = FakePlaces(lambda: self.now)
         if isinstance(known, FakePeople):
             known.places = self.places
@@ -127,7 +131,6 @@ async def test_nobody_waits_long_for_state_and_for_a_while_only_one_looks_whethe
     assert "down" not in repr(known)
 
 
-DAY = 86_400_000
 MARKETING = frozenset({MailClass.MARKETING})
 ONE = Cap("one", frozenset({"a"}), MARKETING, MARKETING, (Rate(1, 86_400, "", "1/24h"),), "postpone")
 MARK = mark_of("a", "marketing")
@@ -282,3 +285,56 @@ async def test_a_copy_takes_no_place() -> None:
     found = await at_accept(message, ["dana@b.example", "noa@b.example"], [twice, None], None, NOW, house)
     assert (found.stands, found.placed) == ([twice, None], True)
     assert held(house) == []
+
+
+async def test_the_tier_is_looked_up_with_the_rest_and_marketing_may_have_ended() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    people.engaged("dana@b.example", "a", Engaged(NOW // DAY - 200, 0, 1, NOW))
+    house = House(people)
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert delivery.tier == "", "nobody tells"
+    house.engaging.table = replace(house.engaging.table, fed={"a": NOW // DAY})
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert (delivery.tier, delivery.engaged) == (COLD, False)
+    people.engaged("dana@b.example", "a", Engaged(NOW // DAY - 200, 0, 2, NOW))
+    ended = Withheld("sunset", "last engaged 200 days ago, 2 unanswered since")
+    assert await at_attempt(delivery, None, NOW, house) == ended
+    found = await at_accept(delivery.message, ["x@b.example", "dana@b.example"], [None, None], None, NOW, house)
+    assert found.stands == [None, ended]
+
+
+async def test_what_is_asked_in_one_turn_is_one_question_and_each_hears_of_his_own() -> None:
+    state: Any = Slow()
+    state.answers.set()
+    known = Known(state, Keys([b"s" * 32]))
+    one, none, gone, two = (
+        asyncio.create_task(known.of(addresses)) for addresses in (["a@b.example"], [], ["c@b.example"], ["d", "e"])
+    )
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert [await one, await none, await two] == [[NOBODY], [], [NOBODY, NOBODY]]
+    assert state.asked == 1
+    assert gone.cancelled()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_waits_hears_of_it_when_all_ends(begun: bool) -> None:
+    state: Any = Slow()
+    known = Known(state, Keys([b"s" * 32]))
+    waiting = asyncio.create_task(known.of(["a@b.example"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if begun:
+        await asyncio.sleep(0)
+    (task,) = known._asking
+    assert state.asked == int(begun)
+    task.cancel()
+    with pytest.raises(StateError, match="not asked to the end"):
+        await waiting
+
+
+async def test_a_fault_of_ours_is_logged_and_nobody_is_left_waiting() -> None:
+    state: Any = None
+    with pytest.raises(StateError, match="not asked to the end"):
+        await Known(state, Keys([b"s" * 32])).of(["a@b.example"])

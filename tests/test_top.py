@@ -17,7 +17,7 @@ OK, LATER = Reply(250, "2.0.0", "OK\r\n"), Reply(451, "4.3.0", "later")
 
 def facts(**changes: Any) -> Facts:
     usual: dict[str, Any] = {
-        "pools": POOLS, "waiting": {}, "flying": {}, "connections": {}, "limits": {}, "pauses": [], "lately": Lately(),
+        "pools": POOLS, "waiting": {}, "flying": {}, "connections": {}, "limits": {}.get, "pauses": [], "lately": Lately(),
         "rates": {"in": 4.0, "withheld": 0.0},
     }  # fmt: skip
     return Facts(**(usual | changes))
@@ -45,7 +45,7 @@ def test_classes_of_a_pool_are_one_row() -> None:
             },
             flying={(MARKETING, "google", "news", 0): 3},
             connections={("google", "bulk"): 2},
-            limits={("google", "bulk"): 8},
+            limits={("google", "bulk"): 8}.get,
             lately=seen,
             paces={("google", "bulk"): "31 of 40/s up"},
         ),
@@ -75,7 +75,7 @@ def test_workers_add_up_and_the_last_word_counts() -> None:
                 waiting={(MARKETING, "google", "news"): Waiting(5, 0, NOW + 30_000)},
                 pauses=[(MARKETING, Pause(NOW + 5_000, "google: 20/s", "google"))],
                 connections={("google", "bulk"): 1},
-                limits={("google", "bulk"): 6},
+                limits={("google", "bulk"): 6}.get,
                 paces={("google", "bulk"): "paused"},
                 held=2,
             ),

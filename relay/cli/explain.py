@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from relay.cli import explain_past, explain_view
+from relay.cli.explain_pace import NOTHING_SAID, Pacing
 from relay.cli.explain_view import Explained, Recipient
 from relay.cli.on_disk import on_disk
 from relay.cli.reasons import of_carriage
@@ -32,7 +34,7 @@ from relay.egress.mx import site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
 from relay.event import iso
-from relay.fate import Fate, Files, carrier, fate, hindrance
+from relay.fate import Carriage, Fate, Files, carrier, fate, hindrance
 from relay.header import Field, split
 from relay.identity import Brand, Credential
 from relay.ids import time_of
@@ -105,12 +107,14 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """`deployment`: None where there is no config/ at all; `troubles`: contradictions that the running node says stand."""
+    """`deployment`: None where there is no config/ at all; `troubles`: contradictions that the running node says stand; `pacing`:
+    how mail may go, and goes now."""
 
     files: Files
     places: Places
     deployment: Deployment | None
     troubles: Sequence[Trouble] = ()
+    pacing: Pacing = NOTHING_SAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +138,16 @@ def basis_of(args: argparse.Namespace) -> Basis:
         return Basis(_nothing(), Places(None), None)
     deployment, files = on_disk(args.config, args.policies)
     troubles = _troubles(deployment.node.data_dir) if args.credential else ()
-    return Basis(_with_anybody(files), Places(args.policies), deployment, troubles)
+    pacing = Pacing(args.policies, _paces(deployment.node.data_dir))
+    return Basis(_with_anybody(files), Places(args.policies), deployment, troubles, pacing)
+
+
+def _paces(data_dir: Path) -> dict[str, list[dict[str, Any]]]:
+    """As the running node says; nothing where it does not run."""
+    try:
+        return request(data_dir, {"do": "paces"}, timeout=10)
+    except NodeDown:
+        return {}
 
 
 def _troubles(data_dir: Path) -> tuple[Trouble, ...]:
@@ -196,7 +209,7 @@ def _told(name: str, brief: bool, asked: Asked, basis: Basis) -> tuple[dict[str,
     if time_of(name) is not None and not file.exists():
         if basis.deployment is None:
             raise LookupError("is no file; and without a config/ nobody knows where messages with ids are")
-        found = explain_past.of(name, basis.deployment, basis.files, basis.places)
+        found = explain_past.of(name, basis.deployment, basis.files, basis.places, basis.pacing)
         zone = ZoneInfo(basis.deployment.node.timezone)
         return explain_past.as_facts(found), explain_past.as_text(found, zone)
     one = explained(name, file.read_bytes(), asked, basis)
@@ -291,7 +304,9 @@ def _carried(recipients: Sequence[RcptTo], found: Fate, now: int, basis: Basis) 
             rows.append(Recipient(one.address, "withhold", f"{hindered.reason}: {hindered.detail}"))
             continue
         captured = _captured(one, basis.deployment)
-        row = Recipient(one.address, "send", captured, place, carriage, _site(one, captured, basis))
+        row = Recipient(one.address, "send", captured, place, carriage, _site(one, carriage, captured, basis))
+        if row.site is not None:
+            row = replace(row, **_pacing(row, one.domain, found.weighed, basis))
         if hindered is not None:
             until = hindered.until
             why = "; ".join(filter(None, (f"{hindered.reason}: {hindered.detail} until {iso(until)}", captured)))
@@ -310,9 +325,29 @@ def _captured(recipient: RcptTo, deployment: Deployment | None) -> str:
     return "" if leaves else "captured: not one of only_to"
 
 
-def _site(recipient: RcptTo, captured: str, basis: Basis) -> str | None:
+def _site(recipient: RcptTo, carriage: Carriage, captured: str, basis: Basis) -> str | None:
     """As far as it is known without a look-up."""
     if captured:
         return None
+    host = _host(carriage, basis)
+    return site_of(host) if host is not None else basis.files.sites.expected(recipient.domain)
+
+
+def _host(carriage: Carriage, basis: Basis) -> Relay | None:
+    """The route's next hop, or the relay that all mail goes to; None: it goes by MX."""
+    hop = carriage.route.next_hop if carriage.route is not None else None
     relay = basis.deployment.relay if basis.deployment is not None else None
-    return site_of(Relay(*relay)) if relay else basis.files.sites.expected(recipient.domain)
+    return Relay(*hop) if hop else Relay(*relay) if relay else None
+
+
+def _pacing(row: Recipient, domain: str, weighed: Weighed, basis: Basis) -> dict[str, Any]:
+    """The fields of `row` that say how fast it may go, and goes now."""
+    assert row.site is not None
+    assert row.carriage is not None
+    host, pool, pacing = _host(row.carriage, basis), row.carriage.pool.name, basis.pacing
+    about = (pool, weighed.decision.stream, weighed.mail_class)
+    return {
+        "limits": pacing.limits(row.site, pool, domain, host.host if host is not None else ""),
+        "paces": pacing.paces(row.site, row.sources),
+        "now": list(pacing.said(row.site, row.sources, *about)),
+    }

@@ -4,12 +4,13 @@ Its events tell; where they are not there (any more) and it still waits, the run
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 from relay.cli.events import accepted_after, printable
+from relay.cli.explain_pace import NOTHING_SAID, Pacing
 from relay.cli.queue import pages
 from relay.cli.reasons import of_brand, of_class, of_stream, short
 from relay.config import Deployment
@@ -17,6 +18,7 @@ from relay.config.origin import Places
 from relay.control import NodeDown, Refused
 from relay.fate import Fate, Files
 from relay.feedback.eventlog import read
+from relay.message import MailClass
 from relay.policy.recorded import Event, Past, past
 from relay.replay import Answer, Undecided, again, answer, asks, carriers, for_the_past
 
@@ -25,11 +27,13 @@ _STATES = {"accepted": "waits", "deferred": "waits", "postponed": "waits"}
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One recipient: what became of it so far, and the pool its last attempt used ("": none yet)."""
+    """One recipient: what became of it so far, and the pool its last attempt used ("": none yet); of one that waits, what it
+    meets at its site `now`."""
 
     recipient: str
     state: str
     pool: str
+    now: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ class Remembered:
         return found | ({"pool": moved[0]} if moved else {})
 
 
-def of(identifier: str, deployment: Deployment, files: Files, places: Places) -> Remembered:
+def of(
+    identifier: str, deployment: Deployment, files: Files, places: Places, pacing: Pacing = NOTHING_SAID
+) -> Remembered:
     """Raises LookupError where neither the events nor the running node know the id."""
     data_dir = deployment.node.data_dir
     events = list(read(data_dir / "events", since=accepted_after(identifier) or 0, match={"id": identifier}))
@@ -83,7 +89,21 @@ def of(identifier: str, deployment: Deployment, files: Files, places: Places) ->
     now = again(message, asked)
     carried = () if isinstance(now, Undecided) else carriers(now, message.letter.domains, asked)
     ways = [_way(number, recipient, events) for number, recipient in enumerate(message.recipients)]
+    ways = [_paced(way, number, accepted[0], events, files, pacing) for number, way in enumerate(ways)]
     return Remembered(message, ways, asked, places, now, carried)
+
+
+def _paced(way: Way, number: int, accepted: Event, events: Sequence[Event], files: Files, pacing: Pacing) -> Way:
+    """With the paces of its site; the site is that of its last attempt, or what is known of its domain without a look-up."""
+    if way.state != "waits":
+        return way
+    own = [event for event in events if event.get("rcpt") == number]
+    sites = [str(event["site"]) for event in own if event.get("site")]
+    site = sites[-1] if sites else files.sites.expected(way.recipient.rpartition("@")[2])
+    mail_class = next((one for one in MailClass if one.label == accepted.get("class")), MailClass.MARKETING)
+    pool = files.named.get(way.pool) or files.pools[mail_class]
+    sources = [source.address for source in pool.sources]
+    return replace(way, now=list(pacing.said(site, sources, pool.name, str(accepted.get("stream") or ""), mail_class)))
 
 
 def _waiting(identifier: str, data_dir: Path) -> list[dict[str, Any]]:
@@ -142,6 +162,8 @@ def _lines(one: Remembered, zone: tzinfo) -> Iterator[str]:
     width = max(22, *(len(way.recipient) + 2 for way in one.ways))
     for way in one.ways:
         yield f"  {way.recipient:<{width}}{way.state}{f', pool {way.pool}' if way.pool else ''}"
+        for line in way.now:
+            yield f"  {'':<{width}}{line}"
     yield ""
     yield from _now(one)
 

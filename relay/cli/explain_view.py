@@ -1,10 +1,13 @@
 """A message that was explained, as people and programs see it: a screen, a line or two, the facts of `--json`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from textwrap import wrap
 
 from relay.cli import checks_view
+from relay.cli.events import printable
+from relay.cli.explain_pace import Limit
 from relay.cli.reasons import of_brand, of_class, of_contradiction, of_stream, short
 from relay.config.origin import Places
 from relay.event import iso, reply_facts
@@ -31,7 +34,8 @@ _SHOWN = 300  # octets of a field in the first line
 class Recipient:
     """decision  send | postpone | withhold | refuse      reason  why, if it is not sent, not now, or not to the world
     until     when (ms) it would be looked at again
-    place     the route, or the class's own line      site  whose limits it shares; None: it does not leave"""
+    place     the route, or the class's own line      site  whose limits it shares; None: it does not leave
+    limits    that hold for it there       paces, now   how fast its sources go there at this moment, as the node says"""
 
     address: str
     decision: str
@@ -40,6 +44,9 @@ class Recipient:
     carriage: Carriage | None = None
     site: str | None = None
     until: int | None = None
+    limits: Sequence[Limit] = ()
+    paces: Sequence[Mapping[str, object]] = ()
+    now: Sequence[str] = ()
 
     @property
     def sources(self) -> list[str]:
@@ -110,6 +117,8 @@ def _recipient_facts(one: Recipient) -> dict[str, object]:
         "pool": one.carriage.name if one.carriage is not None else None,
         "route": one.place or None,
         "sources": one.sources,
+        "limits": [limit.facts for limit in one.limits],
+        "paces": [dict(row) for row in one.paces],
     }
 
 
@@ -171,6 +180,7 @@ def as_text(one: Explained) -> Iterator[str]:
     if one.fate.refusal is None:
         yield ""
         yield from _recipients(one)
+        yield from _limits(one)
         yield ""
         yield from _header(one)
         yield from _checks(one)
@@ -264,6 +274,20 @@ def _recipients(one: Explained) -> Iterator[str]:
         name = f"pool {carriage.name}" if carriage is not None and not carriage.discarded else ""
         parts = (recipient.reason, name, route)
         yield f"  {recipient.address:<{width}}{recipient.decision:<11}{', '.join(part for part in parts if part)}"
+        for line in recipient.now:
+            yield f"  {'':<{width + 11}}{printable(line)}"
+
+
+def _limits(one: Explained) -> Iterator[str]:
+    """Once for each site and pool, however many recipients share them."""
+    shown = dict[tuple[object, ...], str]()
+    for recipient in one.recipients:
+        if recipient.site is not None and recipient.carriage is not None and recipient.limits:
+            key = recipient.site, recipient.carriage.pool.name, *recipient.limits
+            shown[key] = f"{recipient.site}: {', '.join(map(str, recipient.limits))}"
+    for number, text in enumerate(shown.values()):
+        yield from [""] if not number else []
+        yield from wrap(text, 118, initial_indent=f"  {'' if number else 'Limits':<9}", subsequent_indent=" " * 13)
 
 
 def _header(one: Explained) -> Iterator[str]:

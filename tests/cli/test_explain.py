@@ -94,9 +94,12 @@ def test_the_screen_of_a_receipt(explain: Explaining) -> None:
     assert lines[7] == f"  {'Evidence':<66}speaks for"
     assert lines[8].startswith('    order "your order" in subject and opening ')
     assert lines[8][68:].startswith("transactional  +")
-    assert lines[-5:] == [
+    assert lines[-8:] == [
         "  Recipient             Decision   Why",
         "  dana@gmail.com        send       pool transactional",
+        "",
+        "  Limits   google: connections 5 (shipped), rate 100/second (shipped), reserved 2 (shipped), messages per connection",
+        "             50 (shipped), tls required (shipped)",
         "",
         "  Signed   d=marom.example s=2026b-ed (Ed25519) and s=2026b (RSA), aligned with From",
         "  Adds     X-Postlane-Trace, DKIM-Signature, Received, Message-ID, Date",
@@ -226,6 +229,14 @@ def test_json_has_all_that_is_promised(explain: Explaining) -> None:
             "pool": "transactional",
             "route": "policies/routes.toml:2",
             "sources": ["198.51.100.10"],
+            "limits": [
+                {"key": "connections", "value": 5, "from": "shipped", "domain": None},
+                {"key": "rate", "value": "100/second", "from": "shipped", "domain": None},
+                {"key": "reserved", "value": 2, "from": "shipped", "domain": None},
+                {"key": "messages_per_connection", "value": 50, "from": "shipped", "domain": None},
+                {"key": "tls", "value": "required", "from": "shipped", "domain": None},
+            ],
+            "paces": [],
         }
     ]
     assert found["signed"] == [
@@ -238,6 +249,26 @@ def test_json_has_all_that_is_promised(explain: Explaining) -> None:
     assert len(found["skeleton"]) == 12
     assert len(found["policies"]) == 6
     assert (found["contradiction"], found["refused"], found["checks"], found["lint"]) == (None, None, [], [])
+
+
+def test_how_fast_it_may_go_and_goes_now(explain: Explaining, monkeypatch: pytest.MonkeyPatch) -> None:
+    (explain.folder / "policies" / "shaping.toml").write_text('[provider.google.pool.marketing]\nrate = "40/second"\n')
+    row = {
+        "site": "google", "source": "198.51.100.21", "pool": "marketing", "pace": 31.0, "direction": "recovering", "until": None,
+        "said": "31 of 40/s, recovering since 14:02 (421 4.7.28)",
+    }  # fmt: skip
+    monkeypatch.setattr("relay.cli.explain.request", lambda *_, **__: {"paces": [row], "standing": []})
+    words = [word for to in ("a@gmail.com", "b@gmail.com", "c@archive.example") for word in ("--to", to)]
+    lines = explain.screen(NEWSLETTER, "--credential", "woo", *words)
+    at = lines.index("  a@gmail.com           send       pool marketing")
+    pace = "google: pace now 31 of 40/s, recovering since 14:02 (421 4.7.28) from 198.51.100.21"
+    assert lines[at + 1] == f"{'':35}{pace}"
+    limits = [line for line in lines[at:] if "connections" in line]
+    assert limits[0].startswith("  Limits   google: connections 5 (shipped), rate 40/second (shaping.toml:2), ")
+    assert limits[1].startswith("           10.0.0.9:2525: connections 10 (shipped), reserved 2 (shipped), ")
+    assert len(limits) == 2, "recipients that share them are told once"
+    (one, *_) = explain.facts(NEWSLETTER, "--credential", "woo", *words)["recipients"]
+    assert (one["paces"], one["limits"][1]["from"]) == ([row], "policies/shaping.toml:2")
 
 
 def test_what_is_taken_out_and_which_signature_with_it(explain: Explaining) -> None:

@@ -70,6 +70,27 @@ def test_nothing_differs(node: Node, capsys: pytest.CaptureFixture[str]) -> None
     assert found["recipients"][1] == {"recipient": "noa@walla.co.il", "decision": "waits", "pool": None}
 
 
+def test_of_what_waits_it_says_how_fast_its_site_takes_mail_now(
+    node: Node, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = node.accepted("dana@gmail.com", "noa@walla.co.il")
+    node.event(type="delivered", id=one, rcpt=0, recipient="dana@gmail.com", pool="transactional")
+    node.event(type="deferred", id=one, rcpt=1, recipient="noa@walla.co.il", pool="transactional", site="elsewhere")
+    row = {
+        "site": "elsewhere",
+        "source": "198.51.100.10",
+        "direction": "down",
+        "until": None,
+        "said": "9 of 25/s, down",
+    }
+    paces = {"paces": [row, {**row, "site": "google"}], "standing": []}
+    monkeypatch.setattr("relay.cli.explain.request", lambda *_, **__: paces)
+    lines = screen(capsys, one)
+    at = lines.index("  noa@walla.co.il       waits, pool transactional")
+    assert lines[at + 1].strip() == "elsewhere: pace now 9 of 25/s, down (transactional mail is not held by it)"
+    assert not any("google: pace" in line for line in lines), "that one has left"
+
+
 def test_what_would_differ_is_named_with_its_place(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     one = node.accepted(confidence=0.98, evidence=["order", "greeting"], brand="")
     node.event(type="delivered", id=one, rcpt=0, recipient="dana@gmail.com", pool="transactional")

@@ -11,7 +11,7 @@ from rich.console import Console
 from relay.cli import top
 from relay.cli.main import main
 from relay.control import NodeDown
-from tests.cli.test_top_view import SNAPSHOT, ZONE
+from tests.cli.test_top_view import OF_SITE, SNAPSHOT, ZONE
 from tests.support.fake_node import FakeNode
 
 
@@ -70,7 +70,8 @@ def test_the_screen_shows_head_rows_and_keys(screen: top._Screen, node: FakeNode
     screen._ask()
     shown = drawn(screen)
     assert "every 2 s" in shown
-    assert "q quit   s sort (waiting)   / filter" in shown
+    assert shown.splitlines()[0].rstrip().endswith("q quit  s sort (waiting)  / filter  ↑↓ Enter site")
+    assert "q quit  s sort (waiting)  / filter" in drawn(screen, width=100).splitlines()[1], "or below it"
     assert "google  marketing  182,406  1,190" in shown
     node.answer = NodeDown("it is gone")
     screen._ask()
@@ -101,6 +102,55 @@ def test_keys(screen: top._Screen) -> None:
         assert not screen._press(key)
 
 
+def test_enter_opens_the_chosen_site_and_escape_the_list(screen: top._Screen, node: FakeNode) -> None:
+    (row,) = SNAPSHOT["sites"]
+    node.answer = {
+        **SNAPSHOT,
+        "sites": [row, {**row, "site": "yahoo", "waiting": 7}, {**row, "site": "walla", "waiting": 1}],
+    }
+    screen._ask()
+    drawn(screen)
+    for key in ("\x1b[B", "j", "\x1b[B", "k"):
+        screen._press(key)
+        drawn(screen)
+    assert screen._chosen == 1
+    screen._press("\r")
+    assert screen._stale()
+    assert "yahoo: asking ..." in drawn(screen)
+    node.answer = {**node.answer, "site": {**OF_SITE, "site": "yahoo"}}
+    screen._ask()
+    assert node.asked[-1] == {"do": "queue.top", "site": "yahoo"}
+    shown = drawn(screen)
+    assert "q quit  Esc back" in shown
+    assert "recovering since 14:02" in shown
+    assert "walla" not in shown
+    assert "more lines" in drawn(screen, height=12)
+    assert screen._press("s"), "no key of this view"
+    assert screen._sort == "waiting"
+    screen._press("\x1b")
+    assert "walla" in drawn(screen)
+    assert not screen._stale()
+    assert not screen._press("q")
+
+
+def test_the_row_of_all_that_do_not_fit_opens_nothing(screen: top._Screen, node: FakeNode) -> None:
+    (row,) = SNAPSHOT["sites"]
+    node.answer = {**SNAPSHOT, "sites": [{**row, "site": f"s{number:03}"} for number in range(300)]}
+    assert screen._press("\r"), "nothing is known yet"
+    screen._ask()
+    screen._chosen = 999
+    assert "more)" in drawn(screen, height=20)
+    screen._press("\r")
+    assert screen._site == ""
+
+
+def test_one_site_without_a_terminal(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    node.answer = {**SNAPSHOT, "site": OF_SITE}
+    assert main(["queue", "top", "--site", "google", *folders]) == 0
+    assert "recovering since 14:02 (421 4.7.28)" in capsys.readouterr().out
+    assert node.asked == [{"do": "queue.top", "site": "google"}]
+
+
 def test_a_terminal_is_left_as_it_was() -> None:
     import termios
 
@@ -111,8 +161,8 @@ def test_a_terminal_is_left_as_it_was() -> None:
         with top._keys() as read:
             assert not termios.tcgetattr(terminal)[3] & termios.ICANON
             assert read(0.0) is None
-            os.write(master, b"q")
-            assert read(5.0) == "q"
+            os.write(master, b"\x1b[Bq\x1b")
+            assert [read(5.0) for _ in range(3)] == ["\x1b[B", "q", "\x1b"]
         assert termios.tcgetattr(terminal) == before
     os.close(master)
     os.close(terminal)

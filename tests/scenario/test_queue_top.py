@@ -84,6 +84,9 @@ def test_what_a_node_does_can_be_watched(tmp_path: Path) -> None:
                 wait_for("the screen", lambda: b"451 4.7.0 slow down" in terminal.shown)
                 terminal.press(b"/nothing\r")
                 wait_for("the filter", lambda: b"/ filter nothing" in terminal.shown)
+                terminal.press(b"/mark\r\r")
+                wait_for("the view of the site", lambda: b"Esc back" in terminal.shown and b"STREAM" in terminal.shown)
+                terminal.press(b"\x1b")
                 terminal.press(b"q")
                 assert terminal.process.wait(30) == 0
                 wait_for("the cursor to be back", lambda: b"\x1b[?25h" in terminal.shown)

@@ -1,9 +1,9 @@
 """Hand-made stand-ins for what the two stories need of a worker: a spool that remembers, quotas and a courier that do as told."""
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import orjson
 
@@ -17,8 +17,10 @@ from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.rulings import NO_RULINGS
+from relay.guarding import Guarding
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.lately import Lately
@@ -26,12 +28,13 @@ from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, 
 from relay.outcome import Outcome
 from relay.pacing import Pacer
 from relay.pause import Later
-from relay.person import ADDRESS, Block, Wish
+from relay.person import ADDRESS, Block, Engaged, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.copies import Hashes
 from relay.policy.decide import Law
+from relay.policy.engagement import Tiers
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
@@ -49,13 +52,12 @@ from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state import places
 from relay.state.interface import StateError
+from relay.state.marks import TAKE, after, taken
 from relay.state.marks import Change as Mark
-from relay.state.marks import after
 from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
 
-T = TypeVar("T")
 NOW = 1_795_267_531_104
 LETTER = b"From: Shop <shop@a.example>\r\nTo: dana@b.example\r\nSubject: Order 77\r\n\r\nThank you.\r\n"
 SHOP = Credential("shop", MailClass.TRANSACTIONAL, frozenset({"a.example"}), streams=("order",))
@@ -90,6 +92,7 @@ class FakeMarks:
     def __init__(self) -> None:
         self.stand: dict[bytes, bytes] = {}
         self.down = False
+        self.now = NOW
         self.state: Any = self
 
     async def mark(self, ttl_ms: int, changes: Sequence[Mark]) -> list[bytes]:
@@ -97,8 +100,12 @@ class FakeMarks:
             raise StateError("down")
         stood = []
         for one in changes:
-            stood.append(self.stand.get(one.key, b""))
-            self.stand[one.key] = after(one, stood[-1])
+            stands = self.stand.get(one.key, b"")
+            if one.what == TAKE:
+                self.stand[one.key], stands = taken(one, stands, self.now)
+            else:
+                self.stand[one.key] = after(one, stands)
+            stood.append(stands)
         return stood
 
 
@@ -155,9 +162,9 @@ class FakePeople(Known):
         here: Any = FakeState(self)
         super().__init__(here, Keys([b"s" * 32]))
 
-    async def _answer(self, question: Coroutine[Any, Any, T]) -> T:
+    async def _question(self, question: Any) -> list[Any]:
         self._down_until = 0.0  # its being down has no memory
-        return await super()._answer(question)
+        return await super()._question(question)
 
     def block(self, address: str, stop: str = "all", reason: str = "manual", brand: str = "", **more: Any) -> None:
         block = Block(stop, brand, reason, **{"source": "cli", "since": NOW - 1000, **more})
@@ -165,6 +172,9 @@ class FakePeople(Known):
 
     def wish(self, address: str, brand: str, wish: Wish) -> None:
         self._note(address)[f"w:{brand}"] = wish.dump()
+
+    def engaged(self, address: str, brand: str, engaged: Engaged) -> None:
+        self._note(address).update({f"e:{brand}": engaged.dump(), f"u:{brand}": engaged.dump_unanswered()})
 
     def _note(self, address: str) -> dict[str, str]:
         return self.facts.setdefault(self.keys.key(address), {ADDRESS: self.keys.sealed_text(address)})
@@ -294,10 +304,13 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        nobody: Any = None
+        self.engaging = Engaging(nobody, self.people.keys, Tiers(), self.clock)
         self.places = self.people.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
+        self.guarding = Guarding(self.marks.state, self.copies.hashes)
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -330,6 +343,7 @@ class Rig:
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            guarding=self.guarding,
             tokens=Tokens([b"s" * 32]),
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
@@ -337,6 +351,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,
@@ -371,6 +386,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,

@@ -16,6 +16,7 @@ PACKAGES: Final = {
     "redis-server": "redis-server",
     "swaks": "swaks and libnet-ssleay-perl",
     "msmtp": "msmtp",
+    "chromium": "chromium",
     "node": "nodejs and node-nodemailer",
 }
 _PATH: Final = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"

@@ -22,7 +22,7 @@ from relay.durable import sync
 log = structlog.get_logger()
 
 Entry = dict[str, Any]
-MOST = 500  # entries of a file: what one question to the desk holds
+MOST = 500  # entries of a file, about: a tenth of a second to read and tell
 
 
 @dataclass(slots=True, eq=False)

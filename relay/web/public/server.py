@@ -23,6 +23,7 @@ class PublicServer(uvicorn.Server):
             http=protocol,  # type: ignore[arg-type]  # called like a class
             ws="none",
             log_config=None,
+            log_level="error",  # not each request that is no HTTP
             access_log=False,
             lifespan="off",
             server_header=False,

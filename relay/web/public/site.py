@@ -84,6 +84,7 @@ def create_public_app(settings: PublicSettings) -> Starlette:
         Route("/s/{name}", pages.static),
         Route("/b/{key}/{name}", pages.of_brand),
         Route("/robots.txt", pages.robots),
+        Route("/favicon.ico", pages.no_icon),  # every browser asks for one
     ]
     errors: Mapping[Any, Any] = {404: pages.not_found}
     return Starlette(routes=routes, middleware=[Middleware(Hardened, policy=PAGE_POLICY)], exception_handlers=errors)
@@ -276,6 +277,9 @@ class Pages:
                 said = {"Cache-Control": FOR_EVER, "Content-Security-Policy": LOGO_POLICY}
                 return Response(looks.logo.octets, headers=said, media_type=looks.logo.kind)
         raise HTTPException(404)
+
+    async def no_icon(self, _: Request) -> Response:
+        return Response(status_code=204, headers={"Cache-Control": "public, max-age=86400"})
 
     async def robots(self, _: Request) -> Response:
         return PlainTextResponse("User-agent: *\nDisallow: /\n")

@@ -20,6 +20,7 @@ Sleep = Callable[[float], Awaitable[None]]
 
 AGAIN = (0.2, 1.0, 5.0, 15.0)  # s between tries to reach the desk; the last one repeats
 CALL_AGAIN = (60.0, 600.0, 3_600.0, 21_600.0)  # s between tries to reach an app's URL; then it is given up
+TOGETHER = 200  # of the 500 that the desk takes in one question
 _BODY = b"List-Unsubscribe=One-Click"
 _FORM = "application/x-www-form-urlencoded"
 
@@ -77,7 +78,11 @@ class Telling:
         await asyncio.gather(*[self._call(one["url"]) for one in entries])
 
     async def _call(self, url: str) -> None:
-        host = urlsplit(url).hostname
+        try:
+            host = urlsplit(url).hostname
+        except ValueError:
+            log.error("what an app gave as its unsubscribe URL is none", url=url[:100])
+            return
         for wait in (*CALL_AGAIN, None):
             try:
                 await post(url, _BODY, {}, kind=_FORM, allow_private=self._allow_private)
@@ -96,13 +101,13 @@ def _soon(error: str) -> bool:
 
 
 def _joined(entries: Sequence[Entry]) -> list[Json]:
-    """The questions in their order; blocks that follow each other, of one way, are one."""
+    """The questions in their order; up to TOGETHER blocks that follow each other, of one way, are one."""
     joined: list[dict[str, Any]] = []
     for question in (question for one in entries for question in one["ask"]):
         last = joined[-1] if joined else {}
         same = last.get("what") == question["what"] == "block" and last.get("via") == question.get("via")
-        if same:
-            last["entries"] += question["entries"]
+        if same and len(last["entries"]) < TOGETHER:
+            last["entries"] = [*last["entries"], *question["entries"]]
         else:
             joined.append(dict(question))
     return joined

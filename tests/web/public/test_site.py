@@ -337,8 +337,9 @@ async def test_a_brand_shows_its_logo_and_colours_and_says_what_it_wants(
     other = (await browser.get(f"/u/{TOKENS.seal(replace(TICKET, brand='marom'))}")).text
     assert "<img" not in other
     assert "colors.css" not in other
-    for missing in ("/s/x.css", "/b/x/logo", "/b/x/colors.css", "/", "/u/", "/favicon.ico"):
+    for missing in ("/s/x.css", "/b/x/logo", "/b/x/colors.css", "/", "/u/"):
         assert (await browser.get(missing)).status_code == 404
+    assert (await browser.get("/favicon.ico")).status_code == 204
     assert (await browser.get("/robots.txt")).text == "User-agent: *\nDisallow: /\n"
 
 
