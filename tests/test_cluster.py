@@ -462,7 +462,7 @@ async def test_what_state_forgot_is_told_to_it_again(nodes: tuple[One, One], sta
     await one.reload()
     await other.stop()
     ballot = one.supervisor.decision.ballot
-    for board in (BOARD, FILES):
+    for board in (FILES, BOARD):  # in this order: without the decision they are put back at once
         for name in await state.pinned(board):
             await state.unpin(board, name)
     other.supervisor.note(replace(other.supervisor.decision, ballot=""))
