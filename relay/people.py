@@ -30,14 +30,19 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
 from relay.control import Json
 from relay.domain import a_label
+from relay.effects import Effect
 from relay.engaging import Engaging
 from relay.event import Facts, iso
 from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.state.interface import State, StateError
+
+log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
@@ -56,8 +61,8 @@ class BadQuestion(ValueError):
 
 
 class People:
-    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site. The wiring replaces
-    `keys`, `site_of` and `brands` at a reload."""
+    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site; `used`: how much of what
+    one may get (relay/capping.py). The wiring replaces `keys`, `site_of` and `brands` at a reload."""
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class People:
         self._engaging = engaging
         self._state = state
         self._record = record
+        self.used: Callable[[str], Awaitable[list[Json]]] | None = None
 
     def __repr__(self) -> str:
         return f"<People of {self._state!r}>"
@@ -92,12 +98,25 @@ class People:
         except StateError as error:
             return {"error": f"State cannot be reached: {error}", "again": True}
 
+    async def learn(self, effects: Sequence[Effect]) -> None:
+        """What bounces and complaints call for. Raises StateError where it has to be told again."""
+        entries = [one.learnt for one in effects if one.learnt is not None]
+        for start in range(0, len(entries), MAX_ENTRIES):
+            answer = await self.answer(
+                {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
+            )
+            if answer.get("again"):
+                raise StateError(str(answer["error"]))
+            if "error" in answer:  # ours: telling it again helps nobody
+                log.error("what a bounce calls for is not done", error=answer["error"])
+
     # -- looking
 
     async def _show(self, question: Json) -> Json:
         address = address_of(question)
         key, person = (await self._known([address]))[0]
-        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+        found = {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+        return found | {"caps": await self.used(address)} if self.used is not None else found
 
     async def _brands(self, _: Json) -> Json:
         return {"brands": sorted(self.brands)}

@@ -108,6 +108,10 @@ class Caps:
         """ "arava marketing 2, arava service 1\""""
         return ", ".join(f"{self.names.get(mark, 'another brand')} {number}" for mark, number in marks)
 
+    def timezone(self, cap: Cap) -> str:
+        """By which a cap is looked at: of brands in several, the first one's. Mail is counted by its own brand's."""
+        return next((self._timezones[brand] for brand in sorted(cap.brands) if brand in self._timezones), "UTC")
+
     def judge(
         self, terms: Terms, room: Room, message: Message, stream: Stream | None, now: int
     ) -> Withheld | Postponed | None:
