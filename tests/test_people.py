@@ -266,3 +266,11 @@ async def test_what_is_known_by_key_alone_is_exported_and_comes_back(desk: Desk)
     assert desk.said[-1][1]["recipient"] is None
     assert (await desk.ask("forget", recipient="new@b.example", stop=""))["kept"] == []
     assert await desk.facts("new@b.example") == {}
+
+
+async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
+    await desk.ask("block", entries=[{"recipient": "dana@b.example", "brand": "gone"}], via="restore", silent=True)
+    await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", silent=True)
+    assert desk.said == []
+    assert len(await desk.blocks("dana@b.example")) == 1
+    assert await desk.ask("restored") == {}
