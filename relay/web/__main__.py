@@ -130,7 +130,11 @@ class WebProcess:
         return {"ok": True}
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        return await control.ask(self._deployment.node.data_dir, question)
+        answer = await control.ask(self._deployment.node.data_dir, question)
+        if question.get("do") == "stats" and self._public is not None:
+            for kind, numbers in self._public.numbers.items():  # of this process, which the supervisor does not count
+                answer[kind] = answer.get(kind, {}) | numbers
+        return answer
 
     def _find(self, identifier: str) -> Iterable[Event]:
         """One message's events from the whole log; an id tells where in it to begin."""
