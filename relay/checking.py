@@ -78,6 +78,10 @@ class Checking:
         """`domain` is the canonical one of the address."""
         return self._checker.find(address.rpartition("@")[0], domain, takes)
 
+    def meant(self, domain: str) -> str:
+        """The domain that this is a slip of, "" for none."""
+        return self._checker.slips.meant(domain)
+
     async def takes(self, domain: str, seconds: float) -> Takes:
         """Does the domain take mail, as far as DNS says so in time?"""
         if self._resolver is None or literal(domain):

@@ -102,6 +102,7 @@ class Cluster:
         self._again = 0.0
         self._turn = 0.0  # when ours began
         self._motion: Motion | None = None  # ours, of this turn
+        self._open = False  # it is, or may be, decided
 
     def __repr__(self) -> str:
         return f"<Cluster {self._node} ballot={self._desk.decision.ballot or None}>"
@@ -337,10 +338,21 @@ class Cluster:
                 "policies/ on disk cannot be written, and is not in force", on_disk=stale, error=error.strerror or ""
             )
 
+    def stale(self) -> str:
+        """Why a reload of policies/ on disk would undo, unseen, what another node put in force; "" where it would not."""
+        now = self._desk.decision
+        if now.how != "reload" or not now.instead_of:
+            return ""
+        return (
+            f"policies/ on disk could not be written when {now.policies} of {now.node} came into force, so a reload would undo "
+            f"that: put {shown_path(Path(self._desk.in_force.place.policies))} there and reload, then edit; or edit on {now.node}"
+        )
+
     # --- asking the others
 
     async def in_turn(self, work: Callable[[], Awaitable[Json]]) -> Json:
-        """What `work` answers, while no other node of the cluster does such a thing; with how it went on each. Raises NotNow."""
+        """What `work` answers, while no other node of the cluster does such a thing; with how it went on each (`nodes`), or,
+        beside an `error`, whether the others may have it all the same (`open`). Raises NotNow."""
         holder = f"reload/{self._node}"
         try:
             await self._lock(holder)
@@ -348,12 +360,14 @@ class Cluster:
             try:
                 await self._catch_up()
                 answer = await work()
-                if self._motion is not None and "error" not in answer:
+                if "error" in answer:
+                    answer["open"] = self._open
+                elif self._motion is not None:
                     answer["nodes"] = await self._others(self._motion)
                 return answer
             finally:
                 await self._tidy(holder)
-                self._turn, self._motion = 0.0, None
+                self._turn, self._motion, self._open = 0.0, None, False
         except StateError as error:
             raise NotNow(f"the other nodes cannot be asked: {error}") from error
 
@@ -438,6 +452,7 @@ class Cluster:
 
     async def _decide(self, motion: Motion) -> list[str]:
         """One note, once it is there, for all and for good. An answer that is lost leaves open whether it is: it is put again."""
+        self._open = True
         end = time.monotonic() + DECIDE
         while True:
             try:

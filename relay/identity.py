@@ -5,6 +5,7 @@ Only relay/config reads the files; everything here is immutable, so a reload rep
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 
 from relay.message import MailClass
@@ -36,12 +37,18 @@ class Password:
     until: int = 0
 
 
+def proof_of(token: str) -> str:
+    """What the process that is called hands on instead of a token: it shows that the caller had it, and calls nothing itself."""
+    return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """One app's identity. `mail_class` None stands for `auto`: the evidence decides.
 
     domains   lower-case A-labels an app may write in From and Sender; {"*"}: any (the sandbox's identity)
     streams   what X-Postlane-Stream or the user name `name+stream` may name
+    tokens    of its calls to /api/v1: hashes of their proofs (proof_of), as passwords are hashed
     open      any password will do (capture mode, on loopback only)
     """
 
@@ -53,11 +60,13 @@ class Credential:
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     quota: Rate | None = None
     over_quota: str = "pace"  # pace | refuse
+    on_suppressed: str = "withhold"  # withhold | refuse
     dsn: str = "headers"  # full | headers | none
     line_endings: str = "refuse"  # refuse | fix
     long_lines: str = "refuse"  # refuse | allow
     owner: str = ""
     passwords: tuple[Password, ...] = ()
+    tokens: tuple[Password, ...] = ()
     disabled: bool = False
     open: bool = False
 

@@ -26,6 +26,7 @@ class Sockets:
 
     listeners: list[list[socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
+    api: socket.socket | None = None
     public: socket.socket | None = None
     capture: socket.socket | None = None
 
@@ -58,6 +59,7 @@ def bind_all(deployment: Deployment, workers: int) -> Sockets:
             port = link.getsockname()[1]  # port 0: the kernel chose one for the first worker, the others join it
             sockets.listeners[worker].append(link)
     sockets.admin = _pages(deployment.web.admin, 128)
+    sockets.api = _pages(deployment.web.api, BACKLOG)
     sockets.public = _pages(deployment.web.public, BACKLOG)
     if deployment.captures:
         sockets.open_capture()

@@ -155,12 +155,10 @@ class Supervisor:
         return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
 
     def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
-        capture = self.sockets.capture if self.in_force.deployment.captures else None
-        fds = {
-            name: link.fileno()
-            for name, link in (("admin", self.sockets.admin), ("public", self.sockets.public), ("capture", capture))
-            if link is not None
-        }
+        links = self.sockets
+        capture = links.capture if self.in_force.deployment.captures else None
+        named = {"admin": links.admin, "api": links.api, "public": links.public, "capture": capture}
+        fds = {name: link.fileno() for name, link in named.items() if link is not None}
         fds["control"] = child.connect()
         order = orjson.dumps({"place": asdict(self.in_force.place), "policies": str(self.policies), **fds}).decode()
         return [sys.executable, "-m", "relay.web", order], list(fds.values())
@@ -250,7 +248,7 @@ class Supervisor:
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
             case "queue.page" | "queue.change" | "queue.count":
                 return await self._page(question)
-            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people":
+            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api":
                 return await self._ask_any(question)
             case "paces":
                 return await self._paces()
@@ -347,6 +345,8 @@ class Supervisor:
         of_policies = fingerprint(contents(self.policies)) != self.in_force.version
         try:
             if self.cluster is not None and of_policies:
+                if why := self.cluster.stale():
+                    raise NotNow(why)
                 return await self.cluster.in_turn(partial(self._reload, by))
             return await self._reload(by)
         except NotNow as error:

@@ -55,6 +55,7 @@ class Worker:
             stages.shaper.health,
             [shard.watchdog for shard in stages.shards],
             stages.doing,
+            stages.guarding.runaways,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])
 
@@ -91,6 +92,7 @@ class Worker:
             *(shard.exporter.run() for shard in stages.shards),
             *(shard.effects.run() for shard in stages.shards),
             stages.capping.run(),
+            stages.hindsight.run(),
         )
         running = [*map(asyncio.create_task, upkeep)]
         await stages.suspending.look()
@@ -99,7 +101,9 @@ class Worker:
         work = (
             *(shard.dispatcher.run() for shard in stages.shards),
             stages.suspending.run(),
+            stages.releasing.run(),
             stages.steering.run(),
+            stages.engaging.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),
@@ -215,8 +219,9 @@ class Worker:
                 return await boards.answer(self.stages.state, question)
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
-            case "people":
-                return await self.stages.people.answer(question)
+            case "people" | "api" as does:
+                desk = self.stages.people if does == "people" else self.stages.apps
+                return await desk.answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:
@@ -255,6 +260,7 @@ class Worker:
             stages.courier.connections(),
             stages.lately,
             rates,
+            [str(one) for one in stages.guarding.runaways.standing()],
             clock(),
             lambda at, pool: worker_view.connections_to(at, pool, stages.shaper.shapes),
             site,

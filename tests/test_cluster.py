@@ -358,6 +358,17 @@ async def test_a_disk_that_cannot_be_written_is_remembered_as_old(
     await other.stop()
     other.start()
     assert other.hours == 3
+    other.write(4)
+    expected = (
+        f"policies/ on disk could not be written when {one.version} of relay-1 came into force, so a reload would"
+    )
+    assert (await other.reload())["problems"][0].startswith(expected)
+    assert other.hours == 3
+    other.write(3)
+    assert "error" not in await other.reload()
+    other.write(4)
+    assert "error" not in await other.reload(), "it was brought up to date first"
+    assert other.hours == 4
 
 
 # State is lost
@@ -409,6 +420,7 @@ async def test_whether_it_was_decided_is_known_when_state_is_back(
     one.write(2)
     answer = await one.reload()
     assert "State was lost while it was decided" in answer["problems"][0]
+    assert answer["open"]
     await other.becomes(2)
     await one.becomes(2)
 

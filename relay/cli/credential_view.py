@@ -64,6 +64,7 @@ def facts(credential: Credential) -> dict[str, Any]:
         "owner": credential.owner,
         "passwords": len(valid),
         "older_password_until": _iso(min(ends)) if ends else None,
+        "tokens": sum(not token.until or token.until > now for token in credential.tokens),
         "disabled": credential.disabled,
     }
 

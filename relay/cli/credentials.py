@@ -27,7 +27,7 @@ from relay.config.passwords import generate, hashed, parse, until
 from relay.config.problems import Wrong, no_such
 from relay.config.units import duration
 from relay.control import NodeDown, request
-from relay.identity import Credential
+from relay.identity import Credential, proof_of
 
 CLASSES = ("transactional", "service", "marketing", "auto")
 # Keys of credentials.toml that a word on the command line sets, by option.
@@ -83,6 +83,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--keep", metavar="DURATION", default=KEEP, help=f"the old one's time (default {KEEP}; 0s: none)"
     )
     _changing(rotate, _rotate)
+
+    token = actions.add_parser("token", help="a new token for /api/v1, shown once; the old one stays valid for a while")
+    token.add_argument("name")
+    token.add_argument(
+        "--keep", metavar="DURATION", default=KEEP, help=f"the old one's time (default {KEEP}; 0s: none)"
+    )
+    token.add_argument("--remove", action="store_true", help="no new one: what there is ends now")
+    _changing(token, _token)
 
     disable = actions.add_parser("disable", help="refuse its logins and its networks from now on")
     disable.add_argument("name")
@@ -180,16 +188,35 @@ def _rotate(args: argparse.Namespace) -> int:
     keep = duration(args.keep)
 
     def change(document: TOMLDocument) -> None:
-        table = _table(document, args.name)
-        newest = _newest(table.get("password", []))
-        if newest and keep:
-            both = tomlkit.array()
-            both.extend([until(newest, int(time.time() * 1000) + keep), hashed(password)])
-            table["password"] = both.multiline(True)
-        else:
-            table["password"] = hashed(password)
+        _renew(_table(document, args.name), "password", hashed(password), keep)
 
     return _carry_out(args, change, "rotate", password)
+
+
+def _renew(table: Table, key: str, entry: str, keep: int) -> None:
+    """A new hash under `key`; the one that was valid without end stays so for `keep` ms."""
+    newest = _newest(table.get(key, []))
+    if newest and keep:
+        both = tomlkit.array()
+        both.extend([until(newest, int(time.time() * 1000) + keep), entry])
+        table[key] = both.multiline(True)
+    else:
+        table[key] = entry
+
+
+def _token(args: argparse.Namespace) -> int:
+    """It begins with the credential's name, so that who is called knows whose it is."""
+    token = f"{args.name}.{generate()}"
+    keep = duration(args.keep)
+
+    def change(document: TOMLDocument) -> None:
+        table = _table(document, args.name)
+        if args.remove:
+            table.pop("token", None)
+        else:
+            _renew(table, "token", hashed(proof_of(token)), keep)
+
+    return _carry_out(args, change, "token", token="" if args.remove else token)
 
 
 def _newest(entries: object) -> str | None:
@@ -233,7 +260,7 @@ def _apply(table: Table, args: argparse.Namespace) -> None:
 
 
 def _carry_out(
-    args: argparse.Namespace, change: "Callable[[TOMLDocument], None]", action: str, password: str = ""
+    args: argparse.Namespace, change: "Callable[[TOMLDocument], None]", action: str, password: str = "", token: str = ""
 ) -> int:
     deployment = load_deployment(args.config)
     edited = edit_credentials(args.policies, deployment, change, dry_run=args.dry_run)
@@ -248,16 +275,19 @@ def _carry_out(
         if warning.file == edited.file and f"credential.{args.name}." in warning.key + ".":
             print(warning, file=sys.stderr)
     became = _put_in_force(deployment, edited, args, action) if edited.after != edited.before else ""
-    _tell(args, deployment, credential, password)
+    _tell(args, deployment, credential, password, token)
     if became:
         print(became, file=sys.stderr)
     return 0
 
 
-def _tell(args: argparse.Namespace, deployment: Deployment, credential: Credential, password: str) -> None:
+def _tell(args: argparse.Namespace, deployment: Deployment, credential: Credential, password: str, token: str) -> None:
     entry = door(deployment, args.name if password else "", password)
     if args.json:
-        print(json.dumps(facts(credential) | ({"password": password} if password else {})))
+        secrets = {"password": password, "token": token}
+        print(json.dumps(facts(credential) | {name: secret for name, secret in secrets.items() if secret}))
+    elif token:
+        print(f"token  {token}      shown this once; only its hash is kept\nuse    Authorization: Bearer {token}")
     elif password:
         print(f"user      {args.name}\npassword  {password}      shown this once; only its hash is kept")
     else:
@@ -277,24 +307,25 @@ def _put_in_force(deployment: Deployment, edited: Edited, args: argparse.Namespa
     """Make a running node reload, and record who did what; what became of it, in a sentence. Raises Refused where the nodes of
     a cluster did not take it, and nothing is changed."""
     by_hand = "Put it in force: systemctl reload postlane (or SIGHUP to postlane serve)"
-    data_dir = deployment.node.data_dir
+    data_dir, shared = deployment.node.data_dir, deployment.state.url != "sqlite:"
     try:
         running = request(data_dir, {"do": "stats"}).get("policies")
         if running != edited.version_before:
             return f"The running node has policies {running}, and other edits wait on disk. {by_hand}"
         answer = request(data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)
-        if "error" in answer and deployment.state.url != "sqlite:" and take_back(args.policies, edited):
-            request(
-                data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE
-            )  # what is on disk is in force: no alert
+        if "error" in answer and shared and not answer.get("open") and take_back(args.policies, edited):
+            request(data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)  # ends the alert
             lines = [*answer.get("problems", ()), answer["error"], "Nothing was changed, on any node."]
             raise Refused("\n".join(lines))
         if answer.get("version") != edited.policies.version:
-            return f"The running node did not take it: {answer.get('error', 'it reads another folder')}. {by_hand}"
+            why = [answer.get("error", "it reads another folder"), *(answer["problems"] if answer.get("open") else ())]
+            return f"The running node did not take it: {'; '.join(why)}. {by_hand}"
         audit = {"by": getpass.getuser(), "via": "cli", "action": f"credentials {action}"}
         what = {"what": {"credential": args.name}, "reason": args.reason}
         request(data_dir, {"do": "record", "kind": "audit", "facts": audit | what})
     except NodeDown:
+        if shared:
+            return "No node runs here; start it, then postlane reload puts it in force on all nodes"
         return "No node runs here; it is in force from the next start. Elsewhere: systemctl reload postlane"
     return f"In force: policies {edited.policies.version}"
 

@@ -104,8 +104,10 @@ def _wishes(wishes: Json) -> list[str]:
 
 
 def _engaged(engaged: Json) -> list[str]:
+    """arava: cold, last on 2025-10-04; 12 unanswered since"""
     return [
-        f"  {brand}: last on {one['last_engaged'] or 'no day we know'}; {one['unanswered']} unanswered since"
+        f"  {brand}: {one['tier'] and one['tier'] + ', '}last on {one['last_engaged'] or 'no day'}; "
+        f"{one['unanswered']} unanswered since"
         for brand, one in engaged.items()
     ]
 

@@ -57,5 +57,7 @@ HookUrl = Annotated[str, *text_of(units.hook_url, "https://chat.shop.example/hoo
 StateUrl = Annotated[str, *text_of(units.state_url, "sqlite:")]
 Timezone = Annotated[str, *text_of(units.timezone, "Europe/Berlin")]
 Password = Annotated[PasswordHash, *text_of(passwords.parse, "sha256:SALT:DIGEST")]
+Token = Annotated[PasswordHash, *text_of(passwords.parse_token, "sha256:SALT:DIGEST")]
+Tokens = Annotated[list[Token], *ALONE_OR_LIST, Field(max_length=2)]
 Passwords = Annotated[list[Password], *ALONE_OR_LIST, Field(max_length=2)]
 Port = Annotated[int, Field(ge=1, le=65535)]

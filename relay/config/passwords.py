@@ -41,11 +41,12 @@ def until(entry: str, end: int) -> str:
     return f"sha256:{start[1]}:{start[2]}:{stamp}"
 
 
-def parse(entry: object) -> Password:
-    """The value of an entry; raises Wrong."""
+def parse(entry: object, command: str = "rotate") -> Password:
+    """The value of an entry; raises Wrong. `command` of postlane credentials makes such entries."""
     match = _FORM.fullmatch(entry) if isinstance(entry, str) else None
     if match is None:  # what stands there may be the password itself: it is not repeated
-        raise Wrong("password", "no hash of a password; make one with: postlane credentials rotate NAME")
+        what = "password" if command == "rotate" else command
+        raise Wrong("password", f"no hash of a {what}; make one with: postlane credentials {command} NAME")
     try:
         salt, digest = _decode(match[1]), _decode(match[2])
     except (binascii.Error, ValueError):
@@ -53,6 +54,11 @@ def parse(entry: object) -> Password:
     if not _SHORTEST_DIGEST <= len(digest) <= sha256().digest_size:
         raise Wrong("password", f"no hash of a password: the digest has {len(digest)} octets, sha256 gives 32")
     return Password(salt, digest, _milliseconds(match[3]) if match[3] else 0)
+
+
+def parse_token(entry: object) -> Password:
+    """The same for a token of /api/v1."""
+    return parse(entry, "token")
 
 
 def _milliseconds(stamp: str) -> int:

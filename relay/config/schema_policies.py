@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from relay.config.fields import Name, Network, Passwords, PositiveDuration, Rate, SendingDomain, Url
+from relay.config.fields import Name, Network, Passwords, PositiveDuration, Rate, SendingDomain, Tokens, Url
 from relay.config.reader import Section, setting
 
 ClassName = Literal["transactional", "service", "marketing"]
@@ -29,7 +29,9 @@ class CredentialTable(Section):
     networks: list[Network] = setting([], "machines that cannot log in")
     quota: Rate | None = None
     over_quota: Literal["pace", "refuse"] = "pace"
-    on_suppressed: Literal["withhold", "refuse"] = "withhold"
+    on_suppressed: Literal["withhold", "refuse"] = setting(
+        "withhold", "refuse: 550 at RCPT TO, where all that the app may send is stopped"
+    )
     dsn: Literal["full", "headers", "none"] = setting(
         "headers", "what a bounce returns of the message; full: withheld mail is reported, too"
     )
@@ -38,6 +40,7 @@ class CredentialTable(Section):
     owner: str = setting("", "whom reports and alerts name")
     webhook: Webhook | None = None
     password: Passwords = setting([], "sha256:SALT:DIGEST; two while one is rotated")
+    token: Tokens = setting([], "of its calls to /api/v1, as password is; made by: postlane credentials token")
     disabled: bool = False
 
 

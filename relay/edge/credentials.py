@@ -75,6 +75,12 @@ class Directory:
             return Login(self._open, stream)
         return None
 
+    def caller(self, name: str, proof: str, now: int) -> Credential | None:
+        """Whose token of /api/v1 this is the proof of (identity.proof_of); None for nobody's."""
+        credential = self._by_name.get(name)
+        right = _matches(credential.tokens if credential else (), proof, now)
+        return credential if right and credential is not None and not credential.disabled else None
+
     def by_network(
         self, ip: str, trust: Sequence[IPv4Network | IPv6Network] = (), local: str = ""
     ) -> Credential | None:

@@ -25,10 +25,13 @@ from relay.ids import time_of
 from relay.in_force import InForce, load
 from relay.order import Place
 from relay.signing.keys import KeyRing
+from relay.web.api.site import alone, create_api
 from relay.web.app import create_app
 from relay.web.capture import CaptureServer
 from relay.web.captures import Captures
 from relay.web.connect import SubmissionPort
+from relay.web.public.gate import POSTS_A_SECOND, Allowance, Gate
+from relay.web.public.server import PublicServer
 from relay.web.public.service import PublicService
 from relay.web.settings import WebSettings
 from relay.web.stories import Event
@@ -39,7 +42,7 @@ log = structlog.get_logger()
 ARCHIVE_EVERY = 60.0  # seconds between looks for hours that are over: Parquet is for reports, which can wait a minute
 DAY = 86_400_000
 NICE = 5  # mail comes first: where all want the processors, a third of a worker's share
-_LINKS = ("control", "admin", "public", "capture")
+_LINKS = ("control", "admin", "api", "public", "capture")
 
 
 def clock() -> int:
@@ -47,8 +50,8 @@ def clock() -> int:
 
 
 class WebProcess:
-    """`admin`, `public`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it ends.
-    `policies`: the folder on disk, where logos are.
+    """`admin`, `api`, `public`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it
+    ends. `policies`: the folder on disk, where logos are.
 
     It is started anew when config/ changes; of policies/ only the public pages take anything, which are told."""
 
@@ -57,6 +60,7 @@ class WebProcess:
         in_force: InForce,
         supervisor: socket.socket,
         admin: socket.socket | None,
+        api: socket.socket | None,
         public: socket.socket | None,
         capture: socket.socket | None,
         policies: Path,
@@ -64,13 +68,14 @@ class WebProcess:
         self._deployment = deployment = in_force.deployment
         self._keys = in_force.keys
         self._supervisor = supervisor
-        self._admin = admin
+        self._admin, self._api = admin, api
         self._directory = deployment.node.data_dir / "events"
         self._captures = Captures(deployment.node.data_dir / "capture") if capture else None
         self._public = PublicService(public, in_force, policies, self._ask) if public is not None else None
         self._server: CaptureServer | None = None
         if capture is not None and self._captures is not None:
-            self._server = CaptureServer(capture, self._captures, hostname=deployment.node.hostname, clock=clock)
+            hostname = deployment.node.hostname
+            self._server = CaptureServer(capture, self._captures, hostname=hostname, clock=clock, ask=self._ask)
 
     def __repr__(self) -> str:
         return f"<WebProcess admin={self._admin is not None} public={self._public!r} capture={self._server!r}>"
@@ -85,12 +90,12 @@ class WebProcess:
         public = asyncio.create_task(self._public.run(stop)) if self._public is not None else None
         if self._server is not None:
             await self._server.start()
-        pages = _Pages(create_app(self._settings(), self._ask)) if self._admin is not None else None
-        serving = asyncio.create_task(pages.serve([self._admin])) if pages and self._admin else None
+        servers = self._servers()
+        serving = [asyncio.create_task(server.serve([link])) for server, link in servers]
         await stop.wait()
-        if pages is not None and serving is not None:
-            pages.should_exit = True
-            await serving
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
         if public is not None:
             await public
         if self._server is not None:
@@ -98,6 +103,16 @@ class WebProcess:
         for task in (archive, watch):
             task.cancel()
         await asyncio.gather(archive, watch, return_exceptions=True)
+
+    def _servers(self) -> list[tuple[uvicorn.Server, socket.socket]]:
+        """The apps' API, where it has an address of its own, is bounded like the public pages: it may face the world."""
+        servers: list[tuple[uvicorn.Server, socket.socket]] = []
+        if self._admin is not None:
+            servers.append((_Pages(create_app(self._settings(), self._ask)), self._admin))
+        if self._api is not None:
+            gate = Gate(pages=Allowance(POSTS_A_SECOND))  # an app may ask as often as it tells
+            servers.append((PublicServer(alone(create_api(self._ask)), gate), self._api))
+        return servers
 
     def _settings(self) -> WebSettings:
         deployment = self._deployment
@@ -117,6 +132,7 @@ class WebProcess:
             ),
             hosts=frozenset({deployment.node.hostname}),
             any_address=host in ("0.0.0.0", "::"),  # noqa: S104 compared, not bound
+            api=self._api is None,
             captures=self._captures,
             public_keys=_public_keys(self._keys),
         )
@@ -182,9 +198,9 @@ def main() -> None:
     logs.configure("web", os.environ.get("POSTLANE_LOG", "info"))
     links = {name: socket.socket(fileno=order[name]) for name in _LINKS if name in order}
     in_force = load(Place(**order["place"]), checked=False)
-    public, capture = links.get("public"), links.get("capture")
+    admin, api, public, capture = (links.get(name) for name in _LINKS[1:])
+    process = WebProcess(in_force, links["control"], admin, api, public, capture, Path(order["policies"]))
     os.nice(NICE)
-    process = WebProcess(in_force, links["control"], links.get("admin"), public, capture, Path(order["policies"]))
     uvloop.run(process.run())
 
 

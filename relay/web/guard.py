@@ -1,4 +1,5 @@
-"""What every answer of the admin site has in common: who may ask, by which method, and the headers that bind browsers.
+"""What every answer of the admin site has in common: who may ask, by which method, and the headers that bind browsers. The
+apps' API, where it is here, has methods and tokens of its own.
 
 The admin site has no login yet; it is bound to loopback. A page elsewhere could still reach it through the visitor's
 own browser once its name points at 127.0.0.1 (DNS rebinding), so the Host header must name this machine: a loopback
@@ -11,6 +12,8 @@ from ipaddress import ip_address
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from relay.web.api.operations import PREFIX
 
 # No script at all, no form but our own, no frame but our own sandboxed one, nothing from other hosts.
 PAGE_POLICY = (
@@ -84,6 +87,6 @@ class Guard:
             return PlainTextResponse(
                 "This name is not one of the admin page's. Use its address, or localhost.\n", status_code=421
             )
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] not in ("GET", "HEAD") and not scope["path"].startswith(f"{PREFIX}/"):
             return PlainTextResponse("Only GET\n", status_code=405, headers={"Allow": "GET, HEAD"})
         return None

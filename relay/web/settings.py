@@ -22,6 +22,7 @@ class WebSettings:
     hosts        names under which the site may be called, beside loopback's (lower case, no port)
     any_address  the site is bound to a wildcard: any address literal may stand in Host
     captures     the captured messages; None where nothing is captured
+    api          the apps' API is here
     public_keys  our own DKIM keys' TXT records, for the verdicts on captured messages
     """
 
@@ -35,5 +36,6 @@ class WebSettings:
     ports: tuple[SubmissionPort, ...] = ()
     hosts: frozenset[str] = frozenset()
     any_address: bool = False
+    api: bool = False
     captures: Captures | None = None
     public_keys: PublicKeys = field(default=lambda _selector, _domain: None)

@@ -11,7 +11,7 @@ from relay.cli import credentials
 from relay.cli.credential_view import table
 from relay.config import load_deployment, load_policies
 from relay.control import NodeDown
-from relay.identity import Credential
+from relay.identity import Credential, proof_of
 
 GOOD = Path(__file__).parents[1] / "bad_config" / "_good"
 
@@ -22,6 +22,7 @@ class Node:
     def __init__(self) -> None:
         self.policies: str | None = None
         self.fails = ""
+        self.open = False
         self.asked: list[dict[str, Any]] = []
 
     def request(self, data_dir: Path, question: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
@@ -30,7 +31,8 @@ class Node:
         self.asked.append(question)
         if question["do"] == "reload":
             if self.fails:
-                return {"error": self.fails, "problems": ["relay-2: policies/retry.toml:3: no"]}
+                problems = ["relay-2: policies/retry.toml:3: no"]
+                return {"error": self.fails, "problems": problems, "open": self.open}
             self.policies = version()
             return {"version": self.policies}
         return {"policies": self.policies}
@@ -201,6 +203,29 @@ def test_a_password_for_one_that_had_none(node: Node) -> None:
     assert len(credential("local").passwords) == 1
 
 
+def test_a_token_for_the_api_is_shown_once_and_renewed_as_a_password_is(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add()
+    capsys.readouterr()
+    assert run("token", "shop") == 0
+    out = capsys.readouterr().out
+    first = out.split()[1]
+    assert first.startswith("shop.")
+    assert f"Authorization: Bearer {first}" in out
+    (entry,) = credential("shop").tokens
+    assert entry.digest == sha256(entry.salt + proof_of(first).encode()).digest()
+    assert len(credential("shop").passwords) == 1
+    run("token", "shop", "--keep", "2d", as_json=True)
+    second = json.loads(capsys.readouterr().out)["token"]
+    old, new = credential("shop").tokens
+    assert (old.digest, old.until > 0) == (entry.digest, True)
+    assert new.digest == sha256(new.salt + proof_of(second).encode()).digest()
+    assert run("token", "shop", "--remove") == 0
+    assert credential("shop").tokens == ()
+    assert "token" not in capsys.readouterr().out
+
+
 def test_disable_and_enable(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     add()
     assert run("disable", "shop", "--reason", "left") == 0
@@ -271,6 +296,19 @@ def test_what_not_all_nodes_take_is_taken_back(node: Node, capsys: pytest.Captur
     node.fails = ""
     assert add() == 0
     assert f"In force: policies {version()}" in capsys.readouterr().err
+
+
+def test_what_other_nodes_may_have_taken_is_not_taken_back(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    in_a_cluster()
+    node.policies, node.fails, node.open = version(), "State was lost while it was decided", True
+    assert add() == 0
+    out = capsys.readouterr()
+    assert "did not take it: State was lost while it was decided; relay-2: policies/retry.toml:3: no" in out.err
+    assert password_in(out.out)
+    assert credential("shop")
+    node.policies = None
+    run("disable", "shop")
+    assert "start it, then postlane reload puts it in force on all nodes" in capsys.readouterr().err
 
 
 def test_what_somebody_edits_meanwhile_is_not_taken_back(

@@ -52,3 +52,9 @@ def test_what_is_no_hash_is_never_repeated(entry: object) -> None:
         passwords.parse(entry)
     assert raised.value.slug == "password"
     assert str(entry) not in raised.value.message
+
+
+def test_what_is_no_hash_of_a_token_says_what_makes_one() -> None:
+    with pytest.raises(Wrong, match="no hash of a token; make one with: postlane credentials token NAME"):
+        passwords.parse_token("shop.hunter2")
+    assert passwords.parse_token(passwords.hashed("x", b"salt")).salt == b"salt"

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from relay.edge.credentials import Directory, Login, is_loopback
-from relay.identity import Credential, Password
+from relay.identity import Credential, Password, proof_of
 
 NOW = 1_795_000_000_000
 
@@ -92,3 +92,16 @@ def test_loopback() -> None:
 
 def test_repr_tells_no_secret() -> None:
     assert repr(Directory([SHOP])) == "<Directory 1 credentials, 0 networks>"
+
+
+def test_a_token_calls_the_api_and_nothing_else() -> None:
+    shop = credential("shop", tokens=(password(proof_of("shop.one")), password(proof_of("shop.old"), until=NOW)))
+    directory = Directory([shop, credential("gone", tokens=shop.tokens, disabled=True)])
+    assert directory.caller("shop", proof_of("shop.one"), NOW + 1) == shop
+    assert directory.caller("shop", proof_of("shop.old"), NOW) == shop
+    assert directory.caller("shop", proof_of("shop.old"), NOW + 1) is None
+    assert directory.caller("shop", "shop.one", NOW) is None
+    assert directory.caller("other", proof_of("shop.one"), NOW) is None
+    assert directory.caller("gone", proof_of("shop.one"), NOW) is None
+    assert directory.login("shop", "shop.one", NOW, False) is None
+    assert directory.login("shop", proof_of("shop.one"), NOW, False) is None

@@ -3,13 +3,14 @@
 import base64
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -204,3 +205,75 @@ def test_an_unsubscription_survives_that_everything_is_killed(node: Node, sink: 
     wait_for("the event", lambda: node.events(type="unsubscribed", recipient="gil@example.com"))
     assert node.final(market(node, "gil@example.com"))["type"] == "withheld"
     wait_for("an empty journal", lambda: not list((node.data / "journal").glob("*.jsonl")))
+
+
+def test_an_operator_suppresses_looks_undoes_and_forgets(node: Node, sink: Sink) -> None:
+    done = node.run(
+        "suppress", "add", "avi@example.com", "--stop", "marketing", "--brand", "arava", "--note", "by phone"
+    )
+    assert done.returncode == 0, done.stderr
+    held = node.final(market(node, "Avi@Example.com"))
+    assert (held["type"], held["reason"], held["at"]) == ("withheld", "suppressed", "accept")
+    assert held["detail"].startswith("marketing, manual, cli on 20")
+    reset = node.send("avi@example.com", sender="shop@arava.example", subject="Your password reset")
+    assert node.final(reset)["type"] == "delivered"
+    known = node.run("recipient", "avi@example.com")
+    assert known.returncode == 0, known.stderr
+    assert "marketing of arava  manual, cli" in known.stdout
+    assert "withheld" in known.stdout
+    undo = next(line.split()[1:] for line in known.stdout.splitlines() if "postlane suppress remove" in line)
+    assert node.run(*undo).returncode == 0
+    assert arrived(node, sink, market(node, "avi@example.com"))
+
+    node.run("suppress", "add", "avi@example.com", "--stop", "marketing")
+    told = json.loads(node.run("recipient", "avi@example.com", "--export").stdout)
+    assert {event["type"] for event in told["events"]} >= {
+        "accepted",
+        "withheld",
+        "delivered",
+        "suppressed",
+        "unsuppressed",
+    }
+    gone = node.run("recipient", "avi@example.com", "--forget", "--yes", "--reason", "letter of 22 Nov")
+    assert gone.returncode == 0, gone.stderr
+    for file in (node.data / "events").iterdir():
+        assert b"avi@example.com" not in file.read_bytes().lower(), file.name
+    assert json.loads(node.run("recipient", "avi@example.com", "--export").stdout)["events"] == []
+    held = node.final(market(node, "avi@example.com"))
+    assert (held["type"], held["reason"]) == ("withheld", "suppressed"), "he stays suppressed, by a hash alone"
+    (audit,) = node.events(type="audit", action="recipient --forget")
+    assert audit["reason"] == "letter of 22 Nov"
+
+
+def test_an_app_with_a_token_asks_and_tells(node: Node, sink: Sink) -> None:
+    """A token by command, the calls of a form, a shop and an unsubscribe link of the app's own; and what becomes of mail."""
+    made = node.run("credentials", "token", "bulk", "--json")
+    assert made.returncode == 0, made.stderr
+    token = json.loads(made.stdout)["token"]
+
+    def call(method: str, path: str, body: object = None, token: str = token) -> tuple[int, dict[str, Any]]:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", node.web, timeout=30)) as link:
+            link.request(method, f"/api/v1{path}", json.dumps(body) if body is not None else None, headers)
+            answer = link.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    assert call("POST", "/validate", {"address": "ida@gmaill.com"})[1]["did_you_mean"] == "ida@gmail.com"
+    ida = "/recipients/ida%40example.com"
+    assert call("GET", ida)[1]["marketing"] is True
+    assert arrived(node, sink, market(node, "ida@example.com"))
+    assert call("PUT", f"{ida}/consent", {"marketing": False})[0] == 200
+    (event,) = wait_for("the event", lambda: node.events(type="unsubscribed", recipient="ida@example.com"))
+    assert (event["brand"], event["via"], event["by"]) == ("arava", "api", "bulk")
+    assert node.final(market(node, "ida@example.com"))["reason"] == "unsubscribed"
+    assert call("PUT", f"{ida}/consent", {"marketing": True})[1]["marketing"] is True
+    assert arrived(node, sink, market(node, "ida@example.com"))
+    assert call("PUT", f"{ida}/preferences", {"topics_off": ["tips"]})[0] == 200
+    assert node.final(market(node, "ida@example.com", "Ten tips for your garden"))["reason"] == "preference"
+    engaged = {"engaged": [{"recipient": "ida@example.com", "on": "2026-11-01"}]}
+    assert call("POST", "/engagement", engaged) == (200, {"taken": 1, "changed": 1})
+
+    assert call("GET", ida, token=token[:-1] + ("a" if token[-1] != "a" else "b"))[0] == 401
+    assert node.run("credentials", "token", "bulk", "--remove").returncode == 0
+    assert call("GET", ida)[0] == 401
+    assert token not in node.log()

@@ -172,3 +172,44 @@ def test_what_dns_says_for_good_bounces_and_says_why(among_domains: tuple[Node, 
     for domain, enhanced in expected.items():
         event = node.final(node.send(f"dana@{domain}"))
         assert (domain, event["type"], event["reply"]["enhanced"]) == (domain, "bounced", enhanced)
+
+
+def test_an_address_that_cannot_be_mailed_is_told_of_and_refused_where_wanted(
+    among_domains: tuple[Node, DnsServer],
+) -> None:
+    """As the node starts it only tells, in the accepted event; with `refuse` it answers at RCPT TO, with what was meant."""
+    node, dns = among_domains
+    dns.add("null.example", "MX", "0 .")
+    node.final(node.send("dana@null.example"))  # slow DNS is not waited for long: now it is known
+    again = node.send("dana@null.example")
+    (tagged,) = wait_for("the event", lambda: node.events(id=again, type="accepted"))
+    assert tagged["address"] == {"tags": ["null-mx"]}
+
+    (node.folder / "policies/recipients.toml").write_text(
+        '[address-check]\nlocal = "refuse"\nknown = ["gmaill.example"]\n'
+    )
+    assert node.run("reload").returncode == 0
+    with smtplib.SMTP("127.0.0.1", node.smtp, timeout=30) as client:
+        client.ehlo("app.test.example")
+        client.mail("app@test.example")
+        answers = {
+            to: client.rcpt(to)
+            for to in (
+                "dana@null.example",
+                "dana@gone.example",
+                "dana@gmaill.com",
+                "dana@gmaill.example",
+                "dana@example.com",
+            )
+        }
+    assert {to: code for to, (code, _) in answers.items()} == {
+        "dana@null.example": 556,
+        "dana@gone.example": 550,
+        "dana@gmaill.com": 550,
+        "dana@gmaill.example": 550,
+        "dana@example.com": 250,
+    }
+    assert b"did you mean gmail.com?" in answers["dana@gmaill.com"][1]
+    assert answers["dana@gmaill.example"][1].startswith(b"5.1.2 No such domain")
+    (refused,) = wait_for("the event", lambda: node.events(type="rejected", recipient="TO:<dana@gmaill.com>"))
+    assert (refused["reason"], refused["credential"]) == ("address-check", "local")

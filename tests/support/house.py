@@ -17,8 +17,10 @@ from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.rulings import NO_RULINGS
+from relay.guarding import Guarding
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.lately import Lately
@@ -26,12 +28,13 @@ from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, 
 from relay.outcome import Outcome
 from relay.pacing import Pacer
 from relay.pause import Later
-from relay.person import ADDRESS, Block, Person, Wish
+from relay.person import ADDRESS, Block, Engaged, Person, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.copies import Hashes
 from relay.policy.decide import Law
+from relay.policy.engagement import Tiers
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
@@ -49,8 +52,8 @@ from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state import places
 from relay.state.interface import StateError
+from relay.state.marks import TAKE, after, taken
 from relay.state.marks import Change as Mark
-from relay.state.marks import after
 from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
@@ -89,6 +92,7 @@ class FakeMarks:
     def __init__(self) -> None:
         self.stand: dict[bytes, bytes] = {}
         self.down = False
+        self.now = NOW
         self.state: Any = self
 
     async def mark(self, ttl_ms: int, changes: Sequence[Mark]) -> list[bytes]:
@@ -96,8 +100,12 @@ class FakeMarks:
             raise StateError("down")
         stood = []
         for one in changes:
-            stood.append(self.stand.get(one.key, b""))
-            self.stand[one.key] = after(one, stood[-1])
+            stands = self.stand.get(one.key, b"")
+            if one.what == TAKE:
+                self.stand[one.key], stands = taken(one, stands, self.now)
+            else:
+                self.stand[one.key] = after(one, stands)
+            stood.append(stands)
         return stood
 
 
@@ -153,6 +161,9 @@ class FakePeople(Known):
 
     def wish(self, address: str, brand: str, wish: Wish) -> None:
         self._note(address)[f"w:{brand}"] = wish.dump()
+
+    def engaged(self, address: str, brand: str, engaged: Engaged) -> None:
+        self._note(address).update({f"e:{brand}": engaged.dump(), f"u:{brand}": engaged.dump_unanswered()})
 
     def _note(self, address: str) -> dict[str, str]:
         return self.facts.setdefault(self.keys.key(address), {ADDRESS: self.keys.sealed_text(address)})
@@ -270,6 +281,7 @@ class Rig:
         self.asked: list[tuple[str, int, int]] = []
         self.memory = Memory(Sample(self.judge), Ledger())
         self.rulings = NO_RULINGS
+        self.return_paths: dict[str, str] = {}
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
@@ -282,10 +294,13 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        nobody: Any = None
+        self.engaging = Engaging(nobody, self.people.keys, Tiers(), self.clock)
         self.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
+        self.guarding = Guarding(self.marks.state, self.copies.hashes)
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -298,6 +313,11 @@ class Rig:
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         self.offered += deliveries
+
+    def return_path(self, message_id: str, index: int, brand: str) -> str:
+        """Of brands in `return_paths`, readable."""
+        domain = self.return_paths.get(brand)
+        return f"b-{message_id}-{index}@{domain}" if domain else ""
 
     def keys_for(self, domain: str) -> Any:
         return both_keys("a.example") if domain == "a.example" else ()
@@ -318,6 +338,7 @@ class Rig:
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            guarding=self.guarding,
             tokens=Tokens([b"s" * 32]),
             signer=self._signer,
             tracer=Tracer(b"s" * 32),
@@ -325,11 +346,13 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
+            return_path=self.return_path,
         )
 
     def judge(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:
@@ -359,6 +382,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,
@@ -367,6 +391,7 @@ class Rig:
             shaper=Shaper(self.shapes, self.quotas, self.clock),
             offer=self.offer,
             recorder=self._recorder,
+            return_path=self.return_path,
             tally=Counter(),
             lately=self.lately,
             delivered_to=self.delivered_to.append,

@@ -393,3 +393,17 @@ async def test_a_long_queue_shows_its_largest_sites() -> None:
     page = (await get(site(Events(), node=Node(many)), "/queue")).text
     assert page.count('<th scope="row">') == 200
     assert "50 more; narrow the list" in page
+
+
+async def test_the_apps_api_is_here_where_it_has_no_address_of_its_own() -> None:
+    """Behind the same Host, with methods of its own; the pages keep theirs."""
+    with_api, without = site(Events(), api=True), site(Events())
+    async with client(with_api) as app:
+        asked = await app.post("/api/v1/validate", json={"address": "x"})
+        assert (asked.status_code, asked.headers["content-type"]) == (401, "application/problem+json")
+        assert (await app.get("/api/v1/openapi.json")).json()["openapi"] == "3.1.0"
+        assert (await app.post("/")).status_code == 405
+    async with client(with_api, "evil.example") as app:
+        assert (await app.post("/api/v1/validate", json={})).status_code == 421
+    async with client(without) as app:
+        assert (await app.post("/api/v1/validate", json={})).status_code == 404
