@@ -7,7 +7,7 @@ What a person wants and whether there is room for more of it (relay/capping.py) 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -32,6 +32,7 @@ log = structlog.get_logger()
 PATIENCE = 1.0  # seconds mail waits for an answer; saturated, SQLite answers in 0.7 s at worst
 STATE_DOWN = 5.0  # seconds for which nobody waits again after that, but one who looks whether it is back
 LOOK_AGAIN = 1_000  # ms until mail is tried again that waits for State
+FRESH = 1_000  # ms for which "nothing is known of him" is not asked again: as long as a suspension takes to reach all workers
 
 Consent = Withheld | Postponed | None  # None: it goes
 
@@ -121,11 +122,13 @@ class Asked(Protocol):
 
 
 class Accepted(NamedTuple):
-    """Of each recipient. `placed`: those that go hold a place; `refused`: a cap refuses each, and the app shall hear of it."""
+    """Of each recipient. `placed`: those that go hold a place; `refused`: a cap refuses each, and the app shall hear of it.
+    `nobody`: indexes of those of whom State said that nothing is known."""
 
     stands: Sequence[Consent]
     placed: bool = False
     refused: bool = False
+    nobody: Collection[int] = ()
 
 
 async def at_accept(
@@ -147,7 +150,8 @@ async def at_accept(
     try:
         if terms is None or not terms.bounds:
             people = await house.known.of(recipients)
-            return Accepted(_judged(people, message, withheld, stream, now, house))
+            nobody = [index for index, person in enumerate(people) if person is NOBODY]
+            return Accepted(_judged(people, message, withheld, stream, now, house), nobody=nobody)
         people, asked = await asyncio.gather(
             house.known.of(recipients), house.capping.ask(message, each, terms, firm=False)
         )
@@ -194,7 +198,8 @@ async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house:
     message, terms = delivery.message, house.capping.terms(delivery.message)
     try:
         if terms is None:
-            (person,) = await house.known.of([delivery.recipient])
+            lately = 0 <= now - delivery.free_at < FRESH
+            person = NOBODY if lately else (await house.known.of([delivery.recipient]))[0]
             standing = _wanted(person, message, stream, now, house)
         else:
             (person,), room = await asyncio.gather(house.known.of([delivery.recipient]), _room(delivery, terms, house))

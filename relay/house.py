@@ -45,7 +45,9 @@ class House:
     engaging      how lately they cared for it
     copies        which messages are one
 
-    The wiring replaces the first two at a reload.
+    return_path   of one recipient: message id, index, brand -> the address, "" where the app's own stays
+
+    The wiring replaces the first two and the last at a reload.
     """
 
     hostname: str
@@ -65,3 +67,4 @@ class House:
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder
+    return_path: Callable[[str, int, str], str]

@@ -39,6 +39,7 @@ from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.guarding import Guarding
+from relay.hindsight import Hindsight
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
@@ -57,6 +58,8 @@ from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
 from relay.releasing import Releasing
+from relay.return_path import ReturnPaths
+from relay.returns import Returns
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
@@ -118,6 +121,7 @@ class Stages:
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
+        self.paths = ReturnPaths(self.settings.secrets)
         self.guarding = Guarding(self.state, self.copies.hashes)
         self._looking: set[asyncio.Task[None]] = set()
         self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
@@ -141,6 +145,7 @@ class Stages:
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
+        self.returns, self.hindsight = self._build_returns(), self._build_hindsight(node.name)
         self.people = People(
             self.state,
             self.known.keys,
@@ -220,13 +225,14 @@ class Stages:
             shaper=self.shaper,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
+            return_path=self._return_path,
             tally=self.tally,
             lately=self.lately,
             delivered_to=self.checking.traffic.add,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        effects = Effects(spool, [self.capping.settle, self.engaging.count])
+        effects = Effects(spool, [self.capping.settle, self.engaging.count, lambda learnt: self.people.learn(learnt)])  # noqa: PLW0108
         return Shard(
             number,
             spool,
@@ -264,8 +270,22 @@ class Stages:
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
+            return_path=self._return_path,
         )
         return Door(house, self.checking)
+
+    def _build_returns(self) -> Returns:
+        domains = settings.return_path_domains(self.settings.in_force)
+        own = self.shards[0].attempting
+        return Returns(self.state, self.paths, own, domains, self.door.rejected)
+
+    def _build_hindsight(self, node: str) -> Hindsight:
+        makers = [(shard, Ids(node, shard.number, clock).maker) for shard in self.shards]
+        return Hindsight(self.state, [(shard.spool, shard.attempting, maker) for shard, maker in makers], clock)
+
+    def _return_path(self, message_id: str, index: int, brand: str) -> str:
+        domain = settings.return_path_domain(self.settings.in_force, brand)
+        return self.paths.address(message_id, index, domain) if domain else ""
 
     def _build_listeners(self) -> list[Listener]:
         guesses = Guesses()
@@ -275,7 +295,7 @@ class Stages:
                 socket.socket(fileno=descriptor),
                 settings=said,
                 limits=limits,
-                door=self.door,
+                door=self.returns if said.role == "bounces" else self.door,
                 budget=self.budget,
                 guesses=guesses,
                 clock=clock,
@@ -349,6 +369,9 @@ class Stages:
         self.recorder.policies = policies.version
         self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
+        self.paths = self.returns.paths = ReturnPaths(wanted.secrets)
+        self.returns.domains = settings.return_path_domains(wanted.in_force)
+        self.returns.postmasters = tuple(wanted.in_force.deployment.alerts.mail)
         self.engaging.apply(policies.tiers)
         self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
         self.guarding.guard = policies.runaway

@@ -92,6 +92,7 @@ class Worker:
             *(shard.exporter.run() for shard in stages.shards),
             *(shard.effects.run() for shard in stages.shards),
             stages.capping.run(),
+            stages.hindsight.run(),
         )
         running = [*map(asyncio.create_task, upkeep)]
         await stages.suspending.look()

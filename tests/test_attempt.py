@@ -57,6 +57,29 @@ async def test_the_event_says_that_it_went_to_the_capture_server() -> None:
         assert [event.get("captured") for event in rig.spool.events()] == [said]
 
 
+async def test_what_left_by_a_return_path_of_ours_is_kept_for_what_may_come_back() -> None:
+    for mail_from, captured, kept in (
+        ("b-1@bounce.a.example", False, 1),
+        ("b-1@bounce.a.example", True, 0),
+        ("", False, 0),
+    ):
+        rig, delivery = Rig(replace(DONE, captured=captured)), waiting_delivery()
+        delivery.mail_from = mail_from or delivery.sender
+        await attempt(delivery, rig.attempting())
+        assert rig.spool.settled[0].sent == [delivery] * kept
+
+
+async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_alone() -> None:
+    gone = Outcome(Reply(550, "5.1.1", "no such user"), "RCPT", mx="mx.b.example")
+    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 0)):
+        rig, delivery = Rig(outcome), waiting_delivery()
+        await attempt(delivery, rig.attempting())
+        assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+    rig = Rig(Outcome(Reply(550, "5.7.1", "blocked for spam"), "RCPT", mx="mx.b.example"))
+    await attempt(waiting_delivery(), rig.attempting())
+    assert rig.spool.settled[0].learnt == [], "a reputation block says nothing of the address"
+
+
 async def test_a_route_names_another_pool_or_host_than_the_class_s_own() -> None:
     rig = Rig(DONE)
     rig.named = {"slow": Pool("slow", (Source("192.0.2.9", "slow.example"),))}

@@ -9,7 +9,7 @@ import pytest
 
 from relay import consent
 from relay.capping import Capping
-from relay.consent import LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
+from relay.consent import FRESH, LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
 from relay.engaging import Engaging
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
@@ -80,6 +80,26 @@ async def test_an_attempt_hears_what_was_said_since() -> None:
     found = await at_attempt(delivery, None, NOW, House(people))
     assert isinstance(found, Withheld)
     assert found.status == "5.1.1"
+
+
+async def test_of_whom_nothing_is_known_nothing_is_asked_again_for_a_second() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    people.block("lea@b.example", stop="topic:news")
+    both = ["dana@b.example", "lea@b.example"]
+    found = await at_accept(delivery.message, both, [None, None], None, NOW, House(people))
+    assert found == Accepted([None, None], nobody=[0])
+    people.block("dana@b.example")
+    delivery.free_at = NOW
+    assert await at_attempt(delivery, None, NOW + FRESH - 1, House(people)) is None
+    for now in (NOW + FRESH, NOW - 1):
+        assert isinstance(await at_attempt(delivery, None, now, House(people)), Withheld)
+
+
+async def test_a_place_is_asked_for_however_lately_nothing_was_known() -> None:
+    house, delivery = House(FakePeople(), ONE), newsletter()
+    delivery.free_at = NOW
+    got(house, "dana@b.example", 5)
+    assert isinstance(await at_attempt(delivery, None, NOW, house), Postponed)
 
 
 async def test_other_secrets_know_other_people() -> None:
@@ -174,7 +194,7 @@ async def test_recipients_take_places_at_accept_and_who_has_none_waits() -> None
 
 async def test_what_waits_for_something_else_takes_no_place_yet() -> None:
     house = House(FakePeople(), ONE)
-    assert await taken(newsletter().message, ["dana@b.example"], house, later=True) == Accepted([None])
+    assert await taken(newsletter().message, ["dana@b.example"], house, later=True) == Accepted([None], nobody=[0])
     assert not house.places.people
 
 
@@ -254,7 +274,7 @@ async def test_rerouted_mail_is_counted_and_never_held() -> None:
     house, delivery = House(FakePeople(), ONE), newsletter()
     got(house, "dana@b.example", 5)
     delivery.message = replace(delivery.message, contradiction="rerouted")
-    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None])
+    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None], nobody=[0])
     assert await at_attempt(delivery, None, NOW, house) is None
     assert delivery.counted
     assert held(house) == [MARK]

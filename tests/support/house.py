@@ -281,6 +281,7 @@ class Rig:
         self.asked: list[tuple[str, int, int]] = []
         self.memory = Memory(Sample(self.judge), Ledger())
         self.rulings = NO_RULINGS
+        self.return_paths: dict[str, str] = {}
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
@@ -312,6 +313,11 @@ class Rig:
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         self.offered += deliveries
+
+    def return_path(self, message_id: str, index: int, brand: str) -> str:
+        """Of brands in `return_paths`, readable."""
+        domain = self.return_paths.get(brand)
+        return f"b-{message_id}-{index}@{domain}" if domain else ""
 
     def keys_for(self, domain: str) -> Any:
         return both_keys("a.example") if domain == "a.example" else ()
@@ -346,6 +352,7 @@ class Rig:
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
+            return_path=self.return_path,
         )
 
     def judge(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:
@@ -384,6 +391,7 @@ class Rig:
             shaper=Shaper(self.shapes, self.quotas, self.clock),
             offer=self.offer,
             recorder=self._recorder,
+            return_path=self.return_path,
             tally=Counter(),
             lately=self.lately,
             delivered_to=self.delivered_to.append,
