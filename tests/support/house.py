@@ -150,7 +150,7 @@ class FakePeople(Known):
         self._down_until = 0.0  # its being down has no memory
         return await super().of(addresses)
 
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
         if self.down:
             raise StateError("gone")
         return [self.facts.get(key, {}) for key in keys]
