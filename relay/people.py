@@ -17,10 +17,13 @@ an object, with `error` where nothing was done.
 
 `where`: stop, brand, reason, source, site, stream; since and until, between which it began; over: true, also those that ended.
 
+    restored  -> {}: what State lost of people was told again, as far as it can be
+
 Whoever changes something on a brand's page, or unsubscribes by it, has engaged with the brand that day; to look at a page is no
 such thing, since scanners open every link. What an app or an operator tells feeds the brand (relay/policy/engagement.py).
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
+With `silent` it is told alone: events of it are there.
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
 """
 
@@ -88,6 +91,7 @@ class People:
             "show": self._show, "block": self._block, "unblock": self._unblock,
             "wish": self._wish, "engaged": self._engaged, "forget": self._forget,
             "list": self._list, "clear": self._clear, "brands": self._brands,
+            "restored": self._restored,
         }.get(str(question.get("what")))  # fmt: skip
         if does is None:
             return {"error": f"nobody here knows how to {question.get('what')}"}
@@ -153,28 +157,33 @@ class People:
 
     async def _known(self, addresses: Sequence[str]) -> list[tuple[bytes, Person]]:
         keys = [self.keys.key(address) for address in addresses]
-        return [(key, person_of(facts)) for key, facts in zip(keys, await self._state.told(keys), strict=True)]
+        return [
+            (key, person_of(facts)) for key, facts in zip(keys, await self._state.told(keys, left=True), strict=True)
+        ]
 
     # -- changes
 
     async def _block(self, question: Json) -> Json:
-        entries = _entries(question)
+        entries, silent = _entries(question), bool(question.get("silent"))
         now = self._state.now()
         wanted = [(self._who(entry), self._made(entry, question, now)) for entry in entries]
-        found = await self._state.told([key for (_, key), _ in wanted])
+        found = await self._state.told([key for (_, key), _ in wanted], left=True)
         changes: list[Awaitable[None]] = []
         records: list[tuple[str, Facts]] = []
         for ((address, key), block), known in zip(wanted, found, strict=True):
             person = person_of(known)
             if any(_same(one, block, now) for one in person.blocks):
                 continue
-            facts = {block.name: block.dump(), **self._by_himself(person, block.brand, block.source)}
+            facts: dict[str, str | None] = {block.name: block.dump()}
+            if not silent:
+                facts |= self._by_himself(person, block.brand, block.source)
             if address and not person.sealed and not person.erased:
                 facts[ADDRESS] = self.keys.sealed_text(address)
             changes.append(self._state.tell(key, facts))
-            records.append(_blocked(address, block, question))
+            records.append(_blocked(address, key, block, question))
         await asyncio.gather(*changes)
-        await self._record(records)
+        if not silent:
+            await self._record(records)
         return {"changed": len(records), "same": len(entries) - len(records)}
 
     def _who(self, entry: Json) -> tuple[str, bytes]:
@@ -223,14 +232,14 @@ class People:
         gone = in_order(block for block in person.blocks if fits(block, {**where, "over": True}, now))
         if gone:
             await self._state.tell(key, self._without(person, gone))
-            await self._record([_unblocked(address, block, question) for block in gone])
+            await self._record([_unblocked(address, key, block, question) for block in gone])
         return {"removed": [shown_block(one) for one in gone]}
 
     async def _clear(self, question: Json) -> Json:
         people, cursor = await self._page(question)
         await asyncio.gather(*(self._state.tell(key, self._without(person, gone)) for key, person, gone in people))
         records = [
-            _unblocked(self._address(person, key) or "", block, question)
+            _unblocked(self._address(person, key) or "", key, block, question)
             for key, person, gone in people
             for block in gone
         ]
@@ -241,7 +250,7 @@ class People:
         """What stops mail to him stays, by his key alone, without the words that people wrote about him."""
         address, stop = address_of(question), str(question.get("stop") or "")
         ((key, _),) = await self._known([address])
-        (facts,) = await self._state.told([key])
+        (facts,) = await self._state.told([key], left=True)
         kept = [replace(block, note="", site="", stream="") for block in person_of(facts).blocks]
         if stop:
             kept.append(Block(stop, "", ERASED, str(question.get("via") or ""), self._state.now()))
@@ -259,6 +268,7 @@ class People:
     async def _wish(self, question: Json) -> Json:
         address, brand, now = address_of(question), str(question.get("brand") or ""), self._state.now()
         at_most, paused = str(question.get("at_most") or ""), question.get("paused_until")
+        silent = bool(question.get("silent"))
         if at_most not in AT_MOST:
             raise BadQuestion(f'"{at_most}" is no frequency: {", ".join(AT_MOST[1:])}, or empty for each mail')
         ((key, person),) = await self._known([address])
@@ -267,11 +277,16 @@ class People:
         after = Wish(off, at_most, int(paused) if paused else None, now, str(question.get("via") or ""))
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
-            engaged = self._by_himself(person, brand, after.source)
+            engaged = {} if silent else self._by_himself(person, brand, after.source)
             await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address), **engaged})
-            facts = {"brand": brand or None, **_whose(address), "via": after.source}
-            await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
+            facts = {"brand": brand or None, **_whose(address, key), "via": after.source}
+            if not silent:
+                await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
         return {"before": said(before), "after": said(after)}
+
+    async def _restored(self, _: Json) -> Json:
+        await self._state.brought_back()
+        return {}
 
     async def _engaged(self, question: Json) -> Json:
         """Only ever later: an old list tells nothing new. Of who asked to be forgotten nothing is kept."""
@@ -366,7 +381,7 @@ def _same(there: Block, wanted: Block, now: int) -> bool:
     return longer and wanted.note in ("", there.note)
 
 
-def _blocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
+def _blocked(address: str, key: bytes, block: Block, question: Json) -> tuple[str, Facts]:
     kind, _, name = block.stop.partition(":")
     by, brand = str(question.get("by") or ""), block.brand or None
     if block.reason == UNSUBSCRIBED:
@@ -375,24 +390,26 @@ def _blocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
             "stream": name if kind == "stream" else block.stream or None,
             "topic": name if kind == "topic" else None,
             "stop": block.stop,
-            **_whose(address),
+            **_whose(address, key),
             "via": block.source,
         }
         return "unsubscribed", facts | ({"by": by} if by else {})
     expires = iso(block.until) if block.until is not None else None
-    facts = {**_whose(address), "stop": block.stop, "brand": brand, "reason": block.reason, "expires": expires}
+    facts = {**_whose(address, key), "stop": block.stop, "brand": brand, "reason": block.reason, "expires": expires}
     facts |= {"source": block.source, "note": block.note, "site": block.site, "by": by}
     return "suppressed", facts
 
 
-def _unblocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
-    facts = {**_whose(address), "stop": block.stop, "brand": block.brand or None, "was": block.reason}
+def _unblocked(address: str, key: bytes, block: Block, question: Json) -> tuple[str, Facts]:
+    facts = {**_whose(address, key), "stop": block.stop, "brand": block.brand or None, "was": block.reason}
     return "unsuppressed", facts | {"reason": str(question.get("reason") or ""), "by": str(question.get("by") or "")}
 
 
-def _whose(address: str) -> Facts:
-    """ "": nobody knows any more."""
-    return {"recipient": address or None, "domain": domain_of(address) or None}
+def _whose(address: str, key: bytes) -> Facts:
+    """Of whom there is no address any more, by his key."""
+    if not address:
+        return {"recipient": None, "domain": None, "key": key.hex()}
+    return {"recipient": address, "domain": domain_of(address)}
 
 
 def domain_of(address: str) -> str:

@@ -317,6 +317,14 @@ async def test_what_is_known_by_key_alone_is_exported_and_comes_back(desk: Desk)
     assert await desk.facts("new@b.example") == {}
 
 
+async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
+    await desk.ask("block", entries=[{"recipient": "dana@b.example", "brand": "gone"}], via="restore", silent=True)
+    await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", silent=True)
+    assert desk.said == []
+    assert len(await desk.blocks("dana@b.example")) == 1
+    assert await desk.ask("restored") == {}
+
+
 async def test_what_a_bounce_calls_for_is_done_once(desk: Desk) -> None:
     entry = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
     effect = Effect("id/0", "dana@b.example", "a", MailClass.MARKETING, 0, False, entry)

@@ -81,6 +81,13 @@ async def test_as_many_places_as_a_limit_has_and_no_more(state: State) -> None:
     ]  # fmt: skip
 
 
+async def test_room_and_what_is_known_of_a_person_are_one_question(state: State) -> None:
+    await state.tell(DANA, {"b:all||manual": "[1]"})
+    found = await state.consult([wish(f"m/{n}", FOUR, person=(DANA, NOA)[n % 2]) for n in range(9)])
+    known = {"b:all||manual": "[1]"}
+    assert found == [((known, {})[n % 2], (Full(0, 0, ((NEWS, 4),)),) if n > 7 else ()) for n in range(9)]
+
+
 async def test_what_does_not_arrive_gives_its_place_back(state: State) -> None:
     await state.reserve([wish(f"m/{n}", FOUR) for n in range(4)])
     await state.settle([Settled(DANA, "m/1", 0), Settled(DANA, "nobody", 0)], KEEP)

@@ -141,7 +141,7 @@ class FakeState:
     def __init__(self, people: "FakePeople") -> None:
         self._people = people
 
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
         if self._people.down:
             raise StateError("gone")
         return [self._people.facts.get(key, {}) for key in keys]
