@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from relay.consent import Accepted, Consent, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
+from relay.guarding import Guarding
 from relay.header import Field, split
 from relay.heads import own_heads, shared_head
 from relay.house import House, KeysFor
-from relay.message import Change, Delivery, MailClass, Message, RcptTo
+from relay.message import RUNAWAY, Change, Delivery, MailClass, Message, RcptTo
 from relay.notice import withhold
 from relay.outcome import Reply
 from relay.pacing import Limit, of_credential, spacing
@@ -40,6 +41,7 @@ class Acceptance(House):
     judge: Judge
     memory: Memory
     flags: Flags
+    guarding: Guarding
     tokens: Tokens
 
 
@@ -100,6 +102,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
     ]
     lots = _lots(recipients, deliveries, due, found, postponed)
+    await _guard(seen, lots, house)
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
     facts = _ruled(weighed, law) | _noted(decision, asked)
@@ -236,6 +239,17 @@ def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Conse
         postponed if stand is None or (isinstance(stand, Postponed) and stand.until <= postponed.until) else stand
         for stand in stands
     ]
+
+
+async def _guard(letter: Letter, lots: Sequence[_Lot], house: Acceptance) -> None:
+    """What is one too many of its kind is held."""
+    goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
+    if house.guarding.guard is None or not goes:
+        return
+    addresses = [lot.recipient.address for lot in goes]
+    for lot, one in zip(goes, await house.guarding.look(letter, goes[0].delivery.message, addresses), strict=True):
+        if one is not None:
+            lot.stand, lot.delivery.held = one, RUNAWAY
 
 
 async def _tell(change: Change, lot: _Lot, house: Acceptance) -> None:

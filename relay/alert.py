@@ -13,6 +13,7 @@ from relay.config.reader import shown_path
 from relay.kept import Decision
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
+from relay.policy.runaway import Runaway
 from relay.policy.streams import Stream
 from relay.schedule.watchdog import Stall
 from relay.shaping.health import Aside
@@ -44,6 +45,7 @@ CONTRADICTION = "contradiction"  # those of claims that the evidence contradicts
 SOURCE = "source"  # those of sources that stand aside
 STALLED = "stalled"  # those of due mail that does not move
 WORKER = "worker"  # the one of a process that does not answer
+RUNAWAY = "runaway"  # those of apps that send the same message to the same person again and again
 SPOOL = "spool"  # the one of a disk that is full
 SOURCES = 200  # alerts of sources and sites that a worker tells at a time
 WHY = 200  # characters of a reply in a summary
@@ -146,6 +148,28 @@ def flagged_over(flag: Flag) -> Alert:
 
 def _of_flag(flag: Flag) -> dict[str, str | None]:
     return {"brand": flag.brand, "check": flag.check}
+
+
+def runaway(one: Runaway) -> Alert:
+    """An app sends the same transactional message to the same person again and again. Each worker counts what it held, so
+    there is an event of each, firing and resolved, with the same `what`; `one_each` shows people one."""
+    some = "1 message is" if one.held == 1 else f"{one.held:,} messages are"
+    return Alert(
+        RUNAWAY,
+        f"{some} held, the same again and again: {one}",
+        advice=f"stop the app; postlane queue list --held --stream {one.stream} shows them, postlane queue release or cancel "
+        "ends it; exempt_streams in caps.toml lets a stream do this",
+        what=_of_runaway(one),
+    )
+
+
+def runaway_over(one: Runaway) -> Alert:
+    """The same, ended."""
+    return Alert(RUNAWAY, f"For an hour {one.stream} of {one.credential} has not run away", what=_of_runaway(one))
+
+
+def _of_runaway(one: Runaway) -> dict[str, str | None]:
+    return {"credential": one.credential, "stream": one.stream, "skeleton": one.skeleton}
 
 
 def stalled(stall: Stall) -> Alert:

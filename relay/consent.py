@@ -13,11 +13,13 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from relay.capping import Capping
+from relay.identity import Credential
 from relay.message import Delivery, MailClass, Message
+from relay.outcome import Reply
 from relay.pause import Pause
 from relay.person import NOBODY, Person, person_of
 from relay.policy.caps import Terms, refused
-from relay.policy.consent import class_of, judge
+from relay.policy.consent import class_of, judge, refused_at_rcpt
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.recipient import Keys
@@ -33,35 +35,75 @@ LOOK_AGAIN = 1_000  # ms until mail is tried again that waits for State
 Consent = Withheld | Postponed | None  # None: it goes
 
 
+class _Question(NamedTuple):
+    keys: list[bytes]
+    answer: "asyncio.Future[list[dict[str, str]]]"
+
+
 class Known:
-    """Who asks State; `keys` may be replaced by the wiring at a reload."""
+    """Who asks State: once for all that is asked in one turn of the loop. `keys` may be replaced by the wiring at a reload."""
 
     def __init__(self, state: State, keys: Keys) -> None:
         self._state = state
         self.keys = keys
+        self._asked: list[_Question] = []  # in this turn
+        self._asking: set[asyncio.Task[None]] = set()
         self._down_until = 0.0  # by the loop's clock
 
     def __repr__(self) -> str:
         return f"<Known of {self._state!r}{', which is down' if self._down_until else ''}>"
 
     async def of(self, addresses: Sequence[str]) -> list[Person]:
-        """The persons behind them, in one question. Raises StateError soon, and ValueError for facts that cannot be read."""
-        key = self.keys.key
-        now = asyncio.get_running_loop().time()
+        """The persons behind them. Raises StateError soon, and ValueError for facts that cannot be read."""
+        loop = asyncio.get_running_loop()
+        if self._down_until and loop.time() < self._down_until:
+            raise StateError("it did not answer lately")
+        key, answer = self.keys.key, loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._ask)
+        self._asked.append(_Question([key(one) for one in addresses], answer))
+        return [person_of(facts) if facts else NOBODY for facts in await answer]
+
+    def _ask(self) -> None:
+        asked, self._asked = self._asked, []
+        task = asyncio.create_task(self._hear(asked))
+        self._asking.add(task)
+        task.add_done_callback(lambda _: self._asked_for(task, asked))
+
+    def _asked_for(self, task: "asyncio.Task[None]", asked: Sequence[_Question]) -> None:
+        """Nobody is left waiting, whatever ended it: the worker's end, a fault of ours."""
+        self._asking.discard(task)
+        self._tell(asked, StateError("it was not asked to the end"))
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("asking what people want failed", exc_info=fault)
+
+    async def _hear(self, asked: Sequence[_Question]) -> None:
+        """Whoever asked has an answer, or the StateError, in time."""
+        began = asyncio.get_running_loop().time()
         if self._down_until:
-            if now < self._down_until:
-                raise StateError("it did not answer lately")
-            self._down_until = now + STATE_DOWN  # we look; others do not wait for this answer
+            self._down_until = began + STATE_DOWN  # we look; others do not wait for this answer
+        keys = asked[0].keys if len(asked) == 1 else [key for question in asked for key in question.keys]
         try:
-            async with asyncio.timeout_at(now + PATIENCE):
-                found = await self._state.told([key(one) for one in addresses])
+            async with asyncio.timeout_at(began + PATIENCE):
+                found = await self._state.told(keys)
         except (StateError, TimeoutError) as error:
+            why = str(error) or f"no answer in {PATIENCE:.0f} s"
             if not self._down_until:
-                log.warning("what people want is not known", error=str(error) or f"no answer in {PATIENCE:.0f} s")
-            self._down_until = now + STATE_DOWN
-            raise StateError(str(error)) from error
-        self._down_until = 0.0
-        return [person_of(facts) if facts else NOBODY for facts in found]
+                log.warning("what people want is not known", error=why)
+            self._down_until = began + STATE_DOWN
+            self._tell(asked, StateError(why))
+        else:
+            self._down_until, at = 0.0, 0
+            for question in asked:
+                after = at + len(question.keys)
+                if not question.answer.done():  # whoever asked may be gone
+                    question.answer.set_result(found[at:after])
+                at = after
+
+    def _tell(self, asked: Sequence[_Question], error: StateError) -> None:
+        for question in asked:
+            if not question.answer.done():
+                question.answer.set_exception(error)
 
 
 class Asked(Protocol):
@@ -116,6 +158,15 @@ async def at_accept(
     for index, room in rooms.items():
         stands[index] = stands[index] or house.capping.caps.judge(terms, room, message, stream, now)
     return Accepted(stands, True, turned_away)
+
+
+async def at_rcpt(address: str, credential: Credential, now: int, house: Asked) -> Reply | None:
+    """Why this app may not send to it, for one that wants to hear so at RCPT TO; None: it may, or nobody can say."""
+    try:
+        (person,) = await house.known.of([address])
+    except StateError:
+        return None
+    return refused_at_rcpt(person, credential, now)
 
 
 def _judged(

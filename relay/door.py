@@ -9,8 +9,9 @@ import structlog
 
 from relay.accept import Acceptance, accept
 from relay.checking import Checking
+from relay.consent import at_rcpt
 from relay.edge.credentials import Directory, Login
-from relay.edge.submission import Submission
+from relay.edge.submission import Submission, TurnedAway
 from relay.event import Facts, reply_facts
 from relay.house import KeysFor
 from relay.identity import Credential
@@ -86,9 +87,27 @@ class Door:
 
     def check(
         self, credential: Credential, recipient: RcptTo, patience: float
-    ) -> Reply | Awaitable[Reply | None] | None:
-        """Why this address is refused; see Checking.at_rcpt."""
-        return self._checking.at_rcpt(credential.name, recipient, patience) if self._checking is not None else None
+    ) -> TurnedAway | Awaitable[TurnedAway | None] | None:
+        """Why this address is refused: Checking.at_rcpt, and where the credential wants it, what is known of the person."""
+        found = None
+        if self._checking is not None:
+            found = self._checking.at_rcpt(credential.name, recipient, patience)
+        if isinstance(found, Reply):
+            return TurnedAway(found, "address-check")
+        if found is None and credential.on_suppressed != "refuse":
+            return None
+        return self._when_known(credential, recipient, found)
+
+    async def _when_known(
+        self, credential: Credential, recipient: RcptTo, asked: Awaitable[Reply | None] | None
+    ) -> TurnedAway | None:
+        refused = await asked if asked is not None else None
+        if refused is not None:
+            return TurnedAway(refused, "address-check")
+        if credential.on_suppressed != "refuse":
+            return None
+        refused = await at_rcpt(recipient.address, credential, self._house.clock(), self._house)
+        return TurnedAway(refused, "suppressed") if refused is not None else None
 
     async def accept(self, submission: Submission) -> Reply:
         """accept() with the one guarantee that a session needs: an answer, whatever happens."""

@@ -60,6 +60,7 @@ class Credential:
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     quota: Rate | None = None
     over_quota: str = "pace"  # pace | refuse
+    on_suppressed: str = "withhold"  # withhold | refuse
     dsn: str = "headers"  # full | headers | none
     line_endings: str = "refuse"  # refuse | fix
     long_lines: str = "refuse"  # refuse | allow

@@ -7,13 +7,14 @@ sent at this moment is left alone and counted as `in_flight`.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from relay.attempt import Attempting, pool_for
 from relay.event import iso
-from relay.message import HELD, Change, Delivery, LaneKey, MailClass
+from relay.message import HELD, RUNAWAY, Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
 from relay.policy.suspension import Suspension, Suspensions
 from relay.schedule.dispatcher import Dispatcher
@@ -64,7 +65,7 @@ class QueueCommands:
         reason, total = str(question.get("reason", "")), int(question.get("total", 0))
         acts: dict[str, Act] = {
             "hold": lambda rows: self._hold(rows, HELD, {"reason": "held", "detail": reason, "until": None}),
-            "release": lambda rows: self._release([d for d in rows if d.held == HELD], total),
+            "release": lambda rows: self._release([d for d in rows if d.held in (HELD, RUNAWAY)], total),
             "retry": lambda rows: self._retry(rows, total),
             "cancel": lambda rows: self._cancel(rows, reason),
             "move": lambda rows: self._move(rows, question),
@@ -87,6 +88,29 @@ class QueueCommands:
             return self._hold([d for d in rows if one.covers(d, self._pool_of)], one.id, one.facts)
 
         return await self._through(question, act, still) if one.classes else 0
+
+    async def let_go(self, wait_of: Callable[[Delivery], Awaitable[int]]) -> int:
+        """Of what is held as a runaway and is due, what need not wait any more, by `wait_of` (ms). How many go."""
+        freed, after = 0, None
+        while True:
+            question: Json = {"selector": {"suspended": RUNAWAY}, "after": after}
+            rows, _ = await self._rows(question, PAGE)
+            now = self.house.clock()
+            waits = {d.key: await wait_of(d) for d in rows if d.next_attempt <= now}
+            answer = await self._change(question, partial(self._let_go, waits))
+            freed, after = freed + int(answer["changed"]), answer["after"]
+            if after is None:
+                return freed
+            await asyncio.sleep(BREATH)
+
+    def _let_go(self, waits: Mapping[tuple[int, int], int], rows: Sequence[Delivery]) -> tuple[list[Delivery], Change]:
+        goes = [delivery for delivery in rows if waits.get(delivery.key) == 0]
+        later = [delivery for delivery in rows if waits.get(delivery.key)]
+        for delivery in later:
+            delivery.next_attempt = self.house.clock() + waits[delivery.key]
+        chosen, change = self._release(goes, len(goes))
+        change.again = [*change.again, *later]
+        return chosen, change
 
     async def look_at(self, identifier: str, recipient: str) -> None:
         """Something has changed for this one: what waits is looked at now, and its attempt says what follows."""
@@ -173,8 +197,9 @@ class QueueCommands:
     def _release(self, chosen: Sequence[Delivery], total: int) -> tuple[list[Delivery], Change]:
         spread = self._spread(max(total, len(chosen)))
         for delivery in chosen:
+            waits = 0 if delivery.held == RUNAWAY else delivery.next_attempt  # that was how long it is held
             delivery.held = 0
-            delivery.next_attempt = max(delivery.next_attempt, self.house.clock() + random.randrange(spread))
+            delivery.next_attempt = max(waits, self.house.clock() + random.randrange(spread))
         return list(chosen), Change(again=list(chosen))
 
     def _retry(self, rows: Sequence[Delivery], total: int) -> tuple[list[Delivery], Change]:
@@ -255,6 +280,8 @@ class QueueCommands:
             return "it is being sent at this moment"
         if delivery.held == HELD:
             return f"held by hand; postlane queue release {delivery.message.id}"
+        if delivery.held == RUNAWAY:
+            return f"held, as one too many of its kind to this recipient; postlane queue release {delivery.message.id}"
         waits = self._waits_for(delivery, held)
         if waits is not None:
             return waits
@@ -273,7 +300,7 @@ class QueueCommands:
 
     def _held_by(self, delivery: Delivery) -> Suspension | None:
         """The suspension that holds it, or will when it is looked at."""
-        if delivery.held == HELD:
+        if delivery.held in (HELD, RUNAWAY):
             return None
         if not delivery.held:
             return self.house.suspensions.find(delivery)

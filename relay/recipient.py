@@ -11,6 +11,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2s
 from ipaddress import AddressValueError, IPv6Address
 
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from relay.domain import a_label
 
 KEY_OCTETS = 16  # 128 of 256 bits: of 50 million people two share a key with a probability of 1 in 10^23 (RFC 2104 5)
+
+REMEMBERED = 8_192  # keys of addresses, the latest: 1 MB
 
 # Whose mailboxes are reached by more than one spelling, as the providers say themselves; of all others only case is ignored.
 # Gmail: support.google.com/mail/answer/7436150 (dots), /answer/22370 (+). Outlook: support.microsoft.com, "Add or remove an
@@ -95,11 +98,13 @@ class Keys:
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._person = blake2s(secrets[0], person=b"person").digest()
         self._seals = [(_id(one), _aead(one)) for one in secrets]
+        # A message asks of its recipient at accept, at each attempt, and for what it counts.
+        self.key = lru_cache(maxsize=REMEMBERED)(self._key)
 
     def __repr__(self) -> str:
         return f"<Keys of {len(self._seals)} secrets>"
 
-    def key(self, address: str) -> bytes:
+    def _key(self, address: str) -> bytes:
         """Of the person behind it; KEY_OCTETS."""
         return self.key_of(normalised(address))
 

@@ -37,6 +37,7 @@ from relay.egress.security.store import Store as TlsStore
 from relay.egress.settings import Share
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
+from relay.guarding import Guarding
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
@@ -54,6 +55,7 @@ from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
+from relay.releasing import Releasing
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
@@ -115,6 +117,7 @@ class Stages:
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
+        self.guarding = Guarding(self.state, self.copies.hashes)
         self._looking: set[asyncio.Task[None]] = set()
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
@@ -153,6 +156,7 @@ class Stages:
             self.door.record,
             node.name,
         )
+        self.releasing = Releasing(self.guarding, [shard.commands for shard in self.shards])
         self.apps = Apps(self.checking, self.people, clock)
         self.listeners = self._build_listeners()
         self._get_ready(self.settings)
@@ -240,6 +244,7 @@ class Stages:
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            guarding=self.guarding,
             tokens=Tokens(self.settings.secrets),
             keys_for=in_force.keys.for_domain,
             site_of=own.attempting.site_of,
@@ -339,7 +344,8 @@ class Stages:
         self.recorder.policies = policies.version
         self.known.keys = self.people.keys = self.capping.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
-        self.copies.hashes = Hashes(wanted.secret)
+        self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
+        self.guarding.guard = policies.runaway
         self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))

@@ -36,6 +36,7 @@ class Facts:
     paces     how fast a site is taken, in words; a place that is missing is free
     pauses    limits without room: of which class, until when, and why
     rates     a second: in, delivered, deferred, bounced, withheld
+    held      by hand      guarded   held as runaways      runaways  these, in words
     """
 
     pools: Mapping[MailClass, str]
@@ -48,6 +49,8 @@ class Facts:
     lately: Lately
     rates: Mapping[str, float]
     held: int = 0
+    guarded: int = 0
+    runaways: Sequence[str] = ()
 
 
 def part(facts: Facts, now: int) -> Json:
@@ -79,6 +82,8 @@ def part(facts: Facts, now: int) -> Json:
         "p99_ms": facts.lately.p99(),
         "oldest": min(oldest, default=None),
         "held": facts.held,
+        "guarded": facts.guarded,
+        "runaways": list(facts.runaways),
     }
 
 
@@ -120,6 +125,8 @@ def snapshot(parts: Sequence[Json], about: Json, suspensions: Sequence[Json], no
         "sites": [_shown(row, now) for row in sorted(rows.values(), key=_order)],
         "suspensions": list(suspensions),
         "held": sum(one["held"] for one in parts),
+        "guarded": sum(one["guarded"] for one in parts),
+        "runaways": sorted({said for one in parts for said in one["runaways"]}),
     }
 
 

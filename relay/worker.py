@@ -55,6 +55,7 @@ class Worker:
             stages.shaper.health,
             [shard.watchdog for shard in stages.shards],
             stages.doing,
+            stages.guarding.runaways,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])
 
@@ -99,6 +100,7 @@ class Worker:
         work = (
             *(shard.dispatcher.run() for shard in stages.shards),
             stages.suspending.run(),
+            stages.releasing.run(),
             stages.steering.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
@@ -256,6 +258,7 @@ class Worker:
             stages.courier.connections(),
             stages.lately,
             rates,
+            [str(one) for one in stages.guarding.runaways.standing()],
             clock(),
             lambda at, pool: worker_view.connections_to(at, pool, stages.shaper.shapes),
             site,

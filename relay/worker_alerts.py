@@ -13,6 +13,8 @@ from relay.alert import (
     flagged,
     flagged_over,
     moving,
+    runaway,
+    runaway_over,
     source_aside,
     source_back,
     sources_aside,
@@ -22,6 +24,7 @@ from relay.alert import (
 )
 from relay.policy.contradiction import Ledger, Trouble
 from relay.policy.flags import Flags
+from relay.policy.runaway import Runaways
 from relay.schedule.watchdog import Watchdog
 from relay.shaping.health import Aside, Health
 from relay.state.interface import State
@@ -38,6 +41,7 @@ class WorkerAlerts:
         health: Health,
         watchdogs: Sequence[Watchdog],
         doing: Callable[[str], str],
+        runaways: Runaways,
     ) -> None:
         self._ledger = ledger
         self._flags = flags
@@ -45,6 +49,7 @@ class WorkerAlerts:
         self._health = health
         self._watchdogs = watchdogs
         self._doing = doing
+        self._runaways = runaways
         self._lost: Alert | None = None
         self._aside: dict[tuple[str, str], Aside] = {}  # sources that were told to stand aside, by address and site
 
@@ -59,6 +64,7 @@ class WorkerAlerts:
         """Those that stand now."""
         alerts = [contradiction(one, self._doing(one.stream)) for one in self.troubles()]
         alerts += map(flagged, self._flags.standing())
+        alerts += map(runaway, self._runaways.standing())
         alerts += [self._lost] if self._lost else []
         alerts += sources_aside(self._aside.values())
         return alerts + [stalled(stall) for watchdog in self._watchdogs for stall in watchdog.standing()]
@@ -67,6 +73,7 @@ class WorkerAlerts:
         """What is "firing" or "resolved" since it was last asked."""
         yield from self._of_claims(now)
         yield from self._of_flags(now)
+        yield from self._of_runaways(now)
         yield from self._of_state()
         yield from self._of_sources(now)
         yield from self._of_progress()
@@ -79,6 +86,10 @@ class WorkerAlerts:
     def _of_flags(self, now: int) -> Iterator[tuple[str, Alert]]:
         for state, flag in self._flags.news(now):
             yield state, flagged(flag) if state == "firing" else flagged_over(flag)
+
+    def _of_runaways(self, now: int) -> Iterator[tuple[str, Alert]]:
+        for state, one in self._runaways.news(now):
+            yield state, runaway(one) if state == "firing" else runaway_over(one)
 
     def _of_state(self) -> Iterator[tuple[str, Alert]]:
         if self._state.trouble and self._lost is None:

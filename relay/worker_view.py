@@ -66,6 +66,7 @@ async def part(
     open_connections: Mapping[tuple[str, str], int],
     lately: Lately,
     rates: Mapping[str, float],
+    runaways: Sequence[str],
     now: int,
     limit_of: Callable[[str, Pool], int | None] = lambda _site, _pool: None,
     site: str = "",
@@ -75,10 +76,11 @@ async def part(
     waiting: dict[tuple[MailClass, str, str], top.Waiting] = {}
     flying: Counter[LaneKey] = Counter()
     pauses: list[tuple[MailClass, Pause]] = []
-    held = 0
+    held = guarded = 0
     for spool, dispatcher in shards:
         counts = await spool.counts()
-        held += counts["held"] - sum(counts["suspended"].values())
+        guarded += counts["guarded"]
+        held += counts["held"] - counts["guarded"] - sum(counts["suspended"].values())
         flying.update(dispatcher.flying())
         pauses += dispatcher.pauses()
         for lane, number in counts["lanes"].items():
@@ -96,6 +98,8 @@ async def part(
         lately=lately,
         rates=rates,
         held=held,
+        guarded=guarded,
+        runaways=runaways,
     )
     found = top.part(facts, now)
     return {**found, "site": top_site.part(site, facts)} if site else found

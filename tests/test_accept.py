@@ -11,7 +11,7 @@ from relay.edge.submission import Submission
 from relay.event import iso
 from relay.fate import Files
 from relay.identity import Brand, Rate
-from relay.message import MailClass
+from relay.message import RUNAWAY, MailClass
 from relay.outcome import Reply
 from relay.person import Wish
 from relay.policy.caps import Cap, Caps
@@ -19,6 +19,7 @@ from relay.policy.checks import BUILT_IN, Checks, Level, built_in
 from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
 from relay.policy.patterns import parse
+from relay.policy.runaway import Guard
 from relay.policy.streams import Match, Stream, Streams
 from relay.policy.suspension import Suspension, given
 from relay.policy.windows import Window
@@ -855,3 +856,29 @@ async def test_what_is_suspended_or_not_saved_holds_no_place_for_long() -> None:
     rig.now += 5_000
     await rig.capping.look()
     assert rig.places.confirmed == []
+
+
+async def test_one_too_many_of_its_kind_is_held_from_the_start() -> None:
+    rig = Rig()
+    rig.guarding.guard = Guard(Rate(2, 3600, "", "2/hour"))
+    for number in range(3):
+        await taken(rig, submission(LETTER.replace(b"77", b"%d" % number)))
+    first, second, third = rig.offered
+    assert (first.held, second.held, third.held) == (0, 0, RUNAWAY)
+    assert third.next_attempt == NOW + 3_600_000
+    assert third.message.alike
+    (event,) = [one for one in rig.spool.events() if one["type"] == "postponed"]
+    assert (event["reason"], event["until"]) == ("runaway", "2026-11-21T14:25:31.104Z")
+    rig.suspensions.put([Suspension(5, given({"class": "transactional"}), NOW, reason="no")])
+    await taken(rig, submission(LETTER.replace(b"77", b"3")))
+    assert rig.offered[-1].held == 5, "whoever suspends it has the last word"
+
+
+async def test_what_is_withheld_is_not_guarded() -> None:
+    rig = Rig()
+    rig.guarding.guard = Guard(Rate(2, 3600, "", "2/hour"))
+    rig.people.block("dana@b.example")
+    for number in range(4):
+        await taken(rig, submission(LETTER.replace(b"77", b"%d" % number)))
+    assert rig.marks.stand == {}
+    assert rig.guarding.runaways.standing() == []

@@ -280,3 +280,39 @@ async def test_a_copy_takes_no_place() -> None:
     found = await at_accept(message, ["dana@b.example", "noa@b.example"], [twice, None], None, NOW, house)
     assert (found.stands, found.placed) == ([twice, None], True)
     assert held(house) == []
+
+
+async def test_what_is_asked_in_one_turn_is_one_question_and_each_hears_of_his_own() -> None:
+    state: Any = Slow()
+    state.answers.set()
+    known = Known(state, Keys([b"s" * 32]))
+    one, none, gone, two = (
+        asyncio.create_task(known.of(addresses)) for addresses in (["a@b.example"], [], ["c@b.example"], ["d", "e"])
+    )
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert [await one, await none, await two] == [[NOBODY], [], [NOBODY, NOBODY]]
+    assert state.asked == 1
+    assert gone.cancelled()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_who_waits_hears_of_it_when_all_ends(begun: bool) -> None:
+    state: Any = Slow()
+    known = Known(state, Keys([b"s" * 32]))
+    waiting = asyncio.create_task(known.of(["a@b.example"]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    if begun:
+        await asyncio.sleep(0)
+    (task,) = known._asking
+    assert state.asked == int(begun)
+    task.cancel()
+    with pytest.raises(StateError, match="not asked to the end"):
+        await waiting
+
+
+async def test_a_fault_of_ours_is_logged_and_nobody_is_left_waiting() -> None:
+    state: Any = None
+    with pytest.raises(StateError, match="not asked to the end"):
+        await Known(state, Keys([b"s" * 32])).of(["a@b.example"])

@@ -1,12 +1,18 @@
 """The door: who comes in, and the record of who does not."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from relay.door import MAX_REJECTED_A_SECOND, Door
 from relay.edge.credentials import Directory
+from relay.edge.submission import TurnedAway
 from relay.identity import Credential
-from relay.message import MailClass
+from relay.message import MailClass, RcptTo
+from relay.outcome import Reply
 from relay.policy.checks import BUILT_IN, Checks
 from relay.tokens import Tokens
 from relay.trace import Tracer
@@ -101,3 +107,41 @@ async def test_our_own_fault_is_a_451() -> None:
     made.apply(Directory([SHOP]), law, lambda domain: 1 / 0, lambda _, d: d, sealed, TOKENS)  # type: ignore[arg-type,return-value]
     assert str(await made.accept(submission())) == "451 4.3.0 A fault on our side; try again later"
     assert made.counters["failed"] == 1
+
+
+class Addresses:
+    """Refuses `bad`; of all else it says nothing, at once or after a while."""
+
+    def __init__(self, waits: bool) -> None:
+        self.waits = waits
+
+    def at_rcpt(self, credential: str, recipient: RcptTo, patience: float) -> Reply | Awaitable[Reply | None] | None:
+        reply = Reply(550, "5.1.2", "no such domain") if recipient.address.startswith("bad") else None
+        return self._later(reply) if self.waits else reply
+
+    async def _later(self, reply: Reply | None) -> Reply | None:
+        return reply
+
+
+async def turned_away(made: Door, credential: Credential, address: str) -> str:
+    answer = made.check(credential, RcptTo(address, "b.example"), 1.0)
+    if answer is not None and not isinstance(answer, TurnedAway):
+        answer = await answer
+    return f"{answer.reply.enhanced} {answer.reason}" if answer is not None else ""
+
+
+@pytest.mark.parametrize("checking", [None, Addresses(waits=False), Addresses(waits=True)])
+async def test_an_app_that_wants_it_hears_at_rcpt_whom_it_may_not_send_to(checking: Any) -> None:
+    rig = Rig()
+    made = Door(rig.acceptance(), checking)
+    rig.people.block("gone@b.example", reason="dead-mailbox")
+    rig.people.block("no@b.example")
+    plain, eager = SHOP, replace(SHOP, on_suppressed="refuse")
+    assert [await turned_away(made, plain, f"{who}@b.example") for who in ("gone", "no", "dana")] == [""] * 3
+    found = [await turned_away(made, eager, f"{who}@b.example") for who in ("gone", "no", "dana")]
+    assert found == ["5.1.1 suppressed", "5.7.1 suppressed", ""]
+    if checking is not None:
+        for app in (plain, eager):
+            assert await turned_away(made, app, "bad@b.example") == "5.1.2 address-check"
+    rig.people.down = True
+    assert await turned_away(made, eager, "gone@b.example") == "", "without State it is asked again before each attempt"

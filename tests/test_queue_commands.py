@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from relay.egress.pools import Pool, Source
-from relay.message import HELD, Change, Delivery, MailClass
+from relay.message import HELD, RUNAWAY, Change, Delivery, MailClass
 from relay.outcome import Outcome, Reply
 from relay.pause import Pause
 from relay.policy.patterns import parse
@@ -290,3 +290,46 @@ async def test_what_waits_for_its_site_says_so(
         monkeypatch.setattr(Dispatcher, "pause_of", lambda _, __, pause=pause: pause)
         (page,) = await ask(commands, "page", selector={})
         assert page["items"][0]["why"] == f"its site has no room: {said}"
+
+
+async def test_what_a_runaway_left_is_released_by_hand_like_all_that_is_held(
+    spool: Spool, commands: QueueCommands
+) -> None:
+    await spool.put(Change(put=[letter(1, held=RUNAWAY, next_attempt=NOW + 5000), letter(2, held=7)]))
+    (page,) = await ask(commands, "page", selector={"held": True, "id": letter(1)[0].id})
+    (item,) = page["items"]
+    assert item["why"] == f"held, as one too many of its kind to this recipient; postlane queue release {item['id']}"
+    assert (item["held"], item["suspension"], item["waits_for"]) == (True, None, None)
+    counts = await spool.counts()
+    assert (counts["held"], counts["guarded"], counts["suspended"]) == (2, 1, {7: 1})
+    assert await spool.holding() == {7: 1}, "no suspension has its number"
+    (done,) = await ask(commands, "change", action="release", selector={})
+    assert done["changed"] == 1
+    assert [(delivery.held, delivery.next_attempt == NOW) for delivery in await left(spool)] == [(0, True), (7, False)]
+
+
+async def test_what_a_runaway_left_goes_by_itself_as_far_as_there_is_room(
+    spool: Spool, commands: QueueCommands
+) -> None:
+    rows = [letter(n, held=RUNAWAY, next_attempt=NOW - 5 + n) for n in range(8)] + [letter(9, held=HELD)]
+    await spool.put(Change(put=rows))
+    asked: list[str] = []
+
+    async def wait_of(delivery: Delivery) -> int:
+        asked.append(delivery.message.id)
+        return 0 if len(asked) <= 2 else 60_000
+
+    assert await commands.let_go(wait_of) == 2
+    assert asked == [rows[n][0].id for n in range(6)], "what is not due is not asked about"
+    after = await left(spool)
+    assert [delivery.held for delivery in after] == [0, 0, *[RUNAWAY] * 6, HELD]
+    assert [delivery.next_attempt - NOW for delivery in after[2:8]] == [60_000] * 4 + [1, 2]
+    assert await commands.let_go(wait_of) == 0
+
+
+async def test_one_recipient_of_a_message_is_looked_at_now(spool: Spool, commands: QueueCommands) -> None:
+    await spool.put(Change(put=[letter(1, 2, next_attempt=NOW + 90_000), letter(2, next_attempt=NOW + 90_000)]))
+    first = (await left(spool))[0]
+    await commands.look_at(first.message.id, first.recipient.upper())
+    await commands.look_at("0" * 16, first.recipient)
+    assert [delivery.next_attempt - NOW for delivery in await left(spool)] == [0, 90_000, 90_000]

@@ -10,11 +10,12 @@ from relay.policy.checks import Failed
 from relay.policy.contradiction import Ledger
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import QUIET, Flags
+from relay.policy.runaway import Runaways
 from relay.schedule.watchdog import OVERDUE, PATIENCE, Head, Seen, Watchdog
 from relay.shaping.health import FAULT_PAUSE, LINGER, Health, Sign
 from relay.state.sqlite import SqliteState
 from relay.worker_alerts import WorkerAlerts
-from tests.support.house import NOW
+from tests.support.house import NOW, waiting_delivery
 
 LANE: LaneKey = MailClass.TRANSACTIONAL, "b.example", "order", 0
 
@@ -25,9 +26,15 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.ledger, self.flags, self.health, self.watchdog = Ledger(), Flags(), Health(), Watchdog()
         self.state = SqliteState(folder / "state.db")
-        self.doing = "flag"
+        self.doing, self.runaways = "flag", Runaways()
         self.alerts = WorkerAlerts(
-            self.ledger, self.flags, self.state, self.health, [self.watchdog], lambda stream: self.doing
+            self.ledger,
+            self.flags,
+            self.state,
+            self.health,
+            [self.watchdog],
+            lambda stream: self.doing,
+            self.runaways,
         )
 
     def news(self, after: int = 0) -> list[tuple[str, str, str]]:
@@ -49,6 +56,10 @@ class Desk:
 
     def flag(self) -> None:
         self.flags.count("arava", [Failed("postal-address", "flag", "no address", "CAN-SPAM")], NOW)
+
+    def run_away(self) -> None:
+        message = waiting_delivery().message
+        self.runaways.count(message, "5ce1e7000001", "6/hour", ["dana@b.example"], NOW)
 
     def lose_state(self) -> None:
         self.state.trouble = "state.db: the disk is full"
@@ -73,6 +84,7 @@ def desk(tmp_path: Path) -> Desk:
 TROUBLES: list[tuple[Callable[[Desk], None], str, str]] = [
     (Desk.contradict, "contradiction", "shop order 5ce1e7000001"),
     (Desk.flag, "check", "arava postal-address"),
+    (Desk.run_away, "runaway", "shop order 5ce1e7000001"),
     (Desk.lose_state, "state", ""),
     (Desk.lose_source, "source", "192.0.2.1"),
     (Desk.stall, "stalled", "transactional"),

@@ -82,20 +82,22 @@ async def test_its_part_counts_what_waits_by_the_pools_in_force(spool: Spool, cl
         letter(2, 2, mail_class=MailClass.MARKETING, next_attempt=clock.now + 9),
         letter(3, held=1),
         letter(4, held=99),
+        letter(5, held=2),
     ]
     await spool.put(Change(put=put))
     pools = {c: Pool(c.label, (Source(f"192.0.2.{c.value}", ""),)) for c in MailClass}
     shards = [(spool, Dispatcher(spool, never, clock))] * 2
     open_connections = {("192.0.2.2", "google"): 4, ("192.0.2.9", "google"): 1, ("192.0.2.77", "google"): 1}
     named = {"cold": Pool("cold", (Source("192.0.2.9", ""), Source("192.0.2.2", "")))}
-    found = await worker_view.part(shards, pools, named, open_connections, Lately(), {"in": 2.0}, clock.now)
+    found = await worker_view.part(shards, pools, named, open_connections, Lately(), {"in": 2.0}, ["it"], clock.now)
     assert (found["held"], found["totals"], found["oldest"]) == (2, {"in": 2.0}, (clock.now, "marketing"))
+    assert (found["guarded"], found["runaways"]) == (2, ["it"])
     (row,) = found["rows"]
     assert (row["site"], row["pool"], row["waiting"], row["due"]) == ("google", "marketing", 10, 6)
     assert row["connections"] == 4, "a source of several pools counts for the class's own"
     assert row["limit"] is None
     limited = await worker_view.part(
-        *(shards, pools, named, open_connections, Lately(), {"in": 2.0}, clock.now), lambda site, pool: 7, "google"
+        *(shards, pools, named, open_connections, Lately(), {"in": 2.0}, (), clock.now), lambda site, pool: 7, "google"
     )
     assert [row["limit"] for row in limited["rows"]] == [7]
     assert [(lane["class"], lane["waiting"]) for lane in limited["site"]["lanes"]] == [("marketing", 10)]

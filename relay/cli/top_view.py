@@ -88,6 +88,16 @@ def foot(snapshot: Json, zone: ZoneInfo) -> Iterator[str]:
         yield printable(text)
     if snapshot["held"]:
         yield f"HELD       {snapshot['held']:,} by hand; postlane queue list --held"
+    if snapshot["guarded"]:
+        yield printable(f"HELD       {_runaways(snapshot)}; postlane queue list --held")
+
+
+def _runaways(snapshot: Json) -> str:
+    """2 messages by runaway: shop-web to dana@gmail.com, more than 6/hour (stream order)"""
+    count, said = snapshot["guarded"], snapshot["runaways"]
+    of = f": {said[0]}" if said else ""
+    more = f" and {len(said) - 1} more" if len(said) > 1 else ""
+    return f"{count:,} {'message' if count == 1 else 'messages'} by runaway{of}{more}"
 
 
 def rows(snapshot: Json, by: str, words: str, most: int) -> list[Json]:

@@ -8,6 +8,7 @@ from relay.config.schema_caps import CapsFile, CapTable
 from relay.identity import Brand
 from relay.message import MailClass
 from relay.policy.caps import Cap, Caps
+from relay.policy.runaway import Guard
 from relay.room import mark_of
 
 
@@ -27,6 +28,25 @@ def _cap(name: str, table: CapTable) -> Cap:
         limits=tuple(table.limits),
         over=table.over,
     )
+
+
+def guard(file: CapsFile) -> Guard | None:
+    table = file.runaway
+    if table.same_message is None:
+        return None
+    return Guard(table.same_message, frozenset(table.exempt_streams), table.release == "auto")
+
+
+def runaway_problems(file: CapsFile, document: Document, streams: Sequence[str] | None) -> Iterator[Problem]:
+    """`streams`: all there are, None where that is not known."""
+    rate = file.runaway.same_message
+    if rate is not None and rate.count < 2:
+        message = f'"{rate.text}" would hold the first repetition, which people ask for; 2 or more'
+        yield document.problem(("runaway", "same_message"), message, "range")
+    for number, name in enumerate(file.runaway.exempt_streams):
+        if streams is not None and name not in streams:
+            message = no_such("stream", name, streams, "streams.toml")
+            yield document.problem(("runaway", "exempt_streams", number), message, "unknown-name")
 
 
 def problems_of(file: CapsFile, document: Document, brands: Sequence[str] | None) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ from relay.policy.addresses.check import Modes
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.routes import Routes
+from relay.policy.runaway import Guard
 from relay.policy.streams import Streams
 from relay.schedule.retry import RetryPolicy
 
@@ -74,6 +75,7 @@ class Policies:
     credentials: Mapping[str, Credential]
     retry: Mapping[MailClass, RetryPolicy]
     routes: Mapping[MailClass, str]
+    runaway: Guard | None
     rulings: Rulings
     exceptions: Routes
     shaping: Shaping
@@ -168,6 +170,7 @@ def examine_policies(
         address_check=recipients_file.modes(recipients),
         brands=MappingProxyType(named),
         caps=caps_file.compiled(caps, named),
+        runaway=caps_file.guard(caps),
         checks=MappingProxyType(checks_of_brands.compiled(brands, folder.documents.get("brands.toml"))),
         credentials=MappingProxyType(apps),
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
@@ -219,6 +222,7 @@ def _credential(name: str, table: CredentialTable) -> Credential:
         networks=tuple(table.networks),
         quota=table.quota,
         over_quota=table.over_quota,
+        on_suppressed=table.on_suppressed,
         dsn=table.dsn,
         line_endings=table.line_endings,
         long_lines=table.long_lines,
@@ -282,8 +286,10 @@ def _of_caps(folder: _Folder, file: CapsFile) -> Iterator[Problem]:
     if document is not None:
         known = folder.names("brands.toml", "brand") if folder.readable("brands.toml") else None
         yield from caps_file.problems_of(file, document, known)
-        if file.runaway.same_message is not None:
-            yield document.problem(("runaway", "same_message"), NOT_YET, "not-yet", warning=True)
+        streams = folder.documents.get("streams.toml")
+        sure = folder.readable("streams.toml") and folder.readable("credentials.toml")
+        titles = [*(streams.titles("stream") if streams else ()), *folder.names("credentials.toml", "credential")]
+        yield from caps_file.runaway_problems(file, document, titles if sure else None)
 
 
 def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployment | None) -> Iterator[Problem]:
@@ -300,7 +306,7 @@ def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployme
         if not document.broken:
             yield from _of_access(document, loc, credential, deployment)
     yield from _networks_twice(document, file)
-    yield from _not_yet(document, "credential", ("webhook", "on_suppressed"))
+    yield from _not_yet(document, "credential", ("webhook",))
 
 
 def _of_access(

@@ -29,8 +29,9 @@ class CapTable(Section):
 class RunawayTable(Section):
     """The same message to the same person again and again: an app gone wild."""
 
-    same_message: Rate | None = setting(None, "more are held, with an alert")
+    same_message: Rate | None = setting(None, "transactional mail; more are held, with an alert")
     exempt_streams: list[Name] = setting([])
+    release: Literal["auto", "hand"] = setting("auto", "auto: what is held goes when same_message lets it")
 
 
 class CapsFile(Section):

@@ -29,7 +29,9 @@ class CredentialTable(Section):
     networks: list[Network] = setting([], "machines that cannot log in")
     quota: Rate | None = None
     over_quota: Literal["pace", "refuse"] = "pace"
-    on_suppressed: Literal["withhold", "refuse"] = "withhold"
+    on_suppressed: Literal["withhold", "refuse"] = setting(
+        "withhold", "refuse: 550 at RCPT TO, where all that the app may send is stopped"
+    )
     dsn: Literal["full", "headers", "none"] = setting(
         "headers", "what a bounce returns of the message; full: withheld mail is reported, too"
     )

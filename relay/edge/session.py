@@ -20,7 +20,7 @@ from relay.edge.credentials import Login, is_loopback
 from relay.edge.desk import Desk, peer_group
 from relay.edge.intake import DISCARD_FACTOR, ChunkIntake, DataIntake, Intake
 from relay.edge.proxy import Announced
-from relay.edge.submission import Submission
+from relay.edge.submission import Submission, TurnedAway
 from relay.edge.wire import NEVER, Wire, log
 from relay.event import reply_facts
 from relay.message import Envelope, Peer, RcptTo
@@ -421,21 +421,21 @@ class Session(Wire):
             return self._refuse_recipient(recipient, "address", argument)
         assert self._identity is not None  # there would be no envelope
         answer = self.desk.door.check(self._identity.credential, recipient, self._patience)
-        if answer is None or isinstance(answer, Reply):
+        if answer is None or isinstance(answer, TurnedAway):
             return self._checked(envelope, recipient, answer, argument)
         return self._begin(self._check(envelope, recipient, answer, argument))
 
     async def _check(
-        self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[Reply | None], argument: str
+        self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[TurnedAway | None], argument: str
     ) -> None:
         begun = self.loop.time()
         answer = await asked
         self._patience -= self.loop.time() - begun
         self._checked(envelope, recipient, answer, argument)
 
-    def _checked(self, envelope: Envelope, recipient: RcptTo, answer: Reply | None, argument: str) -> None:
+    def _checked(self, envelope: Envelope, recipient: RcptTo, answer: TurnedAway | None, argument: str) -> None:
         if answer is not None:
-            return self._refuse_recipient(answer, "address-check", argument)
+            return self._refuse_recipient(answer.reply, answer.reason, argument)
         envelope.recipients.append(recipient)
         return self._output.append(replies.RECIPIENT_OK)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from relay.edge.credentials import Login
 from relay.edge.limits import IPNetwork
@@ -28,6 +28,13 @@ class Submission:
     received_at: int
 
 
+class TurnedAway(NamedTuple):
+    """One recipient, and the slug of the reason in the event."""
+
+    reply: Reply
+    reason: str
+
+
 class Door(Protocol):
     """The worker's side. `login` and `by_network` are plain calls: a salted sha256 and a look-up take microseconds."""
 
@@ -39,9 +46,9 @@ class Door(Protocol):
 
     def check(
         self, credential: Credential, recipient: RcptTo, patience: float
-    ) -> Reply | Awaitable[Reply | None] | None:
-        """Why this address is refused (recipients.toml, [address-check]); None: it is not. Awaitable where DNS has to be asked
-        for it, which takes `patience` seconds at most."""
+    ) -> TurnedAway | Awaitable[TurnedAway | None] | None:
+        """Why this address is refused (recipients.toml, [address-check]; on_suppressed); None: it is not. Awaitable where DNS or
+        State has to be asked for it, which takes `patience` seconds at most."""
         ...
 
     async def accept(self, submission: Submission) -> Reply:

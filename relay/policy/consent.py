@@ -9,7 +9,9 @@ transactional: our own doubt of its class holds nothing back.
 from collections.abc import Iterable
 
 from relay.event import iso
+from relay.identity import Credential
 from relay.message import MailClass, Message
+from relay.outcome import Reply
 from relay.person import DEAD_MAILBOX, NOBODY, UNSUBSCRIBED, Block, Person, Wish
 from relay.policy.relevance import Postponed, Withheld, until_end
 from relay.policy.streams import Stream
@@ -60,9 +62,9 @@ def _stops(stop: str, mail_class: MailClass, stream: str, topic: str) -> bool:
         case "marketing":
             return mail_class is MailClass.MARKETING
         case "topic":
-            return name == topic
+            return name == topic != ""
         case "stream":
-            return name == stream
+            return name == stream != ""
     return False
 
 
@@ -75,6 +77,18 @@ def refusal_of(block: Block) -> Withheld:
         detail += f", until {iso(block.until)[:10]}"
     status = NO_SUCH_MAILBOX if (block.stop, block.reason) == ("all", DEAD_MAILBOX) else "5.7.1"
     return Withheld(reason, detail, status)
+
+
+def refused_at_rcpt(person: Person, credential: Credential, now: int) -> Reply | None:
+    """Before a message came its stream is not known, nor its brand where the credential names none: only what stops all that
+    this app may send is refused here, the rest is withheld later. An app whose class is `auto` may send anything."""
+    mail_class = MailClass.TRANSACTIONAL if credential.mail_class is None else credential.mail_class
+    block = stopped_by(person.blocks, mail_class, credential.brand, "", "", now)
+    if block is None:
+        return None
+    refusal = refusal_of(block)
+    words = "No such mailbox" if refusal.status == NO_SUCH_MAILBOX else "Suppressed"
+    return Reply(550, refusal.status, f"{words}: {refusal.detail}; it is not sent to any more")
 
 
 def _as_wished(wish: Wish, message: Message, stream: Stream | None, now: int) -> Withheld | Postponed | None:

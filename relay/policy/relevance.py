@@ -19,16 +19,17 @@ _TOO_LATE = "5.4.7"  # RFC 3463 3.5: also for a time-to-live of the sender's
 
 @dataclass(frozen=True, slots=True)
 class Postponed:
-    """To be looked at again at `until`; `reason` is the slug of the event."""
+    """To be looked at again at `until`; `reason` is the slug of the event. `by_hand`: or not until a person says so."""
 
     until: int
     reason: str
     detail: str
+    by_hand: bool = False
 
     @property
     def facts(self) -> Facts:
         """Of its event."""
-        return {"reason": self.reason, "detail": self.detail, "until": iso(self.until)}
+        return {"reason": self.reason, "detail": self.detail, "until": None if self.by_hand else iso(self.until)}
 
 
 @dataclass(frozen=True, slots=True)

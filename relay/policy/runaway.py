@@ -8,7 +8,7 @@ guard need not be exact; an app that runs away sends hundreds.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.identity import Rate
@@ -33,10 +33,14 @@ class Guard:
         return message.mail_class is MailClass.TRANSACTIONAL and message.stream not in self.exempt
 
     @property
-    def counted(self) -> Rate:
-        """What State counts: all but the first, which is not told."""
-        rate = self.rate
-        return Rate(max(1, rate.count - 1), rate.window, rate.calendar, rate.text)
+    def window(self) -> int:
+        """ms; sliding, of a calendar day its longest."""
+        return self.rate.window * 1000
+
+    @property
+    def counted(self) -> int:
+        """How many State lets go: all but the first, of which it is not told."""
+        return max(1, self.rate.count - 1)
 
 
 class Seen:
@@ -75,7 +79,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Runaway:
-    """One template of which too many came: `held` since `since`, the last at `last` (ms)."""
+    """One template of which too many came: `held` since `since`, the last at `last` (ms), to `recipient`."""
 
     credential: str
     stream: str
@@ -84,7 +88,11 @@ class Runaway:
     since: int
     held: int = 0
     last: int = 0
+    recipient: str = ""
     told: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.credential} to {self.recipient}, more than {self.limit} (stream {self.stream})"
 
 
 class Runaways:
@@ -97,16 +105,17 @@ class Runaways:
     def __repr__(self) -> str:
         return f"<Runaways {', '.join(f'{stream}/{skeleton}' for _, stream, skeleton in self._standing) or 'none'}>"
 
-    def count(self, message: Message, skeleton: str, limit: str, held: int, now: int) -> None:
-        self.totals[message.credential] += held
+    def count(self, message: Message, skeleton: str, limit: str, held: Sequence[str], now: int) -> None:
+        """One message that was held for these recipients."""
+        self.totals[message.credential] += len(held)
         key = message.credential, message.stream, skeleton
         one = self._standing.get(key)
         if one is None:
             if len(self._standing) >= MAX_STANDING:
                 return
             one = self._standing[key] = Runaway(*key, limit, now)
-        one.held += held
-        one.last, one.limit = now, limit
+        one.held += len(held)
+        one.last, one.limit, one.recipient = now, limit, held[-1]
 
     def news(self, now: int) -> Iterator[tuple[str, Runaway]]:
         """("firing" or "resolved", which) of what began and ended since it was asked last."""

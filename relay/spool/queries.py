@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import orjson
 
-from relay.message import HELD, Delivery, LaneKey, MailClass, Message
+from relay.message import HELD, RUNAWAY, Delivery, LaneKey, MailClass, Message
 from relay.spool import rows
 from relay.wildcard import AnyOf, sqlite_glob
 
@@ -273,9 +273,9 @@ def scan(
 
 
 def counts(db: apsw.Connection, now: int) -> dict[str, Any]:
-    """waiting, held (by hand or suspended): recipients; suspended: of these by suspension; oldest: when the oldest message
-    was accepted, or None; lanes: waiting of each (class, site, stream), for the LANES_NAMED longest, and under (class, OTHERS,
-    OTHERS) in the rest of a class; due: of each of these how many are due at `now`, and when the first is."""
+    """waiting, held (for whatever reason): recipients; suspended: of these by suspension; guarded: as runaways; oldest: when the
+    oldest message was accepted, or None; lanes: waiting of each (class, site, stream), for the LANES_NAMED longest, and under
+    (class, OTHERS, OTHERS) in the rest of a class; due: of each of these how many are due at `now`, and when the first is."""
     longest, by_class, kept, oldest = db.execute(_COUNTS, (LANES_NAMED, now)).get
     held = dict(orjson.loads(kept))
     each: dict[tuple[MailClass, str, str], int] = {}
@@ -294,7 +294,8 @@ def counts(db: apsw.Connection, now: int) -> dict[str, Any]:
     return {
         "waiting": sum(n for _, n, *_ in classes),
         "held": sum(held.values()),
-        "suspended": {by: n for by, n in held.items() if by != HELD},
+        "guarded": held.get(RUNAWAY, 0),
+        "suspended": {by: n for by, n in held.items() if by not in (HELD, RUNAWAY)},
         "oldest": oldest,
         "lanes": each,
         "due": due,
@@ -303,7 +304,7 @@ def counts(db: apsw.Connection, now: int) -> dict[str, Any]:
 
 def holding(db: apsw.Connection) -> dict[int, int]:
     """Of each suspension that holds something here, how much."""
-    return dict(_loads(db, _HOLDING, []))
+    return {by: n for by, n in _loads(db, _HOLDING, []) if by != RUNAWAY}
 
 
 def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:

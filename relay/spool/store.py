@@ -133,8 +133,9 @@ class Spool:
         return Page(found, start)
 
     async def counts(self) -> dict[str, Any]:
-        """{"waiting", "held", "suspended": {id: held by it}, "oldest" (accepted_at or None), "lanes": {(class, site,
-        stream): waiting}, "due": {the same: (how many are due, when the first is)}}, of lanes the longest.
+        """{"waiting", "held", "guarded": of these as runaways, "suspended": {id: held by it}, "oldest" (accepted_at or None),
+        "lanes": {(class, site, stream): waiting}, "due": {the same: (how many are due, when the first is)}}, of lanes the
+        longest.
 
         Of a spool with very many recipients they may be some seconds old.
         """

@@ -73,7 +73,8 @@ class WebProcess:
         self._public = PublicService(public, in_force, policies, self._ask) if public is not None else None
         self._server: CaptureServer | None = None
         if capture is not None and self._captures is not None:
-            self._server = CaptureServer(capture, self._captures, hostname=deployment.node.hostname, clock=clock)
+            hostname = deployment.node.hostname
+            self._server = CaptureServer(capture, self._captures, hostname=hostname, clock=clock, ask=self._ask)
 
     def __repr__(self) -> str:
         return f"<WebProcess admin={self._admin is not None} public={self._public!r} capture={self._server!r}>"

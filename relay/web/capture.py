@@ -4,8 +4,8 @@ It speaks to one client, Postlane's own egress, over a loopback socket that the 
 talking; MAIL and RCPT are ours, because aiosmtpd's refuse DSN parameters, the null sender and quoted local parts.
 
 At sim.test (RFC 6761 reserves .test) the local part says what happens, so that an app's handling of failures can be
-tried: see PARTS. All other recipients are taken. What a mailbox would do later (a complaint, an unsubscription, an
-absence note) only is a promise in the reply so far.
+tried: see PARTS. All other recipients are taken. Who complains or unsubscribes is suppressed as a person would be; an absence
+note is only a promise in the reply so far.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from relay.control import Json, NodeDown
 from relay.header import split
 from relay.web.captures import Captures
 
@@ -44,11 +45,14 @@ PARTS: dict[str, Part] = {
     "later": Part("451 4.7.1 greylisted, try again later (simulated)", "put off once by greylisting, then taken"),
     "blocked": Part("550 5.7.1 blocked: poor reputation of the sending IP (simulated)", "refused: our IP is blocked"),
     "slow": Part("", "taken, but the answer takes 5 seconds"),
-    "complaint": Part("", "taken; that it comes back as a complaint follows in a later version"),
-    "unsubscribe": Part("", "taken; that it is unsubscribed from follows in a later version"),
+    "complaint": Part("", "taken, and complained about: marketing to it is withheld from then on"),
+    "unsubscribe": Part("", "taken, and unsubscribed from: marketing to it is withheld from then on"),
     "away": Part("", "taken; the absence note follows in a later version"),
 }
 _TAKEN = Part("", "")
+_STOPS = {"complaint": "complaint", "unsubscribe": "unsubscribed"}  # part -> reason of the block that follows
+
+Ask = Callable[[Json], Awaitable[Json]]
 
 _PATH = r'<((?:[^<>"\\]|"(?:[^"\\]|\\.)*"|\\.)*)>((?: +\S+)*) *'
 _MAIL = re.compile(r"FROM: *" + _PATH, re.IGNORECASE)
@@ -109,8 +113,10 @@ class CaptureSession(SMTP):  # type: ignore[misc]
 class _Handler:
     """What the sessions share: the store, and who was greylisted."""
 
-    def __init__(self, captures: Captures, clock: Callable[[], int], sleep: Callable[[float], Awaitable[None]]) -> None:
-        self._captures, self._clock, self._sleep = captures, clock, sleep
+    def __init__(
+        self, captures: Captures, clock: Callable[[], int], sleep: Callable[[float], Awaitable[None]], ask: Ask | None
+    ) -> None:
+        self._captures, self._clock, self._sleep, self._ask = captures, clock, sleep, ask
         self._met: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     async def handle_EHLO(  # noqa: N802 aiosmtpd finds hooks by these names
@@ -138,7 +144,24 @@ class _Handler:
         except OSError as error:
             log.error("a captured message cannot be kept", error=str(error))
             return "452 4.3.1 The capture directory does not take it"
+        await self._stop(recipients)
         return f"250 2.0.0 OK captured as {capture.name}"
+
+    async def _stop(self, recipients: list[str]) -> None:
+        """Who plays somebody that wants no more: known before the mail counts as delivered, so that the next one shows it."""
+        entries = [
+            {"recipient": one, "stop": "marketing", "reason": _STOPS[part_of(one)], "source": SIM_DOMAIN}
+            for one in recipients
+            if part_of(one) in _STOPS
+        ]
+        if not entries or self._ask is None:
+            return
+        try:
+            answer = await self._ask({"do": "people", "what": "block", "via": SIM_DOMAIN, "entries": entries})
+        except NodeDown as error:
+            answer = {"error": str(error)}
+        if "error" in answer:
+            log.warning("a simulated unsubscription was not taken", error=answer["error"])
 
     def _unmet(self, sender: str, recipients: list[str], content: bytes) -> bool:
         """Greylisting as hosts do it: (sender, recipient, message) is put off at first sight (RFC 6647 2.2)."""
@@ -170,9 +193,11 @@ class CaptureServer:
         hostname: str,
         clock: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        ask: Ask | None = None,
     ) -> None:
+        """`ask`: the node, for what some of sim.test do."""
         self._link, self._hostname = link, hostname
-        self._handler = _Handler(captures, clock, sleep)
+        self._handler = _Handler(captures, clock, sleep, ask)
         self._server: asyncio.Server | None = None
         self._sessions: set[CaptureSession] = set()
 

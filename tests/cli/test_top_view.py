@@ -15,6 +15,7 @@ SNAPSHOT: dict[str, Any] = {
     "time": "2026-11-21T12:05:31.000Z", "node": "relay-1", "policies": "3f9a1c", "silent": [],
     "totals": {"in": 412.4, "delivered": 398.0, "deferred": 6.0, "bounced": 1.25, "withheld": 0},
     "p99_ms": 61, "oldest_due": {"class": "marketing", "ms": 41_000}, "sites": [ROW], "suspensions": [], "held": 0,
+    "guarded": 0, "runaways": [],
 }  # fmt: skip
 NEWS = {
     "said": "stream win-back", "waiting": 9_120, "reason": "old list", "since": "2026-11-21T07:40:00.000Z", "until": None,
@@ -36,6 +37,13 @@ def test_a_plain_snapshot() -> None:
         "SUSPENDED  stream win-back, 9,120 waiting: old list; since 09:40:00; postlane resume --stream win-back",
         "HELD       2 by hand; postlane queue list --held",
     ]
+    guarded = {**SNAPSHOT, "guarded": 1}
+    assert top_view.plain(guarded, ZONE)[-1] == "HELD       1 message by runaway; postlane queue list --held"
+    guarded |= {"guarded": 1_200, "runaways": ["shop to dana@gmail.com, more than 6/hour (stream order)", "x"]}
+    assert top_view.plain(guarded, ZONE)[-1] == (
+        "HELD       1,200 messages by runaway: shop to dana@gmail.com, more than 6/hour (stream order) and 1 more; "
+        "postlane queue list --held"
+    )
     assert top_view.plain({**SNAPSHOT, "p99_ms": None, "oldest_due": None, "sites": []}, ZONE)[1:] == [
         "in 412/s   delivered 398/s   deferred 6/s   bounced 1/s   withheld 0/s", "",
         "SITE  POOL  WAITING  DUE  SENDING  CONN  RATE  PACE  LAST REPLY  WAITS FOR",

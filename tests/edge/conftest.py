@@ -18,7 +18,7 @@ from relay.edge.credentials import Directory, Login
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, IPNetwork, Limits, ListenerSettings
 from relay.edge.listener import Listener, server_context
-from relay.edge.submission import Submission
+from relay.edge.submission import Submission, TurnedAway
 from relay.identity import Credential, Password
 from relay.message import RcptTo
 from relay.outcome import Reply
@@ -52,7 +52,7 @@ class FakeDoor:
         self.saved: list[Submission] = []
         self.rejections: list[dict[str, object]] = []
         self.answer: Reply | Exception = Reply(250, "2.0.0", "OK id")
-        self.checks: Callable[[RcptTo, float], Reply | Awaitable[Reply | None] | None] = lambda _, __: None
+        self.checks: Callable[[RcptTo, float], TurnedAway | Awaitable[TurnedAway | None] | None] = lambda _, __: None
         self.gate = asyncio.Event()
         self.gate.set()
         self.arrived = asyncio.Event()
@@ -65,7 +65,7 @@ class FakeDoor:
 
     def check(
         self, credential: Credential, recipient: RcptTo, patience: float
-    ) -> Reply | Awaitable[Reply | None] | None:
+    ) -> TurnedAway | Awaitable[TurnedAway | None] | None:
         return self.checks(recipient, patience)
 
     async def accept(self, submission: Submission) -> Reply:

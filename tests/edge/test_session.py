@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 from relay.edge.limits import Limits
 from relay.edge.session import PATIENCE
+from relay.edge.submission import TurnedAway
 from relay.message import Envelope, Peer, RcptTo
 from relay.outcome import Reply
 from tests.edge.conftest import NOW, SECRET, Opener, plain, until
@@ -436,14 +437,15 @@ async def test_an_address_is_looked_at_before_it_is_taken(open_house: Opener) ->
     """At once, or after DNS has answered; commands behind it wait, and what is left of the patience is told."""
     asked: list[tuple[str, float]] = []
 
-    async def after_dns(recipient: RcptTo) -> Reply | None:
+    async def after_dns(recipient: RcptTo) -> TurnedAway | None:
         await asyncio.sleep(0.01)
-        return Reply(556, "5.1.10", "null.example accepts no mail") if recipient.domain == "null.example" else None
+        null = TurnedAway(Reply(556, "5.1.10", "null.example accepts no mail"), "suppressed")
+        return null if recipient.domain == "null.example" else None
 
-    def checks(recipient: RcptTo, patience: float) -> Reply | Awaitable[Reply | None] | None:
+    def checks(recipient: RcptTo, patience: float) -> TurnedAway | Awaitable[TurnedAway | None] | None:
         asked.append((recipient.address, patience))
         if recipient.domain == "gmial.com":
-            return Reply(550, "5.1.2", "did you mean gmail.com?")
+            return TurnedAway(Reply(550, "5.1.2", "did you mean gmail.com?"), "address-check")
         return None if recipient.domain == "known.example" else after_dns(recipient)
 
     async with open_house() as house:
@@ -468,7 +470,7 @@ async def test_an_address_is_looked_at_before_it_is_taken(open_house: Opener) ->
             """)
         (submission,) = house.door.submissions
         assert [one.address for one in submission.envelope.recipients] == ["jo@new.example", "jo@known.example"]
-        assert [one["reason"] for one in house.door.rejections] == ["address-check", "address-check"]
+        assert [one["reason"] for one in house.door.rejections] == ["address-check", "suppressed"]
         assert [address for address, _ in asked] == [
             "jo@gmial.com",
             "jo@null.example",

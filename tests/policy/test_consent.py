@@ -6,10 +6,10 @@ import pytest
 
 from relay.message import MailClass, Message
 from relay.person import NOBODY, Block, Person, Wish
-from relay.policy.consent import judge, stopped_by
+from relay.policy.consent import judge, refused_at_rcpt, stopped_by
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
-from tests.support.house import NOW, waiting_delivery
+from tests.support.house import NOW, SHOP, waiting_delivery
 
 HOUR = 3_600_000
 NEWS = Stream("news", "policies/streams.toml:1", topic="offers")
@@ -105,3 +105,34 @@ def test_topics_that_are_off_are_withheld_and_a_pause_postpones_marketing() -> N
 def test_of_whom_nothing_is_known_he_may_be_sent_everything() -> None:
     assert [judge(NOBODY, message(c), NEWS, NOW) for c in CLASSES] == [None] * 3
     assert judge(Person(sealed="x"), message(), None, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("mail_class", "stop", "refused"),
+    [
+        (MARKETING, "all", True),
+        (MARKETING, "marketing", True),
+        (MARKETING, "topic:offers", False),
+        (MARKETING, "stream:news", False),
+        (SERVICE, "marketing", False),
+        (None, "marketing", False),
+        (None, "all", True),
+    ],
+)
+def test_at_rcpt_only_what_stops_all_that_the_app_may_send_is_refused(
+    mail_class: MailClass | None, stop: str, refused: bool
+) -> None:
+    app = replace(SHOP, mail_class=mail_class, brand="a")
+    assert (refused_at_rcpt(blocked(stop, "a"), app, NOW) is not None) is refused
+    assert refused_at_rcpt(blocked(stop, "b"), app, NOW) is None
+
+
+def test_a_dead_mailbox_alone_is_refused_as_one() -> None:
+    for stop, reason, said in (
+        ("all", "dead-mailbox", "550 5.1.1 No such mailbox: all, dead-mailbox, cli on 2026-11-21"),
+        ("all", "complaint", "550 5.7.1 Suppressed: all, complaint, cli on 2026-11-21"),
+        ("marketing", "dead-mailbox", "550 5.7.1 Suppressed: marketing, dead-mailbox, cli on 2026-11-21"),
+    ):
+        reply = refused_at_rcpt(blocked(stop, reason=reason), replace(SHOP, mail_class=MARKETING), NOW)
+        assert str(reply) == f"{said}; it is not sent to any more"
+    assert refused_at_rcpt(NOBODY, SHOP, NOW) is None

@@ -181,6 +181,44 @@ def test_an_unsubscription_survives_that_everything_is_killed(node: Node, sink: 
     wait_for("an empty journal", lambda: not list((node.data / "journal").glob("*.jsonl")))
 
 
+def test_an_operator_suppresses_looks_undoes_and_forgets(node: Node, sink: Sink) -> None:
+    done = node.run(
+        "suppress", "add", "avi@example.com", "--stop", "marketing", "--brand", "arava", "--note", "by phone"
+    )
+    assert done.returncode == 0, done.stderr
+    held = node.final(market(node, "Avi@Example.com"))
+    assert (held["type"], held["reason"], held["at"]) == ("withheld", "suppressed", "accept")
+    assert held["detail"].startswith("marketing, manual, cli on 20")
+    reset = node.send("avi@example.com", sender="shop@arava.example", subject="Your password reset")
+    assert node.final(reset)["type"] == "delivered"
+    known = node.run("recipient", "avi@example.com")
+    assert known.returncode == 0, known.stderr
+    assert "marketing of arava  manual, cli" in known.stdout
+    assert "withheld" in known.stdout
+    undo = next(line.split()[1:] for line in known.stdout.splitlines() if "postlane suppress remove" in line)
+    assert node.run(*undo).returncode == 0
+    assert arrived(node, sink, market(node, "avi@example.com"))
+
+    node.run("suppress", "add", "avi@example.com", "--stop", "marketing")
+    told = json.loads(node.run("recipient", "avi@example.com", "--export").stdout)
+    assert {event["type"] for event in told["events"]} >= {
+        "accepted",
+        "withheld",
+        "delivered",
+        "suppressed",
+        "unsuppressed",
+    }
+    gone = node.run("recipient", "avi@example.com", "--forget", "--yes", "--reason", "letter of 22 Nov")
+    assert gone.returncode == 0, gone.stderr
+    for file in (node.data / "events").iterdir():
+        assert b"avi@example.com" not in file.read_bytes().lower(), file.name
+    assert json.loads(node.run("recipient", "avi@example.com", "--export").stdout)["events"] == []
+    held = node.final(market(node, "avi@example.com"))
+    assert (held["type"], held["reason"]) == ("withheld", "suppressed"), "he stays suppressed, by a hash alone"
+    (audit,) = node.events(type="audit", action="recipient --forget")
+    assert audit["reason"] == "letter of 22 Nov"
+
+
 def test_an_app_with_a_token_asks_and_tells(node: Node, sink: Sink) -> None:
     """A token by command, the calls of a form, a shop and an unsubscribe link of the app's own; and what becomes of mail."""
     made = node.run("credentials", "token", "bulk", "--json")

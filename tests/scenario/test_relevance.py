@@ -127,8 +127,12 @@ rate = "1/hour"
 """
 
 
+RUNAWAY = '[runaway]\nsame_message = "6/hour"\n'
+
+
 def test_all_workers_together_keep_to_a_stream_s_rate(tmp_path: Path) -> None:
-    with Sink() as sink, live(tmp_path, sink, files={"policies/streams.toml": DIGEST}, workers=2) as node:
+    files = {"policies/streams.toml": DIGEST, "policies/caps.toml": RUNAWAY}
+    with Sink() as sink, live(tmp_path, sink, files=files, workers=2) as node:
         checked = node.run("check")
         assert (checked.returncode, "rate" in checked.stdout) == (0, False), checked.stdout
         sent = [node.send(f"r{number}@example.com", subject="Your digest", source=BULK) for number in range(6)]
@@ -141,6 +145,24 @@ def test_all_workers_together_keep_to_a_stream_s_rate(tmp_path: Path) -> None:
         assert len(sink.messages) == 2
         sends_one_copy_whichever_worker_has_it(node, sink)
         the_newest_takes_the_place_of_all(node, sink)
+        holds_what_an_app_sends_again_and_again(node, sink)
+
+
+def holds_what_an_app_sends_again_and_again(node: Node, sink: Sink) -> None:
+    """Of either worker, until a person lets it go."""
+    sink.messages.clear()
+    sent = [node.send("noa@example.com", subject=f"Order {number} was shipped") for number in range(20)]
+    held = wait_for("them", lambda: (e := node.events(type="postponed", reason="runaway"))[12:] and e)
+    assert len(held) in (13, 14), "one more may go for the second worker"
+    assert {event["id"] for event in held} <= set(sent)
+    (alert, *_) = wait_for("the alert", partial(node.events, type="alert", state="firing", name="runaway"))
+    assert "the same again and again: local to noa@example.com, more than 6/hour (stream local)" in alert["summary"]
+    assert node.run("status").returncode == 1
+    assert f"HELD       {len(held)} messages by runaway: local to noa@" in node.run("queue", "top").stdout
+    listed = node.run("queue", "list", "--held").stdout
+    assert all(event["id"] in listed for event in held)
+    assert node.run("queue", "release", "--recipient", "noa@*", "--yes").stdout == f"{len(held)} released.\n"
+    wait_for("all of them", lambda: len(sink.messages) == 20)
 
 
 def sends_one_copy_whichever_worker_has_it(node: Node, sink: Sink) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.policy import SMTP
+from functools import partial
 from pathlib import Path
 
 import dkim
@@ -121,6 +122,16 @@ def test_blocked_is_a_block_and_no_dead_mailbox(node: Node) -> None:
     event = node.final(node.send("blocked@sim.test"))
     assert (event["type"], event["reply"]["enhanced"]) == ("bounced", "5.7.1")
     assert event["category"] not in ("bad-mailbox", "inactive-mailbox", "bad-domain")
+
+
+def test_who_plays_somebody_that_unsubscribes_is_suppressed_from_then_on(node: Node) -> None:
+    for part, kind in (("unsubscribe", "unsubscribed"), ("complaint", "suppressed")):
+        assert node.final(node.send(f"{part}@sim.test"))["type"] == "delivered"
+        (event,) = wait_for("the event", partial(node.events, type=kind, recipient=f"{part}@sim.test"))
+        assert event["stop"] == "marketing"
+        shown = node.run("suppress", "show", f"{part}@sim.test")
+        assert shown.returncode == 0, shown.stderr
+        assert f"postlane suppress remove {part}@sim.test --stop marketing" in shown.stdout
 
 
 def test_each_recipient_of_one_message_has_an_end_of_its_own(node: Node) -> None:

@@ -19,6 +19,7 @@ from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
 from relay.event import Recorder
 from relay.feedback.rulings import NO_RULINGS
+from relay.guarding import Guarding
 from relay.identity import Brand, Credential, Rate
 from relay.ids import Ids
 from relay.lately import Lately
@@ -49,8 +50,8 @@ from relay.signing.signer import Signer
 from relay.spool.errors import SpoolFull
 from relay.state import places
 from relay.state.interface import StateError
+from relay.state.marks import TAKE, after, taken
 from relay.state.marks import Change as Mark
-from relay.state.marks import after
 from relay.tokens import Tokens
 from relay.trace import Tracer
 from tests.support.signatures import both_keys
@@ -89,6 +90,7 @@ class FakeMarks:
     def __init__(self) -> None:
         self.stand: dict[bytes, bytes] = {}
         self.down = False
+        self.now = NOW
         self.state: Any = self
 
     async def mark(self, ttl_ms: int, changes: Sequence[Mark]) -> list[bytes]:
@@ -96,8 +98,12 @@ class FakeMarks:
             raise StateError("down")
         stood = []
         for one in changes:
-            stood.append(self.stand.get(one.key, b""))
-            self.stand[one.key] = after(one, stood[-1])
+            stands = self.stand.get(one.key, b"")
+            if one.what == TAKE:
+                self.stand[one.key], stands = taken(one, stands, self.now)
+            else:
+                self.stand[one.key] = after(one, stands)
+            stood.append(stands)
         return stood
 
 
@@ -286,6 +292,7 @@ class Rig:
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
+        self.guarding = Guarding(self.marks.state, self.copies.hashes)
         self.lately = Lately()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
@@ -318,6 +325,7 @@ class Rig:
             judge=self.judge,
             memory=self.memory,
             flags=self.flags,
+            guarding=self.guarding,
             tokens=Tokens([b"s" * 32]),
             signer=self._signer,
             tracer=Tracer(b"s" * 32),

@@ -6,9 +6,11 @@ import smtplib
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from relay.control import NodeDown
 from relay.feedback.replies import classify
 from relay.outcome import Reply
 from relay.web import capture
@@ -32,8 +34,21 @@ class House:
         link = socket.create_server(("127.0.0.1", 0))
         self.port: int = link.getsockname()[1]
         self.server = CaptureServer(
-            link, self.captures, hostname="capture.example", clock=lambda: next(ticks), sleep=self.sleep
+            link,
+            self.captures,
+            hostname="capture.example",
+            clock=lambda: next(ticks),
+            sleep=self.sleep,
+            ask=self.ask,
         )
+        self.asked: list[dict[str, Any]] = []
+        self.answer: dict[str, Any] | Exception = {}
+
+    async def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(question)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
 
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -163,9 +178,19 @@ async def test_slow_waits_before_its_final_reply(house: House) -> None:
     assert house.slept == [SLOW_SECONDS]
 
 
-@pytest.mark.parametrize("part", ["complaint", "unsubscribe", "away"])
-async def test_parts_whose_reports_follow_later_take_the_message(house: House, part: str) -> None:
-    assert (await house.send(f"{part}@sim.test"))[-1].startswith("250 2.0.0")
+async def test_an_absence_note_follows_in_a_later_version(house: House) -> None:
+    assert (await house.send("away@sim.test"))[-1].startswith("250 2.0.0")
+    assert house.asked == []
+
+
+@pytest.mark.parametrize(("part", "reason"), [("complaint", "complaint"), ("unsubscribe", "unsubscribed")])
+async def test_who_wants_no_more_is_suppressed_before_the_mail_counts_as_delivered(
+    house: House, part: str, reason: str
+) -> None:
+    for house.answer in ({"changed": 1, "same": 0}, {"error": "State is down"}, NodeDown("no answer")):
+        assert (await house.send(f"{part}@sim.test"))[-1].startswith("250 2.0.0")
+    entry = {"recipient": f"{part}@sim.test", "stop": "marketing", "reason": reason, "source": "sim.test"}
+    assert house.asked == [{"do": "people", "what": "block", "via": "sim.test", "entries": [entry]}] * 3
 
 
 def test_parts_are_played_only_at_sim_test() -> None:
