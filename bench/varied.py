@@ -2,7 +2,8 @@
 
 Unlike smtp-source's, no two messages are alike: 50 senders, 1,000 recipient domains, sizes from 1 to 100 KB, and bodies
 as mail has them: half are indented HTML (runs of blanks, which relaxed canonicalisation must fold), a sixth hold UTF-8.
-Commands are pipelined (RFC 2920) as a modern client's are. The seed is fixed: every run sends the same.
+Commands are pipelined (RFC 2920) as a modern client's are. The seed is fixed: every run sends the same but for its
+Message-IDs, since what is handed in again under the same one is acknowledged and not sent.
 """
 
 import argparse
@@ -37,8 +38,9 @@ def _body(draw: random.Random) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n"
 
 
-def messages(count: int, domain: str = "", seed: int = 2) -> Iterator[tuple[bytes, bytes]]:
-    """(commands MAIL, RCPT and DATA; content with the final dot), one for each message. `domain`: of all recipients."""
+def messages(count: int, domain: str = "", seed: int = 2, run: str = "1") -> Iterator[tuple[bytes, bytes]]:
+    """(commands MAIL, RCPT and DATA; content with the final dot), one for each message. `domain`: of all recipients; `run`: in
+    their Message-IDs."""
     draw = random.Random(seed)
     bodies = [_body(draw) for _ in range(BODIES)]
     for number in range(count):
@@ -48,7 +50,7 @@ def messages(count: int, domain: str = "", seed: int = 2) -> Iterator[tuple[byte
         size = len(body) + 300
         content = (
             f"From: App <{sender}>\r\nTo: <{recipient}>\r\nSubject: Your order {number}\r\n"
-            f"Message-ID: <{number}.{seed}@{DOMAIN}>\r\nDate: Sat, 21 Nov 2026 12:05:31 +0000\r\n"
+            f"Message-ID: <{number}.{run}.{seed}@{DOMAIN}>\r\nDate: Sat, 21 Nov 2026 12:05:31 +0000\r\n"
             f"MIME-Version: 1.0\r\nContent-Type: text/{'html' if b'<td' in body else 'plain'}; charset=utf-8\r\n"
             f"Content-Transfer-Encoding: 8bit\r\n\r\nOrder {number}\r\n"
         ).encode()
@@ -109,7 +111,8 @@ def main() -> None:
     parser.add_argument("--domain", default="", help="of every recipient; default: 1,000 of them")
     parser.add_argument("--rate", type=float, default=0, help="messages a second; default: as fast as they are taken")
     args = parser.parse_args()
-    send = _send(args.port, messages(args.messages, args.domain), args.sessions, args.rate)
+    mail = messages(args.messages, args.domain, run=f"{time.time_ns():x}")
+    send = _send(args.port, mail, args.sessions, args.rate)
     asyncio.run(asyncio.wait_for(send, timeout=900))
 
 

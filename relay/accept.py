@@ -228,6 +228,8 @@ def _lots(
 ) -> list[_Lot]:
     for delivery, stand in zip(deliveries, found.stands, strict=True):
         delivery.counted = found.placed and stand is None
+    for index in found.nobody:
+        deliveries[index].free_at = deliveries[index].message.accepted_at
     return [_Lot(*one) for one in zip(recipients, deliveries, due, _later(found.stands, postponed), strict=True)]
 
 
@@ -461,7 +463,7 @@ def _delivery(
         domain=rcpt.domain,
         site=house.site_of(rcpt.address, rcpt.domain),
         sender=sender,
-        mail_from=sender,
+        mail_from=(sender and house.return_path(message.id, index, message.brand)) or sender,
         head=house.tracer.field(message.id, index) + signed_head,
         notify=rcpt.notify,
         orcpt=rcpt.orcpt,

@@ -355,7 +355,7 @@ def shown(brand: str, known: Json) -> Json:
     """What the desk tells of a recipient, as far as it is this brand's business. Pure."""
     blocks = [one for one in known["blocks"] if one["brand"] in (None, brand) and not one["over"]]
     wish = known["preferences"].get(brand) or {"topics_off": [], "at_most": "each", "paused_until": None}
-    engaged = known["engaged"].get(brand) or {"last_engaged": None, "unanswered": 0}
+    engaged = known["engaged"].get(brand) or {"last_engaged": None, "unanswered": 0, "tier": ""}
     return {
         "recipient": known["recipient"],
         "brand": brand,

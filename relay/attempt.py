@@ -9,6 +9,7 @@ from typing import Protocol
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
+from relay.feedback.aftermath import after_failure
 from relay.feedback.consequences import Report, Retry, category_of, judge, owes_delay_report
 from relay.feedback.rulings import Rulings
 from relay.house import House
@@ -89,17 +90,18 @@ class Attempting(House):
 async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     """Try once. None: the delivery has ended, or is held; else when (ms) it goes again: a time, and what it came to is on
     disk when this returns; or a Pause, when its site has no room before and nothing was tried or written."""
-    message = delivery.message
-    route = house.routes.find(message, delivery.domain)
+    route, now = _route(delivery, house), house.clock()
     if route is not None and route.discard:
         await _discard(delivery, route, house)
         return None
-    now = house.clock()
     if relevance.late(delivery, now):
         await _tell_late(delivery, house)
     hindrance = await _hindrance(delivery, now, house)
     if hindrance is not None:
         return await _give_way(delivery, hindrance, house)
+    if house.routes.by_tier and (route := _route(delivery, house)) is not None and route.discard:
+        await _discard(delivery, route, house)
+        return None
     waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
     if isinstance(waits, int):
         return waits
@@ -109,12 +111,20 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         if now < _give_up(delivery, house):
             return outcome
         outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
+    return await _conclude(delivery, outcome, pool, now, house)
+
+
+async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, house: Attempting) -> int | None:
+    """What the attempt came to, on disk and told; when (ms) it goes again."""
+    message = delivery.message
     outcome.category = outcome.category or category_of(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     if outcome.delivered:
         delivery.arrived = house.clock()
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
+    if verdict.again is None:
+        _remember(change, delivery, outcome, now)
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
@@ -144,6 +154,17 @@ async def _tell_late(delivery: Delivery, house: Attempting) -> None:
     await _settle(change, house)
 
 
+def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int) -> None:
+    """What may still come back is about, and what a peer's refusal means for later mail."""
+    if outcome.captured or outcome.internal:
+        return
+    if outcome.delivered:
+        change.sent += [delivery] if delivery.ours else []
+        return
+    learnt = after_failure(delivery, outcome.category, outcome.permanent, outcome.site, now)
+    change.learnt += [(delivery, learnt)] if learnt is not None else []
+
+
 async def _hindrance(
     delivery: Delivery, now: int, house: Attempting
 ) -> Withheld | Suspension | Postponed | Pause | None:
@@ -161,7 +182,11 @@ async def _hindrance(
     superseded = await house.copies.newer(delivery) if message.collapse else None
     if superseded is not None:
         return superseded
-    return relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
+    before = delivery.tier
+    hindrance = relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
+    if hindrance is None and delivery.tier != before:  # it may go by another pool now, which is suspended
+        return house.suspensions.find(delivery)
+    return hindrance
 
 
 async def _give_way(
@@ -247,7 +272,11 @@ def _note(delivery: Delivery, ended: str, pool: Pool, reply: Reply, house: Attem
 
 def pool_for(delivery: Delivery, house: Attempting) -> Pool:
     """The pool that would carry it now. Pure."""
-    return _pool(delivery, house.routes.find(delivery.message, delivery.domain), house)
+    return _pool(delivery, _route(delivery, house), house)
+
+
+def _route(delivery: Delivery, house: Attempting) -> Route | None:
+    return house.routes.find(delivery.message, delivery.domain, delivery.tier)
 
 
 def _pool(delivery: Delivery, route: Route | None, house: Attempting) -> Pool:

@@ -7,12 +7,13 @@ What a person wants and whether there is room for more of it (relay/capping.py) 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
 
 from relay.capping import Capping
+from relay.engaging import Engaging
 from relay.identity import Credential
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Reply
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 PATIENCE = 1.0  # seconds mail waits for an answer; saturated, SQLite answers in 0.7 s at worst
 STATE_DOWN = 5.0  # seconds for which nobody waits again after that, but one who looks whether it is back
 LOOK_AGAIN = 1_000  # ms until mail is tried again that waits for State
+FRESH = 1_000  # ms for which "nothing is known of him" is not asked again: as long as a suspension takes to reach all workers
 
 Consent = Withheld | Postponed | None  # None: it goes
 
@@ -115,13 +117,18 @@ class Asked(Protocol):
     @property
     def capping(self) -> Capping: ...
 
+    @property
+    def engaging(self) -> Engaging: ...
+
 
 class Accepted(NamedTuple):
-    """Of each recipient. `placed`: those that go hold a place; `refused`: a cap refuses each, and the app shall hear of it."""
+    """Of each recipient. `placed`: those that go hold a place; `refused`: a cap refuses each, and the app shall hear of it.
+    `nobody`: indexes of those of whom State said that nothing is known."""
 
     stands: Sequence[Consent]
     placed: bool = False
     refused: bool = False
+    nobody: Collection[int] = ()
 
 
 async def at_accept(
@@ -143,13 +150,14 @@ async def at_accept(
     try:
         if terms is None or not terms.bounds:
             people = await house.known.of(recipients)
-            return Accepted(_judged(people, message, withheld, stream, now))
+            nobody = [index for index, person in enumerate(people) if person is NOBODY]
+            return Accepted(_judged(people, message, withheld, stream, now, house), nobody=nobody)
         people, asked = await asyncio.gather(
             house.known.of(recipients), house.capping.ask(message, each, terms, firm=False)
         )
     except StateError:
         return Accepted(withheld)
-    stands = _judged(people, message, withheld, stream, now)
+    stands = _judged(people, message, withheld, stream, now, house)
     rooms = {index: room for (index, _), room in zip(each, asked, strict=True)}
     unwanted = [(index, address) for index, address in each if stands[index] is not None and not rooms[index]]
     if unwanted:
@@ -170,24 +178,36 @@ async def at_rcpt(address: str, credential: Credential, now: int, house: Asked) 
 
 
 def _judged(
-    people: Sequence[Person], message: Message, withheld: Sequence[Withheld | None], stream: Stream | None, now: int
+    people: Sequence[Person],
+    message: Message,
+    withheld: Sequence[Withheld | None],
+    stream: Stream | None,
+    now: int,
+    house: Asked,
 ) -> list[Consent]:
-    return [why or judge(person, message, stream, now) for why, person in zip(withheld, people, strict=True)]
+    return [why or _wanted(person, message, stream, now, house) for why, person in zip(withheld, people, strict=True)]
+
+
+def _wanted(person: Person, message: Message, stream: Stream | None, now: int, house: Asked) -> Consent:
+    return judge(person, message, stream, now) or house.engaging.table.judge(person, message, now)
 
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:
-    """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs."""
+    """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs. Its tier is
+    set."""
     message, terms = delivery.message, house.capping.terms(delivery.message)
     try:
         if terms is None:
-            (person,) = await house.known.of([delivery.recipient])
-            standing = judge(person, message, stream, now)
+            lately = 0 <= now - delivery.free_at < FRESH
+            person = NOBODY if lately else (await house.known.of([delivery.recipient]))[0]
+            standing = _wanted(person, message, stream, now, house)
         else:
             (person,), room = await asyncio.gather(house.known.of([delivery.recipient]), _room(delivery, terms, house))
-            standing = judge(person, message, stream, now)
+            standing = _wanted(person, message, stream, now, house)
             if standing is None:
                 standing = house.capping.caps.judge(terms, room, message, stream, now)
             _book(delivery, terms, room, now)
+        delivery.tier = house.engaging.table.tier(person, message)
         wish = person.wishes.get(message.brand)
         if standing is None and wish is not None and wish.at_most:
             standing = await _as_wished(delivery, wish.at_most, stream, now, house)

@@ -6,7 +6,7 @@ heard; a crash between repeats them, so listeners are idempotent (DESIGN, invari
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 import structlog
@@ -22,7 +22,8 @@ AGAIN = 1.0  # s until State is asked again that could not be reached
 
 
 class Effect(NamedTuple):
-    """`arrived`: ms, when it was delivered; 0: it ended otherwise, or gave its place up. `counted`: it held one."""
+    """`arrived`: ms, when it was delivered; 0: it ended otherwise, or gave its place up. `counted`: it held one. `learnt`: what
+    follows for later mail, as the desk is asked for it (relay/people.py, `block`)."""
 
     token: str
     recipient: str
@@ -30,6 +31,7 @@ class Effect(NamedTuple):
     mail_class: MailClass
     arrived: int
     counted: bool
+    learnt: dict[str, Any] | None = None
 
 
 Listener = Callable[[Sequence[Effect]], Awaitable[None]]
@@ -82,5 +84,5 @@ class Effects:
 
 
 def _effect(line: bytes) -> Effect:
-    identifier, index, recipient, brand, mail_class, arrived, counted = orjson.loads(line)
-    return Effect(f"{identifier}/{index}", recipient, brand, MailClass(mail_class), arrived, counted)
+    identifier, index, recipient, brand, mail_class, arrived, counted, *learnt = orjson.loads(line)
+    return Effect(f"{identifier}/{index}", recipient, brand, MailClass(mail_class), arrived, counted, *learnt)

@@ -7,6 +7,7 @@ from typing import Protocol
 from relay.capping import Capping
 from relay.consent import Known
 from relay.copies import Copies
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.header import Field
 from relay.identity import Rate
@@ -40,9 +41,13 @@ class House:
     """keys_for   From domain -> its active DKIM keys    site_of   recipient and its domain -> site
     offer      hands what was just committed to the schedule
     suspensions   what operators have stopped          known   what people want, and must not be sent
-    capping       how much of it they get              copies  which messages are one
+    capping       how much of it they get
+    engaging      how lately they cared for it
+    copies        which messages are one
 
-    The wiring replaces the first two at a reload.
+    return_path   of one recipient: message id, index, brand -> the address, "" where the app's own stays
+
+    The wiring replaces the first two and the last at a reload.
     """
 
     hostname: str
@@ -56,8 +61,10 @@ class House:
     pacer: Pacer
     suspensions: Suspensions
     known: Known
+    engaging: Engaging
     capping: Capping
     copies: Copies
     spool: Spool
     offer: Callable[[Sequence[Delivery]], None]
     recorder: Recorder
+    return_path: Callable[[str, int, str], str]

@@ -27,7 +27,7 @@ class Ids:
 
     def __init__(self, node: str, shard: int, clock: Callable[[], int]) -> None:
         digest = blake2s(f"{node}/{shard}".encode()).digest()
-        self._maker = _encode(int.from_bytes(digest[:3], "big") & 0xFFFFF, 4)
+        self.maker = _encode(int.from_bytes(digest[:3], "big") & 0xFFFFF, 4)
         self._clock = clock
         self._last = 0
         self._sequence = 0
@@ -37,10 +37,10 @@ class Ids:
         now = self._clock()
         if now > self._last:
             self._last, self._sequence = now, 0
-            self._prefix = _encode(now, 10) + self._maker
+            self._prefix = _encode(now, 10) + self.maker
         elif self._sequence == 1023:
             self._last, self._sequence = self._last + 1, 0
-            self._prefix = _encode(self._last, 10) + self._maker
+            self._prefix = _encode(self._last, 10) + self.maker
         else:
             self._sequence += 1
         return self._prefix + _PAIRS[self._sequence]
@@ -51,6 +51,16 @@ def time_of(identifier: str) -> int | None:
     if len(identifier) != 16 or not set(identifier) <= set(_ALPHABET):
         return None
     return int.from_bytes(pack(identifier), "big") >> 30
+
+
+def first_at(ms: int) -> str:
+    """Before all ids that are made at this time or later."""
+    return _encode(max(0, ms), 10)
+
+
+def maker_of(identifier: str) -> str:
+    """The four characters that stand for the node and shard that made it."""
+    return identifier[10:14]
 
 
 def pack(identifier: str) -> bytes:

@@ -146,7 +146,7 @@ class Message:
 class Delivery:
     """One message's way to one recipient: what the schedule queues and an attempt carries.
 
-    sender     the app's own MAIL FROM ("" for <>)        mail_from  the return path on the wire (VERP later)
+    sender     the app's own MAIL FROM ("" for <>)        mail_from  the return path on the wire: the same, or one of ours
     head       header fields of this recipient alone, sent in front of the message's content: trace id, DKIM-Signature,
                Received and what was added; each ends with CRLF
     site       whose limits it shares
@@ -160,6 +160,8 @@ class Delivery:
     counted    it holds a place in what its recipient may get (relay/capping.py): State is told how it ends
     freed      when a cap let it go that it had waited for; 0: it waited for none
     arrived    when it was delivered; 0: it is not. In memory alone
+    free_at    when State said that nothing is known of its recipient; 0: it did not. In memory alone
+    tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
     """
 
     message: Message
@@ -184,6 +186,19 @@ class Delivery:
     counted: bool = False
     freed: int = 0
     arrived: int = 0
+    free_at: int = 0
+
+    @property
+    def ours(self) -> bool:
+        """Its return path is one of ours (relay/return_path.py)."""
+        return self.mail_from != self.sender
+
+    tier: str = ""
+
+    @property
+    def engaged(self) -> bool | None:
+        """Does its recipient care for the brand's mail? None: nobody knows."""
+        return self.tier == "engaged" if self.tier else None
 
     @property
     def lane(self) -> LaneKey:
@@ -205,6 +220,9 @@ class Change:
     again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned, pool, counted or freed
               changed
     given_up  of these, those that held a place until now and hold it no more
+    sent      of these, those delivered by a return path of ours: what may still come back is about them (relay/hindsight.py)
+    heard     (message id, recipient index, which report): what came back of them and is in `events` now
+    learnt    what follows for later mail to a recipient, for the desk: each with the delivery that taught it
     events    their records, one JSON object each, without line end
     """
 
@@ -212,4 +230,7 @@ class Change:
     finished: list[Delivery] = field(default_factory=list)
     again: list[Delivery] = field(default_factory=list)
     given_up: list[Delivery] = field(default_factory=list)
+    sent: list[Delivery] = field(default_factory=list)
+    heard: list[tuple[str, int, int]] = field(default_factory=list)
+    learnt: list[tuple[Delivery, dict[str, object]]] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)

@@ -8,35 +8,51 @@ an object, with `error` where nothing was done.
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
     wish      recipient, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
-    engaged   entries: [{recipient, brand, day}]                                      -> {"changed"}
+    engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did
+                                                                                      -> {"changed"}
+    brands                                                                            -> {"brands"}: all there are
     forget    recipient, stop: what goes on to be stopped, "" for nothing             -> {"kept": blocks}
     list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
 
 `where`: stop, brand, reason, source, site, stream; since and until, between which it began; over: true, also those that ended.
 
+    restored  -> {}: what State lost of people was told again, as far as it can be
+
+Whoever changes something on a brand's page, or unsubscribes by it, has engaged with the brand that day; to look at a page is no
+such thing, since scanners open every link. What an app or an operator tells feeds the brand (relay/policy/engagement.py).
+
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
+With `silent` it is told alone: events of it are there.
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
 from relay.control import Json
 from relay.domain import a_label
+from relay.effects import Effect
+from relay.engaging import Engaging
 from relay.event import Facts, iso
 from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
+from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.state.interface import State, StateError
+
+log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 AT_MOST = ("", "1/day", "1/week", "1/month")
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_HIS_OWN = ("one-click", "page", "mailto")  # sources: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
 _SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 
@@ -58,8 +74,10 @@ class People:
         record: Callable[[Records], Awaitable[None]],
         site_of: Callable[[str, str], str],
         brands: Iterable[str],
+        engaging: Engaging,
     ) -> None:
         self.keys, self.site_of, self.brands = keys, site_of, frozenset(brands)
+        self._engaging = engaging
         self._state = state
         self._record = record
 
@@ -71,7 +89,8 @@ class People:
         does = {
             "show": self._show, "block": self._block, "unblock": self._unblock,
             "wish": self._wish, "engaged": self._engaged, "forget": self._forget,
-            "list": self._list, "clear": self._clear,
+            "list": self._list, "clear": self._clear, "brands": self._brands,
+            "restored": self._restored,
         }.get(str(question.get("what")))  # fmt: skip
         if does is None:
             return {"error": f"nobody here knows how to {question.get('what')}"}
@@ -82,12 +101,27 @@ class People:
         except StateError as error:
             return {"error": f"State cannot be reached: {error}", "again": True}
 
+    async def learn(self, effects: Sequence[Effect]) -> None:
+        """What bounces and complaints call for. Raises StateError where it has to be told again."""
+        entries = [one.learnt for one in effects if one.learnt is not None]
+        for start in range(0, len(entries), MAX_ENTRIES):
+            answer = await self.answer(
+                {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
+            )
+            if answer.get("again"):
+                raise StateError(str(answer["error"]))
+            if "error" in answer:  # ours: telling it again helps nobody
+                log.error("what a bounce calls for is not done", error=answer["error"])
+
     # -- looking
 
     async def _show(self, question: Json) -> Json:
         address = address_of(question)
         key, person = (await self._known([address]))[0]
-        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now())}
+        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+
+    async def _brands(self, _: Json) -> Json:
+        return {"brands": sorted(self.brands)}
 
     async def _list(self, question: Json) -> Json:
         """Rows come as they are found; a page may have none and yet not be the last."""
@@ -121,28 +155,33 @@ class People:
 
     async def _known(self, addresses: Sequence[str]) -> list[tuple[bytes, Person]]:
         keys = [self.keys.key(address) for address in addresses]
-        return [(key, person_of(facts)) for key, facts in zip(keys, await self._state.told(keys), strict=True)]
+        return [
+            (key, person_of(facts)) for key, facts in zip(keys, await self._state.told(keys, left=True), strict=True)
+        ]
 
     # -- changes
 
     async def _block(self, question: Json) -> Json:
-        entries = _entries(question)
+        entries, silent = _entries(question), bool(question.get("silent"))
         now = self._state.now()
         wanted = [(self._who(entry), self._made(entry, question, now)) for entry in entries]
-        found = await self._state.told([key for (_, key), _ in wanted])
+        found = await self._state.told([key for (_, key), _ in wanted], left=True)
         changes: list[Awaitable[None]] = []
         records: list[tuple[str, Facts]] = []
         for ((address, key), block), known in zip(wanted, found, strict=True):
             person = person_of(known)
             if any(_same(one, block, now) for one in person.blocks):
                 continue
-            facts = {block.name: block.dump()}
-            if address and not person.sealed and not any(one.reason == ERASED for one in person.blocks):
+            facts: dict[str, str | None] = {block.name: block.dump()}
+            if not silent:
+                facts |= self._by_himself(person, block.brand, block.source)
+            if address and not person.sealed and not person.erased:
                 facts[ADDRESS] = self.keys.sealed_text(address)
             changes.append(self._state.tell(key, facts))
-            records.append(_blocked(address, block, question))
+            records.append(_blocked(address, key, block, question))
         await asyncio.gather(*changes)
-        await self._record(records)
+        if not silent:
+            await self._record(records)
         return {"changed": len(records), "same": len(entries) - len(records)}
 
     def _who(self, entry: Json) -> tuple[str, bytes]:
@@ -191,14 +230,14 @@ class People:
         gone = in_order(block for block in person.blocks if fits(block, {**where, "over": True}, now))
         if gone:
             await self._state.tell(key, self._without(person, gone))
-            await self._record([_unblocked(address, block, question) for block in gone])
+            await self._record([_unblocked(address, key, block, question) for block in gone])
         return {"removed": [shown_block(one) for one in gone]}
 
     async def _clear(self, question: Json) -> Json:
         people, cursor = await self._page(question)
         await asyncio.gather(*(self._state.tell(key, self._without(person, gone)) for key, person, gone in people))
         records = [
-            _unblocked(self._address(person, key) or "", block, question)
+            _unblocked(self._address(person, key) or "", key, block, question)
             for key, person, gone in people
             for block in gone
         ]
@@ -209,7 +248,7 @@ class People:
         """What stops mail to him stays, by his key alone, without the words that people wrote about him."""
         address, stop = address_of(question), str(question.get("stop") or "")
         ((key, _),) = await self._known([address])
-        (facts,) = await self._state.told([key])
+        (facts,) = await self._state.told([key], left=True)
         kept = [replace(block, note="", site="", stream="") for block in person_of(facts).blocks]
         if stop:
             kept.append(Block(stop, "", ERASED, str(question.get("via") or ""), self._state.now()))
@@ -227,6 +266,7 @@ class People:
     async def _wish(self, question: Json) -> Json:
         address, brand, now = address_of(question), str(question.get("brand") or ""), self._state.now()
         at_most, paused = str(question.get("at_most") or ""), question.get("paused_until")
+        silent = bool(question.get("silent"))
         if at_most not in AT_MOST:
             raise BadQuestion(f'"{at_most}" is no frequency: {", ".join(AT_MOST[1:])}, or empty for each mail')
         ((key, person),) = await self._known([address])
@@ -235,23 +275,41 @@ class People:
         after = Wish(off, at_most, int(paused) if paused else None, now, str(question.get("via") or ""))
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
-            await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address)})
-            facts = {"brand": brand or None, **_whose(address), "via": after.source}
-            await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
+            engaged = {} if silent else self._by_himself(person, brand, after.source)
+            await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address), **engaged})
+            facts = {"brand": brand or None, **_whose(address, key), "via": after.source}
+            if not silent:
+                await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
         return {"before": said(before), "after": said(after)}
 
+    async def _restored(self, _: Json) -> Json:
+        await self._state.brought_back()
+        return {}
+
     async def _engaged(self, question: Json) -> Json:
-        """Only ever later: an old list tells nothing new."""
-        entries = _entries(question)
-        found = await self._known([address_of(entry) for entry in entries])
-        changes = []
-        for entry, (key, person) in zip(entries, found, strict=True):
-            brand, day = str(entry.get("brand") or ""), int(entry["day"])
-            last = person.engaged.get(brand, Engaged()).last
-            if last is None or day > last:
-                changes.append(self._state.tell(key, {f"e:{brand}": Engaged(day).dump()}))
-        await asyncio.gather(*changes)
-        return {"changed": len(changes)}
+        """Only ever later: an old list tells nothing new. Of who asked to be forgotten nothing is kept."""
+        entries, today = _entries(question), self._state.now() // DAY
+        told = [(address_of(entry), *_engagement(entry, self.brands, today)) for entry in entries]
+        found = await self._known([address for address, _, _ in told])
+        changes: dict[bytes, dict[str, str | None]] = {}
+        for (_, brand, day), (key, person) in zip(told, found, strict=True):
+            name, before = f"e:{brand}", person.engaged.get(brand)
+            if person.erased:
+                continue
+            if key in changes and name in changes[key]:
+                before = Engaged.load(changes[key][name] or "[]")
+            if before is None or (day is not None and (before.last is None or day > before.last)):
+                changes.setdefault(key, {})[name] = Engaged(day, today if day is None else 0).dump()
+        await asyncio.gather(*(self._state.tell(key, facts) for key, facts in changes.items()))
+        await self._engaging.feed({brand for _, brand, _ in told})
+        return {"changed": sum(map(len, changes.values()))}
+
+    def _by_himself(self, person: Person, brand: str, source: str) -> dict[str, str | None]:
+        """What he does by a link in his own mail tells that he read it."""
+        today, before = self._state.now() // DAY, person.engaged.get(brand)
+        if source not in _HIS_OWN or not brand or person.erased or (before is not None and (before.last or 0) >= today):
+            return {}
+        return {f"e:{brand}": Engaged(today).dump()}
 
 
 # -- in words and JSON
@@ -276,13 +334,17 @@ def in_order(blocks: Iterable[Block]) -> list[Block]:
     return sorted(blocks, key=lambda block: (block.since, block.name))
 
 
-def shown(person: Person, now: int) -> Json:
-    """All of it, as JSON; blocks that are over are marked."""
+def shown(person: Person, now: int, engagement: Engagement) -> Json:
+    """All of it, as JSON; blocks that are over are marked. A tier of "": nobody tells of this brand."""
     return {
         "blocks": [shown_block(block) | {"over": block.over(now)} for block in in_order(person.blocks)],
         "preferences": {brand: said(wish) for brand, wish in sorted(person.wishes.items())},
         "engaged": {
-            brand: {"last_engaged": day_of(one.last), "unanswered": one.unanswered}
+            brand: {
+                "last_engaged": day_of(one.last),
+                "unanswered": one.unanswered,
+                "tier": engagement.tier_of(one, brand),
+            }
             for brand, one in sorted(person.engaged.items())
         },
         "address_kept": bool(person.sealed),
@@ -291,7 +353,7 @@ def shown(person: Person, now: int) -> Json:
 
 def day_of(number: int | None) -> str | None:
     """2026-11-22"""
-    return iso(number * 86_400_000)[:10] if number is not None else None
+    return iso(number * DAY)[:10] if number is not None else None
 
 
 def said(wish: Wish) -> Json:
@@ -317,7 +379,7 @@ def _same(there: Block, wanted: Block, now: int) -> bool:
     return longer and wanted.note in ("", there.note)
 
 
-def _blocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
+def _blocked(address: str, key: bytes, block: Block, question: Json) -> tuple[str, Facts]:
     kind, _, name = block.stop.partition(":")
     by, brand = str(question.get("by") or ""), block.brand or None
     if block.reason == UNSUBSCRIBED:
@@ -326,24 +388,26 @@ def _blocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
             "stream": name if kind == "stream" else block.stream or None,
             "topic": name if kind == "topic" else None,
             "stop": block.stop,
-            **_whose(address),
+            **_whose(address, key),
             "via": block.source,
         }
         return "unsubscribed", facts | ({"by": by} if by else {})
     expires = iso(block.until) if block.until is not None else None
-    facts = {**_whose(address), "stop": block.stop, "brand": brand, "reason": block.reason, "expires": expires}
+    facts = {**_whose(address, key), "stop": block.stop, "brand": brand, "reason": block.reason, "expires": expires}
     facts |= {"source": block.source, "note": block.note, "site": block.site, "by": by}
     return "suppressed", facts
 
 
-def _unblocked(address: str, block: Block, question: Json) -> tuple[str, Facts]:
-    facts = {**_whose(address), "stop": block.stop, "brand": block.brand or None, "was": block.reason}
+def _unblocked(address: str, key: bytes, block: Block, question: Json) -> tuple[str, Facts]:
+    facts = {**_whose(address, key), "stop": block.stop, "brand": block.brand or None, "was": block.reason}
     return "unsuppressed", facts | {"reason": str(question.get("reason") or ""), "by": str(question.get("by") or "")}
 
 
-def _whose(address: str) -> Facts:
-    """ "": nobody knows any more."""
-    return {"recipient": address or None, "domain": domain_of(address) or None}
+def _whose(address: str, key: bytes) -> Facts:
+    """Of whom there is no address any more, by his key."""
+    if not address:
+        return {"recipient": None, "domain": None, "key": key.hex()}
+    return {"recipient": address, "domain": domain_of(address)}
 
 
 def domain_of(address: str) -> str:
@@ -358,6 +422,16 @@ def address_of(question: Json) -> str:
     if not (local and at and domain) or len(address) > 320 or any(ord(sign) < 32 for sign in address):
         raise BadQuestion(f'"{address[:100]}" is no address')
     return address
+
+
+def _engagement(entry: Json, brands: Collection[str], today: int) -> tuple[str, int | None]:
+    """Brand and day. Raises BadQuestion."""
+    brand, day = str(entry.get("brand") or ""), entry.get("day")
+    if brand not in brands:
+        raise BadQuestion(f'no brand is called "{brand}"')
+    if day is not None and not (isinstance(day, int) and 0 <= day <= today + 1):  # it is tomorrow already somewhere
+        raise BadQuestion(f"{day} is no day up to today")
+    return brand, day
 
 
 def _entries(question: Json) -> list[Json]:

@@ -3,7 +3,8 @@
 State keeps it as facts, each a short text under a name:
 
     b:STOP|BRAND|REASON   one block                          w:BRAND   what he chose on a brand's preference page
-    e:BRAND               when he last engaged with it       address   sealed; gone where he asked to be forgotten
+    e:BRAND               when he last engaged with it       u:BRAND   its marketing that he has not answered since
+    address               sealed; gone where he asked to be forgotten
 
 The texts are JSON lists without names, since fifty million of them take room; a newer Postlane may append to them.
 """
@@ -88,19 +89,36 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Engaged:
-    """`last`: the day (since the epoch, UTC) he last engaged with a brand, None: unknown; `unanswered`: its marketing that
-    was delivered since."""
+    """`last`: the day (since the epoch, UTC) he last engaged with a brand; None: he is known never to have. `told`: the day that
+    was said of him then. `unanswered`: the brand's marketing that was delivered since, the last of it at `latest` (ms).
+
+    The latter two are a fact of their own, because others tell it: the desk knows of answers, the outbox of mail.
+    """
 
     last: int | None = None
+    told: int = 0
     unanswered: int = 0
+    latest: int = 0
+
+    @property
+    def since(self) -> int:
+        """The day from which his silence counts."""
+        return self.told if self.last is None else self.last
 
     def dump(self) -> str:
-        return _dump(self.last, self.unanswered)
+        return _dump(self.last, self.told or None)
+
+    def dump_unanswered(self) -> str:
+        """With the day it counts from: mail before an answer is no longer unanswered."""
+        return _dump(self.unanswered, self.latest, self.since)
 
     @classmethod
-    def load(cls, text: str) -> "Engaged":
+    def load(cls, text: str, unanswered: str | None = None) -> "Engaged":
         """Raises ValueError."""
-        return cls(*_load(text, None, 0))
+        last, told = _load(text, None, None)
+        one = cls(last, told or 0)
+        number, latest, since = _load(unanswered, 0, 0, 0) if unanswered else (0, 0, None)
+        return cls(one.last, one.told, number, latest) if since == one.since else one
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +129,11 @@ class Person:
     wishes: Mapping[str, Wish] = field(default_factory=dict)
     engaged: Mapping[str, Engaged] = field(default_factory=dict)
     sealed: str = ""
+
+    @property
+    def erased(self) -> bool:
+        """He asked to be forgotten."""
+        return any(block.reason == ERASED for block in self.blocks)
 
 
 NOBODY = Person()  # of whom nothing is known: most people
@@ -123,7 +146,7 @@ def person_of(facts: Mapping[str, str]) -> Person:
     return Person(
         tuple(Block.load(name, text) for name, text in _named(facts, "b:")),
         {name[2:]: Wish.load(text) for name, text in _named(facts, "w:")},
-        {name[2:]: Engaged.load(text) for name, text in _named(facts, "e:")},
+        {name[2:]: Engaged.load(text, facts.get(f"u:{name[2:]}")) for name, text in _named(facts, "e:")},
         facts.get(ADDRESS, ""),
     )
 

@@ -96,7 +96,7 @@ class QueueCommands:
             question: Json = {"selector": {"suspended": RUNAWAY}, "after": after}
             rows, _ = await self._rows(question, PAGE)
             now = self.house.clock()
-            waits = {d.key: await wait_of(d) for d in rows if d.next_attempt <= now}
+            waits = {d.key: 0 if self._stale(d, now) else await wait_of(d) for d in rows if d.next_attempt <= now}
             answer = await self._change(question, partial(self._let_go, waits))
             freed, after = freed + int(answer["changed"]), answer["after"]
             if after is None:
@@ -107,10 +107,15 @@ class QueueCommands:
         goes = [delivery for delivery in rows if waits.get(delivery.key) == 0]
         later = [delivery for delivery in rows if waits.get(delivery.key)]
         for delivery in later:
-            delivery.next_attempt = self.house.clock() + waits[delivery.key]
+            stream, at = self.house.streams.get(delivery.message.stream), self.house.clock() + waits[delivery.key]
+            delivery.next_attempt = relevance.until_end(at, delivery.message, stream)
         chosen, change = self._release(goes, len(goes))
         change.again = [*change.again, *later]
         return chosen, change
+
+    def _stale(self, delivery: Delivery, now: int) -> bool:
+        """Its attempt withholds it then, and takes nobody's place."""
+        return relevance.stale(delivery.message, self.house.streams.get(delivery.message.stream), now) is not None
 
     async def look_at(self, identifier: str, recipient: str) -> None:
         """Something has changed for this one: what waits is looked at now, and its attempt says what follows."""

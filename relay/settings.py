@@ -84,6 +84,18 @@ def listener_settings(deployment: Deployment, listener: Listener) -> ListenerSet
     )
 
 
+def return_path_domain(in_force: InForce, brand: str) -> str:
+    """Where bounces of a brand's mail come back to us; "": they go to the app's own MAIL FROM."""
+    known = in_force.policies.brands.get(brand)
+    return (known.return_path_domain if known is not None else "") or in_force.deployment.delivery.return_path_domain
+
+
+def return_path_domains(in_force: InForce) -> frozenset[str]:
+    """All of them."""
+    brands = {brand.return_path_domain for brand in in_force.policies.brands.values()}
+    return frozenset((brands | {in_force.deployment.delivery.return_path_domain}) - {""})
+
+
 def certificate_trouble(deployment: Deployment) -> str:
     """Why the certificate does not serve, and what to do; "" where it does, or none is needed."""
     if all(listener.tls == "off" for listener in deployment.listeners):

@@ -35,9 +35,11 @@ from relay.egress.security.ledger import Ledger as TlsLedger
 from relay.egress.security.policies import StsPolicies
 from relay.egress.security.store import Store as TlsStore
 from relay.egress.settings import Share
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.eventlog import Exporter
 from relay.guarding import Guarding
+from relay.hindsight import Hindsight
 from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
@@ -56,6 +58,8 @@ from relay.policy.weigh import Memory
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
 from relay.releasing import Releasing
+from relay.return_path import ReturnPaths
+from relay.returns import Returns
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
@@ -117,8 +121,10 @@ class Stages:
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
+        self.paths = ReturnPaths(self.settings.secrets)
         self.guarding = Guarding(self.state, self.copies.hashes)
         self._looking: set[asyncio.Task[None]] = set()
+        self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
         self.signer = Signer(spare=SparePower())
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
@@ -139,12 +145,14 @@ class Stages:
         self.shards = [self._build_shard(number) for number in order.shards]
         self.tls_reports = self._build_tls_reports(node.name)
         self.door = self._build_door(self.shards[0])
+        self.returns, self.hindsight = self._build_returns(), self._build_hindsight(node.name)
         self.people = People(
             self.state,
             self.known.keys,
             self.door.record_all,
             self.shards[0].attempting.site_of,
             self.settings.in_force.policies.brands,
+            self.engaging,
         )
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
@@ -208,6 +216,7 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=spool,
@@ -216,13 +225,14 @@ class Stages:
             shaper=self.shaper,
             offer=lambda deliveries: dispatcher.offer(deliveries),  # noqa: PLW0108 it does not exist yet
             recorder=self.recorder,
+            return_path=self._return_path,
             tally=self.tally,
             lately=self.lately,
             delivered_to=self.checking.traffic.add,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        effects = Effects(spool, [self.capping.settle])
+        effects = Effects(spool, [self.capping.settle, self.engaging.count, lambda learnt: self.people.learn(learnt)])  # noqa: PLW0108
         return Shard(
             number,
             spool,
@@ -254,13 +264,28 @@ class Stages:
             pacer=self.pacer,
             suspensions=self.suspensions,
             known=self.known,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=own.spool,
             offer=own.dispatcher.offer,
             recorder=self.recorder,
+            return_path=self._return_path,
         )
         return Door(house, self.checking)
+
+    def _build_returns(self) -> Returns:
+        domains = settings.return_path_domains(self.settings.in_force)
+        own = self.shards[0].attempting
+        return Returns(self.state, self.paths, own, domains, self.door.rejected)
+
+    def _build_hindsight(self, node: str) -> Hindsight:
+        makers = [(shard, Ids(node, shard.number, clock).maker) for shard in self.shards]
+        return Hindsight(self.state, [(shard.spool, shard.attempting, maker) for shard, maker in makers], clock)
+
+    def _return_path(self, message_id: str, index: int, brand: str) -> str:
+        domain = settings.return_path_domain(self.settings.in_force, brand)
+        return self.paths.address(message_id, index, domain) if domain else ""
 
     def _build_listeners(self) -> list[Listener]:
         guesses = Guesses()
@@ -270,7 +295,7 @@ class Stages:
                 socket.socket(fileno=descriptor),
                 settings=said,
                 limits=limits,
-                door=self.door,
+                door=self.returns if said.role == "bounces" else self.door,
                 budget=self.budget,
                 guesses=guesses,
                 clock=clock,
@@ -342,8 +367,12 @@ class Stages:
         self.budget.limit = wanted.bytes_in_hand
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
-        self.known.keys = self.people.keys = self.capping.keys = Keys(wanted.secrets)
+        self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
         self.capping.caps = policies.caps
+        self.paths = self.returns.paths = ReturnPaths(wanted.secrets)
+        self.returns.domains = settings.return_path_domains(wanted.in_force)
+        self.returns.postmasters = tuple(wanted.in_force.deployment.alerts.mail)
+        self.engaging.apply(policies.tiers)
         self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
         self.guarding.guard = policies.runaway
         self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)

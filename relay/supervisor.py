@@ -345,6 +345,8 @@ class Supervisor:
         of_policies = fingerprint(contents(self.policies)) != self.in_force.version
         try:
             if self.cluster is not None and of_policies:
+                if why := self.cluster.stale():
+                    raise NotNow(why)
                 return await self.cluster.in_turn(partial(self._reload, by))
             return await self._reload(by)
         except NotNow as error:

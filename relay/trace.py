@@ -17,10 +17,10 @@ FIELD = "X-Postlane-Trace"
 
 
 class Tracer:
-    """Seals and opens trace ids with a key derived from the node's master secret."""
+    """Seals and opens trace ids with a key derived from the node's master secret; one of its own for each `purpose`."""
 
-    def __init__(self, secret: bytes) -> None:
-        key = blake2s(secret, person=b"trace").digest()[:16]
+    def __init__(self, secret: bytes, purpose: bytes = b"trace") -> None:
+        key = blake2s(secret, person=purpose).digest()[:16]
         cipher = Cipher(algorithms.AES(key), modes.ECB())  # noqa: S305 one block, unique by content: the very use ECB is for
         self._seal = cipher.encryptor()
         self._open = cipher.decryptor()

@@ -92,6 +92,7 @@ class Worker:
             *(shard.exporter.run() for shard in stages.shards),
             *(shard.effects.run() for shard in stages.shards),
             stages.capping.run(),
+            stages.hindsight.run(),
         )
         running = [*map(asyncio.create_task, upkeep)]
         await stages.suspending.look()
@@ -102,6 +103,7 @@ class Worker:
             stages.suspending.run(),
             stages.releasing.run(),
             stages.steering.run(),
+            stages.engaging.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),

@@ -13,6 +13,7 @@ from relay.alert import (
     flagged,
     flagged_over,
     moving,
+    people_lost,
     runaway,
     runaway_over,
     source_aside,
@@ -92,10 +93,11 @@ class WorkerAlerts:
             yield state, runaway(one) if state == "firing" else runaway_over(one)
 
     def _of_state(self) -> Iterator[tuple[str, Alert]]:
-        if self._state.trouble and self._lost is None:
-            self._lost = state_lost(self._state.trouble)
+        trouble, forgot = self._state.trouble, self._state.forgot
+        if (trouble or forgot) and self._lost is None:
+            self._lost = state_lost(trouble) if trouble else people_lost(forgot)
             yield "firing", self._lost
-        elif not self._state.trouble and self._lost is not None:
+        elif trouble == forgot == "" and self._lost is not None:
             self._lost = None
             yield "resolved", state_back()
 

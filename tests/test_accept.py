@@ -79,6 +79,21 @@ async def test_one_message_many_deliveries_each_with_its_own_trace() -> None:
     assert [event["rcpt"] for event in rig.spool.events()] == [0, 1, 2]
 
 
+async def test_mail_leaves_by_a_return_path_of_ours_where_its_brand_has_one() -> None:
+    rig = Rig()
+    rig.return_paths["a"] = "bounce.a.example"
+    await accept(submission(recipients=["x@b.example", "y@b.example"]), rig.acceptance())
+    ((message, deliveries),) = rig.spool.puts[0].put
+    assert [one.mail_from for one in deliveries] == [f"b-{message.id}-{n}@bounce.a.example" for n in range(2)]
+    assert {one.sender for one in deliveries} == {submission().envelope.sender}
+    assert all(one.ours for one in deliveries)
+    null = submission()
+    null.envelope.sender = ""
+    await accept(null, rig.acceptance())
+    ((_, (delivery,)),) = rig.spool.puts[1].put
+    assert (delivery.mail_from, delivery.ours) == ("", False), "what comes back to nobody comes back to nobody"
+
+
 async def test_a_full_disk_is_452_and_nothing_is_offered() -> None:
     rig = Rig()
     rig.spool.full = True

@@ -109,7 +109,7 @@ class TestOfOneRecipient:
             "marketing": True,
             "suppressions": [],
             "preferences": {"topics_off": [], "at_most": "each", "paused_until": None},
-            "engagement": {"last_engaged": None, "unanswered": 0},
+            "engagement": {"last_engaged": None, "unanswered": 0, "tier": ""},
         }
 
     async def test_consent_is_withdrawn_and_given(self, node: Node) -> None:

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from relay.attempt import LOOK_AGAIN, MOST_SOURCES, Attempting, attempt
+from relay.attempt import LOOK_AGAIN, MOST_SOURCES, Attempting, attempt, pool_for
 from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.ids import pack
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Reply, Scope
 from relay.pause import Later, Pause
-from relay.person import Wish
+from relay.person import Engaged, Wish
 from relay.policy.caps import Cap, Caps
+from relay.policy.engagement import DAY, Engagement, Sunset, Tiers
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
-from relay.policy.suspension import Suspension, given
+from relay.policy.suspension import Suspension, Suspensions, given
 from relay.policy.windows import Window
 from relay.room import mark_of
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE, PATIENCE
@@ -54,6 +55,29 @@ async def test_the_event_says_that_it_went_to_the_capture_server() -> None:
         rig = Rig(outcome)
         await attempt(waiting_delivery(), rig.attempting())
         assert [event.get("captured") for event in rig.spool.events()] == [said]
+
+
+async def test_what_left_by_a_return_path_of_ours_is_kept_for_what_may_come_back() -> None:
+    for mail_from, captured, kept in (
+        ("b-1@bounce.a.example", False, 1),
+        ("b-1@bounce.a.example", True, 0),
+        ("", False, 0),
+    ):
+        rig, delivery = Rig(replace(DONE, captured=captured)), waiting_delivery()
+        delivery.mail_from = mail_from or delivery.sender
+        await attempt(delivery, rig.attempting())
+        assert rig.spool.settled[0].sent == [delivery] * kept
+
+
+async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_alone() -> None:
+    gone = Outcome(Reply(550, "5.1.1", "no such user"), "RCPT", mx="mx.b.example")
+    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 0)):
+        rig, delivery = Rig(outcome), waiting_delivery()
+        await attempt(delivery, rig.attempting())
+        assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+    rig = Rig(Outcome(Reply(550, "5.7.1", "blocked for spam"), "RCPT", mx="mx.b.example"))
+    await attempt(waiting_delivery(), rig.attempting())
+    assert rig.spool.settled[0].learnt == [], "a reputation block says nothing of the address"
 
 
 async def test_a_route_names_another_pool_or_host_than_the_class_s_own() -> None:
@@ -818,3 +842,60 @@ async def test_what_a_cap_let_go_late_has_all_its_tries() -> None:
     assert delivery.freed == NOW
     assert [event["type"] for event in rig.spool.events()] == ["deferred"]
     assert (delivery.counted, delivery.arrived) == (True, 0), "it holds its place while it is tried"
+
+
+def marketing_to(tier_of: str, rig: Rig) -> Delivery:
+    """Mail of brand a to somebody who is `tier_of` there; a route carries what is cold."""
+    delivery = waiting_delivery()
+    delivery.message.mail_class = MailClass.MARKETING
+    silent = {"cold": 200, "lapsing": 100, "engaged": 1}[tier_of]
+    rig.people.engaged(delivery.recipient, "a", Engaged(NOW // DAY - silent))
+    rig.engaging.table = Engagement(Tiers(), {"a": NOW // DAY})
+    rig.named = {"slow": Pool("slow", (Source("192.0.2.9", "slow.example"),))}
+    return delivery
+
+
+COLD_ALONE = RouteMatch(frozenset({MailClass.MARKETING}), tiers=frozenset({"cold"}))
+
+
+@pytest.mark.parametrize(
+    ("tier", "source"), [("cold", "192.0.2.9"), ("lapsing", "192.0.2.1"), ("engaged", "192.0.2.1")]
+)
+async def test_mail_to_the_cold_goes_by_a_pool_of_its_own(tier: str, source: str) -> None:
+    rig = Rig(DONE)
+    delivery = marketing_to(tier, rig)
+    rig.routes = Routes([(COLD_ALONE, Route("policies/routes.toml:1", pool="slow"))])
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.courier is not None
+    assert rig.courier.sent[0][2].address == source
+
+
+async def test_what_is_discarded_or_suspended_for_the_cold_is_so_when_that_is_known() -> None:
+    rig = Rig(DONE)
+    delivery = marketing_to("cold", rig)
+    rig.routes = Routes([(COLD_ALONE, Route("policies/routes.toml:1", discard=True))])
+    assert await attempt(delivery, rig.attempting()) is None
+    assert [event["reason"] for event in rig.spool.events()] == ["discarded"]
+
+    rig = Rig(DONE)
+    delivery = marketing_to("cold", rig)
+    rig.routes = Routes([(COLD_ALONE, Route("policies/routes.toml:1", pool="slow"))])
+    house = rig.attempting()
+    house.suspensions = Suspensions(lambda one: pool_for(one, house).name)
+    slow = given({"pool": ["slow"]})
+    house.suspensions.put([Suspension(4711, slow, NOW, reason="listed")])
+    assert await attempt(delivery, house) is None
+    assert (delivery.held, delivery.tier) == (4711, "cold")
+    assert rig.courier is not None
+    assert rig.courier.sent == []
+
+
+async def test_sunset_ends_marketing_and_says_why() -> None:
+    rig = Rig(DONE)
+    delivery = marketing_to("cold", rig)
+    rig.engaging.apply(Tiers(sunset=Sunset(3, 200)))
+    rig.people.engaged(delivery.recipient, "a", Engaged(NOW // DAY - 200, 0, 3, NOW))
+    assert await attempt(delivery, rig.attempting()) is None
+    (event,) = rig.spool.events()
+    assert (event["type"], event["reason"], event["at"]) == ("withheld", "sunset", "attempt")
+    assert event["detail"] == "last engaged 200 days ago, 3 unanswered since"

@@ -66,6 +66,16 @@ async def change(world: World, *members: FakeMember) -> list[str]:
     return await change_over(members, QUESTION, NEW, world.decide)
 
 
+async def agreed(world: World, refusals: list[str], *members: FakeMember) -> list[str]:
+    """The same, where other nodes are asked as well."""
+
+    async def agree() -> list[str]:
+        world.log.append("agree")
+        return refusals
+
+    return await change_over(members, QUESTION, NEW, world.decide, agree)
+
+
 @pytest.fixture
 def world() -> World:
     return World()
@@ -76,6 +86,26 @@ async def test_all_are_asked_before_it_is_decided_and_told_after(world: World) -
     assert await change(world, *members) == []
     assert world.log == ["prepare a", "prepare b", "decide", "commit a", "commit b"]
     assert [member.runs for member in members] == [NEW, NEW]
+
+
+async def test_other_nodes_are_asked_once_all_here_are_ready(world: World) -> None:
+    member = FakeMember("a", world)
+    assert await agreed(world, [], member) == []
+    assert world.log == ["prepare a", "agree", "decide", "commit a"]
+    assert member.runs == NEW
+
+
+async def test_what_other_nodes_do_not_take_is_not_done_here(world: World) -> None:
+    member = FakeMember("a", world)
+    assert await agreed(world, ["relay-2: no such pool"], member) == ["relay-2: no such pool"]
+    assert world.log == ["prepare a", "agree"]
+    assert (member.runs, world.record) == (OLD, OLD)
+
+
+async def test_what_cannot_be_had_here_is_not_asked_of_other_nodes(world: World) -> None:
+    member = FakeMember("a", world, prepare=refuses)
+    assert await agreed(world, [], member) == ["a: no such pool"]
+    assert world.log == ["prepare a"]
 
 
 def refuses() -> Json:

@@ -9,12 +9,14 @@ import pytest
 
 from relay import consent
 from relay.capping import Capping
-from relay.consent import LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
+from relay.consent import FRESH, LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
+from relay.engaging import Engaging
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
-from relay.person import NOBODY, Wish
+from relay.person import NOBODY, Engaged, Wish
 from relay.policy.caps import Cap, Caps
+from relay.policy.engagement import COLD, DAY, Sunset, Tiers
 from relay.policy.relevance import Postponed, Withheld
 from relay.recipient import Keys
 from relay.room import mark_of
@@ -29,6 +31,8 @@ class House:
     def __init__(self, known: Known, *caps: Cap) -> None:
         self.now = NOW
         self.known = known
+        nobody: Any = None
+        self.engaging = Engaging(nobody, known.keys, Tiers(sunset=Sunset(2, 30)), lambda: NOW)
         self.places = FakePlaces(lambda: self.now)
         self.capping = Capping(cast(Any, self.places), Caps(caps, {"a": "UTC"}), known.keys, lambda: self.now)
 
@@ -78,6 +82,26 @@ async def test_an_attempt_hears_what_was_said_since() -> None:
     assert found.status == "5.1.1"
 
 
+async def test_of_whom_nothing_is_known_nothing_is_asked_again_for_a_second() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    people.block("lea@b.example", stop="topic:news")
+    both = ["dana@b.example", "lea@b.example"]
+    found = await at_accept(delivery.message, both, [None, None], None, NOW, House(people))
+    assert found == Accepted([None, None], nobody=[0])
+    people.block("dana@b.example")
+    delivery.free_at = NOW
+    assert await at_attempt(delivery, None, NOW + FRESH - 1, House(people)) is None
+    for now in (NOW + FRESH, NOW - 1):
+        assert isinstance(await at_attempt(delivery, None, now, House(people)), Withheld)
+
+
+async def test_a_place_is_asked_for_however_lately_nothing_was_known() -> None:
+    house, delivery = House(FakePeople(), ONE), newsletter()
+    delivery.free_at = NOW
+    got(house, "dana@b.example", 5)
+    assert isinstance(await at_attempt(delivery, None, NOW, house), Postponed)
+
+
 async def test_other_secrets_know_other_people() -> None:
     people = FakePeople()
     people.block("dana@b.example")
@@ -125,7 +149,6 @@ async def test_nobody_waits_long_for_state_and_for_a_while_only_one_looks_whethe
     assert "down" not in repr(known)
 
 
-DAY = 86_400_000
 MARKETING = frozenset({MailClass.MARKETING})
 ONE = Cap("one", frozenset({"a"}), MARKETING, MARKETING, (Rate(1, 86_400, "", "1/24h"),), "postpone")
 MARK = mark_of("a", "marketing")
@@ -171,7 +194,7 @@ async def test_recipients_take_places_at_accept_and_who_has_none_waits() -> None
 
 async def test_what_waits_for_something_else_takes_no_place_yet() -> None:
     house = House(FakePeople(), ONE)
-    assert await taken(newsletter().message, ["dana@b.example"], house, later=True) == Accepted([None])
+    assert await taken(newsletter().message, ["dana@b.example"], house, later=True) == Accepted([None], nobody=[0])
     assert not house.places.people
 
 
@@ -251,7 +274,7 @@ async def test_rerouted_mail_is_counted_and_never_held() -> None:
     house, delivery = House(FakePeople(), ONE), newsletter()
     got(house, "dana@b.example", 5)
     delivery.message = replace(delivery.message, contradiction="rerouted")
-    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None])
+    assert await taken(delivery.message, ["dana@b.example"], house) == Accepted([None], nobody=[0])
     assert await at_attempt(delivery, None, NOW, house) is None
     assert delivery.counted
     assert held(house) == [MARK]
@@ -280,6 +303,23 @@ async def test_a_copy_takes_no_place() -> None:
     found = await at_accept(message, ["dana@b.example", "noa@b.example"], [twice, None], None, NOW, house)
     assert (found.stands, found.placed) == ([twice, None], True)
     assert held(house) == []
+
+
+async def test_the_tier_is_looked_up_with_the_rest_and_marketing_may_have_ended() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    people.engaged("dana@b.example", "a", Engaged(NOW // DAY - 200, 0, 1, NOW))
+    house = House(people)
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert delivery.tier == "", "nobody tells"
+    house.engaging.table = replace(house.engaging.table, fed={"a": NOW // DAY})
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert (delivery.tier, delivery.engaged) == (COLD, False)
+    people.engaged("dana@b.example", "a", Engaged(NOW // DAY - 200, 0, 2, NOW))
+    ended = Withheld("sunset", "last engaged 200 days ago, 2 unanswered since")
+    assert await at_attempt(delivery, None, NOW, house) == ended
+    found = await at_accept(delivery.message, ["x@b.example", "dana@b.example"], [None, None], None, NOW, house)
+    assert found.stands == [None, ended]
 
 
 async def test_what_is_asked_in_one_turn_is_one_question_and_each_hears_of_his_own() -> None:

@@ -6,10 +6,15 @@ from typing import Any
 
 import pytest
 
-from relay.event import Facts
+from relay.effects import Effect
+from relay.engaging import Engaging
+from relay.event import Facts, iso
+from relay.message import MailClass
 from relay.people import MAX_ENTRIES, People, Records
 from relay.person import ADDRESS
+from relay.policy.engagement import DAY, Tiers
 from relay.recipient import Keys
+from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 
@@ -24,7 +29,10 @@ class Desk:
         self.state = state
         self.said: list[tuple[str, Facts]] = []
         self.keys = Keys([b"s" * 32])
-        self.people = People(state, self.keys, self.record, lambda _, domain: f"site of {domain}", ["a", "b"])
+        self.engaging = Engaging(state, self.keys, Tiers(), state.now)
+        self.people = People(
+            state, self.keys, self.record, lambda _, domain: f"site of {domain}", ["a", "b"], self.engaging
+        )
 
     async def record(self, records: Records) -> None:
         self.said += records
@@ -140,8 +148,49 @@ async def test_an_engagement_is_only_ever_later(desk: Desk) -> None:
         entries = [{"recipient": "dana@b.example", "brand": "a", "day": day}]
         assert (await desk.ask("engaged", entries=entries))["changed"] == changed
     shown = await desk.ask("show", recipient="dana@b.example")
-    assert shown["engaged"] == {"a": {"last_engaged": "2024-10-05", "unanswered": 0}}
+    assert shown["engaged"] == {"a": {"last_engaged": "2024-10-05", "unanswered": 0, "tier": "cold"}}
     assert desk.said == []
+    assert desk.engaging.table.fed == {"a": desk.state.now() // DAY}
+    assert (await desk.ask("brands"))["brands"] == ["a", "b"]
+
+
+async def test_that_somebody_never_engaged_is_told_once(desk: Desk, clock: Clock) -> None:
+    told = [{"recipient": "dana@b.example", "brand": "a", "day": None}]
+    assert (await desk.ask("engaged", entries=told * 2))["changed"] == 1
+    first = (await desk.facts("dana@b.example"))["e:a"]
+    assert first == f"[null,{clock.now // DAY}]"
+    clock.now += 9 * DAY
+    assert (await desk.ask("engaged", entries=told))["changed"] == 0
+    assert (await desk.facts("dana@b.example"))["e:a"] == first, "since then his silence counts"
+    day = clock.now // DAY - 3
+    later = [{"recipient": "dana@b.example", "brand": "a", "day": one} for one in (day, day + 1, day)]
+    assert (await desk.ask("engaged", entries=later))["changed"] == 1
+    assert (await desk.facts("dana@b.example"))["e:a"] == f"[{day + 1}]"
+
+
+async def test_what_is_no_engagement_is_refused_and_feeds_nothing(desk: Desk, clock: Clock) -> None:
+    for brand, day in (("arva", 20_000), ("", 20_000), ("a", clock.now // DAY + 2), ("a", -1), ("a", "yesterday")):
+        told = {"recipient": "dana@b.example", "brand": brand, "day": day}
+        assert "error" in await desk.ask("engaged", entries=[told])
+    assert desk.engaging.table.fed == {}
+    assert await desk.facts("dana@b.example") == {}
+
+
+async def test_who_uses_a_link_of_his_own_has_engaged_and_feeds_nothing(desk: Desk, clock: Clock) -> None:
+    async def last() -> object:
+        found = (await desk.ask("show", recipient="dana@b.example"))["engaged"]
+        return found.get("a", {}).get("last_engaged")
+
+    await desk.block("dana@b.example", brand="a", stop="topic:tips", reason="unsubscribed", source="cli")
+    await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", via="api")
+    assert await last() is None, "somebody else did that"
+    await desk.block("dana@b.example", brand="a", stop="topic:news", reason="unsubscribed", source="one-click")
+    assert await last() == iso(clock.now)[:10]
+    clock.now += DAY
+    await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/week", via="page")
+    assert await last() == iso(clock.now)[:10]
+    await desk.block("dana@b.example", stop="all", reason="unsubscribed", source="page")
+    assert desk.engaging.table.fed == {}
 
 
 async def test_everybody_with_a_block_is_listed_page_by_page_and_by_what_is_asked(desk: Desk, clock: Clock) -> None:
@@ -266,3 +315,32 @@ async def test_what_is_known_by_key_alone_is_exported_and_comes_back(desk: Desk)
     assert desk.said[-1][1]["recipient"] is None
     assert (await desk.ask("forget", recipient="new@b.example", stop=""))["kept"] == []
     assert await desk.facts("new@b.example") == {}
+
+
+async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
+    await desk.ask("block", entries=[{"recipient": "dana@b.example", "brand": "gone"}], via="restore", silent=True)
+    await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", silent=True)
+    assert desk.said == []
+    assert len(await desk.blocks("dana@b.example")) == 1
+    assert await desk.ask("restored") == {}
+
+
+async def test_what_a_bounce_calls_for_is_done_once(desk: Desk) -> None:
+    entry = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
+    effect = Effect("id/0", "dana@b.example", "a", MailClass.MARKETING, 0, False, entry)
+    other = Effect("id/1", "noa@b.example", "a", MailClass.MARKETING, 5, True)
+    await desk.people.learn([effect, other])
+    await desk.people.learn([effect])
+    ((kind, facts),) = desk.said
+    assert (kind, facts["recipient"], facts["reason"], facts["source"]) == (
+        "suppressed",
+        "dana@b.example",
+        "dead-mailbox",
+        "feedback",
+    )
+    await desk.people.learn([effect._replace(learnt={"recipient": "no address"})])
+    assert len(desk.said) == 1, "what cannot be done is logged, and not told again for ever"
+    await desk.state.close()
+    with pytest.raises(StateError):
+        await desk.people.learn([effect])
+    await desk.state.open()

@@ -22,7 +22,9 @@ BLOCKS = st.builds(
     TEXTS,
 )
 WISHES = st.builds(Wish, st.frozensets(NAMES), st.sampled_from(["", "1/day"]), st.none() | TIMES, TIMES, TEXTS)
-ENGAGED = st.builds(Engaged, st.none() | st.integers(0, 40_000), st.integers(0, 1_000))
+DAYS = st.integers(0, 40_000)
+UNANSWERED = {"unanswered": st.integers(0, 1_000), "latest": TIMES}
+ENGAGED = st.builds(Engaged, last=DAYS, **UNANSWERED) | st.builds(Engaged, told=DAYS, **UNANSWERED)
 
 
 @given(
@@ -37,6 +39,7 @@ def test_what_is_told_is_what_is_known(
     facts = {block.name: block.dump() for block in blocks}
     facts |= {f"w:{brand}": wish.dump() for brand, wish in wishes.items()}
     facts |= {f"e:{brand}": one.dump() for brand, one in engaged.items()}
+    facts |= {f"u:{brand}": one.dump_unanswered() for brand, one in engaged.items()}
     facts |= {ADDRESS: sealed} if sealed else {}
     assert person_of(facts) == Person(tuple(blocks), wishes, engaged, sealed)
 
@@ -64,3 +67,16 @@ def test_what_cannot_be_read_is_never_taken_for_nothing(name: str, text: str) ->
 def test_a_block_is_over_at_its_end() -> None:
     assert not Block("all", "", "manual").over(10**15)
     assert [Block("all", "", "manual", until=1000).over(now) for now in (999, 1000)] == [False, True]
+
+
+def test_an_answer_ends_what_was_unanswered() -> None:
+    facts = {"e:a": Engaged(20_000).dump(), "u:a": Engaged(20_000, 0, 7, 1_795_000_000).dump_unanswered()}
+    assert person_of(facts).engaged["a"] == Engaged(20_000, 0, 7, 1_795_000_000)
+    assert person_of(facts | {"e:a": Engaged(20_001).dump()}).engaged["a"] == Engaged(20_001)
+    assert person_of({"u:a": facts["u:a"]}).engaged == {}, "of whom nobody ever told anything"
+
+
+def test_of_who_never_answered_silence_counts_from_when_that_was_said() -> None:
+    never = Engaged(None, 20_000, 3, 1_795_000_000)
+    assert (never.since, Engaged(20_500).since) == (20_000, 20_500)
+    assert person_of({"e:a": never.dump(), "u:a": never.dump_unanswered()}).engaged["a"] == never

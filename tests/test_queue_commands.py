@@ -311,7 +311,10 @@ async def test_what_a_runaway_left_is_released_by_hand_like_all_that_is_held(
 async def test_what_a_runaway_left_goes_by_itself_as_far_as_there_is_room(
     spool: Spool, commands: QueueCommands
 ) -> None:
-    rows = [letter(n, held=RUNAWAY, next_attempt=NOW - 5 + n) for n in range(8)] + [letter(9, held=HELD)]
+    rows = [letter(n, held=RUNAWAY, next_attempt=NOW - 5 + n, valid_until=None) for n in range(8)] + [
+        letter(9, held=HELD)
+    ]
+    rows[4][0].valid_until, rows[5][0].valid_until = NOW, NOW + 30_000
     await spool.put(Change(put=rows))
     asked: list[str] = []
 
@@ -319,11 +322,17 @@ async def test_what_a_runaway_left_goes_by_itself_as_far_as_there_is_room(
         asked.append(delivery.message.id)
         return 0 if len(asked) <= 2 else 60_000
 
-    assert await commands.let_go(wait_of) == 2
-    assert asked == [rows[n][0].id for n in range(6)], "what is not due is not asked about"
+    assert await commands.let_go(wait_of) == 3
+    assert asked == [rows[n][0].id for n in (0, 1, 2, 3, 5)], "nor what is not due, nor what is worth nothing any more"
     after = await left(spool)
-    assert [delivery.held for delivery in after] == [0, 0, *[RUNAWAY] * 6, HELD]
-    assert [delivery.next_attempt - NOW for delivery in after[2:8]] == [60_000] * 4 + [1, 2]
+    assert [delivery.held for delivery in after] == [0, 0, RUNAWAY, RUNAWAY, 0, *[RUNAWAY] * 3, HELD]
+    assert [delivery.next_attempt - NOW for delivery in after if delivery.held == RUNAWAY] == [
+        60_000,
+        60_000,
+        30_000,
+        1,
+        2,
+    ]
     assert await commands.let_go(wait_of) == 0
 
 

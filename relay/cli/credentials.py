@@ -307,24 +307,25 @@ def _put_in_force(deployment: Deployment, edited: Edited, args: argparse.Namespa
     """Make a running node reload, and record who did what; what became of it, in a sentence. Raises Refused where the nodes of
     a cluster did not take it, and nothing is changed."""
     by_hand = "Put it in force: systemctl reload postlane (or SIGHUP to postlane serve)"
-    data_dir = deployment.node.data_dir
+    data_dir, shared = deployment.node.data_dir, deployment.state.url != "sqlite:"
     try:
         running = request(data_dir, {"do": "stats"}).get("policies")
         if running != edited.version_before:
             return f"The running node has policies {running}, and other edits wait on disk. {by_hand}"
         answer = request(data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)
-        if "error" in answer and deployment.state.url != "sqlite:" and take_back(args.policies, edited):
-            request(
-                data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE
-            )  # what is on disk is in force: no alert
+        if "error" in answer and shared and not answer.get("open") and take_back(args.policies, edited):
+            request(data_dir, {"do": "reload", "by": getpass.getuser()}, PATIENCE)  # ends the alert
             lines = [*answer.get("problems", ()), answer["error"], "Nothing was changed, on any node."]
             raise Refused("\n".join(lines))
         if answer.get("version") != edited.policies.version:
-            return f"The running node did not take it: {answer.get('error', 'it reads another folder')}. {by_hand}"
+            why = [answer.get("error", "it reads another folder"), *(answer["problems"] if answer.get("open") else ())]
+            return f"The running node did not take it: {'; '.join(why)}. {by_hand}"
         audit = {"by": getpass.getuser(), "via": "cli", "action": f"credentials {action}"}
         what = {"what": {"credential": args.name}, "reason": args.reason}
         request(data_dir, {"do": "record", "kind": "audit", "facts": audit | what})
     except NodeDown:
+        if shared:
+            return "No node runs here; start it, then postlane reload puts it in force on all nodes"
         return "No node runs here; it is in force from the next start. Elsewhere: systemctl reload postlane"
     return f"In force: policies {edited.policies.version}"
 

@@ -40,6 +40,7 @@ COMMANDS = {
     "credentials": "credentials",
     "keys": "keys",
     "schema": "schema",
+    "engagement": "engagement",
 }
 
 

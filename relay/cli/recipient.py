@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from relay.cli.events import now_ms, printable, render_line
 from relay.cli.queue import pages
 from relay.cli.suppress import ask, told, undo, what
+from relay.cli.suppress_restore import FORGET
 from relay.config import whereabouts
 from relay.control import request
 from relay.domain import u_label
@@ -104,8 +105,10 @@ def _wishes(wishes: Json) -> list[str]:
 
 
 def _engaged(engaged: Json) -> list[str]:
+    """arava: cold, last on 2025-10-04; 12 unanswered since"""
     return [
-        f"  {brand}: last on {one['last_engaged'] or 'no day we know'}; {one['unanswered']} unanswered since"
+        f"  {brand}: {one['tier'] and one['tier'] + ', '}last on {one['last_engaged'] or 'no day'}; "
+        f"{one['unanswered']} unanswered since"
         for brand, one in engaged.items()
     ]
 
@@ -202,9 +205,10 @@ def run_forget(args: argparse.Namespace) -> int:
     cancelled = _cancel(data_dir, waiting)
     changed = _forget_events(directory, args.address)
     done = {"key": answer["key"], "cancelled": cancelled, "events": changed, "kept": answer["kept"]}
-    facts = {"by": getpass.getuser(), "via": "cli", "action": "recipient --forget", "what": {"key": answer["key"]}}
-    counts = {"cancelled": cancelled, "events": changed}
-    request(data_dir, {"do": "record", "kind": "audit", "facts": {**facts, "reason": args.reason, **counts}})
+    facts: Json = {"by": getpass.getuser(), "via": "cli", "action": FORGET, "what": {"key": answer["key"]}}
+    stopped = [{name: block[name] for name in ("stop", "brand", "reason")} for block in answer["kept"]]
+    facts |= {"reason": args.reason, "cancelled": cancelled, "events": changed, "kept": stopped}
+    request(data_dir, {"do": "record", "kind": "audit", "facts": facts})
     kept = ", ".join(f"{what(block)} ({block['reason']})" for block in answer["kept"]) or "nothing"
     return _say(
         args,

@@ -157,16 +157,20 @@ def _of_files(facts: dict[str, Any], zone: ZoneInfo) -> list[str]:
     """What is in force, where it is not what stands on disk and no alert says so."""
     lines: list[str] = []
     if facts["on_disk"] != facts["policies"] and all(alert["name"] != POLICIES for alert in facts["alerts"]):
-        lines.append(f"  note     policies/ on disk is {facts['on_disk']}, {_why_not(facts['decision'], zone)}")
+        lines.append(f"  note     policies/ on disk is {facts['on_disk']}, {_why_not(facts, zone)}")
     return lines + [f"  restart  {waiting}" for waiting in facts["waits"]]
 
 
-def _why_not(decision: dict[str, Any], zone: ZoneInfo) -> str:
-    if not decision["instead_of"]:
-        return "not in force: postlane reload"
-    if decision["how"] == "reload" and decision.get("node"):
-        return f"and could not be written: {decision['policies']} of {decision['node']} is in force"
-    return f"rolled back to {decision['policies']} on {when(decision['at'], zone)} by {decision['by']}"
+def _why_not(facts: dict[str, Any], zone: ZoneInfo) -> str:
+    decision = facts["decision"]
+    other = decision.get("node") or facts["node"]
+    if decision["instead_of"] and decision["how"] == "reload" and other != facts["node"]:
+        return f"and could not be written: {decision['policies']} of {other} is in force"
+    if decision["instead_of"]:
+        return f"rolled back to {decision['policies']} on {when(decision['at'], zone)} by {decision['by']}"
+    if other != facts["node"]:
+        return f"not in force, {decision['policies']} of {other} is: postlane policies diff, then postlane reload"
+    return "not in force: postlane reload"
 
 
 def staging(only_to: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ What is read here is frozen: the schema's own objects serve as values, so no key
 commands see them; the stages get plain values.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from os import environ as _process_environ
@@ -176,16 +176,20 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
     for number, listener in enumerate(settings.listener):
         yield from _of_listener(document, ("listener", number), listener)
     if not document.broken:
-        for loc in _NOT_YET:
-            if _asked_for(document.data, loc):
-                yield document.problem(loc, NOT_YET, "not-yet", warning=True)
+        if settings.delivery.return_path_domain and not takes_returns(settings.listener):
+            yield document.problem(("delivery", "return_path_domain"), NOBODY_LISTENS, "no-effect", warning=True)
         for loc, value, default in _not_yet_acted_on(settings):
             if value not in (default, ""):
                 yield document.problem(loc, NOT_YET, "not-yet", warning=True)
 
 
-# Keys that later versions act on; any value but an empty one asks for it.
-_NOT_YET: tuple[Loc, ...] = (("delivery", "return_path_domain"),)
+NOBODY_LISTENS = (
+    'no listener here has role = "bounces": unless another node has, what comes back to this domain reaches nobody'
+)
+
+
+def takes_returns(listeners: Iterable[Listener]) -> bool:
+    return any(listener.role == "bounces" for listener in listeners)
 
 
 _ACTED_ON = (("web", "admin"), ("web", "public"), ("web", "public_url"), ("retention", "events"))
@@ -197,12 +201,6 @@ def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
         for key in type(section).model_fields:
             if (name, key) not in _ACTED_ON:
                 yield (name, key), getattr(section, key), getattr(default, key)
-
-
-def _asked_for(data: Any, loc: Loc) -> bool:
-    for step in loc:
-        data = data.get(step) if isinstance(data, dict) else None
-    return bool(data)
 
 
 def _of_alerts(document: Document, alerts: Alerts) -> Iterator[Problem]:
@@ -263,7 +261,6 @@ def _of_listener(document: Document, loc: Loc, listener: Listener) -> Iterator[P
         if why:
             yield document.problem((*loc, "proxy_protocol", number), f'"{network}" {why}', "trust", warning=True)
     if listener.role == "bounces":
-        yield document.problem((*loc, "role"), f"{NOT_YET}: what arrives here is refused", "not-yet", warning=True)
         return
     if listener.trust and listener.auth == "required":
         yield document.problem(

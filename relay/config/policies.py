@@ -18,7 +18,7 @@ from relay.config import recipients as recipients_file
 from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
 from relay.config import streams as streams_file
-from relay.config.deployment import Deployment, unknown_files
+from relay.config.deployment import NOBODY_LISTENS, Deployment, takes_returns, unknown_files
 from relay.config.problems import NOT_YET, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_bounces import BouncesFile
@@ -43,6 +43,7 @@ from relay.message import MailClass
 from relay.policy.addresses.check import Modes
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
+from relay.policy.engagement import Tiers
 from relay.policy.routes import Routes
 from relay.policy.runaway import Guard
 from relay.policy.streams import Streams
@@ -69,6 +70,7 @@ class Policies:
 
     version: str
     address_check: Modes
+    tiers: Tiers
     brands: Mapping[str, Brand]
     caps: Caps
     checks: Mapping[str, Checks]
@@ -151,7 +153,7 @@ def examine_policies(
     streams = folder.load("streams.toml", StreamsFile)
     if checked:
         folder.problems += _of_bounces(folder, bounces)
-        folder.problems += _of_brands(folder, brands)
+        folder.problems += _of_brands(folder, brands, deployment)
         folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
         folder.problems += _of_recipients(folder, recipients, deployment)
@@ -168,6 +170,7 @@ def examine_policies(
     policies = Policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
+        tiers=recipients_file.tiers(recipients),
         brands=MappingProxyType(named),
         caps=caps_file.compiled(caps, named),
         runaway=caps_file.guard(caps),
@@ -258,7 +261,7 @@ def everybody(deployment: Deployment, policies: Policies) -> dict[str, Credentia
 # What no single key shows. Where a document has errors already, warnings are left out: they may follow from those.
 
 
-def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
+def _of_brands(folder: _Folder, brands: BrandsFile, deployment: Deployment | None) -> Iterator[Problem]:
     document = folder.documents.get("brands.toml")
     if document is None:
         return
@@ -271,7 +274,10 @@ def _of_brands(folder: _Folder, brands: BrandsFile) -> Iterator[Problem]:
             owners.setdefault(domain, name)
     yield from checks_of_brands.problems_of(brands, document)
     yield from public_pages.faces_problems(brands, document, folder.path)
-    yield from _not_yet(document, "brand", ("return_path_domain",))
+    if deployment is not None and not takes_returns(deployment.listeners):
+        for name, brand in brands.brand.items():
+            if brand.return_path_domain:
+                yield document.problem(("brand", name, "return_path_domain"), NOBODY_LISTENS, "no-effect", warning=True)
 
 
 def _not_yet(document: Document, kind: str, keys: tuple[str, ...]) -> Iterator[Problem]:

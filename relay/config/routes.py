@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from relay.config.problems import NOT_YET, Problem, no_such
+from relay.config.problems import Problem, no_such
 from relay.config.reader import Document
 from relay.config.schema_routes import RouteMatchTable, RoutesFile, RouteTable
 from relay.config.wording import Loc
@@ -27,12 +27,13 @@ class Names:
 
 
 def compiled(file: RoutesFile, document: Document | None) -> Routes:
-    """Routes by engagement are left out: without knowing it they would carry everybody's mail."""
     if document is None:
         return Routes()
-    numbered = [(number, table) for number, table in enumerate(file.route) if table.match.engagement is None]
     return Routes(
-        [(_match(table.match), _route(table, document.line(("route", number)))) for number, table in numbered]
+        [
+            (_match(table.match), _route(table, document.line(("route", number))))
+            for number, table in enumerate(file.route)
+        ]
     )
 
 
@@ -43,6 +44,7 @@ def _match(table: RouteMatchTable) -> RouteMatch:
         AnyOf(table.brand or ()),
         AnyOf(table.credential or ()),
         AnyOf(table.recipient_domain or ()),
+        frozenset(table.engagement or ()),
     )
 
 
@@ -62,15 +64,14 @@ def problems_of(file: RoutesFile, document: Document, names: Names) -> Iterator[
             yield document.problem((*loc, "pool"), message, "unknown-name")
         yield from _of_names(document, loc, table.match, names)
         yield from _of_class(document, loc, table, file)
+        if table.match.engagement is not None and table.match.mail_class != [MailClass.MARKETING.label]:
+            message = 'only marketing has tiers; add match.class = "marketing"'
+            yield document.problem((*loc, "match", "engagement"), message, "tiers")
     if document.broken:
         return
     for place, above in shadowed([_conditions(table.match) for table in file.route]):
         message = f"can never match: the route in line {document.line(('route', above))} takes all of it first"
         yield document.problem(("route", place, "match"), message, "shadowed", warning=True)
-    for number, table in enumerate(file.route):
-        if table.match.engagement is not None:
-            message = f"{NOT_YET}: this route is passed over"
-            yield document.problem(("route", number, "match", "engagement"), message, "not-yet", warning=True)
 
 
 def _of_target(document: Document, loc: Loc, table: RouteTable) -> Iterator[Problem]:

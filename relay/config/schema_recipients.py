@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from relay.config.fields import ALONE_OR_LIST, Domain
+from relay.config.fields import ALONE_OR_LIST, Domain, PositiveDuration
 from relay.config.reader import Section, setting
 
 Mode = Literal["off", "tag", "refuse"]
@@ -27,9 +27,27 @@ class AddressCheckTable(Section):
         return dict(self.__pydantic_extra__ or {})
 
 
+class SunsetTable(Section):
+    """When marketing to a person ends; both must hold."""
+
+    after: Annotated[int, Field(ge=1)] = setting(12, "delivered mails in a row that he did not answer")
+    unanswered_for: PositiveDuration = setting("365d", "since he last did, and a day at least")
+
+
+class EngagementTable(Section):
+    """Tiers by the day a person last engaged with a brand: opened, clicked, bought, as its apps tell (postlane engagement
+    import, or the API)."""
+
+    engaged: PositiveDuration = setting("90d", "up to so long ago, in days")
+    lapsing: PositiveDuration = setting("180d", "up to so long ago; older, or never: cold")
+    sunset: SunsetTable | None = setting(None, "then no more marketing; without it, never")
+    unknown: Literal["engaged", "lapsing", "cold"] = setting("engaged", "people of whom nobody told")
+    fed_within: PositiveDuration = setting("35d", "nobody is sunset where apps have told nothing for so long")
+
+
 class RecipientsFile(Section):
     """policies/recipients.toml"""
 
     address_check: AddressCheckTable = Field(AddressCheckTable(), alias="address-check")
-    engagement: dict[str, Any] = setting({}, "tiers by the last-engaged date, and when marketing ends")
+    engagement: EngagementTable = EngagementTable()
     forget: dict[str, Any] = setting({}, "what is kept of people who ask to be forgotten")

@@ -1,16 +1,16 @@
 """The schema of policies/routes.toml: which pool carries what."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relay.config.fields import ALONE_OR_LIST, HostPort, Name
+from relay.config.fields import ALONE_OR_LIST, HostPort
 from relay.config.reader import Section, setting
 from relay.config.schema_policies import ClassName
 from relay.config.schema_streams import Domains, Exact
 
 Classes = Annotated[list[ClassName], *ALONE_OR_LIST, Field(min_length=1)]
-Tiers = Annotated[list[Name], *ALONE_OR_LIST, Field(min_length=1)]
+Tiers = Annotated[list[Literal["engaged", "lapsing", "cold"]], *ALONE_OR_LIST, Field(min_length=1)]
 
 
 class RoutesTable(Section):
@@ -29,7 +29,7 @@ class RouteMatchTable(Section):
     brand: Exact | None = None
     credential: Exact | None = None
     recipient_domain: Domains | None = None
-    engagement: Tiers | None = setting(None, "tiers of recipients.toml")
+    engagement: Tiers | None = setting(None, "tiers of recipients.toml; of marketing alone")
 
 
 class RouteTable(Section):

@@ -103,7 +103,10 @@ class Session(Wire):
         """A listener that requires AUTH knows nobody by his address, whatever `trust` says."""
         settings = self.settings
         self._identity = None
-        if settings.auth == "optional" and settings.role == "submission" and self._has_own_address():
+        if settings.role == "bounces":
+            credential = self.desk.door.by_network(self.ip, (), "")
+            self._identity = Login(credential) if credential else None
+        elif settings.auth == "optional" and self._has_own_address():
             credential = self.desk.door.by_network(self.ip, settings.trust, settings.credential)
             self._identity = Login(credential) if credential else None
 

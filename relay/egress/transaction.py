@@ -109,12 +109,16 @@ def _mismatch(
 
 
 def _mail_report(delivery: Delivery) -> str:
+    """By a return path of ours what comes back comes to us, who know the rest: RFC 3461 5.2.1 leaves RET and ENVID to whoever
+    reports to the app."""
     message = delivery.message
+    if delivery.ours:
+        return " RET=HDRS"
     return (f" RET={message.ret}" if message.ret else "") + (f" ENVID={message.envid}" if message.envid else "")
 
 
 def _rcpt_report(delivery: Delivery, offered: Features) -> str:
-    notify = delivery.notify
+    notify = "FAILURE" if delivery.ours else delivery.notify  # the rest we report ourselves
     if delivery.message.by is not None and not offered.by:
         notify = _or_delay(notify)
     return (f" NOTIFY={notify}" if notify else "") + (f" ORCPT={delivery.orcpt}" if delivery.orcpt else "")

@@ -84,12 +84,12 @@ def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Record
 def _owes_success_report(delivery: Delivery, outcome: Outcome) -> bool:
     """Nobody further on will, or its sender follows each hand-over (RFC 2852 4.1.4). Where the next host knows nothing of BY
     and DSN, nobody will tell of a delay either, and the sender is told that (4.1.4.2)."""
-    message = delivery.message
+    message, passed_on = delivery.message, outcome.relayed_dsn and not delivery.ours
     if not delivery.sender:
         return False
     if message.by is not None and delivery.notify != "NEVER" and message.dsn != "none":
-        return message.by_trace or not outcome.relayed_dsn
-    return "SUCCESS" in delivery.notify and not outcome.relayed_dsn
+        return message.by_trace or not passed_on
+    return "SUCCESS" in delivery.notify and not passed_on
 
 
 def _bounced(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder, facts: Facts) -> Verdict:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Protocol, TypeVar
 
 from relay.message import MailClass
+from relay.policy.engagement import ENGAGED
 from relay.policy.patterns import Kind, Matcher, Pattern
 
 T = TypeVar("T")
@@ -63,13 +64,14 @@ ANY = AnyOf()
 
 @dataclass(frozen=True, slots=True)
 class RouteMatch:
-    """The conditions of a route; `classes` empty: any."""
+    """The conditions of a route; `classes`, `tiers` empty: any."""
 
     classes: frozenset[MailClass] = frozenset()
     streams: AnyOf = ANY
     brands: AnyOf = ANY
     credentials: AnyOf = ANY
     domains: AnyOf = ANY
+    tiers: frozenset[str] = frozenset()
 
 
 class Routes:
@@ -79,25 +81,28 @@ class Routes:
         self._by_class = {c: [(m, r) for m, r in routes if not m.classes or c in m.classes] for c in MailClass}
         self._known = lru_cache(maxsize=_REMEMBERED)(self._look_up)
         self._count = len(routes)
+        self.by_tier = any(match.tiers for match, _ in routes)
 
     def __repr__(self) -> str:
         return f"<Routes {self._count}>"
 
-    def find(self, message: Marked, domain: str) -> Route | None:
-        """What carries `message` to a recipient at `domain` (A-label); None: its class's own pool. Nothing discards mail that
-        is rerouted: the next route that fits carries it."""
+    def find(self, message: Marked, domain: str, tier: str = "") -> Route | None:
+        """What carries `message` to a recipient at `domain` (A-label) of this `tier` (engagement.py), who counts as engaged where
+        it is not known; None: its class's own pool. Nothing discards mail that is rerouted: the next route that fits carries
+        it. `by_tier`: is there any route that asks for it?"""
         if not self._count:
             return None
         return self._known(
-            message.mail_class, message.stream, message.brand, message.credential, domain, message.spared
-        )
+            message.mail_class, message.stream, message.brand, message.credential, domain, message.spared,
+            (tier or ENGAGED) if self.by_tier else "",
+        )  # fmt: skip
 
     def pools_of(self, mail_class: MailClass) -> set[str]:
         """The pools that may carry mail of a class, beside its own."""
         return {route.pool for _, route in self._by_class[mail_class] if route.pool}
 
     def _look_up(
-        self, mail_class: MailClass, stream: str, brand: str, credential: str, domain: str, spared: bool
+        self, mail_class: MailClass, stream: str, brand: str, credential: str, domain: str, spared: bool, tier: str
     ) -> Route | None:
         for match, route in self._by_class[mail_class]:
             if route.discard and spared:
@@ -107,6 +112,7 @@ class Routes:
                 and brand in match.brands
                 and credential in match.credentials
                 and domain in match.domains
+                and (not match.tiers or tier in match.tiers)
             ):
                 return route
         return None

@@ -238,6 +238,10 @@ class Pacemaker:
             return 0
         return self.progress(source, site, start).budget(self.warmup.schedule, self.held(source).day(today))
 
+    def level(self, source: str, site: str, start: date, now: int) -> int:
+        """Of its schedule, today."""
+        return self.progress(source, site, start).level_on(self.held(source).day(self.today(now)))
+
     def hold(self, source: str, site: str, start: date, now: int, why: str) -> None:
         """An operator stops its growth at one site, or EVERY."""
         today = self.today(now)

@@ -29,9 +29,7 @@ NOTHING: Said = {}
 _REMEMBERED = 4096  # shapes by (site's table, pool, domain's table): sites that no table names share one
 FLOOR = 0.1  # messages a second, where nothing is said: a message every ten seconds asks whether things are better
 _COUNTED = ("connections", "connection_rate", "rate", "site_connections", "site_rate")
-MOST_RESERVED = (
-    5  # a fifth of a rate, as of ten connections; of few connections it may be half, of messages that were waste
-)
+MOST_RESERVED = 5  # a fifth of a rate, as of ten connections; of two it is half, which of messages were waste
 REST = "#*"  # of all pools that have no higher limit of their own; no pool has such a name
 
 

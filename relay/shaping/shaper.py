@@ -33,7 +33,7 @@ from relay.shaping.health import Health, sign_of
 from relay.shaping.pace import Bounds
 from relay.shaping.pacemaker import Attempted, Pacemaker
 from relay.shaping.shape import Shape, Shapes
-from relay.shaping.warmup import key_of, rate_of
+from relay.shaping.warmup import key_of, may_carry, rate_of
 
 log = structlog.get_logger()
 
@@ -207,6 +207,7 @@ class Shaper:
                 until, why = min(stopped.until, now + LOOK_AGAIN), f"{stopped.place}: {stopped.why}"
                 return Pause(until, why, site, f"stream/{delivery.message.stream}")
         asking = _Asking(delivery, pool.name, site, shape, self.pacemaker.share(shape.bounds), urgent, now)
+        asking.last = delivery.engaged is False and any(self._warm(source, site, now) for source in pool.sources)
         if families is not None:
             reaching = {source.address for source in pool.sources if source.reaches(families)}
             asking.left_out = {source.address for source in pool.sources if reaching and source.address not in reaching}
@@ -283,6 +284,12 @@ class Shaper:
             today = maker.budget(address, site, source.warmup, now)
             if today == 0:
                 return Pause(now + LOOK_AGAIN, f"{address} begins on {source.warmup:%-d %b}")
+            if (
+                asking.last
+                and today is not None
+                and not may_carry(False, maker.level(address, site, source.warmup, now))
+            ):
+                return Pause(now + LOOK_AGAIN, f"{address} is new: those who read come first")
             budget = rate_of(today) if today is not None else None
         again = maker.ask(address, site, asking.pool, asking.bounds, now, urgent=asking.urgent)
         if again:
@@ -298,6 +305,9 @@ class Shaper:
         what = Attempted(address, site, stream, asking.bounds, now, source.warmup)
         return Berth(source, asking.pool, site, asking.shape, taken, self._permits, what, rates, urgent=asking.urgent)
 
+    def _warm(self, source: Source, site: str, now: int) -> bool:
+        return source.warmup is None or self.pacemaker.budget(source.address, site, source.warmup, now) is None
+
     def _rates(self, asking: "_Asking", source: str, budget: Rate | None) -> list[Wanted]:
         said = asking.shape.rates(source, asking.site, shared=source in self.urgent_sources)
         rates = [(name, rate, ZONE, reserved, False) for name, rate, reserved in said]
@@ -311,14 +321,28 @@ class Shaper:
 
 class _Asking:
     """One delivery that asks for a berth. `soft`: by a source that should stay away, `beyond`: by one that has used up its
-    budget, for want of others; `full`: a limit of all sources together is used up; `left_out`: sources that do not reach it."""
+    budget, for want of others; `full`: a limit of all sources together is used up; `left_out`: sources that do not reach it;
+    `last`: new sources have no place for it yet, and there are others."""
 
-    __slots__ = ("beyond", "bounds", "delivery", "full", "left_out", "now", "pool", "shape", "site", "soft", "urgent")
+    __slots__ = (
+        "beyond",
+        "bounds",
+        "delivery",
+        "full",
+        "last",
+        "left_out",
+        "now",
+        "pool",
+        "shape",
+        "site",
+        "soft",
+        "urgent",
+    )
 
     def __init__(
         self, delivery: Delivery, pool: str, site: str, shape: Shape, bounds: Bounds, urgent: bool, now: int
     ) -> None:
         self.delivery, self.pool, self.site, self.shape = delivery, pool, site, shape
         self.bounds, self.urgent, self.now = bounds, urgent, now
-        self.beyond = self.full = self.soft = False
+        self.beyond = self.full = self.last = self.soft = False
         self.left_out: set[str] = set()

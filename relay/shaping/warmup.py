@@ -29,7 +29,9 @@ SCHEDULE: tuple[int, ...] = (
 FEW = 20  # replies of a day, below which a share of them says nothing
 BAD_SHARE = 0.05  # of a day's messages: greylisting and single blocks are fewer at a provider that is content
 COMPLAINTS = 0.003  # of a day's messages: "never reach 0.3 %" (Google, Yahoo: requirements for bulk senders, 2024)
-ENGAGED_ONLY = 10  # levels on which only those who read go by a new source, once it is known who does
+ENGAGED_ONLY = (
+    10  # levels on which only those who read go by a new source, where it is known who does and others carry the rest
+)
 
 _DAY = 90_000  # seconds at most, as relay/config/units.py has it of a calendar day
 
@@ -108,7 +110,7 @@ def key_of(source: str, site: str) -> str:
 
 
 def may_carry(engaged: bool | None, level: int) -> bool:
-    """Engaged recipients first: may mail to one go by this source? None: nobody knows, as until issue 5 of all."""
+    """Engaged recipients first: may mail to one go by this source? None: nobody knows."""
     return engaged is not False or level >= ENGAGED_ONLY
 
 

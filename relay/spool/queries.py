@@ -319,6 +319,12 @@ def effects(db: apsw.Connection, commits: int) -> tuple[int, bytes] | None:
     return None if sequence is None else (sequence, lines)
 
 
+def sent(db: apsw.Connection, identifier: str, index: int) -> tuple[Delivery, int] | None:
+    """What left under this id, and which reports of it were heard."""
+    found = db.execute("SELECT facts, heard FROM sent WHERE id = ? AND idx = ?", (identifier, index)).fetchone()
+    return (rows.sent_of(identifier, index, found[0]), found[1]) if found is not None else None
+
+
 def export_mark(db: apsw.Connection) -> tuple[str, int]:
     file, offset = db.execute("SELECT file, offset FROM export").get
     return file, offset

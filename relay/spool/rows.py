@@ -28,6 +28,8 @@ RECIPIENT_COLUMNS = (
     "source", "last_reply", "facts", "head", "pool", "freed",
 )  # fmt: skip
 
+SENT_COLUMNS = ("id", "idx", "facts", "heard")
+
 _QUOTA, _PACED, _COUNTED = 1, 2, 4  # bits of column quota
 
 # A key packed into one integer: the index takes the low 16 bits (an envelope has at most some thousand recipients).
@@ -96,9 +98,48 @@ def lines_of(change: Change) -> bytes:
     return b"\n".join(change.events) + b"\n" if change.events else b""
 
 
-def effect_of(delivery: Delivery, *, counted: bool) -> bytes:
+def effect_of(delivery: Delivery, *, counted: bool, learnt: dict[str, Any] | None = None) -> bytes:
     """What State is to be told of its end, or of a place it gave up, as relay/effects.py reads it: id and index, recipient,
-    brand, class, when it arrived (0: it did not), and whether it held a place."""
+    brand, class, when it arrived (0: it did not), whether it held a place, and what follows for later mail."""
     d, message = delivery, delivery.message
-    facts = [message.id, d.index, d.recipient, message.brand, int(message.mail_class), d.arrived, counted]
+    arrived = d.arrived if learnt is None else 0  # another effect tells that
+    facts = [message.id, d.index, d.recipient, message.brand, int(message.mail_class), arrived, counted, learnt]
     return orjson.dumps(facts) + b"\n"
+
+
+def sent_row(delivery: Delivery) -> tuple[str, int, str, int]:
+    """In the order of SENT_COLUMNS: what a report about it needs."""
+    message = delivery.message
+    facts = dict(zip(_MESSAGE_FACTS, _message_facts(message), strict=True))
+    facts = {name: value for name, value in facts.items() if value} | {"mail_class": int(message.mail_class)}
+    packed = [message.accepted_at, facts, _recipient_facts(delivery), delivery.site, delivery.arrived]
+    return message.id, delivery.index, orjson.dumps(packed).decode(), 0
+
+
+def sent_of(identifier: str, index: int, packed: str) -> Delivery:
+    """The delivery as it was when it left, without content and head."""
+    accepted_at, facts, named, site, arrived = orjson.loads(packed)
+    known = {
+        "author": "",
+        "message_id": "",
+        "subject": "",
+        "credential": "",
+        "brand": "",
+        "stream": "",
+        "size": 0,
+    } | facts
+    recipient, domain, sender, mail_from, notify, orcpt = named
+    delivery = Delivery(
+        message_of(0, identifier, accepted_at, known),
+        index,
+        recipient,
+        domain,
+        site,
+        sender,
+        mail_from,
+        b"",
+        notify,
+        orcpt,
+    )
+    delivery.arrived = arrived
+    return delivery

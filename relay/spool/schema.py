@@ -81,6 +81,16 @@ MIGRATIONS: tuple[str, ...] = (
     );
     ALTER TABLE recipient ADD COLUMN freed INTEGER NOT NULL DEFAULT 0;
     """,
+    # 5: what was delivered by return paths of ours, for what comes back days later. Ids ascend: appended to, never spread.
+    """
+    CREATE TABLE sent (
+        id TEXT NOT NULL,
+        idx INTEGER NOT NULL,
+        facts TEXT NOT NULL,                    -- JSON array (rows.sent_row)
+        heard INTEGER NOT NULL DEFAULT 0,       -- bits of hindsight.py: which reports of it are on record
+        PRIMARY KEY (id, idx)
+    ) WITHOUT ROWID;
+    """,
 )
 
 _PRAGMAS = (

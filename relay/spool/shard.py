@@ -53,6 +53,15 @@ UPDATE recipient SET
        pool = a.value ->> 9, freed = a.value ->> 10
   FROM json_each(?) AS a WHERE message = a.value ->> 0 AND idx = a.value ->> 1
 """
+
+
+@cache
+def _insert_sent(count: int) -> str:
+    return _insert("sent", rows.SENT_COLUMNS, count).replace("INSERT", "INSERT OR REPLACE", 1)
+
+
+_FORGET = "DELETE FROM sent WHERE (id, idx) IN (SELECT id, idx FROM sent WHERE id < ? ORDER BY id LIMIT ?)"
+FORGET_ROWS = 1_000  # in one go: some ms of the thread's time
 _DELETE_RECIPIENTS = (
     f"DELETE FROM recipient WHERE (message, idx) IN "  # noqa: S608 - our own numbers
     f"(SELECT value >> {rows.INDEX_BITS}, value & {(1 << rows.INDEX_BITS) - 1} FROM carray(?))"
@@ -69,6 +78,7 @@ class Write:
     finished  packed keys of recipients; singles: their messages that have no other; shared: those that may have
     export    sequence, file, offset: the outbox is exported up to there
     effects   lines for the table of effects; told: State has been told of those up to this sequence
+    sent      rows of what may come back; heard: (bit, id, index) of what has; forget: those whose ids are before this one go
     """
 
     future: asyncio.Future[Any]
@@ -84,6 +94,9 @@ class Write:
     export: tuple[int, str, int] | None = None
     effects: bytes = b""
     told: int = 0
+    sent: list[tuple[Any, ...]] = field(default_factory=list)
+    heard: list[tuple[int, str, int]] = field(default_factory=list)
+    forget: str = ""
 
 
 class Fault(Enum):
@@ -199,7 +212,7 @@ class Shard:
 
 
 def _apply(db: apsw.Connection, writes: Sequence[Write]) -> None:
-    """The statements of one batch: put, again, finished, events, export mark, in this order."""
+    """The statements of one batch: put, again, finished, events, what may come back, marks; in this order."""
     _insert_all(db, _insert_messages, [row for write in writes for row in write.messages])
     _insert_all(db, _insert_recipients, [row for write in writes for row in write.recipients])
     again = {(row[0], row[1]): row for write in writes for row in write.again}  # the later word on a recipient counts
@@ -214,7 +227,12 @@ def _apply(db: apsw.Connection, writes: Sequence[Write]) -> None:
     effects = b"".join([write.effects for write in writes])
     if effects:
         db.execute("INSERT INTO effect (lines) VALUES (?)", (effects,))
+    _insert_all(db, _insert_sent, [row for write in writes for row in write.sent])
     for write in writes:
+        if write.heard:
+            db.executemany("UPDATE sent SET heard = heard | ? WHERE id = ? AND idx = ?", write.heard)
+        if write.forget:
+            db.execute(_FORGET, (write.forget, FORGET_ROWS))
         if write.told:
             db.execute("DELETE FROM effect WHERE sequence <= ?", (write.told,))
         if write.export is not None:

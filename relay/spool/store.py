@@ -167,6 +167,16 @@ class Spool:
         self._committer.submit(write)
         await write.future
 
+    async def sent(self, identifier: str, index: int) -> tuple[Delivery, int] | None:
+        """What was delivered by a return path of ours (without content), and the bits of what was heard of it since."""
+        return await self._read(lambda db: queries.sent(db, identifier, index))
+
+    async def forget_sent(self, before: str) -> None:
+        """Some of those whose ids are before this one: nothing comes back any more."""
+        write = Write(self._loop.create_future(), patient=True, forget=before)
+        self._committer.submit(write)
+        await write.future
+
     async def export_mark(self) -> tuple[str, int]:
         """The file of the event log being written ("" before the first), and how much of it is known to be good."""
         return await self._read(queries.export_mark)
@@ -191,6 +201,10 @@ class Spool:
             write.again.append(rows.again_row(delivery))
         for delivery in change.given_up:
             write.effects += rows.effect_of(delivery, counted=True)
+        for delivery, learnt in change.learnt:
+            write.effects += rows.effect_of(delivery, counted=False, learnt=learnt)
+        write.sent += map(rows.sent_row, change.sent)
+        write.heard += [(bit, identifier, index) for identifier, index, bit in change.heard]
         write.size += len(write.effects)
         self._committer.submit(write)
         return write.future

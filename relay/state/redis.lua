@@ -470,7 +470,8 @@ local function sweep()
     return {'done', now, 0}
 end
 
--- KEYS: a person's facts (name -> text). ARGV: how many are removed, their names, then name and text in turn
+-- KEYS: a person's facts (name -> text), the tag's word on people. ARGV: how many are removed, their names, then name and
+-- text in turn. That word is there where people are known, for who finds it gone; 'lost' while what was known is missing.
 local function learn()
     local last = 3 + tonumber(ARGV[3])
     for at = 4, last do
@@ -479,20 +480,35 @@ local function learn()
     for at = last + 1, #ARGV, 2 do
         redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
     end
+    redis.call('SET', KEYS[2], 'known', 'NX')
     return {'done', now, 0}
 end
 
--- KEYS: facts of persons, and the epoch last. ARGV: epoch, quiet. Of each names and texts in turn.
+-- KEYS: facts of persons, then the epoch and the word on people. ARGV: epoch, quiet, 1: whatever is left. Of each names and
+-- texts in turn; and whether people are known.
 local function about()
-    local refusal = not_now(KEYS[#KEYS], ARGV[3], ARGV[4])
-    if refusal then
-        return refusal
+    local word = redis.call('GET', KEYS[#KEYS])
+    if ARGV[5] ~= '1' then
+        local refusal = not_now(KEYS[#KEYS - 1], ARGV[3], ARGV[4])
+        if refusal then
+            return refusal
+        elseif word == 'lost' then
+            return {'lost', now, 0}
+        end
     end
     local found = {}
-    for at = 1, #KEYS - 1 do
+    for at = 1, #KEYS - 2 do
         found[at] = redis.call('HGETALL', KEYS[at])
     end
-    return {'done', now, found}
+    return {'done', now, found, word and 1 or 0}
+end
+
+-- KEYS: the word on people. ARGV: what it is from now on; that they are lost is not said again of what was brought back.
+local function word()
+    if ARGV[3] ~= 'lost' or redis.call('GET', KEYS[1]) ~= 'brought back' then
+        redis.call('SET', KEYS[1], ARGV[3])
+    end
+    return {'done', now, 0}
 end
 
 -- KEYS: one of this server's, which says nothing but where to look. ARGV: cursor, how many keys to look at, which are people's.
@@ -566,7 +582,7 @@ local can = {
     forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
     reserve = reserve, confirm = confirm, settle = settle, standing = standing, recall = recall, sweep = sweep,
-    learn = learn, about = about, roll = roll,
+    learn = learn, about = about, word = word, roll = roll,
     mark = mark,
 }
 return can[ARGV[1]]()

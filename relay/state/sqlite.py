@@ -99,7 +99,7 @@ class SqliteState:
     def __init__(self, path: Path, clock: Callable[[], int] = clock) -> None:
         self.now = self.latest = clock
         self.sharers = 0  # the wiring knows how many workers this node has
-        self.trouble = ""
+        self.trouble = self.forgot = ""
         self._path = path
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -192,9 +192,12 @@ class SqliteState:
     async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
         await self._ask(lambda _: sqlite_people.tell(self._db, key, facts), durable=True)
 
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
+        """`left`: a file loses nothing."""
         found: list[dict[str, str]] = await self._ask(lambda _: sqlite_people.told(self._db, keys))
         return found
+
+    async def brought_back(self) -> None: ...
 
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         page: tuple[list[tuple[bytes, dict[str, str]]], str] = await self._ask(

@@ -22,6 +22,7 @@ class Node:
     def __init__(self) -> None:
         self.policies: str | None = None
         self.fails = ""
+        self.open = False
         self.asked: list[dict[str, Any]] = []
 
     def request(self, data_dir: Path, question: dict[str, Any], timeout: float = 60.0) -> dict[str, Any]:
@@ -30,7 +31,8 @@ class Node:
         self.asked.append(question)
         if question["do"] == "reload":
             if self.fails:
-                return {"error": self.fails, "problems": ["relay-2: policies/retry.toml:3: no"]}
+                problems = ["relay-2: policies/retry.toml:3: no"]
+                return {"error": self.fails, "problems": problems, "open": self.open}
             self.policies = version()
             return {"version": self.policies}
         return {"policies": self.policies}
@@ -294,6 +296,19 @@ def test_what_not_all_nodes_take_is_taken_back(node: Node, capsys: pytest.Captur
     node.fails = ""
     assert add() == 0
     assert f"In force: policies {version()}" in capsys.readouterr().err
+
+
+def test_what_other_nodes_may_have_taken_is_not_taken_back(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    in_a_cluster()
+    node.policies, node.fails, node.open = version(), "State was lost while it was decided", True
+    assert add() == 0
+    out = capsys.readouterr()
+    assert "did not take it: State was lost while it was decided; relay-2: policies/retry.toml:3: no" in out.err
+    assert password_in(out.out)
+    assert credential("shop")
+    node.policies = None
+    run("disable", "shop")
+    assert "start it, then postlane reload puts it in force on all nodes" in capsys.readouterr().err
 
 
 def test_what_somebody_edits_meanwhile_is_not_taken_back(

@@ -61,6 +61,13 @@ def test_a_disk_that_another_nodes_files_could_not_be_written_to() -> None:
     ]
 
 
+def test_edits_that_were_overtaken_are_told_with_care() -> None:
+    decision = facts()["decision"] | {"node": "relay-2"}
+    assert told(on_disk="a77e02", decision=decision)[1:] == [
+        "  note     policies/ on disk is a77e02, not in force, 3f9a1c of relay-2 is: postlane policies diff, then postlane reload"
+    ]
+
+
 def test_a_staging_node_says_so() -> None:
     assert told(only_to=["dana@a.example", "*.b.example"])[1:] == [
         "  only_to: mail leaves for dana@a.example, *.b.example alone; all other mail is captured here"

@@ -21,8 +21,8 @@ def test_each_kind_of_route_is_compiled_and_names_its_place(tmp_path: Path) -> N
         tmp_path,
         """
 [[route]]
-match.class = ["marketing", "service"]
-match.engagement = "cold"
+match.class = "marketing"
+match.engagement = ["cold", "lapsing"]
 discard = true
 
 [[route]]
@@ -45,6 +45,9 @@ discard = true
     route = routes.find(message, "b.example")
     assert route is not None
     assert (route.next_hop, route.rule) == (("2001:db8::1", 2525), "policies/routes.toml:7")
+    cold = routes.find(message, "b.example", "lapsing")
+    assert cold is not None
+    assert (cold.discard, cold.rule) == (True, "policies/routes.toml:2")
     gone = routes.find(message, "c.example")
     assert gone is not None
     assert gone.discard

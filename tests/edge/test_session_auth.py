@@ -258,7 +258,15 @@ async def test_a_listener_that_requires_auth_knows_nobody_by_his_address(open_ho
 async def test_a_listener_for_bounces_takes_no_login(open_house: Opener) -> None:
     async with open_house(role="bounces") as house:
         await house.play(BEGIN + f"C: AUTH PLAIN {plain('local', SECRET)}\nS: 502 5.5.1 *")
+        house.door.by_network = lambda *_: None  # type: ignore[method-assign]
         await house.play(BEGIN + "C: MAIL FROM:<app@example.com>\nS: 550 5.7.1 *")
+
+
+async def test_at_a_listener_for_bounces_the_door_says_who_anybody_is(open_house: Opener) -> None:
+    async with open_house(role="bounces", auth="required", trusted=False) as house:
+        house.door.by_network = lambda *_: credential("returned")  # type: ignore[method-assign]
+        await house.play(BEGIN + SEND)
+        assert [one.credential.name for one in house.door.submissions] == ["returned"]
 
 
 async def test_a_login_counts_more_than_an_address(open_house: Opener) -> None:

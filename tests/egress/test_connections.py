@@ -662,7 +662,7 @@ async def test_who_may_open_no_connection_for_long_is_told_when_to_come_again() 
         other = await connections.lease(of("b", peer, terms))
         assert isinstance(other, Later)
         assert 59_000 < other.wait <= 60_001
-        assert other.why == "open//example.test: 1/hour"
+        assert other.why == "new connections: 1/hour"
         asked = len(permits.taken)
         assert isinstance(await connections.lease(of("b", peer, terms)), Later)
         assert isinstance(await connections.lease(of("c", peer, terms)), Later)

@@ -101,6 +101,15 @@ def test_commands(about: dict[str, Any], offered: Features, mail: bytes | None, 
         assert told[1] == rcpt + b"\r\n"
 
 
+def test_by_a_return_path_of_ours_failures_come_to_us_and_the_rest_is_ours_to_report() -> None:
+    one = delivery(notify="NEVER", orcpt="rfc822;Joe+2B@example.test", ret="FULL", envid="Ab+20c")
+    one.mail_from = "b-0123@bounce.sender.test"
+    assert commands(one, 77, DSN, NOW) == (
+        b"MAIL FROM:<b-0123@bounce.sender.test> RET=HDRS\r\n",
+        b"RCPT TO:<joe@example.test> NOTIFY=FAILURE ORCPT=rfc822;Joe+2B@example.test\r\n",
+    )
+
+
 @pytest.mark.parametrize(
     ("about", "offered", "enhanced", "scope"),
     [

@@ -67,3 +67,15 @@ def test_the_pool_is_the_class_s_own_unless_the_route_names_one() -> None:
     assert pool_of(None, MailClass.SERVICE, own, named) == "service"
     assert pool_of(Route("", next_hop=("a", 25)), MailClass.MARKETING, own, named) == "marketing"
     assert pool_of(Route("", pool="cold"), MailClass.MARKETING, own, named) == "cold"
+
+
+def test_a_route_by_tier_holds_for_those_who_are_of_it_and_who_is_unknown_counts_as_engaged() -> None:
+    cold = Route("policies/routes.toml:1", pool="cold")
+    keen = Route("policies/routes.toml:5", pool="keen")
+    routes = Routes(
+        [(RouteMatch(tiers=frozenset({"cold", "lapsing"})), cold), (RouteMatch(tiers=frozenset({"engaged"})), keen)]
+    )
+    found = [routes.find(message(), "b.example", tier) for tier in ("cold", "lapsing", "engaged", "")]
+    assert found == [cold, cold, keen, keen]
+    assert routes.by_tier
+    assert not Routes([(RouteMatch(), cold)]).by_tier

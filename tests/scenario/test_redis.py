@@ -78,9 +78,8 @@ def a_twin_shares_nothing_and_says_so(twin: Node) -> None:
     bulk = twin.send("dana@example.com", source=BULK)
     assert twin.final(twin.send("dana@example.com"))["type"] == "delivered"
     assert shows_state(twin, up=0)
-    status = twin.run("status")
-    assert 'another node is called "relay-1"' in status.stdout
-    assert status.returncode == 1
+    wait_for("the clash to be told", lambda: 'another node is called "relay-1"' in twin.run("status").stdout)
+    assert twin.run("status").returncode == 1
     assert [event["type"] for event in twin.events(id=bulk)][-1] != "delivered"
 
 

@@ -15,6 +15,7 @@ from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
 from relay.shaping.pacemaker import EVERY, Attempted, Order, Pacemaker, WarmUp
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import LOOK_AGAIN, Berth, Shaper
+from relay.shaping.warmup import ENGAGED_ONLY
 from tests.support.clocks import Clock
 from tests.support.egress import delivery
 from tests.support.house import NOW, FakeQuotas, waiting_delivery
@@ -387,3 +388,23 @@ async def test_a_budget_that_nothing_came_of_is_given_back() -> None:
     assert isinstance(berth, Berth)
     berth.leave()
     assert dock.quotas.back == [(f"rate/{NEW}/google", 1), (f"warmup/{NEW}/google", 1)]
+
+
+async def test_those_who_do_not_read_go_by_a_new_source_only_when_it_is_known() -> None:
+    dock = Dock(new(), ONE)
+    dock.maker.warmup = WarmUp((250,) * 30)
+    cold, engaged = (replace(MAIL, tier=tier) for tier in ("cold", "engaged"))
+    assert [await dock.source(mail) for mail in (MAIL, engaged, cold)] == [NEW, NEW, ONE.address]
+    dock.pool = Pool("marketing", (new(),))
+    assert await dock.source(cold) == NEW, "there is no other"
+    dock.pool = Pool("marketing", (new(), ONE))
+    dock.clock.now += 86_400_000 * ENGAGED_ONLY
+    assert await dock.source(cold) == NEW
+
+
+async def test_while_the_others_are_busy_those_who_do_not_read_wait() -> None:
+    dock = Dock(new(), ONE)
+    dock.maker.warmup = WarmUp((250,) * 30)
+    dock.quotas.waits = {f"rate/{ONE.address}/google": 2 * LOOK_AGAIN}
+    found = await dock.ask(replace(MAIL, tier="lapsing"))
+    assert found == pause(NOON + LOOK_AGAIN, f"{NEW} is new: those who read come first")

@@ -10,10 +10,12 @@ from relay.checking import Checking
 from relay.config.passwords import hashed, parse_token
 from relay.control import NodeDown
 from relay.edge.credentials import Directory
+from relay.engaging import Engaging
 from relay.event import Facts
 from relay.identity import Brand, Credential, Face, proof_of
 from relay.people import People, Records
 from relay.policy.addresses.check import Modes
+from relay.policy.engagement import Tiers
 from relay.recipient import Keys
 from relay.state.sqlite import SqliteState
 from relay.web.api.site import alone, create_api
@@ -53,7 +55,9 @@ class Node:
         self.said: list[tuple[str, Facts]] = []
         self.asked: list[dict[str, Any]] = []
         self.down = False
-        self.people = People(self.state, Keys([b"s" * 32]), self.record, lambda _, domain: domain, BRANDS)
+        keys = Keys([b"s" * 32])
+        self.engaging = Engaging(self.state, keys, Tiers(), clock)
+        self.people = People(self.state, keys, self.record, lambda _, domain: domain, BRANDS, self.engaging)
         checking = Checking(tmp_path, 0)
         checking.apply(Modes(), dns)
         self.apps = Apps(checking, self.people, clock)

@@ -6,8 +6,10 @@ from typing import Any
 
 import orjson
 
+from relay.engaging import Engaging
 from relay.event import Facts
 from relay.people import People, Records
+from relay.policy.engagement import Tiers
 from relay.recipient import Keys
 from relay.state.sqlite import SqliteState
 from tests.support.fake_node import FakeNode
@@ -43,7 +45,9 @@ class DeskNode(FakeNode):
         state = SqliteState(self._file)
         await state.open()
         try:
-            desk = People(state, Keys([b"s" * 32]), self._record, lambda _, domain: domain, ["arava", "marom"])
+            keys = Keys([b"s" * 32])
+            engaging = Engaging(state, keys, Tiers(), state.now)
+            desk = People(state, keys, self._record, lambda _, domain: domain, ["arava", "marom"], engaging)
             return await desk.answer(question)
         finally:
             await state.close()

@@ -17,6 +17,7 @@ from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
+from relay.engaging import Engaging
 from relay.event import Recorder
 from relay.feedback.rulings import NO_RULINGS
 from relay.guarding import Guarding
@@ -27,12 +28,13 @@ from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, 
 from relay.outcome import Outcome
 from relay.pacing import Pacer
 from relay.pause import Later
-from relay.person import ADDRESS, Block, Person, Wish
+from relay.person import ADDRESS, Block, Engaged, Person, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
 from relay.policy.copies import Hashes
 from relay.policy.decide import Law
+from relay.policy.engagement import Tiers
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
 from relay.policy.letter import Letter
@@ -148,7 +150,7 @@ class FakePeople(Known):
         self._down_until = 0.0  # its being down has no memory
         return await super().of(addresses)
 
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
         if self.down:
             raise StateError("gone")
         return [self.facts.get(key, {}) for key in keys]
@@ -159,6 +161,9 @@ class FakePeople(Known):
 
     def wish(self, address: str, brand: str, wish: Wish) -> None:
         self._note(address)[f"w:{brand}"] = wish.dump()
+
+    def engaged(self, address: str, brand: str, engaged: Engaged) -> None:
+        self._note(address).update({f"e:{brand}": engaged.dump(), f"u:{brand}": engaged.dump_unanswered()})
 
     def _note(self, address: str) -> dict[str, str]:
         return self.facts.setdefault(self.keys.key(address), {ADDRESS: self.keys.sealed_text(address)})
@@ -276,6 +281,7 @@ class Rig:
         self.asked: list[tuple[str, int, int]] = []
         self.memory = Memory(Sample(self.judge), Ledger())
         self.rulings = NO_RULINGS
+        self.return_paths: dict[str, str] = {}
         self.retry = {c: RetryPolicy((1000,), give_up, 600_000) for c in MailClass}
         self.brands = {"a": Brand("a", domains=frozenset({"a.example"}), timezone="Asia/Jerusalem")}
         self.streams = Streams()
@@ -288,6 +294,8 @@ class Rig:
         self.suspensions = Suspensions(lambda delivery: delivery.message.mail_class.label)
         self.suspensions.put([])
         self.people = FakePeople()
+        nobody: Any = None
+        self.engaging = Engaging(nobody, self.people.keys, Tiers(), self.clock)
         self.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
@@ -305,6 +313,11 @@ class Rig:
 
     def offer(self, deliveries: Sequence[Delivery]) -> None:
         self.offered += deliveries
+
+    def return_path(self, message_id: str, index: int, brand: str) -> str:
+        """Of brands in `return_paths`, readable."""
+        domain = self.return_paths.get(brand)
+        return f"b-{message_id}-{index}@{domain}" if domain else ""
 
     def keys_for(self, domain: str) -> Any:
         return both_keys("a.example") if domain == "a.example" else ()
@@ -333,11 +346,13 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,
             offer=self.offer,
             recorder=self._recorder,
+            return_path=self.return_path,
         )
 
     def judge(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:
@@ -367,6 +382,7 @@ class Rig:
             pacer=self._pacer,
             suspensions=self.suspensions,
             known=self.people,
+            engaging=self.engaging,
             capping=self.capping,
             copies=self.copies,
             spool=self.spool,
@@ -375,6 +391,7 @@ class Rig:
             shaper=Shaper(self.shapes, self.quotas, self.clock),
             offer=self.offer,
             recorder=self._recorder,
+            return_path=self.return_path,
             tally=Counter(),
             lately=self.lately,
             delivered_to=self.delivered_to.append,

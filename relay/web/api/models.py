@@ -103,6 +103,9 @@ class PreferencesShown(BaseModel):
 class EngagementShown(BaseModel):
     last_engaged: date | None
     unanswered: int = Field(ge=0, description="marketing delivered since")
+    tier: Literal["engaged", "lapsing", "cold", ""] = Field(
+        description="empty: nobody tells who engages with the brand"
+    )
 
 
 class Recipient(BaseModel):

@@ -51,7 +51,8 @@ async def test_a_recipients_way(node: Node) -> None:
     assert (await node.call("DELETE", f"{ADA}/consent")).json()["marketing"] is False
     engaged = {"engaged": [{"recipient": "ada@shop.example", "on": "2025-11-20"}]}
     assert (await node.call("POST", "/engagement", engaged)).json() == {"taken": 1, "changed": 1}
-    assert (await node.call("GET", ADA)).json()["engagement"] == {"last_engaged": "2025-11-20", "unanswered": 0}
+    known = {"last_engaged": "2025-11-20", "unanswered": 0, "tier": "engaged"}
+    assert (await node.call("GET", ADA)).json()["engagement"] == known
 
 
 async def test_a_form_asks(node: Node) -> None:

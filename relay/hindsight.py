@@ -1,0 +1,121 @@
+"""What is heard of mail after it was delivered: bounces that came later, and complaints. A worker's side of returned mail.
+
+Whichever worker takes a returned mail pins what it says on the board of the maker of the message's id (relay/returns.py). The one
+that has the shard reads it here, finds what was sent in the spool, and in one transaction records the event, what follows for
+later mail, and the report that the app is owed. A note is taken off last: a crash between hears it twice, and the second time the
+spool knows that it was heard. What nobody sent, or too long ago, is dropped.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from relay.feedback.aftermath import after_complaint, after_failure
+from relay.feedback.consequences import Report as Notification
+from relay.feedback.consequences import owes_failure_report
+from relay.feedback.matching import Report
+from relay.house import House
+from relay.ids import first_at
+from relay.message import Change, Delivery
+from relay.notice import add_report
+from relay.outcome import Outcome, Reply, Scope
+from relay.return_path import MAX_AGE
+from relay.returns import board, loaded
+from relay.state.interface import State, StateError
+
+log = structlog.get_logger()
+
+LOOK = 1.0  # s between looks at the boards
+FORGET = 60.0  # s between looks for what is too old to come back
+BITS = {"bounced-late": 1, "complained": 2}
+
+
+class Shard(Protocol):
+    """What is needed of a spool."""
+
+    async def sent(self, identifier: str, index: int) -> tuple[Delivery, int] | None: ...
+    async def settle(self, change: Change) -> None: ...
+    async def forget_sent(self, before: str) -> None: ...
+
+
+class Hindsight:
+    """`shards`: each spool with its house and the maker of its ids."""
+
+    def __init__(self, state: State, shards: Sequence[tuple[Shard, House, str]], clock: Callable[[], int]) -> None:
+        self.counters: Counter[str] = Counter()
+        self._state = state
+        self._shards = shards
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<Hindsight {dict(self.counters)}>"
+
+    async def run(self) -> None:
+        await asyncio.gather(self._look_again(), self._forget_again())
+
+    async def _look_again(self) -> None:
+        while True:
+            with suppress(StateError):  # said where it came up; the notes stay
+                await self.look()
+            await asyncio.sleep(LOOK)
+
+    async def _forget_again(self) -> None:
+        while True:
+            for shard, _, _ in self._shards:
+                await shard.forget_sent(first_at(self._clock() - MAX_AGE))
+            await asyncio.sleep(FORGET)
+
+    async def look(self) -> None:
+        """All that is pinned for us."""
+        for shard, house, maker in self._shards:
+            for name, note in (await self._state.pinned(board(maker))).items():
+                try:
+                    await self._hear(loaded(note), shard, house)
+                except (ValueError, TypeError) as error:
+                    log.error(
+                        "a note of returned mail cannot be read; a newer Postlane's?", note=note[:200], error=str(error)
+                    )
+                await self._state.unpin(board(maker), name)
+
+    async def _hear(self, report: Report, shard: Shard, house: House) -> None:
+        found = await shard.sent(*report.about)
+        if found is None:
+            self.counters["unknown"] += 1
+            return
+        delivery, heard = found
+        bit = BITS[report.kind]
+        if heard & bit:
+            return
+        change = Change(
+            heard=[(*report.about, bit)], events=[house.recorder.of_delivery(report.kind, delivery, report.facts)]
+        )
+        learnt = self._learnt(report, delivery)
+        if learnt is not None:
+            change.learnt.append((delivery, learnt))
+        if report.kind == "bounced-late" and owes_failure_report(delivery):
+            await add_report(change, Notification.FAILED, delivery, _outcome(report), b"", house)
+        await shard.settle(change)
+        self.counters[report.kind] += 1
+        for _, waiting in change.put:
+            house.offer(waiting)
+
+    def _learnt(self, report: Report, delivery: Delivery) -> dict[str, object] | None:
+        facts = report.facts
+        if report.kind == "complained":
+            return after_complaint(delivery, str(facts.get("feedback_type", "")))
+        category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
+        return after_failure(delivery, category, permanent, delivery.site, self._clock())
+
+
+def _outcome(report: Report) -> Outcome:
+    """As the app is told of it."""
+    facts = report.facts
+    reply = Reply(
+        550, str(facts.get("status") or "5.0.0"), str(facts.get("reply") or "It came back; the report gives no reason")
+    )
+    mx, category = str(facts.get("reporter") or ""), str(facts.get("category") or "")
+    return Outcome(reply, str(facts.get("command") or "END"), Scope.RECIPIENT, mx, category=category)

@@ -1,0 +1,110 @@
+"""Mail that comes back to a live node, as other servers hand it in."""
+
+import smtplib
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.scenario.test_queue import live
+from tests.support.node import CREDENTIALS, free_port, wait_for
+from tests.support.sink import Sink
+
+pytestmark = pytest.mark.scenario
+
+BRANDS = """\
+[brand.test]
+name = "Test"
+domains = ["test.example"]
+public_url = "https://mail.test.example"
+return_path_domain = "bounce.test.example"
+"""
+BOUNCE = """\
+From: Mail Delivery System <MAILER-DAEMON@mx.example.com>
+To: {to}
+Subject: Undelivered Mail Returned to Sender
+Content-Type: multipart/report; report-type=delivery-status; boundary="=b"
+
+--=b
+Content-Type: text/plain
+
+It did not work.
+--=b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.com
+
+Final-Recipient: rfc822; dana@example.com
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 <dana@example.com>: no such user here
+--=b--
+"""
+COMPLAINT = """\
+From: fbl@provider.example
+To: {to}
+Subject: complaint
+Content-Type: multipart/report; report-type=feedback-report; boundary="=b"
+
+--=b
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+User-Agent: Provider/1
+Version: 1
+--=b
+Content-Type: message/rfc822
+
+X-Postlane-Trace: {trace}
+From: app@test.example
+Subject: News
+
+Hi
+--=b--
+"""
+
+
+def hand_in(port: int, to: str, letter: str) -> None:
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        client.sendmail("", [to], letter.format(to=to).replace("\n", "\r\n").encode())
+
+
+def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_path: Path) -> None:
+    port = free_port()
+    listener = f'\n[[listener]]\nbind = "127.0.0.1:{port}"\nrole = "bounces"\n'
+    files = {"policies/brands.toml": BRANDS, "policies/credentials.toml": CREDENTIALS}
+    with Sink() as sink, live(tmp_path, sink, files=files, listener=listener, workers=2) as node:
+        checked = node.run("check")
+        assert checked.returncode == 0, checked.stdout
+        receipt = node.send("dana@example.com")
+        assert node.final(receipt)["type"] == "delivered"
+        news = node.send("noa@example.com", source="127.0.0.9")
+        assert node.final(news)["type"] == "delivered"
+        came = {message.recipients[0]: message for message in sink.messages}
+        path = came["dana@example.com"].sender
+        assert path.startswith("b-")
+        assert path.endswith("@bounce.test.example")
+
+        with pytest.raises(smtplib.SMTPRecipientsRefused) as refused:
+            hand_in(port, "b-" + "0" * 32 + "@bounce.test.example", BOUNCE)
+        assert list(refused.value.recipients.values()) == [(550, b"5.1.1 No such address here")]
+        hand_in(port, path.upper(), BOUNCE)
+        late = wait_for("the bounce", partial(node.events, id=receipt, type="bounced-late"))[0]
+        assert (late["recipient"], late["category"], late["sender"]) == (
+            "dana@example.com",
+            "bad-mailbox",
+            "app@test.example",
+        )
+        wait_for("the app's report", lambda: [one for one in sink.messages if one.recipients == ["app@test.example"]])
+        blocked = wait_for("the suppression", partial(node.events, type="suppressed"))[0]
+        assert (blocked["recipient"], blocked["reason"], blocked["stop"]) == ("dana@example.com", "dead-mailbox", "all")
+        again = node.final(node.send("dana@example.com"))
+        assert (again["type"], again["reason"]) == ("withheld", "suppressed")
+
+        trace = came["noa@example.com"].header("X-Postlane-Trace")
+        hand_in(port, came["noa@example.com"].sender, COMPLAINT.replace("{trace}", trace))
+        complained = wait_for("the complaint", partial(node.events, id=news, type="complained"))[0]
+        assert (complained["recipient"], complained["feedback_type"]) == ("noa@example.com", "abuse")
+        wait_for("the suppression", partial(node.events, type="suppressed", recipient="noa@example.com"))
+        assert node.final(node.send("noa@example.com", source="127.0.0.9"))["type"] == "withheld"
+        assert node.final(node.send("noa@example.com"))["type"] == "delivered", "a password reset still arrives"

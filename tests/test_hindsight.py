@@ -1,0 +1,141 @@
+"""What is heard of mail after it was delivered, over a real spool and State."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from relay.effects import Effects
+from relay.feedback.matching import Report
+from relay.hindsight import Hindsight
+from relay.ids import Ids, first_at, maker_of
+from relay.message import Change, Delivery
+from relay.returns import board, dumped, name_of
+from relay.spool.store import Spool
+from relay.state.sqlite import SqliteState
+from tests.support.house import NOW, Rig, waiting_delivery
+
+ID = Ids("test", 0, lambda: NOW).next()
+MAKER = maker_of(ID)
+FAILED = Report(
+    (ID, 0),
+    "bounced-late",
+    {"category": "bad-mailbox", "permanent": True, "status": "5.1.1", "reply": "550 no such user"},
+)
+COMPLAINED = Report((ID, 0), "complained", {"feedback_type": "abuse", "reporter": "fbl.example"})
+
+
+class Scene:
+    """`learnt`: what the desk was asked for."""
+
+    def __init__(self, spool: Spool, state: SqliteState) -> None:
+        self.spool, self.state = spool, state
+        self.rig = Rig()
+        house = self.rig.acceptance()
+        house.spool = spool
+        self.hindsight = Hindsight(state, [(spool, house, MAKER)], self.rig.clock)
+
+    async def deliver(self) -> Delivery:
+        delivery = waiting_delivery()
+        message = delivery.message
+        message.id, message.brand, message.content = ID, "arava", b"Subject: hi\r\n\r\n"
+        delivery.mail_from, delivery.arrived = "b-1@bounce.arava.example", NOW
+        await self.spool.put(Change(put=[(message, [delivery])]))
+        await self.spool.settle(Change(finished=[delivery], sent=[delivery]))
+        return delivery
+
+    async def hear(self, report: Report) -> None:
+        await self.state.pin(board(MAKER), name_of(report), dumped(report))
+        await self.hindsight.look()
+        assert await self.state.pinned(board(MAKER)) == {}
+
+    async def events(self) -> list[dict[str, Any]]:
+        found = await self.spool.outbox(1 << 20)
+        return [json.loads(line) for line in found[1].splitlines()] if found else []
+
+    async def learnt(self) -> list[dict[str, Any]]:
+        heard: list[dict[str, Any]] = []
+
+        async def listen(effects: Any) -> None:
+            heard.extend(cast(dict[str, Any], one.learnt) for one in effects if one.learnt)
+
+        await Effects(self.spool, [listen]).step()
+        return heard
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    spool = Spool(tmp_path / "0.db", clock=lambda: NOW, on_fatal=lambda error: pytest.fail(repr(error)))
+    state = SqliteState(tmp_path / "state.db", lambda: NOW)
+    await spool.open()
+    await state.open()
+    yield Scene(spool, state)
+    await spool.close()
+    await state.close()
+
+
+async def test_a_bounce_after_delivery_is_on_record_reported_and_learnt_from(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    await scene.hear(FAILED)
+    late, report = await scene.events()
+    assert (late["type"], late["id"], late["recipient"], late["category"]) == (
+        "bounced-late",
+        ID,
+        delivery.recipient,
+        "bad-mailbox",
+    )
+    assert (late["brand"], late["stream"], late["sender"]) == ("arava", delivery.message.stream, delivery.sender)
+    assert (report["type"], report["recipient"], report["report_of"]) == ("accepted", delivery.sender, ID)
+    assert [one.recipient for one in scene.rig.offered] == [delivery.sender], "the app's report is on its way"
+    (entry,) = await scene.learnt()
+    assert (entry["recipient"], entry["stop"], entry["reason"]) == (delivery.recipient, "all", "dead-mailbox")
+
+
+async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.hear(COMPLAINED)
+    (event,) = await scene.events()
+    assert (event["type"], event["feedback_type"]) == ("complained", "abuse")
+    (entry,) = await scene.learnt()
+    assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
+
+
+async def test_what_is_heard_again_counts_once(scene: Scene) -> None:
+    await scene.deliver()
+    for report in (FAILED, FAILED, COMPLAINED, FAILED, COMPLAINED):
+        await scene.hear(report)
+    assert [event["type"] for event in await scene.events()] == ["bounced-late", "accepted", "complained"]
+    assert repr(scene.hindsight) == "<Hindsight {'bounced-late': 1, 'complained': 1}>"
+
+
+async def test_of_what_nobody_sent_nothing_follows(scene: Scene) -> None:
+    await scene.hear(FAILED)
+    assert await scene.events() == []
+    assert scene.hindsight.counters == {"unknown": 1}
+
+
+async def test_a_note_that_cannot_be_read_is_dropped(scene: Scene) -> None:
+    for number, note in enumerate(("{", "[1]", '["a", 0, "unheard-of", {}]', "null")):
+        await scene.state.pin(board(MAKER), str(number), note)
+    await scene.hindsight.look()
+    assert await scene.state.pinned(board(MAKER)) == {}
+
+
+async def test_who_asked_for_no_report_gets_none(scene: Scene) -> None:
+    delivery = waiting_delivery()
+    delivery.notify, delivery.mail_from = "NEVER", "b-1@bounce.arava.example"
+    delivery.message.id, delivery.message.content = ID, b"\r\n"
+    await scene.spool.put(Change(put=[(delivery.message, [delivery])]))
+    await scene.spool.settle(Change(finished=[delivery], sent=[delivery]))
+    await scene.hear(FAILED)
+    assert [event["type"] for event in await scene.events()] == ["bounced-late"]
+
+
+async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.spool.forget_sent(first_at(NOW))
+    assert await scene.spool.sent(ID, 0) is not None
+    await scene.spool.forget_sent(first_at(NOW + 1))
+    assert await scene.spool.sent(ID, 0) is None

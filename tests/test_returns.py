@@ -1,0 +1,154 @@
+"""The door of mail that comes back: what it takes, and what it tells whom."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay.edge.submission import Submission
+from relay.ids import Ids, maker_of
+from relay.message import Envelope, Peer, RcptTo
+from relay.return_path import ReturnPaths
+from relay.returns import ANYBODY, FORWARDED_AN_HOUR, HOUR, LATER, NOBODY_HERE, TAKEN, Returns, board, loaded
+from relay.state.sqlite import SqliteState
+from relay.trace import Tracer
+from tests.support.house import Rig
+
+NOW = 1_795_267_531_104
+SECRETS = [b"s" * 32]
+DOMAIN = "bounce.marom.example"
+PATHS, TRACER = ReturnPaths(SECRETS), Tracer(SECRETS[0])
+ID = Ids("n", 0, lambda: NOW).next()
+BOUNCE = """From: MAILER-DAEMON@mx.example.net
+Subject: Undelivered Mail Returned to Sender
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.net
+
+Final-Recipient: rfc822; lea@example.com
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 no such user
+--b--
+"""
+COMPLAINT = """From: fbl@provider.example
+Subject: abuse
+Content-Type: multipart/report; report-type=feedback-report; boundary="b"
+
+--b
+Content-Type: message/feedback-report
+
+Feedback-Type: abuse
+User-Agent: Provider/1
+Version: 1
+--b
+Content-Type: message/rfc822
+
+X-Postlane-Trace: {}
+From: news@marom.example
+Subject: News
+
+Hi
+--b--
+"""
+
+
+@pytest.fixture
+async def state(tmp_path: Path) -> AsyncIterator[SqliteState]:
+    one = SqliteState(tmp_path / "state.db", lambda: NOW)
+    await one.open()
+    yield one
+    await one.close()
+
+
+def door(state: SqliteState, rig: Rig | None = None) -> Returns:
+    return Returns(state, PATHS, (rig or Rig()).acceptance(), {DOMAIN}, lambda _: None)
+
+
+def mail(text: str, *recipients: str) -> Submission:
+    named = [RcptTo(one, one.rpartition("@")[2]) for one in recipients]
+    return Submission(Envelope("", named), text.replace("\n", "\r\n").encode(), ANYBODY, "", Peer("192.0.2.7", 25), NOW)
+
+
+async def told(state: SqliteState) -> dict[str, str]:
+    return await state.pinned(board(maker_of(ID)))
+
+
+async def test_only_return_paths_of_ours_are_addresses_here(state: SqliteState) -> None:
+    one, path = door(state), PATHS.address(ID, 3, DOMAIN)
+    assert one.check(ANYBODY, RcptTo(path.upper(), DOMAIN), 0) is None
+    for address in (f"b-{'0' * 32}@{DOMAIN}", f"lea@{DOMAIN}", PATHS.address(ID, 3, "other.example")):
+        assert one.check(ANYBODY, RcptTo(address, address.rpartition("@")[2]), 0) is NOBODY_HERE
+
+
+async def test_nobody_logs_in_and_everybody_is_let_in(state: SqliteState) -> None:
+    one = door(state)
+    assert one.login("shop", "secret", True) is None
+    assert one.by_network("192.0.2.7", (), "") is ANYBODY
+
+
+async def test_a_bounce_is_told_to_who_sent_the_message(state: SqliteState) -> None:
+    one = door(state)
+    for _ in range(3):
+        assert await one.accept(mail(BOUNCE, PATHS.address(ID, 3, DOMAIN))) is TAKEN
+    ((name, note),) = (await told(state)).items()
+    report = loaded(note)
+    assert (name, report.about, report.kind) == (f"{ID}/3/bounced-late", (ID, 3), "bounced-late")
+    assert (report.facts["category"], report.facts["permanent"]) == ("bad-mailbox", True)
+    assert repr(one) == "<Returns {'bounce': 3}>"
+
+
+async def test_a_complaint_finds_its_message_by_the_trace_id(state: SqliteState) -> None:
+    one = door(state)
+    assert await one.accept(mail(COMPLAINT.format(TRACER.token(ID, 2)), PATHS.address(ID, 3, DOMAIN))) is TAKEN
+    assert list(await told(state)) == [f"{ID}/2/complained"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Subject: hi\n\nhello", COMPLAINT.format("0" * 32), "Auto-Submitted: auto-replied\n\naway"]
+)
+async def test_what_names_no_delivery_is_counted_and_dropped(state: SqliteState, text: str) -> None:
+    one = door(state)
+    assert await one.accept(mail(text, PATHS.address(ID, 3, DOMAIN))) is TAKEN
+    assert await told(state) == {}
+    assert sum(one.counters.values()) >= 1
+
+
+async def test_what_cannot_be_kept_comes_again(state: SqliteState) -> None:
+    one = door(state)
+    await state.close()
+    assert await one.accept(mail(BOUNCE, PATHS.address(ID, 3, DOMAIN))) is LATER
+    await state.open()
+
+
+@pytest.mark.parametrize("address", [f"Postmaster@{DOMAIN}", f"abuse@{DOMAIN}", "postmaster@relay.example"])
+async def test_postmaster_and_abuse_reach_those_who_run_the_node(state: SqliteState, address: str) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    one.postmasters = ["ops@a.example"]
+    assert one.check(ANYBODY, RcptTo(address, address.rpartition("@")[2]), 0) is None
+    letter = mail("From: somebody@b.example\nSubject: spam from you\n\nplease look", address)
+    assert await one.accept(letter) is TAKEN
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert (delivery.recipient, delivery.mail_from, delivery.notify) == ("ops@a.example", "", "NEVER")
+    assert message.content == letter.content
+    assert one.check(ANYBODY, RcptTo("postmaster@other.example", "other.example"), 0) is NOBODY_HERE
+
+
+async def test_mail_for_postmasters_is_bounded_and_never_lost_in_silence(state: SqliteState) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    letter = mail("Subject: hi\n\nhello", f"abuse@{DOMAIN}")
+    assert await one.accept(letter) is TAKEN, "with nobody to read it, it is taken and logged (RFC 5321 4.5.1)"
+    one.postmasters = ["ops@a.example"]
+    for _ in range(FORWARDED_AN_HOUR):
+        assert await one.accept(letter) is TAKEN
+    assert await one.accept(letter) is LATER
+    letter.received_at += HOUR
+    assert await one.accept(letter) is TAKEN
+    rig.spool.full = True
+    letter.received_at += HOUR
+    assert await one.accept(letter) is LATER
