@@ -105,6 +105,7 @@ class Pages:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
+            auto_reload=False,
         )
         # The content's hash in its address: it may be kept for ever, and a new version is fetched at once.
         self._env.globals.update(css=f"public.css?{sha256(self._css).hexdigest()[:12]}", frequencies=tuple(FREQUENCIES))
