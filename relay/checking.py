@@ -98,10 +98,14 @@ class Checking:
 
     def known(self, domain: str) -> Takes | None:
         """The same, where it is known without asking."""
-        if self._resolver is None or literal(domain):
+        if self._resolver is None:
             return Takes.UNKNOWN
         answer = self._resolver.known_mx(domain)
-        return None if answer is None or answer.found is Found.NOTHING else _by_mx(answer)
+        if answer is None:
+            return Takes.UNKNOWN if literal(domain) else None
+        if answer.records and answer.records[0][1]:  # nearly always
+            return Takes.UNKNOWN
+        return None if answer.found is Found.NOTHING else _by_mx(answer)
 
     # -- learning
 

@@ -147,3 +147,15 @@ async def test_a_disk_that_takes_nothing_harms_nobody(tmp_path: Path) -> None:
     desk.traffic.add("a.example")
     await desk.write()
     assert desk.traffic.counts == {"a.example": 1}
+
+
+async def test_it_learns_and_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.checking.WRITE_EVERY", 0.01)
+    desk = checking(tmp_path)
+    desk.traffic.add("a.example")
+    running = asyncio.create_task(desk.run())
+    async with asyncio.timeout(20):
+        while not (tmp_path / "domains" / "0.json").exists():  # noqa: ASYNC110 there is no event to wait for
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert Checking(tmp_path, 0).traffic.counts == {"a.example": 1}
