@@ -56,7 +56,7 @@ class Known:
         return f"<Known of {self._state!r}{', which is down' if self._down_until else ''}>"
 
     async def of(self, addresses: Sequence[str]) -> list[Person]:
-        """The persons behind them. Raises StateError soon, and ValueError for facts that cannot be read."""
+        """The persons behind them. Raises StateError soon; also where facts of one cannot be read, as a newer Postlane's."""
         loop = asyncio.get_running_loop()
         if self._down_until and loop.time() < self._down_until:
             raise StateError("it did not answer lately")
@@ -64,7 +64,12 @@ class Known:
         if not self._asked:
             loop.call_soon(self._ask)
         self._asked.append(_Question([key(one) for one in addresses], answer))
-        return [person_of(facts) if facts else NOBODY for facts in await answer]
+        found = await answer
+        try:
+            return [person_of(facts) if facts else NOBODY for facts in found]
+        except ValueError as error:
+            log.error("what is known of a recipient cannot be read; a newer Postlane's?", error=str(error))
+            raise StateError(f"what is known of a recipient cannot be read: {error}") from error
 
     def _ask(self) -> None:
         asked, self._asked = self._asked, []
