@@ -138,7 +138,9 @@ def test_marketing_shows_the_list_unsubscribe_that_it_gets(explain: Explaining) 
     kept = explain.facts(NEWSLETTER, "--credential", "woo")
     assert not set(OURS) & {*kept["adds"], *kept["removes"]}
     streams = explain.folder / "policies" / "streams.toml"
-    streams.write_text(streams.read_text().replace('class = "marketing"', 'class = "marketing"\nunsubscribe = "replace"'))
+    streams.write_text(
+        streams.read_text().replace('class = "marketing"', 'class = "marketing"\nunsubscribe = "replace"')
+    )
     replaced = explain.facts(NEWSLETTER, "--credential", "woo")
     assert replaced["adds"][-2:] == OURS
     assert replaced["removes"] == ["List-Unsubscribe"]
