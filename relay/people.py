@@ -11,7 +11,8 @@ an object, with `error` where nothing was done.
     engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did
                                                                                       -> {"changed"}
     brands                                                                            -> {"brands"}: all there are
-    forget    recipient, stop: what goes on to be stopped, "" for nothing             -> {"kept": blocks}
+    forget    recipient, stop: what is not sent from then on ("": nothing; not said: as the files say)
+                          -> {"kept": blocks}
     list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
 
@@ -65,7 +66,7 @@ class BadQuestion(ValueError):
 
 class People:
     """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site. The wiring replaces
-    `keys`, `site_of` and `brands` at a reload."""
+    `keys`, `site_of`, `brands` and `stop_forgotten` at a reload."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class People:
         engaging: Engaging,
     ) -> None:
         self.keys, self.site_of, self.brands = keys, site_of, frozenset(brands)
+        self.stop_forgotten = "marketing"
         self._engaging = engaging
         self._state = state
         self._record = record
@@ -246,7 +248,7 @@ class People:
 
     async def _forget(self, question: Json) -> Json:
         """What stops mail to him stays, by his key alone, without the words that people wrote about him."""
-        address, stop = address_of(question), str(question.get("stop") or "")
+        address, stop = address_of(question), str(question.get("stop", self.stop_forgotten))
         ((key, _),) = await self._known([address])
         (facts,) = await self._state.told([key], left=True)
         kept = [replace(block, note="", site="", stream="") for block in person_of(facts).blocks]

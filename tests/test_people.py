@@ -317,6 +317,11 @@ async def test_what_is_known_by_key_alone_is_exported_and_comes_back(desk: Desk)
     assert await desk.facts("new@b.example") == {}
 
 
+async def test_what_is_stopped_for_who_is_forgotten_is_as_the_files_say(desk: Desk) -> None:
+    desk.people.stop_forgotten = "all"
+    assert [one["stop"] for one in (await desk.ask("forget", recipient="dana@b.example"))["kept"]] == ["all"]
+
+
 async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
     await desk.ask("block", entries=[{"recipient": "dana@b.example", "brand": "gone"}], via="restore", silent=True)
     await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", silent=True)

@@ -47,8 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--stop",
         choices=["marketing", "all", "nothing"],
-        default="marketing",
-        help="with --forget: what is not sent from now on, by a hash alone (default marketing)",
+        help="with --forget: what is not sent from now on, by a hash alone (default: [forget] of recipients.toml)",
     )
     parser.add_argument("--reason", default="", help="why; kept in the events")
     parser.add_argument("--dry-run", action="store_true", help="with --forget: only count")
@@ -200,8 +199,8 @@ def run_forget(args: argparse.Namespace) -> int:
         if input("Type the address to go on: ").strip() != args.address:
             print("Nothing was changed.", file=sys.stderr)
             return 1
-    stop = "" if args.stop == "nothing" else args.stop
-    answer = ask(data_dir, {"what": "forget", "recipient": args.address, "stop": stop, "via": "cli"})
+    stop = {} if args.stop is None else {"stop": args.stop.replace("nothing", "")}
+    answer = ask(data_dir, {"what": "forget", "recipient": args.address, "via": "cli", **stop})
     cancelled = _cancel(data_dir, waiting)
     changed = _forget_events(directory, args.address)
     done = {"key": answer["key"], "cancelled": cancelled, "events": changed, "kept": answer["kept"]}

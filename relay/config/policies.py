@@ -66,11 +66,13 @@ FILES = tuple(MODELS)
 @dataclass(frozen=True, slots=True)
 class Policies:
     """All of policies/, compiled. `version` is the same on every node that has the same files. `routes`: each class's
-    own pool, which what `exceptions` finds comes before. `checks`: by brand, of those that ask for some."""
+    own pool, which what `exceptions` finds comes before. `checks`: by brand, of those that ask for some. `forget`: what is not
+    sent any more to who asked to be forgotten, a block's stop or ""."""
 
     version: str
     address_check: Modes
     tiers: Tiers
+    forget: str
     brands: Mapping[str, Brand]
     caps: Caps
     checks: Mapping[str, Checks]
@@ -171,6 +173,7 @@ def examine_policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
         tiers=recipients_file.tiers(recipients),
+        forget=recipients.forget.stop.replace("nothing", ""),
         brands=MappingProxyType(named),
         caps=caps_file.compiled(caps, named),
         runaway=caps_file.guard(caps),
