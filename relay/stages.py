@@ -154,6 +154,7 @@ class Stages:
             self.settings.in_force.policies.brands,
             self.engaging,
         )
+        self.people.used = self.capping.used
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
