@@ -51,6 +51,7 @@ from relay.state.interface import State, StateError
 log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
+LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go in some zone
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 AT_MOST = ("", "1/day", "1/week", "1/month")
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
@@ -103,6 +104,9 @@ class People:
             return await does(question)
         except BadQuestion as error:
             return {"error": str(error)}
+        except (ValueError, TypeError, KeyError) as error:  # words that should be numbers; facts of a newer Postlane
+            log.error("a question about people cannot be answered", what=question.get("what"), error=repr(error))
+            return {"error": f"it cannot be read: {error!r}"}
         except StateError as error:
             return {"error": f"State cannot be reached: {error}", "again": True}
 
@@ -146,7 +150,13 @@ class People:
         page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
         now, people = self._state.now(), []
         for key, facts in page:
-            person = person_of(facts)
+            try:
+                person = person_of(facts)
+            except ValueError as error:
+                log.error(
+                    "what is known of somebody cannot be read; a newer Postlane's?", key=key.hex(), error=str(error)
+                )
+                continue
             blocks = in_order(block for block in person.blocks if fits(block, where, now))
             if blocks:
                 people.append((key, person, blocks))
@@ -214,14 +224,14 @@ class People:
             raise BadQuestion(
                 f'no brand "{brand}" in brands.toml; there are {", ".join(sorted(self.brands)) or "none"}'
             )
-        until, address = entry.get("until"), str(entry.get("recipient") or "")
+        address = str(entry.get("recipient") or "")
         return Block(
             stop=stop,
             brand=brand,
             reason=reason,
             source=str(entry.get("source") or question.get("via") or ""),
-            since=int(entry.get("since") or now),
-            until=int(until) if until is not None else None,
+            since=_moment(entry.get("since")) or now,
+            until=_moment(entry.get("until")),
             note=str(entry.get("note") or ""),
             site=str(entry.get("site") or (self.site_of(address, domain_of(address)) if address else "")),
             stream=str(entry.get("stream") or ""),
@@ -278,7 +288,7 @@ class People:
         ((key, person),) = await self._known([address])
         before = person.wishes.get(brand, Wish())
         off = frozenset(map(str, question.get("topics_off") or ()))
-        after = Wish(off, at_most, int(paused) if paused else None, now, str(question.get("via") or ""))
+        after = Wish(off, at_most, _moment(paused or None), now, str(question.get("via") or ""))
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
             engaged = {} if silent else self._by_himself(person, brand, after.source)
@@ -447,6 +457,15 @@ def _engagement(entry: Json, brands: Collection[str], today: int) -> tuple[str, 
     if day is not None and not (isinstance(day, int) and 0 <= day <= today + 1):  # it is tomorrow already somewhere
         raise BadQuestion(f"{day} is no day up to today")
     return brand, day
+
+
+def _moment(ms: object) -> int | None:
+    """Raises BadQuestion for what is no time that an event could tell."""
+    if ms is None:
+        return None
+    if not isinstance(ms, int) or not 0 <= ms < LAST:
+        raise BadQuestion(f"{str(ms)[:40]} is no time in ms")
+    return ms
 
 
 def _entries(question: Json) -> list[Json]:
