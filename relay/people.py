@@ -34,19 +34,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
 from relay.control import Json
 from relay.domain import a_label
-from relay.effects import Effect
 from relay.engaging import Engaging
 from relay.event import Facts, iso
 from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.state.interface import State, StateError
-
-log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
@@ -102,18 +97,6 @@ class People:
             return {"error": str(error)}
         except StateError as error:
             return {"error": f"State cannot be reached: {error}", "again": True}
-
-    async def learn(self, effects: Sequence[Effect]) -> None:
-        """What bounces and complaints call for. Raises StateError where it has to be told again."""
-        entries = [one.learnt for one in effects if one.learnt is not None]
-        for start in range(0, len(entries), MAX_ENTRIES):
-            answer = await self.answer(
-                {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
-            )
-            if answer.get("again"):
-                raise StateError(str(answer["error"]))
-            if "error" in answer:  # ours: telling it again helps nobody
-                log.error("what a bounce calls for is not done", error=answer["error"])
 
     # -- looking
 
