@@ -60,8 +60,8 @@ class BadQuestion(ValueError):
 
 
 class People:
-    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site. The wiring replaces
-    `keys`, `site_of`, `brands` and `stop_forgotten` at a reload."""
+    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site; `used`: how much of what
+    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload."""
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class People:
         self._engaging = engaging
         self._state = state
         self._record = record
+        self.used: Callable[[str], Awaitable[list[Json]]] | None = None
 
     def __repr__(self) -> str:
         return f"<People of {self._state!r}>"
@@ -103,7 +104,8 @@ class People:
     async def _show(self, question: Json) -> Json:
         address = address_of(question)
         key, person = (await self._known([address]))[0]
-        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+        found = {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+        return found | {"caps": await self.used(address)} if self.used is not None else found
 
     async def _brands(self, _: Json) -> Json:
         return {"brands": sorted(self.brands)}

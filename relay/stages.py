@@ -130,9 +130,8 @@ class Stages:
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
-        self.ledger = Ledger()
+        self.ledger, self.flags = Ledger(), Flags()
         self.memory = Memory(Sample(self.judge), self.ledger)
-        self.flags = Flags()
         shaping = self.settings.in_force.policies.shaping
         # A holder of this life alone: what a former one used lately still counts, and ends by itself.
         self.parts = ConnectionPermits(self.state, f"{name}/{secrets.token_hex(4)}", order.workers)
@@ -156,6 +155,7 @@ class Stages:
             self.engaging,
         )
         self.learning = Learning(self.state, self.people, self.known.keys, clock)
+        self.people.used = self.capping.used
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )

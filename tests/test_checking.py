@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.checking import WAIT_TO_TAG, Checking
+from relay.checking import ASK_TO_TAG, WAIT_TO_TAG, Checking
 from relay.egress.mx import Answer, Found
 from relay.message import RcptTo
 from relay.outcome import Reply
@@ -107,6 +107,21 @@ async def test_slow_dns_is_not_held_against_the_address(tmp_path: Path) -> None:
     assert WAIT_TO_TAG <= loop.time() - begun + 0.01 < 2
     assert recipient.found == {"tags": ["role"]}
     assert desk.at_rcpt("shop", recipient, 0) is None  # no patience left: nothing to wait for
+
+
+async def test_a_campaign_does_not_ask_for_each_of_its_domains(tmp_path: Path) -> None:
+    seconds = 0.0
+    desk = Checking(tmp_path, 0, lambda: seconds)
+    desk.apply(MODES, Dns({(f"{n}.example", "MX"): NO_NAME for n in range(200)}))  # type: ignore[arg-type]
+    recipients = [RcptTo(f"ada@{n}.example", f"{n}.example") for n in range(200)]
+    for recipient in recipients[:150]:
+        await answer(desk.at_rcpt("erp", recipient, 10))
+    assert sum(recipient.found is not None for recipient in recipients) == 5 * ASK_TO_TAG
+    seconds = 1.0
+    for recipient in recipients[150:]:
+        await answer(desk.at_rcpt("erp", recipient, 10))
+    assert sum(recipient.found is not None for recipient in recipients) == 6 * ASK_TO_TAG
+    assert await answer(desk.at_rcpt("shop", recipients[120], 10)), "who refuses asks for each"
 
 
 async def test_a_literal_has_no_dns(tmp_path: Path) -> None:

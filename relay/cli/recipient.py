@@ -80,6 +80,8 @@ def run_show(args: argparse.Namespace) -> int:
     lines += ["", "Suppression", *(_blocks(args.address, person["blocks"]) or ["  none: all mail goes"])]
     lines += ["", "Preferences", *(_wishes(person["preferences"]) or ["  none: each mail"])]
     lines += ["", "Engagement", *(_engaged(person["engaged"]) or ["  nothing is known"])]
+    if person.get("caps"):
+        lines += ["", "Caps", *map(_of_cap, person["caps"])]
     lines += ["", "Marketing that arrived, last 31 days", *(_used(used) or ["  none"])]
     lines += ["", "Last events", *(f"  {_day(event)} {render_line(event, zone)}" for event in events[-_LAST:])]
     print("\n".join(lines if events else [*lines, "  none in 31 days"]))
@@ -91,6 +93,12 @@ def _blocks(address: str, blocks: Iterable[Json]) -> list[str]:
     for block in blocks:
         lines += [f"  {told(block)}", f"      {undo(address, block)}"]
     return lines
+
+
+def _of_cap(one: Json) -> str:
+    """arava 3/week: 2 used (arava marketing 2), 1 under way"""
+    by = f" ({', '.join(f'{name} {count}' for name, count in one['by'].items())})" if one["by"] else ""
+    return f"  {one['cap']} {one['limit']}: {one['used']} used{by}, {one['under_way']} under way"
 
 
 def _wishes(wishes: Json) -> list[str]:
