@@ -35,6 +35,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from dataclasses import replace
 from typing import Any
 
+import structlog
+
 from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
@@ -44,6 +46,8 @@ from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.room import Send, mark_of
 from relay.state.interface import State, StateError
+
+log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
 LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go in some zone

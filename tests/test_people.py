@@ -331,27 +331,6 @@ async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
     assert await desk.ask("restored") == {}
 
 
-async def test_what_a_bounce_calls_for_is_done_once(desk: Desk) -> None:
-    entry = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
-    effect = Effect("id/0", "dana@b.example", "a", MailClass.MARKETING, 0, False, entry)
-    other = Effect("id/1", "noa@b.example", "a", MailClass.MARKETING, 5, True)
-    await desk.people.learn([effect, other])
-    await desk.people.learn([effect])
-    ((kind, facts),) = desk.said
-    assert (kind, facts["recipient"], facts["reason"], facts["source"]) == (
-        "suppressed",
-        "dana@b.example",
-        "dead-mailbox",
-        "feedback",
-    )
-    await desk.people.learn([effect._replace(learnt={"recipient": "no address"})])
-    assert len(desk.said) == 1, "what cannot be done is logged, and not told again for ever"
-    await desk.state.close()
-    with pytest.raises(StateError):
-        await desk.people.learn([effect])
-    await desk.state.open()
-
-
 async def test_what_cannot_be_read_of_one_does_not_hide_the_others(desk: Desk) -> None:
     await desk.block("dana@b.example")
     await desk.state.tell(desk.keys.key("noa@b.example"), {"b:all||manual": "{}"})
