@@ -39,7 +39,6 @@ import structlog
 
 from relay.control import Json
 from relay.domain import a_label
-from relay.effects import Effect
 from relay.engaging import Engaging
 from relay.event import Facts, iso
 from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
@@ -109,18 +108,6 @@ class People:
             return {"error": f"it cannot be read: {error!r}"}
         except StateError as error:
             return {"error": f"State cannot be reached: {error}", "again": True}
-
-    async def learn(self, effects: Sequence[Effect]) -> None:
-        """What bounces and complaints call for. Raises StateError where it has to be told again."""
-        entries = [one.learnt for one in effects if one.learnt is not None]
-        for start in range(0, len(entries), MAX_ENTRIES):
-            answer = await self.answer(
-                {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
-            )
-            if answer.get("again"):
-                raise StateError(str(answer["error"]))
-            if "error" in answer:  # ours: telling it again helps nobody
-                log.error("what a bounce calls for is not done", error=answer["error"])
 
     # -- looking
 
