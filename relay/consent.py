@@ -60,7 +60,7 @@ class Known:
         return f"<Known of {self._state!r}{', which is down' if self._down_until else ''}>"
 
     async def of(self, addresses: Sequence[str]) -> list[Person]:
-        """The persons behind them. Raises StateError soon, and ValueError for facts that cannot be read."""
+        """The persons behind them. Raises StateError soon; also where facts of one cannot be read, as a newer Postlane's."""
         key = self.keys.key
         return _persons(await self._question(_Question([key(one) for one in addresses], (), _answer())))
 
@@ -134,7 +134,12 @@ def _answer() -> "asyncio.Future[list[Any]]":
 
 
 def _persons(told: Sequence[dict[str, str]]) -> list[Person]:
-    return [person_of(facts) if facts else NOBODY for facts in told]
+    """Raises StateError where one cannot be read."""
+    try:
+        return [person_of(facts) if facts else NOBODY for facts in told]
+    except ValueError as error:
+        log.error("what is known of a recipient cannot be read; a newer Postlane's?", error=str(error))
+        raise StateError(f"what is known of a recipient cannot be read: {error}") from error
 
 
 class Asked(Protocol):

@@ -358,3 +358,11 @@ async def test_a_fault_of_ours_is_logged_and_nobody_is_left_waiting() -> None:
     state: Any = None
     with pytest.raises(StateError, match="not asked to the end"):
         await Known(state, Keys([b"s" * 32])).of(["a@b.example"])
+
+
+async def test_where_facts_cannot_be_read_it_is_as_if_state_were_down() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    people.facts[people.keys.key("dana@b.example")] = {"b:all||manual": "{}"}
+    assert await at_attempt(delivery, None, NOW, House(people)) is None
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    assert isinstance(await at_attempt(delivery, None, NOW, House(people)), Pause)
