@@ -201,6 +201,7 @@ def test_an_unsubscription_survives_that_everything_is_killed(node: Node, sink: 
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     node.process.wait(10)
+    node.ended()
     node.start()
     wait_for("the event", lambda: node.events(type="unsubscribed", recipient="gil@example.com"))
     assert node.final(market(node, "gil@example.com"))["type"] == "withheld"
