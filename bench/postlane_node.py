@@ -34,7 +34,7 @@ class PostlaneNode:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._directory = directory
-        self.port = free_port()
+        self.port, self.public = free_port(), free_port()
         self.data = directory / "data"
         self.data.mkdir()
         words = {
@@ -45,7 +45,7 @@ class PostlaneNode:
             "REMOTE_PORT": remote_port,
             "NAMESERVERS": ", ".join(f'"{server}"' for server in nameservers),
             "ADMIN": free_port(),
-            "PUBLIC": free_port(),
+            "PUBLIC": self.public,
             "DOMAIN": key.domain,
             "CLASS": mail_class,
         }

@@ -198,6 +198,15 @@ def state_lost(trouble: str) -> Alert:
     )
 
 
+def people_lost(forgot: str) -> Alert:
+    """Each worker says so for itself."""
+    return Alert(
+        STATE,
+        f"{forgot}: nobody can say who wants no marketing, so that and service mail wait",
+        advice="on each node: postlane suppress restore; then once: postlane suppress restore --done",
+    )
+
+
 def state_back() -> Alert:
     return Alert(STATE, "limits can be looked up again")
 

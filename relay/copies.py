@@ -33,6 +33,7 @@ REST = 5.0  # s nobody asks after State has not answered
 MAX_OWED = 20_000  # changes that wait to be told; beyond that they are left out
 _CLAIM = b"?"  # behind an id that is not saved yet
 
+_Claim = tuple[Sequence[Change], "asyncio.Future[list[bytes]]"]
 Replaced = Callable[[str, str, str], None]  # id of an older message, its recipient, id of the newer one
 
 
@@ -46,6 +47,8 @@ class Copies:
         self._state = state
         self._owed: dict[tuple[bytes, bytes], Change] = {}  # by key and value: what is said last of one counts
         self._newer: list[tuple[Change, str]] = []  # and its recipient
+        self._claims: list[_Claim] = []  # of this turn of the loop
+        self._claiming: set[asyncio.Task[list[bytes]]] = set()
         self._telling: asyncio.Task[None] | None = None
         self._round: asyncio.Future[None] | None = None  # done when what is owed now has been told
         self._ask_from = 0.0  # by the loop's clock
@@ -61,12 +64,12 @@ class Copies:
             return [None] * len(recipients)
         own = pack(message.id)
         changes = [Change(FIRST, key, own + _CLAIM, CLAIMED) for key in self._keys(message, recipients)]
-        stood = await self._ask(changes)
+        stood = await self._together(changes)
         for _ in range(LOOKS):
             if not any(_open(one, own) for one in stood):
                 break
             await asyncio.sleep(WAIT)
-            stood = await self._ask(changes)
+            stood = await self._together(changes)
         return [_second(one) if _kept(one, own) else None for one in stood]
 
     def kept(self, message: Message, recipients: Sequence[str]) -> None:
@@ -110,6 +113,35 @@ class Copies:
 
     def _keys(self, message: Message, recipients: Sequence[str]) -> list[bytes]:
         return [self.hashes.key(message.copy, one) for one in recipients]
+
+    async def _together(self, changes: Sequence[Change]) -> list[bytes]:
+        """What is asked in one turn of the loop is one question, which costs little more than each of them."""
+        loop = asyncio.get_running_loop()
+        if not self._claims:
+            loop.call_soon(self._claim_all)
+        answer: asyncio.Future[list[bytes]] = loop.create_future()
+        self._claims.append((changes, answer))
+        return await answer
+
+    def _claim_all(self) -> None:
+        claims, self._claims = self._claims, []
+        changes = claims[0][0] if len(claims) == 1 else [change for claim in claims for change in claim[0]]
+        task = asyncio.create_task(self._ask(changes))
+        self._claiming.add(task)
+        task.add_done_callback(lambda _: self._claimed(task, claims))
+
+    def _claimed(self, task: "asyncio.Task[list[bytes]]", claims: Sequence[_Claim]) -> None:
+        """Each has its part; where it came to nothing, as if nothing stood there."""
+        self._claiming.discard(task)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None:
+            log.error("claiming copies failed", exc_info=fault)
+        failed, at = task.cancelled() or fault is not None, 0
+        for changes, answer in claims:
+            after = at + len(changes)
+            if not answer.done():  # whoever asked may be gone
+                answer.set_result([b""] * len(changes) if failed else task.result()[at:after])
+            at = after
 
     async def _ask(self, changes: Sequence[Change], ttl: int = DAY) -> list[bytes]:
         """As if nothing stood there, where State does not say."""

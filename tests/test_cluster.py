@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from relay import boards, cluster
+from relay import adoption, boards, cluster
 from relay.kept import Store, read_decision
 from relay.motion import BOARD, FILES, HEARD, Seat, dump
 from relay.state.sqlite import SqliteState
@@ -347,7 +347,7 @@ async def test_a_disk_that_cannot_be_written_is_remembered_as_old(
     def put_files(folder: Path, *_: object) -> bool:
         raise PermissionError(13, "Permission denied", str(folder))
 
-    monkeypatch.setattr(cluster, "put_files", put_files)
+    monkeypatch.setattr(adoption, "put_files", put_files)
     first = one.version
     for hours in (2, 3):
         one.write(hours)
@@ -462,7 +462,7 @@ async def test_what_state_forgot_is_told_to_it_again(nodes: tuple[One, One], sta
     await one.reload()
     await other.stop()
     ballot = one.supervisor.decision.ballot
-    for board in (BOARD, FILES):
+    for board in (FILES, BOARD):  # in this order: without the decision they are put back at once
         for name in await state.pinned(board):
             await state.unpin(board, name)
     other.supervisor.note(replace(other.supervisor.decision, ballot=""))

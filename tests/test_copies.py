@@ -11,6 +11,7 @@ from relay.copies import CLAIMED, DAY, MONTH, Copies
 from relay.message import Delivery, Message
 from relay.policy.copies import Hashes
 from relay.policy.relevance import Withheld
+from relay.state.marks import Change
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 from tests.support.house import waiting_delivery
@@ -182,3 +183,34 @@ async def test_without_state_an_older_message_goes_too(state: SqliteState) -> No
     await one.newer(delivery(message(2, "", "k")))
     await state.close()
     assert await one.newer(delivery(message(1, "", "k"))) is None
+
+
+async def test_claims_of_one_turn_are_one_question_and_each_has_its_answer(
+    state: SqliteState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    mark = state.mark
+
+    async def counted(ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        asked.append(len(changes))
+        return await mark(ttl_ms, changes)
+
+    monkeypatch.setattr(state, "mark", counted)
+    one = Copies(state, HASHES)
+    one.kept(message(1, copy="first"), [EVE])
+    await one.close()
+    found = await asyncio.gather(
+        one.claim(message(2), [DANA, EVE]),
+        one.claim(message(3, copy="first"), [EVE, DANA]),
+        one.claim(message(4, "x"), [DANA]),
+    )
+    assert [firsts(part) for part in found] == [["", ""], [message(1).id, ""], [""]]
+    assert asked == [1, 5]
+
+
+async def test_a_fault_of_ours_makes_nothing_a_copy(state: SqliteState, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
+        raise LookupError("a fault")
+
+    monkeypatch.setattr(state, "mark", broken)
+    assert firsts(await Copies(state, HASHES).claim(message(1), [DANA])) == [""]

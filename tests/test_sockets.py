@@ -9,9 +9,10 @@ from relay.config import Deployment, load_deployment
 from relay.sockets import PortTaken, Sockets, bind_all
 
 
-def deployment(folder: Path, listener: str, web: str = "") -> Deployment:
+def deployment(folder: Path, listener: str, web: str = "", public: str = "") -> Deployment:
     (folder / "config").mkdir()
-    text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "{listener}"\n[web]\nadmin = "{web}"\npublic = ""\n'
+    text = f'[node]\nhostname = "relay.test.example"\n[[listener]]\nbind = "{listener}"\n'
+    text += f'[web]\nadmin = "{web}"\npublic = "{public}"\n'
     (folder / "config" / "postlane.toml").write_text(text)
     return load_deployment(folder / "config", {})
 
@@ -22,8 +23,9 @@ def close(sockets: Sockets) -> None:
     for links in sockets.listeners:
         for link in links:
             link.close()
-    if sockets.admin is not None:
-        sockets.admin.close()
+    for page in (sockets.admin, sockets.public):
+        if page is not None:
+            page.close()
 
 
 def test_each_worker_has_a_socket_on_the_same_port(tmp_path: Path) -> None:
@@ -33,6 +35,15 @@ def test_each_worker_has_a_socket_on_the_same_port(tmp_path: Path) -> None:
     with socket.create_connection(("127.0.0.1", ports.pop())):
         pass  # it waits for a worker
     assert (sockets.capture, sockets.capture_address) == (None, "")
+    close(sockets)
+
+
+def test_pages_have_a_socket_each_where_they_are_to_be(tmp_path: Path) -> None:
+    sockets = bind_all(deployment(tmp_path, "127.0.0.1:0", "", "127.0.0.1:0"), 1)
+    assert sockets.admin is None
+    assert sockets.public is not None
+    with socket.create_connection(sockets.public.getsockname()):
+        pass  # it waits for the web process
     close(sockets)
 
 

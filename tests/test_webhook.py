@@ -26,6 +26,13 @@ async def test_it_is_taken() -> None:
     assert posted.fields["connection"] == "close"
 
 
+async def test_a_form_is_sent_as_one() -> None:
+    async with HttpPeer() as peer:
+        form = "application/x-www-form-urlencoded"
+        await post(f"http://127.0.0.1:{peer.port}/", b"List-Unsubscribe=One-Click", {}, kind=form, allow_private=True)
+    assert peer.posted[0].fields["content-type"] == form
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
-from relay.cli import suppress_csv
+from relay.cli import suppress_csv, suppress_restore
 from relay.cli.events import duration_ms, now_ms, parse_since, printable
 from relay.cli.progress import Progress
 from relay.config import whereabouts
 from relay.control import Refused, request
+from relay.feedback.eventarchive import read, scan
 
 Json = dict[str, Any]
 _SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+_COUNTED = 100 * 86_400_000  # ms: no cap counts longer ago, but those of whoever wants it so
 _PAGE = 500  # entries of one question
 _SHOWN = 10  # bad lines of a file that are shown
 
@@ -57,6 +59,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     _add_what(take, None, "imported")
     take.add_argument("--skip-bad", action="store_true", help="take the good lines of a file that has bad ones")
     take.set_defaults(run=run_import)
+    restore = actions.add_parser(
+        "restore",
+        help="tell State again what it lost",
+        description="Where Redis lost its data, marketing waits. On each node: postlane suppress restore, which reads this "
+        "node's events; then lists of one's own by import; at last, once: postlane suppress restore --done.",
+    )
+    restore.add_argument("--done", action="store_true", help="all is back, as far as it can be: marketing goes again")
+    restore.add_argument("--note", default="", help="kept in the events")
+    restore.add_argument("--dry-run", action="store_true", help="only count")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    restore.set_defaults(run=run_restore)
     export = actions.add_parser("export", help="as CSV, which import reads")
     _add_selectors(export)
     export.set_defaults(run=run_export)
@@ -325,16 +338,60 @@ def _fits(block: Json, where: Json) -> bool:
     return all((block[name] or "") == where[name] for name in _SELECTORS if name in where)
 
 
-def _send(data_dir: Path, entries: Iterable[Json], count: int, args: argparse.Namespace) -> Json:
-    """In pages; what was sent before one that is refused stays done."""
+def _send(
+    data_dir: Path, entries: Iterable[Json], count: int, args: argparse.Namespace, *, silent: bool = False
+) -> Json:
+    """In pages; what was sent before one that is refused stays done. `silent`: events of it are there already."""
     done, sent, rest = {"changed": 0, "same": 0}, 0, iter(entries)
     with Progress("suppressing") as progress:
         while page := list(itertools.islice(rest, _PAGE)):
-            answer = ask(data_dir, {"what": "block", "entries": page, **_by(args)})
+            via = {"via": "restore", "silent": True} if silent else {}
+            answer = ask(data_dir, {"what": "block", "entries": page, **_by(args), **via})
             done = {name: done[name] + answer[name] for name in done}
             sent += len(page)
             progress.show(sent / count, f"{sent:,} of {count:,}")
     return done
+
+
+def run_restore(args: argparse.Namespace) -> int:
+    data_dir = whereabouts(args.config).data_dir
+    if args.done:
+        if args.dry_run:
+            return _would(args, 0, "Marketing would go again.")
+        if not _sure(args, "Marketing goes again by what State knows now"):
+            return 1
+        ask(data_dir, {"what": "restored"})
+        _audit(data_dir, args, {"done": True}, {})
+        print(json.dumps({"done": True}) if args.json else "Marketing goes again.")
+        return 0
+    blocks, wishes = suppress_restore.known(read(data_dir / "events", match={"type": suppress_restore.TYPES}))
+    if args.dry_run:
+        count = len(blocks) + len(wishes)
+        return _would(args, count, f"{len(blocks):,} blocks and {len(wishes):,} preferences would be told again.")
+    if not _sure(args, f"This tells State {len(blocks):,} blocks and {len(wishes):,} preferences again"):
+        return 1
+    done = _send(data_dir, blocks, len(blocks) or 1, args, silent=True)
+    for wish in wishes:
+        ask(data_dir, {"what": "wish", **wish, "silent": True})
+    told = {**done, "preferences": len(wishes), "mails": _send_got(data_dir)}
+    _audit(data_dir, args, {}, told)
+    if args.json:
+        print(json.dumps(told))
+    else:
+        what = f"{done['changed']:,} blocks, {len(wishes):,} preferences and {told['mails']:,} mails that arrived"
+        print(f"{what} told again, from this node's events.")
+        print("When every node has done so, and lists of your own are imported: postlane suppress restore --done")
+    return 0
+
+
+def _send_got(data_dir: Path) -> int:
+    """What people got of late, for their caps, in pages: how many mails that were."""
+    arrived = scan(data_dir / "events", since=now_ms() - _COUNTED, match={"type": "delivered"})
+    entries, sent = suppress_restore.got(arrived), 0
+    while page := list(itertools.islice(entries, _PAGE)):
+        ask(data_dir, {"what": "got", "entries": page})
+        sent += len(page)
+    return sent
 
 
 # -- words

@@ -24,10 +24,15 @@ def public_pages(deployment: Deployment, brands: Mapping[str, Brand]) -> Mapping
     """By brand, and "" for those without one of their own: an URL without a final slash. Brands that have none are left out."""
     shared = deployment.web.public_url
     if not shared and deployment.capture and deployment.web.public:
-        shared = f"http://{deployment.web.public}"
+        shared = f"http://{_reachable(deployment.web.public)}"
     urls = {"": shared} | {name: brand.public_url for name, brand in brands.items()}
     good = {name: url for name, url in urls.items() if url.startswith("https:") or (url and deployment.capture)}
     return MappingProxyType(good)
+
+
+def _reachable(bind: str) -> str:
+    """From this machine."""
+    return bind.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
 
 
 def problems_of(

@@ -91,6 +91,10 @@ class State(Protocol):
         exceed a bound by mail that was refused for it."""
         ...
 
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
+        """The same, with what is `told` of the person of each."""
+        ...
+
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         """The mail of these places (person, token) is safe: they are held for `lease` ms from now. What is gone stays so."""
         ...
@@ -115,10 +119,17 @@ class State(Protocol):
         """Of one person (relay/recipient.py: Keys): these facts, by name, are so from now on; None: no more. All or none."""
         ...
 
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
         """What is known of each of them, in one question; {} of most. Never {} of one whose facts were only lost: then
-        StateError."""
+        StateError, unless whatever is `left` will do."""
         ...
+
+    @property
+    def forgot(self) -> str:
+        """Why `told` has nothing to say until somebody says that it was `brought_back`; "" where it has."""
+        ...
+
+    async def brought_back(self) -> None: ...
 
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         """A page of all of whom something is known, with some `limit` of them, perhaps none, and the cursor of the next;

@@ -308,13 +308,16 @@ local function places_of(key, bucket, person, sends, grace)
     return places
 end
 
--- KEYS: bucket of sends, places, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
+-- KEYS: bucket of sends, places, facts, the word on people, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
 -- long a place is remembered; then of each bound count, window (0: calendar), begin (s), end (ms), how many marks, and these.
--- Of what is in the way: number of the bound, ms to wait, how many marks, and of each itself and how often.
+-- The person's facts; and of what is in the way: number of the bound, ms to wait, how many marks, of each itself and how often.
+-- And whether people are known, as `about` says; where they are lost, nobody has a place.
 local function reserve()
-    local refusal = not_now(KEYS[3], ARGV[3], ARGV[4])
+    local refusal, word = not_now(KEYS[5], ARGV[3], ARGV[4]), redis.call('GET', KEYS[4])
     if refusal then
         return refusal
+    elseif word == 'lost' then
+        return {'lost', now, 0}
     end
     local person, token = ARGV[5], ARGV[6]
     local own = {
@@ -355,7 +358,7 @@ local function reserve()
         for _, place in ipairs(others) do
             if marks[place.mark] then
                 count = count + 1
-                marks[place.mark] = marks[place.mark] + 1
+                marks[place.mark] = marks[place.mark] + (place.kind == 0 and 0 or 1)
             end
         end
         if count >= limit then
@@ -379,16 +382,20 @@ local function reserve()
         end
         at, number = next_bound, number + 1
     end
-    if #full == 0 or ARGV[12] == '1' then
+    if #full == 0 or ARGV[12] == '1' and (ARGV[11] == '1' or longest > 0) then
         if #full > 0 then
             own.kind, own.till = 0, now + longest
         end
         redis.call('HSET', KEYS[2], token, text_of(own))
         live_at_least(KEYS[2], own.till - now + ARGV[14])
+        if not word then -- as `learn` does: what people got is missed like what is known of them
+            redis.call('SET', KEYS[4], 'known')
+            word = 'known'
+        end
     else
         redis.call('HDEL', KEYS[2], token)
     end
-    return {'done', now, full}
+    return {'done', now, {redis.call('HGETALL', KEYS[3]), full}, word and 1 or 0}
 end
 
 -- KEYS: places. ARGV: token, lease, how long a place is remembered
@@ -470,7 +477,8 @@ local function sweep()
     return {'done', now, 0}
 end
 
--- KEYS: a person's facts (name -> text). ARGV: how many are removed, their names, then name and text in turn
+-- KEYS: a person's facts (name -> text), the tag's word on people. ARGV: how many are removed, their names, then name and
+-- text in turn. That word is there where people are known, for who finds it gone; 'lost' while what was known is missing.
 local function learn()
     local last = 3 + tonumber(ARGV[3])
     for at = 4, last do
@@ -479,20 +487,35 @@ local function learn()
     for at = last + 1, #ARGV, 2 do
         redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
     end
+    redis.call('SET', KEYS[2], 'known', 'NX')
     return {'done', now, 0}
 end
 
--- KEYS: facts of persons, and the epoch last. ARGV: epoch, quiet. Of each names and texts in turn.
+-- KEYS: facts of persons, then the epoch and the word on people. ARGV: epoch, quiet, 1: whatever is left. Of each names and
+-- texts in turn; and whether people are known.
 local function about()
-    local refusal = not_now(KEYS[#KEYS], ARGV[3], ARGV[4])
-    if refusal then
-        return refusal
+    local word = redis.call('GET', KEYS[#KEYS])
+    if ARGV[5] ~= '1' then
+        local refusal = not_now(KEYS[#KEYS - 1], ARGV[3], ARGV[4])
+        if refusal then
+            return refusal
+        elseif word == 'lost' then
+            return {'lost', now, 0}
+        end
     end
     local found = {}
-    for at = 1, #KEYS - 1 do
+    for at = 1, #KEYS - 2 do
         found[at] = redis.call('HGETALL', KEYS[at])
     end
-    return {'done', now, found}
+    return {'done', now, found, word and 1 or 0}
+end
+
+-- KEYS: the word on people. ARGV: what it is from now on; that they are lost is not said again of what was brought back.
+local function word()
+    if ARGV[3] ~= 'lost' or redis.call('GET', KEYS[1]) ~= 'brought back' then
+        redis.call('SET', KEYS[1], ARGV[3])
+    end
+    return {'done', now, 0}
 end
 
 -- KEYS: one of this server's, which says nothing but where to look. ARGV: cursor, how many keys to look at, which are people's.
@@ -566,7 +589,7 @@ local can = {
     forget = forget, noted = noted, epoch = epoch, beat = beat, claim = claim, leave = leave,
     pin = pin, unpin = unpin, pinned = pinned, repin = repin,
     reserve = reserve, confirm = confirm, settle = settle, standing = standing, recall = recall, sweep = sweep,
-    learn = learn, about = about, roll = roll,
+    learn = learn, about = about, word = word, roll = roll,
     mark = mark,
 }
 return can[ARGV[1]]()

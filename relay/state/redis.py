@@ -76,6 +76,8 @@ class RedisState:
         self._quiet_until = 0.0  # by our monotonic clock
         self._grants = Grants()
         self._holdings = Holdings()
+        self._peopled: set[int] = set()  # tags under which people were known
+        self._lost: set[int] = set()  # those of them that said so last that it is gone
         self._boards: dict[str, dict[str, str]] = {}  # as last read or written here, by name
         self._correcting: set[Lease] = set()
 
@@ -221,23 +223,33 @@ class RedisState:
     # -- what people get
 
     async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        return [room for _, room in await self.consult(asks)]
+
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
         there = 0  # the server's time, where it has just told that it is in another slot
-        rooms: list[Room] = []
+        found: list[tuple[dict[str, str], Room]] = []
 
         def calls() -> list[Call]:
             return [self._reserve(wish, there or self.now()) for wish in asks]
 
         def settle(answers: list[Any]) -> tuple[bytes, int]:
-            nonlocal there, rooms
+            nonlocal there, found
+            for wish, (kind, _, _, *known) in zip(asks, answers, strict=True):
+                tag = redis_places.tag_of(wish.person, TAGS)
+                self._hear_of_people(tag, kind, known=bool(known and known[0]), left=False)
             not_yet = next((answer for answer in answers if answer[0] != b"done"), None)
             if not_yet is None:
-                rooms = [redis_places.room_of(flat) for _, _, flat in answers]
+                found = [
+                    (redis_people.facts_of(facts), redis_places.room_of(flat)) for _, _, (facts, flat), _ in answers
+                ]
                 return b"done", 0
             there = not_yet[1] if not_yet[0] == b"another slot" else 0
             return not_yet[0], 0
 
-        await self._ask_in_time(calls, settle)
-        return rooms
+        kind, _ = await self._ask_in_time(calls, settle)
+        if kind == b"lost":
+            raise StateError(self.forgot)
+        return found
 
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         await self._ask([
@@ -271,31 +283,52 @@ class RedisState:
 
     def _reserve(self, wish: Ask, now: int) -> Call:
         tag = redis_places.tag_of(wish.person, TAGS)
-        keys = (*redis_places.keys_of(wish.person, TAGS), _epoch(tag))
+        about = redis_people.name_of(wish.person, TAGS), redis_people.word_of(tag)
+        keys = (*redis_places.keys_of(wish.person, TAGS), *about, _epoch(tag))
         return self._call(keys, "reserve", self._epochs[tag], self._quiet, *redis_places.asking(wish, now))
 
     # -- what is known of people
 
-    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
-        name = redis_people.name_of(key, TAGS)
-        await self._ask([self._call((name,), "learn", *redis_people.words_of(facts))])
+    @property
+    def forgot(self) -> str:
+        return f"{self._link.shown} lost what it knew of people" if self._lost else ""
 
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+    async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
+        tag = redis_places.tag_of(key, TAGS)
+        names = (redis_people.name_of(key, TAGS), redis_people.word_of(tag))
+        await self._ask([self._call(names, "learn", *redis_people.words_of(facts))], lambda _: self._peopled.add(tag))
+
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
         groups = redis_people.by_tag(keys, TAGS)
         found: dict[bytes, dict[str, str]] = {}
 
         def calls() -> list[Call]:
-            return [self._about(tag, group) for tag, group in groups.items()]
+            return [self._about(tag, group, left) for tag, group in groups.items()]
 
         def settle(answers: list[Any]) -> tuple[bytes, Any]:
-            for (kind, _, value), group in zip(answers, groups.values(), strict=True):
+            for (kind, _, value, *known), (tag, group) in zip(answers, groups.items(), strict=True):
+                self._hear_of_people(tag, kind, known=bool(known and known[0]), left=left)
                 if kind != b"done":
                     return kind, value
                 found.update(zip(group, map(redis_people.facts_of, value), strict=True))
             return b"done", 0
 
-        await self._ask_in_time(calls, settle)
+        kind, _ = await self._ask_in_time(calls, settle)
+        if kind == b"lost":
+            raise StateError(self.forgot)
         return [found[key] for key in keys]
+
+    def _hear_of_people(self, tag: int, kind: bytes, *, known: bool, left: bool) -> None:
+        if kind == b"lost":
+            self._lost.add(tag)
+        elif kind == b"done" and not left:
+            self._lost.discard(tag)
+        if known:
+            self._peopled.add(tag)
+
+    async def brought_back(self) -> None:
+        calls = [self._call((redis_people.word_of(tag),), "word", "brought back") for tag in range(TAGS)]
+        await self._ask(calls, lambda _: self._lost.clear())
 
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         """The cursor: a tag of the server that is looked through, and how far that is."""
@@ -312,12 +345,15 @@ class RedisState:
         roll = self._call((_epoch(int(tag)),), "roll", at, limit, redis_people.PATTERN)
         following, names = await self._ask([roll], settle)
         keys = [redis_people.key_of(name) for name in names]
-        page = zip(keys, await self.told(keys), strict=True) if keys else ()
+        page = zip(keys, await self.told(keys, left=True), strict=True) if keys else ()
         return [(key, facts) for key, facts in page if facts], following
 
-    def _about(self, tag: int, keys: Sequence[bytes]) -> Call:
+    def _about(self, tag: int, keys: Sequence[bytes], left: bool) -> Call:
         names = [redis_people.name_of(key, TAGS) for key in keys]
-        return self._call((*names, _epoch(tag)), "about", self._epochs[tag], self._quiet)
+        words = (self._epochs[tag], self._quiet, int(left))
+        return self._call((*names, _epoch(tag), redis_people.word_of(tag)), "about", *words)
+
+    # -- marks
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
         """One call for each of our tags that the keys are under."""
@@ -456,6 +492,9 @@ class RedisState:
         self._quiet_until = time.monotonic() + rest / 1000 if 0 < rest <= self._quiet else 0.0
 
     async def _restore(self, tag: int, epoch: str) -> None:
+        """What we know ourselves is told. What was known of people we do not: that it is gone everybody must know."""
+        if tag in self._peopled:
+            await self._ask([self._call((redis_people.word_of(tag),), "word", "lost")], probe=True)
         self._failed({lease for lease in self._holdings.all() if _tag(lease[1]) == tag})
         calls = [
             self._call(

@@ -15,6 +15,11 @@ def name_of(key: bytes, tags: int) -> bytes:
     return f"postlane:{{{tag_of(key, tags)}}}:p:".encode() + key
 
 
+def word_of(tag: int) -> str:
+    """Under which it stands whether people are known here, or were."""
+    return f"postlane:{{{tag}}}:people"
+
+
 def key_of(name: bytes) -> bytes:
     """The other way round."""
     return name[-KEY_OCTETS:]

@@ -99,7 +99,7 @@ class SqliteState:
     def __init__(self, path: Path, clock: Callable[[], int] = clock) -> None:
         self.now = self.latest = clock
         self.sharers = 0  # the wiring knows how many workers this node has
-        self.trouble = ""
+        self.trouble = self.forgot = ""
         self._path = path
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -172,6 +172,11 @@ class SqliteState:
         rooms: list[Room] = await self._ask(lambda now: sqlite_places.reserve(self._db, asks, now), durable=firm)
         return rooms
 
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
+        firm = any(wish.firm for wish in asks)
+        found: list[tuple[dict[str, str], Room]] = await self._ask(lambda now: self._consult(asks, now), durable=firm)
+        return found
+
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         await self._ask(lambda now: sqlite_places.confirm(self._db, places, now + lease))
 
@@ -192,9 +197,12 @@ class SqliteState:
     async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
         await self._ask(lambda _: sqlite_people.tell(self._db, key, facts), durable=True)
 
-    async def told(self, keys: Sequence[bytes]) -> list[dict[str, str]]:
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
+        """`left`: a file loses nothing."""
         found: list[dict[str, str]] = await self._ask(lambda _: sqlite_people.told(self._db, keys))
         return found
+
+    async def brought_back(self) -> None: ...
 
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         page: tuple[list[tuple[bytes, dict[str, str]]], str] = await self._ask(
@@ -214,6 +222,10 @@ class SqliteState:
         return await answer
 
     # -- in the thread
+
+    def _consult(self, asks: Sequence[Ask], now: int) -> list[tuple[dict[str, str], Room]]:
+        rooms = sqlite_places.reserve(self._db, asks, now)
+        return [(sqlite_people.facts_of(self._db, wish.person), room) for wish, room in zip(asks, rooms, strict=True)]
 
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:

@@ -31,7 +31,7 @@ from relay.web.app import create_app
 from relay.web.capture import CaptureServer
 from relay.web.captures import Captures
 from relay.web.connect import SubmissionPort
-from relay.web.public.gate import Gate
+from relay.web.public.gate import POSTS_A_SECOND, Allowance, Gate
 from relay.web.public.server import PublicServer
 from relay.web.public.service import PublicService
 from relay.web.settings import WebSettings
@@ -42,6 +42,7 @@ log = structlog.get_logger()
 
 ARCHIVE_EVERY = 60.0  # seconds between looks for hours that are over: Parquet is for reports, which can wait a minute
 DAY = 86_400_000
+NICE = 5  # mail comes first: where all want the processors, a third of a worker's share
 _LINKS = ("control", "admin", "api", "public", "capture")
 
 
@@ -113,7 +114,8 @@ class WebProcess:
         if self._admin is not None:
             servers.append((_Pages(create_app(self._settings(), self._ask)), self._admin))
         if self._api is not None:
-            servers.append((PublicServer(alone(create_api(self._ask)), Gate()), self._api))
+            gate = Gate(pages=Allowance(POSTS_A_SECOND))  # an app may ask as often as it tells
+            servers.append((PublicServer(alone(create_api(self._ask)), gate), self._api))
         return servers
 
     def _settings(self) -> WebSettings:
@@ -151,7 +153,11 @@ class WebProcess:
         return {"ok": True}
 
     async def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        return await control.ask(self._deployment.node.data_dir, question)
+        answer = await control.ask(self._deployment.node.data_dir, question)
+        if question.get("do") == "stats" and self._public is not None:
+            for kind, numbers in self._public.numbers.items():  # of this process, which the supervisor does not count
+                answer[kind] = answer.get(kind, {}) | numbers
+        return answer
 
     def _find(self, identifier: str) -> Iterable[Event]:
         """One message's events from the whole log; an id tells where in it to begin."""
@@ -201,6 +207,7 @@ def main() -> None:
     in_force = load(Place(**order["place"]), checked=False)
     admin, api, public, capture = (links.get(name) for name in _LINKS[1:])
     process = WebProcess(in_force, links["control"], admin, api, public, capture, Path(order["policies"]))
+    os.nice(NICE)
     uvloop.run(process.run())
 
 

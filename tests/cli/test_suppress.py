@@ -1,5 +1,6 @@
 """`postlane suppress`: lists in, lists out, and an operator's hand on them."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -7,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from relay.cli import suppress
+from relay.cli.events import now_ms
 from relay.cli.main import main
+from relay.config import whereabouts
+from relay.event import iso
+from relay.room import Send, mark_of
+from relay.state.sqlite import SqliteState
 from tests.support.desk_node import DeskNode
 
 
@@ -197,3 +203,74 @@ def test_a_list_is_cut_where_it_is_long_and_empty_ones_say_so(
     assert capsys.readouterr().out == "Nothing fits.\n"
     assert run(folders, "export", "--json", "--stop", "all") == 0
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def events_in(node: DeskNode, folders: list[str]) -> None:
+    """What the desk said, written down as a worker does."""
+    directory = whereabouts(Path(folders[1])).data_dir / "events"
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = [
+        json.dumps({"time": iso(now_ms() + number), "type": kind, "event_id": f"e{number}", **facts})
+        for number, (kind, facts) in enumerate(node.said)
+    ]
+    (directory / "2026-11-21T12.0.open.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def sends_of(folder: Path, key: str) -> tuple[Send, ...]:
+    """What State counts as his."""
+
+    async def asked() -> tuple[Send, ...]:
+        state = SqliteState(folder / "state.db")
+        await state.open()
+        ((sends, _),) = await state.standing([bytes.fromhex(key)])
+        await state.close()
+        return sends
+
+    return asyncio.run(asked())
+
+
+def test_what_state_lost_is_told_again_from_the_events(
+    node: DeskNode, folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(folders, "add", "dana@b.example", "noa@b.example", "--stop", "marketing", "--brand", "arava", "--note", "n")
+    run(folders, "add", "ron@b.example", "--for", "30d")
+    run(folders, "add", "ron@b.example", "--stop", "topic:tips", "--reason", "unsubscribed", "--source", "page")
+    run(folders, "remove", "noa@b.example")
+    ask = {"do": "people", "recipient": "dana@b.example"}
+    for often in ("1/day", "1/week"):
+        node(tmp_path, {**ask, "what": "wish", "brand": "marom", "at_most": often, "topics_off": ["x"], "via": "page"})
+    node(tmp_path, {**ask, "what": "forget", "recipient": "gil@b.example", "stop": "all"})
+    key = node(tmp_path, {**ask, "what": "show", "recipient": "gil@b.example"})["key"]
+    dana_key = node(tmp_path, {**ask, "what": "show"})["key"]
+    audit = {
+        "action": "recipient --forget",
+        "what": {"key": key},
+        "kept": [{"stop": "all", "brand": None, "reason": "erased"}],
+    }
+    node.said.append(("audit", audit))
+    mail = {"recipient": "dana@b.example", "brand": "marom", "class": "marketing"}
+    node.said += [
+        ("delivered", mail),
+        ("delivered", {**mail, "class": "transactional"}),
+        ("delivered", {"brand": "marom"}),
+    ]
+    before = sorted((row["key"], row["stop"], row["reason"], row["note"]) for row in listed(folders, capsys))
+    assert len(before) == 4
+    events_in(node, folders)
+    (tmp_path / "state.db").unlink()
+    assert listed(folders, capsys) == []
+    node.said.clear()
+    assert run(folders, "restore", "--dry-run") == 0
+    assert "4 blocks and 1 preferences would be told again" in capsys.readouterr().out
+    assert run(folders, "restore") == 0
+    assert "4 blocks, 1 preferences and 1 mails that arrived told again" in capsys.readouterr().out
+    assert [mark for _, mark in sends_of(tmp_path, dana_key)] == [mark_of("marom", "marketing")]
+    assert [kind for kind, _ in node.said] == ["audit"], "events of it are there"
+    after = listed(folders, capsys)
+    assert sorted((row["key"], row["stop"], row["reason"], row["note"]) for row in after) == before
+    assert {row["source"] for row in after} == {"cli", "page", "restore"}, "a hash alone tells no more"
+    dana = node(tmp_path, {**ask, "what": "show"})
+    assert dana["preferences"]["marom"] == {"topics_off": ["x"], "at_most": "1/week", "paused_until": None}
+    assert run(folders, "restore", "--done", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"done": True}
+    assert run(folders, "restore", "--done", "--dry-run") == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import uvloop
 from starlette.applications import Starlette
 
 from relay.control import NodeDown
@@ -43,7 +44,10 @@ ARAVA = Face(
     logo="arava.svg",
     colors={"accent": "#0b6e4f"},
 )
-BRANDS = (Brand("arava", face=ARAVA), Brand("marom", face=Face(names={"en": "Marom Outdoor"})))
+BRANDS = (
+    Brand("arava", face=ARAVA),
+    Brand("marom", face=Face(names={"en": "Marom Outdoor"}, texts={"intro": {"en": "Pick <your> trails."}})),
+)
 
 
 class Desk:
@@ -131,7 +135,7 @@ def served(site: Site, gate: Gate | None = None) -> Iterator[int]:
             server.should_exit = True
             await serving
 
-    thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
+    thread = threading.Thread(target=uvloop.run, args=(run(),), daemon=True)
     thread.start()
     assert started.wait(10)
     try:

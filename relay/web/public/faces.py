@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +19,7 @@ class Logo:
     octets: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Looks:
     """`key`: of its files in URLs; it changes with what they hold. `service_topics`: of mail that is no marketing."""
 
@@ -28,11 +29,11 @@ class Looks:
     logo: Logo | None = None
     service_topics: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def key(self) -> str:
         return sha256(self.css + (self.logo.octets if self.logo else b"")).hexdigest()[:12]
 
-    @property
+    @cached_property
     def topics(self) -> Mapping[str, Texts]:
         """Those that a recipient may choose from."""
         return {topic: texts for topic, texts in self.face.topics.items() if topic not in self.service_topics}

@@ -6,7 +6,7 @@ that scanners, which follow every link of a campaign, keep nobody from leaving.
 
 from dataclasses import dataclass, field
 
-PAGES_A_SECOND = 100.0  # GET and HEAD: 5 % of one processor
+PAGES_A_SECOND = 50.0  # GET and HEAD: 3 % of one processor
 POSTS_A_SECOND = 200.0  # a campaign of ten million with 0.5 % that leave within an hour makes 14
 BURST_SECONDS = 2.0
 RETRY_SECONDS = 30

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 Entry = dict[str, Any]
 MOST = 500  # entries of a file, about: a tenth of a second to read and tell
+ASIDE = "refused.jsonl"
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +73,13 @@ class Journal:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
         return await kept
+
+    async def put_aside(self, entry: Entry) -> None:
+        """For a person to look at: it is in no other hands, and nobody takes it."""
+        try:
+            await asyncio.to_thread(_append, self._folder / ASIDE, orjson.dumps(entry) + b"\n")
+        except OSError as error:
+            log.error("what was refused cannot be kept", error=str(error))
 
     async def _write(self) -> None:
         """All that has arrived, in one go, and again what came meanwhile."""

@@ -47,6 +47,12 @@ class PublicService:
     def __repr__(self) -> str:
         return f"<PublicService {self._telling!r} served={self._gate.served} shed={self._gate.shed}>"
 
+    @property
+    def numbers(self) -> dict[str, dict[str, int]]:
+        """For metrics: counters and gauges."""
+        counters = {"pages_served": self._gate.served, "pages_shed": self._gate.shed}
+        return {"counters": counters, "gauges": {"journal_waiting": self._asked.waiting}}
+
     def apply(self, in_force: InForce) -> None:
         """Raises ConfigErrors for the secrets: then all stays as it was."""
         deployment, policies = in_force.deployment, in_force.policies

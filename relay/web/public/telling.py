@@ -58,7 +58,7 @@ class Telling:
                 await self._calls.append({"at": one["at"], "url": one["calls"]})
 
     async def _tell(self, question: Json) -> None:
-        """Until it is taken. What the desk refuses for good is a fault of ours: it is logged, and the others go on."""
+        """Until it is taken. What the desk refuses is a fault of ours: it is kept aside, and the others go on."""
         for number in range(1_000_000_000):
             try:
                 answer = await self._ask(question)
@@ -68,6 +68,7 @@ class Telling:
                 return
             if not answer.get("again") and not _soon(answer["error"]):
                 log.error("a wish of a recipient is refused", error=answer["error"], what=question.get("what"))
+                await self._asked.put_aside({"error": answer["error"], "ask": question})
                 return
             wait = AGAIN[min(number, len(AGAIN) - 1)]
             if wait == AGAIN[-1]:

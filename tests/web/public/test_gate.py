@@ -13,7 +13,7 @@ def test_pages_and_requests_to_leave_have_an_allowance_each() -> None:
     assert admitted(gate, b"HEAD /u/x", 1, 0.0) == 0
     assert admitted(gate, b"POST /u/x", 2_000, 0.0) == POSTS_A_SECOND * BURST_SECONDS
     assert admitted(gate, b"GET /u/x", 2_000, 1.0) == PAGES_A_SECOND
-    assert (gate.served, gate.shed) == (200 + 400 + 100, 1_800 + 1 + 1_600 + 1_900)
+    assert (gate.served, gate.shed) == (100 + 400 + 50, 1_900 + 1 + 1_600 + 1_950)
 
 
 def test_a_flood_gets_the_rate_and_no_more() -> None:

@@ -139,6 +139,21 @@ async def test_what_the_disk_does_not_take_is_not_promised_and_leaves_nothing(
     await stopped(running)
 
 
+async def test_what_is_put_aside_stays_and_a_full_disk_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = opened(tmp_path)
+    await journal.put_aside({"n": 1})
+    monkeypatch.setattr(module, "_append", lambda path, content: _full())
+    await journal.put_aside({"n": 2})
+    assert opened(tmp_path).waiting == 0, "nobody takes it"
+    assert files(tmp_path)[0].read_bytes() == b'{"n":1}\n'
+
+
+def _full() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 async def test_who_gives_up_waiting_does_not_keep_it_from_being_written(tmp_path: Path) -> None:
     journal, taker = opened(tmp_path), Taker()
     waiting = asyncio.create_task(journal.append({"n": 1}))

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import orjson
 import pytest
 
 from relay.control import Json, NodeDown
@@ -94,6 +95,8 @@ async def test_what_the_desk_refuses_keeps_nothing_else_back(tmp_path: Path) -> 
     async with World(tmp_path, {"error": '"x" is no address'}) as world:
         await world.told(entry(NOW, LEAVE), entry(NOW, standing.returns(TICKET)))
         assert [one["what"] for one in world.asked] == ["block", "unblock"]
+    aside = orjson.loads((tmp_path / "refused.jsonl").read_bytes())
+    assert aside == {"error": '"x" is no address', "ask": LEAVE[0]}, "kept for a person to look at"
 
 
 async def test_many_that_leave_are_one_question_in_their_order_with_all_else(tmp_path: Path) -> None:
