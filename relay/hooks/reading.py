@@ -93,7 +93,7 @@ def wanted(lines: Iterable[bytes], endpoints: Iterable[Endpoint]) -> Iterator[Fo
     asked = list(endpoints)
     for line in lines:
         event = parse(line)
-        if event is not None:
+        if event is not None and "event_id" in event:
             for endpoint in asked:
                 if wants(endpoint, event):
                     yield Found(endpoint.credential, *_of(event), line)

@@ -45,6 +45,7 @@ class Hooks:
         self._clock, self._chance = clock, chance
         self._endpoints: dict[str, Endpoint] = {}
         self._queue: Queue | None = None
+        self._left = self._path.exists()  # something may wait in it, to be given up
         self._marks: dict[str, int] = {}
         self._thread = ThreadPoolExecutor(
             1, thread_name_prefix="hooks"
@@ -91,13 +92,13 @@ class Hooks:
 
     async def step(self) -> None:
         """All that is new is queued, and each endpoint has its task."""
+        if self._queue is None and (self._endpoints or self._left):
+            await self._do(self._open)
         if not self._endpoints:
             if self._queue is not None and self._marks:  # the next one is told from when it is there
                 await self._do(partial(self._queue.forget_marks, list(self._marks)))
                 self._marks = {}
             return
-        if self._queue is None:
-            await self._do(self._open)
         if not self._marks:
             await self._do(self._begin)
         more = True

@@ -189,3 +189,13 @@ def test_what_fails_half_way_changes_nothing(queue: Queue) -> None:
     queue.take((), {"h.0": 10, "h.1": 5}, START)
     queue.forget_marks(["h.0"])
     assert queue.marks() == {"h.1": 5}
+
+
+def test_a_backlog_that_is_gone_leaves_the_disk(queue: Queue, tmp_path: Path) -> None:
+    queue.take([Found("shop", f"e{number}", START, b"x" * 1_000) for number in range(2_000)], {}, START)
+    queue.tidy(START)
+    queue._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    full = (tmp_path / "hooks.db").stat().st_size
+    queue.tidy(START + GIVE_UP)
+    queue._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert (tmp_path / "hooks.db").stat().st_size < full / 10

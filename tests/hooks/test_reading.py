@@ -41,7 +41,9 @@ def test_whole_lines_are_read_once(tmp_path: Path) -> None:
 
 
 def test_each_hears_its_own(tmp_path: Path) -> None:
-    (tmp_path / OPEN).write_bytes(line("a") + line("b", credential="crm") + b"torn\n" + line("c", credential="none"))
+    (tmp_path / OPEN).write_bytes(
+        line("a") + line("b", credential="crm") + b'torn\n{"credential":"shop"}\n' + line("c", credential="none")
+    )
     (tmp_path / "2025-11-21T12.1.open.jsonl").write_bytes(line("d", START - 1))
     found = new_events(tmp_path, {}, [SHOP, Endpoint("crm", "")])
     assert [(one.credential, one.identity) for one in found.found] == [("shop", "d"), ("shop", "a"), ("crm", "b")]

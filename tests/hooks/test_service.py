@@ -308,6 +308,19 @@ async def test_what_is_given_up_is_counted(rig: Rig) -> None:
         ]
 
 
+async def test_what_nobody_wants_any_more_is_given_up(rig: Rig) -> None:
+    async with HttpPeer(NO) as peer, running(rig, shop=url(peer)) as hooks:
+        rig.happens("shop")
+        await hooks.step()
+        await settled(hooks, lambda row: row["failing"])
+    rig.clock.now += GIVE_UP
+    async with running(rig, shop="") as hooks:
+        await hooks.tidy()
+        assert (await hooks.answer({"what": "list"}))["counts"] == [
+            {"credential": "shop", "result": "given-up", "value": 1}
+        ]
+
+
 async def test_it_goes_on_after_a_fault_of_ours(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.hooks.service.LOOK", 0.01)
     monkeypatch.setattr("relay.hooks.service.AGAIN", 0.01)
