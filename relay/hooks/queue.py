@@ -1,7 +1,8 @@
 """What waits to be told, and what was tried: data_dir/hooks.db. Of the web process alone.
 
 A post is events that are told together, under one webhook-id, until they are taken or given up. Its events stay what they were
-at the first try: an app that took them and could not say so knows the id. Events beyond it wait without one.
+at the first try: an app that took them and could not say so knows the id. Events beyond it wait without one. Where the app takes
+other posts and never this one it is taken apart, until what it cannot take stands alone.
 
 synchronous=FULL: when the log's mark has moved, the events are on the disk here, and the hour may become Parquet.
 """
@@ -21,6 +22,7 @@ MOST = 500_000  # events that wait for an endpoint
 POST_EVENTS = 500  # of one post: an app that answers within 0.1 s keeps up with 5,000 events a second
 POST_OCTETS = 512 * 1024  # of one post, but for a larger single event; web servers take 1 MB unasked
 POSTS = 8  # that wait to be tried again while an endpoint fails: new ones would fail as well
+APART = 3  # the try after which a post that an app answers, but does not take as it takes others, is two: an event spoils it
 LOG = 10_000  # tries on record of an endpoint ...
 LOG_DAYS = 30  # ... and for so long
 FREED = 10_000  # pages that are given back to the disk in one go, 40 MB: some 0.1 s
@@ -273,12 +275,32 @@ class Queue:
                 self._end(post.id, post.credential)
                 self._works(post.credential, tried.at)
                 return
+            others_go = not self._failing(post.credential)
             self._db.execute(
                 "INSERT INTO endpoint (credential, failing) VALUES (?, ?) ON CONFLICT (credential)"
                 " DO UPDATE SET failing = ? WHERE failing = 0",
                 (post.credential, tried.at, tried.at),
             )
-            self._db.execute("UPDATE post SET tries = ?, next = ? WHERE id = ?", (number, again, post.id))
+            if others_go and tried.status and number >= APART and len(post.events) > 1:
+                self._take_apart(post, again)
+            else:
+                self._db.execute("UPDATE post SET tries = ?, next = ? WHERE id = ?", (number, again, post.id))
+
+    def _take_apart(self, post: Post, again: int) -> None:
+        """Two posts, under ids of their own since they say something else; each is taken apart the next time it fails so."""
+        rows = self._db.execute(
+            "SELECT sequence FROM event WHERE credential = ? AND post = ? ORDER BY sequence", (post.credential, post.id)
+        )
+        sequences = [sequence for (sequence,) in rows]
+        middle = len(sequences) // 2
+        for number, part in enumerate((sequences[:middle], sequences[middle:]), 1):
+            identifier = f"{post.id}-{number}"
+            self._db.execute(
+                "INSERT INTO post SELECT ?, credential, made, queued, ?, ? FROM post WHERE id = ?",
+                (identifier, APART - 1, again, post.id),
+            )
+            self._db.executemany("UPDATE event SET post = ? WHERE sequence = ?", [(identifier, one) for one in part])
+        self._db.execute("DELETE FROM post WHERE id = ?", (post.id,))
 
     def _works(self, credential: str, now: int) -> None:
         failing = self._failing(credential)

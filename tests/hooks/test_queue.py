@@ -79,6 +79,35 @@ def test_events_that_the_app_cannot_take_hold_up_no_others(queue: Queue) -> None
     assert queue.due("shop", START + 2, "msg_3") == START + 5_000
 
 
+def test_a_post_that_one_event_spoils_is_taken_apart(queue: Queue) -> None:
+    """All but that one are told within a few rounds, and only where the app takes others."""
+    queue.take(events("a", "b", "poison", "c", "d"), {}, START)
+    told = list[bytes]()
+    for number in range(8):
+        now = START + number * 10
+        while isinstance(found := queue.due("shop", now, f"msg_{number}"), Post):
+            spoilt = any(b"poison" in line for line in found.events)
+            queue.settle(found, refused(now) if spoilt else taken(now), now + 10)
+            told += [] if spoilt else found.events
+        queue.take(events(f"other{number}", at=now), {}, now)  # business goes on
+    assert [line for line in told if b"other" not in line] == [
+        b'{"event_id":"%s"}' % one for one in (b"a", b"b", b"c", b"d")
+    ]
+    alone = due(queue, START + 80, "msg_8")
+    assert (alone.id, alone.events) == ("msg_0-2-1", [b'{"event_id":"poison"}'])
+
+
+def test_a_post_without_an_answer_or_where_nothing_is_taken_stays_whole(queue: Queue) -> None:
+    queue.take(events("a", "b"), {}, START)
+    for number in range(5):
+        queue.settle(due(queue, START + number), refused(START + number), START + number + 1)
+    queue.take(events("c"), {}, START + 5)
+    other = due(queue, START + 4, "msg_2")
+    queue.settle(other, taken(START + 4), 0)
+    queue.settle(due(queue, START + 5), Try(START + 5, False, 0, "no answer in 10 s", 10_000), START + 6)
+    assert len(due(queue, START + 6).events) == 2
+
+
 def test_a_dead_endpoint_gets_no_new_posts_but_few(queue: Queue) -> None:
     for number in range(POSTS):
         queue.take(events(f"e{number}"), {}, START)
