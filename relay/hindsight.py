@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from relay.feedback.aftermath import after_complaint, after_failure
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Report
@@ -43,10 +43,11 @@ class Shard(Protocol):
 
 
 class Hindsight:
-    """`shards`: each spool with its house and the maker of its ids."""
+    """`shards`: each spool with its house and the maker of its ids. `aftermath` is replaced by the wiring at a reload."""
 
     def __init__(self, state: State, shards: Sequence[tuple[Shard, House, str]], clock: Callable[[], int]) -> None:
         self.counters: Counter[str] = Counter()
+        self.aftermath = Aftermath()
         self._state = state
         self._shards = shards
         self._clock = clock
@@ -106,9 +107,9 @@ class Hindsight:
     def _learnt(self, report: Report, delivery: Delivery) -> dict[str, object] | None:
         facts = report.facts
         if report.kind == "complained":
-            return after_complaint(delivery, str(facts.get("feedback_type", "")))
+            return self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), self._clock())
         category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
-        return after_failure(delivery, category, permanent, delivery.site, self._clock())
+        return self.aftermath.of_failure(delivery, category, permanent, delivery.site, self._clock())
 
 
 def _outcome(report: Report) -> Outcome:

@@ -18,6 +18,7 @@ an object, with `error` where nothing was done.
 
 `where`: stop, brand, reason, source, site, stream; since and until, between which it began; over: true, also those that ended.
 
+    got       entries: [{recipient, brand, class, at}]: mail that arrived, which State may have lost     -> {}
     restored  -> {}: what State lost of people was told again, as far as it can be
 
 Whoever changes something on a brand's page, or unsubscribes by it, has engaged with the brand that day; to look at a page is no
@@ -38,12 +39,12 @@ import structlog
 
 from relay.control import Json
 from relay.domain import a_label
-from relay.effects import Effect
 from relay.engaging import Engaging
 from relay.event import Facts, iso
 from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
+from relay.room import Send, mark_of
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
@@ -94,7 +95,7 @@ class People:
             "show": self._show, "block": self._block, "unblock": self._unblock,
             "wish": self._wish, "engaged": self._engaged, "forget": self._forget,
             "list": self._list, "clear": self._clear, "brands": self._brands,
-            "restored": self._restored,
+            "got": self._got, "restored": self._restored,
         }.get(str(question.get("what")))  # fmt: skip
         if does is None:
             return {"error": f"nobody here knows how to {question.get('what')}"}
@@ -107,18 +108,6 @@ class People:
             return {"error": f"it cannot be read: {error!r}"}
         except StateError as error:
             return {"error": f"State cannot be reached: {error}", "again": True}
-
-    async def learn(self, effects: Sequence[Effect]) -> None:
-        """What bounces and complaints call for. Raises StateError where it has to be told again."""
-        entries = [one.learnt for one in effects if one.learnt is not None]
-        for start in range(0, len(entries), MAX_ENTRIES):
-            answer = await self.answer(
-                {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
-            )
-            if answer.get("again"):
-                raise StateError(str(answer["error"]))
-            if "error" in answer:  # ours: telling it again helps nobody
-                log.error("what a bounce calls for is not done", error=answer["error"])
 
     # -- looking
 
@@ -295,6 +284,15 @@ class People:
             if not silent:
                 await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
         return {"before": said(before), "after": said(after)}
+
+    async def _got(self, question: Json) -> Json:
+        """Mail that arrived, from events: what caps count."""
+        sends: dict[bytes, list[Send]] = {}
+        for entry in _entries(question):
+            mark = mark_of(str(entry.get("brand", "")), str(entry.get("class", "")))
+            sends.setdefault(self.keys.key(address_of(entry)), []).append((int(entry.get("at", 0)) // 1000, mark))
+        await self._state.recall(list(sends.items()))
+        return {}
 
     async def _restored(self, _: Json) -> Json:
         await self._state.brought_back()

@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 
-from relay.effects import Effect
 from relay.engaging import Engaging
 from relay.event import Facts, iso
-from relay.message import MailClass
 from relay.people import MAX_ENTRIES, People, Records
 from relay.person import ADDRESS
 from relay.policy.engagement import DAY, Tiers
 from relay.recipient import Keys
-from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 
@@ -332,27 +329,6 @@ async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
     assert desk.said == []
     assert len(await desk.blocks("dana@b.example")) == 1
     assert await desk.ask("restored") == {}
-
-
-async def test_what_a_bounce_calls_for_is_done_once(desk: Desk) -> None:
-    entry = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
-    effect = Effect("id/0", "dana@b.example", "a", MailClass.MARKETING, 0, False, entry)
-    other = Effect("id/1", "noa@b.example", "a", MailClass.MARKETING, 5, True)
-    await desk.people.learn([effect, other])
-    await desk.people.learn([effect])
-    ((kind, facts),) = desk.said
-    assert (kind, facts["recipient"], facts["reason"], facts["source"]) == (
-        "suppressed",
-        "dana@b.example",
-        "dead-mailbox",
-        "feedback",
-    )
-    await desk.people.learn([effect._replace(learnt={"recipient": "no address"})])
-    assert len(desk.said) == 1, "what cannot be done is logged, and not told again for ever"
-    await desk.state.close()
-    with pytest.raises(StateError):
-        await desk.people.learn([effect])
-    await desk.state.open()
 
 
 async def test_what_cannot_be_read_of_one_does_not_hide_the_others(desk: Desk) -> None:

@@ -37,6 +37,7 @@ from relay.config.schema_streams import StreamsFile
 from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.rulings import Rulings
 from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
@@ -81,6 +82,7 @@ class Policies:
     routes: Mapping[MailClass, str]
     runaway: Guard | None
     rulings: Rulings
+    aftermath: Aftermath
     exceptions: Routes
     shaping: Shaping
     streams: Streams
@@ -182,6 +184,7 @@ def examine_policies(
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
         rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
+        aftermath=bounces_file.aftermath(bounces),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),

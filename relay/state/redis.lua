@@ -388,6 +388,10 @@ local function reserve()
         end
         redis.call('HSET', KEYS[2], token, text_of(own))
         live_at_least(KEYS[2], own.till - now + ARGV[14])
+        if not word then -- as `learn` does: what people got is missed like what is known of them
+            redis.call('SET', KEYS[4], 'known')
+            word = 'known'
+        end
     else
         redis.call('HDEL', KEYS[2], token)
     end

@@ -19,6 +19,7 @@ from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
 from relay.engaging import Engaging
 from relay.event import Recorder
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.rulings import NO_RULINGS
 from relay.guarding import Guarding
 from relay.identity import Brand, Credential, Rate
@@ -385,6 +386,7 @@ class Rig:
             routes=self.routes,
             retry=self.retry,
             rulings=self.rulings,
+            aftermath=Aftermath(),
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",
