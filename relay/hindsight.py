@@ -43,13 +43,21 @@ class Shard(Protocol):
 
 
 class Hindsight:
-    """`shards`: each spool with its house and the maker of its ids."""
+    """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
+    somebody complained about."""
 
-    def __init__(self, state: State, shards: Sequence[tuple[Shard, House, str]], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        state: State,
+        shards: Sequence[tuple[Shard, House, str]],
+        clock: Callable[[], int],
+        complained: Callable[[str, str], None],
+    ) -> None:
         self.counters: Counter[str] = Counter()
         self._state = state
         self._shards = shards
         self._clock = clock
+        self._complained = complained
 
     def __repr__(self) -> str:
         return f"<Hindsight {dict(self.counters)}>"
@@ -100,6 +108,8 @@ class Hindsight:
             await add_report(change, Notification.FAILED, delivery, _outcome(report), b"", house)
         await shard.settle(change)
         self.counters[report.kind] += 1
+        if report.kind == "complained" and learnt is not None:
+            self._complained(delivery.source, delivery.site)
         for _, waiting in change.put:
             house.offer(waiting)
 
