@@ -62,6 +62,7 @@ class Views:
             span=show.span,
             count=show.count,
             speed=show.speed,
+            in_short=top.in_short,
             facts=show.facts,
             reply=reply_text,
         )

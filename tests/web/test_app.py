@@ -368,7 +368,7 @@ async def test_a_staging_node_says_whose_mail_leaves(captured: Path) -> None:
 ROW = {
     "site": "google", "pool": "marketing", "waiting": 182_406, "due": 1_190, "sending": 24, "connections": 6, "limit": 6,
     "rate": 31.2, "failing": 0.0, "pace": "31 of 40/s up", "reply": "250 2.0.0 OK", "reply_at": None, "next": None,
-    "until": None, "why": "",
+    "until": None, "why": "", "window": None,
 }  # fmt: skip
 STOPPED = {
     "said": "stream win-back", "waiting": 9_120, "reason": "old <list>", "since": "2026-11-21T07:40:00.000Z", "until": None,
@@ -381,9 +381,11 @@ TOP = {
     "held": 2,
     "sites": [
         ROW,
-        {**ROW, "site": "yahoo", "waiting": 12, "until": "2026-11-21T12:07:00.000Z", "why": "rate: 20/s", "limit": None},
+        {**ROW, "site": "yahoo", "waiting": 12, "until": "2026-11-21T12:07:00.000Z", "limit": None,
+         "why": "yahoo: 20/second (policies/shaping.toml:7)"},
         {**ROW, "site": "slow.example", "waiting": 3, "due": 0, "rate": 0.0, "failing": 0.3, "reply": "451 4.3.0 <later>",
          "next": "2026-11-21T12:09:40.000Z"},
+        {**ROW, "site": "walla", "due": 0, "window": {"name": "il", "opens": "2026-11-22T07:00:00.000Z"}},
     ],
 }  # fmt: skip
 
@@ -393,11 +395,12 @@ async def test_the_queue_is_shown_by_site_and_pool() -> None:
     page = (await get(site(Events(), node=node), "/queue")).text
     assert node.asked == [{"do": "queue.top"}]
     rows = re.findall(r'<th scope="row"><bdi>(.*?)</bdi>(.*?)</tr>', page, re.DOTALL)
-    assert [name for name, _ in rows] == ["google", "yahoo", "slow.example"]
+    assert [name for name, _ in rows] == ["google", "walla", "yahoo", "slow.example"]
     assert all(one in rows[0][1] for one in ("182,406", "1,190", "6/6", "31/s", "31 of 40/s up", "250 2.0.0 OK"))
-    assert "rate: 20/s, until 12:07:00" in rows[1][1]
-    assert "retry 12:09:40" in rows[2][1]
-    assert "451 4.3.0 &lt;later&gt;" in rows[2][1]
+    assert "<td>20/second (shaping.toml:7), until 12:07:00" in rows[2][1]
+    assert "window il closed until Sun 22 Nov 2026 07:00:00" in rows[1][1]
+    assert "retry 12:09:40" in rows[3][1]
+    assert "451 4.3.0 &lt;later&gt;" in rows[3][1]
     assert "<strong>stream win-back</strong>, 9,120 waiting: old &lt;list&gt;;" in page
     assert "<code>postlane resume --stream win-back</code>" in page
     assert "<dd>412/s</dd>" in page
