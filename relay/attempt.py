@@ -9,7 +9,7 @@ from typing import Protocol
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
-from relay.feedback.aftermath import after_failure
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.consequences import Report, Retry, category_of, judge, owes_delay_report
 from relay.feedback.rulings import Rulings
 from relay.house import House
@@ -63,7 +63,7 @@ class Attempting(House):
     and `streams` at a reload.
 
     pools      each class's own                              named   all, by name, for `routes`
-    rulings    what replies mean by the admin's word
+    rulings    what replies mean by the admin's word          aftermath   what failures mean for later mail
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
@@ -76,6 +76,7 @@ class Attempting(House):
     routes: Routes
     retry: Mapping[MailClass, RetryPolicy]
     rulings: Rulings
+    aftermath: Aftermath
     streams: Mapping[str, Stream]
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
@@ -124,7 +125,7 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.again is None:
-        _remember(change, delivery, outcome, now)
+        _remember(change, delivery, outcome, now, house.aftermath)
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
@@ -154,14 +155,14 @@ async def _tell_late(delivery: Delivery, house: Attempting) -> None:
     await _settle(change, house)
 
 
-def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int) -> None:
+def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int, aftermath: Aftermath) -> None:
     """What may still come back is about, and what a peer's refusal means for later mail."""
     if outcome.captured or outcome.internal:
         return
     if outcome.delivered:
         change.sent += [(delivery, outcome.source, outcome.site or delivery.site)] if delivery.ours else []
         return
-    learnt = after_failure(delivery, outcome.category, outcome.permanent, outcome.site, now)
+    learnt = aftermath.of_failure(delivery, outcome.category, outcome.permanent, outcome.site, now)
     change.learnt += [(delivery, learnt)] if learnt is not None else []
 
 

@@ -10,17 +10,20 @@ confirmed: its attempt does that.
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from relay.effects import Effect
+from relay.identity import Rate
 from relay.message import Delivery, Message
-from relay.policy.caps import Caps, Terms, begin_of, waits
+from relay.policy.caps import Cap, Caps, Terms, begin_of, waits
 from relay.recipient import Keys
-from relay.room import Ask, Room, Settled, Standing
+from relay.room import Ask, Settled, Standing
 from relay.state.interface import State, StateError
+from relay.state.places import window
 
 UNSAFE = 60_000  # ms a place is held for mail that is not yet on disk: a commit takes ms, on a bad disk seconds
-PATIENCE = 1.0  # seconds mail waits for an answer, as for what people want (relay/consent.py)
 HELD = 3 * 86_400_000  # ms for mail that is: longer than retries wait, and a node takes to come back
 CONFIRM_AFTER = 5_000  # ms: what begins at once has asked again by then
 LOOK = 5.0  # s between two looks at what is to be confirmed; a page of the sweep goes with it
@@ -43,10 +46,8 @@ class Capping:
     def terms(self, message: Message, at_most: str = "") -> Terms | None:
         return self.caps.terms(message, at_most)
 
-    async def ask(
-        self, message: Message, recipients: Sequence[tuple[int, str]], terms: Terms, *, firm: bool
-    ) -> list[Room]:
-        """Of each recipient (index, address) what is in its way. Raises StateError."""
+    def asks(self, message: Message, recipients: Sequence[tuple[int, str]], terms: Terms, *, firm: bool) -> list[Ask]:
+        """What State is asked for each recipient (index, address). `firm`: it leaves now."""
         lease, come_again, since = HELD if firm else UNSAFE, waits(terms), begin_of(message)
         asks = [
             Ask(
@@ -55,15 +56,10 @@ class Capping:
             )
             for index, address in recipients
         ]  # fmt: skip
-        try:
-            async with asyncio.timeout(PATIENCE):
-                rooms = await self._state.reserve(asks)
-        except TimeoutError as error:
-            raise StateError(f"no answer in {PATIENCE:.0f} s") from error
         if firm and self._saved:
             for wish in asks:
                 self._saved.pop(wish.token, None)
-        return rooms
+        return asks
 
     async def give_back(self, message: Message, recipients: Sequence[tuple[int, str]]) -> None:
         """Places that mail got which does not go after all. Where State cannot be reached, their leases end."""
@@ -89,6 +85,18 @@ class Capping:
         """What one person got, and what is under way to him. Raises StateError."""
         (found,) = await self._state.standing([self.keys.key(address)])
         return found
+
+    async def used(self, address: str) -> list[dict[str, Any]]:
+        """How much of each limit one person has used up, and by which brands' mail. Raises StateError."""
+        found, now = await self.standing(address), self._state.now()
+        return [self._used(cap, limit, found, now) for cap in self.caps.caps for limit in cap.limits]
+
+    def _used(self, cap: Cap, limit: Rate, found: Standing, now: int) -> dict[str, Any]:
+        begin, _ = window(limit, self.caps.timezone(cap), now)
+        sends = Counter(mark for at, mark in found.sends if at >= begin and mark in cap.marks)
+        by = {self.caps.names.get(mark, "another brand"): number for mark, number in sends.most_common()}
+        under_way = sum(mark in cap.marks for mark in found.under_way)
+        return {"cap": cap.name, "limit": limit.text, "used": sends.total(), "under_way": under_way, "by": by}
 
     async def run(self) -> None:
         """Confirm and sweep, until cancelled."""

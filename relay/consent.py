@@ -8,7 +8,8 @@ What a person wants and whether there is room for more of it (relay/capping.py) 
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import NamedTuple, Protocol
+from itertools import islice
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
@@ -24,7 +25,7 @@ from relay.policy.consent import class_of, judge, refused_at_rcpt
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.recipient import Keys
-from relay.room import Room
+from relay.room import Ask, Room
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
@@ -38,8 +39,11 @@ Consent = Withheld | Postponed | None  # None: it goes
 
 
 class _Question(NamedTuple):
-    keys: list[bytes]
-    answer: "asyncio.Future[list[dict[str, str]]]"
+    """Of people by their keys, or of those who ask for places."""
+
+    keys: Sequence[bytes]
+    asks: Sequence[Ask]
+    answer: "asyncio.Future[list[Any]]"
 
 
 class Known:
@@ -56,15 +60,23 @@ class Known:
         return f"<Known of {self._state!r}{', which is down' if self._down_until else ''}>"
 
     async def of(self, addresses: Sequence[str]) -> list[Person]:
-        """The persons behind them. Raises StateError soon, and ValueError for facts that cannot be read."""
+        """The persons behind them. Raises StateError soon; also where facts of one cannot be read, as a newer Postlane's."""
+        key = self.keys.key
+        return _persons(await self._question(_Question([key(one) for one in addresses], (), _answer())))
+
+    async def consult(self, asks: Sequence[Ask]) -> tuple[list[Person], list[Room]]:
+        """The same of those who ask for a place, and what is in their way."""
+        found = await self._question(_Question((), asks, _answer()))
+        return _persons([facts for facts, _ in found]), [room for _, room in found]
+
+    async def _question(self, question: _Question) -> list[Any]:
         loop = asyncio.get_running_loop()
         if self._down_until and loop.time() < self._down_until:
             raise StateError("it did not answer lately")
-        key, answer = self.keys.key, loop.create_future()
         if not self._asked:
             loop.call_soon(self._ask)
-        self._asked.append(_Question([key(one) for one in addresses], answer))
-        return [person_of(facts) if facts else NOBODY for facts in await answer]
+        self._asked.append(question)
+        return await question.answer
 
     def _ask(self) -> None:
         asked, self._asked = self._asked, []
@@ -84,10 +96,11 @@ class Known:
         began = asyncio.get_running_loop().time()
         if self._down_until:
             self._down_until = began + STATE_DOWN  # we look; others do not wait for this answer
-        keys = asked[0].keys if len(asked) == 1 else [key for question in asked for key in question.keys]
+        keys = [key for question in asked for key in question.keys]
+        asks = [wish for question in asked for wish in question.asks]
         try:
             async with asyncio.timeout_at(began + PATIENCE):
-                found = await self._state.told(keys)
+                told, held = await self._both(keys, asks)
         except (StateError, TimeoutError) as error:
             why = str(error) or f"no answer in {PATIENCE:.0f} s"
             if not self._down_until:
@@ -95,17 +108,38 @@ class Known:
             self._down_until = began + STATE_DOWN
             self._tell(asked, StateError(why))
         else:
-            self._down_until, at = 0.0, 0
+            self._down_until = 0.0
+            some, others = iter(told), iter(held)
             for question in asked:
-                after = at + len(question.keys)
+                found = [*islice(some, len(question.keys)), *islice(others, len(question.asks))]
                 if not question.answer.done():  # whoever asked may be gone
-                    question.answer.set_result(found[at:after])
-                at = after
+                    question.answer.set_result(found)
+
+    async def _both(self, keys: Sequence[bytes], asks: Sequence[Ask]) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Of most turns of the loop there is one kind."""
+        if not asks:
+            return await self._state.told(keys), ()
+        if not keys:
+            return (), await self._state.consult(asks)
+        return await asyncio.gather(self._state.told(keys), self._state.consult(asks))
 
     def _tell(self, asked: Sequence[_Question], error: StateError) -> None:
         for question in asked:
             if not question.answer.done():
                 question.answer.set_exception(error)
+
+
+def _answer() -> "asyncio.Future[list[Any]]":
+    return asyncio.get_running_loop().create_future()
+
+
+def _persons(told: Sequence[dict[str, str]]) -> list[Person]:
+    """Raises StateError where one cannot be read."""
+    try:
+        return [person_of(facts) if facts else NOBODY for facts in told]
+    except ValueError as error:
+        log.error("what is known of a recipient cannot be read; a newer Postlane's?", error=str(error))
+        raise StateError(f"what is known of a recipient cannot be read: {error}") from error
 
 
 class Asked(Protocol):
@@ -152,9 +186,10 @@ async def at_accept(
             people = await house.known.of(recipients)
             nobody = [index for index, person in enumerate(people) if person is NOBODY]
             return Accepted(_judged(people, message, withheld, stream, now, house), nobody=nobody)
-        people, asked = await asyncio.gather(
-            house.known.of(recipients), house.capping.ask(message, each, terms, firm=False)
-        )
+        known, asked = await house.known.consult(house.capping.asks(message, each, terms, firm=False))
+        people = [NOBODY] * len(recipients)
+        for (index, _), person in zip(each, known, strict=True):
+            people[index] = person
     except StateError:
         return Accepted(withheld)
     stands = _judged(people, message, withheld, stream, now, house)
@@ -202,7 +237,8 @@ async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house:
             person = NOBODY if lately else (await house.known.of([delivery.recipient]))[0]
             standing = _wanted(person, message, stream, now, house)
         else:
-            (person,), room = await asyncio.gather(house.known.of([delivery.recipient]), _room(delivery, terms, house))
+            asks = house.capping.asks(message, [(delivery.index, delivery.recipient)], terms, firm=True)
+            (person,), (room,) = await house.known.consult(asks)
             standing = _wanted(person, message, stream, now, house)
             if standing is None:
                 standing = house.capping.caps.judge(terms, room, message, stream, now)
@@ -223,14 +259,10 @@ async def _as_wished(delivery: Delivery, at_most: str, stream: Stream | None, no
     terms = house.capping.terms(delivery.message, at_most)
     if terms is None:
         return None
-    room = await _room(delivery, terms, house)
+    asks = house.capping.asks(delivery.message, [(delivery.index, delivery.recipient)], terms, firm=True)
+    _, (room,) = await house.known.consult(asks)
     _book(delivery, terms, room, now)
     return house.capping.caps.judge(terms, room, delivery.message, stream, now)
-
-
-async def _room(delivery: Delivery, terms: Terms, house: Asked) -> Room:
-    (room,) = await house.capping.ask(delivery.message, [(delivery.index, delivery.recipient)], terms, firm=True)
-    return room
 
 
 def _book(delivery: Delivery, terms: Terms, room: Room, now: int) -> None:

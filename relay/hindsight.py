@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from relay.feedback.aftermath import after_complaint, after_failure
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Report
@@ -44,7 +44,7 @@ class Shard(Protocol):
 
 class Hindsight:
     """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
-    somebody complained about."""
+    somebody complained about. `aftermath` is replaced by the wiring at a reload."""
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Hindsight:
         complained: Callable[[str, str], None],
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self.aftermath = Aftermath()
         self._state = state
         self._shards = shards
         self._clock = clock
@@ -116,9 +117,9 @@ class Hindsight:
     def _learnt(self, report: Report, delivery: Delivery) -> dict[str, object] | None:
         facts = report.facts
         if report.kind == "complained":
-            return after_complaint(delivery, str(facts.get("feedback_type", "")))
+            return self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), self._clock())
         category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
-        return after_failure(delivery, category, permanent, delivery.site, self._clock())
+        return self.aftermath.of_failure(delivery, category, permanent, delivery.site, self._clock())
 
 
 def _outcome(report: Report) -> Outcome:

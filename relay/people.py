@@ -11,12 +11,14 @@ an object, with `error` where nothing was done.
     engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did
                                                                                       -> {"changed"}
     brands                                                                            -> {"brands"}: all there are
-    forget    recipient, stop: what goes on to be stopped, "" for nothing             -> {"kept": blocks}
+    forget    recipient, stop: what is not sent from then on ("": nothing; not said: as the files say)
+                          -> {"kept": blocks}
     list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
 
 `where`: stop, brand, reason, source, site, stream; since and until, between which it began; over: true, also those that ended.
 
+    got       entries: [{recipient, brand, class, at}]: mail that arrived, which State may have lost     -> {}
     restored  -> {}: what State lost of people was told again, as far as it can be
 
 Whoever changes something on a brand's page, or unsubscribes by it, has engaged with the brand that day; to look at a page is no
@@ -37,17 +39,18 @@ import structlog
 
 from relay.control import Json
 from relay.domain import a_label
-from relay.effects import Effect
 from relay.engaging import Engaging
 from relay.event import Facts, iso
 from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
+from relay.room import Send, mark_of
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
+LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go in some zone
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 AT_MOST = ("", "1/day", "1/week", "1/month")
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
@@ -64,8 +67,8 @@ class BadQuestion(ValueError):
 
 
 class People:
-    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site. The wiring replaces
-    `keys`, `site_of` and `brands` at a reload."""
+    """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site; `used`: how much of what
+    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload."""
 
     def __init__(
         self,
@@ -77,9 +80,11 @@ class People:
         engaging: Engaging,
     ) -> None:
         self.keys, self.site_of, self.brands = keys, site_of, frozenset(brands)
+        self.stop_forgotten = "marketing"
         self._engaging = engaging
         self._state = state
         self._record = record
+        self.used: Callable[[str], Awaitable[list[Json]]] | None = None
 
     def __repr__(self) -> str:
         return f"<People of {self._state!r}>"
@@ -90,7 +95,7 @@ class People:
             "show": self._show, "block": self._block, "unblock": self._unblock,
             "wish": self._wish, "engaged": self._engaged, "forget": self._forget,
             "list": self._list, "clear": self._clear, "brands": self._brands,
-            "restored": self._restored,
+            "got": self._got, "restored": self._restored,
         }.get(str(question.get("what")))  # fmt: skip
         if does is None:
             return {"error": f"nobody here knows how to {question.get('what')}"}
@@ -98,27 +103,19 @@ class People:
             return await does(question)
         except BadQuestion as error:
             return {"error": str(error)}
+        except (ValueError, TypeError, KeyError) as error:  # words that should be numbers; facts of a newer Postlane
+            log.error("a question about people cannot be answered", what=question.get("what"), error=repr(error))
+            return {"error": f"it cannot be read: {error!r}"}
         except StateError as error:
             return {"error": f"State cannot be reached: {error}", "again": True}
-
-    async def learn(self, effects: Sequence[Effect]) -> None:
-        """What bounces and complaints call for. Raises StateError where it has to be told again."""
-        entries = [one.learnt for one in effects if one.learnt is not None]
-        for start in range(0, len(entries), MAX_ENTRIES):
-            answer = await self.answer(
-                {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
-            )
-            if answer.get("again"):
-                raise StateError(str(answer["error"]))
-            if "error" in answer:  # ours: telling it again helps nobody
-                log.error("what a bounce calls for is not done", error=answer["error"])
 
     # -- looking
 
     async def _show(self, question: Json) -> Json:
         address = address_of(question)
         key, person = (await self._known([address]))[0]
-        return {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+        found = {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
+        return found | {"caps": await self.used(address)} if self.used is not None else found
 
     async def _brands(self, _: Json) -> Json:
         return {"brands": sorted(self.brands)}
@@ -140,7 +137,13 @@ class People:
         page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
         now, people = self._state.now(), []
         for key, facts in page:
-            person = person_of(facts)
+            try:
+                person = person_of(facts)
+            except ValueError as error:
+                log.error(
+                    "what is known of somebody cannot be read; a newer Postlane's?", key=key.hex(), error=str(error)
+                )
+                continue
             blocks = in_order(block for block in person.blocks if fits(block, where, now))
             if blocks:
                 people.append((key, person, blocks))
@@ -208,14 +211,14 @@ class People:
             raise BadQuestion(
                 f'no brand "{brand}" in brands.toml; there are {", ".join(sorted(self.brands)) or "none"}'
             )
-        until, address = entry.get("until"), str(entry.get("recipient") or "")
+        address = str(entry.get("recipient") or "")
         return Block(
             stop=stop,
             brand=brand,
             reason=reason,
             source=str(entry.get("source") or question.get("via") or ""),
-            since=int(entry.get("since") or now),
-            until=int(until) if until is not None else None,
+            since=_moment(entry.get("since")) or now,
+            until=_moment(entry.get("until")),
             note=str(entry.get("note") or ""),
             site=str(entry.get("site") or (self.site_of(address, domain_of(address)) if address else "")),
             stream=str(entry.get("stream") or ""),
@@ -246,7 +249,7 @@ class People:
 
     async def _forget(self, question: Json) -> Json:
         """What stops mail to him stays, by his key alone, without the words that people wrote about him."""
-        address, stop = address_of(question), str(question.get("stop") or "")
+        address, stop = address_of(question), str(question.get("stop", self.stop_forgotten))
         ((key, _),) = await self._known([address])
         (facts,) = await self._state.told([key], left=True)
         kept = [replace(block, note="", site="", stream="") for block in person_of(facts).blocks]
@@ -272,7 +275,7 @@ class People:
         ((key, person),) = await self._known([address])
         before = person.wishes.get(brand, Wish())
         off = frozenset(map(str, question.get("topics_off") or ()))
-        after = Wish(off, at_most, int(paused) if paused else None, now, str(question.get("via") or ""))
+        after = Wish(off, at_most, _moment(paused or None), now, str(question.get("via") or ""))
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
             engaged = {} if silent else self._by_himself(person, brand, after.source)
@@ -281,6 +284,15 @@ class People:
             if not silent:
                 await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
         return {"before": said(before), "after": said(after)}
+
+    async def _got(self, question: Json) -> Json:
+        """Mail that arrived, from events: what caps count."""
+        sends: dict[bytes, list[Send]] = {}
+        for entry in _entries(question):
+            mark = mark_of(str(entry.get("brand", "")), str(entry.get("class", "")))
+            sends.setdefault(self.keys.key(address_of(entry)), []).append((int(entry.get("at", 0)) // 1000, mark))
+        await self._state.recall(list(sends.items()))
+        return {}
 
     async def _restored(self, _: Json) -> Json:
         await self._state.brought_back()
@@ -432,6 +444,15 @@ def _engagement(entry: Json, brands: Collection[str], today: int) -> tuple[str, 
     if day is not None and not (isinstance(day, int) and 0 <= day <= today + 1):  # it is tomorrow already somewhere
         raise BadQuestion(f"{day} is no day up to today")
     return brand, day
+
+
+def _moment(ms: object) -> int | None:
+    """Raises BadQuestion for what is no time that an event could tell."""
+    if ms is None:
+        return None
+    if not isinstance(ms, int) or not 0 <= ms < LAST:
+        raise BadQuestion(f"{str(ms)[:40]} is no time in ms")
+    return ms
 
 
 def _entries(question: Json) -> list[Json]:

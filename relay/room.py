@@ -47,7 +47,7 @@ class Ask(NamedTuple):
 
 class Full(NamedTuple):
     """A bound in the way: its number in the Ask. `wait`: ms until sends that use it up count no more; 0: they alone do not use
-    it up, mail under way does, or mail that goes before. `used`: by mark."""
+    it up, mail under way does, or mail that goes before. `used`: sends and mail under way, by mark."""
 
     bound: int
     wait: int

@@ -44,6 +44,7 @@ from relay.identity import Rate
 from relay.ids import Ids
 from relay.in_force import law_of, load
 from relay.lately import Lately
+from relay.learning import Learning
 from relay.message import MailClass
 from relay.order import Order, Place
 from relay.pacing import Pacer
@@ -129,9 +130,8 @@ class Stages:
         self.lately = Lately()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
-        self.ledger = Ledger()
+        self.ledger, self.flags = Ledger(), Flags()
         self.memory = Memory(Sample(self.judge), self.ledger)
-        self.flags = Flags()
         shaping = self.settings.in_force.policies.shaping
         # A holder of this life alone: what a former one used lately still counts, and ends by itself.
         self.parts = ConnectionPermits(self.state, f"{name}/{secrets.token_hex(4)}", order.workers)
@@ -154,6 +154,8 @@ class Stages:
             self.settings.in_force.policies.brands,
             self.engaging,
         )
+        self.learning = Learning(self.state, self.people, self.known.keys, clock)
+        self.people.used = self.capping.used
         self.steering = Steering(
             self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
         )
@@ -205,6 +207,7 @@ class Stages:
             routes=in_force.policies.exceptions,
             retry=in_force.policies.retry,
             rulings=in_force.policies.rulings,
+            aftermath=in_force.policies.aftermath,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
@@ -232,7 +235,10 @@ class Stages:
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
-        effects = Effects(spool, [self.capping.settle, self.engaging.count, lambda learnt: self.people.learn(learnt)])  # noqa: PLW0108
+        effects = Effects(
+            spool,
+            [self.capping.settle, self.engaging.count, lambda effects: self.learning.learn(effects)],  # noqa: PLW0108 not yet there
+        )
         return Shard(
             number,
             spool,
@@ -369,14 +375,17 @@ class Stages:
         site_of, tracer = settings.site_chooser(wanted.egress, sites), Tracer(wanted.secret)
         self.recorder.policies = policies.version
         self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
+        self.learning.keys = self.people.keys
         self.capping.caps = policies.caps
         self.paths = self.returns.paths = ReturnPaths(wanted.secrets)
+        self.hindsight.aftermath = policies.aftermath
         self.returns.domains = settings.return_path_domains(wanted.in_force)
         self.returns.postmasters = tuple(wanted.in_force.deployment.alerts.mail)
         self.engaging.apply(policies.tiers)
         self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
         self.guarding.guard = policies.runaway
         self.people.site_of, self.people.brands = site_of, frozenset(policies.brands)
+        self.people.stop_forgotten = policies.forget
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         self.apps.apply(wanted.credentials, policies.brands)
@@ -386,6 +395,7 @@ class Stages:
             house.pools, house.retry, house.tracer = wanted.pools, policies.retry, tracer
             house.named, house.routes = wanted.in_force.deployment.pools, policies.exceptions
             house.streams, house.rulings = policies.streams.named, policies.rulings
+            house.aftermath = policies.aftermath
             house.keys_for, house.site_of = keys_for, site_of
 
     async def listen_as(self, wanted: WorkerSettings) -> None:

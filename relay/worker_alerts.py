@@ -52,6 +52,7 @@ class WorkerAlerts:
         self._doing = doing
         self._runaways = runaways
         self._lost: Alert | None = None
+        self._people = False  # it is of them
         self._aside: dict[tuple[str, str], Aside] = {}  # sources that were told to stand aside, by address and site
 
     def __repr__(self) -> str:
@@ -94,8 +95,9 @@ class WorkerAlerts:
 
     def _of_state(self) -> Iterator[tuple[str, Alert]]:
         trouble, forgot = self._state.trouble, self._state.forgot
-        if (trouble or forgot) and self._lost is None:
-            self._lost = state_lost(trouble) if trouble else people_lost(forgot)
+        people = not trouble and bool(forgot)  # that it forgot them shows when it can be asked again
+        if (trouble or forgot) and (self._lost is None or people is not self._people):
+            self._lost, self._people = people_lost(forgot) if people else state_lost(trouble), people
             yield "firing", self._lost
         elif trouble == forgot == "" and self._lost is not None:
             self._lost = None

@@ -18,6 +18,7 @@ need msmtp /usr/bin/msmtp
 need nodejs /usr/bin/node
 need node-nodemailer /usr/share/nodejs/nodemailer/package.json
 need chromium /usr/bin/chromium
+need fonts-dejavu-core /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

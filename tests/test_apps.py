@@ -11,7 +11,7 @@ from relay.egress.mx import Answer, Found
 from relay.identity import proof_of
 from relay.message import RcptTo
 from relay.outcome import Reply
-from tests.support.apps import Node, token_of
+from tests.support.apps import Node, app, token_of
 from tests.support.clocks import Clock
 
 ADA = "ada@shop.example"
@@ -78,6 +78,11 @@ class TestWhoMay:
     ) -> None:
         answer = await ask(node, "show", by=by, recipient=ADA, **({"brand": brand} if brand else {}))
         assert (answer["status"], answer["code"]) == (status, code)
+
+    async def test_the_sandbox_speaks_for_every_brand(self, node: Node) -> None:
+        everybody = app("everybody", "*")
+        assert node.apps.brands_of(everybody) == ["arava", "marom"]
+        assert repr(node.apps) == "<Apps of <Directory 5 credentials, 0 networks>>"
 
     async def test_its_own_brand(self, node: Node) -> None:
         assert (await ask(node, "show", recipient=ADA))["brand"] == "arava"
@@ -293,5 +298,6 @@ class TestValidate:
 
 def test_addresses_are_read_as_rcpt_to_reads_them() -> None:
     assert isinstance(parse('"a>b"@x.example'), RcptTo)
-    assert isinstance(parse("a@x.example> SIZE=1"), Reply)
+    for beyond in ("a@x.example> SIZE=1", "a@x.example> ORCPT=rfc822;b", "@hop.example:a@x.example"):
+        assert isinstance(parse(beyond), Reply)
     assert repaired_form("a d a@gmail,,com.") == "ada@gmail.com"

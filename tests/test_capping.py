@@ -37,7 +37,8 @@ class Desk:
         self.terms = terms
 
     async def ask(self, *, firm: bool) -> Place:
-        (room,) = await self.capping.ask(MESSAGE, [(0, "dana@b.example")], self.terms, firm=firm)
+        asks = self.capping.asks(MESSAGE, [(0, "dana@b.example")], self.terms, firm=firm)
+        (room,) = await self.places.reserve(asks)
         assert room == ()
         return self.places.people[DANA].places[TOKEN]
 
@@ -91,6 +92,23 @@ async def test_the_end_of_mail_settles_its_place() -> None:
     await desk.capping.settle(ends[1:])
     with pytest.raises(StateError):
         await desk.capping.settle(ends)
+
+
+async def test_how_much_of_each_limit_one_has_used_and_by_whose_mail() -> None:
+    desk = Desk()
+    service = replace(TWO, name="all", brands=frozenset({"a", "b"}), limits=(Rate(3, 90_000, "day", "3/day"),))
+    desk.capping.caps = Caps([TWO, service], {"a": "UTC", "b": "Asia/Tokyo"})
+    await desk.ask(firm=True)
+    sends = [
+        (NOW // 1000 - 86_401, MARK),
+        (NOW // 1000 - 5, mark_of("b", "marketing")),
+        (NOW // 1000 - 9, mark_of("b", "service")),
+    ]
+    desk.places.people[DANA].sends = sends
+    assert await desk.capping.used("dana@b.example") == [
+        {"cap": "two", "limit": "2/24h", "used": 0, "under_way": 1, "by": {}},
+        {"cap": "all", "limit": "3/day", "used": 1, "under_way": 1, "by": {"b marketing": 1}},
+    ]
 
 
 async def test_places_that_are_not_needed_are_given_back_where_state_can_hear_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.checking import WAIT_TO_TAG, Checking
+from relay.checking import ASK_TO_TAG, WAIT_TO_TAG, Checking
 from relay.egress.mx import Answer, Found
 from relay.message import RcptTo
 from relay.outcome import Reply
@@ -109,6 +109,21 @@ async def test_slow_dns_is_not_held_against_the_address(tmp_path: Path) -> None:
     assert desk.at_rcpt("shop", recipient, 0) is None  # no patience left: nothing to wait for
 
 
+async def test_a_campaign_does_not_ask_for_each_of_its_domains(tmp_path: Path) -> None:
+    seconds = 0.0
+    desk = Checking(tmp_path, 0, lambda: seconds)
+    desk.apply(MODES, Dns({(f"{n}.example", "MX"): NO_NAME for n in range(200)}))  # type: ignore[arg-type]
+    recipients = [RcptTo(f"ada@{n}.example", f"{n}.example") for n in range(200)]
+    for recipient in recipients[:150]:
+        await answer(desk.at_rcpt("erp", recipient, 10))
+    assert sum(recipient.found is not None for recipient in recipients) == 5 * ASK_TO_TAG
+    seconds = 1.0
+    for recipient in recipients[150:]:
+        await answer(desk.at_rcpt("erp", recipient, 10))
+    assert sum(recipient.found is not None for recipient in recipients) == 6 * ASK_TO_TAG
+    assert await answer(desk.at_rcpt("shop", recipients[120], 10)), "who refuses asks for each"
+
+
 async def test_a_literal_has_no_dns(tmp_path: Path) -> None:
     assert await checking(tmp_path, Dns({})).takes("[192.0.2.1]", 1) is Takes.UNKNOWN
 
@@ -147,3 +162,15 @@ async def test_a_disk_that_takes_nothing_harms_nobody(tmp_path: Path) -> None:
     desk.traffic.add("a.example")
     await desk.write()
     assert desk.traffic.counts == {"a.example": 1}
+
+
+async def test_it_learns_and_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.checking.WRITE_EVERY", 0.01)
+    desk = checking(tmp_path)
+    desk.traffic.add("a.example")
+    running = asyncio.create_task(desk.run())
+    async with asyncio.timeout(20):
+        while not (tmp_path / "domains" / "0.json").exists():  # noqa: ASYNC110 there is no event to wait for
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert Checking(tmp_path, 0).traffic.counts == {"a.example": 1}

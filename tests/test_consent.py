@@ -34,6 +34,8 @@ class House:
         nobody: Any = None
         self.engaging = Engaging(nobody, known.keys, Tiers(sunset=Sunset(2, 30)), lambda: NOW)
         self.places = FakePlaces(lambda: self.now)
+        if isinstance(known, FakePeople):
+            known.places = self.places
         self.capping = Capping(cast(Any, self.places), Caps(caps, {"a": "UTC"}), known.keys, lambda: self.now)
 
 
@@ -226,10 +228,10 @@ async def test_an_attempt_makes_its_place_firm_or_waits() -> None:
     first.counted = True
     assert await at_attempt(first, None, NOW, house) is None
     assert (first.counted, first.freed) == (True, 0)
-    house.now += 5_000
+    house.now += 10_000
     found = await at_attempt(second, None, house.now, house)
     assert isinstance(found, Postponed)
-    assert found.until == house.now + 5_000, "mail under way: as long again as it waits"
+    assert found.until == house.now + 5_000, "mail under way: half as long again as it waits"
     assert not second.counted
     person = house.places.people[house.known.keys.key("dana@b.example")]
     person.places.pop(f"{first.message.id}/0")
@@ -356,3 +358,11 @@ async def test_a_fault_of_ours_is_logged_and_nobody_is_left_waiting() -> None:
     state: Any = None
     with pytest.raises(StateError, match="not asked to the end"):
         await Known(state, Keys([b"s" * 32])).of(["a@b.example"])
+
+
+async def test_where_facts_cannot_be_read_it_is_as_if_state_were_down() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    people.facts[people.keys.key("dana@b.example")] = {"b:all||manual": "{}"}
+    assert await at_attempt(delivery, None, NOW, House(people)) is None
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    assert isinstance(await at_attempt(delivery, None, NOW, House(people)), Pause)

@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 
-from relay.effects import Effect
 from relay.engaging import Engaging
 from relay.event import Facts, iso
-from relay.message import MailClass
 from relay.people import MAX_ENTRIES, People, Records
 from relay.person import ADDRESS
 from relay.policy.engagement import DAY, Tiers
 from relay.recipient import Keys
-from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 
@@ -243,6 +240,10 @@ async def test_an_address_that_no_secret_opens_is_listed_without_it(desk: Desk) 
         ({"what": "block", "entries": [{"key": "abc"}]}, "is no key of a person"),
         ({"what": "block", "entries": [{"key": "ab" * 15}]}, "is no key of a person"),
         ({"what": "block", "entries": [{}] * (MAX_ENTRIES + 1)}, "more than the 500"),
+        ({"what": "block", "entries": [{"recipient": "d@b.example", "until": 10**15}]}, "is no time in ms"),
+        ({"what": "block", "entries": [{"recipient": "d@b.example", "since": "soon"}]}, "is no time in ms"),
+        ({"what": "wish", "recipient": "d@b.example", "paused_until": -1}, "is no time in ms"),
+        ({"what": "list", "limit": "many"}, "it cannot be read"),
         ({"what": "wish", "recipient": "d@b.example", "at_most": "2/day"}, "is no frequency"),
     ],
 )
@@ -317,6 +318,11 @@ async def test_what_is_known_by_key_alone_is_exported_and_comes_back(desk: Desk)
     assert await desk.facts("new@b.example") == {}
 
 
+async def test_what_is_stopped_for_who_is_forgotten_is_as_the_files_say(desk: Desk) -> None:
+    desk.people.stop_forgotten = "all"
+    assert [one["stop"] for one in (await desk.ask("forget", recipient="dana@b.example"))["kept"]] == ["all"]
+
+
 async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
     await desk.ask("block", entries=[{"recipient": "dana@b.example", "brand": "gone"}], via="restore", silent=True)
     await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", silent=True)
@@ -325,22 +331,8 @@ async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
     assert await desk.ask("restored") == {}
 
 
-async def test_what_a_bounce_calls_for_is_done_once(desk: Desk) -> None:
-    entry = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
-    effect = Effect("id/0", "dana@b.example", "a", MailClass.MARKETING, 0, False, entry)
-    other = Effect("id/1", "noa@b.example", "a", MailClass.MARKETING, 5, True)
-    await desk.people.learn([effect, other])
-    await desk.people.learn([effect])
-    ((kind, facts),) = desk.said
-    assert (kind, facts["recipient"], facts["reason"], facts["source"]) == (
-        "suppressed",
-        "dana@b.example",
-        "dead-mailbox",
-        "feedback",
-    )
-    await desk.people.learn([effect._replace(learnt={"recipient": "no address"})])
-    assert len(desk.said) == 1, "what cannot be done is logged, and not told again for ever"
-    await desk.state.close()
-    with pytest.raises(StateError):
-        await desk.people.learn([effect])
-    await desk.state.open()
+async def test_what_cannot_be_read_of_one_does_not_hide_the_others(desk: Desk) -> None:
+    await desk.block("dana@b.example")
+    await desk.state.tell(desk.keys.key("noa@b.example"), {"b:all||manual": "{}"})
+    assert [row["recipient"] for row in (await desk.ask("list"))["rows"]] == ["dana@b.example"]
+    assert "it cannot be read" in (await desk.ask("show", recipient="noa@b.example"))["error"]

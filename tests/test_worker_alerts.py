@@ -149,9 +149,14 @@ def test_state_that_is_back_ends_the_alert_that_is_shown(desk: Desk) -> None:
 
 
 def test_what_state_forgot_of_people_is_said_with_what_brings_it_back(desk: Desk) -> None:
+    desk.lose_state()
+    assert [name for _, name, _ in desk.news()] == ["state"]
     desk.state.forgot = "redis lost what it knew of people"
+    assert desk.news() == []
+    desk.state.trouble = ""
     ((state, name, _),) = desk.news()
     assert (state, name) == ("firing", "state")
+    assert desk.news() == []
     (alert,) = desk.alerts.standing()
     assert "marketing" in alert.summary
     assert "postlane suppress restore --done" in alert.advice

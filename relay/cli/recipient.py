@@ -47,8 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--stop",
         choices=["marketing", "all", "nothing"],
-        default="marketing",
-        help="with --forget: what is not sent from now on, by a hash alone (default marketing)",
+        help="with --forget: what is not sent from now on, by a hash alone (default: [forget] of recipients.toml)",
     )
     parser.add_argument("--reason", default="", help="why; kept in the events")
     parser.add_argument("--dry-run", action="store_true", help="with --forget: only count")
@@ -81,6 +80,8 @@ def run_show(args: argparse.Namespace) -> int:
     lines += ["", "Suppression", *(_blocks(args.address, person["blocks"]) or ["  none: all mail goes"])]
     lines += ["", "Preferences", *(_wishes(person["preferences"]) or ["  none: each mail"])]
     lines += ["", "Engagement", *(_engaged(person["engaged"]) or ["  nothing is known"])]
+    if person.get("caps"):
+        lines += ["", "Caps", *map(_of_cap, person["caps"])]
     lines += ["", "Marketing that arrived, last 31 days", *(_used(used) or ["  none"])]
     lines += ["", "Last events", *(f"  {_day(event)} {render_line(event, zone)}" for event in events[-_LAST:])]
     print("\n".join(lines if events else [*lines, "  none in 31 days"]))
@@ -92,6 +93,12 @@ def _blocks(address: str, blocks: Iterable[Json]) -> list[str]:
     for block in blocks:
         lines += [f"  {told(block)}", f"      {undo(address, block)}"]
     return lines
+
+
+def _of_cap(one: Json) -> str:
+    """arava 3/week: 2 used (arava marketing 2), 1 under way"""
+    by = f" ({', '.join(f'{name} {count}' for name, count in one['by'].items())})" if one["by"] else ""
+    return f"  {one['cap']} {one['limit']}: {one['used']} used{by}, {one['under_way']} under way"
 
 
 def _wishes(wishes: Json) -> list[str]:
@@ -200,8 +207,8 @@ def run_forget(args: argparse.Namespace) -> int:
         if input("Type the address to go on: ").strip() != args.address:
             print("Nothing was changed.", file=sys.stderr)
             return 1
-    stop = "" if args.stop == "nothing" else args.stop
-    answer = ask(data_dir, {"what": "forget", "recipient": args.address, "stop": stop, "via": "cli"})
+    stop = {} if args.stop is None else {"stop": args.stop.replace("nothing", "")}
+    answer = ask(data_dir, {"what": "forget", "recipient": args.address, "via": "cli", **stop})
     cancelled = _cancel(data_dir, waiting)
     changed = _forget_events(directory, args.address)
     done = {"key": answer["key"], "cancelled": cancelled, "events": changed, "kept": answer["kept"]}

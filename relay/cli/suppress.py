@@ -15,10 +15,11 @@ from relay.cli.events import duration_ms, now_ms, parse_since, printable
 from relay.cli.progress import Progress
 from relay.config import whereabouts
 from relay.control import Refused, request
-from relay.feedback.eventarchive import read
+from relay.feedback.eventarchive import read, scan
 
 Json = dict[str, Any]
 _SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+_COUNTED = 100 * 86_400_000  # ms: no cap counts longer ago, but those of whoever wants it so
 _PAGE = 500  # entries of one question
 _SHOWN = 10  # bad lines of a file that are shown
 
@@ -372,13 +373,25 @@ def run_restore(args: argparse.Namespace) -> int:
     done = _send(data_dir, blocks, len(blocks) or 1, args, silent=True)
     for wish in wishes:
         ask(data_dir, {"what": "wish", **wish, "silent": True})
-    _audit(data_dir, args, {}, {**done, "preferences": len(wishes)})
+    told = {**done, "preferences": len(wishes), "mails": _send_got(data_dir)}
+    _audit(data_dir, args, {}, told)
     if args.json:
-        print(json.dumps({**done, "preferences": len(wishes)}))
+        print(json.dumps(told))
     else:
-        print(f"{done['changed']:,} blocks and {len(wishes):,} preferences told again, from this node's events.")
+        what = f"{done['changed']:,} blocks, {len(wishes):,} preferences and {told['mails']:,} mails that arrived"
+        print(f"{what} told again, from this node's events.")
         print("When every node has done so, and lists of your own are imported: postlane suppress restore --done")
     return 0
+
+
+def _send_got(data_dir: Path) -> int:
+    """What people got of late, for their caps, in pages: how many mails that were."""
+    arrived = scan(data_dir / "events", since=now_ms() - _COUNTED, match={"type": "delivered"})
+    entries, sent = suppress_restore.got(arrived), 0
+    while page := list(itertools.islice(entries, _PAGE)):
+        ask(data_dir, {"what": "got", "entries": page})
+        sent += len(page)
+    return sent
 
 
 # -- words

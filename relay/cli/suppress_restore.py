@@ -1,6 +1,6 @@
 """What is known of people, put together again from events: where State lost it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from relay.person import UNSUBSCRIBED
 Json = dict[str, Any]
 
 TYPES = ("suppressed", "unsubscribed", "unsuppressed", "preferences-changed", "audit")
+COUNTED = ("service", "marketing")  # classes that caps count (policy/caps.py)
 FORGET = "recipient --forget"  # the action of an `audit` event, which tells what goes on to be stopped, by a hash alone
 
 
@@ -33,6 +34,14 @@ def known(events: Iterable[Json]) -> tuple[list[Json], list[Json]]:
                     block = {**kept, "brand": kept.get("brand") or "", "key": event["what"]["key"]}
                     blocks[_name(block)] = block | {"since": _ms(event["time"])}
     return list(blocks.values()), list(wishes.values())
+
+
+def got(events: Iterable[Json]) -> Iterator[Json]:
+    """Entries of mail that arrived, as caps count it, for the desk."""
+    for event in events:
+        if event.get("recipient") and event.get("class") in COUNTED:
+            facts = {name: event.get(name) or "" for name in ("recipient", "brand", "class")}
+            yield {**facts, "at": _ms(event["time"])}
 
 
 def _name(block: Json) -> tuple[str, ...]:

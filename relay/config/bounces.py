@@ -6,11 +6,12 @@ from relay.config.problems import NOT_YET, Problem
 from relay.config.reader import Document
 from relay.config.schema_bounces import BouncesFile, ReplyTable
 from relay.config.streams import boundary
+from relay.feedback.aftermath import SHIPPED, Aftermath, Rule
 from relay.feedback.rulings import Ruling, Rulings
 from relay.policy.patterns import Matcher, Pattern
 from relay.policy.routes import AnyOf
 
-LATER = ("suppress", "health", "feedback_addresses")
+LATER = ("health", "feedback_addresses")
 
 
 def compiled(file: BouncesFile, document: Document | None) -> Rulings:
@@ -20,6 +21,15 @@ def compiled(file: BouncesFile, document: Document | None) -> Rulings:
         for number, table in enumerate(file.reply)
     ]
     return Rulings(rules, Matcher(patterns).matches)
+
+
+def aftermath(file: BouncesFile) -> Aftermath:
+    """[suppress], over what ships."""
+    said = {
+        kind: Rule(table.stop, table.brand == "same", table.after, table.within, table.span)
+        for kind, table in file.suppress.items()
+    }
+    return Aftermath({**SHIPPED, **said})
 
 
 def _ruling(table: ReplyTable, place: str, patterns: list[Pattern]) -> Ruling:

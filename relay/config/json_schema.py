@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from relay.config.schema_bounces import BouncesFile
 from relay.config.schema_brands import BrandsFile
 from relay.config.schema_caps import CapsFile
 from relay.config.schema_config import PoolsFile, PostlaneFile
@@ -20,6 +21,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "postlane": PostlaneFile,
     "pools": PoolsFile,
     "brands": BrandsFile,
+    "bounces": BouncesFile,
     "caps": CapsFile,
     "credentials": CredentialsFile,
     "recipients": RecipientsFile,

@@ -66,6 +66,10 @@ def _table(document: Document, model: type[BaseModel], data: Any, loc: Loc) -> I
     for name, field in model.model_fields.items():
         key = field.alias or name
         yield from _field(document, field, data.get(key, field.default), (*loc, key))
+    if model.model_config.get("extra") == "allow":  # keys that admins name: [address-check] has credentials
+        known = {field.alias or name for name, field in model.model_fields.items()}
+        for key in (key for key in data if key not in known):
+            yield from _value(document, data[key], (*loc, key))
 
 
 def _field(document: Document, field: FieldInfo, value: Any, loc: Loc) -> Iterator[Setting]:

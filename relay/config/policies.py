@@ -37,6 +37,7 @@ from relay.config.schema_streams import StreamsFile
 from relay.config.shaping import Shaping
 from relay.config.trust import doubt
 from relay.config.wording import Loc
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.rulings import Rulings
 from relay.identity import Brand, Credential, Face
 from relay.message import MailClass
@@ -66,11 +67,13 @@ FILES = tuple(MODELS)
 @dataclass(frozen=True, slots=True)
 class Policies:
     """All of policies/, compiled. `version` is the same on every node that has the same files. `routes`: each class's
-    own pool, which what `exceptions` finds comes before. `checks`: by brand, of those that ask for some."""
+    own pool, which what `exceptions` finds comes before. `checks`: by brand, of those that ask for some. `forget`: what is not
+    sent any more to who asked to be forgotten, a block's stop or ""."""
 
     version: str
     address_check: Modes
     tiers: Tiers
+    forget: str
     brands: Mapping[str, Brand]
     caps: Caps
     checks: Mapping[str, Checks]
@@ -79,6 +82,7 @@ class Policies:
     routes: Mapping[MailClass, str]
     runaway: Guard | None
     rulings: Rulings
+    aftermath: Aftermath
     exceptions: Routes
     shaping: Shaping
     streams: Streams
@@ -171,6 +175,7 @@ def examine_policies(
         version=fingerprint(files),
         address_check=recipients_file.modes(recipients),
         tiers=recipients_file.tiers(recipients),
+        forget=recipients.forget.stop.replace("nothing", ""),
         brands=MappingProxyType(named),
         caps=caps_file.compiled(caps, named),
         runaway=caps_file.guard(caps),
@@ -179,6 +184,7 @@ def examine_policies(
         retry=MappingProxyType({kind: _retry(getattr(retry, kind.label)) for kind in MailClass}),
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
         rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
+        aftermath=bounces_file.aftermath(bounces),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),

@@ -2,14 +2,12 @@
 
 from collections.abc import Collection, Iterator
 
-from relay.config.problems import NOT_YET, Problem, no_such
+from relay.config.problems import Problem, no_such
 from relay.config.reader import Document
 from relay.config.schema_recipients import EngagementTable, RecipientsFile
 from relay.config.wording import Loc
 from relay.policy.addresses.check import Modes
 from relay.policy.engagement import DAY, Sunset, Tiers
-
-LATER = ("forget",)
 
 
 def modes(file: RecipientsFile) -> Modes:
@@ -37,9 +35,6 @@ def problems_of(file: RecipientsFile, document: Document, credentials: Collectio
             message = no_such("credential", name, credentials or (), "credentials.toml")
             yield document.problem(("address-check", name), message, "unknown-name")
     yield from _of_engagement(file.engagement, document)
-    for table in () if document.broken else LATER:
-        if document.data.get(table):
-            yield document.problem((table,), NOT_YET, "not-yet", warning=True)
 
 
 def _of_engagement(table: EngagementTable, document: Document) -> Iterator[Problem]:

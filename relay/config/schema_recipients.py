@@ -1,6 +1,6 @@
 """The schema of policies/recipients.toml: what we know of people, and when we stop."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -45,9 +45,17 @@ class EngagementTable(Section):
     fed_within: PositiveDuration = setting("35d", "nobody is sunset where apps have told nothing for so long")
 
 
+class ForgetTable(Section):
+    """People who ask to be forgotten: postlane recipient ADDRESS --forget."""
+
+    stop: Literal["marketing", "all", "nothing"] = setting(
+        "marketing", "what is not sent to them from then on, for which a hash of their address is kept"
+    )
+
+
 class RecipientsFile(Section):
     """policies/recipients.toml"""
 
     address_check: AddressCheckTable = Field(AddressCheckTable(), alias="address-check")
     engagement: EngagementTable = EngagementTable()
-    forget: dict[str, Any] = setting({}, "what is kept of people who ask to be forgotten")
+    forget: ForgetTable = ForgetTable()

@@ -5,8 +5,8 @@ more, of the brand's marketing. Transactional mail is neither counted nor held; 
 what it is carried as, and never held.
 
 Over a cap, mail is dropped or refused, or it waits: until so many sends count no more that there is room. Where it is mail under
-way that uses a cap up, nobody knows how that ends, so it is looked at again after as long as it has waited by then. It waits
-until its end; mail without one, for as long as the longest window it waits for, and is then withheld.
+way that uses a cap up, nobody knows how that ends, so it is looked at again after half as long as it has waited by then. It
+waits until its end; mail without one, for as long as the longest window it waits for, and is then withheld.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +22,7 @@ from relay.policy.streams import Stream
 from relay.room import Bound, Full, Room, mark_of
 
 SOONEST, LATEST = 1_000, 900_000  # ms until mail is looked at again that waits for mail under way
+TURN = 15_000  # ms at most where only others go first: they come now, or are given up soon (state/places.py, GRACE)
 MONTH = 31 * 86_400  # s: the longest window a person's wish has
 SPARE = 2 * 86_400  # s sends are kept beyond that: a month has an hour more where clocks change, and nodes differ
 
@@ -107,6 +108,10 @@ class Caps:
         """ "arava marketing 2, arava service 1\""""
         return ", ".join(f"{self.names.get(mark, 'another brand')} {number}" for mark, number in marks)
 
+    def timezone(self, cap: Cap) -> str:
+        """By which a cap is looked at: of brands in several, the first one's. Mail is counted by its own brand's."""
+        return next((self._timezones[brand] for brand in sorted(cap.brands) if brand in self._timezones), "UTC")
+
     def judge(
         self, terms: Terms, room: Room, message: Message, stream: Stream | None, now: int
     ) -> Withheld | Postponed | None:
@@ -123,7 +128,8 @@ class Caps:
         patience = begin + max(bound.rate.window for bound in terms.bounds) * 1000
         if end is None and now >= patience:
             return Withheld(reason, f"{detail}; waited for {(now - begin) // 86_400_000} days")
-        opens = now + (last.wait or min(max(now - begin, SOONEST), LATEST))
+        most = LATEST if _is_full(terms, last) else TURN
+        opens = now + (last.wait or min(max((now - begin) // 2, SOONEST), most))
         until = until_end(opens, message, stream) if end is not None else min(opens, patience)
         if until < opens and end is not None:
             detail += f"; room again {iso(opens)}, when it will be stale"
@@ -132,7 +138,14 @@ class Caps:
     def _detail(self, terms: Terms, full: Full) -> str:
         cap, rate = terms.caps[full.bound], terms.bounds[full.bound].rate
         whose = f"cap {cap.name}: {rate.text}" if cap is not None else f"the recipient's own wish: at most {rate.text}"
+        if not _is_full(terms, full):
+            return f"{whose}: others that wait go first"
         return f"{whose}, used up by {self.used(full.used)}" if full.used else whose
+
+
+def _is_full(terms: Terms, full: Full) -> bool:
+    """Else there is room, and others that wait go first."""
+    return sum(number for _, number in full.used) >= terms.bounds[full.bound].rate.count
 
 
 def _over(terms: Terms, full: Full) -> str:

@@ -91,6 +91,10 @@ class State(Protocol):
         exceed a bound by mail that was refused for it."""
         ...
 
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
+        """The same, with what is `told` of the person of each."""
+        ...
+
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         """The mail of these places (person, token) is safe: they are held for `lease` ms from now. What is gone stays so."""
         ...

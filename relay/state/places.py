@@ -2,6 +2,7 @@
 
 In the way of a bound stand sends within its window, places of others, and those who wait and go before: by priority, then
 by age. Who waits is let in before others from when it was told to come again, for GRACE: it may be on a node that is gone.
+Mail that is not yet on disk waits in nobody's way: a crash may be the end of it.
 A place whose lease is over was given up where nothing can have been sent by it; else it is a send.
 
 A send's second is the one it began in, so in a sliding window it counts one more. Sends ahead of the clock count.
@@ -64,9 +65,10 @@ def ask(person: Person, wish: Ask, now: int) -> tuple[Room, Place | None]:
     if not room:
         kind = FIRM if wish.firm else HOLDS
         return room, Place(kind, wish.mark, now, now + wish.lease, wish.priority, wish.since)
-    if not wish.waits:
+    pause = max(full.wait for full in room)
+    if not (wish.waits and (wish.firm or pause)):
         return room, None
-    until = now + max(full.wait for full in room)
+    until = now + pause
     return room, Place(WAITS, wish.mark, now, until, wish.priority, wish.since)
 
 
@@ -85,14 +87,14 @@ def _full(number: int, bound: Bound, sends: list[Send], others: list[Place], now
     rate, zone, marks = bound
     begin, end = window(rate, zone, now)
     used = [send for send in sends if send[0] >= begin and send[1] in marks]
-    places = [place.mark for place in others if place.mark in marks]
-    if len(used) + len(places) < rate.count:
+    there = [place for place in others if place.mark in marks]
+    if len(used) + len(there) < rate.count:
         return None
     wait = 0
     excess = len(used) - rate.count
     if excess >= 0 and rate.count:
         wait = end - now if rate.calendar else (sorted(used)[excess][0] + 1 + rate.window) * 1000 - now
-    by_mark = Counter([mark for _, mark in used] + places)
+    by_mark = Counter([mark for _, mark in used] + [place.mark for place in there if place.kind != WAITS])
     return Full(number, wait, tuple(sorted(by_mark.items())))
 
 
@@ -109,14 +111,17 @@ def _calendar(rate: Rate, zone: tzinfo, slot: int) -> tuple[int, int]:
     return limits.expiry(rate, slot - 1, zone) // 1000, limits.expiry(rate, slot, zone)
 
 
-def expire(person: Person, now: int) -> None:
-    """What came of places whose lease is over, and of those who did not come again."""
+def expire(person: Person, now: int) -> bool:
+    """What came of places whose lease is over, and of those who did not come again. True: some of them are sends now."""
+    sent = False
     for token, place in [*person.places.items()]:
         if now < place.until + (GRACE if place.kind == WAITS else 0):
             continue
         del person.places[token]
         if place.kind == FIRM:
             person.sends.append((place.at // 1000, place.mark))
+            sent = True
+    return sent
 
 
 def still(sends: Iterable[Send], now: int, keep: int) -> list[Send]:

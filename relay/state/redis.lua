@@ -308,13 +308,16 @@ local function places_of(key, bucket, person, sends, grace)
     return places
 end
 
--- KEYS: bucket of sends, places, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
+-- KEYS: bucket of sends, places, facts, the word on people, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
 -- long a place is remembered; then of each bound count, window (0: calendar), begin (s), end (ms), how many marks, and these.
--- Of what is in the way: number of the bound, ms to wait, how many marks, and of each itself and how often.
+-- The person's facts; and of what is in the way: number of the bound, ms to wait, how many marks, of each itself and how often.
+-- And whether people are known, as `about` says; where they are lost, nobody has a place.
 local function reserve()
-    local refusal = not_now(KEYS[3], ARGV[3], ARGV[4])
+    local refusal, word = not_now(KEYS[5], ARGV[3], ARGV[4]), redis.call('GET', KEYS[4])
     if refusal then
         return refusal
+    elseif word == 'lost' then
+        return {'lost', now, 0}
     end
     local person, token = ARGV[5], ARGV[6]
     local own = {
@@ -355,7 +358,7 @@ local function reserve()
         for _, place in ipairs(others) do
             if marks[place.mark] then
                 count = count + 1
-                marks[place.mark] = marks[place.mark] + 1
+                marks[place.mark] = marks[place.mark] + (place.kind == 0 and 0 or 1)
             end
         end
         if count >= limit then
@@ -379,16 +382,20 @@ local function reserve()
         end
         at, number = next_bound, number + 1
     end
-    if #full == 0 or ARGV[12] == '1' then
+    if #full == 0 or ARGV[12] == '1' and (ARGV[11] == '1' or longest > 0) then
         if #full > 0 then
             own.kind, own.till = 0, now + longest
         end
         redis.call('HSET', KEYS[2], token, text_of(own))
         live_at_least(KEYS[2], own.till - now + ARGV[14])
+        if not word then -- as `learn` does: what people got is missed like what is known of them
+            redis.call('SET', KEYS[4], 'known')
+            word = 'known'
+        end
     else
         redis.call('HDEL', KEYS[2], token)
     end
-    return {'done', now, full}
+    return {'done', now, {redis.call('HGETALL', KEYS[3]), full}, word and 1 or 0}
 end
 
 -- KEYS: places. ARGV: token, lease, how long a place is remembered

@@ -223,23 +223,33 @@ class RedisState:
     # -- what people get
 
     async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
+        return [room for _, room in await self.consult(asks)]
+
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
         there = 0  # the server's time, where it has just told that it is in another slot
-        rooms: list[Room] = []
+        found: list[tuple[dict[str, str], Room]] = []
 
         def calls() -> list[Call]:
             return [self._reserve(wish, there or self.now()) for wish in asks]
 
         def settle(answers: list[Any]) -> tuple[bytes, int]:
-            nonlocal there, rooms
+            nonlocal there, found
+            for wish, (kind, _, _, *known) in zip(asks, answers, strict=True):
+                tag = redis_places.tag_of(wish.person, TAGS)
+                self._hear_of_people(tag, kind, known=bool(known and known[0]), left=False)
             not_yet = next((answer for answer in answers if answer[0] != b"done"), None)
             if not_yet is None:
-                rooms = [redis_places.room_of(flat) for _, _, flat in answers]
+                found = [
+                    (redis_people.facts_of(facts), redis_places.room_of(flat)) for _, _, (facts, flat), _ in answers
+                ]
                 return b"done", 0
             there = not_yet[1] if not_yet[0] == b"another slot" else 0
             return not_yet[0], 0
 
-        await self._ask_in_time(calls, settle)
-        return rooms
+        kind, _ = await self._ask_in_time(calls, settle)
+        if kind == b"lost":
+            raise StateError(self.forgot)
+        return found
 
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         await self._ask([
@@ -273,7 +283,8 @@ class RedisState:
 
     def _reserve(self, wish: Ask, now: int) -> Call:
         tag = redis_places.tag_of(wish.person, TAGS)
-        keys = (*redis_places.keys_of(wish.person, TAGS), _epoch(tag))
+        about = redis_people.name_of(wish.person, TAGS), redis_people.word_of(tag)
+        keys = (*redis_places.keys_of(wish.person, TAGS), *about, _epoch(tag))
         return self._call(keys, "reserve", self._epochs[tag], self._quiet, *redis_places.asking(wish, now))
 
     # -- what is known of people

@@ -172,6 +172,11 @@ class SqliteState:
         rooms: list[Room] = await self._ask(lambda now: sqlite_places.reserve(self._db, asks, now), durable=firm)
         return rooms
 
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
+        firm = any(wish.firm for wish in asks)
+        found: list[tuple[dict[str, str], Room]] = await self._ask(lambda now: self._consult(asks, now), durable=firm)
+        return found
+
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
         await self._ask(lambda now: sqlite_places.confirm(self._db, places, now + lease))
 
@@ -217,6 +222,10 @@ class SqliteState:
         return await answer
 
     # -- in the thread
+
+    def _consult(self, asks: Sequence[Ask], now: int) -> list[tuple[dict[str, str], Room]]:
+        rooms = sqlite_places.reserve(self._db, asks, now)
+        return [(sqlite_people.facts_of(self._db, wish.person), room) for wish, room in zip(asks, rooms, strict=True)]
 
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:

@@ -1,5 +1,8 @@
-"""Sends and places of people in the SQLite file of State: a row a person, 50 octets with four sends. For the thread that has
-the connection; what they mean says relay/state/places.py.
+"""Sends and places of people in the SQLite file of State, for the thread that has the connection; what they mean says
+relay/state/places.py.
+
+Keys are random, so each person's sends are on a page of their own, and each page that a transaction changes is written
+whole. Places come and go three times a mail: they stand in a small table whose pages many share.
 """
 
 from collections.abc import Sequence
@@ -12,13 +15,18 @@ from relay.state import places
 from relay.state.places import WAITS, Person, Place
 
 TABLE = """
-    CREATE TABLE got (
+    CREATE TABLE got (                          -- 50 octets a person with four sends
         key BLOB PRIMARY KEY,
-        sends BLOB NOT NULL,
-        places TEXT                             -- JSON: [token, *relay.state.places.Place]; NULL: none
+        sends BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE place (
+        key BLOB PRIMARY KEY,
+        places TEXT NOT NULL                    -- JSON: [token, *relay.state.places.Place], at least one
     ) WITHOUT ROWID;
 """
 PAGE = 1_000  # people looked at in one transaction of the sweep: 2 ms
+
+_READ = "SELECT (SELECT sends FROM got WHERE key = ?1), (SELECT places FROM place WHERE key = ?1)"
 
 
 def reserve(db: Any, asks: Sequence[Ask], now: int) -> list[Room]:
@@ -27,14 +35,14 @@ def reserve(db: Any, asks: Sequence[Ask], now: int) -> list[Room]:
 
 def _reserve(db: Any, wish: Ask, now: int) -> Room:
     person = _read(db, wish.person)
-    if person.places:
-        places.expire(person, now)
+    if person.places and places.expire(person, now):
+        _write_sends(db, wish.person, person)
     room, place = places.ask(person, wish, now)
     before = person.places.pop(wish.token, None)
     if place is not None:
         person.places[wish.token] = place
     if place is not None or before is not None:
-        _write(db, wish.person, person)
+        _write_places(db, wish.person, person)
     return room
 
 
@@ -45,7 +53,7 @@ def confirm(db: Any, tokens: Sequence[tuple[bytes, str]], until: int) -> None:
         place = person.places.get(token)
         if place is not None and place.kind != WAITS and place.until < until:
             person.places[token] = place._replace(until=until)
-            _write(db, key, person)
+            _write_places(db, key, person)
 
 
 def settle(db: Any, settled: Sequence[Settled], now: int, keep: int) -> None:
@@ -54,10 +62,10 @@ def settle(db: Any, settled: Sequence[Settled], now: int, keep: int) -> None:
         place = person.places.pop(token, None)
         if place is None:
             continue
+        _write_places(db, key, person)
         if at and place.kind != WAITS:
-            person.sends.append((at, place.mark))
-            person.sends = places.still(person.sends, now, keep)
-        _write(db, key, person)
+            person.sends = places.still([*person.sends, (at, place.mark)], now, keep)
+            _write_sends(db, key, person)
 
 
 def standing(db: Any, keys: Sequence[bytes], now: int) -> list[Standing]:
@@ -76,40 +84,46 @@ def recall(db: Any, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
         missing = places.missing(person.sends, known)
         if missing:
             person.sends = sorted([*person.sends, *missing])
-            _write(db, key, person)
+            _write_sends(db, key, person)
 
 
 def sweep(db: Any, after: bytes, now: int, keep: int) -> bytes:
     """Forget what counts no more of the next people behind `after`; the last one looked at, b"" behind the last of all."""
-    rows = db.execute("SELECT key, sends, places FROM got WHERE key > ? ORDER BY key LIMIT ?", (after, PAGE)).fetchall()
-    for key, *row in rows:
-        person = _person(*row)
+    pages = [
+        [key for (key,) in db.execute(f"SELECT key FROM {table} WHERE key > ? ORDER BY key LIMIT ?", (after, PAGE))]  # noqa: S608
+        for table in ("got", "place")
+    ]
+    reached = min((page[-1] for page in pages if len(page) == PAGE), default=b"")
+    for key in {key for page in pages for key in page if not reached or key <= reached}:
+        person = _read(db, key)
+        before = places.pack(person.sends), len(person.places)
         places.expire(person, now)
         person.sends = places.still(person.sends, now, keep)
-        if (places.pack(person.sends), _packed(person.places)) != tuple(row):
-            _write(db, key, person)
-    return rows[-1][0] if len(rows) == PAGE else b""
+        if places.pack(person.sends) != before[0]:
+            _write_sends(db, key, person)
+        if len(person.places) != before[1]:
+            _write_places(db, key, person)
+    return reached
 
 
 def _read(db: Any, key: bytes) -> Person:
-    row = db.execute("SELECT sends, places FROM got WHERE key = ?", (key,)).fetchone()
-    return _person(*row) if row is not None else Person()
+    sends, held = db.execute(_READ, (key,)).fetchone()
+    person = Person(places.unpack(sends) if sends is not None else [])
+    if held is not None:
+        person.places = {token: Place(*place) for token, *place in orjson.loads(held)}
+    return person
 
 
-def _person(sends: bytes, text: str | None) -> Person:
-    found = Person(places.unpack(sends))
-    if text is not None:
-        found.places = {token: Place(*place) for token, *place in orjson.loads(text)}
-    return found
-
-
-def _write(db: Any, key: bytes, person: Person) -> None:
-    if person.sends or person.places:
-        row = key, places.pack(person.sends), _packed(person.places)
-        db.execute("INSERT OR REPLACE INTO got VALUES (?, ?, ?)", row)
+def _write_sends(db: Any, key: bytes, person: Person) -> None:
+    if person.sends:
+        db.execute("INSERT OR REPLACE INTO got VALUES (?, ?)", (key, places.pack(person.sends)))
     else:
         db.execute("DELETE FROM got WHERE key = ?", (key,))
 
 
-def _packed(held: dict[str, Place]) -> str | None:
-    return orjson.dumps([(token, *place) for token, place in held.items()]).decode() if held else None
+def _write_places(db: Any, key: bytes, person: Person) -> None:
+    if person.places:
+        held = orjson.dumps([(token, *place) for token, place in person.places.items()]).decode()
+        db.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (key, held))
+    else:
+        db.execute("DELETE FROM place WHERE key = ?", (key,))

@@ -129,6 +129,23 @@ def test_mails_of_a_shop_in_two_languages(explain: Explaining, text: str, mail_c
     assert speaks >= ({"transactional", "marketing"} if promoted else {mail_class})
 
 
+OURS = ["List-Unsubscribe", "List-Unsubscribe-Post"]
+
+
+def test_marketing_shows_the_list_unsubscribe_that_it_gets(explain: Explaining) -> None:
+    bare = NEWSLETTER.replace("List-Unsubscribe: <https://marom.example/u/1>\n", "")
+    assert explain.facts(bare, "--credential", "mixed")["adds"][-2:] == OURS
+    kept = explain.facts(NEWSLETTER, "--credential", "woo")
+    assert not set(OURS) & {*kept["adds"], *kept["removes"]}
+    streams = explain.folder / "policies" / "streams.toml"
+    streams.write_text(
+        streams.read_text().replace('class = "marketing"', 'class = "marketing"\nunsubscribe = "replace"')
+    )
+    replaced = explain.facts(NEWSLETTER, "--credential", "woo")
+    assert replaced["adds"][-2:] == OURS
+    assert replaced["removes"] == ["List-Unsubscribe"]
+
+
 def test_a_claim_that_the_evidence_contradicts_is_shown_as_such(explain: Explaining) -> None:
     lines = explain.screen(BURIED + PROMOTION, "--credential", "woo")
     assert lines[3].startswith(

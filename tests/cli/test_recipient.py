@@ -84,6 +84,12 @@ def test_all_that_is_known_is_shown_with_what_undoes_it(
     assert told["blocks"][0]["undo"].endswith("--reason manual")
 
 
+def test_what_he_used_of_each_cap_is_shown() -> None:
+    one = {"cap": "arava", "limit": "3/week", "used": 2, "under_way": 1, "by": {"arava marketing": 2}}
+    assert recipient._of_cap(one) == "  arava 3/week: 2 used (arava marketing 2), 1 under way"
+    assert recipient._of_cap({**one, "used": 0, "by": {}, "under_way": 0}) == "  arava 3/week: 0 used, 0 under way"
+
+
 def test_of_a_stranger_it_says_that_nothing_is_known(
     node: DeskNode, events: Path, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,6 @@
 """`postlane suppress`: lists in, lists out, and an operator's hand on them."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -11,6 +12,8 @@ from relay.cli.events import now_ms
 from relay.cli.main import main
 from relay.config import whereabouts
 from relay.event import iso
+from relay.room import Send, mark_of
+from relay.state.sqlite import SqliteState
 from tests.support.desk_node import DeskNode
 
 
@@ -213,6 +216,19 @@ def events_in(node: DeskNode, folders: list[str]) -> None:
     (directory / "2026-11-21T12.0.open.jsonl").write_text("\n".join(lines) + "\n")
 
 
+def sends_of(folder: Path, key: str) -> tuple[Send, ...]:
+    """What State counts as his."""
+
+    async def asked() -> tuple[Send, ...]:
+        state = SqliteState(folder / "state.db")
+        await state.open()
+        ((sends, _),) = await state.standing([bytes.fromhex(key)])
+        await state.close()
+        return sends
+
+    return asyncio.run(asked())
+
+
 def test_what_state_lost_is_told_again_from_the_events(
     node: DeskNode, folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,12 +241,19 @@ def test_what_state_lost_is_told_again_from_the_events(
         node(tmp_path, {**ask, "what": "wish", "brand": "marom", "at_most": often, "topics_off": ["x"], "via": "page"})
     node(tmp_path, {**ask, "what": "forget", "recipient": "gil@b.example", "stop": "all"})
     key = node(tmp_path, {**ask, "what": "show", "recipient": "gil@b.example"})["key"]
+    dana_key = node(tmp_path, {**ask, "what": "show"})["key"]
     audit = {
         "action": "recipient --forget",
         "what": {"key": key},
         "kept": [{"stop": "all", "brand": None, "reason": "erased"}],
     }
     node.said.append(("audit", audit))
+    mail = {"recipient": "dana@b.example", "brand": "marom", "class": "marketing"}
+    node.said += [
+        ("delivered", mail),
+        ("delivered", {**mail, "class": "transactional"}),
+        ("delivered", {"brand": "marom"}),
+    ]
     before = sorted((row["key"], row["stop"], row["reason"], row["note"]) for row in listed(folders, capsys))
     assert len(before) == 4
     events_in(node, folders)
@@ -240,7 +263,8 @@ def test_what_state_lost_is_told_again_from_the_events(
     assert run(folders, "restore", "--dry-run") == 0
     assert "4 blocks and 1 preferences would be told again" in capsys.readouterr().out
     assert run(folders, "restore") == 0
-    assert "4 blocks and 1 preferences told again" in capsys.readouterr().out
+    assert "4 blocks, 1 preferences and 1 mails that arrived told again" in capsys.readouterr().out
+    assert [mark for _, mark in sends_of(tmp_path, dana_key)] == [mark_of("marom", "marketing")]
     assert [kind for kind, _ in node.said] == ["audit"], "events of it are there"
     after = listed(folders, capsys)
     assert sorted((row["key"], row["stop"], row["reason"], row["note"]) for row in after) == before

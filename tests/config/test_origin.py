@@ -102,3 +102,11 @@ def test_what_a_table_of_shaping_does_not_say_is_shown_with_where_it_is_said(tmp
     assert found["provider.walla.connections"] == (2, 0)
     assert found['domain."bank.example".rate'] == ("50/second", 2)
     assert found['domain."bank.example".tls'] == ("required", 8)
+
+
+def test_keys_that_admins_name(tmp_path: Path) -> None:
+    (tmp_path / "recipients.toml").write_text('[address-check]\ndefault = "off"\nshop = "refuse"\n')
+    found = {one.key: (one.value, one.line) for one in settings_of(tmp_path, "recipients.toml")}
+    assert found["address-check.default"] == ("off", 2)
+    assert found["address-check.shop"] == ("refuse", 3)
+    assert found["address-check.known"] == ([], 0)

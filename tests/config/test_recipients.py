@@ -26,3 +26,11 @@ sunset = { after = 7, unanswered_for = "400d" }
     assert (tiers, problems) == (Tiers(60, 100, "lapsing", 8, Sunset(7, 400)), [])
     assert examined(tmp_path, "")[0] == Tiers()
     assert examined(tmp_path, "[engagement]\nsunset = {}\n")[0].sunset == Sunset(12, 365)
+
+
+def test_what_stops_for_who_is_forgotten(tmp_path: Path) -> None:
+    for text, stop in (("", "marketing"), ('[forget]\nstop = "all"\n', "all"), ('[forget]\nstop = "nothing"\n', "")):
+        (tmp_path / "recipients.toml").write_text(text)
+        found = examine_policies(tmp_path, None)
+        assert found.value is not None
+        assert (found.value.forget, found.problems) == (stop, [])

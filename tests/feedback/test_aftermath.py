@@ -2,9 +2,11 @@
 
 import pytest
 
-from relay.feedback.aftermath import ASLEEP, after_complaint, after_failure
+from relay.feedback.aftermath import DAY, KINDS, SHIPPED, Aftermath, Rule
 from relay.feedback.taxonomy import Category
 from tests.support.house import NOW, waiting_delivery
+
+SHIPS = Aftermath()
 
 
 @pytest.mark.parametrize(
@@ -12,26 +14,33 @@ from tests.support.house import NOW, waiting_delivery
     [
         (Category.BAD_MAILBOX, "dead-mailbox", None),
         (Category.BAD_DOMAIN, "dead-mailbox", None),
-        (Category.INACTIVE_MAILBOX, "inactive-mailbox", NOW + ASLEEP),
+        (Category.INACTIVE_MAILBOX, "inactive-mailbox", NOW + 180 * DAY),
     ],
 )
 def test_a_mailbox_that_takes_nothing_gets_nothing_more(category: Category, reason: str, until: int | None) -> None:
     delivery = waiting_delivery()
-    entry = after_failure(delivery, category, True, "google", NOW)
+    entry = SHIPS.of_failure(delivery, category, True, "google", NOW)
     assert entry is not None
-    assert entry == {
-        "recipient": delivery.recipient, "stop": "all", "brand": "", "reason": reason, "source": "feedback",
-        "until": until, "site": "google", "stream": delivery.message.stream,
-    }  # fmt: skip
-    assert after_failure(delivery, category, False, "google", NOW) is None, "temporary, whatever it is"
+    assert (entry["recipient"], entry["stop"], entry["brand"]) == (delivery.recipient, "all", "")
+    assert (entry["reason"], entry["until"], entry["site"], entry["after"]) == (reason, until, "google", 1)
+    assert SHIPS.of_failure(delivery, category, False, "google", NOW) is None, "temporary, whatever it is"
 
 
-@pytest.mark.parametrize(
-    "category", [one for one in Category if one not in ("bad-mailbox", "bad-domain", "inactive-mailbox")]
-)
-def test_what_blames_another_stops_nothing(category: Category) -> None:
-    assert after_failure(waiting_delivery(), category, True, "", NOW) is None
-    assert after_failure(waiting_delivery(), "of a newer version", True, "", NOW) is None
+def test_full_and_unwilling_mailboxes_are_given_several_chances() -> None:
+    delivery = waiting_delivery()
+    full = SHIPS.of_failure(delivery, Category.QUOTA, False, "", NOW)
+    assert full is not None
+    assert (full["stop"], full["after"], full["within"], full["until"]) == ("all", 3, 14 * DAY, NOW + 30 * DAY)
+    unwilling = SHIPS.of_failure(delivery, Category.RECIPIENT_REFUSED, True, "", NOW)
+    assert unwilling is not None
+    assert (unwilling["stop"], unwilling["after"]) == (f"stream:{delivery.message.stream}", 3)
+    assert unwilling["site"] == delivery.site
+
+
+@pytest.mark.parametrize("category", sorted(set(Category) - set(SHIPPED)))
+def test_what_blames_another_stops_nothing(category: str) -> None:
+    assert SHIPS.of_failure(waiting_delivery(), category, True, "", NOW) is None
+    assert SHIPS.of_failure(waiting_delivery(), "of a newer version", True, "", NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -41,7 +50,7 @@ def test_what_blames_another_stops_nothing(category: Category) -> None:
 def test_a_complaint_stops_the_brands_marketing(kind: str, reason: str) -> None:
     delivery = waiting_delivery()
     delivery.message.brand = "arava"
-    entry = after_complaint(delivery, kind)
+    entry = SHIPS.of_complaint(delivery, kind, NOW)
     assert entry is not None
     assert (entry["stop"], entry["brand"], entry["reason"], entry["until"]) == ("marketing", "arava", reason, None)
     assert entry["site"] == delivery.site
@@ -49,4 +58,21 @@ def test_a_complaint_stops_the_brands_marketing(kind: str, reason: str) -> None:
 
 @pytest.mark.parametrize("kind", ["not-spam", "virus", "auth-failure"])
 def test_reports_of_other_things_stop_nothing(kind: str) -> None:
-    assert after_complaint(waiting_delivery(), kind) is None
+    assert SHIPS.of_complaint(waiting_delivery(), kind, NOW) is None
+
+
+def test_the_files_word_counts() -> None:
+    said = Aftermath({"bad-mailbox": Rule("nothing"), "complaint": Rule("all", span=DAY)})
+    assert said.of_failure(waiting_delivery(), "bad-mailbox", True, "", NOW) is None
+    entry = said.of_complaint(waiting_delivery(), "abuse", NOW)
+    assert entry is not None
+    assert (entry["stop"], entry["brand"], entry["until"]) == ("all", "", NOW + DAY)
+    none = Aftermath({})
+    assert none.of_complaint(waiting_delivery(), "abuse", NOW) is None
+    assert none.of_complaint(waiting_delivery(), "opt-out", NOW) is not None, "who opts out is out"
+    assert repr(none) == "<Aftermath of >"
+
+
+def test_only_failures_about_the_recipient_may_have_consequences() -> None:
+    assert set(SHIPPED) <= set(KINDS)
+    assert not set(KINDS) & {"reputation-block", "policy-block", "spam-block", "rate-limited", "greylisted", "other"}

@@ -6,7 +6,7 @@ import pytest
 
 from relay.identity import Rate
 from relay.message import MailClass, Message
-from relay.policy.caps import LATEST, Cap, Caps, refused, waits
+from relay.policy.caps import LATEST, TURN, Cap, Caps, refused, waits
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.room import Bound, Full, mark_of
@@ -92,7 +92,7 @@ def test_a_wish_is_one_more_bound_of_the_brands_marketing() -> None:
 
 
 def full(bound: int, wait: int, *used: tuple[int, int]) -> Full:
-    return Full(bound, wait, used or ((ARAVA, 3), (MAROM, 1)))
+    return Full(bound, wait, used or ((ARAVA, 4), (MAROM, 1)))
 
 
 def judged(
@@ -112,16 +112,23 @@ def judged(
 def test_it_waits_for_the_last_bound_to_open_and_says_who_used_it_up() -> None:
     found = judged(full(0, 5_000, (ARAVA, 1)), full(2, 60_000))
     assert found == Postponed(
-        NOW + 60_000, "capped", "cap group: 5/week, used up by arava marketing 3, marom marketing 1"
+        NOW + 60_000, "capped", "cap group: 5/week, used up by arava marketing 4, marom marketing 1"
     )
+
+
+def test_who_goes_before_is_said_where_nothing_else_is_in_the_way() -> None:
+    found = judged(full(1, 0, (ARAVA, 3)), now=NOW + DAY)
+    assert isinstance(found, Postponed)
+    assert found.until == NOW + DAY + TURN
+    assert found.detail == "cap arava: 4/7d: others that wait go first"
 
 
 def test_marks_of_brands_that_are_gone_have_no_name() -> None:
     assert CAPS.used([(77, 2), (ARAVA_SERVICE, 1)]) == "another brand 2, arava service 1"
 
 
-def test_mail_under_way_is_waited_for_as_long_again() -> None:
-    waited = [(0, 1_000), (500, 1_000), (30_000, 30_000), (10 * DAY, LATEST)]
+def test_mail_under_way_is_waited_for_half_as_long_again() -> None:
+    waited = [(0, 1_000), (1_500, 1_000), (30_000, 15_000), (10 * DAY, LATEST)]
     for age, pause in waited:
         now = NOW + age
         found = judged(full(0, 0), caps=Caps([cap(limits=(Rate(1, 30 * 86_400, "", "1/30d"),))], ZONES), now=now)
@@ -147,7 +154,7 @@ def test_without_an_end_it_waits_as_long_as_the_longest_window_and_is_withheld_t
     assert found.until == NOW + patience
     late = judged(full(2, 60_000), now=NOW + patience)
     assert late == Withheld(
-        "capped", "cap group: 5/week, used up by arava marketing 3, marom marketing 1; waited for 7 days"
+        "capped", "cap group: 5/week, used up by arava marketing 4, marom marketing 1; waited for 7 days"
     )
     later = judged(full(2, 60_000), mail=message(send_at=NOW + DAY), now=NOW + patience)
     assert isinstance(later, Postponed)

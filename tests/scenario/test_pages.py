@@ -201,6 +201,7 @@ def test_an_unsubscription_survives_that_everything_is_killed(node: Node, sink: 
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     node.process.wait(10)
+    node.ended()
     node.start()
     wait_for("the event", lambda: node.events(type="unsubscribed", recipient="gil@example.com"))
     assert node.final(market(node, "gil@example.com"))["type"] == "withheld"
@@ -241,8 +242,7 @@ def test_an_operator_suppresses_looks_undoes_and_forgets(node: Node, sink: Sink)
     assert json.loads(node.run("recipient", "avi@example.com", "--export").stdout)["events"] == []
     held = node.final(market(node, "avi@example.com"))
     assert (held["type"], held["reason"]) == ("withheld", "suppressed"), "he stays suppressed, by a hash alone"
-    (audit,) = node.events(type="audit", action="recipient --forget")
-    assert audit["reason"] == "letter of 22 Nov"
+    assert len(node.events(type="audit", action="recipient --forget", reason="letter of 22 Nov")) == 1
 
 
 def test_an_app_with_a_token_asks_and_tells(node: Node, sink: Sink) -> None:

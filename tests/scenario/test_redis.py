@@ -100,6 +100,19 @@ def test_a_node_starts_without_redis_and_outlives_one_that_hangs(tmp_path: Path)
             redis.resume()
             assert node.final(held, 60)["type"] == "delivered"
 
+            assert node.run("suppress", "add", "noa@example.com", "--stop", "marketing").returncode == 0
+            redis.kill()
+            redis.start()  # as new: it has forgotten noa
+            wait_for("new limits to be granted", lambda: grants(redis))
+            unwanted = node.send("noa@example.com", source=BULK)
+            assert node.final(node.send("noa@example.com"))["type"] == "delivered"
+            wait_for("the alert", lambda: "suppress restore" in node.run("status").stdout)
+            assert [event["type"] for event in node.events(id=unwanted)] == ["accepted"], "nobody can say, so it waits"
+            assert "1 blocks and 0 preferences told again" in node.run("suppress", "restore", "--yes").stdout
+            assert node.run("suppress", "restore", "--done", "--yes").returncode == 0
+            ended = node.final(unwanted, 60)
+            assert (ended["type"], ended["reason"]) == ("withheld", "suppressed")
+
 
 def test_under_load_redis_stops_dies_and_comes_back_empty(tmp_path: Path) -> None:
     """Counted at the sink: no more than the quota, each message once, and what did not go is still queued."""

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay.identity import Rate
+from relay.room import Ask, Bound, Settled
 from relay.state import redis as module
 from relay.state import redis_batches, redis_link
 from relay.state.interface import StateError
@@ -524,6 +525,8 @@ async def test_what_was_known_of_people_is_missed_until_somebody_says_that_it_wa
     for one in (state, other, await opened(states, redis.url, quiet=0)):
         with pytest.raises(StateError, match="lost what it knew of people"):
             await one.told([stranger, key])
+        with pytest.raises(StateError, match="lost what it knew of people"):
+            await one.consult([wants_place(key)])
         assert "lost what it knew of people" in one.forgot
         assert await one.told([stranger]) == [{}], "nobody was known there"
         assert await one.told([key], left=True) == [{"b:marketing||manual": "[2]"}]
@@ -532,10 +535,34 @@ async def test_what_was_known_of_people_is_missed_until_somebody_says_that_it_wa
         assert one.trouble == ""
     await state.brought_back()
     assert state.forgot == ""
-    assert await other.told([key]) == [{"b:marketing||manual": "[2]"}]
+    assert await other.consult([wants_place(key)]) == [({"b:marketing||manual": "[2]"}, ())]
     assert other.forgot == ""
     await other._restore(tag_of(key, module.TAGS), other._epochs[0])
     assert await state.told([key]) == [{"b:marketing||manual": "[2]"}], "who was late with it is not heard"
+
+
+def wants_place(person: bytes) -> Ask:
+    return Ask(person, "m/0", 5, (), 0, 0, 60_000, False, False)
+
+
+async def test_what_people_got_is_missed_too_until_it_was_told_again(
+    redis: RedisServer, states: list[RedisState], clock: Clock
+) -> None:
+    key, one = b"\x10" * 16, Bound(Rate(1, 3_600, "", "1/hour"), "UTC", frozenset({5}))
+    state, other = await opened(states, redis.url, clock), await opened(states, redis.url, clock)
+    wish = wants_place(key)._replace(bounds=(one,), firm=True)
+    for asker in (state, other):
+        assert await asker.reserve([wish]) == [()]
+    await state.settle([Settled(key, "m/0", clock.now // 1000)], 86_400)
+    redis.empty()
+    await state._learn()
+    for asker in (state, other):
+        with pytest.raises(StateError, match="lost"):
+            await asker.reserve([wish])
+    await state.recall([(key, [(clock.now // 1000, 5)])])
+    await state.brought_back()
+    ((full,),) = await other.reserve([wish._replace(token="n/0")])
+    assert full.used == ((5, 1),)
 
 
 async def test_a_redis_that_never_knew_anybody_misses_nobody(redis: RedisServer, states: list[RedisState]) -> None:

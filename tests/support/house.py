@@ -19,6 +19,7 @@ from relay.egress.pools import Pool, Source
 from relay.egress.settings import Relay
 from relay.engaging import Engaging
 from relay.event import Recorder
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.rulings import NO_RULINGS
 from relay.guarding import Guarding
 from relay.identity import Brand, Credential, Rate
@@ -28,7 +29,7 @@ from relay.message import Change, Delivery, Envelope, MailClass, Message, Peer, 
 from relay.outcome import Outcome
 from relay.pacing import Pacer
 from relay.pause import Later
-from relay.person import ADDRESS, Block, Engaged, Person, Wish
+from relay.person import ADDRESS, Block, Engaged, Wish
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.contradiction import Ledger
@@ -137,23 +138,34 @@ class FakeQuotas:
         return self.waits.get(name, self.wait)
 
 
+class FakeState:
+    def __init__(self, people: "FakePeople") -> None:
+        self._people = people
+
+    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
+        if self._people.down:
+            raise StateError("gone")
+        return [self._people.facts.get(key, {}) for key in keys]
+
+    async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
+        assert self._people.places is not None
+        facts = await self.told([wish.person for wish in asks])
+        return list(zip(facts, await self._people.places.reserve(asks), strict=True))
+
+
 class FakePeople(Known):
-    """What State would tell of people; `down`: it cannot."""
+    """What State would tell of people; `down`: it cannot. `places`: what it has of their mail."""
 
     def __init__(self) -> None:
         self.facts: dict[bytes, dict[str, str]] = {}
         self.down = False
-        here: Any = self
+        self.places: FakePlaces | None = None
+        here: Any = FakeState(self)
         super().__init__(here, Keys([b"s" * 32]))
 
-    async def of(self, addresses: Sequence[str]) -> list[Person]:
+    async def _question(self, question: Any) -> list[Any]:
         self._down_until = 0.0  # its being down has no memory
-        return await super().of(addresses)
-
-    async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
-        if self.down:
-            raise StateError("gone")
-        return [self.facts.get(key, {}) for key in keys]
+        return await super()._question(question)
 
     def block(self, address: str, stop: str = "all", reason: str = "manual", brand: str = "", **more: Any) -> None:
         block = Block(stop, brand, reason, **{"source": "cli", "since": NOW - 1000, **more})
@@ -215,6 +227,9 @@ class FakePlaces:
             Standing(tuple(one.sends), tuple(place.mark for place in one.places.values() if place.kind))
             for one in people
         ]
+
+    def now(self) -> int:
+        return self._clock()
 
     async def sweep(self, after: bytes, keep: int) -> bytes:
         self._check()
@@ -296,7 +311,7 @@ class Rig:
         self.people = FakePeople()
         nobody: Any = None
         self.engaging = Engaging(nobody, self.people.keys, Tiers(), self.clock)
-        self.places = FakePlaces(self.clock)
+        self.places = self.people.places = FakePlaces(self.clock)
         self.capping = Capping(cast(Any, self.places), Caps(), self.people.keys, self.clock)
         self.marks = FakeMarks()
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
@@ -371,6 +386,7 @@ class Rig:
             routes=self.routes,
             retry=self.retry,
             rulings=self.rulings,
+            aftermath=Aftermath(),
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",

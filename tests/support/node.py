@@ -99,6 +99,11 @@ def free_port() -> int:
         return int(link.getsockname()[1])
 
 
+def _taken(port: int) -> bool:
+    with socket.socket() as link:
+        return bool(port) and link.connect_ex(("127.0.0.1", port)) == 0
+
+
 def wait_for(what: str, ready: Callable[[], Any], seconds: float = 30.0) -> Any:
     """Ask again and again until `ready()` is true; its value. Fails by name after `seconds`."""
     end = time.monotonic() + seconds
@@ -222,6 +227,11 @@ class Node:
             os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
         self.process = None
+        self.ended()
+
+    def ended(self) -> None:
+        """Wait until whatever the killed supervisor had started has seen that it is gone, and let go of the ports."""
+        wait_for("the ports to be free", lambda: not any(map(_taken, (self.smtp, self.web, self.public))))
 
     def __enter__(self) -> "Node":
         return self.start()

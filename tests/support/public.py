@@ -44,7 +44,10 @@ ARAVA = Face(
     logo="arava.svg",
     colors={"accent": "#0b6e4f"},
 )
-BRANDS = (Brand("arava", face=ARAVA), Brand("marom", face=Face(names={"en": "Marom Outdoor"})))
+BRANDS = (
+    Brand("arava", face=ARAVA),
+    Brand("marom", face=Face(names={"en": "Marom Outdoor"}, texts={"intro": {"en": "Pick <your> trails."}})),
+)
 
 
 class Desk:

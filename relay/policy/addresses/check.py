@@ -83,7 +83,7 @@ class Checker:
         """`domain` is the canonical one (a lower-case A-label, or an address literal)."""
         meant = self.slips.meant(domain)
         role, brief = is_role(local), _within(domain, self.disposable)
-        if not (meant or role or brief or takes is not Takes.UNKNOWN):
+        if takes is Takes.UNKNOWN and not (meant or role or brief):
             return NOTHING
         named = (("typo", meant), (takes.value, takes.value), ("disposable", brief), ("role", role))
         return Finding(tuple(tag for tag, holds in named if holds), meant, takes)

@@ -13,7 +13,7 @@ Names are found by what they have in common once letters are left out of both (s
 to nothing costs some look-ups.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from relay.policy.addresses.consumers import ALONE, GIANTS, LARGE, REAL
 from relay.policy.addresses.keyboard import DOUBLED, distance, near
@@ -39,6 +39,7 @@ _SLIPS = {
 }
 # These exist as top-level domains, or are words: corrected for the large domains alone.
 _EXISTING = {"com": "co cm om cam don", "net": "ne et met bet"}
+_LONGEST_GIANT = max(len(domain.partition(".")[0]) for domain in GIANTS)
 ANYWHERE = {slip: right for right, slips in _SLIPS.items() for slip in slips.split()}
 AT_LARGE = ANYWHERE | {slip: right for right, slips in _EXISTING.items() for slip in slips.split()}
 
@@ -74,6 +75,8 @@ class Slips:
         self._meant = set(GIANTS | LARGE)
         self._undotted = {domain.replace(".", ""): domain for domain in sorted(GIANTS | LARGE, reverse=True)}
         self._endings: dict[str, list[str]] = {}  # name -> the endings under which it is meant, those of giants first
+        self._all: set[str] = set()  # endings
+        self._like: dict[str, bool] = {}  # endings, whether they are like one of these
         self._near: dict[str, list[str]] = {}  # what is left of a name -> names
         for domain in sorted(self._meant, key=lambda one: (one not in GIANTS, one)):
             self._add(domain)
@@ -95,6 +98,9 @@ class Slips:
             for left in without(name, 2 if domain in GIANTS else 1):
                 self._near.setdefault(left, []).append(name)
         self._endings.setdefault(name, []).append(ending)
+        if ending not in self._all:
+            self._all.add(ending)
+            self._like.clear()
 
     def meant(self, domain: str) -> str:
         """The domain (a lower-case A-label) that this one is a slip of; "" for none."""
@@ -128,8 +134,8 @@ class Slips:
         name, _, ending = domain.partition(".")
         if len(name) > LONGEST:
             return ""
-        for meant in self._names(name):
-            for wanted in self._endings_near(ending, meant):
+        for meant in self._names(name) if self._ends_like_one(ending) else ():
+            for wanted in _endings_near(ending, meant, self._endings[meant]):
                 if self._fits(name, meant, f"{meant}.{wanted}"):
                     return f"{meant}.{wanted}"
         if f"{name}.com" in ALONE and len(ending) <= _LONG:
@@ -139,24 +145,20 @@ class Slips:
 
     def _names(self, name: str) -> list[str]:
         """Names that are meant and near to this one, the nearest first."""
-        found = {meant for left in without(name, 2) for meant in self._near.get(left, ())}
+        most = 2 if len(name) <= _LONGEST_GIANT + 2 else 1
+        found = {meant for left in without(name, most) for meant in self._near.get(left, ())}
         short = {name, *(name[:at] + name[at + 1 :] for at in range(2, len(name)) if name[at] == name[at - 1])}
         found |= {one for one in short if one in self._endings}
         return sorted(found, key=lambda meant: (distance(name, meant), meant))
 
-    def _endings_near(self, ending: str, meant: str) -> Iterator[str]:
-        """Endings of `meant` that `ending` is, or is a slip of."""
-        known = self._endings[meant]
-        right = _corrected(ending, AT_LARGE)
-        first, _, country = right.rpartition(".")
-        wrong = "com" if ending in ("net", "org") and f"{meant}.com" in GIANTS and len(meant) >= _LONG else ""
-        yield from (one for one in (ending, right, f"com.{country}", f"co.{country}", wrong) if one in known)
-        if country in _COUNTRIES and (not first or first in _SECONDS):
-            return
-        if len(right) == 1:
-            yield from (one for one in known if one[0] == right and "." not in one)
-        nearest = sorted((distance(right, one), number, one) for number, one in enumerate(known))
-        yield from (one for far, _, one in nearest if far <= _ENDING and len(right) > 1)
+    def _ends_like_one(self, ending: str) -> bool:
+        """Has any domain that is meant such an ending, or nearly? Most domains are done with here."""
+        found = self._like.get(ending)
+        if found is None:
+            if len(self._like) >= REMEMBERED:
+                self._like.clear()
+            found = self._like[ending] = any(_endings_near(ending, "", sorted(self._all)))
+        return found
 
     def _fits(self, name: str, meant: str, whole: str) -> bool:
         """May `name` be a slip of `meant`, the name of the domain `whole`?"""
@@ -170,6 +172,20 @@ class Slips:
             return True  # all letters, in whatever order
         limit = _ONE if not giant else _GIANT_LONG if len(meant) > _LONG else _GIANT_SHORT
         return (far <= limit and _begins_alike(name, meant)) or (giant and _first_is_wrong(name, meant))
+
+
+def _endings_near(ending: str, meant: str, known: Sequence[str]) -> Iterator[str]:
+    """Of the endings `known` of `meant`, those that `ending` is, or is a slip of."""
+    right = _corrected(ending, AT_LARGE)
+    first, _, country = right.rpartition(".")
+    wrong = "com" if ending in ("net", "org") and f"{meant}.com" in GIANTS and len(meant) >= _LONG else ""
+    yield from (one for one in (ending, right, f"com.{country}", f"co.{country}", wrong) if one in known)
+    if country in _COUNTRIES and (not first or first in _SECONDS):
+        return
+    if len(right) == 1:
+        yield from (one for one in known if one[0] == right and "." not in one)
+    nearest = sorted((distance(right, one), number, one) for number, one in enumerate(known))
+    yield from (one for far, _, one in nearest if far <= _ENDING and len(right) > 1)
 
 
 def _begins_alike(name: str, meant: str) -> bool:

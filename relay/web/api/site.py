@@ -6,6 +6,7 @@ Calls carry their token in a header, never in a cookie: no page elsewhere can ma
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from math import ceil
 from typing import Any
@@ -32,6 +33,7 @@ Ask = Callable[[Json], Awaitable[Json]]
 MAX_BODY = 256 * 1024  # octets: 500 recipients with the longest addresses
 BODY_SECONDS = 10.0  # for all of a body: an app sends at once what it has
 AT_ONCE = 64  # questions to the node at once; more would only wait there
+OF_ONE = 16  # of these, of one credential: a form that is asked about dead domains waits for DNS, and others must not
 LONGEST_TOKEN = 200
 _TOKEN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]{0,62})\.[a-z2-7]{32}")
 
@@ -74,10 +76,10 @@ class _Site:
     def __init__(self, ask: Ask, clock: Callable[[], float]) -> None:
         self._ask, self._clock = ask, clock
         self._limits = Limits()
-        self._asking = 0
+        self._asking: Counter[str] = Counter()  # questions to the node, by credential
 
     def __repr__(self) -> str:
-        return f"<Site {self._limits!r} asking={self._asking}>"
+        return f"<Site {self._limits!r} asking={self._asking.total()}>"
 
     def endpoint(self, by_method: dict[str, Operation]) -> Callable[[Request], Awaitable[Response]]:
         """Of all calls of one path."""
@@ -108,15 +110,20 @@ class _Site:
         return Response(orjson.dumps(found["body"]), media_type="application/json")
 
     async def _asked(self, question: Json) -> Json:
-        if self._asking >= AT_ONCE:
+        whose = question["credential"]
+        if self._asking[whose] >= OF_ONE:
+            raise too_many(1)
+        if self._asking.total() >= AT_ONCE:
             raise not_now("More calls are under way than the node answers at once")
-        self._asking += 1
+        self._asking[whose] += 1
         try:
             answer = await self._ask(question)
         except NodeDown:
             raise not_now("The node does not answer") from None
         finally:
-            self._asking -= 1
+            self._asking[whose] -= 1
+            if not self._asking[whose]:
+                del self._asking[whose]
         if "error" in answer:
             raise not_now("The node cannot answer this now")
         return answer

@@ -81,8 +81,16 @@ def isolated(text: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(text)
 
 
-def listed(texts: Iterable[str]) -> Markup:
-    return Markup(", ").join(isolated(text) for text in texts)
+def quoted(texts: Mapping[str, str], code: str) -> Markup:
+    """The same of what an admin wrote; where it is in another language it says so, to be read aloud in that one (WCAG 2.2,
+    3.1.2)."""
+    text = in_language(texts, code)
+    other = next((own for own, words in texts.items() if words == text), code) if texts.get(code) != text else code
+    return isolated(text) if other == code else Markup('<bdi lang="{}">{}</bdi>').format(other, text)
+
+
+def listed(texts: Iterable[Markup]) -> Markup:
+    return Markup(", ").join(texts)
 
 
 def masked(address: str) -> str:

@@ -31,7 +31,7 @@ from relay.web.public import standing
 from relay.web.public.faces import Looks
 from relay.web.public.forms import MAX_BODY, Fields, fields_of, first, one_click
 from relay.web.public.journal import Journal, JournalFull
-from relay.web.public.languages import CODES, Language, in_language, isolated, language, listed, masked, wanted
+from relay.web.public.languages import CODES, Language, isolated, language, listed, masked, quoted, wanted
 from relay.web.public.limits import PerTicket
 from relay.web.public.standing import FREQUENCIES, Standing
 from relay.web.public.telling import entry
@@ -210,7 +210,7 @@ class Pages:
             heading=self._say(visit, "title" if note in ("saved", "returned") else key),
             note=note,
             found=found,
-            topics=[(topic, in_language(texts, tongue.code)) for topic, texts in looks.topics.items()],
+            topics=[(topic, quoted(texts, tongue.code)) for topic, texts in looks.topics.items()],
             weeks=tongue.weeks,
             until=tongue.date(found.paused_until) if found.paused_until is not None else "",
         )
@@ -228,8 +228,8 @@ class Pages:
     def _say(self, visit: _Visit, key: str) -> Markup:
         """Our text, or the brand's own in its place."""
         brand = isolated(visit.looks.title(visit.language.code))
-        own = in_language(visit.looks.face.texts.get(key, {}), visit.language.code)
-        return Markup("{}").format(own) if own else visit.language.say(key, brand=brand)
+        own = visit.looks.face.texts.get(key)
+        return quoted(own, visit.language.code) if own else visit.language.say(key, brand=brand)
 
     def _page(
         self,
@@ -242,7 +242,7 @@ class Pages:
         **facts: Any,
     ) -> Response:
         tongue, looks = visit.language, visit.looks
-        services = [in_language(looks.face.topics[one], tongue.code) for one in sorted(looks.service_topics)]
+        services = [quoted(looks.face.topics[one], tongue.code) for one in sorted(looks.service_topics)]
         body = self._env.get_template(template).render(
             title=title,
             t=lambda key: self._say(visit, key),

@@ -143,4 +143,5 @@ def test_answers_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -
     for number in range(25):
         slips.meant(f"shop{number}.example")
     assert slips.meant("gmial.com") == "gmail.com"
+    assert len(slips._answers) <= 10
     assert "look-alikes" in repr(slips)

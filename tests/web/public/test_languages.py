@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from relay.web.public.languages import CODES, in_language, isolated, language, listed, masked, wanted
+from relay.web.public.languages import CODES, in_language, isolated, language, listed, masked, quoted, wanted
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,14 @@ def test_values_are_escaped_and_marked_up_ones_are_not() -> None:
     assert language("en").say("unsubscribe_title", brand=isolated("A & B")) == (
         "Unsubscribe from <bdi>A &amp; B</bdi>?"
     )
-    assert listed(["a", "<b>"]) == Markup("<bdi>a</bdi>, <bdi>&lt;b&gt;</bdi>")
+    assert listed([isolated("a"), isolated("<b>")]) == Markup("<bdi>a</bdi>, <bdi>&lt;b&gt;</bdi>")
+
+
+def test_what_is_in_another_language_says_so() -> None:
+    assert quoted({"en": "Offers", "de": "Angebote"}, "de") == Markup("<bdi>Angebote</bdi>")
+    assert quoted({"en": "Offers", "he": "מבצעים"}, "de") == Markup('<bdi lang="en">Offers</bdi>')
+    assert quoted({"he": "<מבצעים>"}, "de") == Markup('<bdi lang="he">&lt;מבצעים&gt;</bdi>')
+    assert quoted({}, "de") == Markup("<bdi></bdi>")
 
 
 def test_dates_as_people_write_them() -> None:

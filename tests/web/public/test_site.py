@@ -336,6 +336,8 @@ async def test_a_brand_shows_its_logo_and_colours_and_says_what_it_wants(
     assert (await browser.get(f"/u/{colors}")).text == ":root{--accent:#0b6e4f;--on-accent:#ffffff}"
     other = (await browser.get(f"/u/{TOKENS.seal(replace(TICKET, brand='marom'))}")).text
     assert "<img" not in other
+    words = (await browser.get(f"/p/{TOKENS.seal(replace(TICKET, brand='marom'))}?lang=he")).text
+    assert '<bdi lang="en">Pick &lt;your&gt; trails.</bdi>' in words, "its own words in place of ours"
     assert "colors.css" not in other
     for missing in ("/s/x.css", "/b/x/logo", "/b/x/colors.css", "/", "/u/"):
         assert (await browser.get(missing)).status_code == 404

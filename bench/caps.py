@@ -1,0 +1,183 @@
+"""What frequency caps cost: CPU a message with consent, on SQLite and Redis, and octets a person with four sends.
+
+    python -m bench.caps                      cost of 20,000 messages, octets of a million people
+    python -m bench.caps --people 10000000    as many as is promised for; 1 GB of memory for Redis, some minutes
+
+A message is what live mail asks of State: consent and a place at accept, the same again at its attempt, and its end, with as
+many messages at once as a busy worker has. CPU is that of this process, all threads; of redis-server besides.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+import uvloop
+from redis import Redis
+
+from bench.processes import free_port
+from relay.capping import Capping
+from relay.consent import Known, at_accept, at_attempt
+from relay.effects import Effect
+from relay.engaging import Engaging
+from relay.identity import Rate
+from relay.message import Delivery, MailClass, Message
+from relay.policy.caps import Cap, Caps
+from relay.policy.engagement import Tiers
+from relay.recipient import Keys
+from relay.room import Send, mark_of
+from relay.state import places, redis_places, sqlite_places
+from relay.state.interface import State
+from relay.state.redis import TAGS, RedisState
+from relay.state.sqlite import SqliteState
+
+AT_ONCE = 64
+MARKETING = frozenset({MailClass.MARKETING})
+CAP = Cap("shop", frozenset({"shop"}), MARKETING, MARKETING, (Rate(4, 7 * 86_400, "", "4/7d"),), "postpone")
+BATCH = 20_000  # people written in one go
+
+
+@dataclass
+class House:
+    known: Known
+    capping: Capping
+    engaging: Engaging
+
+
+def clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def delivery(number: int) -> Delivery:
+    now = clock()
+    message = Message(
+        f"{number:016d}", now, "crm", "shop", "offers", MailClass.MARKETING, "s@shop.example", "<1@shop.example>", "", 9
+    )
+    to = f"r{number}@example.com"
+    return Delivery(message, 0, to, "example.com", "example.com", "s@shop.example", "s@shop.example", b"")
+
+
+async def one(mail: Delivery, house: House) -> None:
+    message, now = mail.message, clock()
+    found = await at_accept(message, [mail.recipient], [None], None, now, house)
+    mail.counted = found.placed
+    house.capping.saved([mail])
+    assert await at_attempt(mail, None, now, house) is None
+
+
+async def cost(state: State, messages: int) -> float:
+    """Microseconds of CPU a message."""
+    await state.open()
+    keys = Keys([b"s" * 32])
+    capping = Capping(state, Caps([CAP], {"shop": "UTC"}), keys, clock)
+    house = House(Known(state, keys), capping, Engaging(state, keys, Tiers(), clock))
+    began = 0.0
+    for start in range(-5 * AT_ONCE, messages, AT_ONCE):  # the first ones warm up
+        if start == 0:
+            began = time.process_time()
+        mails = [delivery(start + 10 * AT_ONCE + n) for n in range(AT_ONCE)]
+        await asyncio.gather(*(one(mail, house) for mail in mails))
+        ends = [
+            Effect(f"{mail.message.id}/0", mail.recipient, "shop", MailClass.MARKETING, clock(), True) for mail in mails
+        ]
+        await house.capping.settle(ends)
+    spent = time.process_time() - began
+    await state.close()
+    return spent / messages * 1e6
+
+
+def people(number: int) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Keys and four sends each, some at a time, in no order, as keys come."""
+    chance, now, mark = random.Random(1), clock() // 1000, mark_of("shop", "marketing")
+    for start in range(0, number, BATCH):
+        page = []
+        for _ in range(min(BATCH, number - start)):
+            sends: list[Send] = sorted((now - chance.randrange(30 * 86_400), mark) for _ in range(4))
+            page.append((chance.randbytes(16), places.pack(sends)))
+        yield page
+
+
+def sqlite_octets(number: int, folder: Path) -> tuple[float, float]:
+    """Octets a person, and microseconds of a look-up."""
+    path = folder / "people.db"
+    db = apsw.Connection(str(path))
+    db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000")
+    db.execute(sqlite_places.TABLE)
+    for page in people(number):
+        with db:
+            db.executemany("INSERT OR REPLACE INTO got VALUES (?, ?)", page)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    octets = path.stat().st_size / number
+    began, looked = time.process_time(), 0
+    for key, _ in next(people(number)):
+        sqlite_places.standing(db, [key], clock())
+        looked += 1
+    spent = (time.process_time() - began) / looked * 1e6
+    db.close()
+    return octets, spent
+
+
+def redis_octets(number: int, redis: Any) -> tuple[float, float]:
+    before = int(redis.info("memory")["used_memory"])
+    for page in people(number):
+        pipe = redis.pipeline(transaction=False)
+        for key, sends in page:
+            pipe.execute_command("HSET", redis_places.keys_of(key, TAGS)[0], key, sends)
+        pipe.execute()
+    octets = (int(redis.info("memory")["used_memory"]) - before) / number
+    looked = [(redis_places.keys_of(key, TAGS)[0], key) for key, _ in next(people(number))]
+    redis.execute_command("CONFIG", "RESETSTAT")
+    pipe = redis.pipeline(transaction=False)
+    for name, key in looked:
+        pipe.execute_command("HGET", name, key)
+    pipe.execute()
+    spent = float(redis.info("commandstats")["cmdstat_hget"]["usec_per_call"])
+    return octets, spent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.caps", description="What frequency caps cost")
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--people", type=int, default=1_000_000)
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="bench-caps-"))
+    port = free_port()
+    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    redis = Redis(port=port)
+    try:
+        time.sleep(0.5)
+        states: dict[str, State] = {
+            "SQLite": SqliteState(folder / "state.db"),
+            "Redis": RedisState(f"redis://127.0.0.1:{port}/0", quiet=0),
+        }
+        for name, state in states.items():
+            spent = uvloop.run(cost(state, args.messages))
+            print(f"{name}: {spent:.0f} us of CPU a message, consent and caps, {AT_ONCE} at once", flush=True)
+        ticks = sum(map(int, Path(f"/proc/{server.pid}/stat").read_text().split()[13:15]))
+        print(f"redis-server: {ticks / os.sysconf('SC_CLK_TCK') / args.messages * 1e6:.0f} us a message besides")
+        for number in sorted({10_000, args.people}):
+            (folder / "people.db").unlink(missing_ok=True)
+            octets, spent = sqlite_octets(number, folder)
+            print(f"SQLite, {number} people: {octets:.0f} octets each, {spent:.1f} us a look-up", flush=True)
+            redis.flushall()
+            octets, spent = redis_octets(number, redis)
+            print(f"Redis, {number} people: {octets:.0f} octets each, {spent:.2f} us a look-up", flush=True)
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""What bounces teach: at once, or after several."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.effects import Effect
+from relay.learning import MOST, Learning, counted
+from relay.message import MailClass
+from relay.recipient import Keys
+from relay.state.interface import StateError
+from relay.state.sqlite import SqliteState
+from tests.support.clocks import Clock
+
+DAY = 86_400_000
+FULL = {"recipient": "dana@b.example", "stop": "all", "reason": "quota", "after": 3, "within": 14 * DAY}
+GONE = {"recipient": "noa@b.example", "stop": "all", "reason": "dead-mailbox", "after": 1, "within": DAY}
+
+
+class Desk:
+    """`asked`: the entries of its questions; `answer`: what it says."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.says: dict[str, Any] = {"changed": 1}
+
+    async def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        assert (question["what"], question["via"]) == ("block", "feedback")
+        self.asked += question["entries"]
+        return self.says
+
+
+class Scene:
+    def __init__(self, state: SqliteState, clock: Clock) -> None:
+        self.state, self.clock, self.desk = state, clock, Desk()
+        desk: Any = self.desk
+        self.learning = Learning(state, desk, Keys([b"s" * 32]), clock)
+
+    async def learn(self, token: str, entry: dict[str, Any] | None) -> None:
+        await self.learning.learn([Effect(token, "x@b.example", "a", MailClass.MARKETING, 0, False, entry)])
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    clock = Clock()
+    state = SqliteState(tmp_path / "state.db", clock)
+    await state.open()
+    yield Scene(state, clock)
+    await state.close()
+
+
+async def test_a_mailbox_that_is_gone_is_told_at_once(scene: Scene) -> None:
+    await scene.learn("a/0", None)
+    await scene.learn("a/0", GONE)
+    assert scene.desk.asked == [GONE]
+
+
+async def test_a_full_one_after_three_different_messages(scene: Scene) -> None:
+    for token in ("a/0", "a/0", "b/0", "a/0"):
+        await scene.learn(token, FULL)
+    assert scene.desk.asked == [], "two messages, however often they were told"
+    await scene.learn("c/0", FULL)
+    assert scene.desk.asked == [FULL]
+
+
+async def test_failures_long_ago_do_not_count(scene: Scene) -> None:
+    for token in ("a/0", "b/0"):
+        await scene.learn(token, FULL)
+    scene.clock.now += 14 * DAY
+    await scene.learn("c/0", FULL)
+    assert scene.desk.asked == []
+
+
+async def test_it_is_told_again_where_state_did_not_hear(scene: Scene) -> None:
+    scene.desk.says = {"error": "State cannot be reached", "again": True}
+    with pytest.raises(StateError):
+        await scene.learn("a/0", GONE)
+    scene.desk.says = {"error": "no address"}
+    await scene.learn("a/0", GONE)
+
+
+def test_what_is_kept_of_failures_is_bounded() -> None:
+    known = "[]"
+    for number in range(3 * MOST):
+        found = counted(known, f"m{number}/0", number, 1_000)
+        known = str([list(one) for one in found]).replace("'", '"')
+    assert len(found) == MOST
+    assert found[-1] == (f"m{3 * MOST - 1}/0", 3 * MOST - 1)
