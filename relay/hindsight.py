@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from relay.feedback.aftermath import Aftermath
+from relay.feedback.aftermath import Aftermath, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Report
@@ -109,7 +109,7 @@ class Hindsight:
             await add_report(change, Notification.FAILED, delivery, _outcome(report), b"", house)
         await shard.settle(change)
         self.counters[report.kind] += 1
-        if report.kind == "complained" and learnt is not None:
+        if report.kind == "complained" and unwanted(str(report.facts.get("feedback_type", ""))):
             self._complained(delivery.source, delivery.site)
         for _, waiting in change.put:
             house.offer(waiting)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from relay.effects import Effects
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import Report
 from relay.hindsight import Hindsight
 from relay.ids import Ids, first_at, maker_of
@@ -104,6 +105,14 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     (entry,) = await scene.learnt()
     assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
     assert entry["site"] == "google", "the site that took it, also where that was not known when it was accepted"
+    assert scene.complained == [("192.0.2.3", "google")]
+
+
+async def test_a_complaint_speaks_against_its_source_also_where_no_address_is_suppressed_for_it(scene: Scene) -> None:
+    scene.hindsight.aftermath = Aftermath({})
+    await scene.deliver()
+    await scene.hear(COMPLAINED)
+    assert await scene.learnt() == []
     assert scene.complained == [("192.0.2.3", "google")]
 
 
