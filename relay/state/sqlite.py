@@ -35,6 +35,9 @@ log = structlog.get_logger()
 BATCH = 256  # requests in one transaction: about 5 ms with the lock held
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
+MAPPED = (
+    1 << 30
+)  # octets of the file that are read as memory, shared with the system's cache: of millions of people each is elsewhere
 SWEEP_EVERY = 600_000  # ms between two removals of what no longer counts: keeps the file small, no decision needs it
 
 MIGRATIONS: tuple[str, ...] = (
@@ -348,6 +351,7 @@ def _connect(path: Path) -> Any:
     db.set_busy_handler(_wait_for_lock())
     _enter_wal(db)
     db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA mmap_size = {MAPPED}")
     migrate(db, MIGRATIONS)
     return db
 
