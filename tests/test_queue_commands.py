@@ -149,6 +149,22 @@ async def test_commands_act_on_what_fits_alone(spool: Spool, commands: QueueComm
     assert [event["type"] for event in events] == ["postponed"] * 2 + ["withheld"] * 2
 
 
+async def test_what_is_held_or_cancelled_gives_its_place_up(spool: Spool, commands: QueueCommands) -> None:
+    letters = [letter(number, 1, mail_class=MARKETING, stream=f"s{number}") for number in range(3)]
+    for _, (delivery,) in letters[1:]:
+        delivery.counted = True
+    await spool.put(Change(put=letters))
+    for action, stream in (("hold", "s0"), ("hold", "s1"), ("cancel", "s2")):
+        await commands.change({"selector": {"stream": stream}, "action": action, "reason": ""})
+    held = (await spool.page(Selector(held=True), None, 10)).deliveries
+    assert [one.counted for one in held] == [False, False]
+    found = await spool.effects(9)
+    assert found is not None
+    told = [orjson.loads(line) for line in found[1].splitlines()]
+    assert [line[0] for line in told] == [message.id for message, _ in letters[1:]]
+    assert all(line[5:7] == [0, True] for line in told), "it did not arrive, and held a place"
+
+
 async def test_a_command_goes_through_the_whole_queue_in_pages(
     spool: Spool, commands: QueueCommands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Frequency caps are exact: apps race for the last places of people, on two nodes that share Redis, while a node is killed.
 
-`make test` sends 800 mails to 80 people. The size of the promise (DESIGN): PEOPLE=10000 SENDS=100000 in the environment, with
-CAPS_SECONDS=3000; some minutes on two cores.
+`make test` sends 500 mails to 50 people. The size of the promise (DESIGN): PEOPLE=10000 SENDS=100000 in the environment, with
+CAPS_SECONDS=3000; a quarter of an hour on two busy cores.
 """
 
 import itertools
@@ -19,8 +19,8 @@ from tests.support.node import Node, wait_for
 from tests.support.redis_server import RedisServer, grants
 from tests.support.sink import Received, Sink
 
-PEOPLE = int(os.environ.get("PEOPLE", "80"))
-SENDS = int(os.environ.get("SENDS", "800"))
+PEOPLE = int(os.environ.get("PEOPLE", "50"))
+SENDS = int(os.environ.get("SENDS", "500"))
 SECONDS = int(os.environ.get("CAPS_SECONDS", "100"))
 APPS = 10
 CAP = 4

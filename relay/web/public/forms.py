@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
 MAX_FIELDS = 100
-MAX_BODY = 65_536  # octets of a request that are read; a form of ours has a thousandth of it
+MAX_BODY = 16_384  # octets of a request that are read; a form of ours has some 300
+_MAX_HEAD = 500  # octets of a part's header that are looked at: a pattern must not try each of many beginnings anew
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"\r\n]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
 _NAME = re.compile(rb'content-disposition:\s*form-data\b[^\r\n]*?;\s*name=(?:"([^"\r\n]*)"|([^\s;"]+))', re.IGNORECASE)
 
@@ -50,7 +51,7 @@ def _multipart(content_type: str, body: bytes) -> list[tuple[str, str]]:
         if part.startswith(b"--"):
             break
         head, blank, content = part.partition(b"\r\n\r\n")
-        name = _NAME.search(head)
+        name = _NAME.search(head[:_MAX_HEAD])
         if blank and name is not None:
             pairs.append(((name[1] or name[2] or b"").decode(errors="replace"), content.decode(errors="replace")))
     return pairs

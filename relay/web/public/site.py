@@ -256,7 +256,7 @@ class Pages:
             brand=looks.title(tongue.code),
             token=visit.token,
             stamp=self._settings.tokens.stamp(visit.token, visit.now) if visit.token else "",
-            up="../" * max(1, visit.request.url.path.count("/") - 1),
+            up="../" * max(1, visit.request.scope["path"].count("/") - 1),
             **facts,
         )
         said = {"Content-Language": tongue.code, "Vary": "Accept-Language", "X-Robots-Tag": "noindex, nofollow"}

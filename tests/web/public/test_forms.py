@@ -1,10 +1,12 @@
 """What is posted, in both encodings, well made or not."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.web.public.forms import MAX_FIELDS, fields_of, first, one_click
+from relay.web.public.forms import MAX_BODY, MAX_FIELDS, fields_of, first, one_click
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b0undary"
@@ -49,6 +51,14 @@ def test_what_is_no_form_has_no_fields(kind: str, body: bytes) -> None:
 def test_fields_are_bounded() -> None:
     many = multipart(*((f'name="n{number}"', "x") for number in range(3 * MAX_FIELDS)))
     assert len(fields_of(MULTIPART, many)) <= MAX_FIELDS
+
+
+@pytest.mark.parametrize("piece", [b"content-disposition: form-data; ", b"content-disposition: form-data;" + b" " * 99])
+def test_a_part_made_to_be_slow_is_not(piece: bytes) -> None:
+    parts = (b"--b0undary\r\n" + piece * (MAX_BODY // 2 // len(piece)) + b"\r\n\r\nx\r\n") * 2
+    began = time.process_time()
+    assert fields_of(MULTIPART, parts) == {}
+    assert time.process_time() - began < 0.1
 
 
 @given(st.sampled_from([URLENCODED, MULTIPART, "", "multipart/form-data; boundary="]), st.binary(max_size=300))

@@ -181,6 +181,17 @@ async def test_a_token_that_is_not_ours_leads_nowhere(site: Site, browser: httpx
     assert site.desk.asked == []
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "["}, {"Host": ""}, {"Accept-Language": "\x00;q=,,"}, {"Content-Type": "multipart/form-data; boundary="}],
+)
+async def test_odd_headers_do_no_harm(browser: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    for path in (f"/u/{TOKEN}", f"/p/{TOKEN}"):
+        assert (await browser.get(path, headers=headers)).status_code == 200
+        assert (await browser.post(path, headers=headers, content=b"\xff")).status_code == 400
+    assert (await browser.get("/a/b/c/d", headers=headers)).status_code == 404
+
+
 async def test_a_token_is_used_as_often_as_a_person_would(site: Site, browser: httpx.AsyncClient) -> None:
     for _ in range(A_MINUTE):
         assert (await browser.get(f"/u/{TOKEN}")).status_code == 200
