@@ -432,7 +432,9 @@ async def test_over_a_rate_of_its_site_nothing_is_written_and_nothing_is_tried()
     rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1}, {"hoster": ProviderTable({"rate": ten}, {})})
     rig.quotas.wait = 70
     house = rig.attempting()
-    assert await attempt(delivery, house) == Pause(NOW + 70, "hoster: 10/second from 192.0.2.1", "hoster", "transactional")
+    assert await attempt(delivery, house) == Pause(
+        NOW + 70, "hoster: 10/second from 192.0.2.1", "hoster", "transactional"
+    )
     assert (rig.spool.settled, rig.courier.sent, delivery.attempts) == ([], [], 0)
     rig.quotas.wait = 0
     assert await attempt(delivery, house) is None
