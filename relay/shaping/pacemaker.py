@@ -428,6 +428,17 @@ class Pacemaker:
         self._cuts = {name: cut for name, cut in self._cuts.items() if not over("pace", {"at": cut.at}, now)}
         today = day_of(now, self.warmup.zone)
         self._days = {key: day for key, day in self._days.items() if day.day == today}
+        self._forget_warm(today)
+
+    def _forget_warm(self, today: date) -> None:
+        """Notes of what is warm by now, as it is without a note."""
+        waiting = {
+            one.name for one in self.news if one.board == "warmup"
+        }  # while State is down they are told later, once
+        for name, progress in self._progress.items():
+            on = self.held(_parted(name)[0]).day(today)
+            if not progress.held and name not in waiting and progress.budget(self.warmup.schedule, on) is None:
+                self.news.append(News("warmup", name, None))
 
     # -- for people
 

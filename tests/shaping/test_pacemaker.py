@@ -418,6 +418,25 @@ def test_of_a_day_at_very_many_sites_those_are_kept_that_most_mail_went_to(monke
     assert maker.budget(HERE, SITE, START, NOON + DAY) == 250, "its nineteen bad replies were not forgotten"
 
 
+def test_what_was_noted_of_a_source_that_is_warm_by_now_is_taken_off() -> None:
+    one, other, board = Pacemaker(warmup=WarmUp((1, 2))), Pacemaker(warmup=WarmUp((1, 2))), Board()
+    one.hold(HERE, "yahoo", START, NOON, "")
+    for _ in range(FEW):
+        one.learn(sent(start=START), SLOW, "", NOON)
+    board.round(one, other)
+    one.forget(NOON + DAY)
+    board.round(one, other)
+    assert sorted(board.notes["warmup"]) == [f"{HERE} {SITE}", f"{HERE} yahoo"]
+    assert one.budget(HERE, SITE, START, NOON + 2 * DAY) == 2, "a day later than by its schedule"
+    for maker in (one, other):
+        for _ in range(9):  # State is down
+            maker.forget(NOON + 3 * DAY)
+        assert len(maker.news) == 1
+    board.round(one, other)
+    assert sorted(board.notes["warmup"]) == [f"{HERE} yahoo"], "what an operator holds stays"
+    assert one.budget(HERE, SITE, START, NOON + 3 * DAY) is None
+
+
 def test_a_source_that_became_warm_is_not_stopped() -> None:
     maker = Pacemaker(warmup=WarmUp((1,)))
     for _ in range(FEW):

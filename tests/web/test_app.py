@@ -166,6 +166,15 @@ async def test_of_what_waits_it_is_said_why_and_when_next() -> None:
     assert page.count("Not delivered yet") == 1
     assert "Not delivered yet: its site has no room: &lt;slow&gt;; next" in page
     assert "12:09:40" in page
+    capped = event(
+        "postponed", IDS[0], reason="capped", detail="cap arava 3/week is full", until="2026-11-24T07:10:00.000Z"
+    )
+    page = (
+        await get(site(Events(accepted(0), capped), node=Node({"items": [{**item, "rcpt": 0}]})), f"/m/{IDS[0]}")
+    ).text
+    way = page[page.index("<h2>Recipient</h2>") : page.index("<h2>Story</h2>")]
+    assert "capped cap arava 3/week is full" in way, "what only its event tells stays"
+    assert way.count("next <time") == 1
     gone = Node(OSError("gone"))
     assert "Not delivered yet" not in (await get(site(Events(*events), node=gone), f"/m/{IDS[0]}")).text
     done = Node()
