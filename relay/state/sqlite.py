@@ -177,7 +177,9 @@ class SqliteState:
 
     async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
         firm = any(wish.firm for wish in asks)
-        found: list[tuple[dict[str, str], Room]] = await self._ask(lambda now: self._consult(asks, now), durable=firm)
+        found: list[tuple[dict[str, str], Room]] = await self._ask(
+            lambda now: sqlite_places.consult(self._db, asks, now), durable=firm
+        )
         return found
 
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
@@ -225,10 +227,6 @@ class SqliteState:
         return await answer
 
     # -- in the thread
-
-    def _consult(self, asks: Sequence[Ask], now: int) -> list[tuple[dict[str, str], Room]]:
-        rooms = sqlite_places.reserve(self._db, asks, now)
-        return [(sqlite_people.facts_of(self._db, wish.person), room) for wish, room in zip(asks, rooms, strict=True)]
 
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
