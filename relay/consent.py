@@ -259,6 +259,16 @@ async def _stands(delivery: Delivery, stream: Stream | None, now: int, house: As
     return person, standing or house.capping.caps.judge(terms, room, message, stream, now)
 
 
+async def would(message: Message, address: str, stream: Stream | None, now: int, house: Asked) -> Consent:
+    """What an attempt would be told now; nothing is taken. Raises StateError."""
+    (person,) = await house.known.of([address])
+    wanted = _wanted(person, message, stream, now, house)
+    terms = house.capping.terms(message, wished_of(person, message))
+    if wanted is not None or terms is None:
+        return wanted
+    return house.capping.caps.judge(terms, await house.capping.room(message, address, terms), message, stream, now)
+
+
 def _book(delivery: Delivery, terms: Terms, room: Room, now: int) -> None:
     """A place that it did not hold before it has waited for, or State could not be asked when it came."""
     if terms.bounds and not (room or delivery.counted or delivery.attempts):
