@@ -278,7 +278,8 @@ class People:
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
             engaged = {} if silent else self._by_himself(person, brand, after.source)
-            await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address), **engaged})
+            sealed = {} if person.erased else {ADDRESS: self.keys.sealed_text(address)}
+            await self._state.tell(key, {f"w:{brand}": told, **sealed, **engaged})
             facts = {"brand": brand or None, **_whose(address, key), "via": after.source}
             if not silent:
                 await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
