@@ -160,7 +160,7 @@ def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int, af
     if outcome.captured or outcome.internal:
         return
     if outcome.delivered:
-        change.sent += [delivery] if delivery.ours else []
+        change.sent += [(delivery, outcome.source, outcome.site or delivery.site)] if delivery.ours else []
         return
     learnt = aftermath.of_failure(delivery, outcome.category, outcome.permanent, outcome.site, now)
     change.learnt += [(delivery, learnt)] if learnt is not None else []

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from relay.feedback.aftermath import Aftermath
+from relay.feedback.aftermath import Aftermath, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Report
@@ -43,14 +43,22 @@ class Shard(Protocol):
 
 
 class Hindsight:
-    """`shards`: each spool with its house and the maker of its ids. `aftermath` is replaced by the wiring at a reload."""
+    """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
+    somebody complained about. `aftermath` is replaced by the wiring at a reload."""
 
-    def __init__(self, state: State, shards: Sequence[tuple[Shard, House, str]], clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        state: State,
+        shards: Sequence[tuple[Shard, House, str]],
+        clock: Callable[[], int],
+        complained: Callable[[str, str], None],
+    ) -> None:
         self.counters: Counter[str] = Counter()
         self.aftermath = Aftermath()
         self._state = state
         self._shards = shards
         self._clock = clock
+        self._complained = complained
 
     def __repr__(self) -> str:
         return f"<Hindsight {dict(self.counters)}>"
@@ -101,6 +109,8 @@ class Hindsight:
             await add_report(change, Notification.FAILED, delivery, _outcome(report), b"", house)
         await shard.settle(change)
         self.counters[report.kind] += 1
+        if report.kind == "complained" and unwanted(str(report.facts.get("feedback_type", ""))):
+            self._complained(delivery.source, delivery.site)
         for _, waiting in change.put:
             house.offer(waiting)
 

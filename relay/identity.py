@@ -17,12 +17,17 @@ class Rate:
 
     `text` is what the admin wrote ("20000/hour", "4/7d"), for messages to people.
     calendar is "" for sliding windows, else "day", "week" (from Monday) or "month"; `window` is then the longest such period.
+    place: where it stands, for people ("policies/shaping.toml:20", "shipped"); "" where nobody needs it.
     """
 
     count: int
     window: int
     calendar: str
     text: str
+    place: str = field(default="", compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.place})" if self.place else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,7 +223,8 @@ class Change:
     again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned, pool, counted, at_most or
               freed changed
     given_up  of these, those that held a place until now and hold it no more
-    sent      of these, those delivered by a return path of ours: what may still come back is about them (relay/hindsight.py)
+    sent      of these, those delivered by a return path of ours: what may still come back is about them (relay/hindsight.py);
+              each with the source it left by and the site that took it
     heard     (message id, recipient index, which report): what came back of them and is in `events` now
     learnt    what follows for later mail to a recipient, for the desk: each with the delivery that taught it
     events    their records, one JSON object each, without line end
@@ -233,7 +234,7 @@ class Change:
     finished: list[Delivery] = field(default_factory=list)
     again: list[Delivery] = field(default_factory=list)
     given_up: list[Delivery] = field(default_factory=list)
-    sent: list[Delivery] = field(default_factory=list)
+    sent: list[tuple[Delivery, str, str]] = field(default_factory=list)
     heard: list[tuple[str, int, int]] = field(default_factory=list)
     learnt: list[tuple[Delivery, dict[str, object]]] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)

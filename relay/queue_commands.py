@@ -301,7 +301,7 @@ class QueueCommands:
         if delivery.attempts:
             times = "once" if delivery.attempts == 1 else f"{delivery.attempts} times"
             return f"tried {times}, then put off: {delivery.last_reply or 'no reply'}"
-        return "its time has not come"
+        return "its time has not come; its events say what put it off"
 
     def _held_by(self, delivery: Delivery) -> Suspension | None:
         """The suspension that holds it, or will when it is looked at."""

@@ -294,7 +294,8 @@ class Stages:
 
     def _build_hindsight(self, node: str) -> Hindsight:
         makers = [(shard, Ids(node, shard.number, clock).maker) for shard in self.shards]
-        return Hindsight(self.state, [(shard.spool, shard.attempting, maker) for shard, maker in makers], clock)
+        shards = [(shard.spool, shard.attempting, maker) for shard, maker in makers]
+        return Hindsight(self.state, shards, clock, lambda source, site: self.steering.complained(source, site))  # noqa: PLW0108 it does not exist yet
 
     def _return_path(self, message_id: str, index: int, brand: str) -> str:
         domain = settings.return_path_domain(self.settings.in_force, brand)

@@ -207,6 +207,12 @@ class Steering:
             if source.warmup is not None
         ]
 
+    def complained(self, source: str, site: str) -> None:
+        """Somebody complained about mail that left by this source to that site."""
+        start = next((one.start for one in self.warming() if one.source == source), None)
+        if start is not None:
+            self._pacemaker.complained(source, site, start, self._state.now())
+
     def _chosen(self, source: str, pool: str) -> list[Warming]:
         known = self.warming()
         chosen = [one for one in known if source in ("", one.source) and pool in ("", one.pool)]

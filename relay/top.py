@@ -4,6 +4,7 @@ Each worker tells its own part (`part`); the supervisor adds them up (`snapshot`
 mail: what waits is counted for the pool of its class, what was tried lately for the pool that carried it.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from relay.pause import Pause
 Json = dict[str, Any]
 Place = tuple[str, str]  # site and pool
 FREE = "free"  # the pace of a site that nothing slows
+_FOLDER = re.compile(r"\bpolicies/(?=[\w-]+\.toml)")
 QUIET = 600_000  # ms after which a site that has nothing waiting leaves the list
 
 
@@ -36,6 +38,7 @@ class Facts:
     paces     how fast a site is taken, in words; a place that is missing is free
     pauses    limits without room: of which class, until when, and why
     rates     a second: in, delivered, deferred, bounced, withheld
+    closed    of a stream: the window that is closed, and when it opens; None: none is
     held      by hand      guarded   held as runaways      runaways  these, in words
     """
 
@@ -51,16 +54,19 @@ class Facts:
     held: int = 0
     guarded: int = 0
     runaways: Sequence[str] = ()
+    closed: Callable[[str], tuple[str, int] | None] = lambda _: None
 
 
 def part(facts: Facts, now: int) -> Json:
     """One worker's rows and totals."""
     rows: dict[Place, Json] = {}
-    for (mail_class, site, *_), lane in facts.waiting.items():
+    for (mail_class, site, stream), lane in facts.waiting.items():
+        closed = facts.closed(stream) if mail_class is not MailClass.TRANSACTIONAL else None
         row = rows.setdefault((site, facts.pools[mail_class]), _row(site, facts.pools[mail_class]))
         row["waiting"] += lane.count
         row["due"] += lane.due
         row["next"] = first_of(row["next"], lane.first)
+        row["windows"].append(closed)
     for (mail_class, site, *_), count in facts.flying.items():
         rows.setdefault((site, facts.pools[mail_class]), _row(site, facts.pools[mail_class]))["sending"] += count
     for mail_class, pause in facts.pauses:
@@ -75,6 +81,7 @@ def part(facts: Facts, now: int) -> Json:
     for place, row in rows.items():
         row["connections"], row["limit"] = facts.connections.get(place, 0), facts.limits(place)
         row["pace"] = facts.paces.get(place, FREE)
+        row["windows"] = _first_window(row["windows"])
     oldest = [(lane.first, mail_class.label) for (mail_class, *_), lane in facts.waiting.items() if lane.due]
     return {
         "rows": list(rows.values()),
@@ -87,10 +94,17 @@ def part(facts: Facts, now: int) -> Json:
     }
 
 
+def _first_window(windows: Sequence[tuple[str, int] | None]) -> list[tuple[str, int]]:
+    """Where all that waits does so for a window, the one that opens first; else nothing."""
+    closed = [one for one in windows if one is not None]
+    return [min(closed, key=lambda one: one[1])] if closed and len(closed) == len(windows) else []
+
+
 def _row(site: str, pool: str) -> Json:
     return {
         "site": site, "pool": pool, "waiting": 0, "due": 0, "sending": 0, "connections": 0, "limit": None,
         "rate": 0.0, "failing": 0.0, "pace": FREE, "reply": "", "reply_at": 0, "next": None, "until": None, "why": "",
+        "windows": [],
     }  # fmt: skip
 
 
@@ -146,9 +160,16 @@ def _joined(one: Json, other: Json) -> Json:
         "reply": last["reply"],
         "reply_at": last["reply_at"],
         "next": first_of(one["next"], other["next"]),
+        "windows": _joined_windows(one, other),
         "until": paused["until"],
         "why": paused["why"],
     }
+
+
+def _joined_windows(one: Json, other: Json) -> list[tuple[str, int]]:
+    """Of those of the two where something waits."""
+    windows = [tuple(row["windows"][0]) if row["windows"] else None for row in (one, other) if row["waiting"]]
+    return _first_window(windows)
 
 
 def _order(row: Json) -> tuple[int, str, str]:
@@ -157,8 +178,10 @@ def _order(row: Json) -> tuple[int, str, str]:
 
 def _shown(row: Json, now: int) -> Json:
     soon = row["due"] or row["next"] is None or row["next"] <= now
+    window = None if soon or not row["windows"] else row["windows"][0]
     return {
-        **row,
+        **{name: value for name, value in row.items() if name != "windows"},
+        "window": None if window is None else {"name": window[0], "opens": iso(window[1])},
         "rate": round(row["rate"], 1),
         "failing": round(row["failing"], 1),
         "reply_at": iso(row["reply_at"]) if row["reply_at"] else None,
@@ -166,6 +189,11 @@ def _shown(row: Json, now: int) -> Json:
         "until": iso(row["until"]) if row["until"] is not None and row["until"] > now else None,
         "why": row["why"] if row["until"] is not None and row["until"] > now else "",
     }
+
+
+def in_short(why: str, site: str) -> str:
+    """Of a row that names the site already, and on a screen that is narrow: "40/second (shaping.toml:15) from 192.0.2.1"."""
+    return _FOLDER.sub("", why.removeprefix(f"{site}: ")) or "no room"
 
 
 def filtered(sites: Iterable[Json], words: str) -> list[Json]:
@@ -197,4 +225,5 @@ def rest(sites: Sequence[Json]) -> Json | None:
         for name in ("waiting", "due", "sending", "connections", "rate", "failing")
     }  # fmt: skip
     pools = {row["pool"] for row in sites}
-    return {**_row(f"({len(sites):,} more)", pools.pop() if len(pools) == 1 else ""), **sums}
+    row = _row(f"({len(sites):,} more)", pools.pop() if len(pools) == 1 else "")
+    return {**row, **sums, "window": None}

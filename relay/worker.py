@@ -263,6 +263,7 @@ class Worker:
             clock(),
             lambda at, pool: worker_view.connections_to(at, pool, stages.shaper.shapes),
             site,
+            stages.settings.in_force.policies.streams.named,
         )
 
     async def _mail_alerts(self, question: Json) -> Json:

@@ -8,6 +8,8 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
+from types import MappingProxyType
 
 import structlog
 
@@ -17,6 +19,7 @@ from relay.egress.pools import Pool
 from relay.lately import Lately
 from relay.message import LaneKey, MailClass
 from relay.pause import Pause
+from relay.policy.streams import Stream
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import Head, Seen, Watchdog
 from relay.shaping.shape import Shapes
@@ -70,9 +73,10 @@ async def part(
     now: int,
     limit_of: Callable[[str, Pool], int | None] = lambda _site, _pool: None,
     site: str = "",
+    streams: Mapping[str, Stream] = MappingProxyType({}),
 ) -> Json:
     """This worker's part of `postlane queue top`, and of one `site` more. `open_connections`: by our address and site;
-    `limit_of`: how many there may be to a site, from all sources of a pool."""
+    `limit_of`: how many there may be to a site, from all sources of a pool; `streams`: with their windows."""
     waiting: dict[tuple[MailClass, str, str], top.Waiting] = {}
     flying: Counter[LaneKey] = Counter()
     pauses: list[tuple[MailClass, Pause]] = []
@@ -100,9 +104,17 @@ async def part(
         held=held,
         guarded=guarded,
         runaways=runaways,
+        closed=partial(_closed, streams=streams, now=now),
     )
     found = top.part(facts, now)
     return {**found, "site": top_site.part(site, facts)} if site else found
+
+
+def _closed(stream: str, streams: Mapping[str, Stream], now: int) -> tuple[str, int] | None:
+    window = streams[stream].window if stream in streams else None
+    if window is None or (opens := window.opens(now)) <= now:
+        return None
+    return window.name, opens
 
 
 def connections_to(site: str, pool: Pool, shapes: Shapes) -> int:

@@ -63,10 +63,11 @@ async def test_what_left_by_a_return_path_of_ours_is_kept_for_what_may_come_back
         ("b-1@bounce.a.example", True, 0),
         ("", False, 0),
     ):
-        rig, delivery = Rig(replace(DONE, captured=captured)), waiting_delivery()
+        left = replace(DONE, captured=captured, source="192.0.2.1")
+        rig, delivery = Rig(left), waiting_delivery()
         delivery.mail_from = mail_from or delivery.sender
         await attempt(delivery, rig.attempting())
-        assert rig.spool.settled[0].sent == [delivery] * kept
+        assert rig.spool.settled[0].sent == [(delivery, "192.0.2.1", "b.example")] * kept
 
 
 async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_alone() -> None:
@@ -431,7 +432,9 @@ async def test_over_a_rate_of_its_site_nothing_is_written_and_nothing_is_tried()
     rig.shapes = Shapes({"connections": 1, "messages_per_connection": 1}, {"hoster": ProviderTable({"rate": ten}, {})})
     rig.quotas.wait = 70
     house = rig.attempting()
-    assert await attempt(delivery, house) == Pause(NOW + 70, "192.0.2.1/hoster: 10/second", "hoster", "transactional")
+    assert await attempt(delivery, house) == Pause(
+        NOW + 70, "hoster: 10/second from 192.0.2.1", "hoster", "transactional"
+    )
     assert (rig.spool.settled, rig.courier.sent, delivery.attempts) == ([], [], 0)
     rig.quotas.wait = 0
     assert await attempt(delivery, house) is None

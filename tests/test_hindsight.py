@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from relay.effects import Effects
+from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import Report
 from relay.hindsight import Hindsight
 from relay.ids import Ids, first_at, maker_of
@@ -35,7 +36,10 @@ class Scene:
         self.rig = Rig()
         house = self.rig.acceptance()
         house.spool = spool
-        self.hindsight = Hindsight(state, [(spool, house, MAKER)], self.rig.clock)
+        self.complained: list[tuple[str, str]] = []
+        self.hindsight = Hindsight(
+            state, [(spool, house, MAKER)], self.rig.clock, lambda *told: self.complained.append(told)
+        )
 
     async def deliver(self) -> Delivery:
         delivery = waiting_delivery()
@@ -43,7 +47,7 @@ class Scene:
         message.id, message.brand, message.content = ID, "arava", b"Subject: hi\r\n\r\n"
         delivery.mail_from, delivery.arrived = "b-1@bounce.arava.example", NOW
         await self.spool.put(Change(put=[(message, [delivery])]))
-        await self.spool.settle(Change(finished=[delivery], sent=[delivery]))
+        await self.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
         return delivery
 
     async def hear(self, report: Report) -> None:
@@ -100,6 +104,23 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     assert (event["type"], event["feedback_type"]) == ("complained", "abuse")
     (entry,) = await scene.learnt()
     assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
+    assert entry["site"] == "google", "the site that took it, also where that was not known when it was accepted"
+    assert scene.complained == [("192.0.2.3", "google")]
+
+
+async def test_a_complaint_speaks_against_its_source_also_where_no_address_is_suppressed_for_it(scene: Scene) -> None:
+    scene.hindsight.aftermath = Aftermath({})
+    await scene.deliver()
+    await scene.hear(COMPLAINED)
+    assert await scene.learnt() == []
+    assert scene.complained == [("192.0.2.3", "google")]
+
+
+async def test_what_is_no_complaint_about_us_speaks_against_no_source(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.hear(Report((ID, 0), "complained", {"feedback_type": "not-spam"}))
+    await scene.hear(FAILED)
+    assert scene.complained == []
 
 
 async def test_what_is_heard_again_counts_once(scene: Scene) -> None:
@@ -128,7 +149,7 @@ async def test_who_asked_for_no_report_gets_none(scene: Scene) -> None:
     delivery.notify, delivery.mail_from = "NEVER", "b-1@bounce.arava.example"
     delivery.message.id, delivery.message.content = ID, b"\r\n"
     await scene.spool.put(Change(put=[(delivery.message, [delivery])]))
-    await scene.spool.settle(Change(finished=[delivery], sent=[delivery]))
+    await scene.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
     await scene.hear(FAILED)
     assert [event["type"] for event in await scene.events()] == ["bounced-late"]
 

@@ -1,7 +1,7 @@
 """What is known of one person, and the short texts in which State keeps it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.person import ADDRESS, NOBODY, Block, Engaged, Person, Wish, person_of
@@ -21,16 +21,19 @@ BLOCKS = st.builds(
     TEXTS,
     TEXTS,
 )
-WISHES = st.builds(Wish, st.frozensets(NAMES), st.sampled_from(["", "1/day"]), st.none() | TIMES, TIMES, TEXTS)
+WISHES = st.builds(
+    Wish, st.frozensets(NAMES, max_size=3), st.sampled_from(["", "1/day"]), st.none() | TIMES, TIMES, TEXTS
+)
 DAYS = st.integers(0, 40_000)
 UNANSWERED = {"unanswered": st.integers(0, 1_000), "latest": TIMES}
 ENGAGED = st.builds(Engaged, last=DAYS, **UNANSWERED) | st.builds(Engaged, told=DAYS, **UNANSWERED)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
-    st.lists(BLOCKS, unique_by=lambda block: block.name),
-    st.dictionaries(NAMES, WISHES),
-    st.dictionaries(NAMES, ENGAGED),
+    st.lists(BLOCKS, unique_by=lambda block: block.name, max_size=3),
+    st.dictionaries(NAMES, WISHES, max_size=2),
+    st.dictionaries(NAMES, ENGAGED, max_size=2),
     st.just("") | NAMES,
 )
 def test_what_is_told_is_what_is_known(

@@ -291,7 +291,7 @@ async def test_each_says_why_it_is_not_delivered_yet(spool: Spool, commands: Que
         "it is due, and goes when those before it have gone",
         "tried 2 times, then put off: 451 later",
         "tried once, then put off: no reply",
-        "its time has not come",
+        "its time has not come; its events say what put it off",
         "held by a suspension that is over; it is being let go",
     ]
     assert [item["suspension"] is not None for item in page["items"]] == [False, True, True] + [False] * 5

@@ -1,7 +1,7 @@
 """Who is behind an address: one spelling, one key, and the address sealed beside it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.recipient import KEY_OCTETS, Keys, SealError, normalised
@@ -66,6 +66,7 @@ LOCALS = st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,40}", fullmatch=True)
 DOMAINS = st.sampled_from(["gmail.com", "B.example", "bücher.example", "[IPv6:2001:DB8::1]", "proton.me"]) | WORDS
 
 
+@settings(deadline=None)
 @given(LOCALS, DOMAINS)
 def test_whatever_is_written_the_spelling_is_stable_and_sealing_is_exact(local: str, domain: str) -> None:
     address = f"{local}@{domain}"
@@ -77,6 +78,7 @@ def test_whatever_is_written_the_spelling_is_stable_and_sealing_is_exact(local: 
     assert keys.open_text(keys.sealed_text(address), keys.key(address)) == address
 
 
+@settings(deadline=None)
 @given(st.text("abcXYZ019", min_size=1, max_size=20), st.text("abcXYZ019", min_size=1, max_size=20))
 def test_different_mailboxes_have_different_keys(one: str, other: str) -> None:
     keys = Keys([SECRET])

@@ -15,7 +15,7 @@ from relay.outcome import Outcome, Reply
 from relay.shaping.backoff import Action, Backoff, Rule
 from relay.shaping.pace import Bounds
 from relay.shaping.pacemaker import Attempted, Pacemaker
-from relay.shaping.warmup import key_of, rate_of
+from relay.shaping.warmup import FEW, key_of, rate_of
 from relay.state.interface import StateError
 from relay.state.permits import QuotaLeases
 from relay.state.sqlite import SqliteState
@@ -234,6 +234,24 @@ async def test_growth_is_held_and_resumed_and_that_is_an_event(
     assert [facts["action"] for _, facts in (*one.said, *other.said)] == ["warmup hold", "warmup resume"]
     refused = await one.steering.warmup({"action": "hold", "source": HERE, **BY})
     assert refused == {"error": f"no source of that name is being warmed up; there are: {NEW}"}
+
+
+async def test_complaints_stop_the_growth_of_a_new_source_on_all_workers(
+    workers: tuple[OneWorker, OneWorker], clock: Clock
+) -> None:
+    one, other = workers
+    good = Outcome(Reply(250, "2.0.0", "OK"), "END")
+    for _ in range(FEW):
+        one.maker.learn(Attempted(NEW, SITE, "news", BOUNDS, NOON, START), good, "", NOON)
+    for _ in range(2):
+        one.steering.complained(HERE, SITE)  # warm: nothing to stop
+        one.steering.complained(NEW, SITE)
+    await one.steering.look()
+    await other.steering.look()
+    (row,) = (await other.steering.warmup({"action": "show"}))["rows"]
+    assert row["why"] == "2 complaints about 20 messages"
+    clock.now += 86_400_000
+    assert other.maker.budget(NEW, SITE, START, clock.now) == 250
 
 
 async def test_without_state_a_command_says_so(workers: tuple[OneWorker, OneWorker]) -> None:

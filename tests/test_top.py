@@ -61,6 +61,30 @@ def test_classes_of_a_pool_are_one_row() -> None:
     assert (found["node"], found["time"], found["p99_ms"]) == ("relay-1", "2026-11-21T13:25:31.000Z", None)
 
 
+def test_a_site_whose_mail_all_waits_for_a_window_says_when_that_opens() -> None:
+    windows = {"news": ("il", NOW + 3_600_000), "offers": ("late", NOW + 7_200_000)}
+
+    def part(*lanes: tuple[MailClass, str, int]) -> dict[str, Any]:
+        waiting = {(c, "google", stream): Waiting(5, due, NOW + 60_000) for c, stream, due in lanes}
+        return top.part(facts(waiting=waiting, closed=windows.get), NOW)
+
+    def window(*parts: dict[str, Any]) -> Any:
+        return rows(*parts)["google", "bulk"]["window"]
+
+    both = part((MARKETING, "news", 0), (MARKETING, "offers", 0))
+    assert window(both) == {"name": "il", "opens": "2026-11-21T14:25:31.000Z"}
+    assert window(both, top.part(facts(connections={("google", "bulk"): 1}), NOW)) == window(both)
+    assert window(part((MARKETING, "offers", 0)), both) == window(both)
+    assert window(both, part((MARKETING, "always", 0))) is None
+    assert window(part((MARKETING, "news", 0), (MARKETING, "always", 0))) is None
+    assert window(part((MARKETING, "news", 1))) is None, "it is due: it is looked at now"
+    fast = top.part(
+        facts(waiting={(MailClass.TRANSACTIONAL, "google", "news"): Waiting(1, 0, NOW + 9)}, closed=windows.get), NOW
+    )
+    assert rows(fast)["google", "fast"]["window"] is None, "it waits for no window"
+    assert "windows" not in rows(both)["google", "bulk"]
+
+
 def test_workers_add_up_and_the_last_word_counts() -> None:
     one, other = Lately(), Lately()
     one.note("google", "bulk", "delivered", OK, NOW - 2)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from relay import worker_view
 from relay.egress.pools import Pool, Source
 from relay.lately import Lately
 from relay.message import Change, Delivery, MailClass
+from relay.policy.streams import Stream
+from relay.policy.windows import Window
 from relay.schedule.dispatcher import Dispatcher
 from relay.schedule.watchdog import OVERDUE, PATIENCE, Look, Watchdog
 from relay.shaping.shape import ProviderTable, Shapes
@@ -101,6 +104,25 @@ async def test_its_part_counts_what_waits_by_the_pools_in_force(spool: Spool, cl
     )
     assert [row["limit"] for row in limited["rows"]] == [7]
     assert [(lane["class"], lane["waiting"]) for lane in limited["site"]["lanes"]] == [("marketing", 10)]
+
+
+async def test_its_part_knows_which_windows_are_closed(spool: Spool, clock: Clock) -> None:
+    await spool.put(Change(put=[letter(1, 3, mail_class=MailClass.MARKETING, next_attempt=clock.now + 60_000)]))
+    pools = {c: Pool(c.label, (Source("192.0.2.1", ""),)) for c in MailClass}
+    minute = clock.now // 60_000 % 1440
+    soon, open_now = (Window("il", UTC, [((start, start + 30),)] * 7) for start in ((minute + 60) % 1440, minute))
+
+    async def windows(stream: Stream | None) -> object:
+        (name,) = {stream for _, _, stream in (await spool.counts())["lanes"]}
+        streams = {} if stream is None else {name: stream}
+        found = await worker_view.part(
+            [(spool, Dispatcher(spool, never, clock))], pools, {}, {}, Lately(), {}, (), clock.now, streams=streams
+        )
+        return found["rows"][0]["windows"]
+
+    assert await windows(Stream("news", "x", window=soon)) == [("il", soon.opens(clock.now))]
+    assert await windows(Stream("news", "x", window=open_now)) == []
+    assert await windows(Stream("news", "x")) == await windows(None) == []
 
 
 def test_how_many_connections_there_may_be_from_all_sources_of_a_pool() -> None:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ Event = Mapping[str, Any]
 Match = dict[str, AnyOf]
 
 _FIELDS = ("id", "recipient", "domain", "site", "stream", "credential", "brand", "campaign", "pool")
+OPEN = frozenset({"accepted", "deferred", "postponed"})  # a recipient whose last event this is still waits
 _DAY_MS = 86_400_000
 _LOOK_AGAIN = 0.2  # seconds between looks with --follow
 _CLOCKS_APART = 60_000  # ms by which an event may be older than its message's id says: two clocks of one machine
@@ -82,8 +83,29 @@ def run_message(args: argparse.Namespace) -> int:
     if args.json:
         _show(events, zone, now_ms(), as_json=True)
     else:
-        print("\n\n".join(story(of_one, zone) for of_one in _by_message(events)))
+        told = (story(of_one, zone) + _not_yet(of_one, node.data_dir, zone) for of_one in _by_message(events))
+        print("\n\n".join(told))
     return 0
+
+
+def _not_yet(events: Sequence[Event], data_dir: Path, zone: tzinfo) -> str:
+    """Of what waits: why, and when it goes next, as the running node says; nothing where it does not run."""
+    last = {event.get("rcpt"): _kind(event) for event in events}
+    if not OPEN.intersection(last.values()):
+        return ""
+    from relay.cli.queue import pages  # noqa: PLC0415 (it needs this module)
+    from relay.control import NodeDown, Refused  # noqa: PLC0415 (of no use to who lists events)
+
+    try:
+        found = list(pages(data_dir, {"do": "queue.page", "selector": {"id": _text(events[0], "id")}}))
+    except (NodeDown, Refused):
+        return ""
+    return "".join(f"\n{printable(_waits(item, zone))}" for page in found for item in page["items"])
+
+
+def _waits(item: Event, zone: tzinfo) -> str:
+    following = "" if item["in_flight"] else _later({**item, "time": item["accepted"]}, zone, "next_attempt", "next")
+    return _joined("; ", f"  {item['recipient']} is not delivered yet: {item['why']}", following)
 
 
 def parse_since(text: str, now: int, zone: tzinfo = UTC) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TextIO
 
+from relay.people import LAST
+
 Json = dict[str, Any]
 
 COLUMNS = (
@@ -67,6 +69,8 @@ def _row(line: int, cells: dict[str, str], defaults: Json) -> Row:
         if name in said:
             try:
                 entry[key] = moment(said[name])
+                if key == "until" and entry[key] >= LAST:
+                    del entry[key]  # 9999-12-31 is how tables say never
             except ValueError:
                 return Row(line, {}, f'{name} "{said[name]}" is no time such as 2026-11-21 or 2026-11-21T12:00:00Z')
     address = entry.get("recipient", "")
@@ -81,12 +85,12 @@ def _row(line: int, cells: dict[str, str], defaults: Json) -> Row:
 
 
 def moment(text: str) -> int:
-    """ms; UTC where it does not say. Raises ValueError."""
+    """ms; UTC where it does not say. Raises ValueError, also for what was before 1970."""
     found = datetime.fromisoformat(text)
-    try:
-        return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
+    ms = round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+    if ms < 0:
+        raise ValueError(text)
+    return ms
 
 
 def write(rows: Iterable[Json], file: TextIO) -> int:

@@ -60,16 +60,14 @@ def cells(row: Json, zone: ZoneInfo, now: str) -> tuple[str, ...]:
 
 
 def waits_for(row: Json, zone: ZoneInfo, now: str) -> str:
-    """What is in the way: its site has no room; or nothing is due before a time."""
+    """What is in the way: its site has no room; its window is closed; or nothing is due before a time."""
     if row["until"] is not None:
-        return f"{_why(row['why'], row['site'])} until {_ahead(row['until'], zone, now)}"
+        return f"{top.in_short(row['why'], row['site'])} until {_ahead(row['until'], zone, now)}"
+    if row["window"] is not None:
+        return f"window {row['window']['name']} closed until {_ahead(row['window']['opens'], zone, now)}"
     if row["waiting"] and row["next"] is not None:
         return f"{'retry' if row['reply'].startswith('4') else 'next'} {_time(row['next'], zone, now)}"
     return "-"
-
-
-def _why(why: str, site: str) -> str:
-    return why.removeprefix(f"{site}: ") or "no room"
 
 
 def _ahead(moment: str, zone: ZoneInfo, now: str) -> str:
@@ -141,7 +139,7 @@ def of_site(snapshot: Json, zone: ZoneInfo) -> list[str]:
 
 def _in_the_way(site: Json, zone: ZoneInfo, now: str) -> Iterator[str]:
     for one in site["pauses"]:
-        why = _why(one["why"], site["site"])
+        why = top.in_short(one["why"], site["site"])
         yield printable(f"WAITS      {one['class']} ({one['limit']}): {why} until {_ahead(one['until'], zone, now)}")
     for one in site["standing"]:
         until = _ahead(one["until"], zone, now)

@@ -1,7 +1,7 @@
 """policies/shaping.toml: what only the whole of it shows to be wrong, and its tables compiled for each attempt."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -10,6 +10,7 @@ from relay.config.problems import Problem, no_such
 from relay.config.reader import Document
 from relay.config.schema_shaping import DefaultTable, ProviderTable, ShapeTable, ShapingFile
 from relay.config.wording import Loc
+from relay.identity import Rate
 from relay.policy.routes import AnyOf
 from relay.shaping import shape
 from relay.shaping.backoff import Backoff
@@ -37,13 +38,29 @@ def compiled(file: ShapingFile, document: Document | None) -> Shaping:
         if table.domains or table.mx
     ]
     tables = {
-        name: shape.ProviderTable(_said(table), {pool: _said(one) for pool, one in table.pool.items()})
+        name: shape.ProviderTable(
+            _placed(table, document, ("provider", name)),
+            {pool: _placed(one, document, ("provider", name, "pool", pool)) for pool, one in table.pool.items()},
+        )
         for name, table in file.provider.items()
     }
-    domains = {domain: _said(table) for domain, table in file.domain.items()}
+    domains = {domain: _placed(table, document, ("domain", domain)) for domain, table in file.domain.items()}
     rules = backoff.compiled(file.backoff, {name: table.backoff for name, table in file.provider.items()}, document)
     warmup = WarmUp(tuple(file.warmup.schedule), ZoneInfo(file.warmup.timezone), file.warmup.timezone)
-    return Shaping(Sites(providers), Shapes(_said(file.default), tables, domains), rules, warmup)
+    default = _placed(file.default, document, ("default",))
+    return Shaping(Sites(providers), Shapes(default, tables, domains), rules, warmup)
+
+
+def _placed(table: DefaultTable | ShapeTable, document: Document | None, loc: Loc) -> Said:
+    """What it says, its rates with where they stand."""
+
+    def place(key: str) -> str:
+        if document is not None and document.says((*loc, key)):
+            return f"policies/shaping.toml:{document.line((*loc, key))}"
+        return "policies/shaping.toml" if loc[0] == "domain" else "shipped"  # a domain may be written in another way
+
+    said = _said(table)
+    return {key: replace(value, place=place(key)) if isinstance(value, Rate) else value for key, value in said.items()}
 
 
 def _said(table: DefaultTable | ShapeTable) -> Said:

@@ -405,7 +405,7 @@ class Connections:
                 for (taken, whose, _), receipt in zip(openings, receipts, strict=False):
                     self._openings.give_back(taken, whose, 1, receipt)
                 quay = next((quay for quay in quays if name == f"open/{quay.name}"), quays[0])
-                return quay, wait / 1000, f"new connections: {rate.text}"
+                return quay, wait / 1000, f"new connections: {rate}"
             receipts.append(self._openings.receipt(rate))
         for name, rate, _ in openings:
             self._openings.depart(name, rate)

@@ -27,6 +27,11 @@ _ABUSE = frozenset(
 _OPT_OUT = frozenset({"opt-out", "opt-out-list"})  # RFC 5965 once had them, some loops still do
 
 
+def unwanted(feedback_type: str) -> bool:
+    """Does a complaint of this type say that somebody did not want the mail?"""
+    return feedback_type.lower() in _ABUSE | _OPT_OUT
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """stop     all | marketing | stream (of the message) | nothing      same_brand   of its brand alone

@@ -270,11 +270,10 @@ class Pacemaker:
         since = hold.since.isoformat() if hold.since else None
         self._tell("hold", source, {**asdict(hold), "since": since})
 
-    def complained(self, source: str, site: str, now: int) -> None:
-        """A complaint about mail that left by this source (feedback that comes in tells, as of issue 5)."""
-        day = self._days.get((source, site))
-        if day is not None and day.day == day_of(now, self.warmup.zone):
-            day.complaints += 1
+    def complained(self, source: str, site: str, start: date, now: int) -> None:
+        """About mail that left by this new source, today or on a day before: most come within a day of their mail."""
+        self._day(source, site, now).complaints += 1
+        self._judge(source, site, start, now)
 
     # -- after an attempt
 
@@ -333,16 +332,33 @@ class Pacemaker:
     def _count(self, what: Attempted, now: int, *, bad: bool) -> None:
         """A reply to a new source; a bad day stops its growth."""
         assert what.start is not None
-        today = day_of(now, self.warmup.zone)
-        day = self._days.get((what.source, what.site))
-        if day is None or day.day != today:
-            day = self._days[what.source, what.site] = Day(today)
+        day = self._day(what.source, what.site, now)
         day.replies += 1
         day.bad += bad
-        if why := day.turned():
-            progress, on = self.progress(what.source, what.site, what.start), self.held(what.source).day(today)
+        self._judge(what.source, what.site, what.start, now)
+
+    def _day(self, source: str, site: str, now: int) -> Day:
+        """Of this source at this site, today."""
+        today = day_of(now, self.warmup.zone)
+        day = self._days.get((source, site))
+        if day is None or day.day != today:
+            if day is None and len(self._days) >= MOST_TRACKS:
+                self._forget_small_days()
+            day = self._days[source, site] = Day(today)
+        return day
+
+    def _forget_small_days(self) -> None:
+        """A tenth at once, those of the fewest replies: lists have sites of one recipient by the ten thousand."""
+        for key in nsmallest(max(1, MOST_TRACKS // 10), self._days, key=lambda key: self._days[key].weight):
+            del self._days[key]
+
+    def _judge(self, source: str, site: str, start: date, now: int) -> None:
+        """Does the day so far stop its growth?"""
+        if why := self._days[source, site].turned():
+            on = self.held(source).day(day_of(now, self.warmup.zone))
+            progress = self.progress(source, site, start)
             if progress.budget(self.warmup.schedule, on) is not None:
-                self._note_progress(what.source, what.site, progress.stall(on, why))
+                self._note_progress(source, site, progress.stall(on, why))
 
     # -- notes
 
@@ -412,6 +428,17 @@ class Pacemaker:
         self._cuts = {name: cut for name, cut in self._cuts.items() if not over("pace", {"at": cut.at}, now)}
         today = day_of(now, self.warmup.zone)
         self._days = {key: day for key, day in self._days.items() if day.day == today}
+        self._forget_warm(today)
+
+    def _forget_warm(self, today: date) -> None:
+        """Notes of what is warm by now, as it is without a note."""
+        waiting = {
+            one.name for one in self.news if one.board == "warmup"
+        }  # while State is down they are told later, once
+        for name, progress in self._progress.items():
+            on = self.held(_parted(name)[0]).day(today)
+            if not progress.held and name not in waiting and progress.budget(self.warmup.schedule, on) is None:
+                self.news.append(News("warmup", name, None))
 
     # -- for people
 

@@ -139,6 +139,9 @@ class Berth(Generic[S]):
         self._taken = ()
 
 
+_KINDS = {"rate": "", "order": "an operator's order, ", "warmup": "warm-up, "}
+
+
 class Refusal(NamedTuple):
     """Of one rate, which has no permit for so many ms."""
 
@@ -148,7 +151,12 @@ class Refusal(NamedTuple):
 
     @property
     def why(self) -> str:
-        return f"{self.name.removeprefix('rate/')}: {self.rate.text}"
+        """google: 40/second (policies/shaping.toml:15) from 192.0.2.10"""
+        kind, source, at = self.name.split("/", 2)
+        site, _, pool = at.removeprefix("@").partition("/" if kind == "order" else "#")
+        by = " from all sources" if source == "*" else f" from {source}" if source else ""
+        of = f", pool {pool}" if pool not in ("", "*") else ""
+        return f"{site}: {_KINDS[kind]}{self.rate}{by}{of}"
 
 
 async def take_all(permits: Permits, wanted: Sequence[Wanted], *, urgent: bool) -> list[Taken] | Refusal:

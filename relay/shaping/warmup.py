@@ -124,6 +124,11 @@ class Day:
     complaints: int = 0
     told: bool = False
 
+    @property
+    def weight(self) -> tuple[date, int]:
+        """How much would be lost with it."""
+        return self.day, self.replies + self.complaints
+
     def turned(self) -> str:
         """Why growth has to stop, said once; "" while all is well."""
         if self.told or self.replies < FEW:

@@ -110,18 +110,19 @@ def effect_of(delivery: Delivery, *, counted: bool, learnt: dict[str, Any] | Non
     return orjson.dumps(facts) + b"\n"
 
 
-def sent_row(delivery: Delivery) -> tuple[str, int, str, int]:
-    """In the order of SENT_COLUMNS: what a report about it needs."""
+def sent_row(delivery: Delivery, source: str, site: str) -> tuple[str, int, str, int]:
+    """In the order of SENT_COLUMNS: what a report about it needs. It left by `source` to `site`."""
     message = delivery.message
     facts = dict(zip(_MESSAGE_FACTS, _message_facts(message), strict=True))
     facts = {name: value for name, value in facts.items() if value} | {"mail_class": int(message.mail_class)}
-    packed = [message.accepted_at, facts, _recipient_facts(delivery), delivery.site, delivery.arrived]
+    packed = [message.accepted_at, facts, _recipient_facts(delivery), site, delivery.arrived, source]
     return message.id, delivery.index, orjson.dumps(packed).decode(), 0
 
 
 def sent_of(identifier: str, index: int, packed: str) -> Delivery:
-    """The delivery as it was when it left, without content and head."""
-    accepted_at, facts, named, site, arrived = orjson.loads(packed)
+    """The delivery as it was when it left, without content and head; its site is the one that took it. Older rows know no
+    source."""
+    accepted_at, facts, named, site, arrived, *source = orjson.loads(packed)
     known = {
         "author": "",
         "message_id": "",
@@ -144,5 +145,5 @@ def sent_of(identifier: str, index: int, packed: str) -> Delivery:
         notify,
         orcpt,
     )
-    delivery.arrived = arrived
+    delivery.arrived, delivery.source = arrived, source[0] if source else ""
     return delivery

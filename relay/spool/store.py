@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Container
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -203,7 +204,7 @@ class Spool:
             write.effects += rows.effect_of(delivery, counted=True)
         for delivery, learnt in change.learnt:
             write.effects += rows.effect_of(delivery, counted=False, learnt=learnt)
-        write.sent += map(rows.sent_row, change.sent)
+        write.sent += starmap(rows.sent_row, change.sent)
         write.heard += [(bit, identifier, index) for identifier, index, bit in change.heard]
         write.size += len(write.effects)
         self._committer.submit(write)

@@ -85,6 +85,8 @@ def _turn(place: Place) -> tuple[int, int]:
 
 def _full(number: int, bound: Bound, sends: list[Send], others: list[Place], now: int) -> Full | None:
     rate, zone, marks = bound
+    if len(sends) + len(others) < rate.count:
+        return None  # most people, at once
     begin, end = window(rate, zone, now)
     used = [send for send in sends if send[0] >= begin and send[1] in marks]
     there = [place for place in others if place.mark in marks]

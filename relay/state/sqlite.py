@@ -35,6 +35,9 @@ log = structlog.get_logger()
 BATCH = 256  # requests in one transaction: about 5 ms with the lock held
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
+MAPPED = (
+    1 << 30
+)  # octets of the file that are read as memory, shared with the system's cache: of millions of people each is elsewhere
 SWEEP_EVERY = 600_000  # ms between two removals of what no longer counts: keeps the file small, no decision needs it
 
 MIGRATIONS: tuple[str, ...] = (
@@ -174,7 +177,9 @@ class SqliteState:
 
     async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
         firm = any(wish.firm for wish in asks)
-        found: list[tuple[dict[str, str], Room]] = await self._ask(lambda now: self._consult(asks, now), durable=firm)
+        found: list[tuple[dict[str, str], Room]] = await self._ask(
+            lambda now: sqlite_places.consult(self._db, asks, now), durable=firm
+        )
         return found
 
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
@@ -222,10 +227,6 @@ class SqliteState:
         return await answer
 
     # -- in the thread
-
-    def _consult(self, asks: Sequence[Ask], now: int) -> list[tuple[dict[str, str], Room]]:
-        rooms = sqlite_places.reserve(self._db, asks, now)
-        return [(sqlite_people.facts_of(self._db, wish.person), room) for wish, room in zip(asks, rooms, strict=True)]
 
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
@@ -350,6 +351,7 @@ def _connect(path: Path) -> Any:
     db.set_busy_handler(_wait_for_lock())
     _enter_wal(db)
     db.execute("PRAGMA synchronous = FULL")
+    db.execute(f"PRAGMA mmap_size = {MAPPED}")
     migrate(db, MIGRATIONS)
     return db
 

@@ -27,14 +27,24 @@ TABLE = """
 PAGE = 1_000  # people looked at in one transaction of the sweep: 2 ms
 
 _READ = "SELECT (SELECT sends FROM got WHERE key = ?1), (SELECT places FROM place WHERE key = ?1)"
+_CONSULT = f"{_READ}, (SELECT facts FROM known WHERE key = ?1)"  # noqa: S608
 
 
 def reserve(db: Any, asks: Sequence[Ask], now: int) -> list[Room]:
-    return [_reserve(db, wish, now) for wish in asks]
+    return [_reserve(db, wish, _read(db, wish.person), now) for wish in asks]
 
 
-def _reserve(db: Any, wish: Ask, now: int) -> Room:
-    person = _read(db, wish.person)
+def consult(db: Any, asks: Sequence[Ask], now: int) -> list[tuple[dict[str, str], Room]]:
+    """Facts of people stand in a table beside (sqlite_people.py): one look finds both."""
+    found = []
+    for wish in asks:
+        *row, facts = db.execute(_CONSULT, (wish.person,)).fetchone()
+        room = _reserve(db, wish, _person(*row), now)
+        found.append((orjson.loads(facts) if facts is not None else {}, room))
+    return found
+
+
+def _reserve(db: Any, wish: Ask, person: Person, now: int) -> Room:
     if person.places and places.expire(person, now):
         _write_sends(db, wish.person, person)
     room, place = places.ask(person, wish, now)
@@ -107,7 +117,10 @@ def sweep(db: Any, after: bytes, now: int, keep: int) -> bytes:
 
 
 def _read(db: Any, key: bytes) -> Person:
-    sends, held = db.execute(_READ, (key,)).fetchone()
+    return _person(*db.execute(_READ, (key,)).fetchone())
+
+
+def _person(sends: bytes | None, held: str | None) -> Person:
     person = Person(places.unpack(sends) if sends is not None else [])
     if held is not None:
         person.places = {token: Place(*place) for token, *place in orjson.loads(held)}

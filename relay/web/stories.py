@@ -23,6 +23,8 @@ STATES: dict[str, tuple[str, str]] = {
     "unsubscribed": ("unsubscribed", "waiting"),
 }
 
+OPEN = frozenset({"accepted", "deferred", "postponed"})
+
 
 class EventSource(Protocol):
     """Where the pages' events come from; called in a thread. A fake in tests, `relay.web.tail.EventTail` for real."""
@@ -52,6 +54,11 @@ class Way:
     delay_ms: int | None = None
     again: str = ""
     captured: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Is it neither delivered nor given up yet?"""
+        return self.state in OPEN
 
     @property
     def word(self) -> str:

@@ -62,6 +62,7 @@ class Views:
             span=show.span,
             count=show.count,
             speed=show.speed,
+            in_short=top.in_short,
             facts=show.facts,
             reply=reply_text,
         )
@@ -127,6 +128,7 @@ class Views:
         return self._page(
             "message.html",
             story=story,
+            waiting=await self._waiting(story),
             most=MOST,
             captures=captures,
             chosen=chosen,
@@ -201,6 +203,20 @@ class Views:
             log.warning("the node does not answer", error=str(error) or type(error).__name__)
             return None
         return None if "error" in answer else answer
+
+    async def _waiting(self, story: Story) -> dict[int, dict[str, Any]]:
+        """Of recipients that it was not delivered to yet, by their index: what the node says of why, and when next."""
+        found: dict[int, dict[str, Any]] = {}
+        cursor: Any = None
+        while any(way.open for way in story.ways.values()) and len(found) < MOST:
+            page = await self._ask({"do": "queue.page", "selector": {"id": story.id}, "cursor": cursor})
+            if page is None:
+                break
+            found |= {item["rcpt"]: item for item in page.get("items", ())}
+            cursor = page.get("cursor")
+            if cursor is None:
+                break
+        return found
 
     def _captures(self, identifier: str) -> list[Capture]:
         return self._settings.captures.of_message(identifier) if self._settings.captures else []

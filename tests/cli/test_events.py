@@ -333,6 +333,34 @@ def test_message_story(events_dir: Path, capsys: pytest.CaptureFixture[str]) -> 
         assert capsys.readouterr().out == expected
 
 
+def test_the_story_of_what_waits_says_why_and_when_next(
+    events_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(
+        events_dir,
+        event("accepted", rcpt=0, recipient="a@x"),
+        event("accepted", rcpt=1, recipient="b@x"),
+        event("delivered", rcpt=0, recipient="a@x"),
+    )
+    waits = {"recipient": "b@x", "why": "its site has no room", "in_flight": False, "accepted": SOON}
+    asked: list[Any] = []
+
+    def node(_: Path, question: dict[str, Any]) -> dict[str, Any]:
+        asked.append(question["selector"])
+        return {"items": [{**waits, "next_attempt": SOON}, {**waits, "in_flight": True}], "cursor": None}
+
+    monkeypatch.setattr("relay.cli.queue.request", node)
+    assert run(events_dir, "message", ID) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "  b@x is not delivered yet: its site has no room; next 14:07:00",
+        "  b@x is not delivered yet: its site has no room",
+    ]
+    put(events_dir, event("withheld", rcpt=1, recipient="b@x"))
+    assert run(events_dir, "message", ID) == 0
+    assert "not delivered yet" not in capsys.readouterr().out
+    assert asked == [{"id": ID}], "of what has ended nobody asks the node"
+
+
 def test_message_as_json_and_two_of_one_message_id(events_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(events_dir, event("accepted", message_id="<1@x>"), event("accepted", message_id="<1@x>", id="another"))
     assert run(events_dir, "message", "<1@x>", as_json=True) == 0

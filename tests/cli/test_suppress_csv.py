@@ -3,7 +3,7 @@
 import io
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.cli.suppress_csv import COLUMNS, Row, read, write
@@ -56,7 +56,8 @@ def test_of_whom_the_key_alone_is_known_he_comes_back_by_it() -> None:
 TEXTS = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20).map(str.strip)
 
 
-@given(st.lists(st.fixed_dictionaries({"note": TEXTS, "source": TEXTS, "brand": TEXTS, "reason": TEXTS})))
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.fixed_dictionaries({"note": TEXTS, "source": TEXTS, "brand": TEXTS, "reason": TEXTS}), max_size=5))
 def test_what_is_written_is_read_again(notes: list[dict[str, str]]) -> None:
     told = [
         {"recipient": f"d{n}@b.example", "key": "ab", "stop": "all", "since": "2026-11-21T12:00:00.000Z", **note}
@@ -75,3 +76,12 @@ def test_what_is_written_is_read_again(notes: list[dict[str, str]]) -> None:
             name: one[name].lstrip("\ufeff") for name in ("note", "source", "brand", "reason")
         }
         assert "key" not in row.entry, "it is for those of whom there is no address"
+
+
+def test_times_before_all_mail_are_none_and_the_last_day_means_never() -> None:
+    for text in ("0001-01-01T00:00:00+23:59", "1969-12-31", "0000-00-00"):
+        (row,) = rows(f"email,since\ndana@b.example,{text}\n")
+        assert "is no time" in row.fault
+    for text in ("9999-12-31", "9999-12-31T23:59:59-12:00"):
+        (row,) = rows(f"email,expires\ndana@b.example,{text}\n")
+        assert "until" not in row.entry

@@ -9,7 +9,7 @@ ZONE = ZoneInfo("Asia/Jerusalem")
 ROW: dict[str, Any] = {
     "site": "google", "pool": "marketing", "waiting": 182_406, "due": 1_190, "sending": 24, "connections": 6, "limit": 6,
     "rate": 31.2, "failing": 0.0, "pace": "free", "reply": "250 2.0.0 OK", "reply_at": None, "next": None, "until": None,
-    "why": "",
+    "why": "", "window": None,
 }  # fmt: skip
 SNAPSHOT: dict[str, Any] = {
     "time": "2026-11-21T12:05:31.000Z", "node": "relay-1", "policies": "3f9a1c", "silent": [],
@@ -57,8 +57,14 @@ def test_what_a_site_waits_for() -> None:
         return top_view.waits_for({**ROW, **changes}, ZONE, SNAPSHOT["time"])
 
     assert words(until=soon, why="google: pace 10/s") == "pace 10/s until 14:06:40"
+    assert (
+        words(until=soon, why="google: 40/second (policies/shaping.toml:15) from 192.0.2.1")
+        == "40/second (shaping.toml:15) from 192.0.2.1 until 14:06:40"
+    )
     assert words(until=later) == "no room until 15:17:31 (72 min)"
-    assert words(until=tomorrow, why="window il closed") == "window il closed until Sun 22 Nov 09:00 (19 h)"
+    window = {"name": "il", "opens": tomorrow}
+    assert words(window=window, next=soon) == "window il closed until Sun 22 Nov 09:00 (19 h)"
+    assert words(window=window, until=soon) == "no room until 14:06:40", "what is in the way first"
     assert words(next=soon, reply="451 4.3.0 later") == "retry 14:06:40"
     assert words(next=soon) == "next 14:06:40"
     assert words(next=soon, waiting=0) == "-"

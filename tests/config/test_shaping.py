@@ -7,6 +7,7 @@ import pytest
 from relay.config import load_deployment, load_policies
 from relay.config.schema_shaping import ShapingFile, shipped_providers
 from relay.config.shaping import Shaping
+from relay.identity import Rate
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,3 +70,8 @@ def test_a_provider_of_the_file_comes_before_what_ships(tmp_path: Path) -> None:
     assert own is not None
     assert own.rate is not None
     assert own.rate.text == "5/minute"
+    default = made.shapes.of("x.example", "service", "x.example")
+    assert str(google.rate) == "40/second (policies/shaping.toml:8)"
+    assert str(own.rate) == "5/minute (policies/shaping.toml:10)"
+    assert str(default.rate) == "100/second (shipped)"
+    assert google.rate == Rate(40, 1, "", "40/second"), "where it stands makes it no other limit"

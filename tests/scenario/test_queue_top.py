@@ -79,6 +79,9 @@ def test_what_a_node_does_can_be_watched(tmp_path: Path) -> None:
 
             page = node.page("/queue")
             assert "451 4.7.0 slow down" in page
+            why = "tried once, then put off: 451 4.7.0 slow down; next "
+            assert f"Not delivered yet: {why}" in node.page(f"/m/{late[0]}")
+            assert f"is not delivered yet: {why}" in node.run("message", late[0]).stdout
 
             with Terminal(tmp_path, "--every", "0.2") as terminal:
                 wait_for("the screen", lambda: b"451 4.7.0 slow down" in terminal.shown)

@@ -102,6 +102,7 @@ def test_no_limit_is_exceeded_where_it_counts_and_nobody_waits_for_another_site(
         slow = ("a.test", "b.test", "c.test")
         assert arrivals.of("quick.test")[-1] - began < 5
         assert len(arrivals.of(*slow)) < 96, "they do not wait for the slow ones"
+        wait_for("what they wait for", lambda: "12/second (shaping.toml:6)" in node.run("queue", "top").stdout)
         wait_for("the slow ones", lambda: len(arrivals.of(*slow)) == 96)
         events = node.events(type="delivered")
     times = arrivals.of(*slow)

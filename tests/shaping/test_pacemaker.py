@@ -387,13 +387,54 @@ def test_unknown_users_and_our_own_troubles_are_not() -> None:
 
 def test_complaints_stop_it_too() -> None:
     maker = Pacemaker()
-    maker.complained(HERE, SITE, NOON)  # nothing left by it today: nobody can complain of that
     for _ in range(2 * FEW):
         maker.learn(sent(start=START), OK, "", NOON)
-    maker.complained(HERE, SITE, NOON)
-    maker.complained(HERE, SITE, NOON)
-    maker.learn(sent(start=START), OK, "", NOON)
-    assert maker.budget(HERE, SITE, START, NOON + DAY) == 250
+    maker.complained(HERE, SITE, START, NOON)
+    assert maker.budget(HERE, SITE, START, NOON + DAY) == 500
+    maker.complained(HERE, SITE, START, NOON)
+    assert maker.budget(HERE, SITE, START, NOON + DAY) == 250, "at once, also where it is the last that is heard today"
+    assert maker.news[-1].note is not None
+    assert maker.news[-1].note["why"] == "2 complaints about 40 messages"
+
+
+def test_complaints_in_the_night_are_held_against_the_day_that_follows() -> None:
+    maker = Pacemaker()
+    for _ in range(2):
+        maker.complained(HERE, SITE, START, NOON + DAY)
+    for _ in range(FEW):
+        maker.learn(sent(start=START), OK, "", NOON + DAY)
+    assert maker.budget(HERE, SITE, START, NOON + 2 * DAY) == 500
+
+
+def test_of_a_day_at_very_many_sites_those_are_kept_that_most_mail_went_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.shaping.pacemaker.MOST_TRACKS", 100)
+    maker = Pacemaker()
+    for _ in range(FEW - 1):
+        maker.learn(sent(start=START), SLOW, "", NOON)
+    for number in range(1_000):
+        maker.learn(Attempted(HERE, f"site{number}", "news", BOUNDS, NOON, START), OK, "", NOON)
+    assert len(maker._days) <= 100
+    maker.learn(sent(start=START), SLOW, "", NOON)
+    assert maker.budget(HERE, SITE, START, NOON + DAY) == 250, "its nineteen bad replies were not forgotten"
+
+
+def test_what_was_noted_of_a_source_that_is_warm_by_now_is_taken_off() -> None:
+    one, other, board = Pacemaker(warmup=WarmUp((1, 2))), Pacemaker(warmup=WarmUp((1, 2))), Board()
+    one.hold(HERE, "yahoo", START, NOON, "")
+    for _ in range(FEW):
+        one.learn(sent(start=START), SLOW, "", NOON)
+    board.round(one, other)
+    one.forget(NOON + DAY)
+    board.round(one, other)
+    assert sorted(board.notes["warmup"]) == [f"{HERE} {SITE}", f"{HERE} yahoo"]
+    assert one.budget(HERE, SITE, START, NOON + 2 * DAY) == 2, "a day later than by its schedule"
+    for maker in (one, other):
+        for _ in range(9):  # State is down
+            maker.forget(NOON + 3 * DAY)
+        assert len(maker.news) == 1
+    board.round(one, other)
+    assert sorted(board.notes["warmup"]) == [f"{HERE} yahoo"], "what an operator holds stays"
+    assert one.budget(HERE, SITE, START, NOON + 3 * DAY) is None
 
 
 def test_a_source_that_became_warm_is_not_stopped() -> None:

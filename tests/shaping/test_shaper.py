@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
+import pytest
 from structlog.testing import capture_logs
 
 from relay.egress.pools import Pool, Source
@@ -14,7 +15,7 @@ from relay.shaping.backoff import Action, Backoff, Rule
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE
 from relay.shaping.pacemaker import EVERY, Attempted, Order, Pacemaker, WarmUp
 from relay.shaping.shape import ProviderTable, Shapes
-from relay.shaping.shaper import LOOK_AGAIN, Berth, Shaper
+from relay.shaping.shaper import LOOK_AGAIN, Berth, Refusal, Shaper
 from relay.shaping.warmup import ENGAGED_ONLY
 from tests.support.clocks import Clock
 from tests.support.egress import delivery
@@ -63,7 +64,7 @@ async def test_over_a_rate_it_comes_again_and_what_the_others_gave_goes_back() -
     quotas = FakeQuotas()
     quotas.waits = {"rate/*/google": 40}
     assert await shaper(quotas).berth(mail(), POOL, "google") == Pause(
-        NOW + 40, "*/google: 20/second", "google", "marketing"
+        NOW + 40, "google: 20/second from all sources", "google", "marketing"
     )
     assert quotas.back == [("rate/192.0.2.1/google", 1)]
 
@@ -101,7 +102,7 @@ async def test_once_more_takes_of_each_rate_once_more() -> None:
     berth.leave()
     assert quotas.departed == ["rate/192.0.2.1/google", "rate/*/google"] * 2
     quotas.waits = {"rate/*/google": 40}
-    assert await berth.again() == Later(40, "*/google: 20/second")
+    assert await berth.again() == Later(40, "google: 20/second from all sources")
     berth.leave()
     assert quotas.back == [("rate/192.0.2.1/google", 1)], "all or none"
 
@@ -265,7 +266,25 @@ async def test_a_pace_holds_marketing_mail_and_says_why() -> None:
 async def test_what_a_rate_refuses_counts_in_no_pace() -> None:
     dock = Dock()
     dock.quotas.waits = {"rate/192.0.2.1/google": 500}
-    assert [await dock.ask() for _ in range(30)] == [pause(NOON + 500, "192.0.2.1/google: 40/second")] * 30
+    assert [await dock.ask() for _ in range(30)] == [pause(NOON + 500, "google: 40/second from 192.0.2.1")] * 30
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rate/192.0.2.1/google", "google: 5/day (policies/shaping.toml:20) from 192.0.2.1"),
+        ("rate//google", "google: 5/day (policies/shaping.toml:20)"),
+        ("rate/*/google#marketing", "google: 5/day (policies/shaping.toml:20) from all sources, pool marketing"),
+        ("rate/2001:db8::1/google#*", "google: 5/day (policies/shaping.toml:20) from 2001:db8::1"),
+        ("rate/*/@bank.example", "bank.example: 5/day (policies/shaping.toml:20) from all sources"),
+        (
+            "order/192.0.2.1/google/news",
+            "google: an operator's order, 5/day (policies/shaping.toml:20) from 192.0.2.1, pool news",
+        ),
+    ],
+)
+def test_a_refusal_names_the_limit_and_where_it_stands(name: str, said: str) -> None:
+    assert Refusal(40, name, Rate(5, 90_000, "day", "5/day", "policies/shaping.toml:20")).why == said
 
 
 async def test_what_found_no_connection_counts_in_no_pace_either() -> None:
@@ -333,7 +352,7 @@ async def test_an_order_of_an_operator_holds_all_but_transactional_mail() -> Non
     dock = Dock()
     dock.maker.order(Order("google", EVERY, Rate(1, 1, "", "1/second"), NOON + 60_000, "noa"))
     dock.quotas.waits = {"order/192.0.2.1/google/*": 700}
-    assert await dock.ask() == pause(NOON + 700, "order/192.0.2.1/google/*: 1/second")
+    assert await dock.ask() == pause(NOON + 700, "google: an operator's order, 1/second from 192.0.2.1")
     assert dock.quotas.back == [("rate/192.0.2.1/google", 1)]
     assert isinstance(await dock.ask(URGENT), Berth)
     assert dock.quotas.back == [("rate/192.0.2.1/google", 1)], "what was refused is not given back"
@@ -373,7 +392,7 @@ async def test_a_warm_source_has_no_budget() -> None:
 async def test_with_new_sources_alone_marketing_waits_for_tomorrow_and_transactional_mail_does_not() -> None:
     dock = Dock(new())
     dock.quotas.waits = {f"warmup/{NEW}/google": 3_600_000}
-    assert await dock.ask() == pause(NOON + 3_600_000, f"warmup/{NEW}/google: 250/day")
+    assert await dock.ask() == pause(NOON + 3_600_000, f"google: warm-up, 250/day from {NEW}")
     assert await dock.source(URGENT) == NEW
 
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -149,6 +150,49 @@ async def test_the_story_of_one_message() -> None:
     assert "after 1 min, attempt 2" in way
     assert "mx1.rcpt.example" in way
     assert "greylisted" not in way
+
+
+async def test_of_what_waits_it_is_said_why_and_when_next() -> None:
+    item = {
+        "rcpt": 1,
+        "why": "its site has no room: <slow>",
+        "next_attempt": "2026-11-21T12:09:40.000Z",
+        "in_flight": False,
+    }
+    node = Node({"items": [item], "cursor": None})
+    events = (accepted(0), accepted(0, rcpt=1), event("delivered", IDS[0], reply=reply(250, "2.0.0", "OK")))
+    page = (await get(site(Events(*events), node=node), f"/m/{IDS[0]}")).text
+    assert node.asked[0] == {"do": "queue.page", "selector": {"id": IDS[0]}, "cursor": None}
+    assert page.count("Not delivered yet") == 1
+    assert "Not delivered yet: its site has no room: &lt;slow&gt;; next" in page
+    assert "12:09:40" in page
+    capped = event(
+        "postponed", IDS[0], reason="capped", detail="cap arava 3/week is full", until="2026-11-24T07:10:00.000Z"
+    )
+    page = (
+        await get(site(Events(accepted(0), capped), node=Node({"items": [{**item, "rcpt": 0}]})), f"/m/{IDS[0]}")
+    ).text
+    way = page[page.index("<h2>Recipient</h2>") : page.index("<h2>Story</h2>")]
+    assert "capped cap arava 3/week is full" in way, "what only its event tells stays"
+    assert way.count("next <time") == 1
+    gone = Node(OSError("gone"))
+    assert "Not delivered yet" not in (await get(site(Events(*events), node=gone), f"/m/{IDS[0]}")).text
+    done = Node()
+    await get(site(Events(accepted(), event("bounced", IDS[0])), node=done), f"/m/{IDS[0]}")
+    assert done.asked == [], "of what has ended nobody asks the node"
+
+
+async def test_a_message_whose_recipients_wait_in_several_shards_is_looked_for_in_all() -> None:
+    class Shards(Node):
+        async def __call__(self, question: dict[str, Any]) -> dict[str, Any]:
+            self.asked.append(question)
+            here = {"rcpt": 0, "why": "it is due", "next_attempt": None, "in_flight": False}
+            return {"items": [here], "cursor": None} if question["cursor"] else {"items": [], "cursor": [1, None, None]}
+
+    node = Shards()
+    page = (await get(site(Events(accepted()), node=node), f"/m/{IDS[0]}")).text
+    assert "Not delivered yet: it is due" in page
+    assert [question["cursor"] for question in node.asked] == [None, [1, None, None]]
 
 
 async def test_a_message_to_a_thousand_is_shown_in_part() -> None:
@@ -333,7 +377,7 @@ async def test_a_staging_node_says_whose_mail_leaves(captured: Path) -> None:
 ROW = {
     "site": "google", "pool": "marketing", "waiting": 182_406, "due": 1_190, "sending": 24, "connections": 6, "limit": 6,
     "rate": 31.2, "failing": 0.0, "pace": "31 of 40/s up", "reply": "250 2.0.0 OK", "reply_at": None, "next": None,
-    "until": None, "why": "",
+    "until": None, "why": "", "window": None,
 }  # fmt: skip
 STOPPED = {
     "said": "stream win-back", "waiting": 9_120, "reason": "old <list>", "since": "2026-11-21T07:40:00.000Z", "until": None,
@@ -342,12 +386,15 @@ STOPPED = {
 TOP = {
     "time": "2026-11-21T12:05:31.000Z", "node": "relay-1", "policies": "3f9a1c", "silent": [],
     "totals": {"in": 412.4, "delivered": 398.0, "deferred": 6.0, "bounced": 1.25, "withheld": 0},
-    "p99_ms": 61, "oldest_due": {"class": "marketing", "ms": 41_000}, "suspensions": [STOPPED], "held": 2,
+    "guarded": 0, "runaways": [], "p99_ms": 61, "oldest_due": {"class": "marketing", "ms": 41_000}, "suspensions": [STOPPED],
+    "held": 2,
     "sites": [
         ROW,
-        {**ROW, "site": "yahoo", "waiting": 12, "until": "2026-11-21T12:07:00.000Z", "why": "rate: 20/s", "limit": None},
+        {**ROW, "site": "yahoo", "waiting": 12, "until": "2026-11-21T12:07:00.000Z", "limit": None,
+         "why": "yahoo: 20/second (policies/shaping.toml:7)"},
         {**ROW, "site": "slow.example", "waiting": 3, "due": 0, "rate": 0.0, "failing": 0.3, "reply": "451 4.3.0 <later>",
          "next": "2026-11-21T12:09:40.000Z"},
+        {**ROW, "site": "walla", "due": 0, "window": {"name": "il", "opens": "2026-11-22T07:00:00.000Z"}},
     ],
 }  # fmt: skip
 
@@ -357,16 +404,25 @@ async def test_the_queue_is_shown_by_site_and_pool() -> None:
     page = (await get(site(Events(), node=node), "/queue")).text
     assert node.asked == [{"do": "queue.top"}]
     rows = re.findall(r'<th scope="row"><bdi>(.*?)</bdi>(.*?)</tr>', page, re.DOTALL)
-    assert [name for name, _ in rows] == ["google", "yahoo", "slow.example"]
+    assert [name for name, _ in rows] == ["google", "walla", "yahoo", "slow.example"]
     assert all(one in rows[0][1] for one in ("182,406", "1,190", "6/6", "31/s", "31 of 40/s up", "250 2.0.0 OK"))
-    assert "rate: 20/s, until 12:07:00" in rows[1][1]
-    assert "retry 12:09:40" in rows[2][1]
-    assert "451 4.3.0 &lt;later&gt;" in rows[2][1]
+    assert "<td>20/second (shaping.toml:7), until 12:07:00" in rows[2][1]
+    assert "window il closed until Sun 22 Nov 2026 07:00:00" in rows[1][1]
+    assert "retry 12:09:40" in rows[3][1]
+    assert "451 4.3.0 &lt;later&gt;" in rows[3][1]
     assert "<strong>stream win-back</strong>, 9,120 waiting: old &lt;list&gt;;" in page
     assert "<code>postlane resume --stream win-back</code>" in page
     assert "<dd>412/s</dd>" in page
     assert "<dd>41.0 s <small>marketing</small></dd>" in page
     assert 'http-equiv="refresh"' not in page
+
+
+async def test_what_is_held_as_one_too_many_is_told() -> None:
+    held = {**TOP, "guarded": 3, "runaways": ["shop-web to <dana@gmail.com>, more than 6/hour"]}
+    page = (await get(site(Events(), node=Node(held)), "/queue")).text
+    assert "<dt>held as runaways</dt><dd>3</dd>" in page
+    assert "shop-web to &lt;dana@gmail.com&gt;, more than 6/hour" in page
+    assert "Runaways" not in (await get(site(Events(), node=Node(TOP)), "/queue")).text
 
 
 async def test_the_queue_is_filtered_sorted_and_refreshed_without_scripts() -> None:
