@@ -37,7 +37,7 @@ from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files,
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
 from relay.order import Order
 from relay.settings import certificate_trouble
-from relay.shaping.pacemaker import brief, merged
+from relay.shaping.pacemaker import brief, ends, merged
 from relay.signing.entries import KeysError
 from relay.sockets import StartError, bind_all
 from relay.steering import in_words
@@ -320,9 +320,7 @@ class Supervisor:
         }
         stats = await self.stats()
         found = top.snapshot([one for one in answers if one is not None], about, stats["suspensions"], _now())
-        paces = brief(stats["shaping"]["paces"])
-        for row in found["sites"]:
-            row["pace"] = paces.get((row["site"], row["pool"]), row["pace"])
+        top.pace(found["sites"], brief(stats["shaping"]["paces"]), ends(stats["shaping"]["standing"]))
         if site:
             told = [one["site"] for one in answers if one is not None]
             found["site"] = top_site.joined(site, told, await self._paces(), _now())

@@ -191,6 +191,16 @@ def _shown(row: Json, now: int) -> Json:
     }
 
 
+def pace(sites: Iterable[Json], paces: Mapping[Place, str], ends: Mapping[tuple[str, str], int]) -> None:
+    """Say of each row how fast its site is taken, all workers together, and until when (ms) it waits for what a rule has put
+    aside, by site and why: its lane looks again sooner."""
+    for row in sites:
+        row["pace"] = paces.get((row["site"], row["pool"]), row["pace"])
+        end = ends.get((row["site"], row["why"]))
+        if row["until"] is not None and end is not None:
+            row["until"] = iso(end)
+
+
 def in_short(why: str, site: str) -> str:
     """Of a row that names the site already, and on a screen that is narrow: "40/second (shaping.toml:15) from 192.0.2.1"."""
     return _FOLDER.sub("", why.removeprefix(f"{site}: ")) or "no room"

@@ -85,6 +85,20 @@ def test_a_site_whose_mail_all_waits_for_a_window_says_when_that_opens() -> None
     assert "windows" not in rows(both)["google", "bulk"]
 
 
+def test_what_a_rule_has_put_aside_waits_until_that_is_over() -> None:
+    why = "policies/shaping.toml:22: 550 S3140"
+    pauses = [
+        (MARKETING, Pause(NOW + 30_000, why, "google")),
+        (MARKETING, Pause(NOW + 30_000, "yahoo: pace 1/s", "yahoo")),
+    ]
+    found = shown(top.part(facts(pauses=pauses), NOW))["sites"]
+    top.pace(found, {("google", "bulk"): "paused"}, {("google", why): NOW + 4_320_000, ("walla", why): NOW})
+    assert [(row["site"], row["pace"], row["until"]) for row in found] == [
+        ("google", "paused", "2026-11-21T14:37:31.000Z"),
+        ("yahoo", "free", "2026-11-21T13:26:01.000Z"),
+    ]
+
+
 def test_workers_add_up_and_the_last_word_counts() -> None:
     one, other = Lately(), Lately()
     one.note("google", "bulk", "delivered", OK, NOW - 2)

@@ -548,6 +548,16 @@ def _brief(row: Json) -> str:
     return f"{said(row, '').partition(',')[0]} {'down' if row['direction'] == 'down' else 'up'}"
 
 
+def ends(standing: Iterable[Json]) -> dict[tuple[str, str], int]:
+    """When it is over what a rule has put aside, by site and why; its lanes look again sooner, as an operator may end it."""
+    found: dict[tuple[str, str], int] = {}
+    for one in standing:
+        if one["kind"] == "aside":
+            key = one["site"], f"{one['place']}: {one['why']}"
+            found[key] = min(one["until"], found.get(key, one["until"]))
+    return found
+
+
 def said(row: Json, since: str) -> str:
     """A row in words: "31 of 40/s, recovering since 14:02 (421 4.7.28)"."""
     if row["direction"] == "paused":

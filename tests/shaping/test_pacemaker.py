@@ -18,6 +18,7 @@ from relay.shaping.pacemaker import (
     Pacemaker,
     WarmUp,
     brief,
+    ends,
     merged,
     over,
     said,
@@ -500,6 +501,18 @@ def test_paces_in_a_narrow_column() -> None:
         (SITE, "service"): "5 of 40/s up",
         ("yahoo", "marketing"): "paused",
     }
+
+
+def test_when_it_is_over_what_a_rule_has_put_aside() -> None:
+    aside = {"kind": "aside", "site": SITE, "place": "policies/shaping.toml:22", "why": "550 S3140", "until": NOON + 9}
+    rows = [
+        aside,
+        {**aside, "until": NOON + 5},
+        {**aside, "site": "yahoo"},
+        {"kind": "order", "site": SITE, "until": NOON},
+    ]
+    why = "policies/shaping.toml:22: 550 S3140"
+    assert ends(rows) == {(SITE, why): NOON + 5, ("yahoo", why): NOON + 9}
 
 
 def test_no_note_of_what_an_operator_or_a_schedule_says_is_over_by_itself() -> None:
