@@ -19,9 +19,9 @@ from relay.identity import Rate
 from relay.message import Delivery, Message
 from relay.policy.caps import Cap, Caps, Terms, begin_of, waits
 from relay.recipient import Keys
-from relay.room import Ask, Settled, Standing
+from relay.room import Ask, Room, Settled, Standing
 from relay.state.interface import State, StateError
-from relay.state.places import window
+from relay.state.places import HOLDS, Person, Place, ask, window
 
 UNSAFE = 60_000  # ms a place is held for mail that is not yet on disk: a commit takes ms, on a bad disk seconds
 HELD = 3 * 86_400_000  # ms for mail that is: longer than retries wait, and a node takes to come back
@@ -85,6 +85,14 @@ class Capping:
         """What one person got, and what is under way to him. Raises StateError."""
         (found,) = await self._state.standing([self.keys.key(address)])
         return found
+
+    async def room(self, message: Message, address: str, terms: Terms) -> Room:
+        """What would be in its way, who waits before it apart; no place is taken. Raises StateError."""
+        found, now = await self.standing(address), self._state.now()
+        held = {f"{n}": Place(HOLDS, mark, now, now + HELD, 0, 0) for n, mark in enumerate(found.under_way)}
+        (wish,) = self.asks(message, [(0, address)], terms, firm=False)
+        room, _ = ask(Person([*found.sends], held), wish, now)
+        return room
 
     async def used(self, address: str) -> list[dict[str, Any]]:
         """How much of each limit one person has used up, and by which brands' mail. Raises StateError."""

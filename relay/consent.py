@@ -20,7 +20,7 @@ from relay.message import Delivery, MailClass, Message
 from relay.outcome import Reply
 from relay.pause import Pause
 from relay.person import NOBODY, Person, person_of
-from relay.policy.caps import Terms, refused
+from relay.policy.caps import Terms, refused, wished_of
 from relay.policy.consent import class_of, judge, refused_at_rcpt
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
@@ -229,40 +229,44 @@ def _wanted(person: Person, message: Message, stream: Stream | None, now: int, h
 
 async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> Consent | Pause:
     """Of this one; a Pause where nobody can say, and that matters. Where it goes, it holds the place that it needs. Its tier is
-    set."""
-    message, terms = delivery.message, house.capping.terms(delivery.message)
+    set, and what its recipient wishes: that is one more cap, asked with the others once it is known."""
+    message = delivery.message
     try:
-        if terms is None:
-            lately = 0 <= now - delivery.free_at < FRESH
-            person = NOBODY if lately else (await house.known.of([delivery.recipient]))[0]
-            standing = _wanted(person, message, stream, now, house)
-        else:
-            asks = house.capping.asks(message, [(delivery.index, delivery.recipient)], terms, firm=True)
-            (person,), (room,) = await house.known.consult(asks)
-            standing = _wanted(person, message, stream, now, house)
-            if standing is None:
-                standing = house.capping.caps.judge(terms, room, message, stream, now)
-            _book(delivery, terms, room, now)
-        delivery.tier = house.engaging.table.tier(person, message)
-        wish = person.wishes.get(message.brand)
-        if standing is None and wish is not None and wish.at_most:
-            standing = await _as_wished(delivery, wish.at_most, stream, now, house)
+        person, standing = await _stands(delivery, stream, now, house)
+        at_most = wished_of(person, message)
+        if at_most != delivery.at_most and not isinstance(standing, Withheld):
+            delivery.at_most = at_most
+            person, standing = await _stands(delivery, stream, now, house)
     except StateError:
         if class_of(message) is MailClass.TRANSACTIONAL:
             return None
         return Pause(now + LOOK_AGAIN, "State cannot say whether its recipients still want it")
+    delivery.tier = house.engaging.table.tier(person, message)
     return standing
 
 
-async def _as_wished(delivery: Delivery, at_most: str, stream: Stream | None, now: int, house: Asked) -> Consent:
-    """The person's own wish is one more cap. Few have one, so it is asked in its turn."""
-    terms = house.capping.terms(delivery.message, at_most)
+async def _stands(delivery: Delivery, stream: Stream | None, now: int, house: Asked) -> tuple[Person, Consent]:
+    message = delivery.message
+    terms = house.capping.terms(message, delivery.at_most)
     if terms is None:
-        return None
-    asks = house.capping.asks(delivery.message, [(delivery.index, delivery.recipient)], terms, firm=True)
-    _, (room,) = await house.known.consult(asks)
+        lately = 0 <= now - delivery.free_at < FRESH
+        person = NOBODY if lately else (await house.known.of([delivery.recipient]))[0]
+        return person, _wanted(person, message, stream, now, house)
+    asks = house.capping.asks(message, [(delivery.index, delivery.recipient)], terms, firm=True)
+    (person,), (room,) = await house.known.consult(asks)
     _book(delivery, terms, room, now)
-    return house.capping.caps.judge(terms, room, delivery.message, stream, now)
+    standing = _wanted(person, message, stream, now, house)
+    return person, standing or house.capping.caps.judge(terms, room, message, stream, now)
+
+
+async def would(message: Message, address: str, stream: Stream | None, now: int, house: Asked) -> Consent:
+    """What an attempt would be told now; nothing is taken. Raises StateError."""
+    (person,) = await house.known.of([address])
+    wanted = _wanted(person, message, stream, now, house)
+    terms = house.capping.terms(message, wished_of(person, message))
+    if wanted is not None or terms is None:
+        return wanted
+    return house.capping.caps.judge(terms, await house.capping.room(message, address, terms), message, stream, now)
 
 
 def _book(delivery: Delivery, terms: Terms, room: Room, now: int) -> None:

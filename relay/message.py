@@ -158,6 +158,8 @@ class Delivery:
                `next_attempt`, or until released by hand; more: the suspension with this id does
     pool       the one that an operator moved it to; "": as routes say
     counted    it holds a place in what its recipient may get (relay/capping.py): State is told how it ends
+    at_most    what its recipient wished when he was last asked for (relay/person.py, Wish): so that what waits for that waits
+               in its turn
     freed      when a cap let it go that it had waited for; 0: it waited for none
     arrived    when it was delivered; 0: it is not. In memory alone
     free_at    when State said that nothing is known of its recipient; 0: it did not. In memory alone
@@ -187,6 +189,7 @@ class Delivery:
     freed: int = 0
     arrived: int = 0
     free_at: int = 0
+    at_most: str = ""
 
     @property
     def ours(self) -> bool:
@@ -217,8 +220,8 @@ class Change:
 
     put       new messages with their deliveries (an accepted one; the DSN of a bounce)
     finished  deliveries that ended; a message leaves with its last delivery
-    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned, pool, counted or freed
-              changed
+    again     deliveries whose attempts, next_attempt, source, last_reply, held, quota, paced, warned, pool, counted, at_most or
+              freed changed
     given_up  of these, those that held a place until now and hold it no more
     sent      of these, those delivered by a return path of ours: what may still come back is about them (relay/hindsight.py);
               each with the source it left by and the site that took it

@@ -41,7 +41,7 @@ from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
 from relay.event import Facts, iso
-from relay.person import ADDRESS, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
+from relay.person import ADDRESS, AT_MOST, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.room import Send, mark_of
@@ -52,7 +52,6 @@ log = structlog.get_logger()
 MAX_ENTRIES = 500  # of one question
 LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go in some zone
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
-AT_MOST = ("", "1/day", "1/week", "1/month")
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # sources: a person, by a link in his own mail
@@ -279,7 +278,8 @@ class People:
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
             engaged = {} if silent else self._by_himself(person, brand, after.source)
-            await self._state.tell(key, {f"w:{brand}": told, ADDRESS: self.keys.sealed_text(address), **engaged})
+            sealed = {} if person.erased else {ADDRESS: self.keys.sealed_text(address)}
+            await self._state.tell(key, {f"w:{brand}": told, **sealed, **engaged})
             facts = {"brand": brand or None, **_whose(address, key), "via": after.source}
             if not silent:
                 await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])

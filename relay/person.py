@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 ADDRESS = "address"
+AT_MOST = ("", "1/day", "1/week", "1/month")  # the spool keeps their numbers
 
 # Reasons of blocks that Postlane gives itself; an operator's own are any slug.
 UNSUBSCRIBED, COMPLAINT, DEAD_MAILBOX, MANUAL, IMPORTED, ERASED = (

@@ -20,9 +20,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from relay.domain import a_label
 
-_REMEMBERED = (
-    8_192  # addresses: those of mail under way are asked for at accept, at each attempt and at the end, 10 us a time
-)
 KEY_OCTETS = 16  # 128 of 256 bits: of 50 million people two share a key with a probability of 1 in 10^23 (RFC 2104 5)
 
 REMEMBERED = 8_192  # keys of addresses, the latest: 1 MB
@@ -100,7 +97,6 @@ class Keys:
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         self._person = blake2s(secrets[0], person=b"person").digest()
-        self.key = lru_cache(maxsize=_REMEMBERED)(self._key)
         self._seals = [(_id(one), _aead(one)) for one in secrets]
         # A message asks of its recipient at accept, at each attempt, and for what it counts.
         self.key = lru_cache(maxsize=REMEMBERED)(self._key)

@@ -56,6 +56,7 @@ from relay.policy.flags import Flags
 from relay.policy.sample import Sample
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
+from relay.prospect import Prospects
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
 from relay.releasing import Releasing
@@ -174,6 +175,12 @@ class Stages:
 
     def __repr__(self) -> str:
         return f"<Stages of shards={self.order.shards} listeners={len(self.listeners)} {self.versions}>"
+
+    def desk(self, name: str) -> People | Apps | Prospects:
+        """Who answers such questions: people, api, would."""
+        if name == "would":
+            return Prospects(self.shards[0].attempting)
+        return self.people if name == "people" else self.apps
 
     @property
     def versions(self) -> dict[str, str]:

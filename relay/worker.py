@@ -219,9 +219,8 @@ class Worker:
                 return await boards.answer(self.stages.state, question)
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
-            case "people" | "api" as does:
-                desk = self.stages.people if does == "people" else self.stages.apps
-                return await desk.answer(question)
+            case "people" | "api" | "would" as does:
+                return await self.stages.desk(does).answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 
     def _commands(self, question: Json) -> QueueCommands:

@@ -272,6 +272,38 @@ async def test_a_wish_holds_without_any_cap() -> None:
     assert not receipt.counted
 
 
+async def test_of_two_that_wait_for_a_wish_the_one_of_higher_priority_goes_first() -> None:
+    people = FakePeople()
+    house = House(people, replace(ONE, limits=(Rate(9, 86_400, "", "9/24h"),)))
+    people.wish("dana@b.example", "a", Wish(at_most="1/day"))
+    got(house, "dana@b.example", 5)
+    low, high = newsletter(), newsletter(index=1)
+    high.message = replace(high.message, priority=5)
+    opens = [await at_attempt(one, None, NOW, house) for one in (low, high)]
+    assert [one.at_most for one in (low, high)] == ["1/day", "1/day"]
+    assert isinstance(opens[0], Postponed)
+    house.now = opens[0].until
+    for _ in range(2):
+        found = await at_attempt(low, None, house.now, house)
+        assert isinstance(found, Postponed)
+        assert found.detail == "the recipient's own wish: at most 1/day: others that wait go first"
+    assert await at_attempt(high, None, house.now, house) is None
+    assert held(house) == [MARK]
+
+
+async def test_a_wish_that_is_gone_holds_nothing_and_what_a_newer_postlane_says_is_none() -> None:
+    people = FakePeople()
+    house = House(people)
+    got(house, "dana@b.example", 5)
+    people.wish("dana@b.example", "a", Wish(at_most="1/day"))
+    delivery = newsletter()
+    assert isinstance(await at_attempt(delivery, None, NOW, house), Postponed)
+    people.wish("dana@b.example", "a", Wish(at_most="1/year"))
+    assert await at_attempt(delivery, None, NOW, house) is None
+    assert (delivery.at_most, delivery.counted) == ("", False)
+    assert held(house) == []
+
+
 async def test_rerouted_mail_is_counted_and_never_held() -> None:
     house, delivery = House(FakePeople(), ONE), newsletter()
     got(house, "dana@b.example", 5)

@@ -10,13 +10,14 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from relay.cli import explain_past, explain_view
 from relay.cli.explain_pace import NOTHING_SAID, Pacing
+from relay.cli.explain_people import Knowing, words
 from relay.cli.explain_view import Explained, Recipient
 from relay.cli.on_disk import on_disk
 from relay.cli.reasons import of_carriage
@@ -47,7 +48,7 @@ from relay.policy.evidence.judge import Judge
 from relay.policy.evidence.lint import lint
 from relay.policy.evidence.text import extract
 from relay.policy.letter import Letter
-from relay.policy.relevance import Withheld
+from relay.policy.relevance import Postponed, Withheld
 from relay.policy.routes import Routes
 from relay.policy.sample import Sample
 from relay.policy.sender import mailboxes
@@ -108,13 +109,14 @@ def run(args: argparse.Namespace) -> int:
 @dataclass(frozen=True, slots=True)
 class Basis:
     """`deployment`: None where there is no config/ at all; `troubles`: contradictions that the running node says stand; `pacing`:
-    how mail may go, and goes now."""
+    how mail may go, and goes now; `knowing`: what is known of people."""
 
     files: Files
     places: Places
     deployment: Deployment | None
     troubles: Sequence[Trouble] = ()
     pacing: Pacing = NOTHING_SAID
+    knowing: Knowing = field(default_factory=Knowing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +139,10 @@ def basis_of(args: argparse.Namespace) -> Basis:
         print("postlane explain: no config/ and policies/ here: as for any app of class auto", file=sys.stderr)
         return Basis(_nothing(), Places(None), None)
     deployment, files = on_disk(args.config, args.policies)
-    troubles = _troubles(deployment.node.data_dir) if args.credential else ()
-    pacing = Pacing(args.policies, _paces(deployment.node.data_dir))
-    return Basis(_with_anybody(files), Places(args.policies), deployment, troubles, pacing)
+    data_dir = deployment.node.data_dir
+    troubles = _troubles(data_dir) if args.credential else ()
+    pacing = Pacing(args.policies, _paces(data_dir))
+    return Basis(_with_anybody(files), Places(args.policies), deployment, troubles, pacing, Knowing(data_dir))
 
 
 def _paces(data_dir: Path) -> dict[str, list[dict[str, Any]]]:
@@ -293,6 +296,7 @@ def _carried(recipients: Sequence[RcptTo], found: Fate, now: int, basis: Basis) 
         return [Recipient(one.address, "refuse") for one in recipients]
     hindered = hindrance(found.weighed, found.credential, now, basis.files)
     carriage_to = carrier(found.weighed, found.credential, basis.files)
+    known = basis.knowing.stands([one.address for one in recipients], found.weighed)
     rows = []
     for one in recipients:
         carriage = carriage_to(one.domain)
@@ -303,16 +307,32 @@ def _carried(recipients: Sequence[RcptTo], found: Fate, now: int, basis: Basis) 
         if isinstance(hindered, Withheld):
             rows.append(Recipient(one.address, "withhold", f"{hindered.reason}: {hindered.detail}"))
             continue
+        stands = known.get(one.address)
+        if stands is not None and stands["decision"] == "withhold":
+            rows.append(Recipient(one.address, "withhold", words(one.address, stands)))
+            continue
         captured = _captured(one, basis.deployment)
         row = Recipient(one.address, "send", captured, place, carriage, _site(one, carriage, captured, basis))
         if row.site is not None:
             row = replace(row, **_pacing(row, one.domain, found.weighed, basis))
-        if hindered is not None:
-            until = hindered.until
-            why = "; ".join(filter(None, (f"{hindered.reason}: {hindered.detail} until {iso(until)}", captured)))
-            row = replace(row, decision="postpone", reason=why, until=until)
-        rows.append(row)
+        rows.append(_postponed(row, hindered, stands, captured))
     return rows
+
+
+def _postponed(row: Recipient, hindered: Postponed | None, stands: dict[str, Any] | None, captured: str) -> Recipient:
+    """By the message itself, by what is known of its recipient, or both: then until the later of the two."""
+    waits = [] if hindered is None else [(hindered.until, f"{hindered.reason}: {hindered.detail}")]
+    if stands is not None:
+        waits.append((stands["until"], words(row.address, stands)))
+    if not waits:
+        return row
+    why = [f"{said} until {iso(until)}" for until, said in waits]
+    return replace(
+        row,
+        decision="postpone",
+        reason="; ".join(filter(None, (*why, captured))),
+        until=max(until for until, _ in waits),
+    )
 
 
 def _captured(recipient: RcptTo, deployment: Deployment | None) -> str:

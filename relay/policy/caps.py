@@ -17,6 +17,7 @@ from typing import NamedTuple
 from relay.event import iso
 from relay.identity import Rate
 from relay.message import MailClass, Message
+from relay.person import Person
 from relay.policy.relevance import Postponed, Withheld, end_of, until_end
 from relay.policy.streams import Stream
 from relay.room import Bound, Full, Room, mark_of
@@ -161,6 +162,14 @@ def refused(terms: Terms, room: Room) -> bool:
 def waits(terms: Terms) -> bool:
     """Would mail without room come again?"""
     return all(cap is None or cap.over == "postpone" for cap in terms.caps)
+
+
+def wished_of(person: Person, message: Message) -> str:
+    """What the person wants at most of mail like this one, a key of WISHES; "" each mail."""
+    wish = person.wishes.get(message.brand)
+    if wish is None or message.mail_class is not MailClass.MARKETING or wish.at_most not in WISHES:
+        return ""
+    return wish.at_most
 
 
 def begin_of(message: Message) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from relay.message import Change, Delivery, MailClass, Message
+from relay.person import AT_MOST
 
 # Fields of Message that its `facts` hold; id, accepted_at and content are columns, row is the key.
 _MESSAGE_FACTS = (
@@ -31,6 +32,7 @@ RECIPIENT_COLUMNS = (
 SENT_COLUMNS = ("id", "idx", "facts", "heard")
 
 _QUOTA, _PACED, _COUNTED = 1, 2, 4  # bits of column quota
+_WISHED = 3  # and its next two: which of AT_MOST
 
 # A key packed into one integer: the index takes the low 16 bits (an envelope has at most some thousand recipients).
 INDEX_BITS = 16
@@ -72,13 +74,14 @@ def delivery_of(message: Message, columns: list[Any], head: bytes) -> Delivery:
     return Delivery(
         message, index, facts[0], facts[1], site, facts[2], facts[3], head, facts[4], facts[5],
         attempts, next_attempt, source, last_reply, held, bool(quota & _QUOTA), bool(warned), bool(quota & _PACED), pool,
-        bool(quota & _COUNTED), freed,
+        bool(quota & _COUNTED), freed, at_most=AT_MOST[quota >> _WISHED & 3],
     )  # fmt: skip
 
 
 def _permits(delivery: Delivery) -> int:
-    """Column quota: the permits that it takes before its next attempt, and whether it holds a place."""
-    return _QUOTA * delivery.quota | _PACED * delivery.paced | _COUNTED * delivery.counted
+    """Column quota: the permits that it takes before its next attempt, whether it holds a place, what its recipient wished."""
+    permits = _QUOTA * delivery.quota | _PACED * delivery.paced | _COUNTED * delivery.counted
+    return permits | AT_MOST.index(delivery.at_most) << _WISHED if delivery.at_most else permits
 
 
 def packed_key(delivery: Delivery) -> int:

@@ -161,3 +161,9 @@ def test_explain_and_the_live_node_say_the_same(tmp_path: Path) -> None:
         assert all(message.header(name) for name in found["adds"])
         assert not any(message.header(name) for name in found["removes"])
         assert found["removes"] == ["Bcc"]
+
+        stop = node.run("suppress", "add", "dana@example.com", "--stop", "all", "--yes", "--reason", "manual")
+        assert stop.returncode == 0, stop.stderr
+        (dana,) = json.loads(node.run("explain", str(tmp_path / "mail.eml"), "--json").stdout)["recipients"]
+        assert dana["decision"] == "withhold"
+        assert dana["reason"].startswith("suppressed: all, manual, cli on ")

@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 from relay.message import Change, Delivery, LaneKey, MailClass
+from relay.person import AT_MOST
 from relay.spool import queries
 from relay.spool.store import Selector, Spool, SpoolBusy, SpoolError
 from relay.wildcard import any_of
@@ -127,6 +128,19 @@ async def test_again_changes_what_an_attempt_changes(open_spool: OpenSpool) -> N
     await spool.settle(Change(again=[delivery]))
     assert await spool.due(LANE, LATER - 1, 10, ()) == []
     assert await spool.due(LANE, LATER, 10, ()) == [replace(delivery, message=replace(message, content=None))]
+
+
+@pytest.mark.parametrize("at_most", AT_MOST)
+async def test_what_its_recipient_wished_is_kept(open_spool: OpenSpool, at_most: str) -> None:
+    spool = await open_spool()
+    put, changed = letter(1, at_most=at_most, counted=True), letter(2)
+    await spool.put(Change(put=[put, changed]))
+    changed[1][0].at_most = at_most
+    await spool.settle(Change(again=changed[1]))
+    assert [(d.at_most, d.counted, d.quota) for d in await everything(spool)] == [
+        (at_most, True, False),
+        (at_most, False, False),
+    ]
 
 
 @pytest.mark.parametrize("owed", [(False, False), (True, False), (False, True), (True, True)])
