@@ -5,8 +5,6 @@ told, one that flaps is told once a pause with how it stands then, and many at o
 lasts is never lost.
 """
 
-import base64
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,15 +110,3 @@ def body(changes: Sequence[Change], node: str, now: int) -> bytes:
 
 def _facts(alert: Shown) -> dict[str, Any]:
     return {name: alert[name] for name in ("name", "severity", "what", "summary", "advice", "problems")}
-
-
-def signed(identifier: str, content: bytes, secret: bytes, now: int) -> dict[str, str]:
-    """The header fields of Standard Webhooks (https://www.standardwebhooks.com, "Signature scheme"): HMAC-SHA-256 of id, time
-    in seconds and body."""
-    seconds = str(now // 1000)
-    digest = hmac.digest(secret, f"{identifier}.{seconds}.".encode() + content, "sha256")
-    return {
-        "webhook-id": identifier,
-        "webhook-timestamp": seconds,
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-    }

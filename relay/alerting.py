@@ -1,7 +1,8 @@
 """Alerts reach those who do not look: by mail through our own queue, and by webhook ([alerts] in config/). In the supervisor.
 
-It asks each worker for what stands, and says itself what a worker cannot say: that it does not answer, or that its disk is
-full. Mail is put by whichever worker is up, so it is signed, queued and tried again like all mail.
+It asks each worker for what stands, and says itself what a worker cannot say: that it does not answer, that its disk is
+full, or what others found (webhooks of apps). Mail is put by whichever worker is up, so it is signed, queued and tried again like
+all mail.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from typing import Protocol
 import structlog
 
 from relay.alert import Alert, one_each, spool_full, worker_silent
-from relay.alert_news import Change, News, Shown, body, signed
+from relay.alert_news import Change, News, Shown, body
 from relay.control import Json, NodeDown
-from relay.webhook import WebhookError, post
+from relay.webhook import WebhookError, post, signed
 
 log = structlog.get_logger()
 
@@ -52,10 +53,14 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+async def _nobody() -> list[Alert]:
+    return []
+
+
 @dataclass(slots=True)
 class Alerting:
     """`own`: the supervisor's own alerts; `record` writes an `alert` event of what it finds itself; `ask_any` asks a worker that
-    is up; `listeners` as they are in force."""
+    is up; `listeners` as they are in force; `others`: what somebody finds who writes no events, None if he does not answer."""
 
     node: str
     workers: Sequence[Asked]
@@ -64,11 +69,13 @@ class Alerting:
     ask_any: Callable[[Json], Awaitable[Json]]
     record: Callable[[str, Alert], None]
     clock: Callable[[], int] = clock
+    others: Callable[[], Awaitable[list[Alert] | None]] = _nobody
     _mail: News = field(default_factory=lambda: News(MAIL_PAUSE, PATIENCE))
     _hook: News = field(default_factory=lambda: News(HOOK_PAUSE, PATIENCE))
     _heard: dict[str, int] = field(default_factory=dict)
     _found: dict[str, Alert] = field(default_factory=dict)
     _last: dict[str, list[Json]] = field(default_factory=dict)  # what each worker said when it last answered
+    _others: list[Alert] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return f"<Alerting mail {self._mail!r}, webhook {self._hook!r}>"
@@ -105,6 +112,9 @@ class Alerting:
             trouble = self._trouble(worker.name, answer)
             if trouble is not None:
                 found[worker.name] = trouble
+        told = await self.others()
+        self._others = self._others if told is None else told
+        found |= {f"{one.name} {sorted(one.what.items())}": one for one in self._others}
         self._tell_found(found)
         return list(one_each([*alerts, *map(asdict, found.values())]))
 

@@ -17,7 +17,7 @@ from relay.checking import WAIT_TO_REFUSE, Checking
 from relay.control import Json
 from relay.edge import commands
 from relay.edge.credentials import Directory
-from relay.identity import Brand, Credential
+from relay.identity import Brand, Credential, speaks_for
 from relay.message import RcptTo
 from relay.outcome import Reply
 from relay.policy.addresses.check import Finding, refusal
@@ -123,10 +123,7 @@ class Apps:
 
     def brands_of(self, caller: Credential) -> list[str]:
         """The brands that a credential speaks for."""
-        if caller.brand:
-            return [caller.brand]
-        every = "*" in caller.domains
-        return sorted(name for name, brand in self._brands.items() if every or brand.domains & caller.domains)
+        return speaks_for(caller, self._brands)
 
     async def _asked(self, call: _Call, what: str, **more: Any) -> Json:
         question = {

@@ -48,6 +48,16 @@ def proof_of(token: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where an app is told of its events. `events`: the types it wants, none: all; `secret_file`: "" for one of our making."""
+
+    url: str
+    events: frozenset[str] = frozenset()
+    secret_file: str = ""
+    allow_private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """One app's identity. `mail_class` None stands for `auto`: the evidence decides.
 
@@ -72,6 +82,7 @@ class Credential:
     owner: str = ""
     passwords: tuple[Password, ...] = ()
     tokens: tuple[Password, ...] = ()
+    webhook: Webhook | None = None
     disabled: bool = False
     open: bool = False
 
@@ -107,3 +118,11 @@ class Brand:
     return_path_domain: str = ""
     unsigned: str = "refuse"
     face: Face = Face()
+
+
+def speaks_for(credential: Credential, brands: Mapping[str, Brand]) -> list[str]:
+    """The brands whose people are a credential's business: the one it names, else those that its From domains belong to."""
+    if credential.brand:
+        return [credential.brand]
+    every = "*" in credential.domains
+    return sorted(name for name, brand in brands.items() if every or brand.domains & credential.domains)

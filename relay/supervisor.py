@@ -30,9 +30,10 @@ from relay.alerting import Alerting, Listeners
 from relay.changeover import Agree, alone, change_over
 from relay.child import Child
 from relay.cluster import Cluster, NotNow
-from relay.config import ConfigErrors, Deployment, Problem, load_secret, load_webhook_secret
+from relay.config import ConfigErrors, Deployment, Problem, load_hook_secret, load_secret, load_webhook_secret
 from relay.config.reader import contents, fingerprint, shown_path
 from relay.control import Json, NodeDown
+from relay.hook_watch import dead, gauges, webhooks
 from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
 from relay.order import Order
@@ -71,6 +72,7 @@ class Supervisor:
             listeners=lambda: self._listeners,
             ask_any=self._ask_any,
             record=self._tell_alert,
+            others=partial(dead, self.web),
         )
         shared = self.in_force.deployment.state.url != "sqlite:"
         self.cluster = Cluster(self._name, self.workers, self._ask_any, self, self._tell_alert) if shared else None
@@ -252,7 +254,20 @@ class Supervisor:
                 return await self._ask_any(question)
             case "paces":
                 return await self._paces()
+            case "webhooks":
+                return await self._webhooks(question)
         return {"error": f"unknown request {question.get('do')!r}"}
+
+    async def _webhooks(self, question: Json) -> Json:
+        """They are the web process's business; what is told again is on record."""
+        try:
+            answer = await self.web.ask(question)
+        except NodeDown as error:
+            return {"error": f"the web process, which tells webhooks: {error}; try again"}
+        if question.get("what") == "resend" and "error" not in answer:
+            said = {name: str(question.get(name, "")) for name in ("by", "via", "reason")}
+            self._do(self._tell("audit", {**said, "action": "webhooks resend", "what": answer}))
+        return answer
 
     async def stats(self) -> Json:
         """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""
@@ -274,6 +289,7 @@ class Supervisor:
             workers.append(facts)
         suspensions = [{**one, "waiting": waiting[identity]} for identity, one in sorted(suspended.items())]
         due, shaping = self._reviews(), self._together(rows, standing)
+        hooks = await webhooks(self.web)
         return {
             "node": self._name,
             "version": __version__,
@@ -297,7 +313,9 @@ class Supervisor:
                 "streams_past_review": sum(one["past"] for one in due),
                 **_gauges(shaping["paces"]),
                 "suspensions": len(suspensions),
+                **gauges(hooks, _now()),
             },
+            "counters": {"webhook_posts": hooks.get("counts", [])},
             "workers": workers,
         }
 
@@ -382,6 +400,9 @@ class Supervisor:
         wanted = accept(self.config, self.policies, self.data_dir, on_disk.policies, self.in_force.place.started)
         load_secret(wanted.deployment)
         load_webhook_secret(wanted.deployment)
+        for credential in wanted.policies.credentials.values():
+            if credential.webhook is not None:
+                load_hook_secret(wanted.deployment, credential)
         file = shown_path(self.config / "postlane.toml")
         if trouble := certificate_trouble(wanted.deployment):
             raise ConfigErrors([Problem(file, 0, "tls", trouble, "tls")])

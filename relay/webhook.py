@@ -7,6 +7,8 @@ unless `allow_private`. In clear only there: over the world it is https, with th
 """
 
 import asyncio
+import base64
+import hmac
 import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -18,7 +20,11 @@ SECONDS = 10.0  # for all of it: an alert is told again, a queue of hanging post
 
 
 class WebhookError(Exception):
-    """It was not taken; the words are for the log and for an admin."""
+    """It was not taken; the words are for the log and for an admin. `status`: what was answered; 0: nothing."""
+
+    def __init__(self, text: str, status: int = 0) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 async def post(
@@ -48,7 +54,7 @@ async def post(
     except HttpsError as error:
         raise WebhookError(str(error)) from error
     if not 200 <= status < 300:
-        raise WebhookError(f"{host} answered {status}")
+        raise WebhookError(f"{host} answered {status}", status)
     return status
 
 
@@ -60,3 +66,15 @@ async def _addresses(host: str, port: int, allow_private: bool) -> list[str]:
     if not allowed:
         raise WebhookError(f"{host} is {', '.join(addresses)}: private addresses only with allow_private")
     return allowed
+
+
+def signed(identifier: str, content: bytes, secret: bytes, now: int) -> dict[str, str]:
+    """The header fields of Standard Webhooks (https://www.standardwebhooks.com, "Signature scheme"): HMAC-SHA-256 of id, time
+    in seconds and body."""
+    seconds = str(now // 1000)
+    digest = hmac.digest(secret, f"{identifier}.{seconds}.".encode() + content, "sha256")
+    return {
+        "webhook-id": identifier,
+        "webhook-timestamp": seconds,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }

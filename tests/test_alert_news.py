@@ -1,8 +1,5 @@
 """What there is to tell of alerts, when, and in which words."""
 
-import base64
-import hashlib
-import hmac
 from dataclasses import asdict
 from email import message_from_bytes
 from email.policy import SMTP
@@ -11,7 +8,7 @@ from typing import Any
 import orjson
 
 from relay.alert import Alert, state_back, state_lost
-from relay.alert_news import Change, News, body, letter, signed, subject_of
+from relay.alert_news import Change, News, body, letter, subject_of
 
 NOW = 1_795_300_000_000
 PAUSE = 300_000
@@ -107,14 +104,3 @@ def test_the_body_of_a_webhook_is_events() -> None:
     assert content == {"type": "alert", "timestamp": "2026-11-21T22:26:40.000Z", "node": "relay-1"}
     assert (event["type"], event["state"], event["name"], event["severity"]) == ("alert", "firing", "state", "critical")
     assert event["summary"].startswith("limits cannot be looked up (gone)")
-
-
-def test_it_is_signed_as_standard_webhooks_say() -> None:
-    """The header fields of its specification: HMAC-SHA-256 over "id.seconds.body", base64, with the version before it."""
-    fields = signed("msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", b'{"test": 2432232314}', b"secret", 1_614_265_330_123)
-    own = hmac.new(b"secret", b'msg_2KWPBgLlAfxdpx2AI54pPJ85f4W.1614265330.{"test": 2432232314}', hashlib.sha256)
-    assert fields == {
-        "webhook-id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
-        "webhook-timestamp": "1614265330",
-        "webhook-signature": f"v1,{base64.b64encode(own.digest()).decode()}",
-    }

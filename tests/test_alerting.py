@@ -7,9 +7,9 @@ import pytest
 
 from relay import alerting
 from relay.alert import Alert
-from relay.alert_news import signed
 from relay.alerting import HOOK_PAUSE, MAIL_PAUSE, Alerting, Listeners
 from relay.control import Json, NodeDown
+from relay.webhook import signed
 from tests.support.clocks import Clock
 from tests.support.http_peer import HttpPeer
 
@@ -119,6 +119,21 @@ async def test_what_stands_is_not_over_because_its_worker_is_silent() -> None:
     assert rig.recorded == [("firing", "spool")]
     rig.workers[0].answer = {"alerts": [], "healthy": True}
     assert await rig.look() == [("resolved", "state"), ("resolved", "spool")]
+
+
+async def test_what_others_find_is_told_and_stands_while_they_are_silent() -> None:
+    rig = Rig()
+    told: list[list[Alert] | None] = [[Alert("webhook", "dead", what={"credential": "shop"})], None, []]
+
+    async def others() -> list[Alert] | None:
+        return told.pop(0)
+
+    rig.alerting.others = others
+    assert await rig.look() == [("firing", "webhook")]
+    assert await rig.look() == [], "nobody says that it is over"
+    assert [one.name for one in rig.alerting.found] == ["webhook"]
+    assert await rig.look() == [("resolved", "webhook")]
+    assert rig.recorded == [("firing", "webhook"), ("resolved", "webhook")]
 
 
 async def test_a_webhook_gets_events_that_it_can_verify() -> None:

@@ -210,3 +210,29 @@ async def test_a_review_is_past_when_its_day_is_over_where_the_node_is(
         assert stats["reviews"] == [{"stream": "win-back", "review_by": "2027-01-15", "past": past}]
         assert stats["gauges"]["streams_past_review"] == int(past)
         assert stats["alerts"] == []
+
+
+HOOK = """[credential.shop]
+class = "service"
+domains = ["shop.example"]
+webhook = { url = "https://shop.example/hook", secret_file = "shop-secret" }
+"""
+
+
+def test_a_secret_of_a_webhook_is_looked_at_by_a_reload_and_hinders_no_start(node: Path) -> None:
+    (node / "policies" / "credentials.toml").write_text(HOOK)
+    with starting(node) as supervisor:
+        assert supervisor.alert is None
+        with pytest.raises(ConfigErrors, match=r"credential.shop.webhook.secret_file: .*shop-secret. cannot be read"):
+            supervisor._from_disk()
+        (node / "shop-secret").write_text("whsec_" + "a2tr" * 8)
+        (node / "shop-secret").chmod(0o600)
+        assert supervisor._from_disk().policies.credentials["shop"].webhook is not None
+
+
+async def test_webhooks_are_asked_of_the_web_process(node: Path) -> None:
+    with starting(node) as supervisor:
+        answer = await supervisor._answer({"do": "webhooks", "what": "list"})
+        stats = await supervisor.stats()
+    assert answer["error"] == "the web process, which tells webhooks: it is not running; try again"
+    assert (stats["gauges"]["webhook_waiting"], stats["counters"]) == ([], {"webhook_posts": []})

@@ -1,11 +1,14 @@
 """One POST: what is sent, where it may go, and how every way to fail is told."""
 
+import base64
+import hashlib
+import hmac
 import ssl
 from pathlib import Path
 
 import pytest
 
-from relay.webhook import WebhookError, post
+from relay.webhook import WebhookError, post, signed
 from tests.support.certificates import Authority, self_signed
 from tests.support.http_peer import HttpPeer
 
@@ -86,3 +89,14 @@ async def test_a_certificate_is_verified_for_the_host_that_was_named(authority: 
         assert await post(f"https://localhost:{peer.port}/", b"{}", {}, allow_private=True) == 204
         with pytest.raises(WebhookError, match="certificate verify failed"):
             await post(f"https://127.0.0.1:{peer.port}/", b"{}", {}, allow_private=True)
+
+
+def test_it_is_signed_as_standard_webhooks_say() -> None:
+    """The header fields of its specification: HMAC-SHA-256 over "id.seconds.body", base64, with the version before it."""
+    fields = signed("msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", b'{"test": 2432232314}', b"secret", 1_614_265_330_123)
+    own = hmac.new(b"secret", b'msg_2KWPBgLlAfxdpx2AI54pPJ85f4W.1614265330.{"test": 2432232314}', hashlib.sha256)
+    assert fields == {
+        "webhook-id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": f"v1,{base64.b64encode(own.digest()).decode()}",
+    }

@@ -38,6 +38,7 @@ COMMANDS = {
     "pace": "pace",
     "warmup": "warmup",
     "credentials": "credentials",
+    "webhooks": "webhooks",
     "keys": "keys",
     "schema": "schema",
     "engagement": "engagement",

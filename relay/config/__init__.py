@@ -12,7 +12,7 @@ from relay.config.places import MissingDirectory, find_directories
 from relay.config.policies import Policies, everybody, examine_policies, load_policies, sandbox_credential
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.schema_config import Listener
-from relay.config.secret import load_secret, load_secrets, load_webhook_secret
+from relay.config.secret import hook_secret_path, load_hook_secret, load_secret, load_secrets, load_webhook_secret
 from relay.config.whereabouts import Whereabouts, whereabouts
 
 __all__ = [
@@ -27,7 +27,9 @@ __all__ = [
     "examine_deployment",
     "examine_policies",
     "find_directories",
+    "hook_secret_path",
     "load_deployment",
+    "load_hook_secret",
     "load_policies",
     "load_secret",
     "load_secrets",

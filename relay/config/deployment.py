@@ -14,7 +14,7 @@ from typing import Any
 
 from relay.config.password_file import password_in
 from relay.config.pools import read_pools
-from relay.config.problems import NOT_YET, Problem, did_you_mean
+from relay.config.problems import IN_CLEAR, NOT_YET, Problem, did_you_mean
 from relay.config.reader import Document, Examined, read, shown_path, toml_files
 from relay.config.sandbox import sandbox_binds
 from relay.config.schema_config import (
@@ -205,8 +205,7 @@ def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
 
 def _of_alerts(document: Document, alerts: Alerts) -> Iterator[Problem]:
     if alerts.webhook.startswith("http:") and not alerts.allow_private:
-        wrong = "is in clear; https, or allow_private = true where it stays on a network of yours"
-        yield document.problem(("alerts", "webhook"), wrong, "webhook")
+        yield document.problem(("alerts", "webhook"), IN_CLEAR, "webhook")
     if alerts.webhook_secret_file and not alerts.webhook:
         yield document.problem(("alerts", "webhook"), "is missing; its secret alone tells nobody", "missing")
 

@@ -19,7 +19,7 @@ from relay.config import routes as routes_file
 from relay.config import shaping as shaping_file
 from relay.config import streams as streams_file
 from relay.config.deployment import NOBODY_LISTENS, Deployment, takes_returns, unknown_files
-from relay.config.problems import NOT_YET, Problem, no_such
+from relay.config.problems import IN_CLEAR, Problem, no_such
 from relay.config.reader import Document, Examined, M, Section, contents, fingerprint, read, shown_path, toml_files
 from relay.config.schema_bounces import BouncesFile
 from relay.config.schema_brands import BrandsFile, BrandTable
@@ -30,6 +30,7 @@ from relay.config.schema_policies import (
     RetryFile,
     RetryTable,
 )
+from relay.config.schema_policies import Webhook as WebhookTable
 from relay.config.schema_recipients import RecipientsFile
 from relay.config.schema_routes import RoutesFile
 from relay.config.schema_shaping import ShapingFile
@@ -39,7 +40,7 @@ from relay.config.trust import doubt
 from relay.config.wording import Loc
 from relay.feedback.aftermath import Aftermath
 from relay.feedback.rulings import Rulings
-from relay.identity import Brand, Credential, Face
+from relay.identity import Brand, Credential, Face, Webhook
 from relay.message import MailClass
 from relay.policy.addresses.check import Modes
 from relay.policy.caps import Caps
@@ -238,8 +239,13 @@ def _credential(name: str, table: CredentialTable) -> Credential:
         owner=table.owner,
         passwords=tuple(table.password),
         tokens=tuple(table.token),
+        webhook=_webhook(table.webhook) if table.webhook is not None else None,
         disabled=table.disabled,
     )
+
+
+def _webhook(table: WebhookTable) -> Webhook:
+    return Webhook(table.url, frozenset(table.events), table.secret_file, table.allow_private)
 
 
 def _retry(table: RetryTable) -> RetryPolicy:
@@ -286,13 +292,6 @@ def _of_brands(folder: _Folder, brands: BrandsFile, deployment: Deployment | Non
                 yield document.problem(("brand", name, "return_path_domain"), NOBODY_LISTENS, "no-effect", warning=True)
 
 
-def _not_yet(document: Document, kind: str, keys: tuple[str, ...]) -> Iterator[Problem]:
-    for name in () if document.broken else document.names(kind):
-        for key in keys:
-            if document.data[kind][name].get(key):
-                yield document.problem((kind, name, key), NOT_YET, "not-yet", warning=True)
-
-
 def _of_caps(folder: _Folder, file: CapsFile) -> Iterator[Problem]:
     document = folder.documents.get("caps.toml")
     if document is not None:
@@ -315,10 +314,12 @@ def _of_credentials(folder: _Folder, file: CredentialsFile, deployment: Deployme
             yield document.problem(
                 (*loc, "brand"), no_such("brand", credential.brand, brands, "brands.toml"), "unknown-name"
             )
+        hook = credential.webhook
+        if hook is not None and hook.url.startswith("http:") and not hook.allow_private:
+            yield document.problem((*loc, "webhook", "url"), IN_CLEAR, "webhook")
         if not document.broken:
             yield from _of_access(document, loc, credential, deployment)
     yield from _networks_twice(document, file)
-    yield from _not_yet(document, "credential", ("webhook",))
 
 
 def _of_access(

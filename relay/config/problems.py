@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 NOT_YET = "not yet supported in this version"
+IN_CLEAR = "is in clear; https, or allow_private = true where it stays on a network of yours"  # of a webhook
 _LISTED = 12  # names a message lists at most: more would bury the message
 
 

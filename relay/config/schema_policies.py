@@ -7,16 +7,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from relay.config.fields import Name, Network, Passwords, PositiveDuration, Rate, SendingDomain, Tokens, Url
+from relay.config.fields import HookUrl, Name, Network, Passwords, PositiveDuration, Rate, SendingDomain, Tokens
 from relay.config.reader import Section, setting
 
 ClassName = Literal["transactional", "service", "marketing"]
 
 
+# Of a message of the app, or of a person and the app's brand; what is about the node or an operator is none of its business.
+EventType = Literal[
+    "accepted", "rejected", "withheld", "postponed", "delivered", "deferred", "bounced", "bounced-late", "complained",
+    "unsubscribed", "preferences-changed", "suppressed", "unsuppressed",
+]  # fmt: skip
+
+
 class Webhook(Section):
-    url: Url
-    events: list[str] = setting([])
-    secret_file: str = ""
+    """Where an app is told what became of its mail."""
+
+    url: HookUrl = Field(min_length=1, description="gets events as JSON, signed (Standard Webhooks)")
+    events: list[EventType] = setting([], "types it wants; empty: all of them")
+    secret_file: str = setting("", "whsec_..., relative to the folder that holds config/; empty: made in data_dir")
+    allow_private: bool = setting(False, "it may be on loopback and private addresses, and http")
 
 
 class CredentialTable(Section):

@@ -1,5 +1,5 @@
 """Secrets that are read, or made at first start: those that seal tokens in mail, return paths and recipient keys, and that
-which signs what the webhook of [alerts] gets.
+which signs what webhooks get: that of [alerts], and those of credentials.
 
 The file of [secrets] is one secret, its octets as they are, or a list of several:
 
@@ -17,9 +17,10 @@ import secrets
 from pathlib import Path
 
 from relay.config.deployment import Deployment
-from relay.config.problems import ConfigErrors
+from relay.config.problems import ConfigErrors, Problem
 from relay.config.wording import Loc
 from relay.durable import make_once
+from relay.identity import Credential
 
 MIN_WEBHOOK_BYTES, MAX_WEBHOOK_BYTES = 24, 64  # https://www.standardwebhooks.com, "Signature scheme"
 SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
@@ -74,19 +75,54 @@ def load_webhook_secret(deployment: Deployment) -> bytes:
         return b""
     named, key = deployment.alerts.webhook_secret_file, ("alerts", "webhook_secret_file")
     path = deployment.home / named if named else deployment.node.data_dir / "alerts-webhook-secret"
-    made = b"whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n"
-    text = _load(deployment, key, path, None if named else made).strip()
+    try:
+        return _hook_secret(path, made=not named)
+    except _Unusable as error:
+        raise _refused(deployment, key, str(error)) from None
+
+
+def hook_secret_path(deployment: Deployment, credential: Credential) -> Path:
+    """The file with the secret of a credential's webhook, which its app needs a copy of."""
+    named = credential.webhook.secret_file if credential.webhook is not None else ""
+    folder = deployment.node.data_dir / "webhooks"
+    return deployment.home / named if named else folder / f"{credential.name}.secret"
+
+
+def load_hook_secret(deployment: Deployment, credential: Credential) -> bytes:
+    """The same for the webhook of a credential; where `secret_file` names none it is made in data_dir/webhooks."""
+    assert credential.webhook is not None
+    try:
+        return _hook_secret(hook_secret_path(deployment, credential), made=not credential.webhook.secret_file)
+    except _Unusable as error:
+        key = f"credential.{credential.name}.webhook.secret_file"
+        raise ConfigErrors([Problem("policies/credentials.toml", 0, key, str(error), "file")]) from None
+
+
+def _hook_secret(path: Path, *, made: bool) -> bytes:
+    new = b"whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n"
+    text = _read(path, new if made else None).strip()
     try:
         found = base64.b64decode(text.removeprefix(b"whsec_"), validate=True)
     except binascii.Error:
         found = b""
     if not text.startswith(b"whsec_") or not MIN_WEBHOOK_BYTES <= len(found) <= MAX_WEBHOOK_BYTES:
         size = f"{MIN_WEBHOOK_BYTES} to {MAX_WEBHOOK_BYTES} octets in base64"
-        raise _refused(deployment, key, f'"{path}" holds no secret of a webhook: whsec_ and {size}')
+        raise _Unusable(f'"{path}" holds no secret of a webhook: whsec_ and {size}')
     return found
 
 
+class _Unusable(Exception):
+    """A file that holds no secret, or not for us alone; the words are for the admin."""
+
+
 def _load(deployment: Deployment, key: Loc, path: Path, made: bytes | None) -> bytes:
+    try:
+        return _read(path, made)
+    except _Unusable as error:
+        raise _refused(deployment, key, str(error)) from None
+
+
+def _read(path: Path, made: bytes | None) -> bytes:
     """What the file holds; with `made`, which it then holds, where there is none."""
     try:
         if made is not None and not path.exists():
@@ -94,9 +130,9 @@ def _load(deployment: Deployment, key: Loc, path: Path, made: bytes | None) -> b
         secret = path.read_bytes()
         strangers = path.stat().st_mode & 0o007
     except OSError as error:
-        raise _refused(deployment, key, f'"{path}" cannot be read or made: {error.strerror}') from None
+        raise _Unusable(f'"{path}" cannot be read or made: {error.strerror}') from None
     if strangers:
-        raise _refused(deployment, key, f'"{path}" is open to everybody on this machine; chmod o-rwx')
+        raise _Unusable(f'"{path}" is open to everybody on this machine; chmod o-rwx')
     return secret
 
 

@@ -67,15 +67,16 @@ COPY (SELECT unnest(json_transform(json, ?)), json::VARCHAR AS event
 _UNREADABLE = "SELECT count(*) FROM read_ndjson_objects(?, ignore_errors = true) WHERE json IS NULL"
 
 
-def to_parquet(directory: Path, now: int) -> list[Path]:
-    """Converts the complete files of hours before that of `now` (ms); the new files. Safe to repeat after a crash.
+def to_parquet(directory: Path, now: int, ready: Callable[[Path], bool] = lambda _: True) -> list[Path]:
+    """Converts the complete files of hours before that of `now` (ms), if they are `ready`; the new files. Safe to repeat after a
+    crash.
 
     A file with unreadable lines is kept beside its Parquet form, as `.damaged`, for a person to look at.
     """
     hour = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H")
     made = []
     for source in sorted(directory.glob("*.jsonl")):
-        if source.name.endswith(".open.jsonl") or source.name[:13] >= hour:
+        if source.name.endswith(".open.jsonl") or source.name[:13] >= hour or not ready(source):
             continue
         target = source.with_suffix(".parquet")
         try:

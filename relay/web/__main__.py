@@ -21,6 +21,7 @@ import uvloop
 from relay import __version__, control, logs
 from relay.feedback.eventlog import read, to_parquet
 from relay.feedback.eventretention import remove_expired
+from relay.hooks.service import Hooks
 from relay.ids import time_of
 from relay.in_force import InForce, load
 from relay.order import Place
@@ -53,7 +54,7 @@ class WebProcess:
     """`admin`, `api`, `public`, `capture`: listening sockets; None where there is no such server. When `supervisor` closes, it
     ends. `policies`: the folder on disk, where logos are.
 
-    It is started anew when config/ changes; of policies/ only the public pages take anything, which are told."""
+    It is started anew when config/ changes; of policies/ the public pages and the webhooks take something, which are told."""
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class WebProcess:
         self._directory = deployment.node.data_dir / "events"
         self._captures = Captures(deployment.node.data_dir / "capture") if capture else None
         self._public = PublicService(public, in_force, policies, self._ask) if public is not None else None
+        self._hooks = Hooks(in_force, clock)
         self._server: CaptureServer | None = None
         if capture is not None and self._captures is not None:
             hostname = deployment.node.hostname
@@ -87,6 +89,7 @@ class WebProcess:
         watch = asyncio.create_task(control.answer_channel(self._supervisor, self._answer))
         watch.add_done_callback(lambda _: stop.set())
         archive = asyncio.create_task(self._archive())
+        hooks = asyncio.create_task(self._hooks.run())
         public = asyncio.create_task(self._public.run(stop)) if self._public is not None else None
         if self._server is not None:
             await self._server.start()
@@ -100,9 +103,10 @@ class WebProcess:
             await public
         if self._server is not None:
             await self._server.stop()
-        for task in (archive, watch):
+        for task in (archive, hooks, watch):
             task.cancel()
-        await asyncio.gather(archive, watch, return_exceptions=True)
+        await asyncio.gather(archive, hooks, watch, return_exceptions=True)
+        await self._hooks.close()
 
     def _servers(self) -> list[tuple[uvicorn.Server, socket.socket]]:
         """The apps' API, where it has an address of its own, is bounded like the public pages: it may face the world."""
@@ -138,10 +142,13 @@ class WebProcess:
         )
 
     async def _answer(self, question: control.Json) -> control.Json:
+        if question.get("do") == "webhooks":
+            return await self._hooks.answer(question)
         if question.get("do") != "pages":
             return {"error": f"the web process does not know how to {question.get('do')}"}
+        in_force = await asyncio.to_thread(load, Place(**question["place"]), checked=False)
+        self._hooks.apply(in_force)
         if self._public is not None:
-            in_force = await asyncio.to_thread(load, Place(**question["place"]), checked=False)
             self._public.apply(in_force)
         return {"ok": True}
 
@@ -162,7 +169,7 @@ class WebProcess:
     async def _archive(self) -> None:
         works: tuple[tuple[str, Callable[[Path, int], object]], ...] = (
             ("old events not removed; trying again", partial(remove_expired, keep=self._deployment.retention.events)),
-            ("an hour of events not archived; trying again", to_parquet),
+            ("an hour of events not archived; trying again", partial(to_parquet, ready=self._hooks.read)),
         )
         while True:
             # A full disk, say: what cannot be done stays as it is until it can.

@@ -60,6 +60,13 @@ HELP: dict[str, tuple[str, str]] = {
     "postlane_paces_aside": ("gauge", "Sources and streams that a back-off rule keeps away from a site."),
     "postlane_pace_orders": ("gauge", "Orders of postlane pace that a worker knows of."),
     "postlane_suspensions": ("gauge", "Suspensions in force; what they hold is counted in postlane_queue_held."),
+    "postlane_webhook_waiting": ("gauge", "Events that wait to be taken by a credential's webhook."),
+    "postlane_webhook_oldest_seconds": ("gauge", "Age of the oldest event that waits for a webhook, 0 if none does."),
+    "postlane_webhook_failing": ("gauge", "1 while the last try to reach a webhook was in vain."),
+    "postlane_webhook_posts_total": (
+        "counter",
+        "Posts to a webhook that were taken or failed, and events given up, since the web process started.",
+    ),
     "postlane_worker_up": ("gauge", "1 if the worker process runs and answers."),
     "postlane_worker_healthy": ("gauge", "1 if the worker can save mail."),
     "postlane_worker_deaths": ("gauge", "How often in a row the worker ended unasked."),

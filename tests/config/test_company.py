@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from relay.config import load_deployment, load_policies
+from relay.identity import Webhook
 from relay.message import MailClass
 
 COMPANY = Path(__file__).parent / "company"
@@ -28,8 +29,15 @@ def test_everything_loads() -> None:
 def test_what_does_not_hold_yet_is_said() -> None:
     deployment = load_deployment(COMPANY / "config", {})
     warnings = [*deployment.warnings, *load_policies(COMPANY / "policies", deployment).warnings]
-    assert Counter(problem.slug for problem in warnings) == {"not-yet": 2, "file": 3}
+    assert Counter(problem.slug for problem in warnings) == {"not-yet": 1, "file": 3}
     assert {problem.key for problem in warnings if problem.slug == "not-yet"} == {
         "retention.subjects",
-        "credential.tickets.webhook",
     }
+
+
+def test_the_webhook_of_a_credential() -> None:
+    policies = load_policies(COMPANY / "policies", load_deployment(COMPANY / "config", {}))
+    assert policies.credentials["tickets"].webhook == Webhook(
+        "https://tickets.harbour.example/hook", frozenset({"bounced"}), "/srv/secrets/tickets"
+    )
+    assert policies.credentials["gate"].webhook is None

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import ConfigErrors, Deployment, load_deployment, load_secret, load_secrets, load_webhook_secret
+from relay.config import (
+    ConfigErrors,
+    Deployment,
+    hook_secret_path,
+    load_deployment,
+    load_hook_secret,
+    load_secret,
+    load_secrets,
+    load_webhook_secret,
+)
+from relay.identity import Credential, Webhook
 
 
 def deployment(folder: Path, more: str = "") -> Deployment:
@@ -114,3 +124,18 @@ def test_that_of_a_webhook_may_be_named(tmp_path: Path, content: str, found: int
     with pytest.raises(ConfigErrors, match=r"holds no secret of a webhook: whsec_ and 24 to 64") as raised:
         load_webhook_secret(said)
     assert raised.value.problems[0].key == "alerts.webhook_secret_file"
+
+
+def test_each_credential_has_its_own(tmp_path: Path) -> None:
+    node, hook = deployment(tmp_path), Webhook("https://shop.example/hook")
+    shop, crm = (Credential(name, None, frozenset(), webhook=hook) for name in ("shop", "crm"))
+    assert load_hook_secret(node, shop) == load_hook_secret(node, shop) != load_hook_secret(node, crm)
+    assert hook_secret_path(node, shop) == tmp_path / "data" / "webhooks" / "shop.secret"
+    assert stat.S_IMODE(hook_secret_path(node, shop).stat().st_mode) == 0o600
+    named = Credential(
+        "shop", None, frozenset(), webhook=Webhook("https://shop.example/hook", secret_file="secrets/shop")
+    )
+    assert hook_secret_path(node, named) == tmp_path / "secrets" / "shop"
+    with pytest.raises(ConfigErrors, match="cannot be read or made") as raised:
+        load_hook_secret(node, named)
+    assert raised.value.problems[0].key == "credential.shop.webhook.secret_file"

@@ -1,13 +1,18 @@
 """Mail that comes back to a live node, as other servers hand it in."""
 
+import base64
+import json
 import smtplib
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from relay.webhook import signed
 from tests.scenario.test_queue import live
-from tests.support.node import CREDENTIALS, free_port, wait_for
+from tests.support.http_peer import HttpPeer
+from tests.support.node import CREDENTIALS, Event, free_port, wait_for
+from tests.support.peer import serving
 from tests.support.sink import Sink
 
 pytestmark = pytest.mark.scenario
@@ -64,6 +69,20 @@ Hi
 """
 
 
+HOOK = """
+[credential.local.webhook]
+url = "http://127.0.0.1:{}/mail"
+events = ["bounced-late", "suppressed"]
+secret_file = "hook-secret"
+allow_private = true
+"""
+KEY = b"k" * 32
+
+
+def events(app: HttpPeer) -> list[Event]:
+    return [event for post in app.posted for event in json.loads(post.content)["events"]]
+
+
 def hand_in(port: int, to: str, letter: str) -> None:
     with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
         client.sendmail("", [to], letter.format(to=to).replace("\n", "\r\n").encode())
@@ -72,8 +91,11 @@ def hand_in(port: int, to: str, letter: str) -> None:
 def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_path: Path) -> None:
     port = free_port()
     listener = f'\n[[listener]]\nbind = "127.0.0.1:{port}"\nrole = "bounces"\n'
-    files = {"policies/brands.toml": BRANDS, "policies/credentials.toml": CREDENTIALS}
-    with Sink() as sink, live(tmp_path, sink, files=files, listener=listener, workers=2) as node:
+    (tmp_path / "hook-secret").write_text(f"whsec_{base64.b64encode(KEY).decode()}\n")
+    (tmp_path / "hook-secret").chmod(0o600)
+    app = HttpPeer(port=free_port())
+    files = {"policies/brands.toml": BRANDS, "policies/credentials.toml": CREDENTIALS + HOOK.format(app.port)}
+    with Sink() as sink, serving(app), live(tmp_path, sink, files=files, listener=listener, workers=2) as node:
         checked = node.run("check")
         assert checked.returncode == 0, checked.stdout
         receipt = node.send("dana@example.com")
@@ -108,3 +130,21 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
         wait_for("the suppression", partial(node.events, type="suppressed", recipient="noa@example.com"))
         assert node.final(node.send("noa@example.com", source="127.0.0.9"))["type"] == "withheld"
         assert node.final(node.send("noa@example.com"))["type"] == "delivered", "a password reset still arrives"
+
+        told = wait_for("the app to be told", lambda: [one for one in events(app) if one.get("id") == receipt])
+        assert told == [late], "once, and nothing that it did not ask for"
+        assert {one["credential"] for one in events(app) if "credential" in one} == {"local"}
+        of_brand = wait_for("the brand's people", lambda: [one for one in events(app) if one["type"] == "suppressed"])
+        assert [(one["recipient"], one["brand"]) for one in of_brand] == [("noa@example.com", "test")]
+        for post in app.posted:
+            about = {name: post.fields[name] for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
+            assert signed(about["webhook-id"], post.content, KEY, int(about["webhook-timestamp"]) * 1000) == about
+
+        app.answer, before = None, len(app.posted)
+        assert node.run("webhooks", "resend", "local", "--since", "1h", "--yes").returncode == 0
+        wait_for("the post that hangs", lambda: len(app.posted) > before)
+        assert {one["event_id"] for one in events(app)[-2:]} == {late["event_id"], of_brand[0]["event_id"]}
+        assert node.final(node.send("noa@example.com"))["type"] == "delivered", "nobody waits for it"
+        assert "204" in node.run("webhooks", "log", "local").stdout
+        assert 'postlane_webhook_waiting{credential="local"} 2' in node.page("/metrics")
+        wait_for("its record", partial(node.events, type="audit", action="webhooks resend"))
