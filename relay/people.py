@@ -244,7 +244,9 @@ class People:
         where, now = dict(question["where"]), self._state.now()
         gone = in_order(block for block in person.blocks if fits(block, {**where, "over": True}, now))
         if gone:
-            await self._state.tell(key, self._without(person, gone))
+            came_back = self._by_himself(person, str(where.get("brand") or ""), _his_own("", question))
+            facts = came_back or self._without(person, gone)
+            await self._state.tell(key, facts | {block.name: None for block in gone})
             await self._record([_unblocked(address, key, block, question) for block in gone])
         return {"removed": [shown_block(one) for one in gone]}
 
