@@ -10,13 +10,15 @@ import random
 import smtplib
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from tests.support.node import Node, wait_for
-from tests.support.redis_server import RedisServer, grants
+from tests.support.node import Node, together, wait_for
+from tests.support.redis_server import OLD, RedisServer
 from tests.support.sink import Received, Sink
 
 PEOPLE = int(os.environ.get("PEOPLE", "50"))
@@ -53,6 +55,13 @@ def node_of(folder: Path, name: str, sink: Sink, redis: RedisServer) -> Node:
     config = node.folder / "config" / "postlane.toml"
     config.write_text(config.read_text().replace('name = "test-1"', f'name = "{name}"'))
     return node
+
+
+@contextmanager
+def two_nodes(folder: Path, sink: Sink, redis: RedisServer) -> Iterator[tuple[Node, Node]]:
+    one, other = (node_of(folder, name, sink, redis) for name in ("relay-1", "relay-2"))
+    with together(one, other):
+        yield one, other
 
 
 def refused(mark: str) -> bool:
@@ -117,11 +126,9 @@ def arrived(sink: Sink) -> dict[str, set[str]]:
 def test_nobody_gets_more_and_nobody_less_while_mail_for_him_waits(tmp_path: Path) -> None:
     with (
         Sink(answer=answer) as sink,
-        RedisServer(tmp_path / "redis") as redis,
-        node_of(tmp_path, "relay-1", sink, redis) as one,
-        node_of(tmp_path, "relay-2", sink, redis) as other,
+        RedisServer(tmp_path / "redis", age=OLD) as redis,
+        two_nodes(tmp_path, sink, redis) as (one, other),
     ):
-        wait_for("new limits to be granted", lambda: grants(redis))
         apps = [App(number, (one, other), SENDS // APPS) for number in range(APPS)]
         threads = [threading.Thread(target=app.run, daemon=True) for app in apps]
         for thread in threads:
