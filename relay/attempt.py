@@ -97,6 +97,7 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
         return None
     if relevance.late(delivery, now):
         await _tell_late(delivery, house)
+    held = delivery.counted
     hindrance = await _hindrance(delivery, now, house)
     if hindrance is not None:
         return await _give_way(delivery, hindrance, house)
@@ -110,6 +111,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     outcome = waits or await _carry(delivery, pool, route.next_hop if route is not None else None, house)
     if isinstance(outcome, Pause):
         if now < _give_up(delivery, house):
+            if delivery.counted and not held:
+                await _hand_back(delivery, house)
             return outcome
         outcome = Outcome(Reply(450, "4.7.1", outcome.why), "QUOTA", Scope.SOURCE, internal=True)
     return await _conclude(delivery, outcome, pool, now, house)
@@ -295,6 +298,13 @@ def _given_up(delivery: Delivery) -> list[Delivery]:
     """What waits for another reason leaves its place to others, and asks for one when it goes."""
     held, delivery.counted = delivery.counted, False
     return [delivery] if held else []
+
+
+async def _hand_back(delivery: Delivery, house: Attempting) -> None:
+    """The place that it has just taken: nothing on disk tells of it, so nobody would give it up if the delivery left memory now
+    and was held, cancelled or stale before it goes."""
+    delivery.counted = False
+    await house.capping.give_back(delivery.message, [(delivery.index, delivery.recipient)])
 
 
 async def _discard(delivery: Delivery, route: Route, house: Attempting) -> None:

@@ -21,8 +21,9 @@ an object, with `error` where nothing was done.
     got       entries: [{recipient, brand, class, at}]: mail that arrived, which State may have lost     -> {}
     restored  -> {}: what State lost of people was told again, as far as it can be
 
-Whoever changes something on a brand's page, or unsubscribes by it, has engaged with the brand that day; to look at a page is no
-such thing, since scanners open every link. What an app or an operator tells feeds the brand (relay/policy/engagement.py).
+Whoever changes something on a brand's page, unsubscribes by it or complains of its mail, has engaged with the brand that day; to
+look at a page is no such thing, since scanners open every link. What an app or an operator tells feeds the brand
+(relay/policy/engagement.py).
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
 With `silent` it is told alone: events of it are there.
@@ -41,7 +42,19 @@ from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
 from relay.event import Facts, iso
-from relay.person import ADDRESS, AT_MOST, ERASED, MANUAL, UNSUBSCRIBED, Block, Engaged, Person, Wish, person_of
+from relay.person import (
+    ADDRESS,
+    AT_MOST,
+    COMPLAINT,
+    ERASED,
+    MANUAL,
+    UNSUBSCRIBED,
+    Block,
+    Engaged,
+    Person,
+    Wish,
+    person_of,
+)
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.room import Send, mark_of
@@ -54,7 +67,7 @@ LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go i
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-_HIS_OWN = ("one-click", "page", "mailto")  # sources: a person, by a link in his own mail
+_HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
 _SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 
@@ -176,7 +189,7 @@ class People:
                 continue
             facts: dict[str, str | None] = {block.name: block.dump()}
             if not silent:
-                facts |= self._by_himself(person, block.brand, block.source)
+                facts |= self._by_himself(person, block.brand, _his_own(block.reason, question))
             if address and not person.sealed and not person.erased:
                 facts[ADDRESS] = self.keys.sealed_text(address)
             changes.append(self._state.tell(key, facts))
@@ -231,7 +244,9 @@ class People:
         where, now = dict(question["where"]), self._state.now()
         gone = in_order(block for block in person.blocks if fits(block, {**where, "over": True}, now))
         if gone:
-            await self._state.tell(key, self._without(person, gone))
+            came_back = self._by_himself(person, str(where.get("brand") or ""), _his_own("", question))
+            facts = came_back or self._without(person, gone)
+            await self._state.tell(key, facts | {block.name: None for block in gone})
             await self._record([_unblocked(address, key, block, question) for block in gone])
         return {"removed": [shown_block(one) for one in gone]}
 
@@ -277,7 +292,7 @@ class People:
         after = Wish(off, at_most, _moment(paused or None), now, str(question.get("via") or ""))
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
-            engaged = {} if silent else self._by_himself(person, brand, after.source)
+            engaged = {} if silent else self._by_himself(person, brand, _his_own("", question))
             sealed = {} if person.erased else {ADDRESS: self.keys.sealed_text(address)}
             await self._state.tell(key, {f"w:{brand}": told, **sealed, **engaged})
             facts = {"brand": brand or None, **_whose(address, key), "via": after.source}
@@ -316,12 +331,18 @@ class People:
         await self._engaging.feed({brand for _, brand, _ in told})
         return {"changed": sum(map(len, changes.values()))}
 
-    def _by_himself(self, person: Person, brand: str, source: str) -> dict[str, str | None]:
-        """What he does by a link in his own mail tells that he read it."""
+    def _by_himself(self, person: Person, brand: str, his_own: bool) -> dict[str, str | None]:
+        """What he does by his own mail tells that he read it."""
         today, before = self._state.now() // DAY, person.engaged.get(brand)
-        if source not in _HIS_OWN or not brand or person.erased or (before is not None and (before.last or 0) >= today):
+        if not his_own or not brand or person.erased or (before is not None and (before.last or 0) >= today):
             return {}
         return {f"e:{brand}": Engaged(today).dump()}
+
+
+def _his_own(reason: str, question: Json) -> bool:
+    """Did he ask for it himself, now? A list that is imported tells what others were asked for, whenever that was."""
+    via = question.get("via")
+    return via in _HIS_OWN or (via == "feedback" and reason in (COMPLAINT, UNSUBSCRIBED))
 
 
 # -- in words and JSON

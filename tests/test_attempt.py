@@ -836,6 +836,21 @@ async def test_mail_that_waits_for_something_else_gives_its_place_up() -> None:
         assert (change.again, change.given_up, delivery.counted) == ([delivery], [delivery], False)
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+async def test_a_place_that_the_disk_does_not_know_of_is_handed_back_where_its_site_has_no_room(on_disk: bool) -> None:
+    rig = Rig(DONE)
+    delivery = newsletter(rig, counted=on_disk)
+    house = rig.attempting()
+    assert rig.courier is not None
+    rig.courier.later["192.0.2.1"] = Later(20_000, "2/hour")
+    assert isinstance(await attempt(delivery, house), Pause)
+    places = rig.places.people[rig.people.keys.key("dana@b.example")].places
+    assert (delivery.counted, len(places)) == (on_disk, int(on_disk))
+    rig.courier.later.clear()
+    assert await attempt(delivery, house) is None
+    assert delivery.counted
+
+
 async def test_what_a_cap_let_go_late_has_all_its_tries() -> None:
     rig = Rig(BUSY, give_up=3_600_000)
     delivery = newsletter(rig)

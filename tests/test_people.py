@@ -173,6 +173,23 @@ async def test_what_is_no_engagement_is_refused_and_feeds_nothing(desk: Desk, cl
     assert await desk.facts("dana@b.example") == {}
 
 
+async def test_who_comes_back_by_his_page_keeps_his_address(desk: Desk) -> None:
+    await desk.block("dana@b.example", brand="a", stop="marketing", reason="unsubscribed")
+    where = {"brand": "a", "stop": "marketing", "reason": "unsubscribed"}
+    await desk.ask("unblock", recipient="dana@b.example", where=where, via="page")
+    assert set(await desk.facts("dana@b.example")) == {ADDRESS, "e:a"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "via", "days"), [("complaint", "feedback", 1), ("dead-mailbox", "feedback", 0), ("complaint", "cli", 0)]
+)
+async def test_who_complains_has_read_it(desk: Desk, clock: Clock, reason: str, via: str, days: int) -> None:
+    entry = {"recipient": "dana@b.example", "brand": "a", "stop": "marketing", "reason": reason, "source": "feedback"}
+    await desk.ask("block", entries=[entry], via=via)
+    found = (await desk.ask("show", recipient="dana@b.example"))["engaged"]
+    assert [one["last_engaged"] for one in found.values()] == [iso(clock.now)[:10]] * days
+
+
 async def test_who_uses_a_link_of_his_own_has_engaged_and_feeds_nothing(desk: Desk, clock: Clock) -> None:
     async def last() -> object:
         found = (await desk.ask("show", recipient="dana@b.example"))["engaged"]
@@ -182,10 +199,17 @@ async def test_who_uses_a_link_of_his_own_has_engaged_and_feeds_nothing(desk: De
     await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", via="api")
     assert await last() is None, "somebody else did that"
     await desk.block("dana@b.example", brand="a", stop="topic:news", reason="unsubscribed", source="one-click")
+    assert await last() is None, "a list may say so of any year"
+    left = {"recipient": "dana@b.example", "brand": "a", "stop": "topic:new", "reason": "unsubscribed"}
+    await desk.ask("block", entries=[left | {"source": "one-click"}], via="one-click")
     assert await last() == iso(clock.now)[:10]
     clock.now += DAY
     await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/week", via="page")
     assert await last() == iso(clock.now)[:10]
+    clock.now += DAY
+    where = {"brand": "a", "stop": "topic:new", "reason": "unsubscribed"}
+    await desk.ask("unblock", recipient="dana@b.example", where=where, via="page")
+    assert await last() == iso(clock.now)[:10], "who comes back is no reader of long ago"
     await desk.block("dana@b.example", stop="all", reason="unsubscribed", source="page")
     assert desk.engaging.table.fed == {}
 

@@ -18,7 +18,9 @@ class PerTicket:
 
     def __init__(self) -> None:
         self._used: OrderedDict[_Who, tuple[int, int]] = OrderedDict()  # minute, times
-        self._done: OrderedDict[_Who, int] = OrderedDict()  # until when one-click is known to have been asked for
+        self._done: OrderedDict[_Who, tuple[int, frozenset[str]]] = (
+            OrderedDict()
+        )  # until when one-click is known, of which calls
 
     def __repr__(self) -> str:
         return f"<PerTicket of {len(self._used)} recipients>"
@@ -32,11 +34,15 @@ class PerTicket:
         return times <= A_MINUTE
 
     def done_lately(self, ticket: Ticket, now: int) -> bool:
-        """Was one-click asked for within a minute, and nothing since? It is in the journal then, and need not be there again."""
-        return self._done.get(_who(ticket), 0) > now
+        """Was one-click asked for within a minute, and nothing since? It is in the journal then, and need not be there again; but
+        for another app's URL, which is to be told as well."""
+        until, calls = self._done.get(_who(ticket), (0, frozenset()))
+        return until > now and ticket.calls in calls
 
     def done(self, ticket: Ticket, now: int) -> None:
-        _keep(self._done, _who(ticket), now + MINUTE)
+        until, calls = self._done.pop(_who(ticket), (0, frozenset()))
+        known = calls if until > now else frozenset()
+        _keep(self._done, _who(ticket), (now + MINUTE, known | {ticket.calls}))
 
     def changed(self, ticket: Ticket) -> None:
         """He chose something else on his page: the next one-click is a new one."""

@@ -31,6 +31,17 @@ def test_a_one_click_is_known_for_a_minute_or_until_something_else_was_chosen() 
     counts.changed(NOA)
 
 
+def test_each_app_whose_link_is_used_is_to_be_told() -> None:
+    counts, shop = PerTicket(), replace(TICKET, calls="https://shop.example/u")
+    counts.done(TICKET, NOW)
+    assert not counts.done_lately(shop, NOW)
+    counts.done(shop, NOW + 1)
+    assert counts.done_lately(shop, NOW + 1)
+    assert counts.done_lately(TICKET, NOW + 1)
+    counts.done(TICKET, NOW + 1 + MINUTE)
+    assert not counts.done_lately(shop, NOW + 1 + MINUTE)
+
+
 def test_the_oldest_is_forgotten() -> None:
     counts = PerTicket()
     for number in range(limits.KNOWN + 1):
