@@ -94,7 +94,7 @@ def test_a_site_that_says_421_is_sent_less_and_transactional_mail_does_not_wait(
     limiter = Limiter(8)
     shaping = '[default]\nrate = "100/second"\npace_start = "50/second"\n'
     with live(tmp_path, limiter, files={"policies/shaping.toml": shaping}) as (node, sink):
-        marketing(node, 80)
+        marketing(node, 40)
         wait_for("the first refusal", lambda: limiter.refused)
         (row,) = wait_for("a slower pace", lambda: [one for one in shown(node) if one["direction"] == "down"])
         assert row["why"] == "421 4.7.28"
@@ -103,15 +103,15 @@ def test_a_site_that_says_421_is_sent_less_and_transactional_mail_does_not_wait(
         urgent = node.send(f"dana@{SITE}", sender="urgent@test.example")
         event = node.final(urgent)
         assert (event["type"], event["delay_ms"] < 2_000) == ("delivered", True)
-        wait_for("all of it", lambda: delivered(node) == 81, 90)
-        assert len(sink.messages) == 81, "none was sent twice"
+        wait_for("all of it", lambda: delivered(node) == 41, 90)
+        assert len(sink.messages) == 41, "none was sent twice"
         status = node.run("status").stdout
         assert f"  pace     {SITE}: " in status
         assert 'postlane_pace_per_second{site="example.test",source=""}' in node.page("/metrics")
 
         assert node.stop() == 0
         node.start()
-        marketing(node, 20)
+        marketing(node, 1)
         again = wait_for("its pace to be looked at", lambda: shown(node))[0]
         assert again["direction"] in ("down", "recovering")
         assert again["pace"] <= 25, "a restart does not forget what the site said"
@@ -155,19 +155,19 @@ def test_an_operator_slows_a_site_down_for_a_while(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert f"postlane pace --site {SITE} --end" in done.stdout
         wait_for("both workers to know", lambda: _known(node, "pace_orders") == 2)
-        marketing(node, 24)
+        marketing(node, 15)
         urgent = node.final(node.send(f"dana@{SITE}", sender="urgent@test.example"))
         assert (urgent["type"], urgent["delay_ms"] < 2_000) == ("delivered", True)
-        wait_for("some of it", lambda: len(times) > 5)
+        wait_for("some of it", lambda: len(times) > 3)
         assert node.stop() == 0  # what dies keeps its part of a rate for 30 s; stopped, it gives it back
         node.start()
         wait_for("the order after the restart", lambda: _known(node, "pace_orders") == 2)
-        wait_for("more of it", lambda: len(times) > 12, 60)
+        wait_for("more of it", lambda: len(times) > 8, 60)
         assert max(sum(1 for other in times if at <= other < at + 0.95) for at in times) <= 3
         assert f"ordered  {SITE}: at most 3/second from each source until" in node.run("status").stdout
         ended = node.run("pace", "--site", SITE, "--end", "--reason", "over")
         assert ended.stdout.startswith("Ended: ordered")
-        wait_for("all of it", lambda: delivered(node) >= 25)
+        wait_for("all of it", lambda: delivered(node) >= 16)
         wait_for("both audits", lambda: _audits(node) == ["pace", "pace end"])
 
 
@@ -198,6 +198,7 @@ def test_an_order_and_what_a_site_said_reach_the_other_node_of_a_cluster(tmp_pat
             answers.clear()
             ended = other.run("pace", "--site", SITE, "--end", "--reason", "cured")
             assert ended.stdout.startswith("Ended: aside"), ended.stderr
+            assert other.run("reload").returncode == 0  # else what waits looks again after half a minute
             assert other.final(waits, 60)["type"] == "delivered"
             wait_for("the first to know, too", lambda: _known(one, "paces_aside") == 0)
             assert len(sink.messages) == 1

@@ -63,39 +63,6 @@ def kill(node: Node, pid: int) -> None:
     wait_for("a new worker", lambda: pid not in workers(node) and node.ready())
 
 
-def test_a_start_with_broken_files_runs_the_last_good_ones_until_they_are_mended(tmp_path: Path) -> None:
-    with Sink() as sink:
-        node = node_of(tmp_path, sink)
-        with node:
-            good = node.ask({"do": "stats"})["policies"]
-        config = (tmp_path / "config" / "postlane.toml").read_text()
-        write(node, "config/postlane.toml", config.replace("[delivery]", "[delivery\n"))
-        write(node, "policies/retry.toml", "[transactional]\nwait = 3\n[urgent]\n")
-        with node:
-            assert versions(node) == {good}
-            assert node.final(node.send("dana@example.com"))["type"] == "delivered"
-            status = node.run("status")
-            assert status.returncode == 1
-            said = f"config/ and policies/ on disk have 3 errors (below). Started with the last good ones, {good} of "
-            assert said in status.stdout
-            assert "policies/retry.toml:3: urgent: unknown key" in status.stdout
-            assert said in node.log()
-            assert metric(node, "postlane_policies_last_reload_successful") == "0"
-            firing = wait_for("the alert", partial(node.events, type="alert"))[0]
-            assert (firing["state"], firing["policies"]) == ("firing", good)
-            assert said in firing["summary"]
-            refused = node.run("reload")
-            assert refused.returncode == 1
-            assert "policies/retry.toml:3: urgent: unknown key" in refused.stderr
-            write(node, "config/postlane.toml", config)
-            write(node, "policies/retry.toml", RETRY.format(1))
-            mended = reload(node)
-            assert f"Undo: postlane policies rollback {good}" in mended
-            wait_for("all is well", lambda: node.run("status").returncode == 0)
-            assert metric(node, "postlane_policies_last_reload_successful") == "1"
-            wait_for("its end", lambda: [e["state"] for e in node.events(type="alert")] == ["firing", "resolved"])
-
-
 def test_a_worker_that_dies_amid_an_edit_comes_back_as_it_was(tmp_path: Path) -> None:
     with Sink() as sink, node_of(tmp_path, sink) as node:
         before = versions(node)
@@ -110,7 +77,7 @@ def test_a_worker_that_dies_amid_an_edit_comes_back_as_it_was(tmp_path: Path) ->
         wait_for("the web process", lambda: f"policies {before.copy().pop()}" in node.page("/healthz"))
 
 
-def test_a_rollback_holds_until_somebody_says_otherwise(tmp_path: Path) -> None:
+def test_a_restart_undoes_no_rollback_and_broken_files_stop_no_start(tmp_path: Path) -> None:
     with Sink() as sink:
         node = node_of(tmp_path, sink)
         with node:
@@ -135,8 +102,36 @@ def test_a_rollback_holds_until_somebody_says_otherwise(tmp_path: Path) -> None:
         with node:
             assert versions(node) == {first}, "a restart of the machine undoes no rollback"
             assert reload(node).startswith(f"test-1  {second} in force")
+        config = (tmp_path / "config" / "postlane.toml").read_text()
+        write(node, "config/postlane.toml", config.replace("[delivery]", "[delivery\n"))
+        write(node, "policies/retry.toml", "[transactional]\nwait = 3\n[urgent]\n")
         with node:
-            assert versions(node) == {second}
+            it_runs_the_last_good_files(node, second)
+            write(node, "config/postlane.toml", config)
+            write(node, "policies/retry.toml", RETRY.format(1))
+            assert f"Undo: postlane policies rollback {second}" in reload(node)
+            wait_for("all is well", lambda: node.run("status").returncode == 0)
+            assert metric(node, "postlane_policies_last_reload_successful") == "1"
+            wait_for("its end", lambda: [e["state"] for e in node.events(type="alert")] == ["firing", "resolved"])
+
+
+def it_runs_the_last_good_files(node: Node, good: str) -> None:
+    """And says so wherever somebody may look."""
+    assert versions(node) == {good}
+    assert node.final(node.send("dana@example.com"))["type"] == "delivered"
+    status = node.run("status")
+    assert status.returncode == 1
+    said = f"config/ and policies/ on disk have 3 errors (below). Started with the last good ones, {good} of "
+    assert said in status.stdout
+    assert "policies/retry.toml:3: urgent: unknown key" in status.stdout
+    assert said in node.log()
+    assert metric(node, "postlane_policies_last_reload_successful") == "0"
+    firing = wait_for("the alert", partial(node.events, type="alert"))[0]
+    assert (firing["state"], firing["policies"]) == ("firing", good)
+    assert said in firing["summary"]
+    refused = node.run("reload")
+    assert refused.returncode == 1
+    assert "policies/retry.toml:3: urgent: unknown key" in refused.stderr
 
 
 def test_what_cannot_be_put_in_force_is_told_and_changes_nothing(tmp_path: Path) -> None:
@@ -214,25 +209,6 @@ def test_listeners_change_while_people_are_connected(tmp_path: Path) -> None:
         assert "cert.pem cannot be read: No such file or directory" in refused.stderr
         with smtplib.SMTP_SSL("127.0.0.1", node.smtp, timeout=30) as secure:
             assert secure.noop()[0] == 250
-
-
-def test_into_capture_mode_by_a_reload_and_out_of_it_by_a_restart(tmp_path: Path) -> None:
-    with Sink() as sink:
-        node = node_of(tmp_path, sink)
-        with node:
-            assert node.final(node.send("dana@example.com"))["type"] == "delivered"
-            edit(node, 'mode = "live"', 'mode = "capture"')
-            reload(node)
-            assert "captured" in node.final(node.send("dana@example.com"))["reply"]["text"]
-            edit(node, 'mode = "capture"', 'mode = "live"')
-            refused = node.run("reload")
-            assert refused.returncode == 1
-            assert "delivery.mode: a restart is needed to leave capture mode" in refused.stderr
-            assert "captured" in node.final(node.send("dana@example.com"))["reply"]["text"]
-            assert len(sink.messages) == 1
-        with node:
-            assert "captured" not in node.final(node.send("dana@example.com"))["reply"]["text"]
-            assert len(sink.messages) == 2
 
 
 def test_workers_that_die_during_reloads_end_on_one_version(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def change(node: Node, before: str, after: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_some_mail_leaves_and_the_rest_is_captured(tmp_path: Path) -> None:
+def test_some_mail_leaves_and_the_rest_is_captured_as_the_files_say(tmp_path: Path) -> None:
     with Sink() as sink, live(tmp_path, sink, '["dana@example.com", "*.arava.example"]') as node:
         leaves = [node.send(to) for to in ("Dana@Example.com", "noa@mail.arava.example")]
         stays = [node.send(to) for to in ("noa@example.com", "noa@arava.example")]
@@ -61,21 +61,24 @@ def test_some_mail_leaves_and_the_rest_is_captured(tmp_path: Path) -> None:
         assert "mail leaves for dana@example.com, *.arava.example alone; all other mail is captured here" in status
         assert "all other mail is captured here" in node.log(), "the start says so"
         assert "to the capture server" in node.run("message", stays[0]).stdout
+        reload_changes_who_is_captured(node, sink)
+        assert node.stop() == 0
+        node.start()
+        assert "captured" not in node.final(node.send("dana@example.com")), "a restart leaves capture mode"
 
 
-def test_reload_changes_who_is_captured(tmp_path: Path) -> None:
-    with Sink() as sink, live(tmp_path, sink, "[]") as node:
-        assert "captured" not in node.final(node.send("noa@example.com"))
-        said = change(node, "only_to = []", 'only_to = ["dana@example.com"]')
-        assert "mail leaves for dana@example.com alone" in said
-        assert node.final(node.send("noa@example.com"))["captured"] is True
-        assert "captured" not in node.final(node.send("dana@example.com"))
-        assert node.ask({"do": "stats"})["only_to"] == ["dana@example.com"]
-        change(node, 'only_to = ["dana@example.com"]', "only_to = []")
-        assert "captured" not in node.final(node.send("noa@example.com"))
-        change(node, 'mode = "live"', 'mode = "capture"')
-        assert node.final(node.send("dana@example.com"))["captured"] is True
-        refused = change(node, 'mode = "capture"', 'mode = "live"')
-        assert "a restart is needed to leave capture mode" in refused
-        assert node.final(node.send("dana@example.com"))["captured"] is True
-        assert len(sink.messages) == 3
+def reload_changes_who_is_captured(node: Node, sink: Sink) -> None:
+    before = len(sink.messages)
+    said = change(node, '["dana@example.com", "*.arava.example"]', '["dana@example.com"]')
+    assert "mail leaves for dana@example.com alone" in said
+    assert node.final(node.send("noa@mail.arava.example"))["captured"] is True
+    assert "captured" not in node.final(node.send("dana@example.com"))
+    assert node.ask({"do": "stats"})["only_to"] == ["dana@example.com"]
+    change(node, 'only_to = ["dana@example.com"]', "only_to = []")
+    assert "captured" not in node.final(node.send("noa@example.com"))
+    change(node, 'mode = "live"', 'mode = "capture"')
+    assert "captured as" in node.final(node.send("dana@example.com"))["reply"]["text"]
+    refused = change(node, 'mode = "capture"', 'mode = "live"')
+    assert "delivery.mode: a restart is needed to leave capture mode" in refused
+    assert node.final(node.send("dana@example.com"))["captured"] is True
+    assert len(sink.messages) == before + 2

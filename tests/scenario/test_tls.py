@@ -121,22 +121,20 @@ def test_mta_sts_with_starttls_stripped_waits_and_is_reported(authority: Authori
 
 
 def test_dane(authority: Authority, tmp_path: Path) -> None:
-    """A certificate that no authority made, and one that an authority made but DNS does not name."""
+    """A certificate that an authority made but DNS does not name, and then one that DNS names and no authority made."""
     (tmp_path / "private").mkdir()
     private = Authority.make(tmp_path / "private", "Private").issue("whatever.test")
-    dns, peer = zone(), SmtpPeer(context=private.context)
+    dns, peer = zone(), SmtpPeer(context=authority.issue(MX).context)
     dns.sign(D)
     with serving(dns, peer):
         dns.add(f"_{peer.port}._tcp.{MX}", "TLSA", private.tlsa(3, 1, 1), ttl=0)
         with node_of(tmp_path / "node", dns, peer, more="dane") as node:
-            assert node.final(node.send(f"dana@{D}"))["tls"] == "TLSv1.3"
-            wait_for("the kept connection to end", lambda: peer.connected == 0)
-            peer.context = authority.issue(MX).context
             identifier = node.send(f"dana@{D}")
             event = deferred(node, identifier, "TLSA records")
             assert (event["reply"]["enhanced"], event["category"]) == ("4.7.10", "tls-failure")
+            assert peer.transactions == []
             peer.context = private.context
-            assert node.final(identifier)["type"] == "delivered"
+            assert node.final(identifier)["tls"] == "TLSv1.3"
 
 
 def test_the_admins_word_against_hostile_hosts(authority: Authority, tmp_path: Path) -> None:

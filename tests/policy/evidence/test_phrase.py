@@ -158,7 +158,7 @@ def phrases(letters: tuple[str, str]) -> st.SearchStrategy[str]:
 
 
 @pytest.mark.parametrize("language", LETTERS)
-@settings(max_examples=40)  # of each language; to make texts that fit an expression takes long
+@settings(max_examples=20)  # of each language; to make texts that fit an expression takes long
 @given(data=st.data())
 def test_any_phrase_means_what_its_regular_expression_means(language: str, data: st.DataObject) -> None:
     phrase = data.draw(phrases(LETTERS[language]))
