@@ -365,10 +365,10 @@ def run_restore(args: argparse.Namespace) -> int:
         print(json.dumps({"done": True}) if args.json else "Marketing goes again.")
         return 0
     blocks, wishes = suppress_restore.known(read(data_dir / "events", match={"type": suppress_restore.TYPES}))
+    known = f"{_count(len(blocks), 'block')} and {_count(len(wishes), 'preference')}"
     if args.dry_run:
-        count = len(blocks) + len(wishes)
-        return _would(args, count, f"{len(blocks):,} blocks and {len(wishes):,} preferences would be told again.")
-    if not _sure(args, f"This tells State {len(blocks):,} blocks and {len(wishes):,} preferences again"):
+        return _would(args, len(blocks) + len(wishes), f"{known} would be told again.")
+    if not _sure(args, f"This tells State {known} again"):
         return 1
     done = _send(data_dir, blocks, len(blocks) or 1, args, silent=True)
     for wish in wishes:
@@ -378,8 +378,8 @@ def run_restore(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(told))
     else:
-        what = f"{done['changed']:,} blocks, {len(wishes):,} preferences and {told['mails']:,} mails that arrived"
-        print(f"{what} told again, from this node's events.")
+        what = f"{_count(done['changed'], 'block')}, {_count(len(wishes), 'preference')}"
+        print(f"{what} and {_count(told['mails'], 'mail')} that arrived told again, from this node's events.")
         print("When every node has done so, and lists of your own are imported: postlane suppress restore --done")
     return 0
 
@@ -441,6 +441,10 @@ def _by(args: argparse.Namespace) -> Json:
 def _audit(data_dir: Path, args: argparse.Namespace, about: Json, done: Json) -> None:
     facts = {"by": getpass.getuser(), "via": "cli", "action": f"suppress {args.action}", "what": about}
     request(data_dir, {"do": "record", "kind": "audit", "facts": {**facts, "reason": args.note, **done}})
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _would(args: argparse.Namespace, count: int, text: str) -> int:

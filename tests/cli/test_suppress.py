@@ -261,9 +261,9 @@ def test_what_state_lost_is_told_again_from_the_events(
     assert listed(folders, capsys) == []
     node.said.clear()
     assert run(folders, "restore", "--dry-run") == 0
-    assert "4 blocks and 1 preferences would be told again" in capsys.readouterr().out
+    assert "4 blocks and 1 preference would be told again" in capsys.readouterr().out
     assert run(folders, "restore") == 0
-    assert "4 blocks, 1 preferences and 1 mails that arrived told again" in capsys.readouterr().out
+    assert "4 blocks, 1 preference and 1 mail that arrived told again" in capsys.readouterr().out
     assert [mark for _, mark in sends_of(tmp_path, dana_key)] == [mark_of("marom", "marketing")]
     assert [kind for kind, _ in node.said] == ["audit"], "events of it are there"
     after = listed(folders, capsys)

@@ -15,7 +15,7 @@ import pytest
 from tests.support.dnsserver import DnsServer
 from tests.support.node import Node, wait_for
 from tests.support.peer import serving
-from tests.support.redis_server import RedisServer
+from tests.support.redis_server import OLD, RedisServer
 from tests.support.sink import Received, Sink
 
 pytestmark = pytest.mark.scenario
@@ -183,7 +183,7 @@ def _known(node: Node, gauge: str) -> int:
 def test_an_order_and_what_a_site_said_reach_the_other_node_of_a_cluster(tmp_path: Path) -> None:
     rule = '[[backoff]]\nreply = "is blocked here"\naction = "suspend"\nfor = "1h"\n'
     answers = ["451 4.3.5 is blocked here"]
-    with RedisServer(tmp_path / "redis") as redis:
+    with RedisServer(tmp_path / "redis", age=OLD) as redis:
         state = f'[state]\nurl = "{redis.url}"'
         files = {"policies/shaping.toml": rule}
         with (

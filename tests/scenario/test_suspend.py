@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.node import Node, wait_for
-from tests.support.redis_server import RedisServer
+from tests.support.node import Node, together, wait_for
+from tests.support.redis_server import HEARD, OLD, RedisServer
 from tests.support.sink import Sink
 
 pytestmark = pytest.mark.scenario
@@ -87,10 +87,11 @@ def test_mail_that_waits_already_is_held_and_a_suspension_ends_by_itself(tmp_pat
 
 
 def test_what_one_node_suspends_another_holds_also_when_redis_loses_its_data(tmp_path: Path) -> None:
-    with RedisServer(tmp_path / "redis") as redis, Sink() as sink:
+    with RedisServer(tmp_path / "redis", age=OLD) as redis, Sink() as sink:
         state = f'[state]\nurl = "{redis.url}"'
-        with live(tmp_path / "a", sink, "a", state) as one, live(tmp_path / "b", sink, "b", state) as other:
-            for node in (one, other):  # a new Redis says nothing for ten seconds: nobody knows what it may have lost
+        one, other = (live(tmp_path / name, sink, name, state) for name in ("a", "b"))
+        with together(one, other):
+            for node in (one, other):
                 wait_for(
                     "suspensions to be known",
                     lambda node=node: node.ask({"do": "stats"})["workers"][0]["suspensions_known"],  # type: ignore[misc]
@@ -100,7 +101,7 @@ def test_what_one_node_suspends_another_holds_also_when_redis_loses_its_data(tmp
             stopped = other.send("dana@example.com", source=BULK)
             wait_for("it to be held", partial(held, other, stopped))
             redis.kill()
-            redis.start()
+            redis.start(age=HEARD)
             late = one.send("dana@example.com", source=BULK)
             wait_for("it to be held", partial(held, one, late))
             wait_for(

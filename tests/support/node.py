@@ -20,9 +20,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from email.message import EmailMessage
 from email.policy import SMTP
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -172,9 +174,7 @@ class Node:
     def add_key(self, domain: str, selector: str = "s1") -> Path:
         path = self.folder / "config" / "dkim" / domain / f"{selector}.pem"
         path.parent.mkdir(parents=True, exist_ok=True)
-        key = rsa.generate_private_key(65537, 2048)
-        pem = serialization.PrivateFormat.PKCS8
-        path.write_bytes(key.private_bytes(serialization.Encoding.PEM, pem, serialization.NoEncryption()))
+        path.write_bytes(_key_of(domain, selector))
         path.chmod(0o600)
         return path
 
@@ -337,6 +337,25 @@ class Node:
         )
         event: Event = found[0]
         return event
+
+
+@contextmanager
+def together(*nodes: Node) -> Iterator[None]:
+    """`with` of several nodes, whose starts, and whose ends, do not wait for each other."""
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        try:
+            list(pool.map(Node.__enter__, nodes))
+            yield
+        finally:
+            list(pool.map(Node.__exit__, nodes))
+
+
+@cache
+def _key_of(domain: str, selector: str) -> bytes:
+    """Nodes of a cluster have the same; to make one takes as long as many a test."""
+    key = rsa.generate_private_key(65537, 2048)
+    pem = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, pem, serialization.NoEncryption())
 
 
 def environment() -> dict[str, str]:

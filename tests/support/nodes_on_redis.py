@@ -2,14 +2,15 @@
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.support.node import CREDENTIALS, Node
+from tests.support.node import CREDENTIALS, Node, together
 from tests.support.sink import Sink
 
-QUOTA = 3_600  # an hour: what is over it has places a second apart
+QUOTA = 600  # in five minutes: what had to wait has places half a second apart
 POOLS = """\
 [pool.transactional]
 sources = [{ address = "127.0.0.2" }]
@@ -18,6 +19,11 @@ sources = [{ address = "127.0.0.3" }]
 [pool.marketing]
 sources = [{ address = "127.0.0.4" }]
 """
+SHAPING = """\
+[default]
+rate = "100000/second"
+pace_start = "50000/second"
+"""
 BULK = "127.0.0.9"
 PASSWORD = "s3cret-of-redis"
 
@@ -25,18 +31,30 @@ PASSWORD = "s3cret-of-redis"
 def node_of(folder: Path, name: str, sink: Sink, url: str, place: str = "", *, workers: int = 2) -> Node:
     """`url`: of its State."""
     credentials = CREDENTIALS.replace('"transactional"', '"transactional"\nquota = "1000/hour"')
-    credentials = credentials.replace('"marketing"', f'"marketing"\nquota = "{QUOTA}/hour"')
+    credentials = credentials.replace('"marketing"', f'"marketing"\nquota = "{QUOTA}/5m"')
     node = Node(
         folder / (place or name),
         delivery=f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"',
         key_for=("test.example",),
         more=f'[state]\nurl = "{url}"\npassword_file = "redis-password"',
-        files={"config/pools.toml": POOLS, "policies/credentials.toml": credentials, "redis-password": PASSWORD},
+        files={
+            "config/pools.toml": POOLS,
+            "policies/credentials.toml": credentials,
+            "policies/shaping.toml": SHAPING,
+            "redis-password": PASSWORD,
+        },
         workers=workers,
     )
     config = node.folder / "config" / "postlane.toml"
     config.write_text(config.read_text().replace('name = "test-1"', f'name = "{name}"'))
     return node
+
+
+@contextmanager
+def two_nodes(folder: Path, sink: Sink, url: str, *, workers: int = 2) -> Iterator[tuple[Node, Node]]:
+    one, other = (node_of(folder, name, sink, url, workers=workers) for name in ("relay-1", "relay-2"))
+    with together(one, other):
+        yield one, other
 
 
 def bulk_at(sink: Sink) -> int:
@@ -52,10 +70,14 @@ def shows_state(node: Node, up: int) -> bool:
 
 
 def put_off(nodes: Sequence[Node]) -> int:
-    """How often the quota has put mail off for long: its places in line, a second apart, are no such thing."""
-    soon = datetime.now(UTC) + timedelta(minutes=10)
+    """How often the quota has put mail off for long."""
     events = [event for node in nodes for event in node.events(type="postponed", reason="quota")]
-    return sum(datetime.fromisoformat(event["until"]) > soon for event in events)
+    return sum(is_long(event["until"]) for event in events)
+
+
+def is_long(until: str) -> bool:
+    """Until then the quota is used up: places in line, half a second apart, are no such thing."""
+    return datetime.fromisoformat(until) > datetime.now(UTC) + timedelta(minutes=1)
 
 
 class Load:

@@ -1,6 +1,7 @@
 """Real Redis servers on loopback, each with a folder of its own, ended by their process.
 
 with RedisServer(tmp_path) as redis:       one server; kill(), pause(), resume(), start() as its operator or its fate would
+with RedisServer(tmp_path, age=OLD):       one that others have used for long: it grants from the first question on
     ... redis.url ...
 with RedisCluster(tmp_path) as cluster:    two masters that share the hash slots
 with RedisPair(tmp_path) as pair:          a master, its replica, and a Sentinel that promotes the replica
@@ -14,21 +15,28 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from relay.state.redis import QUIET
+from relay.state.redis import QUIET, TAGS
 from tests.support import needs
 from tests.support.node import free_port, wait_for
+
+OLD = 6 * QUIET
+HEARD = QUIET // 2  # another node was first to hear of it: the rest of its quiet time is two looks of each worker
 
 
 class RedisServer:
     """`options`: as on the command line of redis-server; `first`: those before all others. Without persistence: what it is
-    started with again is nothing."""
+    started with again is nothing. `age` of `with` and start(): for how long (ms) somebody else has known its data by then.
+    Less than QUIET is what a node finds that does not look first; 0: nobody has asked yet."""
 
-    def __init__(self, folder: Path, *options: str, password: str = "", first: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, folder: Path, *options: str, password: str = "", first: tuple[str, ...] = (), age: int = 0
+    ) -> None:
         self._first = first
         self._program = needs.program("redis-server")
         self._folder = folder
         self._options = options
         self._password = password
+        self._age = age
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
@@ -37,12 +45,12 @@ class RedisServer:
         return f"<RedisServer {self.url}>"
 
     def __enter__(self) -> "RedisServer":
-        return self.start()
+        return self.start(self._age)
 
     def __exit__(self, *_: object) -> None:
         self.kill()
 
-    def start(self) -> "RedisServer":
+    def start(self, age: int = 0) -> "RedisServer":
         self._folder.mkdir(parents=True, exist_ok=True)
         words = [
             *self._first,
@@ -62,6 +70,8 @@ class RedisServer:
             )
         try:
             wait_for("redis-server", self._answers)
+            if age:
+                self._known_for(age)
         except BaseException:
             self.kill()
             raise
@@ -90,6 +100,10 @@ class RedisServer:
     def ask(self, *words: str | int) -> Any:
         with Redis(port=self.port, password=self._password or None, socket_timeout=10) as client:
             return client.execute_command(*words)
+
+    def _known_for(self, age: int) -> None:
+        made = int(self.ask("TIME")[0]) * 1000 - age
+        self.ask("MSET", *(word for tag in range(TAGS) for word in (f"postlane:{{{tag}}}:epoch", f"{made}-somebody")))
 
     def _answers(self) -> bool:
         if self._process is None or self._process.poll() is not None:
@@ -148,11 +162,12 @@ class RedisPair:
 
     NAME = "postlane"
 
-    def __init__(self, folder: Path, password: str = "") -> None:
+    def __init__(self, folder: Path, password: str = "", age: int = 0) -> None:
         self._folder = folder
         self._password = password
-        self.master = RedisServer(folder / "one", password=password)
-        of_master = ("--replicaof", "127.0.0.1", str(self.master.port), "--repl-diskless-sync-delay", "0")
+        self._age = age
+        self.master = RedisServer(folder / "one", "--repl-diskless-sync-delay", "0", password=password)
+        of_master = ("--replicaof", "127.0.0.1", str(self.master.port))
         options = (*of_master, *(("--masterauth", password) if password else ()))
         self.replica = RedisServer(folder / "other", *options, password=password)
         self.sentinel = RedisServer(
@@ -168,8 +183,8 @@ class RedisPair:
         file.parent.mkdir(parents=True)
         file.write_text("".join(f"sentinel {line}\n" for line in watched))
         try:
-            for server in (self.master, self.replica):
-                server.start()
+            self.master.start(self._age)
+            self.replica.start()
             wait_for("the replica", lambda: self.replica.ask("INFO", "replication")["master_link_status"] == "up")
             self.sentinel.start()
             wait_for("the Sentinel to know the replica", self._knows_both)
