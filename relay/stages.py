@@ -25,7 +25,7 @@ from relay.consent import Known
 from relay.copies import Copies
 from relay.door import Door
 from relay.edge.guesses import Guesses
-from relay.edge.limits import ByteBudget
+from relay.edge.limits import ByteBudget, ListenerSettings
 from relay.edge.listener import Listener
 from relay.effects import Effects
 from relay.egress.courier import Courier
@@ -309,13 +309,16 @@ class Stages:
                 socket.socket(fileno=descriptor),
                 settings=said,
                 limits=limits,
-                door=self.returns if said.role == "bounces" else self.door,
+                door=self._door_of(said),
                 budget=self.budget,
                 guesses=guesses,
                 clock=clock,
             )
             for descriptor, (said, limits) in pairs
         ]
+
+    def _door_of(self, said: ListenerSettings) -> Door | Returns:
+        return self.returns if said.role == "bounces" else self.door
 
     def doing(self, stream: str) -> str:
         """What is done about a contradiction in this stream, as the files in force say."""
@@ -407,6 +410,7 @@ class Stages:
 
     async def listen_as(self, wanted: WorkerSettings) -> None:
         for listener, (said, limits) in zip(self.listeners, wanted.listeners, strict=True):
+            listener.desk.door = self._door_of(said)
             await listener.reconfigure(said, limits)
 
     def _quota_of(self, credential: str) -> Rate | None:

@@ -169,6 +169,7 @@ async def test_new_settings_are_for_new_connections(open_house: Opener, tls_cont
     async with open_house() as house:
         before = await house.play("S: 220 relay.test *\nC: EHLO app\nS: 250-relay.test\nS: ...\n")
         settings = ListenerSettings("new.test", "starttls", tls_context, role="bounces")
+        house.door.by_network = lambda *_: None  # type: ignore[method-assign]
         await house.listener.reconfigure(settings, Limits(max_size=1000, sweep_seconds=0.02))
         await before.play("C: EHLO app\nS: 250-relay.test\nS: ...\nC: STARTTLS\nS: 502 *\n" + TO_ONE)
         await before.play("C: DATA\nS: 354 *\nC: " + "x" * 900 + "\nC: " + "y" * 900 + "\nC: .\nS: 250 2.0.0 *")
