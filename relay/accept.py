@@ -46,7 +46,9 @@ class Acceptance(House):
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
-    """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content."""
+    """One message of an app: decided, signed, on disk, queued; or refused with the reason. Never raises for its content.
+
+    Long, because it is the whole story, in the order in which it happens."""
     now, credential, law = submission.received_at, submission.credential, house.law
     fields, rest = split(submission.content)
     seen = _seen(submission, fields, rest)

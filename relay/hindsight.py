@@ -25,11 +25,13 @@ from relay.notice import add_report
 from relay.outcome import Outcome, Reply, Scope
 from relay.return_path import MAX_AGE
 from relay.returns import board, loaded
+from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
 
 LOOK = 1.0  # s between looks at the boards
+AT_ONCE = 64  # notes heard together
 FORGET = 60.0  # s between looks for what is too old to come back
 BITS = {"bounced-late": 1, "complained": 2}
 
@@ -39,6 +41,7 @@ class Shard(Protocol):
 
     async def sent(self, identifier: str, index: int) -> tuple[Delivery, int] | None: ...
     async def settle(self, change: Change) -> None: ...
+    async def sent_before(self, before: str) -> bool: ...
     async def forget_sent(self, before: str) -> None: ...
 
 
@@ -68,27 +71,42 @@ class Hindsight:
 
     async def _look_again(self) -> None:
         while True:
-            with suppress(StateError):  # said where it came up; the notes stay
+            with suppress(StateError, SpoolError):  # said where it came up; the notes stay
                 await self.look()
             await asyncio.sleep(LOOK)
 
     async def _forget_again(self) -> None:
         while True:
-            for shard, _, _ in self._shards:
-                await shard.forget_sent(first_at(self._clock() - MAX_AGE))
+            with suppress(SpoolError):
+                await self.forget()
             await asyncio.sleep(FORGET)
 
+    async def forget(self) -> None:
+        """All that is too old to come back: a busy day leaves millions."""
+        before = first_at(self._clock() - MAX_AGE)
+        for shard, _, _ in self._shards:
+            while await shard.sent_before(before):
+                await shard.forget_sent(before)
+
     async def look(self) -> None:
-        """All that is pinned for us."""
+        """All that is pinned for us; some at once, so that they share commits."""
         for shard, house, maker in self._shards:
-            for name, note in (await self._state.pinned(board(maker))).items():
-                try:
-                    await self._hear(loaded(note), shard, house)
-                except (ValueError, TypeError) as error:
-                    log.error(
-                        "a note of returned mail cannot be read; a newer Postlane's?", note=note[:200], error=str(error)
-                    )
-                await self._state.unpin(board(maker), name)
+            notes = list((await self._state.pinned(board(maker))).items())
+            for first in range(0, len(notes), AT_ONCE):
+                some = notes[first : first + AT_ONCE]
+                await asyncio.gather(*(self._take(name, note, maker, shard, house) for name, note in some))
+
+    async def _take(self, name: str, note: str, maker: str, shard: Shard, house: House) -> None:
+        """Hear one note, and take it off. Strangers cause it: a fault of ours with one must not end the worker, which would
+        meet it again as soon as it is back."""
+        try:
+            await self._hear(loaded(note), shard, house)
+        except (StateError, SpoolError):
+            raise
+        except Exception:
+            self.counters["failed"] += 1
+            log.exception("a note of returned mail is dropped; a newer Postlane's, or a fault of ours", note=note[:200])
+        await self._state.unpin(board(maker), name)
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:
         found = await shard.sent(*report.about)

@@ -3,6 +3,8 @@
 It owns what must outlive a worker: the listening sockets (one per worker and port, SO_REUSEPORT, so that the kernel
 spreads connections and a restarting worker's queue of connections waits for it) and the control socket. It alone reads
 config/ and policies/ on disk, at start and at reload; its processes read the copy it keeps. It carries no mail itself.
+
+Long, because whatever outlives a worker is joined here; what it joins (children, changes, the cluster, alerts) has modules.
 """
 
 import asyncio

@@ -1,11 +1,13 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import structlog
 
 from relay.egress.security import trust
+from relay.state.sqlite import SqliteState
 from tests.support.certificates import Authority
+from tests.support.clocks import Clock
 
 # As structlog does unless told otherwise, but a plain traceback: in colours, with all locals, one takes seconds.
 structlog.configure(
@@ -24,3 +26,17 @@ def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Autho
     trust.verifying.cache_clear()
     yield made
     trust.verifying.cache_clear()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def state(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteState]:
+    """An open State of this test's own, by its clock."""
+    made = SqliteState(tmp_path / "state.db", clock)
+    await made.open()
+    yield made
+    await made.close()

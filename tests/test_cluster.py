@@ -132,19 +132,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def state(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteState]:
-    state = SqliteState(tmp_path / "state.db", clock)
-    await state.open()
-    yield state
-    await state.close()
-
-
-@pytest.fixture
 def made(tmp_path: Path, state: SqliteState) -> tuple[One, One]:
     return One(tmp_path, "relay-1", state), One(tmp_path, "relay-2", state)
 

@@ -1,8 +1,7 @@
 """Which copy was the first, and which message is the newest: by a real State, with several workers and some that die."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
@@ -34,19 +33,6 @@ def delivery(about: Message, recipient: str = DANA) -> Delivery:
 
 def firsts(found: Sequence[Withheld | None]) -> list[str]:
     return [one.other if one is not None else "" for one in found]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def state(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteState]:
-    state = SqliteState(tmp_path / "state.db", clock)
-    await state.open()
-    yield state
-    await state.close()
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """What a worker learns of engagement: which brands are fed, and what stays unanswered."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from relay.effects import Effect
@@ -25,19 +22,6 @@ def mail(
     arrived: int = 0,
 ) -> Effect:
     return Effect("0/0", recipient, brand, mail_class, arrived, False)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def state(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteState]:
-    found = SqliteState(tmp_path / "state.db", clock)
-    await found.open()
-    yield found
-    await found.close()
 
 
 @pytest.fixture

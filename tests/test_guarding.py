@@ -1,9 +1,7 @@
 """How many of a kind there may have been, and what State says of those: with several workers, and with none that answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -21,19 +19,6 @@ from tests.support.house import waiting_delivery
 HOUR = 3_600_000
 GUARD = Guard(Rate(6, 3600, "", "6/hour"), frozenset({"codes"}))
 DANA, EVE = "dana@b.example", "eve@b.example"
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def state(tmp_path: Path, clock: Clock) -> AsyncIterator[SqliteState]:
-    state = SqliteState(tmp_path / "state.db", clock)
-    await state.open()
-    yield state
-    await state.close()
 
 
 def guarding(state: SqliteState) -> Guarding:

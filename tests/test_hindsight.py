@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from relay.feedback.matching import Report
 from relay.hindsight import Hindsight
 from relay.ids import Ids, first_at, maker_of
 from relay.message import Change, Delivery
+from relay.return_path import MAX_AGE
 from relay.returns import board, dumped, name_of
 from relay.spool.store import Spool
 from relay.state.sqlite import SqliteState
@@ -152,6 +154,32 @@ async def test_who_asked_for_no_report_gets_none(scene: Scene) -> None:
     await scene.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
     await scene.hear(FAILED)
     assert [event["type"] for event in await scene.events()] == ["bounced-late"]
+
+
+async def test_a_fault_of_ours_with_one_note_ends_neither_the_worker_nor_the_others(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.deliver()
+    monkeypatch.setattr("relay.hindsight.owes_failure_report", lambda _: 1 / 0)
+    for report in (FAILED, COMPLAINED):
+        await scene.state.pin(board(MAKER), name_of(report), dumped(report))
+    await scene.hindsight.look()
+    assert [event["type"] for event in await scene.events()] == ["complained"]
+    assert await scene.state.pinned(board(MAKER)) == {}
+    assert scene.hindsight.counters["failed"] == 1
+
+
+async def test_a_busy_days_mail_is_forgotten_to_the_last(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.spool.shard.FORGET_ROWS", 2)
+    delivery = await scene.deliver()
+    for index in range(1, 8):
+        await scene.spool.settle(Change(sent=[(replace(delivery, index=index), "", "")]))
+    scene.rig.now = NOW + MAX_AGE
+    await scene.hindsight.forget()
+    assert await scene.spool.sent(ID, 7) is not None, "as old as may be"
+    scene.rig.now += 1
+    await scene.hindsight.forget()
+    assert [await scene.spool.sent(ID, index) for index in range(8)] == [None] * 8
 
 
 async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:

@@ -325,6 +325,10 @@ def sent(db: apsw.Connection, identifier: str, index: int) -> tuple[Delivery, in
     return (rows.sent_of(identifier, index, found[0]), found[1]) if found is not None else None
 
 
+def sent_before(db: apsw.Connection, before: str) -> bool:
+    return bool(db.execute("SELECT EXISTS (SELECT 1 FROM sent WHERE id < ?)", (before,)).get)
+
+
 def export_mark(db: apsw.Connection) -> tuple[str, int]:
     file, offset = db.execute("SELECT file, offset FROM export").get
     return file, offset

@@ -172,6 +172,10 @@ class Spool:
         """What was delivered by a return path of ours (without content), and the bits of what was heard of it since."""
         return await self._read(lambda db: queries.sent(db, identifier, index))
 
+    async def sent_before(self, before: str) -> bool:
+        """Is anything kept of what left under an id before this one?"""
+        return await self._read(lambda db: queries.sent_before(db, before))
+
     async def forget_sent(self, before: str) -> None:
         """Some of those whose ids are before this one: nothing comes back any more."""
         write = Write(self._loop.create_future(), patient=True, forget=before)
