@@ -82,6 +82,7 @@ class Law:
     checks       by brand, of those that ask for some
     pages        where mail of a brand may be unsubscribed from; "": of brands that have no page of their own
     signer_of    From domain (A-label) -> the d= of the active keys that sign for it, "" without any
+    subjects     are they told in events?
     """
 
     version: str
@@ -91,6 +92,7 @@ class Law:
     checks: Mapping[str, Checks] = field(default_factory=dict)
     signer_of: Callable[[str], str] = lambda domain: ""
     pages: Mapping[str, str] = field(default_factory=dict)
+    subjects: bool = True
 
 
 def decide(letter: Letter, credential: Credential, stream: str, now: int, law: Law) -> Decision | Refusal:
