@@ -34,7 +34,7 @@ def make_once(path: Path, content: bytes) -> None:
 
 
 def replace_private(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file, for nobody else to read; a crash leaves the old one or the new one. Raises OSError."""
+    """Put `content` in the place of the file, for nobody else to read; a crash leaves the one or the other. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,6 +1,6 @@
 """Who may log in to the admin page of this node: data_dir/users.json, which `postlane users` writes and the web process reads.
 
-People choose passwords, so they are kept as Argon2id hashes (RFC 9106) and nowhere else. A file that cannot be read lets nobody in:
+People choose passwords, so they are kept as Argon2id hashes (RFC 9106) alone. A file that cannot be read lets nobody in:
 it must never look like one without users. It belongs to the node, like the rest of data_dir, and not to the cluster.
 """
 
@@ -22,7 +22,9 @@ from relay.durable import replace_private
 
 FILE = "users.json"
 ROLES = ("viewer", "operator")
-SHORTEST = 12  # characters of a password that a person makes up (NIST SP 800-63B-4: 15 where it is all there is, 8 at least)
+SHORTEST = (
+    12  # characters of a password that a person makes up (NIST SP 800-63B-4: 15 where it is all there is, 8 at least)
+)
 LONGEST = 256  # more is no password; hashing it would still be quick
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,62}", re.ASCII)
 

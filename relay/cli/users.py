@@ -101,7 +101,9 @@ def _remove(args: argparse.Namespace, users: Users) -> User:
     else:
         print(f"{user.name} cannot log in any more.")
         if not users.current():
-            print("That was the last one: the admin page is open again where it is bound to loopback, closed elsewhere.")
+            print(
+                "That was the last one: the admin page is open again where it is bound to loopback, closed elsewhere."
+            )
     return user
 
 

@@ -5,14 +5,14 @@ import asyncio
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from relay.web.login.service import Login
+from relay.web.login.service import SESSION, Login
 from relay.web.public.forms import MAX_BODY, Fields, fields_of, first
 
 SECONDS = 10.0  # for all of a form
-TOKEN = "form"  # the field
+FIELD = "form"
 
 
-async def sent(request: Request, login: Login) -> Fields:
+async def sent(request: Request, login: Login, hangs_on: str = SESSION) -> Fields:
     """Raises HTTPException: 403 where it is not ours, 413 where it is too long."""
     body = bytearray()
     try:
@@ -24,6 +24,6 @@ async def sent(request: Request, login: Login) -> Fields:
     except (TimeoutError, ClientDisconnect):
         raise HTTPException(400) from None
     fields = fields_of(request.headers.get("content-type", ""), bytes(body))
-    if not login.is_ours(first(fields, TOKEN), request.cookies):
+    if not login.is_ours(first(fields, FIELD), request.cookies, hangs_on):
         raise HTTPException(403)
     return fields

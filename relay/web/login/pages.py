@@ -33,7 +33,7 @@ class LoginPages:
         return self._form(request, there)
 
     async def enter(self, request: Request) -> Response:
-        fields = await sent(request, self._login)
+        fields = await sent(request, self._login, FORM)
         there, name = local(first(fields, "next")), first(fields, "name")
         peer = request.client.host if request.client else ""
         try:
@@ -60,7 +60,6 @@ class LoginPages:
         facts = {"form": self._login.form_of(cookie), "next": there, "name": name[:64], "denied": denied}
         answer = self._page("login.html", None, status=status, **facts)
         _set(request, answer, FORM, cookie, 3600, "strict")
-        answer.delete_cookie(SESSION, path="/")  # one that is over would be taken for what the form hangs on
         if denied is not None and denied.wait:
             answer.headers["Retry-After"] = str(denied.wait)
         return answer

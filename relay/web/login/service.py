@@ -90,9 +90,8 @@ class Login:
     async def _begun(self, user: User, peer: str) -> Entered:
         async with self._turn:
             session = await asyncio.to_thread(self._sessions.begin, user, self._clock())
-            browser = await asyncio.to_thread(self._sessions.browser, user)
         log.info("logged in", user=user.name, peer=peer)
-        return Entered(session, browser)
+        return Entered(session, self._sessions.browser(user))
 
     async def leave(self, cookies: Mapping[str, str]) -> None:
         async with self._turn:
@@ -108,9 +107,9 @@ class Login:
     def form_of(self, cookie: str) -> str:
         return self._sessions.form(cookie)
 
-    def is_ours(self, said: str, cookies: Mapping[str, str]) -> bool:
-        """Was the form shown by us to who sends it? Of who has a session, that counts alone."""
-        return self._sessions.form_fits(said, cookies.get(SESSION) or cookies.get(FORM, ""))
+    def is_ours(self, said: str, cookies: Mapping[str, str], hangs_on: str = SESSION) -> bool:
+        """Was the form shown by us to who sends it? It hangs on his session; the form of login on a cookie of its own."""
+        return self._sessions.form_fits(said, cookies.get(hangs_on, ""))
 
     # -- recipients in the addresses of pages
 

@@ -1,7 +1,7 @@
-"""Who is logged in: data_dir/sessions.json, so that a restart of the web process, which each reload of config/ is, logs nobody out.
+"""Who is logged in: data_dir/sessions.json, so that a restart of the web process, as each reload of config/ is, logs nobody out.
 
 A session is a random token in a cookie, of which the file has the hash alone. It ends after twelve hours, by logout, and at once
-when its user is removed or has another password. The file also has the key that proves what our own pages and known browsers send.
+when its user is removed or has another password. The file also has the key by which we know our own forms and known browsers.
 """
 
 import hmac
@@ -44,7 +44,6 @@ class Sessions:
         self._path = data_dir / FILE
         self._sessions: dict[str, Session] = {}
         self._key = secrets.token_bytes(_KEY_OCTETS)
-        self._fresh = True  # the key is nowhere but here
         self._read()
 
     def __repr__(self) -> str:
@@ -61,7 +60,7 @@ class Sessions:
             log.error("the file of sessions cannot be read: everybody must log in again", error=repr(error))
             return
         if len(key) == _KEY_OCTETS:
-            self._key, self._sessions, self._fresh = key, found, False
+            self._key, self._sessions = key, found
 
     def _write(self, sessions: dict[str, Session]) -> None:
         told = {
@@ -69,7 +68,7 @@ class Sessions:
             "sessions": {name: asdict(one) for name, one in sessions.items()},
         }
         replace_private(self._path, orjson.dumps(told))
-        self._sessions, self._fresh = sessions, False
+        self._sessions = sessions
 
     # -- sessions
 
@@ -107,9 +106,7 @@ class Sessions:
         return bool(of) and hmac.compare_digest(said.encode(), self.form(of).encode())
 
     def browser(self, user: User) -> str:
-        """For the cookie of a browser that knew the password; holds until that changes. Raises OSError."""
-        if self._fresh:
-            self._write(self._sessions)
+        """For the cookie of a browser that knew the password; holds until that changes."""
         nonce = secrets.token_urlsafe(16)
         return f"{nonce}.{self._proof('browser', user.name, nonce, user.stamp)}"
 
