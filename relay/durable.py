@@ -34,15 +34,19 @@ def make_once(path: Path, content: bytes) -> None:
 
 
 def replace_private(path: Path, content: bytes) -> None:
-    """Put `content` in the place of the file, for nobody else to read; a crash leaves the one or the other. Raises OSError."""
+    """Put `content` in the place of the file, for nobody but the owner of its folder to read; a crash leaves the one or the
+    other. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            folder = path.parent.stat()
+            with suppress(PermissionError):  # root gives it to whom the node runs as
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)

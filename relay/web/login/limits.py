@@ -1,7 +1,8 @@
 """How often a password may be tried. Pure; times in seconds.
 
-Who is limited by name alone can be locked out by anybody who knows the name; by address alone, can be guessed at by ten thousand. So strangers are limited by both, and a browser that once logged in as a user, which it can prove, by neither of
-them but by itself (OWASP: device cookies). Nobody is ever locked: whoever is limited waits.
+Who is limited by name alone can be locked out by anybody who knows the name; by address alone, can be guessed at by ten
+thousand. So strangers are limited by both, and a browser that once logged in as a user, which it can prove, by neither of them
+but by itself (OWASP: device cookies). Nobody is ever locked: whoever is limited waits.
 """
 
 from collections import OrderedDict
