@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from relay.web.app import create_app
 from relay.web.capture import CaptureServer
 from relay.web.captures import Captures
 from relay.web.connect import SubmissionPort
+from relay.web.login.service import Login
 from relay.web.public.gate import POSTS_A_SECOND, Allowance, Gate
 from relay.web.public.server import PublicServer
 from relay.web.public.service import PublicService
@@ -116,11 +118,15 @@ class WebProcess:
         """The apps' API, where it has an address of its own, is bounded like the public pages: it may face the world."""
         servers: list[tuple[uvicorn.Server, socket.socket]] = []
         if self._admin is not None:
-            servers.append((_Pages(create_app(self._settings(), self._ask)), self._admin))
+            servers.append((_Pages(create_app(self._settings(), self._ask, self._login())), self._admin))
         if self._api is not None:
             gate = Gate(pages=Allowance(POSTS_A_SECOND))  # an app may ask as often as it tells
             servers.append((PublicServer(alone(create_api(self._ask)), gate), self._api))
         return servers
+
+    def _login(self) -> Login:
+        host = self._deployment.web.admin.rpartition(":")[0].strip("[]")
+        return Login(self._deployment.node.data_dir, loopback=ip_address(host).is_loopback, clock=clock)
 
     def _settings(self) -> WebSettings:
         deployment = self._deployment

@@ -19,7 +19,7 @@ def event(kind: str, recipient: str | None, **more: Any) -> dict[str, Any]:
 
 
 def test_who_is_known_by_a_pseudonym_is_told_again_by_his_key() -> None:
-    after = {"topics_off": [], "at_most": "1/day", "paused_until": None}
+    after: dict[str, Any] = {"topics_off": [], "at_most": "1/day", "paused_until": None}
     blocks, wishes = known(
         [event("suppressed", NOBODY), event("preferences-changed", NOBODY, after=after), event("suppressed", DANA)],
         key_of,

@@ -24,17 +24,17 @@ NOT_OURS = ["2025-10-01T00.0.open.jsonl", "2025-10-01T00.0.partial", "2025-10-01
 
 def test_the_oldest_come_first_each_with_what_is_to_go() -> None:
     assert due([*FILES, *NOT_OURS], {}, NOON, KEEP) == [
-        ("2025-10-01T00.0.parquet", {SUBJECTS, TRANSCRIPTS, ADDRESSES}),
-        ("2025-11-19T11.0.parquet", {SUBJECTS, TRANSCRIPTS}),
-        ("2025-11-20T10.1-2.damaged", {TRANSCRIPTS}),
-        ("2025-11-20T11.0.jsonl", {TRANSCRIPTS}),
+        ("2025-10-01T00.0.parquet", frozenset({SUBJECTS, TRANSCRIPTS, ADDRESSES})),
+        ("2025-11-19T11.0.parquet", frozenset({SUBJECTS, TRANSCRIPTS})),
+        ("2025-11-20T10.1-2.damaged", frozenset({TRANSCRIPTS})),
+        ("2025-11-20T11.0.jsonl", frozenset({TRANSCRIPTS})),
     ]
-    assert due(FILES, {}, NOON - 1, KEEP)[-1] == ("2025-11-20T10.1-2.damaged", {TRANSCRIPTS})
+    assert due(FILES, {}, NOON - 1, KEEP)[-1] == ("2025-11-20T10.1-2.damaged", frozenset({TRANSCRIPTS}))
 
 
 def test_what_is_done_is_not_done_again() -> None:
     done = {"2025-10-01T00.0.parquet": [SUBJECTS, ADDRESSES], "2025-11-19T11.0.parquet": [SUBJECTS, TRANSCRIPTS]}
-    assert due(FILES[3:], done, NOON, KEEP) == [("2025-10-01T00.0.parquet", {TRANSCRIPTS})]
+    assert due(FILES[3:], done, NOON, KEEP) == [("2025-10-01T00.0.parquet", frozenset({TRANSCRIPTS}))]
 
 
 @pytest.mark.parametrize(("now", "files"), [(NOON, 1), (NOON - 1, 0)])
