@@ -192,7 +192,7 @@ def takes_returns(listeners: Iterable[Listener]) -> bool:
     return any(listener.role == "bounces" for listener in listeners)
 
 
-_ACTED_ON = (("web", "admin"), ("web", "public"), ("web", "public_url"), ("retention", "events"))
+_ACTED_ON = (("web", "admin"), ("web", "public"), ("web", "public_url"), ("retention", "events"), ("retention", "sent"))
 
 
 def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:

@@ -128,6 +128,9 @@ class Retention(Section):
     subjects: Duration = setting("30d", "subject lines in events; 0d keeps none")
     transcripts: Duration = setting("14d")
     addresses: Duration = setting("400d", "recipients' addresses in events")
+    sent: PositiveDuration = setting(
+        "60d", "what was delivered, in the spool: for bounces, complaints and unsubscribe mails"
+    )
 
 
 class PostlaneFile(Section):
