@@ -73,6 +73,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         now=now,
         also_remove=decision.also_remove,
         replaced=FIELDS if weighed.offer is not None else frozenset(),
+        feedback_id=law.feedback_ids.field(decision.campaign or decision.stream, credential.name, decision.brand),
     )
     message = _message(message_id, submission, weighed, letter, seen.subject, _of_tls(submission, fields))
     message.priority = priority
@@ -109,8 +110,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     await _guard(seen, lots, house)
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
-    facts = _ruled(weighed, law) | _noted(decision, asked)
-    events = [house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot) | facts) for lot in lots]
+    facts = _ruled(weighed, law) | _noted(decision, asked, law)
+    events = [house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot, law) | facts) for lot in lots]
     change = Change(put=[(message, [lot.delivery for lot in goes])] if goes else [], events=events)
     for lot in lots:
         await _tell(change, lot, house)
@@ -286,16 +287,17 @@ def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
-def _looked_at(lot: _Lot) -> dict[str, object]:
+def _looked_at(lot: _Lot, law: Law) -> dict[str, object]:
     """What an `accepted` event tells of one recipient beyond the common fields; over a limit it says so, and until when it
     waits."""
     delivery, message = lot.delivery, lot.delivery.message
     facts: dict[str, object] = {
-        "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
     }
+    if law.subjects:
+        facts["subject"] = message.subject
     if lot.recipient.found is not None:
         facts["address"] = lot.recipient.found
     if message.priority:
@@ -336,10 +338,12 @@ def _ruled(weighed: Weighed, law: Law) -> dict[str, object]:
     return facts
 
 
-def _noted(decision: Decision, asked: int | None) -> dict[str, object]:
+def _noted(decision: Decision, asked: int | None, law: Law) -> dict[str, object]:
     """What an `accepted` event holds so that `postlane plan` can decide again (policy/recorded.py), and the priority that
     was asked for."""
     facts: dict[str, object] = decision.noted
+    if not law.subjects and isinstance(headers := facts.get("headers"), dict):
+        headers.pop("subject", None)
     if decision.named:
         facts["named"] = True
     if decision.co_authors:

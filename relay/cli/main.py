@@ -39,6 +39,7 @@ COMMANDS = {
     "warmup": "warmup",
     "credentials": "credentials",
     "webhooks": "webhooks",
+    "users": "users",
     "keys": "keys",
     "schema": "schema",
     "engagement": "engagement",
