@@ -110,6 +110,9 @@ class Web(Section):
     public: MaybeAddress = setting("127.0.0.1:8026", "unsubscribe and preference pages")
     api: MaybeAddress = setting("", "apps' API; empty: on the admin address")
     public_url: Url = setting("", "for brands that set none")
+    events: list[Folder] = setting(
+        [], "event folders of other nodes, shared or shipped here: reports are of all together"
+    )
 
 
 class Alerts(Section):
