@@ -131,6 +131,7 @@ class Retention(Section):
     subjects: Duration = setting("30d", "subject lines in events; 0d keeps none")
     transcripts: Duration = setting("14d", "what was said in sessions that failed; 0d keeps none")
     addresses: Duration = setting("400d", "then a pseudonym stands in events; 0d: when their hour is over")
+    sent: PositiveDuration = setting("60d", "what was delivered, in the spool, by which reports find it")
 
 
 class PostlaneFile(Section):
