@@ -10,18 +10,17 @@ Memory holds one heap at a time, a 256th of all people: mail of ten million reci
 
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from relay.fate import Files
+from relay.masking import key_in
 from relay.message import MailClass, Message
 from relay.policy.caps import WISHES, Caps
 from relay.policy.recorded import Past
-from relay.recipient import normalised
 from relay.replay import EXAMPLES, Answer
 from relay.replay_person import NOT_ASKED, POSTPONED, WENT, End, Life, Older, Under, relive
 from relay.room import Send, mark_of
@@ -126,10 +125,13 @@ class Effect:
 
 
 class CapReplay:
-    """`since`, `now` in ms; `folder`: an empty one, for the rows."""
+    """`since`, `now` in ms; `folder`: an empty one, for the rows; `key_of`: the key of the person behind an address."""
 
-    def __init__(self, before: Files, after: Files, since: int, now: int, folder: Path) -> None:
+    def __init__(
+        self, before: Files, after: Files, since: int, now: int, folder: Path, key_of: Callable[[str], bytes]
+    ) -> None:
         self.before, self.after = before, after
+        self._key_of = key_of
         self._since, self._now = since, now
         self._moved: set[str] = set()
         self._named: dict[Named, int] = {}
@@ -167,7 +169,7 @@ class CapReplay:
         until = _ms(event.get("until")) if event.get("over_quota") else 0
         priority = event.get("priority")
         for index, address in enumerate(message.recipients):
-            key = person(address), message.id.encode()[:16], index
+            key = self._person(address), message.id.encode()[:16], index
             self._heaps.add(_Row(*key, at, until, number, _Is.LIFE, priority if isinstance(priority, int) else 0))
             for kind, value in extra:
                 self._heaps.add(_Row(*key, at, value, number, kind, 0))
@@ -180,7 +182,7 @@ class CapReplay:
         told = Facts(str(brand), str(mail_class), str(stream), spared=False)
         number, at = self._number(Named(told, told)), _ms(event.get("time"))
         for index, address in enumerate(people):
-            key = person(str(address)), str(event.get("event_id"))[:16].encode(), index
+            key = self._person(str(address)), str(event.get("event_id"))[:16].encode(), index
             self._heaps.add(_Row(*key, at, 0, number, _Is.LIFE, 0))
             self._heaps.add(_Row(*key, at, 0, number, _Is.OVER_CAP, 0))
 
@@ -191,7 +193,7 @@ class CapReplay:
             if row is None or mail_class not in _CLASSES or not address:  # forgotten: State does not count it any more
                 continue
             number = self._number(Named(Facts(brand, mail_class, "", spared=False), None))
-            key = person(address), identifier.encode()[:16], rcpt
+            key = self._person(address), identifier.encode()[:16], rcpt
             wish = _wish(detail or "") if row == _Is.WISH else 0
             self._heaps.add(_Row(*key, at, until or 0, number, row, wish))
 
@@ -207,6 +209,10 @@ class CapReplay:
         if kind == "bounced":
             return _Is.BOUNCED
         return _Is.OVER_CAP if reason in _POSTPONED else _Is.WITHHELD
+
+    def _person(self, address: str) -> int:
+        """Who is behind it, by a half of his key: of ten million people two share it with a probability of three in a million."""
+        return int.from_bytes((key_in(address) or self._key_of(address))[:8])
 
     def _number(self, named: Named) -> int:
         return self._named.setdefault(named, len(self._named))
@@ -416,12 +422,6 @@ def _wish(detail: str) -> int:
 def _ms(value: object) -> int:
     """Of an event's time; 0: it is none."""
     return (isinstance(value, str) and moment(value)) or 0
-
-
-def person(address: str) -> int:
-    """Who is behind it, in 64 bits: of ten million people two share them with a probability of three in a million."""
-    spelt = normalised(address).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(spelt, digest_size=8).digest())
 
 
 def affected(before: Caps, after: Caps, moved: Collection[str] = ()) -> frozenset[str]:

@@ -22,10 +22,12 @@ from relay.cli.progress import Progress
 from relay.cli.reasons import Reason, of_brand, of_carriage, of_class, of_refusal, of_stream, short
 from relay.config import whereabouts
 from relay.config.origin import Places
+from relay.config.secret import load_secrets
 from relay.fate import Files, carrier, files_of
 from relay.feedback.eventlog import scan
 from relay.in_force import last_good
 from relay.policy.recorded import Event, Past
+from relay.recipient import Keys
 from relay.replay import Answer, Change, Comparison, asks, messages
 from relay.replay_caps import CapReplay
 
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     _, after = on_disk(args.config, args.policies)
     comparison = Comparison(before, after)
     with Progress("Deciding again") as progress, plan_caps.scratch() as folder:
-        caps = CapReplay(before, after, since, now, Path(folder))
+        caps = CapReplay(before, after, since, now, Path(folder), Keys(load_secrets(in_force.deployment)).key)
         _decide(comparison, caps, node.data_dir / "events", since, progress)
         plan = plan_caps.read(caps, node.data_dir / "events", since, progress)
     if args.json:
