@@ -35,7 +35,8 @@ MAX_REASONS = 6  # terms of the evidence in an event, the strongest
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance(House):
-    """What accept() needs of the worker; the wiring replaces `law`, `keys_for` and `tokens` at a reload."""
+    """What accept() needs of the worker; the wiring replaces `law`, `keys_for` and `tokens` at a reload. `leaving`: by writing to
+    which address one recipient unsubscribes: message id, index, brand -> "" where none comes back to us."""
 
     law: Law
     judge: Judge
@@ -43,6 +44,7 @@ class Acceptance(House):
     flags: Flags
     guarding: Guarding
     tokens: Tokens
+    leaving: Callable[[str, int, str], str]
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -99,7 +101,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     go = [not isinstance(stand, Withheld) for stand in found.stands]
     if any(go):
         message.signed = [key.named for key in keys]
-    heads = await _heads(submission, weighed, letter, hashed, keys, go, house)
+    heads = await _heads(submission, weighed, letter, hashed, keys, go, message_id, house)
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, head, house)
         for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
@@ -187,6 +189,7 @@ async def _heads(
     hashed: Callable[[], bytes],
     keys: Sequence[SigningKey],
     go: Sequence[bool],
+    message_id: str,
     house: Acceptance,
 ) -> Sequence[bytes]:
     """What stands in front of the message for each recipient; signed for those that it goes to. `hashed`: the body's hash."""
@@ -194,8 +197,13 @@ async def _heads(
     if weighed.offer is None:
         head = await shared_head(letter, hashed, keys if any(go) else (), house.signer, now)
         return [head] * len(recipients)
-    goes = [rcpt for rcpt, one in zip(recipients, go, strict=True) if one]
-    stream = weighed.decision.stream
+    stream, brand = weighed.decision.stream, weighed.decision.brand
+    comes_back = bool(submission.envelope.sender)  # what leaves from <> is not remembered
+    goes = [
+        (rcpt, house.leaving(message_id, i, brand) if comes_back else "")
+        for i, (rcpt, one) in enumerate(zip(recipients, go, strict=True))
+        if one
+    ]
     own = await own_heads(letter, hashed, goes, stream, weighed.offer, house.tokens, keys, house.signer, now)
     heads = iter(own)
     return [next(heads) if one else letter.added for one in go]

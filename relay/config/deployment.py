@@ -128,7 +128,7 @@ def examine_deployment(
         relay_password=password,
         state=_state(settings.state, home),
         secrets=settings.secrets,
-        web=settings.web,
+        web=settings.web.model_copy(update={"events": [home / one for one in settings.web.events]}),
         alerts=_alerts(settings.alerts, home),
         retention=settings.retention,
         pools=MappingProxyType(pools),

@@ -63,7 +63,7 @@ _LINES = _Kind("read_ndjson_objects(?, ignore_errors = true)", _TIME, "(json ->>
 
 
 # A report that came back has its reply as one text.
-_SHAPED = """
+SHAPED = """
 CASE WHEN json_type(json, '$.reply') = 'VARCHAR'
      THEN json_merge_patch(json, json_object('reply', json_object('enhanced', json -> '$.status', 'text', json -> '$.reply')))
      ELSE json END
@@ -158,7 +158,7 @@ def write_parquet(events: Iterable[Event], target: Path) -> None:
             file.writelines(orjson.dumps(event) + b"\n" for event in events)
         with _database() as database:
             database.execute(
-                _TO_PARQUET.format(shaped=_SHAPED, target=_quoted(partial)),
+                _TO_PARQUET.format(shaped=SHAPED, target=_quoted(partial)),
                 [orjson.dumps(COLUMNS).decode(), str(lines)],
             )
         _put(partial, target)
@@ -226,7 +226,7 @@ def _convert(source: Path, target: Path) -> bool:
     partial = target.with_suffix(".partial")
     with _database() as database:
         database.execute(
-            _TO_PARQUET.format(shaped=_SHAPED, target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(source)]
+            _TO_PARQUET.format(shaped=SHAPED, target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(source)]
         )
         unreadable = database.execute(_UNREADABLE, [str(source)]).fetchone()
     _put(partial, target)
