@@ -554,6 +554,20 @@ async def test_what_is_suspended_is_kept_from_the_start() -> None:
     assert (postponed["rcpt"], postponed["reason"], postponed["until"]) == (1, "held", None)
 
 
+async def test_where_subjects_are_not_kept_no_event_tells_one() -> None:
+    rig = Rig()
+    rule = Stream("news", "policies/streams.toml:3", MailClass.MARKETING)
+    texts = {"header.subject": (parse("re:.*"),), "header.x-app": (parse("*"),)}
+    rig.streams = Streams([(rule, Match(texts=texts))])
+    for kept in (True, False):
+        house = rig.acceptance()
+        house.law = replace(house.law, subjects=kept)
+        assert str(await accept(submission(), house)).startswith("250 ")
+        event = rig.spool.events()[-1]
+        assert ("subject" in event, "subject" in event["headers"]) == (kept, kept)
+        assert "x-app" in event["headers"]
+
+
 @pytest.mark.parametrize(
     ("asked", "stream", "code", "priority"),
     [
@@ -867,6 +881,9 @@ async def test_a_cap_that_drops_withholds_and_one_that_refuses_says_so_where_it_
         assert (event["recipient"], event["reason"]) == ("noa@b.example", "capped")
     said = await refused(capped("reject"), submission(credential=CRM, recipients=BOTH[1:]))
     assert said == "550 5.7.1 Not sent: cap daily: 1/24h, used up by a marketing 1 [capped]"
+    answer = await accept(submission(credential=CRM, recipients=BOTH[1:]), capped("reject").acceptance())
+    assert isinstance(answer, Refusal)
+    assert answer.about == {"brand": "a", "stream": "shop", "class": "marketing", "recipients": ["noa@b.example"]}
 
 
 async def test_receipts_are_neither_counted_nor_held() -> None:

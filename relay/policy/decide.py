@@ -30,11 +30,13 @@ MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every ev
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message is not taken; `reason` is the slug of the `rejected` event, `detail` says which of its kind."""
+    """Why a message is not taken; `reason` is the slug of the `rejected` event, `detail` says which of its kind, `about` are
+    further facts of it."""
 
     reply: Reply
     reason: str
     detail: str = ""
+    about: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True)
@@ -83,6 +85,7 @@ class Law:
     checks       by brand, of those that ask for some
     pages        where mail of a brand may be unsubscribed from; "": of brands that have no page of their own
     signer_of    From domain (A-label) -> the d= of the active keys that sign for it, "" without any
+    subjects     are they told in events?
     feedback_ids by what Google tells complaints
     """
 
@@ -93,6 +96,7 @@ class Law:
     checks: Mapping[str, Checks] = field(default_factory=dict)
     signer_of: Callable[[str], str] = lambda domain: ""
     pages: Mapping[str, str] = field(default_factory=dict)
+    subjects: bool = True
     feedback_ids: FeedbackIds = field(default_factory=FeedbackIds)
 
 
