@@ -145,6 +145,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, sh
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
         trust_ad=deployment.dns.trust_ad,
+        transcripts=deployment.retention.transcripts > 0,
     )
 
 
