@@ -27,12 +27,14 @@ from relay.reporting.files import COUNTS, HOUR, LAST, counted_lines, days, event
 
 log = structlog.get_logger()
 
-GROWN = 256 << 10  # octets by which a file has grown when it is worth counting again: some hundred events
+GROWN = (
+    4 << 20
+)  # octets by which a file has grown when it is worth counting again: some 5,000 events, read in an instant
 AT_ONCE = (
     200  # files in one turn: a node that has a year of events uncounted does not do all of it before anything else
 )
 ROWS = 20_000  # in a row group: small, so that a question to one level skips the others
-MEMORY = "256MB"
+MEMORY = "128MB"
 _LATEST = 24 * HOUR
 
 
@@ -73,7 +75,7 @@ def _count_columns(path: Path, place: Path) -> int:
     if (place / f"{stem}.parquet").exists() or any(stem in stems for stems in days(place, stem[:10]).values()):
         return 0
     statement, values = sql.counts_of(sql.Source(columnar=(str(path),)))
-    with opened(MEMORY) as database:
+    with opened(MEMORY, threads=1) as database:
         _write(database, statement, values, place / f"{stem}.parquet")
     _remove(place.glob(f"{stem}.lines-*.parquet"))
     return 1
@@ -86,7 +88,7 @@ def _count_lines(path: Path, place: Path) -> int:
     try:
         if path.stat().st_size - done < GROWN:
             return 0
-        with tempfile.TemporaryDirectory(prefix="postlane-") as scratch, opened(MEMORY) as database:
+        with tempfile.TemporaryDirectory(prefix="postlane-") as scratch, opened(MEMORY, threads=1) as database:
             lines, parts = Path(scratch) / "new.jsonl", Path(scratch) / "new.parquet"
             end = done + copy_lines(path, done, lines)
             if end == done:
@@ -106,6 +108,7 @@ def copy_lines(path: Path, offset: int, target: Path) -> int:
     with path.open("rb") as source, target.open("wb+") as copy:
         source.seek(offset)
         shutil.copyfileobj(source, copy)
+        copy.flush()
         size = copy.tell()
         end = _last_line_end(copy.fileno(), size)
         copy.truncate(end)
@@ -137,7 +140,7 @@ def _add_up(folder: Path, place: Path, now: int, zone: str) -> int:
         counts = [place / f"{stem}.parquet" for stem in stems]
         if day in known or not all(path.exists() for path in counts):
             continue
-        with opened(MEMORY) as database:
+        with opened(MEMORY, threads=1) as database:
             minutes = 60 if _whole_hours(day, zone) else 15
             _write(database, sql.added(minutes), [[str(path) for path in counts]], place / f"{day}.parquet")
         _listed(place / f"{day}.json", stems)

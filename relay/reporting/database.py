@@ -14,7 +14,7 @@ THREADS = 2
 
 
 @contextmanager
-def opened(memory: str) -> Iterator[Database]:
+def opened(memory: str, threads: int = THREADS) -> Iterator[Database]:
     """`memory`: as DuckDB has it, "128MB"; what a question needs beyond it goes to temporary files."""
     import duckdb  # noqa: PLC0415 - see above
 
