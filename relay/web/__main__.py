@@ -29,8 +29,8 @@ from relay.hooks.service import Hooks
 from relay.ids import time_of
 from relay.in_force import InForce, load
 from relay.order import Place
-from relay.reporting.counting import count
 from relay.recipient import Keys
+from relay.reporting.counting import count
 from relay.signing.keys import KeyRing
 from relay.web.api.site import alone, create_api
 from relay.web.app import create_app
