@@ -158,7 +158,12 @@ class Stages:
         self.learning = Learning(self.state, self.people, self.known.keys, clock)
         self.people.used = self.capping.used
         self.steering = Steering(
-            self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
+            self.state,
+            self.pacemaker,
+            lambda: self.shards[0].attempting.named,
+            self.door.record,
+            order.workers,
+            opened=self._opened,
         )
         self.suspending = Suspending(
             self.state,
@@ -175,6 +180,11 @@ class Stages:
 
     def __repr__(self) -> str:
         return f"<Stages of shards={self.order.shards} listeners={len(self.listeners)} {self.versions}>"
+
+    def _opened(self, site: str) -> None:
+        """Mail that waits there need not wait any longer."""
+        for shard in self.shards:
+            shard.dispatcher.resume(site)
 
     def desk(self, name: str) -> People | Apps | Prospects:
         """Who answers such questions: people, api, would."""
