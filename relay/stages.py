@@ -115,7 +115,9 @@ class Stages:
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
         said, name = self.settings.in_force.deployment.state, f"{node.name}/{order.shards[0]}"
-        self.state = state_at(said.url, said.password_file, self.data_dir, node.name, order.shards[0])
+        self.state = state_at(
+            said.url, said.password_file, self.data_dir, node.name, order.shards[0], said.sentinel_password_file
+        )
         self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
