@@ -183,6 +183,11 @@ class Stages:
     def __repr__(self) -> str:
         return f"<Stages of shards={self.order.shards} listeners={len(self.listeners)} {self.versions}>"
 
+    def addresses(self) -> dict[str, list[str]]:
+        """Of each pool in force, by name."""
+        pools = self.shards[0].attempting.named
+        return {name: [source.address for source in pool.sources] for name, pool in pools.items()}
+
     def _opened(self, site: str) -> None:
         """Mail that waits there need not wait any longer."""
         for shard in self.shards:

@@ -495,11 +495,8 @@ async def test_sentinels_with_a_password_and_tls(
     ):
         with pytest.raises(StateError, match="No master found for"):
             await RedisState(url, str(tmp_path / "of-servers")).open()
-        passwords = {
-            "password_file": str(tmp_path / "of-servers"),
-            "sentinel_password_file": str(tmp_path / "of-sentinels"),
-        }
-        state = RedisState(url, **passwords, quiet=0)
+        servers, sentinels = (str(tmp_path / name) for name in ("of-servers", "of-sentinels"))
+        state = RedisState(url, servers, quiet=0, sentinel_password_file=sentinels)
         await state.open()
         states.append(state)
         assert await state.take("k", PER_HOUR, 1) == 0
