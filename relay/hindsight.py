@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from relay.feedback.aftermath import Aftermath, unwanted
+from relay.feedback.aftermath import Aftermath, kind_of, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Report
@@ -27,6 +27,7 @@ from relay.return_path import MAX_AGE
 from relay.returns import board, loaded
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
+from relay.tally import LATE, Kind, happened
 
 log = structlog.get_logger()
 
@@ -120,6 +121,10 @@ class Hindsight:
         change = Change(
             heard=[(*report.about, bit)], events=[house.recorder.of_delivery(report.kind, delivery, report.facts)]
         )
+        counts = _counts(report)
+        if counts is not None:
+            name = f"{report.about[0]}-{report.about[1]}"
+            change.told_of.append((name, happened(delivery, counts, delivery.site, delivery.arrived)))
         learnt = self._learnt(report, delivery)
         if learnt is not None:
             change.learnt.append((delivery, learnt))
@@ -138,6 +143,14 @@ class Hindsight:
             return self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), self._clock())
         category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
         return self.aftermath.of_failure(delivery, category, permanent, delivery.site, self._clock())
+
+
+def _counts(report: Report) -> Kind | None:
+    """For the health of its stream."""
+    facts = report.facts
+    if report.kind == "complained":
+        return Kind.COMPLAINT if unwanted(str(facts.get("feedback_type", ""))) else None
+    return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
 
 
 def _outcome(report: Report) -> Outcome:

@@ -32,7 +32,8 @@ from relay.state.interface import State
 
 
 class WorkerAlerts:
-    """`doing`: what is done about contradictions in a stream, as the files in force say."""
+    """`doing`: what is done about contradictions in a stream, as the files in force say. `cared_for`: what stands of streams and
+    sites, of which relay/caring.py tells the news itself, since all workers know the same."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class WorkerAlerts:
         watchdogs: Sequence[Watchdog],
         doing: Callable[[str], str],
         runaways: Runaways,
+        cared_for: Callable[[], Sequence[Alert]],
     ) -> None:
         self._ledger = ledger
         self._flags = flags
@@ -51,6 +53,7 @@ class WorkerAlerts:
         self._watchdogs = watchdogs
         self._doing = doing
         self._runaways = runaways
+        self._cared_for = cared_for
         self._lost: Alert | None = None
         self._people = False  # it is of them
         self._aside: dict[tuple[str, str], Aside] = {}  # sources that were told to stand aside, by address and site
@@ -69,6 +72,7 @@ class WorkerAlerts:
         alerts += map(runaway, self._runaways.standing())
         alerts += [self._lost] if self._lost else []
         alerts += sources_aside(self._aside.values())
+        alerts += self._cared_for()
         return alerts + [stalled(stall) for watchdog in self._watchdogs for stall in watchdog.standing()]
 
     def news(self, now: int) -> Iterator[tuple[str, Alert]]:
