@@ -47,6 +47,7 @@ class Accounts:
         self._reporters: dict[str, str] = {}
         self._figures: dict[str, str] = {}
         self._known = Figures()
+        self._aside: set[tuple[str, int, int | None, str]] = set()  # bad hours, as they were when it was added up
 
     def __repr__(self) -> str:
         return f"<Accounts of {len(self._hours)} hours>"
@@ -58,6 +59,10 @@ class Accounts:
     async def hours(self, beside: Beside, since: int, now: int, turn: int) -> list[Hour]:
         """All hours that count. `turn` grows by one at each look. Raises StateError."""
         await self._look_beside(now)
+        aside = {(one.site, one.since, one.until, one.word) for one in beside.sites.values()}
+        if aside != self._aside:
+            self.forget()
+            self._aside = aside
         facts = self._facts(beside, now)
         first, this = since // HOUR, now // HOUR
         there = [int(hour) for hour in await self._state.pinned(HOURS)]

@@ -1,7 +1,7 @@
 """The health of streams and sites, looked after: rates from the sheets that all shards keep in State, and what follows from them.
 
 One worker of the cluster judges at a time, the one that has a lease; it alone reads sheets. What it finds stands in State as
-notes, which all workers read: how a stream stands (relay/policy/health.py), which sites are in a bad hour (relay/policy/badhour.py).
+notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad one (relay/policy/badhour.py).
 Whoever judges next goes on from there. A stream is suspended as an operator does it (relay/suspending.py), and resumed by one.
 
 While State cannot be reached what was known stays in force. Of a Redis that lost its data each worker tells again what it knew;
@@ -193,7 +193,6 @@ class Caring:
             log.warning("a site says of nearly everybody that there is no such user", site=one.site, share=one.share)
             self._record("alert", bad_hour(one).event("firing"))
         if before is None or (before.since, before.until) != (one.since, one.until):
-            self._accounts.forget()  # what it bounced is held against nobody
             self._sweeps[one.site] = [self._looks + wait for wait in SWEEPS]
 
     async def _take_back(self) -> None:

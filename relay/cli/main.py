@@ -42,6 +42,7 @@ COMMANDS = {
     "keys": "keys",
     "schema": "schema",
     "engagement": "engagement",
+    "health": "health",
 }
 
 

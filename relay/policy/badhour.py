@@ -27,7 +27,7 @@ CONFIRMED, DROPPED = "confirmed", "dropped"
 @dataclass(frozen=True, slots=True)
 class BadHour:
     """Of a site. `since`: from when its word is doubted; `until`: None as long as it is; `share`, `of`: when it was noticed;
-    `usual`: before; `last`: when it was last seen; `word`: what an operator said of the pending ones, "confirmed" | "dropped" | ""."""
+    `usual`: before; `last`: when it was last seen; `word`: what was said of the pending ones, confirmed | dropped | ""."""
 
     site: str
     since: int
@@ -53,6 +53,9 @@ class BadHour:
         return self.until is None
 
     def covers(self, at: int) -> bool:
+        """Does what was sent then say nothing of its stream?"""
+        if self.word == CONFIRMED:
+            return False
         return self.since <= at and (self.until is None or at < self.until)
 
 

@@ -1,4 +1,4 @@
-"""Is a stream's mail welcome? Shares over limits, and what follows: told, slowed, suspended, let back by steps. Pure; times in ms.
+"""Is a stream's mail welcome? Shares over limits, and what follows: told, slowed, suspended, let back. Pure; times in ms.
 
     complaints     of mail delivered to sites that report complaints, by when the mail was sent, not the complaint
     hard_bounces   of all that was delivered or bounced: the recipient does not exist, or not any more, soon or later
@@ -207,8 +207,8 @@ class Standing:
 def next_of(
     before: Standing | None, found: Finding | None, key: Key, usual: int, limits: Limits, now: int, *, held: bool
 ) -> Standing | None:
-    """How it stands from now on, None: nothing to say. `usual`: of its busiest hour lately; `held`: the suspension that we made is
-    in force. Who is SUSPENDED then and was not before is to be suspended."""
+    """How it stands from now on, None: nothing to say. `usual`: of its busiest hour lately; `held`: the suspension that we made
+    is in force. Who is SUSPENDED then and was not before is to be suspended."""
     stream, urgent = key
     if urgent:
         return _told(before, found, key, now)

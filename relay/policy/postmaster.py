@@ -23,6 +23,7 @@ from relay.domain import a_label
 SITE = "google"
 _EPOCH = date(1970, 1, 1)
 _STATS = re.compile(r"domains/([^/]+)/trafficStats/(\d{4})-?(\d{2})-?(\d{2})")
+_DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+")
 _COLUMNS = {
     "day": ("date", "day"),
     "share": (
@@ -113,8 +114,8 @@ def _places(cells: Sequence[str]) -> dict[str, int]:
 
 
 def _figure(line: int, domain: str, day: str, identifier: str, share: str, today: date) -> Figure | Fault:
-    name = a_label(domain) if domain else ""
-    if not name:
+    name = (a_label(domain) or "") if domain else ""
+    if _DOMAIN.fullmatch(name) is None:
         return Fault(line, f'"{domain[:100]}" is no domain' if domain else "no domain; add a column, or --domain")
     try:
         at = date.fromisoformat(day)
