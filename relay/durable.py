@@ -1,6 +1,7 @@
 """What must outlive a power cut: fsync(2) of a file says nothing of its name, which is the folder's."""
 
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,4 +30,25 @@ def make_once(path: Path, content: bytes) -> None:
             os.link(aside, path)
     finally:
         aside.unlink()
+    sync(path.parent)
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Put `content` in the place of the file, for nobody but the owner of its folder to read; a crash leaves the one or the
+    other. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            folder = path.parent.stat()
+            with suppress(PermissionError):  # root gives it to whom the node runs as
+                os.fchown(descriptor, folder.st_uid, folder.st_gid)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     sync(path.parent)

@@ -61,6 +61,11 @@ def test_the_longest_addresses_have_keys_of_their_own(octets: int) -> None:
     assert keys.key(address) != keys.key(address.replace("aa", "ab", 1))
 
 
+@given(st.from_regex(r"[a-z0-9_+.-]{1,12}@[a-z0-9-]{1,8}(\.[a-z0-9]{1,8}){0,2}", fullmatch=True))
+def test_a_plain_address_has_the_spelling_that_a_look_at_all_of_it_finds(address: str) -> None:
+    assert normalised(address) == normalised(f" {address}")
+
+
 WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=40)
 LOCALS = st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,40}", fullmatch=True) | WORDS | WORDS.map(lambda w: f'"{w}"')
 DOMAINS = st.sampled_from(["gmail.com", "B.example", "bücher.example", "[IPv6:2001:DB8::1]", "proton.me"]) | WORDS

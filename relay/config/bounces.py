@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from relay.config.problems import NOT_YET, Problem, no_such
+from relay.config.problems import Problem, no_such
 from relay.config.reader import Document, Section
 from relay.config.schema_bounces import OFF, BouncesFile, DefaultHealthTable, HealthTable, LimitTable, ReplyTable
 from relay.config.streams import boundary
@@ -12,8 +12,6 @@ from relay.feedback.rulings import Ruling, Rulings
 from relay.policy.health import MEASURES, Health, Limit, Limits, percent
 from relay.policy.patterns import Matcher, Pattern
 from relay.policy.routes import AnyOf
-
-LATER = ("feedback_addresses",)
 
 
 def compiled(file: BouncesFile, document: Document | None) -> Rulings:
@@ -103,6 +101,3 @@ def problems_of(file: BouncesFile, document: Document) -> Iterator[Problem]:
         for at, pattern in enumerate(match.text or ()):
             if cure := boundary(pattern):
                 yield document.problem(("reply", number, "match", "text", at), cure, "pattern", warning=True)
-    for table_name in () if document.broken else LATER:
-        if document.data.get(table_name):
-            yield document.problem((table_name,), NOT_YET, "not-yet", warning=True)

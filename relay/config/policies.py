@@ -86,6 +86,7 @@ class Policies:
     rulings: Rulings
     aftermath: Aftermath
     health: Health
+    feedback: frozenset[str]
     exceptions: Routes
     shaping: Shaping
     streams: Streams
@@ -189,6 +190,7 @@ def examine_policies(
         rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
         aftermath=bounces_file.aftermath(bounces),
         health=bounces_file.health(bounces),
+        feedback=frozenset(bounces.feedback_addresses),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,23 @@ import uvicorn
 import uvloop
 
 from relay import __version__, control, logs
+from relay.config import load_secrets
+from relay.feedback.eventfading import fade
 from relay.feedback.eventlog import read, to_parquet
 from relay.feedback.eventretention import remove_expired
+from relay.feedback.fading import ADDRESSES, SUBJECTS, TRANSCRIPTS
 from relay.hooks.service import Hooks
 from relay.ids import time_of
 from relay.in_force import InForce, load
 from relay.order import Place
+from relay.recipient import Keys
 from relay.signing.keys import KeyRing
 from relay.web.api.site import alone, create_api
 from relay.web.app import create_app
 from relay.web.capture import CaptureServer
 from relay.web.captures import Captures
 from relay.web.connect import SubmissionPort
+from relay.web.login.service import Login
 from relay.web.public.gate import POSTS_A_SECOND, Allowance, Gate
 from relay.web.public.server import PublicServer
 from relay.web.public.service import PublicService
@@ -112,11 +118,15 @@ class WebProcess:
         """The apps' API, where it has an address of its own, is bounded like the public pages: it may face the world."""
         servers: list[tuple[uvicorn.Server, socket.socket]] = []
         if self._admin is not None:
-            servers.append((_Pages(create_app(self._settings(), self._ask)), self._admin))
+            servers.append((_Pages(create_app(self._settings(), self._ask, self._login())), self._admin))
         if self._api is not None:
             gate = Gate(pages=Allowance(POSTS_A_SECOND))  # an app may ask as often as it tells
             servers.append((PublicServer(alone(create_api(self._ask)), gate), self._api))
         return servers
+
+    def _login(self) -> Login:
+        host = self._deployment.web.admin.rpartition(":")[0].strip("[]")
+        return Login(self._deployment.node.data_dir, loopback=ip_address(host).is_loopback, clock=clock)
 
     def _settings(self) -> WebSettings:
         deployment = self._deployment
@@ -170,6 +180,7 @@ class WebProcess:
         works: tuple[tuple[str, Callable[[Path, int], object]], ...] = (
             ("old events not removed; trying again", partial(remove_expired, keep=self._deployment.retention.events)),
             ("an hour of events not archived; trying again", partial(to_parquet, ready=self._hooks.read)),
+            ("old events not cleared; trying again", self._fade),
         )
         while True:
             # A full disk, say: what cannot be done stays as it is until it can.
@@ -179,6 +190,11 @@ class WebProcess:
                 except Exception:
                     log.exception(what)
             await asyncio.sleep(ARCHIVE_EVERY)
+
+    def _fade(self, directory: Path, now: int) -> None:
+        kept = self._deployment.retention
+        inside = {SUBJECTS: kept.subjects, TRANSCRIPTS: kept.transcripts, ADDRESSES: kept.addresses}
+        fade(directory, now, inside, Keys(load_secrets(self._deployment)).key, self._hooks.read)
 
 
 class _Pages(uvicorn.Server):

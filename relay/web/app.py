@@ -1,4 +1,4 @@
-"""The admin site as an ASGI application: create_app() joins the views, which only read, and the apps' API."""
+"""The admin site as an ASGI application: create_app() joins login, views and the apps' API."""
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -7,13 +7,18 @@ from starlette.routing import BaseRoute, Mount, Route
 from relay.web.api.operations import PREFIX
 from relay.web.api.site import create_api
 from relay.web.guard import Guard
+from relay.web.login.gate import LOGIN, Gate
+from relay.web.login.pages import LoginPages
+from relay.web.login.service import Login
+from relay.web.rendering import Pages
 from relay.web.settings import Control, WebSettings
 from relay.web.views import Views
 
 
-def create_app(settings: WebSettings, control: Control) -> Starlette:
+def create_app(settings: WebSettings, control: Control, login: Login) -> Starlette:
     """`control` asks the node (control.sock); what it raises when the node is down is shown as such."""
-    views = Views(settings, control)
+    pages = Pages(settings)
+    views, entrance = Views(settings, control, pages), LoginPages(login, pages.page)
     routes: list[BaseRoute] = [
         Route("/", views.dashboard),
         Route("/queue", views.queue),
@@ -25,8 +30,13 @@ def create_app(settings: WebSettings, control: Control) -> Starlette:
         Route("/readyz", views.readyz),
         Route("/metrics", views.metrics),
         Route("/static/{name}", views.static),
+        Route(LOGIN, entrance.show),
+        Route(LOGIN, entrance.enter, methods=["POST"]),
+        Route("/logout", entrance.leave, methods=["POST"]),
     ]
     if settings.api:
         routes.append(Mount(PREFIX, app=create_api(control)))
     guard = Middleware(Guard, names=settings.hosts, any_address=settings.any_address)
-    return Starlette(routes=routes, middleware=[guard], exception_handlers={404: views.not_found})
+    gate = Middleware(Gate, login=login, closed=entrance.closed)
+    handlers = {404: views.not_found, 403: views.not_ours}
+    return Starlette(routes=routes, middleware=[guard, gate], exception_handlers=handlers)

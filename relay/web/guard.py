@@ -1,7 +1,7 @@
 """What every answer of the admin site has in common: who may ask, by which method, and the headers that bind browsers. The
 apps' API, where it is here, has methods and tokens of its own.
 
-The admin site has no login yet; it is bound to loopback. A page elsewhere could still reach it through the visitor's
+Without users the admin site is open, and bound to loopback. A page elsewhere could still reach it through the visitor's
 own browser once its name points at 127.0.0.1 (DNS rebinding), so the Host header must name this machine: a loopback
 name or address, or a configured name. Nobody can point an address elsewhere, so where the site is bound to a wildcard
 (a container, a lab) any address literal will do.
@@ -87,6 +87,6 @@ class Guard:
             return PlainTextResponse(
                 "This name is not one of the admin page's. Use its address, or localhost.\n", status_code=421
             )
-        if scope["method"] not in ("GET", "HEAD") and not scope["path"].startswith(f"{PREFIX}/"):
-            return PlainTextResponse("Only GET\n", status_code=405, headers={"Allow": "GET, HEAD"})
+        if scope["method"] not in ("GET", "HEAD", "POST") and not scope["path"].startswith(f"{PREFIX}/"):
+            return PlainTextResponse("Only GET and POST\n", status_code=405, headers={"Allow": "GET, HEAD, POST"})
         return None

@@ -1,31 +1,31 @@
 """The pages. Each view gathers its facts, hands them to a template, and changes nothing."""
 
 import asyncio
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from relay import top
+from relay.masking import masked
 from relay.web import metrics, show
 from relay.web.capture import PARTS, SIM_DOMAIN
 from relay.web.captures import Capture
 from relay.web.connect import best_port, snippets
 from relay.web.guard import MAIL_POLICY
+from relay.web.login.gate import visitor_of
+from relay.web.login.visitor import Visitor
 from relay.web.metrics import Stats
 from relay.web.reading import Reading, Verdict, read, verdicts
+from relay.web.rendering import STATIC, Pages
 from relay.web.settings import Control, WebSettings
-from relay.web.stories import STATES, Story, matches, refusals, reply_text, stories
+from relay.web.stories import Event, Story, matches, refusals, stories
 
 log = structlog.get_logger()
 
-HERE = Path(__file__).parent
-STATIC = {"postlane.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 SHOWN = 100  # messages on the dashboard: a screenful or three
 REFUSED_SHOWN = 5
 SITES_SHOWN = 200  # on the page of the queue
@@ -38,34 +38,8 @@ TABS = (("html", "HTML"), ("text", "Text"), ("headers", "Headers"), ("source", "
 class Views:
     """The views of one site. Reads of files and MIME run in threads, so that a slow disk holds up nobody else."""
 
-    def __init__(self, settings: WebSettings, control: Control) -> None:
-        self._settings, self._control = settings, control
-        self._static = {name: (HERE / "static" / name).read_bytes() for name in STATIC}
-        self._pages = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._pages.globals.update(
-            settings=settings,
-            states=STATES,
-            classes=metrics.CLASSES,
-            # The content's hash in its address: it may be kept for ever, and a new version is fetched at once.
-            static={name: f"/static/{name}?{sha256(data).hexdigest()[:12]}" for name, data in self._static.items()},
-        )
-        self._pages.filters.update(
-            clock=show.clock,
-            day=show.day,
-            size=show.size,
-            span=show.span,
-            count=show.count,
-            speed=show.speed,
-            in_short=top.in_short,
-            facts=show.facts,
-            reply=reply_text,
-        )
+    def __init__(self, settings: WebSettings, control: Control, pages: Pages) -> None:
+        self._settings, self._control, self._pages = settings, control, pages
 
     def __repr__(self) -> str:
         return f"<Views of {self._settings.node}>"
@@ -75,28 +49,37 @@ class Views:
     async def dashboard(self, request: Request) -> Response:
         query = request.query_params
         words, state, mail_class = query.get("q", "")[:200], query.get("state", ""), query.get("class", "")
-        stats, events = await asyncio.gather(self._stats(), asyncio.to_thread(self._settings.events.recent))
-        found = [s for s in stories(events) if matches(s, words, state, mail_class)]
+        visitor = visitor_of(request)
+        stats, found = await asyncio.gather(self._stats(), asyncio.to_thread(self._settings.events.recent))
+        events = shown_to(visitor, found)
+        fitting = [s for s in stories(events) if matches(s, words, state, mail_class)]
         return self._page(
+            request,
             "dashboard.html",
-            stories=found[:SHOWN],
-            more=max(0, len(found) - SHOWN),
+            stories=fitting[:SHOWN],
+            more=max(0, len(fitting) - SHOWN),
             refusals=refusals(events)[:REFUSED_SHOWN],
             filtered=bool(words or state or mail_class),
             asked={"q": words, "state": state, "class": mail_class},
             live="live" in query,
             stats=stats,
             troubles=metrics.troubles(stats),
-            tiles=show.tiles(stats, events),
+            tiles=[] if visitor.limited else show.tiles(stats, events),
         )
 
     async def queue(self, request: Request) -> Response:
         query = request.query_params
         words, sort = query.get("q", "")[:200], query.get("sort", "")
         sort = sort if sort in top.SORTS else top.SORTS[0]
+        visitor = visitor_of(request)
+        if visitor.limited:
+            raise HTTPException(403)
         now = await self._ask({"do": "queue.top"})
+        if now and visitor.masked:
+            now = masked(now)
         found = top.arranged(top.filtered(now["sites"], words), sort) if now else []
         return self._page(
+            request,
             "queue.html",
             top=now,
             rows=found[:SITES_SHOWN],
@@ -106,9 +89,10 @@ class Views:
             live="live" in query,
         )
 
-    async def connect(self, _: Request) -> Response:
+    async def connect(self, request: Request) -> Response:
         port = best_port(self._settings.ports)
         return self._page(
+            request,
             "connect.html",
             port=port,
             snippets=snippets(port) if port else [],
@@ -116,19 +100,19 @@ class Views:
         )
 
     async def message(self, request: Request) -> Response:
-        identifier = request.path_params["id"]
-        events = await asyncio.to_thread(self._settings.events.story, identifier)
-        captures = self._captures(identifier)
-        told = stories(events)
+        visitor, identifier = visitor_of(request), request.path_params["id"]
+        told = stories(shown_to(visitor, await asyncio.to_thread(self._settings.events.story, identifier)))
+        captures = self._captures(request, told)
         if not told and not captures:
             raise HTTPException(404)
         story = told[0] if told else Story(identifier, "", {})
         chosen = self._chosen(request, captures)
         reading, signatures = await self._read(chosen)
         return self._page(
+            request,
             "message.html",
             story=story,
-            waiting=await self._waiting(story),
+            waiting=await self._waiting(story, visitor),
             most=MOST,
             captures=captures,
             chosen=chosen,
@@ -140,22 +124,26 @@ class Views:
 
     async def message_html(self, request: Request) -> Response:
         """The message's HTML for the sandboxed frame: its policy forbids scripts and everything remote."""
-        chosen = self._chosen(request, self._captures(request.path_params["id"]))
+        chosen = await self._chosen_now(request)
         reading, _ = await self._read(chosen, with_verdicts=False)
         if reading is None or not reading.html:
             raise HTTPException(404)
         return HTMLResponse(reading.html, headers={"Content-Security-Policy": MAIL_POLICY})
 
     async def message_source(self, request: Request) -> Response:
-        chosen = self._chosen(request, self._captures(request.path_params["id"]))
+        chosen = await self._chosen_now(request)
         content = await asyncio.to_thread(self._content, chosen)
         if chosen is None or content is None:
             raise HTTPException(404)
         disposition = f'attachment; filename="{chosen.id}.eml"'  # an id is plain letters and digits
         return Response(content, media_type="message/rfc822", headers={"Content-Disposition": disposition})
 
-    async def not_found(self, _: Request, __: Exception) -> Response:
-        return self._page("not_found.html", status=404)
+    async def not_found(self, request: Request, _: Exception) -> Response:
+        return self._page(request, "not_found.html", status=404)
+
+    async def not_ours(self, request: Request, _: Exception) -> Response:
+        """What this visitor may not see or do, and a form that our page did not show to him."""
+        return self._page(request, "not_yours.html", status=403, sent=request.method == "POST")
 
     # --- for machines -------------------------------------------------------------------------------------------
 
@@ -184,12 +172,12 @@ class Views:
         if name not in STATIC:
             raise HTTPException(404)
         headers = {"Content-Type": STATIC[name], "Cache-Control": "public, max-age=31536000, immutable"}
-        return Response(self._static[name], headers=headers)
+        return Response(self._pages.static[name], headers=headers)
 
     # --- facts --------------------------------------------------------------------------------------------------
 
-    def _page(self, template: str, *, status: int = 200, **facts: Any) -> Response:
-        return HTMLResponse(self._pages.get_template(template).render(facts), status_code=status)
+    def _page(self, request: Request, template: str, *, status: int = 200, **facts: Any) -> Response:
+        return self._pages.page(template, request.scope.get("visitor"), status=status, **facts)
 
     async def _stats(self) -> Stats | None:
         return await self._ask({"do": "stats"})
@@ -204,7 +192,7 @@ class Views:
             return None
         return None if "error" in answer else answer
 
-    async def _waiting(self, story: Story) -> dict[int, dict[str, Any]]:
+    async def _waiting(self, story: Story, visitor: Visitor) -> dict[int, dict[str, Any]]:
         """Of recipients that it was not delivered to yet, by their index: what the node says of why, and when next."""
         found: dict[int, dict[str, Any]] = {}
         cursor: Any = None
@@ -212,14 +200,23 @@ class Views:
             page = await self._ask({"do": "queue.page", "selector": {"id": story.id}, "cursor": cursor})
             if page is None:
                 break
-            found |= {item["rcpt"]: item for item in page.get("items", ())}
+            items = page.get("items", ())
+            found |= {item["rcpt"]: masked(item) if visitor.masked else item for item in items}
             cursor = page.get("cursor")
             if cursor is None:
                 break
         return found
 
-    def _captures(self, identifier: str) -> list[Capture]:
-        return self._settings.captures.of_message(identifier) if self._settings.captures else []
+    def _captures(self, request: Request, told: list[Story]) -> list[Capture]:
+        """Content names recipients, so viewers are not shown it; nor is who is limited what no event says is of his apps."""
+        visitor, captures = visitor_of(request), self._settings.captures
+        if captures is None or visitor.masked or (visitor.limited and not told):
+            return []
+        return captures.of_message(request.path_params["id"])
+
+    async def _chosen_now(self, request: Request) -> Capture | None:
+        events = await asyncio.to_thread(self._settings.events.story, request.path_params["id"])
+        return self._chosen(request, self._captures(request, stories(shown_to(visitor_of(request), events))))
 
     def _chosen(self, request: Request, captures: list[Capture]) -> Capture | None:
         """The capture named in the address, else the first."""
@@ -239,6 +236,13 @@ class Views:
             return read(content), verdicts(content, self._settings.public_keys) if with_verdicts else ()
 
         return await asyncio.to_thread(work)
+
+
+def shown_to(visitor: Visitor, events: Iterable[Event]) -> list[Event]:
+    """What of it this visitor may see, as he may see it. Whatever is looked for is looked for in this, or a search would tell
+    letter by letter what is masked."""
+    seen = [event for event in events if visitor.sees(event)]
+    return [masked(event) for event in seen] if visitor.masked else seen
 
 
 def _has(reading: Reading | None, tab: str) -> bool:

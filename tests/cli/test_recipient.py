@@ -9,10 +9,11 @@ import pytest
 from relay.cli import queue, recipient, suppress
 from relay.cli.events import now_ms
 from relay.cli.main import main
-from relay.cli.recipient import prefilter
+from relay.cli.recipient import events_of, prefilter
 from relay.config import whereabouts
 from relay.event import iso
 from relay.feedback.eventarchive import read, to_parquet
+from relay.feedback.eventforget import forget
 from tests.support.desk_node import DeskNode
 
 
@@ -142,9 +143,28 @@ def test_who_is_forgotten_is_in_no_file_any_more_and_is_sent_nothing(
 
 
 def test_what_is_asked_of_columns_finds_every_spelling() -> None:
-    assert "d.a.na+x@gmail.com" in prefilter("dana@gmail.com")["recipient"]
-    assert "dana@googlemail.com" in prefilter("dana@gmail.com")["recipient"]
-    assert '"dana"@b.example' in prefilter("dana@b.example")["recipient"]
-    assert prefilter('"a b"@b.example') == {"domain": ["b.example"]}
-    assert prefilter("dana@xn--bcher-kva.example") == prefilter("dana@xn--bcher-kva.example")
-    assert prefilter("dána@xn--bcher-kva.example") == {"domain": ["bücher.example", "xn--bcher-kva.example"]}
+    key = "0f" * 16
+    assert "d.a.na+x@gmail.com" in prefilter("dana@gmail.com", key)["recipient"]
+    assert "dana@googlemail.com" in prefilter("dana@gmail.com", key)["recipient"]
+    assert '"dana"@b.example' in prefilter("dana@b.example", key)["recipient"]
+    assert f"~{key}@B.example" in prefilter("dana@b.example", key)["recipient"]
+    assert prefilter('"a b"@b.example', key) == {"domain": ["b.example"]}
+    assert prefilter("dána@xn--bcher-kva.example", key) == {"domain": ["bücher.example", "xn--bcher-kva.example"]}
+
+
+def test_events_without_addresses_are_his_by_his_key(tmp_path: Path) -> None:
+    key = "0f" * 16
+    events = [
+        {
+            "time": f"2026-11-21T10:0{n}:00Z",
+            "type": "delivered",
+            "event_id": f"e{n}",
+            "recipient": who,
+            "domain": "b.example",
+        }
+        for n, who in enumerate([f"~{key}@b.example", "Dana@b.example", f"~{'1' * 32}@b.example", "noa@b.example"])
+    ]
+    (tmp_path / "2026-11-21T10.0.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
+    assert [one["event_id"] for one in events_of(tmp_path, "dana@b.example", key)] == ["e0", "e1"]
+    assert forget(tmp_path, "dana@b.example", bytes.fromhex(key)) == 2
+    assert list(events_of(tmp_path, "dana@b.example", key)) == []

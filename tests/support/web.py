@@ -1,5 +1,6 @@
 """Fakes for the admin site: events as the log has them, a node's answer to `stats`, and an application over both."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from relay.ids import Ids
 from relay.web.app import create_app
 from relay.web.captures import Captures
 from relay.web.connect import SubmissionPort
+from relay.web.login.service import Login
 from relay.web.settings import WebSettings
 from relay.web.stories import Event
 
@@ -115,8 +117,14 @@ class Node:
         return self.answer
 
 
-def site(events: Events, directory: Path | None = None, node: Node | None = None, **changes: Any) -> Starlette:
-    """The admin application; captures are kept in `directory`, if one is given."""
+def site(
+    events: Events,
+    directory: Path | None = None,
+    node: Node | None = None,
+    login: Login | None = None,
+    **changes: Any,
+) -> Starlette:
+    """The admin application; captures are kept in `directory`, if one is given. Without `login` it is open."""
     facts: dict[str, Any] = {
         "node": "relay-1",
         "hostname": "relay-1.example",
@@ -127,4 +135,9 @@ def site(events: Events, directory: Path | None = None, node: Node | None = None
         "ports": (SubmissionPort("127.0.0.1", 2525),),
         "captures": Captures(directory) if directory else None,
     }
-    return create_app(WebSettings(**(facts | changes)), node or Node())
+    return create_app(WebSettings(**(facts | changes)), node or Node(), login or open_login())
+
+
+def open_login() -> Login:
+    """Of a page on loopback, where there are no users."""
+    return Login(Path(tempfile.gettempdir()) / "no-such-data-dir", loopback=True, clock=lambda: NOW)

@@ -345,7 +345,7 @@ async def test_the_site_only_reads(method: str) -> None:
     async with client(site(Events())) as browser:
         answer = await browser.request(method, "/")
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, HEAD"
+    assert {*answer.headers["allow"].split(", ")} >= {"GET", "HEAD"}
 
 
 async def test_settings_to_paste_and_recipients_that_play_a_part() -> None:

@@ -1,0 +1,61 @@
+"""Pages from templates: what strangers wrote is escaped (autoescape), and a name that is missing is a fault of ours."""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from relay import top
+from relay.web import metrics, show
+from relay.web.login.visitor import Visitor
+from relay.web.settings import WebSettings
+from relay.web.stories import STATES, reply_text
+
+HERE = Path(__file__).parent
+STATIC = {"postlane.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+
+
+class Pages:
+    """Renders the templates of the admin site."""
+
+    def __init__(self, settings: WebSettings) -> None:
+        self.static = {name: (HERE / "static" / name).read_bytes() for name in STATIC}
+        self._pages = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._pages.globals.update(
+            settings=settings,
+            states=STATES,
+            classes=metrics.CLASSES,
+            # The content's hash in its address: it may be kept for ever, and a new version is fetched at once.
+            static={name: f"/static/{name}?{sha256(data).hexdigest()[:12]}" for name, data in self.static.items()},
+        )
+        self._pages.filters.update(
+            clock=show.clock,
+            day=show.day,
+            size=show.size,
+            span=show.span,
+            count=show.count,
+            speed=show.speed,
+            in_short=top.in_short,
+            facts=show.facts,
+            reply=reply_text,
+        )
+
+    def __repr__(self) -> str:
+        return f"<Pages {len(self.static)} files>"
+
+    def add_filters(self, **filters: Any) -> None:
+        """Of the desk, which formats figures."""
+        self._pages.filters.update(filters)
+
+    def page(self, template: str, visitor: Visitor | None, *, status: int = 200, **facts: Any) -> Response:
+        """`visitor`: None where nobody is let in yet, and the page has no way to others."""
+        text = self._pages.get_template(template).render(visitor=visitor, **facts)
+        return HTMLResponse(text, status_code=status)
