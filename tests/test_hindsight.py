@@ -13,9 +13,9 @@ from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import NOBODY, Report
 from relay.feedback.rulings import Ruling, Rulings
 from relay.feedback.taxonomy import Category
-from relay.hindsight import HELD, SEARCHES, Hindsight
+from relay.hindsight import HELD, SEARCHES, Hindsight, _counts
 from relay.ids import Ids, first_at, maker_of
-from relay.message import Change, Delivery
+from relay.message import Change, Delivery, MailClass
 from relay.return_path import MAX_AGE
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.store import Spool
@@ -113,6 +113,26 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
     assert entry["site"] == "google", "the site that took it, also where that was not known when it was accepted"
     assert scene.complained == [("192.0.2.3", "google")]
+
+
+async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    message = delivery.message
+    quota = FAILED._replace(facts={**FAILED.facts, "category": "quota"})
+    for report in (COMPLAINED, COMPLAINED, FAILED, FAILED, LEFT):
+        await scene.hear(report)
+    tallies: list[Any] = []
+
+    async def listen(effects: Any) -> None:
+        tallies.extend((one.token, one.tally) for one in effects if one.tally is not None)
+
+    await Effects(scene.spool, [listen]).step()
+    urgent = message.mail_class is MailClass.TRANSACTIONAL
+    about = (message.stream, urgent, message.credential, "arava", "", "google", NOW)
+    assert [tuple(tally) for _, tally in tallies] == [("c", *about), ("H", *about)]
+    assert len({token + tally.kind for token, tally in tallies}) == 2
+    assert _counts("bounced-late", quota.facts) is None
+    assert _counts("complained", {"feedback_type": "not-spam"}) is None
 
 
 async def test_a_complaint_speaks_against_its_source_also_where_no_address_is_suppressed_for_it(scene: Scene) -> None:

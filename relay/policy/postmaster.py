@@ -142,9 +142,10 @@ class Figures:
     """All that is known, by day, domain and identifier."""
 
     def __init__(self, figures: Iterable[Figure] = ()) -> None:
-        self._shares = {(one.day, one.domain, one.identifier): one.share for one in figures}
+        self._shares: dict[tuple[int, str, str], float] = {}
         self._identified: dict[tuple[int, str], float] = {}
         for one in figures:
+            self._shares[one.day, one.domain, one.identifier] = one.share
             if one.identifier:
                 known = self._identified.get((one.day, one.identifier), 0.0)
                 self._identified[one.day, one.identifier] = max(known, one.share)
