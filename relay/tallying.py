@@ -6,12 +6,12 @@ know which of them they hold.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
 from relay.effects import Effect
-from relay.policy.tallies import HOUR, Sheet
+from relay.policy.tallies import Sheet, alike
 from relay.state.interface import State
 from relay.tally import Kind, Tally
 
@@ -21,6 +21,7 @@ HOURS = "health/hours"  # board: the hours of which there are sheets, a note eac
 REPORTERS = "health/reporters"  # board: a site that reports complaints -> the day (since the epoch) of the latest
 KEPT = 64  # sheets in memory: those of this hour and of late reports; each 30 KB at most
 _DAY = 86_400_000
+_COMPLAINT = Kind.COMPLAINT.value  # as a plain text, which is quicker to compare
 
 
 def board(hour: int) -> str:
@@ -47,25 +48,24 @@ class Tallying:
         if not told:
             return
         first = f"{told[0][0]} {told[0][1].kind}"  # one delivery has one of a kind, so no other batch begins like this
-        parts: dict[tuple[int, str], list[tuple[int, Tally]]] = {}
-        for number, (_, tally) in enumerate(told):
-            parts.setdefault((tally.at // HOUR, tally.stream), []).append((number, tally))
-        adding = (self._add(at, mine, first, len(told)) for at, mine in parts.items())
+        tallies = [tally for _, tally in told]
+        adding = (self._add(at, mine, first, tallies) for at, mine in alike(tallies).items())
         for failed in await asyncio.gather(*adding, return_exceptions=True):
             if failed is not None:
                 raise failed
-        for site, at in {tally.site: tally.at for _, tally in told if tally.kind == Kind.COMPLAINT}.items():
+        for site, at in {tally.site: tally.at for tally in tallies if tally.kind == _COMPLAINT}.items():
             await self._reports(site, at // _DAY)
         while len(self._sheets) > KEPT:
             del self._sheets[next(iter(self._sheets))]
 
-    async def _add(self, at: tuple[int, str], tallies: Sequence[tuple[int, Tally]], first: str, total: int) -> None:
+    async def _add(self, at: tuple[int, str], mine: Mapping[Tally, int], first: str, tallies: Sequence[Tally]) -> None:
+        """`mine`: those of all the `tallies` that count there, with how many are alike."""
         sheet = await self._sheet(at)
-        done = sheet.done if sheet.first == first else 0
-        for number, tally in tallies:
-            if number >= done:
-                sheet.add(tally)
-        sheet.first, sheet.done = first, total
+        if sheet.first == first:  # some of them are in
+            mine = alike(tallies[sheet.done :]).get(at, {})
+        for tally, number in mine.items():
+            sheet.add(tally, number)
+        sheet.first, sheet.done = first, len(tallies)
         hour, stream = at
         if hour not in self._hours:
             await self._state.pin(HOURS, str(hour), "")

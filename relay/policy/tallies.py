@@ -55,10 +55,11 @@ class Sheet:
     done: int = 0
     counts: dict[Row, list[int]] = field(default_factory=dict)
 
-    def add(self, tally: Tally) -> None:
+    def add(self, tally: Tally, number: int = 1) -> None:
+        """So many that are alike."""
         counts = self._row(tally)
         for index in _ADDS.get(tally.kind, ()):
-            counts[index] += 1
+            counts[index] += number
 
     def _row(self, tally: Tally) -> list[int]:
         quarter = tally.at % HOUR // QUARTER
@@ -81,6 +82,22 @@ class Sheet:
             return cls(stream, first, done, {Row(*row[:6]): list(row[6:12]) for row in rows})
         except TypeError as error:
             raise ValueError(f"it is no sheet: {text[:100]}") from error
+
+
+def alike(tallies: Iterable[Tally]) -> dict[tuple[int, str], dict[Tally, int]]:
+    """By hour and stream: how many there are of each that counts in the same place."""
+    found: dict[tuple[int, str], dict[Tally, int]] = {}
+    numbers: dict[tuple[object, ...], int] = {}
+    first: dict[tuple[object, ...], Tally] = {}
+    for tally in tallies:
+        place = (tally[7] // QUARTER, *tally[:7])
+        if place in numbers:
+            numbers[place] += 1
+        else:
+            numbers[place], first[place] = 1, tally
+    for where, tally in first.items():
+        found.setdefault((tally.at // HOUR, tally.stream), {})[tally] = numbers[where]
+    return found
 
 
 @dataclass(slots=True)
