@@ -37,7 +37,7 @@ POOL_PATIENCE = 120_000  # ms that no source of a pool can be used: a proxy rest
 
 class WorkerAlerts:
     """`doing`: what is done about contradictions in a stream, as the files in force say; `pools`: the addresses of each.
-    `cared_for`: what stands of streams and sites, of which relay/caring.py tells the news itself, since all workers know the same."""
+    `cared_for`: what stands of streams and sites, of which relay/caring.py tells the news itself, as all know the same."""
 
     def __init__(
         self,
