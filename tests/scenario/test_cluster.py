@@ -116,13 +116,13 @@ def a_refused_change_leaves_all_as_they_were(one: Node, other: Node) -> None:
 def a_node_that_was_away_follows_and_hears_what_came_back_meanwhile(
     sink: Sink, one: Node, other: Node, port: int
 ) -> None:
-    people = ("dana", "noa", "gal")
+    people = ("rona", "noa", "gal")
     sent = {name: other.send(f"{name}@example.com") for name in people}
     for name in people:
         assert other.final(sent[name])["type"] == "delivered"
     came = {name: next(one for one in sink.messages if one.recipients == [f"{name}@example.com"]) for name in people}
     other.kill()
-    hand_in(port, came["dana"].sender, BOUNCE)
+    hand_in(port, came["rona"].sender, BOUNCE)
     traced = COMPLAINT.replace("{trace}", came["noa"].header("X-Postlane-Trace"))
     named = COMPLAINT.replace("X-Postlane-Trace: {trace}", f"Message-ID: {came['gal'].header('Message-ID')}")
     hand_in(port, "abuse@bounce.test.example", traced)
@@ -135,7 +135,7 @@ def a_node_that_was_away_follows_and_hears_what_came_back_meanwhile(
     other.start()
     wait_for("it to follow", lambda: version(other) == version(one))
     wait_for("its disk", lambda: (other.folder / "policies" / "retry.toml").read_text() == RETRY.replace("1s", "2s"))
-    kinds = {"dana": "bounced-late", "noa": "complained", "gal": "complained"}
+    kinds = {"rona": "bounced-late", "noa": "complained", "gal": "complained"}
     for name, kind in kinds.items():
         wait_for("what came back", partial(other.events, id=sent[name], type=kind))
     assert not [event for kind in set(kinds.values()) for event in one.events(type=kind)]
