@@ -1,12 +1,12 @@
 """`python -m bench.returns`: what it costs to understand a reply, a returned mail, and a flood of them.
 
-    python -m bench.returns [--mails DIR] [--bounces 3000] [--program]
+    python -m bench.returns [--mails DIR] [--program] [--bounces 3000]
 
-A reply is classified: many usual ones, and those made to take long within what is looked at. A returned mail is read, of forms that
-are usual; `--mails` names a folder of others, one mail a file. Both are this process's CPU, of each the least of some rounds, so
-that what else the machine does counts little. `--program` starts a node of one worker, has it deliver as many messages by return
-paths, and hands a bounce of each in over some connections: bounces a second from the first connection to the last event, and the
-CPU of the worker for one. It prints Markdown.
+A reply is classified: many usual ones, and those made to take long within what is looked at. A returned mail is read, in the
+usual forms; `--mails` names a folder of others, one mail a file. Both are this process's CPU, of each the least of some rounds,
+so that what else the machine does counts little. `--program` starts a node of one worker, has it deliver as many messages by
+return paths, and hands in a bounce of each over some connections: bounces a second from the first connection to the last event,
+and the CPU of the worker for one, in which the report to the app and its delivery are. It prints Markdown.
 """
 
 import argparse
@@ -128,41 +128,32 @@ RETURNED = (
 )
 
 
-def report(to: str, words: str = WORDS, status: str = STATUS) -> str:
-    return (
-        HEAD.format(to=to)
-        + f'Content-Type: multipart/report; report-type=delivery-status; boundary="b/1"\n\n--b/1\nContent-Type: text/plain\n\n{words}'
-        f"\n--b/1\nContent-Type: message/delivery-status\n\n{status}\n--b/1\nContent-Type: message/rfc822\n\n{RETURNED}\n--b/1--\n"
-    )
+def multipart(kind: str, *parts: tuple[str, str]) -> str:
+    """Of (media type, content) each."""
+    inside = "".join(f"--b/1\nContent-Type: {media}\n\n{content}\n" for media, content in parts)
+    return f'Content-Type: multipart/report; report-type={kind}; boundary="b/1"\n\n{inside}--b/1--\n'
+
+
+def report(to: str, words: str = WORDS, status: str = STATUS, media: str = "text/plain") -> str:
+    parts = ((media, words), ("message/delivery-status", status), ("message/rfc822", RETURNED))
+    return HEAD.format(to=to) + multipart("delivery-status", *parts)
 
 
 def usual_mails() -> Iterator[bytes]:
     """Forms of the mail systems that send most reports."""
-    page = "<html><body>" + "".join(f"<p>{line}</p>" for line in WORDS.splitlines()) + "</body></html>"
-    many = STATUS + "".join(
-        f"\nFinal-Recipient: rfc822; p{n}@example.com\nAction: failed\nStatus: 5.2.2\nDiagnostic-Code: smtp; 552 full\n"
-        for n in range(20)
-    )
-    head = HEAD.format(to="orders@shop.example")
-    complaint = (
-        f'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\n\n--b\nContent-Type: text/plain\n\nAn abuse report'
-        f"\n--b\nContent-Type: message/feedback-report\n\nFeedback-Type: abuse\nUser-Agent: P/1\nVersion: 1\n--b\n"
-        f"Content-Type: message/rfc822\n\n{RETURNED}\n--b--\n"
-    )
+    to = "orders@shop.example"
+    head, page = HEAD.format(to=to), "".join(f"<p>{line}</p>" for line in WORDS.splitlines())
+    full = "Action: failed\nStatus: 5.2.2\nDiagnostic-Code: smtp; 552 full\n"
+    many = STATUS + "".join(f"\nFinal-Recipient: rfc822; p{number}@example.com\n{full}" for number in range(20))
+    fields = "Feedback-Type: abuse\nUser-Agent: P/1\nVersion: 1\n"
+    complaint = multipart("feedback-report", ("message/feedback-report", fields), ("message/rfc822", RETURNED))
     texts = (
-        report("orders@shop.example"),
-        report(
-            "orders@shop.example", words="Delivery has failed to these recipients or groups:\n\ndana@example.com\n" * 3
-        ),
-        report("orders@shop.example", status=many),
-        report("orders@shop.example", words=page).replace("Content-Type: text/plain", "Content-Type: text/html", 1),
-        head
-        + "X-Failed-Recipients: dana@example.com\n\n"
-        + WORDS
-        + "\n--- This is a copy of the message. ---\n\n"
-        + RETURNED,
-        head
-        + "\nHi. This is the qmail-send program.\n\n<dana@example.com>:\nSorry, no mailbox here by that name. (#5.1.1)\n",
+        report(to),
+        report(to, words="Delivery has failed to these recipients or groups:\n\ndana@example.com\n" * 3),
+        report(to, status=many),
+        report(to, words=f"<html><body>{page}</body></html>", media="text/html"),
+        f"{head}X-Failed-Recipients: dana@example.com\n\n{WORDS}\n--- This is a copy of the message. ---\n\n{RETURNED}",
+        f"{head}\nHi. This is the qmail-send program.\n\n<dana@example.com>:\nSorry, no mailbox here by that name. (#5.1.1)\n",
         head.replace("Undelivered Mail Returned to Sender", "complaint") + complaint,
     )
     yield from (text.replace("\n", "\r\n").encode() for text in texts)
