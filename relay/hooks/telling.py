@@ -44,6 +44,14 @@ def wants(endpoint: Endpoint, event: Event) -> bool:
     return event.get("type") in OF_PEOPLE and event.get("brand") in endpoint.brands
 
 
+def told(event: Event, line: bytes = b"") -> bytes:
+    """What of it an app is told; `line`, as it stands in the log, where that is all. What was said in a session names our
+    addresses, hosts and return paths: it is for those who run the node."""
+    if line and "transcript" not in event:
+        return line
+    return orjson.dumps({name: value for name, value in event.items() if name != "transcript"})
+
+
 def body(events: Sequence[bytes], node: str, at: int, kind: str = "events") -> bytes:
     """`events` as they stand in the event log; `at`: when the post was made, the same at each try."""
     lines = [orjson.Fragment(line) for line in events]

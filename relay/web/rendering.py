@@ -45,6 +45,7 @@ class Pages:
             speed=show.speed,
             in_short=top.in_short,
             facts=show.facts,
+            transcript=show.transcript,
             reply=reply_text,
         )
 

@@ -12,7 +12,7 @@ from relay.web.stories import Event
 
 # Fields of an event that its line in the story shows elsewhere, or that only programs need.
 _PLACED = {"v", "time", "type", "id", "rcpt", "message_id", "sender", "from", "recipient", "domain", "subject", "class"}
-_PLACED |= {"stream", "credential", "brand", "campaign", "reply", "reason", "detail"}
+_PLACED |= {"stream", "credential", "brand", "campaign", "reply", "reason", "detail", "transcript"}
 _FOR_PROGRAMS = {"event_id", "node", "policies", "metadata", "headers", "evidence"}
 
 
@@ -107,6 +107,12 @@ def facts(event: Event) -> list[tuple[str, str]]:
         (n, v) for n, v in event.items() if n not in unshown and v not in (None, "", [], {})
     ]
     return [(name.replace("_", " "), _plain(name, value)) for name, value in shown]
+
+
+def transcript(event: Event) -> str:
+    """What was said in the session of a failure, a line each; "" where it is not told."""
+    said = event.get("transcript")
+    return "\n".join(map(str, said)) if isinstance(said, list) else ""
 
 
 def _plain(name: str, value: object) -> str:
