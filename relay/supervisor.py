@@ -263,14 +263,15 @@ class Supervisor:
         return {"error": f"unknown request {question.get('do')!r}"}
 
     async def _webhooks(self, question: Json) -> Json:
-        """They are the web process's business; what is told again is on record."""
+        """They are the web process's business; what is told again, or signed by another secret, is on record."""
         try:
             answer = await self.web.ask(question)
         except NodeDown as error:
             return {"error": f"the web process, which tells webhooks: {error}; try again"}
-        if question.get("what") == "resend" and "error" not in answer:
+        if question.get("what") in ("resend", "rotate") and "error" not in answer:
             said = {name: str(question.get(name, "")) for name in ("by", "via", "reason")}
-            self._do(self._tell("audit", {**said, "action": "webhooks resend", "what": answer}))
+            what = {name: value for name, value in answer.items() if name != "secret"}
+            self._do(self._tell("audit", {**said, "action": f"webhooks {question['what']}", "what": what}))
         return answer
 
     async def stats(self) -> Json:
