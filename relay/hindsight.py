@@ -22,6 +22,7 @@ from relay.feedback.aftermath import Aftermath, kind_of, unsubscription, unwante
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Facts, Report, failed_of
+from relay.feedback.quoted import reply_of
 from relay.feedback.returned import ruled
 from relay.feedback.rulings import NO_RULINGS
 from relay.house import House
@@ -182,7 +183,7 @@ class Hindsight:
         if learnt is not None:
             change.learnt.append((delivery, learnt))
         if report.kind == "bounced-late" and owes_failure_report(delivery):
-            await add_report(change, Notification.FAILED, delivery, _outcome(facts), b"", house)
+            await add_report(change, Notification.FAILED, delivery, _outcome(facts), _remembered(delivery), house)
         await shard.settle(change)
         self.counters[report.kind] += 1
         if report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
@@ -230,8 +231,17 @@ def _counts(kind: str, facts: Facts) -> Kind | None:
 
 def _outcome(facts: Facts) -> Outcome:
     """As the app is told of it."""
-    reply = Reply(
-        550, str(facts.get("status") or "5.0.0"), str(facts.get("reply") or "It came back; the report gives no reason")
+    words, status = str(facts.get("reply") or ""), str(facts.get("status") or "5.0.0")
+    reply = (
+        reply_of(words, status, "failed") if words else Reply(550, status, "It came back; the report gives no reason")
     )
     mx, category = str(facts.get("reporter") or ""), str(facts.get("category") or "")
     return Outcome(reply, str(facts.get("command") or "END"), Scope.RECIPIENT, mx, category=category)
+
+
+def _remembered(delivery: Delivery) -> bytes:
+    """Of the header of a message that is here no more, what programs that read reports know it by."""
+    message = delivery.message
+    named = (("Message-ID", message.message_id), ("From", message.author), ("Subject", message.subject))
+    fields = [f"{name}: {value}\r\n" for name, value in named if value.isascii() and value.isprintable() and value]
+    return "".join(fields).encode() + b"\r\n"

@@ -104,6 +104,33 @@ async def test_a_bounce_after_delivery_is_on_record_reported_and_learnt_from(sce
     assert (entry["recipient"], entry["stop"], entry["reason"]) == (delivery.recipient, "all", "dead-mailbox")
 
 
+async def test_a_report_from_further_on_reaches_the_app_under_the_names_that_the_app_gave(scene: Scene) -> None:
+    """RFC 3461 5.2: Original-Envelope-Id and Original-Recipient are the app's, whatever the next hop wrote."""
+    delivery = waiting_delivery()
+    message = delivery.message
+    message.id, message.brand, message.content, message.envid = ID, "arava", b"Subject: hi\r\n\r\n", "order+2B77"
+    delivery.orcpt, delivery.notify = "rfc822;Dana+2Bshop@b.example", "FAILURE"
+    delivery.mail_from, delivery.arrived = "b-1@bounce.arava.example", NOW
+    await scene.spool.put(Change(put=[(message, [delivery])]))
+    await scene.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
+    facts = {**FAILED.facts, "reply": "550 5.1.1 <x7@in.example>: no such user", "reporter": "mx.in.example"}
+    await scene.hear(FAILED._replace(facts=facts))
+    (report,) = scene.rig.offered
+    told = (await scene.spool.content(report.message)).decode()
+    assert report.recipient == delivery.sender
+    for line in (
+        "Original-Envelope-Id: order+77",
+        "Original-Recipient: rfc822; Dana+shop@b.example",
+        f"Final-Recipient: rfc822; {delivery.recipient}",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Remote-MTA: dns; mx.in.example",
+        "Diagnostic-Code: smtp; 550 5.1.1 <x7@in.example>: no such user",
+        f"Message-ID: {message.message_id}",
+    ):
+        assert f"\r\n{line}\r\n" in told, line
+
+
 async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> None:
     await scene.deliver()
     await scene.hear(COMPLAINED)
