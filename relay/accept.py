@@ -71,6 +71,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         now=now,
         also_remove=decision.also_remove,
         replaced=FIELDS if weighed.offer is not None else frozenset(),
+        feedback_id=law.feedback_ids.field(decision.campaign or decision.stream, credential.name, decision.brand),
     )
     message = _message(message_id, submission, weighed, letter, seen.subject, _of_tls(submission, fields))
     message.priority = priority

@@ -27,6 +27,7 @@ from relay.config.reader import Examined, contents, fingerprint, shown_path
 from relay.kept import Decision, Store, read_decision
 from relay.order import Place
 from relay.policy.decide import Law
+from relay.policy.feedback_id import FeedbackIds
 from relay.signing.entries import KeyProblem, KeysError, states_text
 from relay.signing.keys import KeyRing, SigningKey, load_accepted_keys, read_keys
 
@@ -43,6 +44,7 @@ def law_of(deployment: Deployment, policies: Policies, keys: KeyRing, hostname: 
         checks=policies.checks,
         signer_of=keys.signer_of,
         pages=public_pages(deployment, policies.brands),
+        feedback_ids=FeedbackIds(policies.brands, policies.credentials),
     )
 
 

@@ -16,6 +16,7 @@ from relay.header import Field, covered, readable
 from relay.message import Peer
 
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
+_FEEDBACK_ID = frozenset({"feedback-id"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9.:_\-\[\]]")
 MAX_SUBJECT = 300  # characters of a subject kept in events
 
@@ -48,9 +49,11 @@ def rewrite(
     now: int,
     also_remove: frozenset[str] = frozenset(),
     replaced: frozenset[str] = frozenset(),
+    feedback_id: bytes = b"",
 ) -> Rewritten:
-    """`rest` is where header.split() found the blank line; `message_id` is used if the app set none; `also_remove` names
-    fields that the message's stream does without, `replaced` those that ours take the place of, in lower case."""
+    """`rest` is where header.split() found the blank line; `message_id` is used if the app set none, and the field
+    `feedback_id`; `also_remove` names fields that the message's stream does without, `replaced` those that ours take the place
+    of, in lower case."""
     if not content.endswith(b"\r\n"):  # only BDAT can bring this about (DESIGN, invariant 4)
         rest += 2 * (rest == len(content))
         content += b"\r\n"
@@ -68,6 +71,8 @@ def rewrite(
         ours.append(Field("message-id", b"Message-ID: " + message_id.encode() + b"\r\n"))
     if "date" not in first:
         ours.append(Field("date", b"Date: " + date(now).encode() + b"\r\n"))
+    if feedback_id and "feedback-id" not in first and not ("dkim-signature" in first and _signed(kept)):
+        ours.append(Field("feedback-id", feedback_id))
     return Rewritten(
         fields=ours + kept,
         added=b"".join([f.raw for f in ours]),
@@ -92,6 +97,11 @@ def _kept(
     kept = [f for f in fields if f.name not in removed]
     dropped = [f for f in kept if f.name == "dkim-signature" and covered(f.value, changed)]
     return [f for f in kept if f not in dropped] if dropped else kept, removed, dropped
+
+
+def _signed(fields: Sequence[Field]) -> bool:
+    """Does a signature of the app's say that there is no Feedback-ID?"""
+    return any(f.name == "dkim-signature" and covered(f.value, _FEEDBACK_ID) for f in fields)
 
 
 def received_field(peer: Peer, hostname: str, message_id: str, now: int, priority: int = 0) -> bytes:

@@ -18,6 +18,7 @@ from relay.policy.caps import Cap, Caps
 from relay.policy.checks import BUILT_IN, Checks, Level, built_in
 from relay.policy.decide import Refusal
 from relay.policy.evidence.classify import Evidence
+from relay.policy.feedback_id import FeedbackIds
 from relay.policy.patterns import parse
 from relay.policy.runaway import Guard
 from relay.policy.streams import Match, Stream, Streams
@@ -66,6 +67,22 @@ async def test_what_leaves_is_signed_by_every_active_key_over_all_that_was_added
     assert b"\r\nDate: " in letter
     assert b"\r\nMessage-ID: <" in letter
     assert [s["a"] for s in message.signed] == [key.algorithm for key in both_keys("a.example")]
+
+
+async def test_mail_says_by_what_google_may_tell_its_complaints_and_that_is_signed() -> None:
+    rig = Rig()
+    house = rig.acceptance()
+    house.law = replace(house.law, feedback_ids=FeedbackIds(["a"], ["shop"]))
+    assert isinstance(
+        await accept(submission(LETTER.replace(b"To:", b"X-Postlane-Campaign: May 7\r\nTo:")), house), Reply
+    )
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert message.content is not None
+    letter = delivery.head + message.content
+    assert f"\r\nFeedback-ID: May-7:shop:{'a' if message.brand else ''}:postlane\r\n".encode() in letter
+    assert verdicts(letter, both_keys("a.example"), 2) == [True, True]
+    forged = letter.replace(b"Feedback-ID: May-7", b"Feedback-ID: May-8")
+    assert verdicts(forged, both_keys("a.example"), 2) == [False, False]
 
 
 async def test_one_message_many_deliveries_each_with_its_own_trace() -> None:

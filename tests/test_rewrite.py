@@ -38,6 +38,21 @@ def test_date_and_message_id_are_added_when_absent() -> None:
     assert letter.message_id == "<id@a.example>"
 
 
+def test_a_feedback_id_is_added_where_the_app_has_none_and_its_signature_does_not_say_so() -> None:
+    ours, head = b"Feedback-ID: news:crm:arava:us\r\n", b"From: a@a.example\r\nMessage-ID: <1@a>\r\nDate: x\r\n"
+
+    def added(content: bytes) -> bytes:
+        fields, rest = split(content)
+        letter = rewrite(fields, rest, content, message_id="", received=b"", now=NOW, feedback_id=ours)
+        assert letter.content == content
+        return letter.added
+
+    assert added(head + b"\r\nb\r\n") == ours
+    assert added(head + b"Feedback-ID: theirs\r\n\r\nb\r\n") == b""
+    assert added(b"DKIM-Signature: v=1; h=From:Feedback-ID; b=x\r\n" + head + b"\r\nb\r\n") == b""
+    assert added(b"DKIM-Signature: v=1; h=From:Subject; b=x\r\n" + head + b"\r\nb\r\n") == ours
+
+
 def test_private_fields_are_removed_with_their_folds() -> None:
     letter = rewritten(
         b"Bcc: secret@a.example,\r\n other@a.example\r\nFrom: a@a.example\r\nresent-bcc: x@y\r\n"

@@ -248,12 +248,12 @@ def explained(name: str, octets: bytes, asked: Asked, basis: Basis) -> Explained
         terms=quoted(evidence, extract(content, fields, rest), judge.ready()),
         findings=lint(content, fields, rest, mail_class),
         recipients=_carried(recipients, found, now, basis),
-        rewritten=_rewritten(letter, weighed, now) if weighed is not None else None,
+        rewritten=_rewritten(letter, weighed, asked.credential, files.law, now) if weighed is not None else None,
     )
 
 
-def _rewritten(letter: Letter, weighed: Weighed, now: int) -> Rewritten:
-    """Only the names of what is added are shown."""
+def _rewritten(letter: Letter, weighed: Weighed, credential: str, law: Law, now: int) -> Rewritten:
+    """Of what is added only the names are shown, and Feedback-ID."""
     decision = weighed.decision
     return rewrite(
         letter.fields,
@@ -264,6 +264,7 @@ def _rewritten(letter: Letter, weighed: Weighed, now: int) -> Rewritten:
         now=now,
         also_remove=decision.also_remove,
         replaced=FIELDS if weighed.offer is not None else frozenset(),
+        feedback_id=law.feedback_ids.field(decision.campaign or decision.stream, credential, decision.brand),
     )
 
 

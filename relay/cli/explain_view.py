@@ -140,6 +140,13 @@ def added(one: Explained) -> list[str]:
     return [TRACE, *("DKIM-Signature" for _ in one.fate.keys), *(_written(f) for f in ours)]
 
 
+def _told(name: str, one: Explained) -> str:
+    """What it says, where that is for people to see."""
+    if name != "Feedback-ID" or one.rewritten is None:
+        return name
+    return next((f"{name}: {readable(f.value)}" for f in one.rewritten.fields if f.name == "feedback-id"), name)
+
+
 def removed(one: Explained) -> list[str]:
     """Names of fields, as the app wrote them."""
     names = one.rewritten.removed if one.rewritten is not None else frozenset()
@@ -293,7 +300,7 @@ def _limits(one: Explained) -> Iterator[str]:
 def _header(one: Explained) -> Iterator[str]:
     yield f"  {'Signed':<9}{_signed(one)}"
     if names := added(one):
-        yield f"  {'Adds':<9}{', '.join(dict.fromkeys(names))}"
+        yield f"  {'Adds':<9}{', '.join(_told(name, one) for name in dict.fromkeys(names))}"
     lines = [", ".join(removed(one))] if removed(one) else []
     lines += [
         f"the app's DKIM-Signature d={signer or '?'}: it covers {', '.join(names)}" for signer, names in dropped(one)

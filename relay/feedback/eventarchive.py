@@ -35,7 +35,7 @@ COLUMNS: dict[str, Any] = {
     "reply": {"code": "INTEGER", "enhanced": "VARCHAR", "text": "VARCHAR"}, "command": "VARCHAR",
     "category": "VARCHAR", "permanent": "BOOLEAN", "next_attempt": "TIMESTAMP", "until": "TIMESTAMP",
     "delay_ms": "BIGINT", "size": "BIGINT", "contradiction": "VARCHAR", "reason": "VARCHAR", "detail": "VARCHAR",
-    "duplicate_of": "VARCHAR", "captured": "BOOLEAN",
+    "duplicate_of": "VARCHAR", "captured": "BOOLEAN", "skeleton": "VARCHAR", "feedback_type": "VARCHAR", "via": "VARCHAR",
 }  # fmt: skip
 
 _TIME = "TRY_CAST(json ->> '$.time' AS TIMESTAMP)"
@@ -59,8 +59,14 @@ _PARQUET = _Kind("read_parquet(?, union_by_name = true)", "time", '"{}"', "event
 _LINES = _Kind("read_ndjson_objects(?, ignore_errors = true)", _TIME, "(json ->> '$.\"{}\"')", "json::VARCHAR")
 
 
+# A report that came back has its reply as one text.
+_SHAPED = """
+CASE WHEN json_type(json, '$.reply') = 'VARCHAR'
+     THEN json_merge_patch(json, json_object('reply', json_object('enhanced', json -> '$.status', 'text', json -> '$.reply')))
+     ELSE json END
+"""
 _TO_PARQUET = """
-COPY (SELECT unnest(json_transform(json, ?)), json::VARCHAR AS event
+COPY (SELECT unnest(json_transform({shaped}, ?)), json::VARCHAR AS event
         FROM read_ndjson_objects(?, ignore_errors = true) WHERE json IS NOT NULL)
   TO '{target}' (FORMAT parquet, COMPRESSION zstd)
 """
@@ -139,7 +145,10 @@ def write_parquet(events: Iterable[Event], target: Path) -> None:
         with lines.open("wb") as file:
             file.writelines(orjson.dumps(event) + b"\n" for event in events)
         with _database() as database:
-            database.execute(_TO_PARQUET.format(target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(lines)])
+            database.execute(
+                _TO_PARQUET.format(shaped=_SHAPED, target=_quoted(partial)),
+                [orjson.dumps(COLUMNS).decode(), str(lines)],
+            )
         sync(partial)
         partial.rename(target)
         sync(target.parent)
@@ -174,7 +183,9 @@ def _convert(source: Path, target: Path) -> bool:
     """Writes `target` whole or not at all. True: some lines of `source` are no events."""
     partial = target.with_suffix(".partial")
     with _database() as database:
-        database.execute(_TO_PARQUET.format(target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(source)])
+        database.execute(
+            _TO_PARQUET.format(shaped=_SHAPED, target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(source)]
+        )
         unreadable = database.execute(_UNREADABLE, [str(source)]).fetchone()
     sync(partial)
     partial.rename(target)

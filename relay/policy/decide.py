@@ -14,6 +14,7 @@ from relay.identity import Brand, Credential
 from relay.message import MailClass
 from relay.outcome import Reply
 from relay.policy.checks import Checks
+from relay.policy.feedback_id import FeedbackIds
 from relay.policy.letter import Letter
 from relay.policy.sender import domain_of, mailboxes, permitted
 from relay.policy.streams import Noted, Stream, Streams
@@ -82,6 +83,7 @@ class Law:
     checks       by brand, of those that ask for some
     pages        where mail of a brand may be unsubscribed from; "": of brands that have no page of their own
     signer_of    From domain (A-label) -> the d= of the active keys that sign for it, "" without any
+    feedback_ids by what Google tells complaints
     """
 
     version: str
@@ -91,6 +93,7 @@ class Law:
     checks: Mapping[str, Checks] = field(default_factory=dict)
     signer_of: Callable[[str], str] = lambda domain: ""
     pages: Mapping[str, str] = field(default_factory=dict)
+    feedback_ids: FeedbackIds = field(default_factory=FeedbackIds)
 
 
 def decide(letter: Letter, credential: Credential, stream: str, now: int, law: Law) -> Decision | Refusal:

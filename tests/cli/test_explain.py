@@ -102,7 +102,7 @@ def test_the_screen_of_a_receipt(explain: Explaining) -> None:
         "             50 (shipped), tls required (shipped)",
         "",
         "  Signed   d=marom.example s=2026b-ed (Ed25519) and s=2026b (RSA), aligned with From",
-        "  Adds     X-Postlane-Trace, DKIM-Signature, Received, Message-ID, Date",
+        "  Adds     X-Postlane-Trace, DKIM-Signature, Received, Message-ID, Date, Feedback-ID: order:woo:marom:postlane",
     ]
 
 
@@ -296,13 +296,13 @@ def test_what_is_taken_out_and_which_signature_with_it(explain: Explaining) -> N
         "Date: Sat, 21 Nov 2026 12:05:31 +0000\nMessage-ID: <1@marom.example>\n" + RECEIPT
     )
     lines = explain.screen(text, "--credential", "woo")
-    at = lines.index("  Adds     X-Postlane-Trace, DKIM-Signature, Received")
+    at = lines.index("  Adds     X-Postlane-Trace, DKIM-Signature, Received, Feedback-ID: order:woo:marom:postlane")
     assert lines[at + 1 : at + 3] == [
         "  Removes  Bcc, X-Shop-Debug",
         "           the app's DKIM-Signature d=shop.example: it covers bcc, x-shop-debug",
     ]
     found = explain.facts(text, "--credential", "woo")
-    assert found["adds"] == ["X-Postlane-Trace", "DKIM-Signature", "DKIM-Signature", "Received"]
+    assert found["adds"] == ["X-Postlane-Trace", "DKIM-Signature", "DKIM-Signature", "Received", "Feedback-ID"]
     assert found["removes"] == ["Bcc", "X-Shop-Debug"]
     assert found["drops"] == [{"d": "shop.example", "covers": ["bcc", "x-shop-debug"]}]
 
@@ -413,7 +413,9 @@ def test_mail_that_may_leave_unsigned_says_why(explain: Explaining) -> None:
     kinor = RECEIPT.replace("shop@marom.example", "app@kinor.example")
     lines = explain.screen(kinor, "--credential", "kinor")
     assert "  Signed   no: there is no key for kinor.example, and its brand sends unsigned" in lines
-    assert "  Adds     X-Postlane-Trace, Received, Message-ID, Date" in lines
+    assert (
+        "  Adds     X-Postlane-Trace, Received, Message-ID, Date, Feedback-ID: kinor__:kinor_:kinor:postlane" in lines
+    )
 
 
 def test_sender_and_recipients_are_the_envelope_s(explain: Explaining) -> None:

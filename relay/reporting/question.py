@@ -1,0 +1,223 @@
+"""What a report is asked: of which time, by what, of which mail. Pure.
+
+Counts are kept by quarters of an hour of UTC, in which every time zone's hours and days begin; so a report of counts begins with
+the quarter in which its `since` lies. Lists of messages are exact.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import NamedTuple
+from zoneinfo import available_timezones
+
+from relay.wildcard import AnyOf, any_of
+
+SLOT = 900_000  # ms
+DAY = 86_400_000
+MOST = 100_000  # rows of a report by time: some 100 MB of memory
+USUAL = 7 * DAY  # before the time of a report: what is usual
+
+# What a report can be asked by, and the fields its selectors have.
+KEPT = (
+    "node", "type", "class", "brand", "stream", "credential", "campaign", "site", "pool", "source", "category", "reason",
+)  # fmt: skip
+FAILURE = frozenset({"category", "reason"})  # what only what went wrong has: a share is of all mail beside it
+TIMES = ("hour", "day")
+RECORDED = ("domain", "skeleton")  # not counted: they are read from the events themselves
+DIMENSIONS = (*KEPT, *RECORDED, *TIMES)
+SELECTORS = (*KEPT, *RECORDED, "id", "recipient")
+
+MEASURES = {
+    "accepted": ("accepted",),
+    "ended": ("delivered", "bounced"),
+    "delivered": ("delivered",),
+    "bounced": ("bounced",),
+    "bounced_late": ("bounced-late",),
+    "deferred": ("deferred",),
+    "withheld": ("withheld",),
+    "postponed": ("postponed",),
+    "rejected": ("rejected",),
+    "complained": ("complained",),
+    "unsubscribed": ("unsubscribed",),
+    "suppressed": ("suppressed",),
+}
+"""What is counted, and the types of events that it counts. `ended`: of which shares of bounces are taken."""
+
+
+class QuestionError(ValueError):
+    """What cannot be asked; the words are for whoever asked."""
+
+
+class Shape(NamedTuple):
+    """A report as shipped. `by`: unless one says; `shown`: the columns; `order`: the measures that put rows in their order;
+    `of`: the types that `samples` and `messages` of it show."""
+
+    by: tuple[str, ...]
+    shown: tuple[str, ...]
+    order: tuple[str, ...]
+    of: tuple[str, ...]
+
+
+_BOUNCES = ("bounced", "bounced-late")
+REPORTS: Mapping[str, Shape] = MappingProxyType({
+    "summary": Shape(
+        ("class",),
+        ("accepted", "delivered", "bounces", "bounce_share", "deferred", "withheld", "complained", "complaint_share"),
+        ("accepted", "delivered"),
+        _BOUNCES,
+    ),
+    "bounces": Shape(
+        ("category", "stream", "credential", "site", "source"),
+        ("bounces", "bounce_share"),
+        ("bounced", "bounced_late"),
+        _BOUNCES,
+    ),
+    "complaints": Shape(
+        ("stream", "credential"),
+        ("complained", "complaint_share", "unsubscribed", "unsubscribe_share", "delivered"),
+        ("complained", "unsubscribed"),
+        ("complained",),
+    ),
+    "streams": Shape(
+        ("stream",),
+        ("accepted", "delivered", "bounces", "bounce_share", "complained", "complaint_share", "unsubscribed", "withheld"),
+        ("accepted", "delivered"),
+        _BOUNCES,
+    ),
+    "sites": Shape(
+        ("site",),
+        ("delivered", "bounces", "bounce_share", "deferred", "deferral_share", "complained"),
+        ("delivered", "bounced", "deferred"),
+        (*_BOUNCES, "deferred"),
+    ),
+    "sources": Shape(
+        ("source",),
+        ("delivered", "bounces", "bounce_share", "deferred", "deferral_share", "complained"),
+        ("delivered", "bounced", "deferred"),
+        (*_BOUNCES, "deferred"),
+    ),
+    "latency": Shape(("class",), ("delivered", "p50", "p90", "p99"), ("delivered",), ("delivered",)),
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """since, until   ms; until is not in it
+    by             of DIMENSIONS; empty: the total alone
+    where          selectors, all of which must hold
+    compare        so many ms earlier: the time that stands beside; 0: none
+    usual          so many ms before `since` are what is usual; 0: nothing is
+    limit          rows; what is beyond them is one more (`Answer.others`). By time there is no such limit, only MOST
+    zone           whose hours and days are meant, as the IANA names it"""
+
+    report: str
+    since: int
+    until: int
+    by: tuple[str, ...] = ()
+    where: Mapping[str, AnyOf] = field(default_factory=dict)
+    compare: int = 0
+    usual: int = USUAL
+    limit: int = 50
+    zone: str = "UTC"
+
+    @property
+    def shape(self) -> Shape:
+        return REPORTS[self.report]
+
+    @property
+    def rolled(self) -> bool:
+        """Do counts answer it?"""
+        return all(one in KEPT or one in TIMES for one in self.by) and all(name in KEPT for name in self.where)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """`by` without times."""
+        return tuple(one for one in self.by if one not in TIMES)
+
+    @property
+    def step(self) -> str:
+        """hour, day; "" where it is not asked by time."""
+        return next((one for one in self.by if one in TIMES), "")
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """`by` as SQL has it: times last."""
+        return (*self.keys, *filter(None, [self.step]))
+
+    @property
+    def windows(self) -> dict[str, tuple[int, int]]:
+        """The times that are counted, from and until, in whole slots."""
+        since, until = floor(self.since), -floor(-self.until)
+        windows = {"now": (since, until)}
+        if self.usual:
+            windows["usual"] = since - self.usual, since
+        if self.compare:
+            windows["then"] = since - floor(self.compare), until - floor(self.compare)
+        return windows
+
+    @property
+    def first(self) -> int:
+        """The beginning of all that is counted."""
+        return min(since for since, _ in self.windows.values())
+
+    def total(self) -> "Question":
+        """The same, not by anything."""
+        return replace(self, by=())
+
+    def in_time(self, step: str, of: tuple[str, ...] = ()) -> "Question":
+        """The same by hour or day, for a chart, of each value of one dimension or of all mail."""
+        return replace(self, by=(*of, step), usual=0, compare=0)
+
+
+def ask(
+    report: str,
+    since: int,
+    until: int,
+    *,
+    by: Sequence[str] = (),
+    where: Mapping[str, Sequence[str]] | None = None,
+    compare: int = 0,
+    usual: int = USUAL,
+    limit: int = 50,
+    zone: str = "UTC",
+) -> Question:
+    """A question in people's words: names are checked, the report's own `by` taken where none is given. Raises QuestionError."""
+    if report not in REPORTS:
+        raise QuestionError(f'no report "{report}"{_meant(report, REPORTS)}')
+    for name in by:
+        if name not in DIMENSIONS:
+            raise QuestionError(f'"{name}" is nothing to report by{_meant(name, DIMENSIONS)}')
+    if sum(one in TIMES for one in by) > 1:
+        raise QuestionError("by hour or by day, not by both")
+    if report == "latency" and any(one in FAILURE or one in RECORDED for one in by):
+        raise QuestionError(
+            f"latency is of mail that was delivered: not by {', '.join(sorted(FAILURE))}, {', '.join(RECORDED)}"
+        )
+    if zone not in available_timezones():
+        raise QuestionError(f'"{zone}" is no time zone')
+    if until <= since:
+        raise QuestionError("the time to report of ends before it begins")
+    if any(one in TIMES for one in by):
+        compare = usual = 0  # what stands beside an hour is the hour before it
+    return Question(
+        report, since, until, tuple(by) or REPORTS[report].by, selected(where or {}), compare, usual, limit, zone
+    )
+
+
+def selected(where: Mapping[str, Sequence[str]]) -> dict[str, AnyOf]:
+    """Selectors as people give them. Raises QuestionError, and PatternError for too many."""
+    for name in where:
+        if name not in SELECTORS:
+            raise QuestionError(f'"{name}" is nothing to select by{_meant(name, SELECTORS)}')
+    return {name: any_of(values, domains=name in ("domain", "site")) for name, values in where.items() if values}
+
+
+def _meant(name: str, names: Sequence[str] | Mapping[str, object]) -> str:
+    near = get_close_matches(name, list(names), 1)
+    return f"; did you mean {near[0]}?" if near else f": {', '.join(names)}"
+
+
+def floor(ms: int) -> int:
+    """The beginning of the slot in which a time lies."""
+    return ms // SLOT * SLOT

@@ -1,0 +1,236 @@
+"""Reports from the event log, by DuckDB. One question at a time, in bounded memory: what does not fit goes to temporary files.
+
+DuckDB is imported with the first question: it takes a tenth of a second and some 40 MB, and most processes never ask.
+"""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from relay.reporting import files, sql
+from relay.reporting.figures import Answer, Figures, Row, begins
+from relay.reporting.question import FAILURE, MEASURES, Question
+from relay.wildcard import any_of
+
+if TYPE_CHECKING:
+    import duckdb
+
+Event = dict[str, Any]
+Found = TypeVar("Found")
+
+MEMORY = "128MB"  # of one question; the admin site has 300 MB in all
+THREADS = 2  # one, where JSON Lines are read: each thread would take 64 MB for them
+TRIES = 3  # of a question whose files are turned into Parquet, or given up, under its hands
+
+
+class Sample(NamedTuple):
+    """Replies that are alike but for ids, addresses and times: the newest of them, how many there were, when it came, and whose
+    it was."""
+
+    type: str
+    category: str | None
+    reply: str
+    many: int
+    time: int
+    id: str | None
+    recipient: str | None
+    site: str | None
+    source: str | None
+    stream: str | None
+    command: str | None
+
+
+class Series(NamedTuple):
+    """A chart: `begins` of each hour or day (ms), and for each line (a value of `by`; of all mail under "") its figures there."""
+
+    begins: tuple[int, ...]
+    lines: dict[str, tuple[Figures, ...]]
+
+
+class Reader:
+    """`folders`: of events, this node's first. May be asked from several threads; each waits for its turn."""
+
+    def __init__(self, folders: Sequence[Path], memory: str = MEMORY) -> None:
+        self._folders = tuple(folders)
+        self._memory = memory
+        self._turn = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Reader of {', '.join(map(str, self._folders))}>"
+
+    def answer(self, question: Question) -> Answer:
+        """Rows by `question.by`, the first ones by the report's order; by time, all of them."""
+
+        def ask(database: "duckdb.DuckDBPyConnection") -> Answer:
+            source = self._source(question, database)
+            rows, groups = _rows(database, question, source)
+            total = _rows(database, question.total(), source)[0][0]
+            if question.report == "latency":
+                _add_delays(database, question, source, rows)
+                _add_delays(database, question.total(), source, [total])
+            others = _others(rows, total, question) if groups > len(rows) and not question.step else None
+            return Answer(question, rows, total, others, groups, self._span(question))
+
+        return self._asked(ask)
+
+    def series(self, question: Question, step: str, lines: int = 6) -> Series:
+        """By hour or day, empty ones too; of at most so many values of the first of `question.by`, those with most."""
+        of = question.keys[:1]
+        names = [""]
+        if of:
+            top = self.answer(replace(question, by=of, limit=lines, usual=0, compare=0)).rows
+            names = [str(row.key[0] or "") for row in top]
+            if all(names):
+                question = replace(
+                    question,
+                    where={**question.where, of[0]: any_of(names)} if of[0] not in question.where else question.where,
+                )
+        by_time = self.answer(question.in_time(step, of)).rows
+        every = begins(*question.windows["now"], step, ZoneInfo(question.zone))
+        place = {begin: index for index, begin in enumerate(every)}
+        found = {name: tuple(Figures() for _ in every) for name in names}
+        for row in by_time:
+            name, begin = str(row.key[0] or "") if of else "", row.key[-1]
+            if name in found and begin in place:
+                found[name][place[begin]].add(row.now)
+        return Series(tuple(every), found)
+
+    def samples(self, question: Question, limit: int = 10, types: Sequence[str] | None = None) -> list[Sample]:
+        """What was answered, the most frequent first; `types` of events: those that the report is about."""
+        wanted = question.shape.of if types is None else tuple(types)
+
+        def ask(database: "duckdb.DuckDBPyConnection") -> list[Sample]:
+            source = self._recorded(question, database)
+            if not any(source):
+                return []
+            return [Sample(*row) for row in database.execute(*sql.replies(question, source, wanted, limit)).fetchall()]
+
+        return self._asked(ask)
+
+    def messages(self, question: Question, limit: int = 100, types: Sequence[str] | None = None) -> list[Event]:
+        """Their events, the newest first."""
+        wanted = question.shape.of if types is None else tuple(types)
+
+        def ask(database: "duckdb.DuckDBPyConnection") -> list[Event]:
+            source = self._recorded(question, database)
+            if not any(source):
+                return []
+            rows = database.execute(*sql.found(question, source, wanted, limit)).fetchall()
+            return [orjson.loads(record) for (record,) in rows]
+
+        return self._asked(ask)
+
+    def _source(self, question: Question, database: "duckdb.DuckDBPyConnection") -> sql.Source:
+        return _for(database, files.recorded(self._folders, question.first, question.until))
+
+    def _recorded(self, question: Question, database: "duckdb.DuckDBPyConnection") -> sql.Source:
+        return _for(database, files.recorded(self._folders, question.since, question.until))
+
+    def _span(self, question: Question) -> int:
+        """Of what is usual: how much of that time there are files of, in ms."""
+        oldest = files.earliest(self._folders)
+        since = question.windows["now"][0]
+        return max(0, since - max(oldest, since - question.usual)) if oldest is not None else 0
+
+    def _asked(self, ask: Callable[["duckdb.DuckDBPyConnection"], Found]) -> Found:
+        """Files may be turned into Parquet, or given up, between being listed and being opened: then it is asked again."""
+        import duckdb  # noqa: PLC0415 - see above
+
+        with self._turn:
+            for left in reversed(range(TRIES)):
+                try:
+                    with _database(self._memory) as database:
+                        return ask(database)
+                except duckdb.IOException:
+                    if not left:
+                        raise
+        raise AssertionError("unreachable")
+
+
+@contextmanager
+def _database(memory: str) -> Iterator["duckdb.DuckDBPyConnection"]:
+    import duckdb  # noqa: PLC0415 - see above
+
+    with tempfile.TemporaryDirectory(prefix="postlane-") as scratch:
+        settings = {
+            "threads": THREADS,
+            "memory_limit": memory,
+            "temp_directory": scratch,
+            "preserve_insertion_order": False,
+        }
+        with duckdb.connect(config=settings) as database:
+            yield database
+
+
+def _for(database: "duckdb.DuckDBPyConnection", source: sql.Source) -> sql.Source:
+    database.execute(f"SET threads = {1 if source.lines else THREADS}")
+    return source
+
+
+def _rows(database: "duckdb.DuckDBPyConnection", question: Question, source: sql.Source) -> tuple[list[Row], int]:
+    """And how many there are in all."""
+    rows, groups, many = [], 0, len(question.by)
+    for values in database.execute(*sql.counted(question, source)).fetchall():
+        groups = values[many]
+        found = dict(zip(question.windows, _chunks(values[many + 1 :]), strict=True))
+        rows.append(Row(_key(values, question), found["now"], found.get("usual"), found.get("then")))
+    return rows, groups
+
+
+def _key(values: Sequence[Any], question: Question) -> tuple[Any, ...]:
+    """In the order of `by`, times in ms."""
+    return tuple(_in_ms(values[question.order.index(name)], question.zone) for name in question.by)
+
+
+def _in_ms(value: Any, zone: str) -> Any:
+    if isinstance(value, datetime):  # an hour of UTC
+        return round(value.replace(tzinfo=UTC).timestamp() * 1000)
+    if isinstance(value, date):
+        return round(datetime(value.year, value.month, value.day, tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+    return value
+
+
+def _chunks(values: Sequence[int]) -> list[Figures]:
+    """Of each window."""
+    each = len(MEASURES)
+    chunks = (values[at : at + each] for at in range(0, len(values), each))
+    return [Figures({name: count for name, count in zip(MEASURES, chunk, strict=True) if count}) for chunk in chunks]
+
+
+def _add_delays(
+    database: "duckdb.DuckDBPyConnection", question: Question, source: sql.Source, rows: Sequence[Row]
+) -> None:
+    by_key = {row.key: row for row in rows}
+    place = [question.by.index(name) for name in question.keys]
+    wanted = list(dict.fromkeys(tuple(row.key[at] for at in place) for row in rows))
+    bucket = len(question.by)
+    for values in database.execute(*sql.delayed(question, source, wanted)).fetchall():
+        row = by_key.get(_key(values, question))
+        for window, count in zip(question.windows, values[bucket + 1 :], strict=True):
+            figures = row.of(window) if row is not None else None
+            if count and figures is not None:
+                figures.delays[values[bucket]] = count
+
+
+def _others(rows: Sequence[Row], total: Row, question: Question) -> Row:
+    """What the limit left out. Of shares of failures all mail is the whole, as of the rows above it."""
+    failures = bool(FAILURE.intersection(question.by))
+    whole = sql.CONTEXT if failures else ()
+
+    def rest(of: Callable[[Row], Figures]) -> Figures:
+        return Figures({
+            name: of(total)[name] - (0 if name in whole else sum(of(row)[name] for row in rows)) for name in MEASURES
+        })  # fmt: skip
+
+    def beside(window: str) -> Figures | None:
+        return rest(lambda row: row.of(window) or Figures()) if total.of(window) is not None else None
+
+    return Row((), rest(lambda row: row.now), beside("usual"), beside("then"))

@@ -1,0 +1,319 @@
+"""Questions as SQL for DuckDB, over counts, Parquet and JSON Lines at once. Pure.
+
+Three kinds of files look alike to a question: a *relation* has for each quarter of an hour, and each combination of what events
+are of (question.KEPT), how many there were. Counts (counting.py) are such rows already; of the others each event is one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from relay.reporting.figures import FINENESS
+from relay.reporting.question import FAILURE, KEPT, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
+from relay.wildcard import AnyOf, re2
+
+Statement = tuple[str, list[Any]]
+
+# What is read of events besides KEPT. All are VARCHAR in both kinds of files but the last ones.
+_TEXTS = tuple(dict.fromkeys((*KEPT, *RECORDED, "feedback_type", "via", "id", "recipient", "command")))
+_LONGEST = (
+    2 << 20
+)  # octets of a line: an event has some hundreds, a thousand times as many at most. Each thread reserves twice that
+_LINES = f"ignore_errors = true, maximum_object_size = {_LONGEST}"
+_REASON = 'coalesce("reason", "feedback_type", "via")'  # of a complaint its type, of an unsubscription its way
+_BUCKET = f"floor({FINENESS} * log2(greatest(delay_ms, 1)))::UTINYINT"
+CONTEXT = ("accepted", "delivered", "ended")  # what a share of failures is of, whatever its own category
+
+
+class Source(NamedTuple):
+    """Files that a question is put to; each event is in one of them."""
+
+    counts: tuple[str, ...] = ()
+    columnar: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+def moment(ms: int) -> str:
+    """As DuckDB's TIMESTAMP, which knows no zone."""
+    return f"TIMESTAMP '{datetime(1970, 1, 1) + timedelta(milliseconds=ms)}'"
+
+
+def events(source: Source) -> Statement:
+    """Every event of the files as a row: `time, delay_ms, reply` and the texts, NULL where it has none."""
+    parts, values = [], []
+    if source.columnar:
+        # A file has the columns of its day: those that are missing are NULL, also where no file has one.
+        none = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in _TEXTS)
+        parts.append(
+            f"SELECT time, delay_ms, reply.text AS said, {', '.join(map(_quoted, _TEXTS))} FROM ("
+            f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {none} WHERE false)"
+        )
+        values.append(list(source.columnar))
+    if source.lines:
+        columns = {"time": "VARCHAR", "delay_ms": "BIGINT", "reply": "JSON", **dict.fromkeys(_TEXTS, "VARCHAR")}
+        parts.append(
+            f"SELECT TRY_CAST(time AS TIMESTAMP) AS time, delay_ms, coalesce(reply ->> '$.text', reply ->> '$') AS said, "
+            f"{', '.join(map(_quoted, _TEXTS))} FROM read_ndjson(?, columns = {_struct(columns)}, {_LINES})"
+        )
+        values.append(list(source.lines))
+    return " UNION ALL ".join(parts), values
+
+
+def _struct(columns: Mapping[str, str]) -> str:
+    return "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items()) + "}"
+
+
+def relation(source: Source) -> Statement:
+    """`slot`, KEPT, RECORDED, `n`"""
+    parts, values = [], []
+    if source.counts:
+        recorded = ", ".join(f"NULL::VARCHAR AS {name}" for name in RECORDED)
+        parts.append(f"SELECT slot, {_kept()}, {recorded}, n FROM read_parquet(?, union_by_name = true)")
+        values.append(list(source.counts))
+    if source.columnar or source.lines:
+        told, more = events(source)
+        kept = ", ".join(_REASON + " AS reason" if name == "reason" else _quoted(name) for name in KEPT)
+        parts.append(f"SELECT {_slot()} AS slot, {kept}, {', '.join(RECORDED)}, 1 AS n FROM ({told})")
+        values += more
+    if not parts:
+        columns = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in (*KEPT, *RECORDED))
+        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {columns}, 0 AS n WHERE false")
+    return " UNION ALL ".join(parts), values
+
+
+def _kept() -> str:
+    return ", ".join(map(_quoted, KEPT))
+
+
+def _slot() -> str:
+    return f"time_bucket(INTERVAL '{SLOT // 60_000} minutes', time)"
+
+
+def delays(source: Source) -> Statement:
+    """`slot`, KEPT, `bucket`, `n` of deliveries"""
+    parts, values = [], []
+    if source.counts:
+        entries = (
+            f"SELECT slot, {_kept()}, unnest(map_entries(delays)) AS one FROM read_parquet(?, union_by_name = true)"
+        )
+        parts.append(
+            f"SELECT * EXCLUDE one, one.key AS bucket, one.value AS n FROM ({entries} WHERE type = 'delivered')"
+        )
+        values.append(list(source.counts))
+    if source.columnar or source.lines:
+        told, more = events(source)
+        parts.append(
+            f"SELECT {_slot()} AS slot, {_kept()}, {_BUCKET} AS bucket, 1 AS n FROM ({told}) "
+            f"WHERE type = 'delivered' AND delay_ms IS NOT NULL"
+        )
+        values += more
+    if not parts:
+        columns = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in KEPT)
+        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {columns}, 0 AS bucket, 0 AS n WHERE false")
+    return " UNION ALL ".join(parts), values
+
+
+def counts_of(source: Source) -> Statement:
+    """What a file of counts has, of files of events: one row for each combination."""
+    told, values = events(source)
+    kept = ", ".join(_REASON + " AS reason" if name == "reason" else _quoted(name) for name in KEPT)
+    bucketed = (
+        f"SELECT {_slot()} AS slot, {kept}, CASE WHEN type = 'delivered' THEN {_BUCKET} END AS bucket, count(*)::UINTEGER AS n "
+        f"FROM ({told}) WHERE time IS NOT NULL GROUP BY ALL"
+    )
+    return (
+        f"SELECT slot, {_kept()}, sum(n)::UINTEGER AS n, "
+        f"map(list(bucket) FILTER (WHERE bucket IS NOT NULL), list(n) FILTER (WHERE bucket IS NOT NULL)) AS delays "
+        f"FROM ({bucketed}) GROUP BY ALL ORDER BY slot, type",
+        values,
+    )
+
+
+def condition(column: str, wanted: AnyOf) -> Statement:
+    """RE2 takes time in proportion to the text, whatever the pattern."""
+    if wanted.wild:
+        return f"regexp_full_match(lower({column}), ?)", [re2(wanted.patterns)]
+    return f"lower({column}) IN ({', '.join('?' * len(wanted.patterns))})", list(wanted.patterns)
+
+
+def conditions(where: Mapping[str, AnyOf], names: Iterable[str]) -> Statement:
+    """All of these that are asked for, joined by AND; "" for none."""
+    parts, values = [], []
+    for name in names:
+        if name in where:
+            part, more = condition(_quoted(name), where[name])
+            parts.append(part)
+            values += more
+    return " AND ".join(parts), values
+
+
+def counted(question: Question, source: Source) -> Statement:
+    """A row for each combination of `by` (times behind the others): its values, how many rows there are in all, and each measure
+    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order."""
+    told, values = relation(source)
+    failing, failing_values = conditions(question.where, sorted(FAILURE))
+    other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
+    keys = _keys(question)
+    shown, shown_values = _measures(question.windows, failing, failing_values)
+    columns = ", ".join([*map(_named, keys), *(f"{how} AS {name}" for name, how in shown)])
+    inner = f"SELECT {columns} FROM ({told}) WHERE {' AND '.join(filter(None, (_within(question.windows), other)))}"
+    names = [name for name, _ in keys]
+    if names:
+        inner += f" GROUP BY {', '.join(names)}"
+    groups = f"count(*) FILTER (WHERE {_worth(question)} > 0) OVER ()"
+    outer = ", ".join([*names, groups, *(_outer(name, question) for name, _ in shown)])
+    ordered = _ordered(question, names) if names else ""
+    return f"SELECT {outer} FROM ({inner}){ordered}", [*shown_values, *values, *other_values]
+
+
+def _keys(question: Question) -> list[tuple[str, str]]:
+    """Their names, and what they are of a relation."""
+    return [(_quoted(one), _begin(question) if one == question.step else _quoted(one)) for one in question.order]
+
+
+def _named(key: tuple[str, str]) -> str:
+    name, how = key
+    return name if how == name else f"{how} AS {name}"
+
+
+def _begin(question: Question) -> str:
+    """Of the hour or the day in which a slot lies, there; of a day as a date."""
+    if question.step == "hour":
+        return f"time_bucket(INTERVAL '1 hour', slot, INTERVAL '{beyond_hours(question)} minutes')"
+    return f"CAST(timezone('{question.zone}', timezone('UTC', slot)) AS DATE)"
+
+
+def beyond_hours(question: Question) -> int:
+    """The minutes past the hour of UTC at which an hour begins there: in India 30."""
+    offset = datetime.fromtimestamp(question.since / 1000, ZoneInfo(question.zone)).utcoffset() or timedelta()
+    return -round(offset.total_seconds() / 60) % 60
+
+
+def _ordered(question: Question, names: Sequence[str]) -> str:
+    """What nothing was counted of is no row, unless somebody draws a line through it."""
+    worth = _worth(question)
+    if question.step:
+        some = f" QUALIFY {worth} > 0" if FAILURE.intersection(question.by) else ""
+        return f"{some} ORDER BY {', '.join(reversed(names))} LIMIT {MOST}"
+    return f" QUALIFY {worth} > 0 ORDER BY {worth} DESC, {', '.join(names)} LIMIT {int(question.limit)}"
+
+
+def _worth(question: Question) -> str:
+    return f"({' + '.join(f'now_{name}' for name in question.shape.order)})"
+
+
+def _measures(
+    windows: Mapping[str, tuple[int, int]], failing: str, values: Sequence[Any]
+) -> tuple[list[tuple[str, str]], list[Any]]:
+    found: list[tuple[str, str]] = []
+    used: list[Any] = []
+    for window, (since, until) in windows.items():
+        for name, types in MEASURES.items():
+            of = f"type IN ({', '.join(repr(one) for one in types)})"
+            if failing and name not in CONTEXT:
+                of += f" AND {failing}"
+                used += values
+            within = f"slot >= {moment(since)} AND slot < {moment(until)}"
+            found.append((f"{window}_{name}", f"coalesce(sum(n) FILTER (WHERE {of} AND {within}), 0)::BIGINT"))
+    return found, used
+
+
+def _outer(name: str, question: Question) -> str:
+    """Shares of failures are of all mail that has the rest of the key."""
+    if not FAILURE.intersection(question.by) or name.partition("_")[2] not in CONTEXT:
+        return name
+    rest = [_quoted(one) for one in question.order if one not in FAILURE]
+    partition = f"PARTITION BY {', '.join(rest)}" if rest else ""
+    return f"sum({name}) OVER ({partition})::BIGINT AS {name}"
+
+
+def _within(windows: Mapping[str, tuple[int, int]]) -> str:
+    spans = (f"(slot >= {moment(since)} AND slot < {moment(until)})" for since, until in windows.values())
+    return f"({' OR '.join(spans)})"
+
+
+def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]]) -> Statement:
+    """Of these keys (of all mail, where it is not asked by anything): the key, times behind the others, the bucket, and of each
+    window how many."""
+    told, values = delays(source)
+    other, other_values = conditions(question.where, question.where)
+    parts = [_within(question.windows), *([other] if other else [])]
+    if question.keys:
+        of_one = f"({', '.join('?' * len(question.keys))})"
+        key = "(" + ", ".join(f"coalesce({_quoted(name)}, '')" for name in question.keys) + ")"
+        parts.append(f"{key} IN ({', '.join([of_one] * len(keys))})" if keys else "false")
+        other_values += ["" if value is None else value for one in keys for value in one]
+    sums = (
+        f"coalesce(sum(n) FILTER (WHERE slot >= {moment(since)} AND slot < {moment(until)}), 0)::BIGINT AS {window}"
+        for window, (since, until) in question.windows.items()
+    )
+    columns = ", ".join([*map(_named, _keys(question)), "bucket", *sums])
+    return f"SELECT {columns} FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY ALL", [*values, *other_values]
+
+
+def replies(question: Question, source: Source, types: Sequence[str], limit: int) -> Statement:
+    """What was answered, the most frequent first: type, category, one of the replies alike, how many, and of the newest of them
+    when, and EXAMPLE."""
+    told, values = events(source)
+    where, more = _of_events(question, types)
+    alike = r"regexp_replace(lower(said), '[^ ]*[0-9@][^ ]*', '#', 'g')"  # without ids, addresses, times
+    columns = ", ".join(f"arg_max({_quoted(name)}, time) AS {name}" for name in EXAMPLE)
+    return (
+        f"SELECT type, category, arg_max(said, time) AS reply, count(*) AS n, epoch_ms(max(time)) AS time, {columns} "
+        f"FROM ({told}) WHERE {where} AND said IS NOT NULL GROUP BY type, category, {alike} "
+        f"ORDER BY n DESC, reply LIMIT {int(limit)}",
+        [*values, *more],
+    )
+
+
+EXAMPLE = ("id", "recipient", "site", "source", "stream", "command")
+
+
+def found(question: Question, source: Source, types: Sequence[str], limit: int) -> Statement:
+    """The newest events of these types, whole."""
+    parts, values = [], []
+    where, more = _of_events(question, types)
+    if source.columnar:
+        none = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in _TEXTS)
+        parts.append(
+            f"SELECT time, event, event_id, {_asked(_quoted)} FROM ("
+            f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {none} WHERE false)"
+        )
+        values.append(list(source.columnar))
+    if source.lines:
+        parts.append(
+            "SELECT TRY_CAST(json ->> '$.time' AS TIMESTAMP) AS time, json::VARCHAR AS event, json ->> '$.event_id' AS event_id, "
+            f"{_asked(_of_json)} FROM read_ndjson_objects(?, {_LINES})"
+        )
+        values.append(list(source.lines))
+    told = " UNION ALL ".join(parts)
+    return f"SELECT event FROM ({told}) WHERE {where} ORDER BY time DESC, event_id DESC LIMIT {int(limit)}", [
+        *values,
+        *more,
+    ]
+
+
+def _asked(column: Callable[[str], str]) -> str:
+    def one(name: str) -> str:
+        if name == "reason":
+            return f"coalesce({', '.join(map(column, ('reason', 'feedback_type', 'via')))}) AS reason"
+        return f"{column(name)} AS {_quoted(name)}"
+
+    return ", ".join(map(one, SELECTORS))
+
+
+def _of_json(name: str) -> str:
+    return f"(json ->> '$.{name}')"
+
+
+def _of_events(question: Question, types: Sequence[str]) -> Statement:
+    asked, values = conditions(question.where, question.where)
+    parts = [f"time >= {moment(question.since)} AND time < {moment(question.until)}"]
+    if types:
+        parts.append(f"type IN ({', '.join('?' * len(types))})")
+    return " AND ".join([*parts, *filter(None, [asked])]), [*types, *values]

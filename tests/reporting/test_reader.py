@@ -1,0 +1,199 @@
+"""Reports from folders of events: Parquet and JSON Lines give the same answers, whatever is asked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.reporting import Answer, Reader
+from relay.reporting.question import ask
+from tests.support.event_folder import DAY, HOUR, NOON, EventFolder, said
+
+
+@pytest.fixture(params=["lines", "columns"])
+def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
+    """A day of news and receipts, with the seven days before it."""
+    folder = EventFolder(tmp_path / "events")
+    for day in range(1, 8):
+        folder.add("delivered", NOON - day * DAY - HOUR, 99, delay_ms=100)
+        folder.add("bounced", NOON - day * DAY - HOUR, 1, category="bad-mailbox", reply=said(550, "no such user"))
+    at = NOON - HOUR
+    folder.add("accepted", at, 100, skeleton="k1")
+    folder.add("delivered", at, 90, delay_ms=200, reply=said(250, "OK"))
+    folder.add("bounced", at, 8, category="bad-mailbox", reply=said(550, "5.1.1 <p1@gmail.com> unknown id 77"))
+    folder.add(
+        "bounced",
+        at + 1,
+        2,
+        category="reputation-block",
+        reply=said(550, "blocked"),
+        site="microsoft",
+        domain="live.com",
+    )
+    folder.add("bounced-late", at, 1, category="bad-mailbox", reply="user is gone", site=None)
+    folder.add(
+        "delivered", at, 10, stream="receipt", **{"class": "transactional"}, delay_ms=50, site="gmx", domain="gmx.de"
+    )
+    folder.add("complained", at, 2, feedback_type="abuse")
+    folder.add("withheld", at, 3, reason="capped")
+    folder.add("unsubscribed", at, 1, via="one-click")
+    if request.param == "columns":
+        folder.archive()
+    return Reader([folder.folder])
+
+
+def today(reader: Reader, report: str, **more: Any) -> Answer:
+    return reader.answer(ask(report, NOON - DAY, NOON, **more))
+
+
+def values(answer: Answer, *names: str) -> list[tuple[Any, ...]]:
+    return [(*row.key, *(row.now.value(name) for name in names)) for row in answer.rows]
+
+
+def test_the_day_at_a_glance_with_what_is_usual(reader: Reader) -> None:
+    answer = today(reader, "summary")
+    assert values(answer, "accepted", "delivered", "bounces", "withheld", "complained") == [
+        ("marketing", 100, 90, 11, 3, 2),
+        ("transactional", 0, 10, 0, 0, 0),
+    ]
+    marketing = answer.rows[0]
+    assert answer.usual(marketing, "bounce_share") == 0.01
+    assert answer.usual(marketing, "delivered") == pytest.approx(
+        7 * 99 * 24 / 145, rel=0.01
+    )  # since the first file: 145 h
+    assert answer.total.now.value("delivered") == 100
+
+
+def test_a_share_of_bounces_is_of_all_that_ended_beside_it(reader: Reader) -> None:
+    answer = today(reader, "bounces", by=["category", "site"])
+    assert values(answer, "bounces", "ended") == [
+        ("bad-mailbox", "google", 8, 98),
+        ("reputation-block", "microsoft", 2, 2),
+        ("bad-mailbox", None, 1, 0),
+    ]
+    assert values(today(reader, "bounces", by=["category"]), "bounces", "ended") == [
+        ("bad-mailbox", 9, 110),
+        ("reputation-block", 2, 110),
+    ]
+
+
+def test_a_category_selects_failures_and_leaves_what_they_are_a_share_of(reader: Reader) -> None:
+    answer = today(reader, "bounces", by=["stream"], where={"category": ["reputation-*"]})
+    assert values(answer, "bounces", "ended") == [("news", 2, 100)]
+    assert (answer.total.now.value("bounces"), answer.total.now.value("delivered")) == (2, 100)
+
+
+def test_selectors_are_joined(reader: Reader) -> None:
+    where = {"site": ["GOOGLE", "gmx"], "stream": ["re*"]}
+    assert values(today(reader, "sites", where=where), "delivered") == [("gmx", 10)]
+
+
+def test_what_the_limit_leaves_out_is_one_row(reader: Reader) -> None:
+    answer = today(reader, "bounces", by=["category", "site"], limit=1)
+    assert (answer.groups, answer.others is not None) == (3, True)
+    assert answer.others is not None
+    assert (answer.others.now.value("bounces"), answer.others.now["ended"]) == (3, 110)
+    answer = today(reader, "streams", limit=1)
+    assert answer.others is not None
+    assert (answer.others.now["delivered"], answer.others.now["ended"]) == (10, 10)
+
+
+def test_reports_by_what_is_not_counted(reader: Reader) -> None:
+    assert values(today(reader, "bounces", by=["domain"]), "bounces") == [("gmail.com", 9), ("live.com", 2)]
+    assert values(today(reader, "summary", by=["skeleton"]), "accepted")[0] == ("k1", 100)
+
+
+def test_reasons_are_why_mail_was_withheld_and_of_what_kind_a_complaint_is(reader: Reader) -> None:
+    assert values(today(reader, "complaints", by=["reason"]), "complained", "unsubscribed") == [
+        ("abuse", 2, 0),
+        ("one-click", 0, 1),
+    ]
+
+
+def test_what_it_is_compared_with(reader: Reader) -> None:
+    answer = today(reader, "summary", compare=DAY)
+    then = answer.total.then
+    assert then is not None
+    assert (then["delivered"], then.value("bounce_share")) == (99, 0.01)
+
+
+def test_by_the_hour_of_a_zone(reader: Reader) -> None:
+    answer = today(reader, "summary", by=["hour"], zone="Asia/Kolkata")
+    assert values(answer, "delivered") == [(NOON - 3 * HOUR // 2, 100)]
+    assert values(today(reader, "summary", by=["day"], zone="Asia/Jerusalem"), "delivered") == [(NOON - 14 * HOUR, 100)]
+    by_both = reader.answer(ask("bounces", NOON - 2 * DAY, NOON, by=["day", "category"]))
+    assert values(by_both, "bounces") == [
+        (NOON - 36 * HOUR, "bad-mailbox", 1),
+        (NOON - 12 * HOUR, "bad-mailbox", 9),
+        (NOON - 12 * HOUR, "reputation-block", 2),
+    ]
+
+
+def test_latency_by_class_with_what_is_usual(reader: Reader) -> None:
+    answer = today(reader, "latency")
+    found = {row.key[0]: row for row in answer.rows}
+    assert found["marketing"].now.value("p50") == pytest.approx(200, rel=0.2)
+    assert answer.usual(found["marketing"], "p99") == pytest.approx(100, rel=0.2)
+    assert found["transactional"].now.value("p99") == pytest.approx(50, rel=0.2)
+    by_hour = today(reader, "latency", by=["hour", "class"])
+    assert [row.now.value("p50") for row in by_hour.rows if row.key[1] == "transactional"] == [
+        pytest.approx(50, rel=0.2)
+    ]
+
+
+def test_a_chart_shows_hours_without_mail_too(reader: Reader) -> None:
+    chart = reader.series(ask("bounces", NOON - DAY, NOON, by=["category"]), "hour", lines=1)
+    assert len(chart.begins) == 24
+    assert list(chart.lines) == ["bad-mailbox"]
+    assert [figures["bounced"] for figures in chart.lines["bad-mailbox"]] == [0] * 23 + [8]
+    whole = reader.series(ask("summary", NOON - 2 * DAY, NOON).total(), "day")
+    assert [figures["delivered"] for figures in whole.lines[""]] == [0, 99, 100]
+
+
+def test_samples_are_the_very_replies_those_alike_together(reader: Reader) -> None:
+    found = reader.samples(ask("bounces", NOON - DAY, NOON))
+    assert [(one.reply, one.many, one.category) for one in found] == [
+        ("5.1.1 <p1@gmail.com> unknown id 77", 8, "bad-mailbox"),
+        ("blocked", 2, "reputation-block"),
+        ("user is gone", 1, "bad-mailbox"),
+    ]
+    assert (found[1].site, found[1].time) == ("microsoft", NOON - HOUR + 1)
+
+
+def test_the_messages_behind_a_figure_the_newest_first(reader: Reader) -> None:
+    found = reader.messages(ask("bounces", NOON - DAY, NOON, where={"site": ["google", "microsoft"]}), limit=3)
+    assert [(event["category"], event["type"]) for event in found] == [
+        ("reputation-block", "bounced"),
+        ("reputation-block", "bounced"),
+        ("bad-mailbox", "bounced"),
+    ]
+    one = found[0]["recipient"].upper()
+    assert len(reader.messages(ask("bounces", NOON - DAY, NOON, where={"recipient": [one]}))) == 1
+    assert reader.messages(ask("bounces", NOON - DAY, NOON), types=["complained"])[0]["feedback_type"] == "abuse"
+
+
+def test_nodes_whose_folders_are_here_are_reported_together(reader: Reader, tmp_path: Path) -> None:
+    other = EventFolder(tmp_path / "other", node="relay-2")
+    other.add("delivered", NOON - HOUR, 5)
+    both = Reader([tmp_path / "events", tmp_path / "other"])
+    assert values(both.answer(ask("summary", NOON - DAY, NOON, by=["node"])), "delivered") == [
+        ("relay-1", 100),
+        ("relay-2", 5),
+    ]
+
+
+def test_of_a_folder_without_events_everything_is_nothing(tmp_path: Path) -> None:
+    reader = Reader([tmp_path])
+    question = ask("bounces", NOON - DAY, NOON)
+    answer = reader.answer(question)
+    assert (answer.rows, answer.total.now["ended"], answer.span) == ([], 0, 0)
+    assert (reader.samples(question), reader.messages(question)) == ([], [])
+    assert reader.answer(ask("latency", NOON - DAY, NOON)).total.now.value("p99") is None
+
+
+def test_lines_that_are_no_events_are_passed_over(tmp_path: Path) -> None:
+    folder = EventFolder(tmp_path)
+    folder.add("delivered", NOON - HOUR, 2)
+    with next(tmp_path.glob("*.jsonl")).open("ab") as file:
+        file.write(b'nothing\n{"time": "yesterday", "type": "delivered"}\n{"type": "delivered", "ti')
+    assert values(Reader([tmp_path]).answer(ask("summary", NOON - DAY, NOON)), "delivered") == [("marketing", 2)]
