@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.recipient import KEY_OCTETS, Keys, SealError, normalised
+from relay.recipient import KEY_OCTETS, Keys, SealError, normalised, spellings
+from relay.wildcard import AnyOf
 
 SECRET, NEWER = b"s" * 32, b"n" * 32
 
@@ -109,3 +110,12 @@ def test_what_was_changed_cut_or_belongs_to_another_person_does_not_open() -> No
     with pytest.raises(SealError):
         keys.open_text("no base64!", key)
     assert "s" * 8 not in repr(keys)
+
+
+def test_what_is_asked_of_columns_finds_every_spelling() -> None:
+    assert "d.a.na+x@gmail.com" in spellings("dana@gmail.com")["recipient"]
+    assert "dana@googlemail.com" in spellings("dana@gmail.com")["recipient"]
+    assert '"dana"@b.example' in spellings("dana@b.example")["recipient"]
+    assert spellings('"a b"@b.example') == {"domain": AnyOf(("b.example",))}
+    assert spellings("dana@xn--bcher-kva.example") == spellings("dana@xn--bcher-kva.example")
+    assert spellings("dána@xn--bcher-kva.example") == {"domain": AnyOf(("bücher.example", "xn--bcher-kva.example"))}

@@ -2,5 +2,6 @@
 
     page ──asking──▶ one question at a time, in a thread ──▶ relay.reporting          figures ──words, chart──▶ template
 
-Every question is put for a visitor (relay/web/login/visitor.py): of whose mail, and whether addresses are masked, is decided there.
+Every question is put for a visitor (relay/web/login/visitor.py): whose mail it is of and whether addresses
+are masked is decided there.
 """

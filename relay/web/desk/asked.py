@@ -7,8 +7,9 @@ asks of these, whatever he writes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
 from urllib.parse import quote, urlencode
+
+from starlette.datastructures import QueryParams
 
 from relay.web.login.visitor import Visitor
 
@@ -16,7 +17,19 @@ HOUR = 3_600_000
 DAY = 24 * HOUR
 SPANS = {"24h": DAY, "7d": 7 * DAY, "30d": 30 * DAY}
 WORDS = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-FILTERS = ("class", "brand", "stream", "credential", "campaign", "site", "pool", "source", "category", "domain", "skeleton")
+FILTERS = (
+    "class",
+    "brand",
+    "stream",
+    "credential",
+    "campaign",
+    "site",
+    "pool",
+    "source",
+    "category",
+    "domain",
+    "skeleton",
+)
 LONGEST = 200  # characters of a value
 VALUES = 20  # of one filter
 BY = {
@@ -31,14 +44,6 @@ BY = {
 
 class Nothing(Exception):
     """This visitor asks for mail that he may not see."""
-
-
-class Query(Protocol):
-    """The query part of an address: starlette's QueryParams."""
-
-    def get(self, key: str, default: str = "") -> str: ...
-
-    def getlist(self, key: str) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +87,21 @@ class Asked:
         """Of `page` with the same question, but for `changes` (a filter, by, span); "" takes one away."""
         words = dict(self._words())
         for name, value in changes.items():
-            words.pop("since", None) if name == "span" else None
-            words.pop("until", None) if name == "span" else None
-            words.pop(name, None)
+            for gone in (name, *(("since", "until") if name == "span" else ())):
+                words.pop(gone, None)
             if value:
                 words[name] = [value]
         query = urlencode(words, doseq=True, quote_via=quote)
         return f"{page or '/report/' + self.report}?{query}" if query else page or "/report/" + self.report
 
-    def within(self, begin: int, page: str = "") -> str:
-        """Of one hour or day of the chart."""
+    def messages(self, **changes: str) -> str:
+        """Of the messages behind it."""
+        return self.address("/found", report=self.report, **changes)
+
+    def within(self, begin: int) -> str:
+        """Of the messages of one hour or day of the chart."""
         length = HOUR if self.step == "hour" else DAY
-        return replace(self, since=begin, until=begin + length, span="").address(page)
+        return replace(self, since=begin, until=begin + length, span="").messages()
 
     def drilled(self, name: str, value: str) -> str:
         """Into one row: the filter is set, and asked by the next dimension that is not one."""
@@ -106,7 +114,7 @@ class Asked:
         return [*times, *by, *((name, list(values)) for name, values in self.where)]
 
 
-def asked(report: str, query: Query, visitor: Visitor, now: int, usual: str = "24h") -> Asked:
+def asked(report: str, query: QueryParams, visitor: Visitor, now: int, usual: str = "24h") -> Asked:
     """Of a page's address; `usual` is the time where it says none."""
     since, until, span = _time(query, now, usual)
     options = BY.get(report, ())
@@ -116,12 +124,12 @@ def asked(report: str, query: Query, visitor: Visitor, now: int, usual: str = "2
     return Asked(report, since, until, span, chosen, tuple(where), visitor.credentials)
 
 
-def _values(query: Query, name: str) -> tuple[str, ...]:
+def _values(query: QueryParams, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one for one in query.getlist(name)[:VALUES] if one and len(one) <= LONGEST))
 
 
-def _time(query: Query, now: int, usual: str) -> tuple[int, int, str]:
-    since, until = _moment(query.get("since", "")), _moment(query.get("until", ""))
+def _time(query: QueryParams, now: int, usual: str) -> tuple[int, int, str]:
+    since, until = moment(query.get("since", "")), moment(query.get("until", ""))
     if since is not None:
         end = min(until if until is not None else now, now + DAY)
         if since < end <= since + 400 * DAY:
@@ -131,7 +139,7 @@ def _time(query: Query, now: int, usual: str) -> tuple[int, int, str]:
     return now - SPANS[span], now, span
 
 
-def _moment(text: str) -> int | None:
+def moment(text: str) -> int | None:
     """ms, or an RFC 3339 time."""
     if text.isascii() and text.isdigit() and len(text) <= 14:
         return int(text)

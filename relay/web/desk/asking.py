@@ -24,8 +24,13 @@ PATIENCE = 25.0  # s that a page waits; the answer is kept for who tries again
 Found = TypeVar("Found")
 
 
-class Busy(Exception):
-    """Too many questions wait already, or this one takes too long. Worth another try soon."""
+class Unanswered(Exception):
+    """Too many questions wait already, or this one takes too long (`busy`: worth another try soon); or it cannot be answered, and the
+    log says why."""
+
+    def __init__(self, *, busy: bool) -> None:
+        super().__init__(busy)
+        self.busy = busy
 
 
 @dataclass(slots=True)
@@ -47,7 +52,7 @@ class Asking:
         return f"<Asking kept={len(self._kept)} waiting={len(self._under_way)}>"
 
     async def __call__(self, key: Hashable, work: Callable[[], Found]) -> tuple[Found, int]:
-        """What `work` finds, and of when (ms) that is. `key`: all that the answer depends on. Raises Busy, and what `work` raises."""
+        """What `work` finds, and of when (ms) that is. `key`: all that the answer depends on. Raises Unanswered."""
         kept = self._kept.get(key)
         if kept is not None:
             age = self._clock() - kept.at
@@ -58,13 +63,15 @@ class Asking:
                     self._begin(key, work)
                 return kept.answer, kept.at
         if key not in self._under_way and len(self._under_way) >= WAITING:
-            raise Busy
+            raise Unanswered(busy=True)
         try:
             async with asyncio.timeout(PATIENCE):
                 found: tuple[Found, int] = await asyncio.shield(self._begin(key, work))
                 return found
         except TimeoutError:
-            raise Busy from None
+            raise Unanswered(busy=True) from None
+        except Exception as error:
+            raise Unanswered(busy=False) from error
 
     def _begin(self, key: Hashable, work: Callable[[], Any]) -> "asyncio.Future[Any]":
         """The same question under way is not asked twice."""

@@ -230,7 +230,7 @@ def _marks(begins: Sequence[int], step: str, zone: tzinfo, width: float) -> tupl
     days = (begins[-1] - begins[0]) / (24 * _HOUR)
     chosen = [at for at, begin in enumerate(begins) if step == "day" or _shown_hour(begin, days, zone)]
     room = max(1, int(_LABEL / each) + 1) if step == "day" else 1
-    found = []
+    found: list[Mark] = []
     for at in chosen[::room]:
         moment = datetime.fromtimestamp(begins[at] / 1000, zone)
         label = f"{moment:%a} {moment.day} {moment:%b}" if step == "day" or moment.hour == 0 else f"{moment:%H:%M}"

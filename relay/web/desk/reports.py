@@ -1,6 +1,6 @@
 """What the pages of reports show, asked of the reader at one go: in a thread, one at a time (asking.py)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from relay.reporting import Answer, Figures, Question
 from relay.reporting.question import RECORDED, ask
 from relay.reporting.reader import Sample, Series
-from relay.web.desk.asked import DAY, Asked
+from relay.web.desk.asked import Asked
 from relay.web.desk.chart import TONES, Drawing, Line, bars, curves
 
 ROWS = 25  # of a table
@@ -63,14 +63,16 @@ class Today:
 
 def question(asked: Asked, zone: str, by: Sequence[str] = (), limit: int = ROWS, report: str = "") -> Question:
     """Raises relay.web.desk.asked.Nothing."""
-    return ask(
-        report or asked.report, asked.since, asked.until, by=by, where=asked.selected(), limit=limit, zone=zone
-    )
+    return ask(report or asked.report, asked.since, asked.until, by=by, where=asked.selected(), limit=limit, zone=zone)
 
 
 def report(reader: Reader, asked: Asked, zone: str) -> Report:
     answer = reader.answer(question(asked, zone, [asked.by]))
-    samples = reader.samples(answer.question, SAMPLES) if asked.report in ("bounces", "complaints", "sites", "sources") else []
+    samples = (
+        reader.samples(answer.question, SAMPLES)
+        if asked.report in ("bounces", "complaints", "sites", "sources")
+        else []
+    )
     return Report(answer, chart(reader, asked, zone, answer), samples)
 
 
@@ -95,7 +97,10 @@ def chart(reader: Reader, asked: Asked, zone: str, answer: Answer) -> Drawing:
 def _latency(reader: Reader, asked: Asked, zone: str) -> Drawing:
     series = reader.series(question(asked, zone).total(), asked.step)
     (figures,) = series.lines.values()
-    lines = [Line(said, [one.value(name) for one in figures]) for name, said in (("p50", "half within"), ("p99", "99 % within"))]
+    lines = [
+        Line(said, [one.value(name) for one in figures])
+        for name, said in (("p50", "half within"), ("p99", "99 % within"))
+    ]
     return curves("Time until delivered", series.begins, asked.step, lines, ZoneInfo(zone), "ms")
 
 
@@ -111,13 +116,24 @@ def today(reader: Reader, asked: Asked, zone: str) -> Today:
     by_class = reader.series(of("summary", ["class"]), asked.step, TONES - 1)
     whole = reader.series(of("bounces", []).total(), asked.step)
     there = ZoneInfo(zone)
-    lines = [Line(name or "(none)", [_of(one, "delivered") for one in figures]) for name, figures in by_class.lines.items()]
+    lines = [
+        Line(name or "(none)", [_of(one, "delivered") for one in figures]) for name, figures in by_class.lines.items()
+    ]
     shares = [one.value("bounce_share") for one in whole.lines[""]]
     usual = summary.usual(summary.total, "bounce_share")
     return Today(
         summary=summary,
         delivered=bars(f"Delivered per {asked.step}", by_class.begins, asked.step, lines, there, HALF),
-        shares=curves(f"Bounced share per {asked.step}", whole.begins, asked.step, [Line("bounced", shares)], there, "share", usual, HALF),
+        shares=curves(
+            f"Bounced share per {asked.step}",
+            whole.begins,
+            asked.step,
+            [Line("bounced", shares)],
+            there,
+            "share",
+            usual,
+            HALF,
+        ),
         categories=reader.answer(of("bounces", ["category"])),
         streams=reader.answer(of("streams", ["stream"])),
         sites=reader.answer(of("sites", ["site"])),

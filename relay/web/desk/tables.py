@@ -68,20 +68,17 @@ class Table:
     groups: int
 
 
-def table(answer: Answer, asked: Asked) -> Table:
-    """By one dimension."""
-    shown = answer.question.shape.shown
+def table(answer: Answer, asked: Asked, columns: Sequence[str] = ()) -> Table:
+    """By one dimension; of `columns`, or of all that the report has."""
+    shown = columns or answer.question.shape.shown
     most = {name: max((row.now.value(name) or 0 for row in answer.rows), default=0) for name in shown}
     lines = tuple(_line(row, answer, asked, shown, most) for row in answer.rows)
-    total = Line("All", tuple(_cell(answer.total, name, answer, {}) for name in shown), "", asked.address(MESSAGES))
+    total = Line("All", tuple(_cell(answer.total, name, answer, {}) for name in shown), "", asked.messages())
     others = None
     if answer.others is not None:
         others = Line("all others", tuple(_cell(answer.others, name, answer, {}) for name in shown))
     heads = tuple(HEADS.get(name, name.replace("_", " ")) for name in shown)
     return Table(asked.by.capitalize(), heads, lines, total, others, answer.groups)
-
-
-MESSAGES = "/found"
 
 
 def _line(row: Row, answer: Answer, asked: Asked, shown: Sequence[str], most: Mapping[str, float]) -> Line:
@@ -90,7 +87,7 @@ def _line(row: Row, answer: Answer, asked: Asked, shown: Sequence[str], most: Ma
     if not key or asked.by not in FILTERS:
         return Line("(none)" if not key else str(key), cells)
     name = str(key)
-    return Line(name, cells, asked.drilled(asked.by, name), asked.address(MESSAGES, **{asked.by: name, "report": asked.report}))
+    return Line(name, cells, asked.drilled(asked.by, name), asked.messages(**{asked.by: name}))
 
 
 def _cell(row: Row, name: str, answer: Answer, most: Mapping[str, float]) -> Cell:

@@ -1,0 +1,48 @@
+"""Today in a few figures, each with what is usual beside it. Pure."""
+
+from dataclasses import dataclass
+
+from relay.reporting import Answer
+from relay.web.desk import words
+from relay.web.desk.asked import Asked
+from relay.web.desk.tables import jump, unit_of
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """`share` of all mail, where that says more than the count; `usual`: of the share, or of the count; "": nobody knows."""
+
+    name: str
+    count: str
+    share: str
+    usual: str
+    jump: bool
+    address: str
+
+
+_CARDS = (  # name, count, share, report
+    ("Accepted", "accepted", "", "streams"),
+    ("Delivered", "delivered", "", "sites"),
+    ("Bounced", "bounces", "bounce_share", "bounces"),
+    ("Complaints", "complained", "complaint_share", "complaints"),
+    ("Deferred", "deferred", "deferral_share", "sites"),
+    ("Withheld", "withheld", "", "streams"),
+)
+
+
+def cards(summary: Answer, asked: Asked) -> list[Card]:
+    found = []
+    for name, count, share, report in _CARDS:
+        about = share or count
+        usual = summary.usual(summary.total, about)
+        found.append(
+            Card(
+                name,
+                words.figure(summary.total.now.value(count), "count"),
+                words.share(summary.total.now.value(share)) if share else "",
+                words.figure(usual, unit_of(about)) if usual is not None else "",
+                jump(summary.total, share, summary) if share else False,
+                asked.address(f"/report/{report}"),
+            )
+        )
+    return found
