@@ -35,7 +35,8 @@ MAX_REASONS = 6  # terms of the evidence in an event, the strongest
 
 @dataclass(slots=True, kw_only=True)
 class Acceptance(House):
-    """What accept() needs of the worker; the wiring replaces `law`, `keys_for` and `tokens` at a reload."""
+    """What accept() needs of the worker; the wiring replaces `law`, `keys_for` and `tokens` at a reload. `leaving`: by writing to
+    which address one recipient unsubscribes: message id, index, brand -> "" where none comes back to us."""
 
     law: Law
     judge: Judge
@@ -43,6 +44,7 @@ class Acceptance(House):
     flags: Flags
     guarding: Guarding
     tokens: Tokens
+    leaving: Callable[[str, int, str], str]
 
 
 async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
@@ -99,7 +101,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     go = [not isinstance(stand, Withheld) for stand in found.stands]
     if any(go):
         message.signed = [key.named for key in keys]
-    heads = await _heads(submission, weighed, letter, hashed, keys, go, house)
+    heads = await _heads(submission, weighed, letter, hashed, keys, go, message_id, house)
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, head, house)
         for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
@@ -108,8 +110,8 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     await _guard(seen, lots, house)
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _line_up(goes, stream, timezone, house)
-    facts = _ruled(weighed, law) | _noted(decision, asked)
-    events = [house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot) | facts) for lot in lots]
+    facts = _ruled(weighed, law) | _noted(decision, asked, law)
+    events = [house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot, law) | facts) for lot in lots]
     change = Change(put=[(message, [lot.delivery for lot in goes])] if goes else [], events=events)
     for lot in lots:
         await _tell(change, lot, house)
@@ -187,6 +189,7 @@ async def _heads(
     hashed: Callable[[], bytes],
     keys: Sequence[SigningKey],
     go: Sequence[bool],
+    message_id: str,
     house: Acceptance,
 ) -> Sequence[bytes]:
     """What stands in front of the message for each recipient; signed for those that it goes to. `hashed`: the body's hash."""
@@ -194,8 +197,13 @@ async def _heads(
     if weighed.offer is None:
         head = await shared_head(letter, hashed, keys if any(go) else (), house.signer, now)
         return [head] * len(recipients)
-    goes = [rcpt for rcpt, one in zip(recipients, go, strict=True) if one]
-    stream = weighed.decision.stream
+    stream, brand = weighed.decision.stream, weighed.decision.brand
+    comes_back = bool(submission.envelope.sender)  # what leaves from <> is not remembered
+    goes = [
+        (rcpt, house.leaving(message_id, i, brand) if comes_back else "")
+        for i, (rcpt, one) in enumerate(zip(recipients, go, strict=True))
+        if one
+    ]
     own = await own_heads(letter, hashed, goes, stream, weighed.offer, house.tokens, keys, house.signer, now)
     heads = iter(own)
     return [next(heads) if one else letter.added for one in go]
@@ -279,16 +287,17 @@ def _seen(submission: Submission, fields: Sequence[Field], rest: int) -> Letter:
     return Letter(fields, submission.content, rest, subject_of(fields), envelope.sender, domains)
 
 
-def _looked_at(lot: _Lot) -> dict[str, object]:
+def _looked_at(lot: _Lot, law: Law) -> dict[str, object]:
     """What an `accepted` event tells of one recipient beyond the common fields; over a limit it says so, and until when it
     waits."""
     delivery, message = lot.delivery, lot.delivery.message
     facts: dict[str, object] = {
-        "subject": message.subject,
         "size": message.size,
         "site": delivery.site,
         "signed": message.signed,
     }
+    if law.subjects:
+        facts["subject"] = message.subject
     if lot.recipient.found is not None:
         facts["address"] = lot.recipient.found
     if message.priority:
@@ -329,10 +338,12 @@ def _ruled(weighed: Weighed, law: Law) -> dict[str, object]:
     return facts
 
 
-def _noted(decision: Decision, asked: int | None) -> dict[str, object]:
+def _noted(decision: Decision, asked: int | None, law: Law) -> dict[str, object]:
     """What an `accepted` event holds so that `postlane plan` can decide again (policy/recorded.py), and the priority that
     was asked for."""
     facts: dict[str, object] = decision.noted
+    if not law.subjects and isinstance(headers := facts.get("headers"), dict):
+        headers.pop("subject", None)
     if decision.named:
         facts["named"] = True
     if decision.co_authors:

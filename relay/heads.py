@@ -31,7 +31,7 @@ async def shared_head(
 async def own_heads(
     letter: Rewritten,
     hashed: Callable[[], bytes],
-    recipients: Sequence[RcptTo],
+    recipients: Sequence[tuple[RcptTo, str]],
     stream: str,
     offer: Offer,
     tokens: Tokens,
@@ -39,20 +39,23 @@ async def own_heads(
     signer: Signer,
     now: int,
 ) -> list[bytes]:
-    """One for each recipient, in their order; `now` in ms."""
+    """One for each recipient, in their order, each with the address by which he leaves, or ""; `now` in ms."""
     content_hash = hashed() if keys and recipients else b""
 
-    async def head(recipient: RcptTo) -> bytes:
-        added = header(offer.page, _token(recipient.address, stream, offer, tokens, now))
+    async def head(recipient: RcptTo, leaving: str) -> bytes:
+        # An address has no room for the app's own URL, which is to be told as well.
+        added = header(
+            offer.page, _token(recipient.address, stream, offer, tokens, now), "" if offer.calls else leaving
+        )
         ours = added.removesuffix(POST)
         fields = [Field("list-unsubscribe", ours), Field("list-unsubscribe-post", POST), *letter.fields]
         return await signer.sign(fields, content_hash, keys, now) + letter.added + added
 
     if len(recipients) == 1:  # nearly all marketing is
-        return [await head(recipients[0])]
+        return [await head(*recipients[0])]
     heads: list[bytes] = []
     for first in range(0, len(recipients), AT_ONCE):
-        heads += await asyncio.gather(*[head(one) for one in recipients[first : first + AT_ONCE]])
+        heads += await asyncio.gather(*[head(*one) for one in recipients[first : first + AT_ONCE]])
     return heads
 
 

@@ -4,27 +4,33 @@ Whichever worker takes a returned mail pins what it says on the board of the mak
 that has the shard reads it here, finds what was sent in the spool, and in one transaction records the event, what follows for
 later mail, and the report that the app is owed. A note is taken off last: a crash between hears it twice, and the second time the
 spool knows that it was heard. What nobody sent, or too long ago, is dropped.
+
+A report that only tells Message-ID and address hangs on a board of all (UNPLACED): each worker looks for it once in what it sent,
+and the one that finds it moves it to its own board. What nobody finds waits there for nodes that are down, HELD long.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
-from relay.feedback.aftermath import Aftermath, unwanted
+from relay.clue import Sought
+from relay.feedback.aftermath import Aftermath, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
-from relay.feedback.matching import Report
+from relay.feedback.matching import Facts, Report, failed_of
+from relay.feedback.returned import ruled
+from relay.feedback.rulings import NO_RULINGS
 from relay.house import House
 from relay.ids import first_at
 from relay.message import Change, Delivery
 from relay.notice import add_report
 from relay.outcome import Outcome, Reply, Scope
-from relay.return_path import MAX_AGE
-from relay.returns import board, loaded
+from relay.return_path import MAX_AGE, About
+from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
 
@@ -33,13 +39,16 @@ log = structlog.get_logger()
 LOOK = 1.0  # s between looks at the boards
 AT_ONCE = 64  # notes heard together
 FORGET = 60.0  # s between looks for what is too old to come back
-BITS = {"bounced-late": 1, "complained": 2}
+HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
+SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent
+BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4}
 
 
 class Shard(Protocol):
     """What is needed of a spool."""
 
     async def sent(self, identifier: str, index: int) -> tuple[Delivery, int] | None: ...
+    async def sent_as(self, sought: Sought) -> About | None: ...
     async def settle(self, change: Change) -> None: ...
     async def sent_before(self, before: str) -> bool: ...
     async def forget_sent(self, before: str) -> None: ...
@@ -47,7 +56,8 @@ class Shard(Protocol):
 
 class Hindsight:
     """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
-    somebody complained about. `aftermath` is replaced by the wiring at a reload."""
+    somebody complained about. `aftermath`, `rulings` and `max_age` (ms for which what was sent is remembered) are replaced by the
+    wiring at a reload."""
 
     def __init__(
         self,
@@ -57,7 +67,9 @@ class Hindsight:
         complained: Callable[[str, str], None],
     ) -> None:
         self.counters: Counter[str] = Counter()
-        self.aftermath = Aftermath()
+        self.aftermath, self.rulings, self.max_age = Aftermath(), NO_RULINGS, MAX_AGE
+        self._looked_for: set[str] = set()
+        self._oldest = 0  # when the oldest note began to wait for its sender, or before
         self._state = state
         self._shards = shards
         self._clock = clock
@@ -83,18 +95,57 @@ class Hindsight:
 
     async def forget(self) -> None:
         """All that is too old to come back: a busy day leaves millions."""
-        before = first_at(self._clock() - MAX_AGE)
+        before = first_at(self._clock() - self.max_age)
         for shard, _, _ in self._shards:
             while await shard.sent_before(before):
                 await shard.forget_sent(before)
 
     async def look(self) -> None:
         """All that is pinned for us; some at once, so that they share commits."""
+        await self._look_for_unplaced()
         for shard, house, maker in self._shards:
             notes = list((await self._state.pinned(board(maker))).items())
             for first in range(0, len(notes), AT_ONCE):
                 some = notes[first : first + AT_ONCE]
                 await asyncio.gather(*(self._take(name, note, maker, shard, house) for name, note in some))
+
+    async def _look_for_unplaced(self) -> None:
+        """Strangers can put notes there, so how many are looked for at once, and how many wait, is bounded."""
+        notes = await self._state.pinned(UNPLACED)
+        self._looked_for &= notes.keys()
+        new = [(name, note) for name, note in notes.items() if name not in self._looked_for]
+        for name, note in new[:SEARCHES]:
+            self._looked_for.add(name)
+            if await self._place(note):
+                await self._state.unpin(UNPLACED, name)
+                del notes[name]
+        for name in self._too_old(notes):
+            self.counters["unplaced"] += await self._state.unpin(UNPLACED, name)
+
+    def _too_old(self, notes: Mapping[str, str]) -> list[str]:
+        """Nobody sent what they are about, or is back in time; the oldest where too many wait."""
+        if len(notes) <= MOST_UNPLACED and self._clock() < self._oldest + HELD:
+            return []
+        by_age = sorted((_begun(note), name) for name, note in notes.items())
+        too_many, end = len(by_age) - MOST_UNPLACED, self._clock() - HELD
+        gone = [name for place, (at, name) in enumerate(by_age) if place < too_many or at < end]
+        self._oldest = by_age[len(gone)][0] if len(gone) < len(by_age) else self._clock()
+        return gone
+
+    async def _place(self, note: str) -> bool:
+        """Is the board rid of it? Moved to ours, if one of our shards sent what it is about; dropped if it cannot be read."""
+        try:
+            report = loaded(note)
+        except (ValueError, TypeError):
+            self.counters["failed"] += 1
+            return True
+        for shard, _, maker in self._shards:
+            about = await shard.sent_as(report.sought)
+            if about is not None:
+                told = report._replace(about=about)
+                await self._state.pin(board(maker), name_of(told), dumped(told))
+                return True
+        return False
 
     async def _take(self, name: str, note: str, maker: str, shard: Shard, house: House) -> None:
         """Hear one note, and take it off. Strangers cause it: a fault of ours with one must not end the worker, which would
@@ -116,33 +167,55 @@ class Hindsight:
         delivery, heard = found
         bit = BITS[report.kind]
         if heard & bit:
+            self.counters["again"] += 1
             return
-        change = Change(
-            heard=[(*report.about, bit)], events=[house.recorder.of_delivery(report.kind, delivery, report.facts)]
-        )
-        learnt = self._learnt(report, delivery)
+        facts = self._facts(report, delivery)
+        change = Change(heard=[(*report.about, bit)])
+        if report.kind != "unsubscribed":  # the desk tells that
+            change.events.append(house.recorder.of_delivery(report.kind, delivery, facts))
+        learnt = self._learnt(report, facts, delivery)
         if learnt is not None:
             change.learnt.append((delivery, learnt))
         if report.kind == "bounced-late" and owes_failure_report(delivery):
-            await add_report(change, Notification.FAILED, delivery, _outcome(report), b"", house)
+            await add_report(change, Notification.FAILED, delivery, _outcome(facts), b"", house)
         await shard.settle(change)
         self.counters[report.kind] += 1
-        if report.kind == "complained" and unwanted(str(report.facts.get("feedback_type", ""))):
+        if report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
             self._complained(delivery.source, delivery.site)
         for _, waiting in change.put:
             house.offer(waiting)
 
-    def _learnt(self, report: Report, delivery: Delivery) -> dict[str, object] | None:
-        facts = report.facts
+    def _facts(self, report: Report, delivery: Delivery) -> Facts:
+        """As the event tells them: a failure by the admin's rules, where one holds for its site."""
+        facts = dict(report.facts)
+        if report.kind == "bounced-late":
+            one = ruled(failed_of(facts), self.rulings, delivery.site)
+            facts |= {"category": one.category, "permanent": one.permanent, "rule": one.rule}
+            facts |= {"reply": one.reply, "command": one.command}
+        facts.pop("texts", None)
+        return facts | ({"matched_by": "message-id"} if report.sought != ("", "") else {})
+
+    def _learnt(self, report: Report, facts: Facts, delivery: Delivery) -> Facts | None:
+        """What follows for later mail. Nothing where only a Message-ID told which message it is, and others know that one."""
+        if report.sought != ("", "") and delivery.message.many:
+            return None
+        if report.kind == "unsubscribed":
+            return unsubscription(delivery, self._clock())
         if report.kind == "complained":
             return self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), self._clock())
         category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
         return self.aftermath.of_failure(delivery, category, permanent, delivery.site, self._clock())
 
 
-def _outcome(report: Report) -> Outcome:
+def _begun(note: str) -> int:
+    try:
+        return loaded(note).at
+    except (ValueError, TypeError):
+        return 0
+
+
+def _outcome(facts: Facts) -> Outcome:
     """As the app is told of it."""
-    facts = report.facts
     reply = Reply(
         550, str(facts.get("status") or "5.0.0"), str(facts.get("reply") or "It came back; the report gives no reason")
     )

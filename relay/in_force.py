@@ -44,6 +44,7 @@ def law_of(deployment: Deployment, policies: Policies, keys: KeyRing, hostname: 
         checks=policies.checks,
         signer_of=keys.signer_of,
         pages=public_pages(deployment, policies.brands),
+        subjects=deployment.retention.subjects > 0,
         feedback_ids=FeedbackIds(policies.brands, policies.credentials),
     )
 

@@ -7,7 +7,7 @@ an object, with `error` where nothing was done.
     block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since}]
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
-    wish      recipient, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
+    wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
     engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did
                                                                                       -> {"changed"}
     brands                                                                            -> {"brands"}: all there are
@@ -18,7 +18,7 @@ an object, with `error` where nothing was done.
 
 `where`: stop, brand, reason, source, site, stream; since and until, between which it began; over: true, also those that ended.
 
-    got       entries: [{recipient, brand, class, at}]: mail that arrived, which State may have lost     -> {}
+    got       entries: [{recipient or key, brand, class, at}]: mail that arrived, which State may have lost     -> {}
     restored  -> {}: what State lost of people was told again, as far as it can be
 
 Whoever changes something on a brand's page, unsubscribes by it or complains of its mail, has engaged with the brand that day; to
@@ -281,19 +281,19 @@ class People:
         return facts
 
     async def _wish(self, question: Json) -> Json:
-        address, brand, now = address_of(question), str(question.get("brand") or ""), self._state.now()
+        (address, key), brand, now = self._who(question), str(question.get("brand") or ""), self._state.now()
         at_most, paused = str(question.get("at_most") or ""), question.get("paused_until")
         silent = bool(question.get("silent"))
         if at_most not in AT_MOST:
             raise BadQuestion(f'"{at_most}" is no frequency: {", ".join(AT_MOST[1:])}, or empty for each mail')
-        ((key, person),) = await self._known([address])
+        person = person_of((await self._state.told([key], left=True))[0])
         before = person.wishes.get(brand, Wish())
         off = frozenset(map(str, question.get("topics_off") or ()))
         after = Wish(off, at_most, _moment(paused or None), now, str(question.get("via") or ""))
         if said(before) != said(after):
             told = after.dump() if said(after) != said(Wish()) else None
             engaged = {} if silent else self._by_himself(person, brand, _his_own("", question))
-            sealed = {} if person.erased else {ADDRESS: self.keys.sealed_text(address)}
+            sealed = {} if person.erased or not address else {ADDRESS: self.keys.sealed_text(address)}
             await self._state.tell(key, {f"w:{brand}": told, **sealed, **engaged})
             facts = {"brand": brand or None, **_whose(address, key), "via": after.source}
             if not silent:
@@ -305,7 +305,7 @@ class People:
         sends: dict[bytes, list[Send]] = {}
         for entry in _entries(question):
             mark = mark_of(str(entry.get("brand", "")), str(entry.get("class", "")))
-            sends.setdefault(self.keys.key(address_of(entry)), []).append((int(entry.get("at", 0)) // 1000, mark))
+            sends.setdefault(self._who(entry)[1], []).append((int(entry.get("at", 0)) // 1000, mark))
         await self._state.recall(list(sends.items()))
         return {}
 

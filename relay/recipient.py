@@ -36,6 +36,8 @@ _TAGS = frozenset({
 _SAME = {"googlemail.com": "gmail.com"}  # support.google.com/mail/answer/10313
 _SIGNS = {"gmail.com": ".", "proton.me": ".-_", "protonmail.com": ".-_", "pm.me": ".-_"}
 
+# Most addresses have one spelling only, and say so: each message asks for that of its recipients.
+_PLAIN = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*@((?:[a-z0-9]+\.)+[a-z]+)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _COMMENT = re.compile(r"^\([^()]*\)|\([^()]*\)$")
 _DOT_ATOM = re.compile(r"[^\s()<>\[\]:;@\\,.\"]+(?:\.[^\s()<>\[\]:;@\\,.\"]+)*")  # RFC 5322 3.2.3, RFC 6531 3.3
@@ -44,6 +46,9 @@ _DOT_ATOM = re.compile(r"[^\s()<>\[\]:;@\\,.\"]+(?:\.[^\s()<>\[\]:;@\\,.\"]+)*")
 def normalised(address: str) -> str:
     """The one spelling of all that reach the same mailbox: case, A-label, needless quotes and comments (RFC 5321 4.1.2, RFC
     5322 3.2.2), and tags and dots where the provider is known to ignore them. Total: nonsense has a spelling, too."""
+    plain = _PLAIN.fullmatch(address)
+    if plain is not None and plain[1] not in _TAGS and plain[1] not in _SAME:
+        return address
     local, at, domain = address.strip().rpartition("@")
     local, domain = _bare(local), _bare(domain)
     domain = _literal(domain) if domain.startswith("[") else (a_label(domain) or domain.lower()).rstrip(".")
@@ -153,11 +158,13 @@ def _aead(secret: bytes) -> AESSIV:
 _WILD = frozenset("*?[]")
 
 
-def spellings(who: str) -> dict[str, AnyOf]:
-    """What each event of a person (by his one spelling) fits, in words that columns can be asked for quickly: by his address,
-    or by its domain where that cannot be said. What fits is still to be normalised and compared."""
+def spellings(who: str, key: str = "") -> dict[str, AnyOf]:
+    """What each event of a person (by his one spelling) fits, in words that columns can be asked for quickly: by his address, and
+    by his key (in hexadecimal) where that took its place; or by the domain alone where it cannot be said. What fits is still to
+    be normalised and compared."""
     local, _, domain = who.rpartition("@")
     domains = {domain, u_label(domain)} | ({"googlemail.com"} if domain == "gmail.com" else set())
     if not local.isascii() or not domain.isascii() or _WILD & {*who} or local.startswith('"'):
         return {"domain": AnyOf(tuple(sorted(domains)))}
-    return {"recipient": any_of([f"*{'*'.join(local)}*@{one}" for one in sorted(domains)])}
+    named = [f"*{'*'.join(local)}*@{one}" for one in sorted(domains)]
+    return {"recipient": any_of([f"~{key}@*", *named] if key else named)}

@@ -123,7 +123,7 @@ class Stages:
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
         self.copies = Copies(self.state, Hashes(self.settings.secret), self._replaced)
-        self.paths = ReturnPaths(self.settings.secrets)
+        self.paths = ReturnPaths(self.settings.secrets, self.settings.in_force.deployment.retention.sent)
         self.guarding = Guarding(self.state, self.copies.hashes)
         self._looking: set[asyncio.Task[None]] = set()
         self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
@@ -284,6 +284,7 @@ class Stages:
             offer=own.dispatcher.offer,
             recorder=self.recorder,
             return_path=self._return_path,
+            leaving=self._leaving,
         )
         return Door(house, self.checking)
 
@@ -300,6 +301,10 @@ class Stages:
     def _return_path(self, message_id: str, index: int, brand: str) -> str:
         domain = settings.return_path_domain(self.settings.in_force, brand)
         return self.paths.address(message_id, index, domain) if domain else ""
+
+    def _leaving(self, message_id: str, index: int, brand: str) -> str:
+        domain = settings.return_path_domain(self.settings.in_force, brand)
+        return self.paths.leaving(message_id, index, domain) if domain else ""
 
     def _build_listeners(self) -> list[Listener]:
         guesses = Guesses()
@@ -387,10 +392,13 @@ class Stages:
         self.known.keys = self.people.keys = self.capping.keys = self.engaging.keys = Keys(wanted.secrets)
         self.learning.keys = self.people.keys
         self.capping.caps = policies.caps
-        self.paths = self.returns.paths = ReturnPaths(wanted.secrets)
-        self.hindsight.aftermath = policies.aftermath
+        remembered = wanted.in_force.deployment.retention.sent
+        self.paths = self.returns.paths = ReturnPaths(wanted.secrets, remembered)
+        self.hindsight.aftermath, self.hindsight.rulings = policies.aftermath, policies.rulings
+        self.hindsight.max_age = remembered
         self.returns.domains = settings.return_path_domains(wanted.in_force)
         self.returns.postmasters = tuple(wanted.in_force.deployment.alerts.mail)
+        self.returns.feedback = policies.feedback
         self.engaging.apply(policies.tiers)
         self.copies.hashes = self.guarding.hashes = Hashes(wanted.secret)
         self.guarding.guard = policies.runaway

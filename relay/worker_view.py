@@ -146,6 +146,8 @@ async def stats(stages: Stages, alerts: WorkerAlerts, started: int) -> Json:
     troubles = alerts.troubles()
     flags = stages.flags.totals.items()
     counters["checks_flagged"] = [{"brand": brand, "check": check, "value": n} for (brand, check), n in flags]
+    counters["returned_mail"] = [{"kind": kind, "value": n} for kind, n in sorted(stages.returns.counters.items())]
+    counters["returned_heard"] = [{"kind": kind, "value": n} for kind, n in sorted(stages.hindsight.counters.items())]
     return {
         "pid": os.getpid(),
         "version": __version__,

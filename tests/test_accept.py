@@ -554,6 +554,20 @@ async def test_what_is_suspended_is_kept_from_the_start() -> None:
     assert (postponed["rcpt"], postponed["reason"], postponed["until"]) == (1, "held", None)
 
 
+async def test_where_subjects_are_not_kept_no_event_tells_one() -> None:
+    rig = Rig()
+    rule = Stream("news", "policies/streams.toml:3", MailClass.MARKETING)
+    texts = {"header.subject": (parse("re:.*"),), "header.x-app": (parse("*"),)}
+    rig.streams = Streams([(rule, Match(texts=texts))])
+    for kept in (True, False):
+        house = rig.acceptance()
+        house.law = replace(house.law, subjects=kept)
+        assert str(await accept(submission(), house)).startswith("250 ")
+        event = rig.spool.events()[-1]
+        assert ("subject" in event, "subject" in event["headers"]) == (kept, kept)
+        assert "x-app" in event["headers"]
+
+
 @pytest.mark.parametrize(
     ("asked", "stream", "code", "priority"),
     [

@@ -134,3 +134,28 @@ async def test_without_a_key_it_leaves_unsigned_where_the_brand_lets_it() -> Non
     head = made.spool.puts[0].put[0][1][0].head
     assert b"DKIM-Signature" not in head
     assert b"\r\nList-Unsubscribe: <https://mail.a.example/u/" in head
+
+
+@pytest.mark.parametrize(("unsubscribe", "own"), [("keep", b""), ("replace", OWN)])
+async def test_who_can_only_mail_leaves_by_mail_unless_the_app_is_to_be_told(unsubscribe: str, own: bytes) -> None:
+    made = rig(unsubscribe)
+    made.return_paths = {"a": "bounce.a.example"}
+    people = ("dana@b.example", "noa@b.example")
+    answer = await accept(submission(own + LETTER, CRM, people), made.acceptance())
+    assert isinstance(answer, Reply)
+    ((message, deliveries),) = made.spool.puts[0].put
+    for index, delivery in enumerate(deliveries):
+        letter = delivery.head + (message.content or b"")
+        (field,) = fields_of(letter, "list-unsubscribe")
+        leaving = f"<mailto:u-{message.id}-{index}@bounce.a.example?subject=unsubscribe>"
+        assert (leaving in field) is not bool(own), "an address has no room for the app's URL"
+        assert verdicts(letter, both_keys("a.example"), 2) == [True, True]
+
+
+async def test_of_mail_from_nobody_nothing_is_remembered_so_nobody_leaves_by_mail() -> None:
+    made = rig()
+    made.return_paths = {"a": "bounce.a.example"}
+    handed_in = submission(LETTER, CRM)
+    handed_in.envelope.sender = ""
+    await accept(handed_in, made.acceptance())
+    assert b"mailto:" not in made.spool.puts[0].put[0][1][0].head

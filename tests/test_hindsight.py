@@ -10,12 +10,14 @@ import pytest
 
 from relay.effects import Effects
 from relay.feedback.aftermath import Aftermath
-from relay.feedback.matching import Report
-from relay.hindsight import Hindsight
+from relay.feedback.matching import NOBODY, Report
+from relay.feedback.rulings import Ruling, Rulings
+from relay.feedback.taxonomy import Category
+from relay.hindsight import HELD, SEARCHES, Hindsight
 from relay.ids import Ids, first_at, maker_of
 from relay.message import Change, Delivery
 from relay.return_path import MAX_AGE
-from relay.returns import board, dumped, name_of
+from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.store import Spool
 from relay.state.sqlite import SqliteState
 from tests.support.house import NOW, Rig, waiting_delivery
@@ -28,6 +30,9 @@ FAILED = Report(
     {"category": "bad-mailbox", "permanent": True, "status": "5.1.1", "reply": "550 no such user"},
 )
 COMPLAINED = Report((ID, 0), "complained", {"feedback_type": "abuse", "reporter": "fbl.example"})
+
+
+LEFT = Report((ID, 0), "unsubscribed", {})
 
 
 class Scene:
@@ -130,7 +135,8 @@ async def test_what_is_heard_again_counts_once(scene: Scene) -> None:
     for report in (FAILED, FAILED, COMPLAINED, FAILED, COMPLAINED):
         await scene.hear(report)
     assert [event["type"] for event in await scene.events()] == ["bounced-late", "accepted", "complained"]
-    assert repr(scene.hindsight) == "<Hindsight {'bounced-late': 1, 'complained': 1}>"
+    assert scene.hindsight.counters == {"bounced-late": 1, "complained": 1, "again": 3}
+    assert repr(scene.hindsight).startswith("<Hindsight {'bounced-late': 1")
 
 
 async def test_of_what_nobody_sent_nothing_follows(scene: Scene) -> None:
@@ -188,3 +194,123 @@ async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:
     assert await scene.spool.sent(ID, 0) is not None
     await scene.spool.forget_sent(first_at(NOW + 1))
     assert await scene.spool.sent(ID, 0) is None
+
+
+async def test_who_wrote_to_leave_has_left_once_and_for_all(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    await scene.hear(LEFT)
+    (entry,) = await scene.learnt()
+    assert (entry["recipient"], entry["stop"], entry["brand"]) == (delivery.recipient, "marketing", "arava")
+    assert (entry["reason"], entry["source"]) == ("unsubscribed", "mailto")
+    assert await scene.events() == [], "the desk tells it, and nobody is answered"
+    await scene.hear(LEFT)
+    assert scene.hindsight.counters == {"unsubscribed": 1, "again": 1}, "a token that is used again changes nothing"
+    assert scene.complained == []
+
+
+async def test_the_admins_rules_say_what_a_late_bounce_means_at_the_site_that_took_the_mail(scene: Scene) -> None:
+    ruling = Ruling(Category.INACTIVE_MAILBOX, "policies/bounces.toml:4", sites={"google"}, codes=frozenset({"5.7.99"}))
+    scene.hindsight.rulings = Rulings([ruling])
+    await scene.deliver()
+    facts = {"category": "other", "permanent": True, "status": "5.7.99", "reply": "", "texts": ["550 5.7.99 asleep"]}
+    await scene.hear(Report((ID, 0), "bounced-late", facts))
+    late = (await scene.events())[0]
+    assert (late["category"], late["rule"], late["reply"]) == ("inactive-mailbox", ruling.place, "550 5.7.99 asleep")
+    assert "texts" not in late
+    (entry,) = await scene.learnt()
+    assert entry["reason"] == "inactive-mailbox"
+
+
+# --- reports that tell Message-ID and address alone
+
+SOUGHT = ("order.7@a.example", "DANA@b.example")
+
+
+def sought(report: Report, about: tuple[str, str] = SOUGHT, at: int = NOW) -> Report:
+    return report._replace(about=NOBODY, sought=about, at=at)
+
+
+async def sent_as(scene: Scene, recipient: str = "dana@b.example", *, many: bool = False) -> Delivery:
+    delivery = waiting_delivery()
+    message = delivery.message
+    message.id, message.brand, message.content, message.many = ID, "arava", b"Subject: hi\r\n\r\n", many
+    message.message_id = "<order.7@a.example>"
+    delivery.recipient, delivery.mail_from, delivery.arrived = recipient, "b-1@bounce.arava.example", NOW
+    await scene.spool.put(Change(put=[(message, [delivery])]))
+    await scene.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
+    return delivery
+
+
+async def test_it_is_looked_for_in_what_each_worker_sent(scene: Scene) -> None:
+    await sent_as(scene)
+    report = sought(FAILED)
+    await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    await scene.hindsight.look()
+    late, told = await scene.events()
+    assert (late["type"], late["id"], late["matched_by"]) == ("bounced-late", ID, "message-id")
+    assert told["report_of"] == ID
+    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert await scene.state.pinned(UNPLACED) == await scene.state.pinned(board(MAKER)) == {}
+
+
+async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene: Scene) -> None:
+    await sent_as(scene, many=True)
+    for report in (sought(FAILED), sought(COMPLAINED)):
+        await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    await scene.hindsight.look()
+    assert [event["type"] for event in await scene.events()] == ["bounced-late", "accepted", "complained"]
+    assert await scene.learnt() == []
+
+
+@pytest.mark.parametrize("about", [("other@a.example", "dana@b.example"), ("order.7@a.example", "noa@b.example")])
+async def test_what_others_sent_waits_for_them_and_ends_with_time(scene: Scene, about: tuple[str, str]) -> None:
+    await sent_as(scene)
+    report = sought(FAILED, about)
+    await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    for _ in range(2):
+        await scene.hindsight.look()
+    assert list(await scene.state.pinned(UNPLACED)) == [name_of(report)]
+    scene.rig.now = NOW + HELD + 1
+    await scene.hindsight.look()
+    assert await scene.state.pinned(UNPLACED) == {}
+    assert scene.hindsight.counters == {"unplaced": 1}
+    assert await scene.events() == []
+
+
+async def test_the_node_that_was_down_finds_its_own_when_it_is_back(scene: Scene, tmp_path: Path) -> None:
+    """By trace id its board is known; by Message-ID the others have looked, and left it there."""
+    other = Spool(tmp_path / "1.db", clock=lambda: NOW, on_fatal=lambda error: pytest.fail(repr(error)))
+    await other.open()
+    elsewhere = Hindsight(scene.state, [(other, scene.rig.acceptance(), "0000")], scene.rig.clock, lambda *_: None)
+    for report in (sought(FAILED), COMPLAINED):
+        await scene.state.pin(board("" if report.about == NOBODY else MAKER), name_of(report), dumped(report))
+    await elsewhere.look()
+    assert elsewhere.counters == {}
+    await sent_as(scene)
+    await scene.hindsight.look()
+    assert scene.hindsight.counters == {"bounced-late": 1, "complained": 1}
+    assert await scene.state.pinned(UNPLACED) == await scene.state.pinned(board(MAKER)) == {}
+    await other.close()
+
+
+async def test_strangers_cannot_make_us_search_or_keep_without_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(MOST_UNPLACED + 30):
+        report = sought(FAILED, (f"{number}@nobody.example", "dana@b.example"), at=NOW + number)
+        await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    await scene.state.pin(UNPLACED, "unreadable", "{")
+    searched: list[object] = []
+    search = scene.spool.sent_as
+
+    async def counted(about: tuple[str, str]) -> tuple[str, int] | None:
+        searched.append(about)
+        return await search(about)
+
+    monkeypatch.setattr(scene.spool, "sent_as", counted)
+    await scene.hindsight.look()
+    assert len(searched) <= SEARCHES
+    kept = await scene.state.pinned(UNPLACED)
+    assert len(kept) == MOST_UNPLACED
+    assert min(loaded(note).at for note in kept.values()) == NOW + 30, "the oldest go"
+    assert await scene.events() == []

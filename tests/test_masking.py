@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.masking import HIDDEN, mask, mask_text, masked
+from relay.masking import HIDDEN, key_in, mask, mask_text, masked, pseudonym, without_addresses
 
-PSEUDONYM = "~0123456789abcdef0123@gmail.com"
+PSEUDONYM = "~0123456789abcdef0123456789abcdef@gmail.com"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,48 @@ def test_a_sender_that_carries_the_recipient_is_hidden() -> None:
 
 def test_a_recipient_that_is_no_address_is_hidden_too() -> None:
     assert masked({"recipient": "dana"}) == {"recipient": HIDDEN}
+
+
+def test_of_an_event_without_addresses_remains_who_is_the_same() -> None:
+    def key(address: str) -> bytes:
+        return address[:1].encode() * 16
+
+    event = {
+        "message_id": "<1042@arava.example>",
+        "from": "orders@arava.example",
+        "sender": "bounces+dana=gmail.com@app.example",
+        "recipient": "dana@gmail.com",
+        "domain": "gmail.com",
+        "reply": {"code": 550, "text": "<dana@gmail.com> unknown"},
+        "metadata": {"user": "dana@gmail.com"},
+    }
+    gone = without_addresses(event, key)
+    who = "~" + b"d".hex() * 16 + "@gmail.com"
+    assert gone == {
+        **event,
+        "sender": "***@app.example",
+        "recipient": who,
+        "reply": {"code": 550, "text": "<***@gmail.com> unknown"},
+        "metadata": {"user": "***@gmail.com"},
+    }
+    assert without_addresses(gone, key) == gone
+    assert without_addresses({"recipient": None}, key) == {"recipient": None}
+    assert without_addresses({"recipient": ""}, key) == {"recipient": ""}
+    assert masked(gone)["recipient"] == who
+    assert mask_text(f"<{who}>") == f"<{who}>"
+
+
+def test_a_pseudonym_tells_the_key_it_was_made_of() -> None:
+    key = bytes(range(16))
+    assert key_in(pseudonym(key, "gmail.com")) == key
+    assert key_in("dana@gmail.com") is None
+    assert key_in("~0123@gmail.com") is None
+
+
+def test_a_text_with_a_pseudonym_in_it_keeps_that_alone() -> None:
+    assert without_addresses({"detail": f"{PSEUDONYM}, dana@gmail.com"}, lambda _: b"") == {
+        "detail": f"{PSEUDONYM}, ***@gmail.com"
+    }
 
 
 _LOCAL = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=3, max_size=30)

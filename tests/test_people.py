@@ -356,6 +356,18 @@ async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
     assert await desk.ask("restored") == {}
 
 
+async def test_of_whom_events_hold_a_key_alone_is_told_again_by_it(desk: Desk) -> None:
+    key = desk.keys.key("dana@b.example").hex()
+    await desk.ask("block", entries=[{"key": key}], via="restore", silent=True)
+    await desk.ask("wish", key=key, brand="a", at_most="1/day", silent=True)
+    shown = await desk.ask("show", recipient="dana@b.example")
+    assert (len(shown["blocks"]), shown["preferences"]["a"]["at_most"]) == (1, "1/day")
+    assert not shown["address_kept"], "nobody told it"
+    entry = {"brand": "a", "class": "marketing", "at": desk.state.now()}
+    assert await desk.ask("got", entries=[{"key": key, **entry}, {"recipient": "dana@b.example", **entry}]) == {}
+    assert "no key" in (await desk.ask("got", entries=[{"key": "abc", **entry}]))["error"]
+
+
 async def test_what_cannot_be_read_of_one_does_not_hide_the_others(desk: Desk) -> None:
     await desk.block("dana@b.example")
     await desk.state.tell(desk.keys.key("noa@b.example"), {"b:all||manual": "{}"})

@@ -62,6 +62,11 @@ def test_the_longest_addresses_have_keys_of_their_own(octets: int) -> None:
     assert keys.key(address) != keys.key(address.replace("aa", "ab", 1))
 
 
+@given(st.from_regex(r"[a-z0-9_+.-]{1,12}@[a-z0-9-]{1,8}(\.[a-z0-9]{1,8}){0,2}", fullmatch=True))
+def test_a_plain_address_has_the_spelling_that_a_look_at_all_of_it_finds(address: str) -> None:
+    assert normalised(address) == normalised(f" {address}")
+
+
 WORDS = st.text(st.characters(blacklist_categories=["Cs"]), max_size=40)
 LOCALS = st.from_regex(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,40}", fullmatch=True) | WORDS | WORDS.map(lambda w: f'"{w}"')
 DOMAINS = st.sampled_from(["gmail.com", "B.example", "bücher.example", "[IPv6:2001:DB8::1]", "proton.me"]) | WORDS
@@ -113,9 +118,11 @@ def test_what_was_changed_cut_or_belongs_to_another_person_does_not_open() -> No
 
 
 def test_what_is_asked_of_columns_finds_every_spelling() -> None:
-    assert "d.a.na+x@gmail.com" in spellings("dana@gmail.com")["recipient"]
+    key = "0f" * 16
+    assert "d.a.na+x@gmail.com" in spellings("dana@gmail.com", key)["recipient"]
     assert "dana@googlemail.com" in spellings("dana@gmail.com")["recipient"]
     assert '"dana"@b.example' in spellings("dana@b.example")["recipient"]
-    assert spellings('"a b"@b.example') == {"domain": AnyOf(("b.example",))}
-    assert spellings("dana@xn--bcher-kva.example") == spellings("dana@xn--bcher-kva.example")
+    assert f"~{key}@B.example" in spellings("dana@b.example", key)["recipient"]
+    assert f"~{key}@B.example" not in spellings("dana@b.example")["recipient"]
+    assert spellings('"a b"@b.example', key) == {"domain": AnyOf(("b.example",))}
     assert spellings("dána@xn--bcher-kva.example") == {"domain": AnyOf(("bücher.example", "xn--bcher-kva.example"))}

@@ -28,6 +28,23 @@ def test_it_names_message_and_recipient_in_any_case() -> None:
     assert repr(paths) == "<ReturnPaths of 1 secrets>"
 
 
+def test_who_leaves_has_a_token_of_another_kind() -> None:
+    paths = ReturnPaths([SECRET])
+    leaving = paths.leaving(ID, 3, "bounce.shop.example").rpartition("@")[0]
+    assert len(leaving) <= 64
+    assert paths.leaver(leaving.upper(), NOW) == (ID, 3)
+    assert paths.open(leaving, NOW) is None
+    for forged in (f"u-{local(paths)[2:]}", local(paths), leaving[:-1], "u-" + "0" * 32):
+        assert paths.leaver(forged, NOW) is None
+    assert paths.open(f"b-{leaving[2:]}", NOW) is None, "one is never taken for the other"
+
+
+def test_it_is_good_for_as_long_as_what_was_sent_is_remembered() -> None:
+    short = ReturnPaths([SECRET], max_age=1_000)
+    assert short.open(local(short), NOW + 1_000) == (ID, 3)
+    assert short.open(local(short), NOW + 1_001) is None
+
+
 def test_after_a_change_of_secrets_old_ones_still_open() -> None:
     old, both = ReturnPaths([OTHER]), ReturnPaths([OTHER, SECRET])
     assert both.open(local(old), NOW) == both.open(local(both), NOW) == (ID, 3)

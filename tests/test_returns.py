@@ -6,10 +6,26 @@ from pathlib import Path
 import pytest
 
 from relay.edge.submission import Submission
+from relay.feedback.matching import NOBODY
 from relay.ids import Ids, maker_of
 from relay.message import Envelope, Peer, RcptTo
-from relay.return_path import ReturnPaths
-from relay.returns import ANYBODY, FORWARDED_AN_HOUR, HOUR, LATER, NOBODY_HERE, TAKEN, Returns, board, loaded
+from relay.return_path import MAX_AGE, ReturnPaths
+from relay.returns import (
+    ANYBODY,
+    FORWARDED_AN_HOUR,
+    FORWARDED_OCTETS,
+    GONE,
+    HOUR,
+    LATER,
+    MOST_UNPLACED,
+    NOBODY_HERE,
+    TAKEN,
+    TOO_BIG,
+    UNPLACED,
+    Returns,
+    board,
+    loaded,
+)
 from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
 from tests.support.house import Rig
@@ -68,9 +84,11 @@ def door(state: SqliteState, rig: Rig | None = None) -> Returns:
     return Returns(state, PATHS, (rig or Rig()).acceptance(), {DOMAIN}, lambda _: None)
 
 
-def mail(text: str, *recipients: str) -> Submission:
+def mail(text: str, *recipients: str, sender: str = "") -> Submission:
     named = [RcptTo(one, one.rpartition("@")[2]) for one in recipients]
-    return Submission(Envelope("", named), text.replace("\n", "\r\n").encode(), ANYBODY, "", Peer("192.0.2.7", 25), NOW)
+    return Submission(
+        Envelope(sender, named), text.replace("\n", "\r\n").encode(), ANYBODY, "", Peer("192.0.2.7", 25), NOW
+    )
 
 
 async def told(state: SqliteState) -> dict[str, str]:
@@ -124,6 +142,115 @@ async def test_what_cannot_be_kept_comes_again(state: SqliteState) -> None:
     await state.open()
 
 
+def heard(letter: str, action: str) -> str:
+    return letter.replace("Action: failed", f"Action: {action}").replace("5.1.1", "2.0.0").replace("550 ", "250 ")
+
+
+@pytest.mark.parametrize("action", ["delayed", "delivered", "relayed", "expanded"])
+async def test_what_has_not_failed_is_told_apart_and_changes_nothing(state: SqliteState, action: str) -> None:
+    one = door(state)
+    assert await one.accept(mail(heard(BOUNCE, action), PATHS.address(ID, 3, DOMAIN))) is TAKEN
+    assert await told(state) == {}
+    assert one.counters == {action: 1}
+
+
+async def test_a_report_with_message_id_and_address_alone_is_looked_for_by_all(state: SqliteState) -> None:
+    one, now = door(state), state.now()
+    one.feedback = {f"fbl@{DOMAIN}"}
+    original = (
+        "--b\nContent-Type: message/rfc822\n\nMessage-ID: <order.7@marom.example>\nFrom: a@marom.example\n\nhi\n--b--"
+    )
+    for _ in range(2):
+        assert await one.accept(mail(BOUNCE.replace("--b--", original), f"fbl@{DOMAIN}")) is TAKEN
+    ((name, note),) = (await state.pinned(UNPLACED)).items()
+    report = loaded(note)
+    assert (report.about, report.sought, report.at) == (NOBODY, ("order.7@marom.example", "lea@example.com"), now)
+    assert name.endswith("/bounced-late")
+    assert one.counters == {"bounce": 2}
+
+
+async def test_of_such_no_more_than_a_number_waits(state: SqliteState) -> None:
+    one = door(state)
+    one.feedback = {"fbl"}
+    for number in range(2 * MOST_UNPLACED):
+        await state.pin(UNPLACED, str(number), "")
+    original = "--b\nContent-Type: message/rfc822\n\nMessage-ID: <order.7@marom.example>\n\nhi\n--b--"
+    assert await one.accept(mail(BOUNCE.replace("--b--", original), f"fbl@{DOMAIN}")) is TAKEN
+    assert one.counters == {"bounce": 1, "crowded": 1}
+
+
+# --- who leaves by mail
+
+LEAVING = PATHS.leaving(ID, 3, DOMAIN)
+
+
+async def test_who_writes_to_leave_is_told_to_who_sent_the_message(state: SqliteState) -> None:
+    one = door(state)
+    assert one.check(ANYBODY, RcptTo(LEAVING.upper(), DOMAIN), 0) is None
+    for _ in range(3):
+        assert await one.accept(mail("Subject: unsubscribe\n\n", LEAVING, sender="lea@example.com")) is TAKEN
+    assert list(await told(state)) == [f"{ID}/3/unsubscribed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sender"),
+    [
+        ("Subject: unsubscribe\n\n", ""),
+        ("Auto-Submitted: auto-replied\n\nI am away", "lea@example.com"),
+        (BOUNCE, "MAILER-DAEMON@mx.example.net"),
+        (COMPLAINT.format("0" * 32), "fbl@provider.example"),
+    ],
+)
+async def test_nobody_leaves_by_what_a_machine_answers(state: SqliteState, text: str, sender: str) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    assert await one.accept(mail(text, LEAVING, sender=sender)) is TAKEN
+    assert await told(state) == {}
+    assert rig.spool.puts == [], "and nobody is answered"
+
+
+def test_who_comes_too_late_or_with_a_token_of_his_own_is_shown_to_the_link(state: SqliteState) -> None:
+    one = door(state)
+    old = PATHS.leaving(Ids("n", 0, lambda: NOW - MAX_AGE - 1).next(), 3, DOMAIN)
+    for address in (old, f"u-{'0' * 32}@{DOMAIN}", f"U-x@{DOMAIN}"):
+        assert one.check(ANYBODY, RcptTo(address, DOMAIN), 0) is GONE
+    assert one.check(ANYBODY, RcptTo("u-x@other.example", "other.example"), 0) is NOBODY_HERE
+    assert one.counters == {"refused": 4}
+
+
+# --- feedback addresses
+
+VERIFICATION = "From: fbl@provider.example\nSubject: Please confirm\n\nhttps://provider.example/confirm?code=7"
+
+
+@pytest.mark.parametrize("address", [f"FBL@{DOMAIN}", "fbl@relay.example", "complaints@marom.example"])
+async def test_providers_complain_where_bounces_toml_says(state: SqliteState, address: str) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    one.feedback, one.postmasters = {"fbl", "complaints@marom.example"}, ["ops@a.example"]
+    assert one.check(ANYBODY, RcptTo(address, address.rpartition("@")[2]), 0) is None
+    assert await one.accept(mail(COMPLAINT.format(TRACER.token(ID, 2)), address)) is TAKEN
+    assert list(await told(state)) == [f"{ID}/2/complained"]
+    assert await one.accept(mail("Auto-Submitted: auto-replied\n\naway", address)) is TAKEN
+    assert rig.spool.puts == [], "what is understood is for no person"
+    assert await one.accept(mail(VERIFICATION, address)) is TAKEN
+    ((message, (delivery,)),) = rig.spool.puts[0].put
+    assert (delivery.recipient, delivery.mail_from) == ("ops@a.example", "")
+    assert b"confirm?code=7" in (message.content or b"")
+    assert one.counters == {"complaint": 1, "auto-reply": 1, "other": 1, "forwarded": 1}
+    for other in ("fbl@other.example", f"complaints@{DOMAIN}"):
+        assert one.check(ANYBODY, RcptTo(other, other.rpartition("@")[2]), 0) is NOBODY_HERE
+
+
+async def test_what_people_here_are_to_read_has_a_size(state: SqliteState) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    one.postmasters = ["ops@a.example"]
+    assert await one.accept(mail("Subject: hi\n\n" + "x" * FORWARDED_OCTETS, f"abuse@{DOMAIN}")) is TOO_BIG
+    assert rig.spool.puts == []
+    assert one.counters == {"other": 1, "too_big": 1}
+
+
 @pytest.mark.parametrize("address", [f"Postmaster@{DOMAIN}", f"abuse@{DOMAIN}", "postmaster@relay.example"])
 async def test_postmaster_and_abuse_reach_those_who_run_the_node(state: SqliteState, address: str) -> None:
     rig = Rig()
@@ -134,7 +261,11 @@ async def test_postmaster_and_abuse_reach_those_who_run_the_node(state: SqliteSt
     assert await one.accept(letter) is TAKEN
     ((message, (delivery,)),) = rig.spool.puts[0].put
     assert (delivery.recipient, delivery.mail_from, delivery.notify) == ("ops@a.example", "", "NEVER")
-    assert message.content == letter.content
+    assert message.content == f"Delivered-To: {address.lower()}\r\n".encode() + letter.content
+    letter.content = message.content
+    assert await one.accept(letter) is TAKEN
+    assert len(rig.spool.puts) == 1, "what they send back here ends here"
+    assert one.counters["loop"] == 1
     assert one.check(ANYBODY, RcptTo("postmaster@other.example", "other.example"), 0) is NOBODY_HERE
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from relay.config.reader import read
 from relay.config.schema_bounces import BouncesFile
 from relay.feedback.parts import MAX_OCTETS
 from relay.feedback.replies import Diagnosis, diagnose
-from relay.feedback.returned import Mail, Recipient, read_mail
+from relay.feedback.returned import Mail, Recipient, read_mail, ruled
 from relay.feedback.rulings import NO_RULINGS, Rulings
 from relay.feedback.taxonomy import MEANINGS, follows
 from relay.outcome import Reply
@@ -44,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
     """Exit 1 if a file or line could not be read; the others are shown all the same."""
     if (args.reply is None) == (not args.files):
         args.parser.error("say files, or --reply")
+    rulings = _rulings(find_policies(args.policies))
     if args.reply is None:
-        return _files(args)
-    reading = partial(_diagnosed, site=args.site, rulings=_rulings(find_policies(args.policies)))
+        return _files(args, rulings)
+    reading = partial(_diagnosed, site=args.site, rulings=rulings)
     if args.reply == "-":
         return _replies(args, reading)
     _show_reply({"reply": args.reply, "command": args.smtp_command}, args.json, reading)
@@ -65,12 +67,13 @@ def _rulings(policies: Path | None) -> Rulings:
     return compiled(file, document)
 
 
-def _files(args: argparse.Namespace) -> int:
+def _files(args: argparse.Namespace, rulings: Rulings) -> int:
     failed = False
     for number, file in enumerate(args.files):
         try:
             with file.open("rb") as opened:
                 mail = read_mail(opened.read(MAX_OCTETS))
+            mail = replace(mail, recipients=tuple(ruled(one, rulings, args.site) for one in mail.recipients))
         except OSError as error:
             print(f"postlane bounce: {file}: {error.strerror}", file=sys.stderr)
             failed = True

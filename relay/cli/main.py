@@ -31,6 +31,7 @@ COMMANDS = {
     "events": "events",
     "message": "events",
     "queue": "queue",
+    "report": "report",
     "recipient": "recipient",
     "suppress": "suppress",
     "suspend": "suspend",

@@ -19,6 +19,7 @@ from relay.config import whereabouts
 from relay.control import request
 from relay.feedback.eventarchive import Wanted, read
 from relay.feedback.eventforget import forget
+from relay.masking import key_in
 from relay.person import ERASED
 from relay.recipient import normalised, spellings
 
@@ -67,7 +68,7 @@ def run_show(args: argparse.Namespace) -> int:
     node = whereabouts(args.config)
     zone, now = ZoneInfo(node.timezone), now_ms()
     person = ask(node.data_dir, {"what": "show", "recipient": args.address})
-    events = list(events_of(node.data_dir / "events", args.address, since=now - _COUNTED))
+    events = list(events_of(node.data_dir / "events", args.address, person["key"], since=now - _COUNTED))
     used = marketing_by_brand(events)
     if args.json:
         undos = [{**block, "undo": undo(args.address, block)} for block in person["blocks"]]
@@ -137,13 +138,12 @@ def _day(event: Json) -> str:
     return str(event.get("time", ""))[:10]
 
 
-def events_of(directory: Path, address: str, since: int = 0) -> Iterator[Json]:
-    """His, by whatever spelling, in time order."""
-    who = normalised(address)
-    match: dict[str, Wanted] = {**spellings(who)}
-    for event in read(directory, since=since, match=match):
+def events_of(directory: Path, address: str, key: str, since: int = 0) -> Iterator[Json]:
+    """His, by whatever spelling, in time order; also those from which addresses were removed, by his key."""
+    who, keyed = normalised(address), bytes.fromhex(key)
+    for event in read(directory, since=since, match=spellings(who, key)):
         recipient = event.get("recipient")
-        if isinstance(recipient, str) and normalised(recipient) == who:
+        if isinstance(recipient, str) and (normalised(recipient) == who or key_in(recipient) == keyed):
             yield event
 
 
@@ -155,7 +155,7 @@ def run_export(args: argparse.Namespace) -> int:
     head = json.dumps({"recipient": args.address, "known": person, "waiting": waiting}, ensure_ascii=False)
     print(f'{head[:-1]}, "events": [')
     before = ""
-    for event in events_of(node.data_dir / "events", args.address):
+    for event in events_of(node.data_dir / "events", args.address, person["key"]):
         print(f"{before}  {json.dumps(event, ensure_ascii=False)}", end="")
         before = ",\n"
     print("\n]}")
@@ -182,7 +182,7 @@ def run_forget(args: argparse.Namespace) -> int:
     person = ask(data_dir, {"what": "show", "recipient": args.address})
     waiting = [(item["id"], item["recipient"]) for item in _queued(data_dir, args.address)]
     if args.dry_run:
-        found = {"events": sum(1 for _ in events_of(directory, args.address)), "waiting": len(waiting)}
+        found = {"events": sum(1 for _ in events_of(directory, args.address, person["key"])), "waiting": len(waiting)}
         return _say(
             args,
             {**found, "known": person},
@@ -198,7 +198,7 @@ def run_forget(args: argparse.Namespace) -> int:
     stop = {} if args.stop is None else {"stop": args.stop.replace("nothing", "")}
     answer = ask(data_dir, {"what": "forget", "recipient": args.address, "via": "cli", **stop})
     cancelled = _cancel(data_dir, waiting)
-    changed = _forget_events(directory, args.address)
+    changed = _forget_events(directory, args.address, bytes.fromhex(person["key"]))
     done = {"key": answer["key"], "cancelled": cancelled, "events": changed, "kept": answer["kept"]}
     facts: Json = {"by": getpass.getuser(), "via": "cli", "action": FORGET, "what": {"key": answer["key"]}}
     stopped = [{name: block[name] for name in ("stop", "brand", "reason")} for block in answer["kept"]]
@@ -222,12 +222,12 @@ def _cancel(data_dir: Path, waiting: Iterable[tuple[str, str]]) -> int:
     return count
 
 
-def _forget_events(directory: Path, address: str) -> int:
+def _forget_events(directory: Path, address: str, key: bytes) -> int:
     """Until a pass finds nothing: what was in an outbox comes later, what was being turned into Parquet changes its file."""
     total = 0
     for _ in range(_PASSES):
         time.sleep(_OUTBOX)
-        changed = forget(directory, address)
+        changed = forget(directory, address, key)
         total += changed
         if not changed:
             break

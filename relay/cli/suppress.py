@@ -364,7 +364,10 @@ def run_restore(args: argparse.Namespace) -> int:
         _audit(data_dir, args, {"done": True}, {})
         print(json.dumps({"done": True}) if args.json else "Marketing goes again.")
         return 0
-    blocks, wishes = suppress_restore.known(read(data_dir / "events", match={"type": suppress_restore.TYPES}))
+    events = read(data_dir / "events", match={"type": suppress_restore.TYPES})
+    blocks, wishes = suppress_restore.known(
+        events, lambda address: str(ask(data_dir, {"what": "show", "recipient": address})["key"])
+    )
     known = f"{_count(len(blocks), 'block')} and {_count(len(wishes), 'preference')}"
     if args.dry_run:
         return _would(args, len(blocks) + len(wishes), f"{known} would be told again.")

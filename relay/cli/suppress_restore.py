@@ -1,9 +1,13 @@
-"""What is known of people, put together again from events: where State lost it. Pure."""
+"""What is known of people, put together again from events: where State lost it. Pure.
 
-from collections.abc import Iterable, Iterator
+Of whom addresses were removed ([retention] addresses) his key stands in the events, by which State knows him all the same.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from relay.masking import key_in
 from relay.person import UNSUBSCRIBED
 
 Json = dict[str, Any]
@@ -13,22 +17,24 @@ COUNTED = ("service", "marketing")  # classes that caps count (policy/caps.py)
 FORGET = "recipient --forget"  # the action of an `audit` event, which tells what goes on to be stopped, by a hash alone
 
 
-def known(events: Iterable[Json]) -> tuple[list[Json], list[Json]]:
+def known(events: Iterable[Json], key_of: Callable[[str], str]) -> tuple[list[Json], list[Json]]:
     """Entries of blocks and questions of wishes for the desk (relay/people.py), as they were after the last of these events,
-    which come in time order."""
+    which come in time order. `key_of` an address: asked where what is said of an address may end what was said of a key."""
     blocks: dict[tuple[str, ...], Json] = {}
     wishes: dict[tuple[str, str], Json] = {}
     for event in events:
-        who, brand = event.get("recipient") or "", event.get("brand") or ""
+        who, brand = _who(event), event.get("brand") or ""
         match event["type"]:
-            case "suppressed" | "unsubscribed" if who or event.get("key"):
-                block = _block(event)
+            case "suppressed" | "unsubscribed" if who:
+                block = _block(event, who)
                 blocks[_name(block)] = block
-            case "unsuppressed" if who or event.get("key"):
-                gone = {**event, "brand": brand, "reason": event.get("was")}
+            case "unsuppressed" if who:
+                gone = {**who, "stop": event["stop"], "brand": brand, "reason": event.get("was")}
                 blocks.pop(_name(gone), None)
+                if "recipient" in who and any("key" in block and _alike(block, gone) for block in blocks.values()):
+                    blocks.pop(_name({**gone, "recipient": "", "key": key_of(who["recipient"])}), None)
             case "preferences-changed" if who:
-                wishes[who, brand] = _wish(event)
+                wishes[_of(who), brand] = who | _wish(event)
             case "audit" if event.get("action") == FORGET:
                 for kept in event.get("kept") or ():
                     block = {**kept, "brand": kept.get("brand") or "", "key": event["what"]["key"]}
@@ -39,18 +45,33 @@ def known(events: Iterable[Json]) -> tuple[list[Json], list[Json]]:
 def got(events: Iterable[Json]) -> Iterator[Json]:
     """Entries of mail that arrived, as caps count it, for the desk."""
     for event in events:
-        if event.get("recipient") and event.get("class") in COUNTED:
-            facts = {name: event.get(name) or "" for name in ("recipient", "brand", "class")}
-            yield {**facts, "at": _ms(event["time"])}
+        if (who := _who(event)) and event.get("class") in COUNTED:
+            facts = {name: event.get(name) or "" for name in ("brand", "class")}
+            yield {**who, **facts, "at": _ms(event["time"])}
+
+
+def _who(event: Json) -> Json:
+    """{"recipient": ...} or {"key": ...}; {}: of nobody."""
+    address = event.get("recipient") or ""
+    key = key_in(address)
+    if key is not None:
+        return {"key": key.hex()}
+    return {"recipient": address} if address else {"key": event["key"]} if event.get("key") else {}
+
+
+def _of(who: Json) -> str:
+    return str(who.get("recipient") or who.get("key"))
+
+
+def _alike(one: Json, other: Json) -> bool:
+    return all(one[name] == other[name] for name in ("stop", "brand", "reason"))
 
 
 def _name(block: Json) -> tuple[str, ...]:
-    who = block.get("recipient") or block.get("key")
-    return (str(who), str(block["stop"]), str(block["brand"]), str(block["reason"]))
+    return (_of(block), str(block["stop"]), str(block["brand"]), str(block["reason"]))
 
 
-def _block(event: Json) -> Json:
-    who = {"recipient": event["recipient"]} if event.get("recipient") else {"key": event["key"]}
+def _block(event: Json, who: Json) -> Json:
     expires = event.get("expires")
     left = event["type"] == "unsubscribed"
     return who | {
@@ -70,7 +91,6 @@ def _wish(event: Json) -> Json:
     after = event["after"]
     paused = after.get("paused_until")
     return {
-        "recipient": event["recipient"],
         "brand": event.get("brand") or "",
         "topics_off": after["topics_off"],
         "at_most": "" if after["at_most"] == "each" else after["at_most"],

@@ -11,7 +11,7 @@ from relay.feedback.rulings import Ruling, Rulings
 from relay.policy.patterns import Matcher, Pattern
 from relay.policy.routes import AnyOf
 
-LATER = ("health", "feedback_addresses")
+LATER = ("health",)
 
 
 def compiled(file: BouncesFile, document: Document | None) -> Rulings:

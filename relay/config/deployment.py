@@ -10,11 +10,10 @@ from ipaddress import ip_address
 from os import environ as _process_environ
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from relay.config.password_file import password_in
 from relay.config.pools import read_pools
-from relay.config.problems import IN_CLEAR, NOT_YET, Problem, did_you_mean
+from relay.config.problems import IN_CLEAR, Problem, did_you_mean
 from relay.config.reader import Document, Examined, read, shown_path, toml_files
 from relay.config.sandbox import sandbox_binds
 from relay.config.schema_config import (
@@ -129,7 +128,7 @@ def examine_deployment(
         relay_password=password,
         state=_state(settings.state, home),
         secrets=settings.secrets,
-        web=settings.web,
+        web=settings.web.model_copy(update={"events": [home / one for one in settings.web.events]}),
         alerts=_alerts(settings.alerts, home),
         retention=settings.retention,
         pools=MappingProxyType(pools),
@@ -178,9 +177,7 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
     if not document.broken:
         if settings.delivery.return_path_domain and not takes_returns(settings.listener):
             yield document.problem(("delivery", "return_path_domain"), NOBODY_LISTENS, "no-effect", warning=True)
-        for loc, value, default in _not_yet_acted_on(settings):
-            if value not in (default, ""):
-                yield document.problem(loc, NOT_YET, "not-yet", warning=True)
+        yield from _of_retention(document, settings.retention)
 
 
 NOBODY_LISTENS = (
@@ -192,15 +189,12 @@ def takes_returns(listeners: Iterable[Listener]) -> bool:
     return any(listener.role == "bounces" for listener in listeners)
 
 
-_ACTED_ON = (("web", "admin"), ("web", "public"), ("web", "public_url"), ("retention", "events"))
-
-
-def _not_yet_acted_on(settings: PostlaneFile) -> Iterator[tuple[Loc, Any, Any]]:
-    """Keys of the same kind that the sample shows with a value, and this value: who leaves it asks for nothing."""
-    for name, section, default in (("web", settings.web, Web()), ("retention", settings.retention, Retention())):
-        for key in type(section).model_fields:
-            if (name, key) not in _ACTED_ON:
-                yield (name, key), getattr(section, key), getattr(default, key)
+def _of_retention(document: Document, retention: Retention) -> Iterator[Problem]:
+    """What is written to stay longer than the events it stands in: it goes with them."""
+    for key in ("subjects", "transcripts", "addresses"):
+        if key in retention.model_fields_set and getattr(retention, key) > retention.events:
+            message = "has no effect beyond events, which it goes with; write as much at most"
+            yield document.problem(("retention", key), message, "no-effect", warning=True)
 
 
 def _of_alerts(document: Document, alerts: Alerts) -> Iterator[Problem]:

@@ -50,6 +50,7 @@ MaybeDomain = Annotated[str, *text_of(units.maybe_domain, "bounce.shop.example")
 SendingDomain = Annotated[str, *text_of(units.sending_domain, "shop.example")]
 Recipient = Annotated[str, *text_of(units.recipient, "*@shop.example")]
 Mailbox = Annotated[str, *text_of(units.mailbox, "postmaster@shop.example")]
+OwnAddress = Annotated[str, *text_of(units.own_address, "fbl@shop.example")]
 Name = Annotated[str, *text_of(units.name, "shop-web")]
 Url = Annotated[str, *text_of(units.web_url, "https://mail.shop.example")]
 Color = Annotated[str, *text_of(units.color, "#0b6e4f")]

@@ -84,6 +84,7 @@ class Policies:
     runaway: Guard | None
     rulings: Rulings
     aftermath: Aftermath
+    feedback: frozenset[str]
     exceptions: Routes
     shaping: Shaping
     streams: Streams
@@ -186,6 +187,7 @@ def examine_policies(
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
         rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
         aftermath=bounces_file.aftermath(bounces),
+        feedback=frozenset(bounces.feedback_addresses),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
         streams=streams_file.compiled(streams, folder.documents.get("streams.toml"), apps),

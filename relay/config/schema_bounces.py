@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from relay.config.fields import ALONE_OR_LIST, Name, PositiveDuration, text_of
+from relay.config.fields import ALONE_OR_LIST, Name, OwnAddress, PositiveDuration, text_of
 from relay.config.problems import Wrong, did_you_mean, listing
 from relay.config.reader import Section, setting
 from relay.config.schema_backoff import Replies
@@ -116,4 +116,6 @@ class BouncesFile(Section):
         dict[Annotated[str, *text_of(suppressing, "quota")], SuppressTable], BeforeValidator(_over_shipped)
     ] = setting({}, "per category, or complaint: what is stopped, after how many failures, for how long")
     health: dict[Name, Any] = setting({}, "rates of a stream that slow or suspend it")
-    feedback_addresses: list[str] = setting([], "where providers send complaints")
+    feedback_addresses: list[OwnAddress] = setting(
+        [], "where providers send complaints: fbl@shop.example, or fbl alone for that at each return_path_domain"
+    )

@@ -110,6 +110,9 @@ class Web(Section):
     public: MaybeAddress = setting("127.0.0.1:8026", "unsubscribe and preference pages")
     api: MaybeAddress = setting("", "apps' API; empty: on the admin address")
     public_url: Url = setting("", "for brands that set none")
+    events: list[Folder] = setting(
+        [], "event folders of other nodes, shared or shipped here: reports are of all together"
+    )
 
 
 class Alerts(Section):
@@ -126,8 +129,9 @@ class Retention(Section):
 
     events: PositiveDuration = setting("400d", "event files, JSON Lines and Parquet alike")
     subjects: Duration = setting("30d", "subject lines in events; 0d keeps none")
-    transcripts: Duration = setting("14d")
-    addresses: Duration = setting("400d", "recipients' addresses in events")
+    transcripts: Duration = setting("14d", "what was said in sessions that failed; 0d keeps none")
+    addresses: Duration = setting("400d", "then a pseudonym stands in events; 0d: when their hour is over")
+    sent: PositiveDuration = setting("60d", "what was delivered, in the spool, by which reports find it")
 
 
 class PostlaneFile(Section):

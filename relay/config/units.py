@@ -267,6 +267,16 @@ def mailbox(value: object) -> str:
     raise Wrong("address", f'{shown(value)} is no address, such as "postmaster@shop.example"')
 
 
+def own_address(value: object) -> str:
+    """An address, or the part of one before the @, in lower case."""
+    text = value.strip() if isinstance(value, str) else ""
+    if "@" in text:
+        return mailbox(text).lower()
+    if re.fullmatch(r"[!#-'*+\-./0-9=?A-Z^-~]{1,64}", text):
+        return text.lower()
+    raise Wrong("address", f'{shown(value)} is no address, such as "fbl@shop.example", nor the part before its @')
+
+
 def maybe_domain(value: object) -> str:
     return "" if value == "" else domain(value)
 

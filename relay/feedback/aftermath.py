@@ -17,6 +17,7 @@ from relay.message import Delivery
 from relay.person import COMPLAINT, DEAD_MAILBOX, UNSUBSCRIBED
 
 DAY = 86_400_000
+MAILTO = "mailto"  # the way by which he left, as one-click and page are
 ON_COMPLAINT = "complaint"  # beside the categories of failures
 # What may have consequences at all: failures that are about the recipient.
 KINDS = (ON_COMPLAINT, *(one.value for one, meaning in MEANINGS.items() if meaning.reach is Reach.RECIPIENT))
@@ -81,6 +82,12 @@ class Aftermath:
         if kind in _OPT_OUT:
             return _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
         return _entry(delivery, rule, COMPLAINT, delivery.site, now) if rule is not None and kind in _ABUSE else None
+
+
+def unsubscription(delivery: Delivery, now: int) -> Facts | None:
+    """What follows from a mail by which its recipient unsubscribes: the same as from one click on the page."""
+    entry = _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
+    return entry | {"source": MAILTO} if entry is not None else None
 
 
 def _entry(delivery: Delivery, rule: Rule, reason: str, site: str, now: int) -> Facts | None:

@@ -4,6 +4,8 @@ Parquet has a column for each field of INTERFACE's events and, in `event`, the r
 lost that a column does not hold, and any tool can read the files.
 """
 
+import fcntl
+import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +44,7 @@ _TIME = "TRY_CAST(json ->> '$.time' AS TIMESTAMP)"
 _ANY_CASE = frozenset({"recipient", "domain", "site", "sender", "from"})
 _ROWS = 1_000  # events fetched at a time
 _MEMORY = "256MB"  # of one question; what does not fit goes to temporary files
+MODE = 0o640  # of event files: people's addresses are in them
 _TRIES = 3  # of a question whose files are turned into Parquet under its hands
 
 
@@ -60,7 +63,7 @@ _LINES = _Kind("read_ndjson_objects(?, ignore_errors = true)", _TIME, "(json ->>
 
 
 # A report that came back has its reply as one text.
-_SHAPED = """
+SHAPED = """
 CASE WHEN json_type(json, '$.reply') = 'VARCHAR'
      THEN json_merge_patch(json, json_object('reply', json_object('enhanced', json -> '$.status', 'text', json -> '$.reply')))
      ELSE json END
@@ -68,6 +71,11 @@ CASE WHEN json_type(json, '$.reply') = 'VARCHAR'
 _TO_PARQUET = """
 COPY (SELECT unnest(json_transform({shaped}, ?)), json::VARCHAR AS event
         FROM read_ndjson_objects(?, ignore_errors = true) WHERE json IS NOT NULL)
+  TO '{target}' (FORMAT parquet, COMPRESSION zstd)
+"""
+_STRIPPED = """
+COPY (SELECT * REPLACE ({columns}CASE WHEN {found} THEN json_merge_patch(event::JSON, CASE
+        WHEN contains(event, '"headers":{{') THEN ? ELSE ? END)::VARCHAR ELSE event END AS event) FROM read_parquet(?))
   TO '{target}' (FORMAT parquet, COMPRESSION zstd)
 """
 _UNREADABLE = "SELECT count(*) FROM read_ndjson_objects(?, ignore_errors = true) WHERE json IS NULL"
@@ -84,19 +92,22 @@ def to_parquet(directory: Path, now: int, ready: Callable[[Path], bool] = lambda
     for source in sorted(directory.glob("*.jsonl")):
         if source.name.endswith(".open.jsonl") or source.name[:13] >= hour or not ready(source):
             continue
-        target = source.with_suffix(".parquet")
         try:
-            damaged = not target.exists() and _convert(source, target)
+            with alone(directory):
+                made.append(_turned(source))
         except Exception as error:  # one bad file must not keep the others from being converted
             log.error("events not converted", file=str(source), error=repr(error))
-            continue
-        if damaged:
-            log.error("unreadable lines in an event file", file=str(source))
-            source.rename(source.with_suffix(".damaged"))
-        else:
-            source.unlink()
-        made.append(target)
     return made
+
+
+def _turned(source: Path) -> Path:
+    target = source.with_suffix(".parquet")
+    if not target.exists() and _convert(source, target):
+        log.error("unreadable lines in an event file", file=str(source))
+        source.rename(source.with_suffix(".damaged"))
+    else:
+        source.unlink()
+    return target
 
 
 def read(directory: Path, *, since: int = 0, until: int | None = None, match: Match | None = None) -> Iterator[Event]:
@@ -142,19 +153,50 @@ def write_parquet(events: Iterable[Event], target: Path) -> None:
     """Whole or not at all, and then in place of what was there, which `events` may be read from."""
     lines, partial = target.with_suffix(".lines"), target.with_suffix(".rewritten")
     try:
+        lines.touch(MODE)
         with lines.open("wb") as file:
             file.writelines(orjson.dumps(event) + b"\n" for event in events)
         with _database() as database:
             database.execute(
-                _TO_PARQUET.format(shaped=_SHAPED, target=_quoted(partial)),
+                _TO_PARQUET.format(shaped=SHAPED, target=_quoted(partial)),
                 [orjson.dumps(COLUMNS).decode(), str(lines)],
             )
-        sync(partial)
-        partial.rename(target)
-        sync(target.parent)
+        _put(partial, target)
     finally:
         lines.unlink(missing_ok=True)
         partial.unlink(missing_ok=True)
+
+
+def strip(path: Path, fields: Sequence[str]) -> bool:
+    """Takes fields of text out of one Parquet file, wherever an event has them, also among its headers; False: none has. The way
+    that is quick: 4 us of CPU for an event, a quarter of what `write_parquet` takes."""
+    found = " OR ".join(f"contains(event, '\"{field}\":')" for field in fields)
+    columns = "".join(f"NULL::VARCHAR AS {field}, " for field in fields if field in COLUMNS)
+    gone = dict.fromkeys(fields)  # RFC 7396: null takes a field out
+    patches = [orjson.dumps(patch).decode() for patch in (gone | {"headers": gone}, gone)]
+    partial = path.with_suffix(".rewritten")
+    with _database() as database:
+        if database.execute(f"SELECT 1 FROM read_parquet(?) WHERE {found} LIMIT 1", [str(path)]).fetchone() is None:  # noqa: S608
+            return False
+        try:
+            sql = _STRIPPED.format(columns=columns, found=found, target=_quoted(partial))
+            database.execute(sql, [*patches, str(path)])
+            _put(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return True
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Waits until no other process writes files of the log anew, and keeps them from it: each reads a file, writes it aside and
+    puts it in place, and who read it before the other did would bring back what that one took out."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def matches(event: Event, match: Mapping[str, Wanted]) -> bool:
@@ -184,13 +226,19 @@ def _convert(source: Path, target: Path) -> bool:
     partial = target.with_suffix(".partial")
     with _database() as database:
         database.execute(
-            _TO_PARQUET.format(shaped=_SHAPED, target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(source)]
+            _TO_PARQUET.format(shaped=SHAPED, target=_quoted(partial)), [orjson.dumps(COLUMNS).decode(), str(source)]
         )
         unreadable = database.execute(_UNREADABLE, [str(source)]).fetchone()
+    _put(partial, target)
+    return bool(unreadable and unreadable[0])
+
+
+def _put(partial: Path, target: Path) -> None:
+    """In place, for good, and for as few eyes as JSON Lines (eventlog.py): DuckDB leaves that to the umask."""
+    partial.chmod(MODE)
     sync(partial)
     partial.rename(target)
     sync(target.parent)
-    return bool(unreadable and unreadable[0])
 
 
 def _ask(

@@ -16,7 +16,8 @@ import orjson
 import structlog
 
 from relay.domain import u_label
-from relay.feedback.eventarchive import Event, events_of, write_parquet
+from relay.feedback.eventarchive import Event, alone, events_of, write_parquet
+from relay.masking import key_in
 from relay.recipient import normalised
 
 log = structlog.get_logger()
@@ -35,10 +36,10 @@ _TOKEN = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|[^\s"'<>,;:()\[\]{}=]+)@[^\s"'<>,;:
 
 
 class Forgotten:
-    """Whose address is to go. Pure."""
+    """Whose address is to go, and the pseudonym of his `key` that may stand for it by now ([retention] addresses). Pure."""
 
-    def __init__(self, address: str) -> None:
-        self._who = normalised(address)
+    def __init__(self, address: str, key: bytes = b"") -> None:
+        self._who, self._key = normalised(address), key
         domain = self._who.rpartition("@")[2]
         domains = {domain, u_label(domain)} | ({"googlemail.com"} if domain == "gmail.com" else set())
         self.signs = tuple(f"@{one}" for one in domains)
@@ -60,7 +61,9 @@ class Forgotten:
         return cleared if cleared != event else None
 
     def _is_his(self, value: object) -> bool:
-        return isinstance(value, str) and normalised(value) == self._who
+        if not isinstance(value, str):
+            return False
+        return normalised(value) == self._who or (bool(self._key) and key_in(value) == self._key)
 
     def cleared(self, value: Any) -> Any:
         """The same without his address, wherever it stands."""
@@ -75,15 +78,18 @@ class Forgotten:
         return value
 
 
-def forget(directory: Path, address: str) -> int:
+def forget(directory: Path, address: str, key: bytes = b"") -> int:
     """One pass over all files; how many events it changed. Raises OSError where one cannot be changed."""
-    gone = Forgotten(address)
+    gone = Forgotten(address, key)
     changed = 0
-    for path in sorted(directory.glob("*")):
-        if path.suffix == ".parquet":
-            changed += _forget_columns(path, gone)
-        elif path.suffix in _LINES:
-            changed += _forget_lines(path, gone)
+    if not directory.exists():
+        return 0
+    with alone(directory):
+        for path in sorted(directory.glob("*")):
+            if path.suffix == ".parquet":
+                changed += _forget_columns(path, gone)
+            elif path.suffix in _LINES:
+                changed += _forget_lines(path, gone)
     return changed
 
 

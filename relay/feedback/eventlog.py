@@ -21,7 +21,7 @@ from typing import Protocol
 import structlog
 
 from relay.durable import sync
-from relay.feedback.eventarchive import matches, read, scan, to_parquet
+from relay.feedback.eventarchive import MODE, matches, read, scan, to_parquet
 from relay.feedback.eventtail import Tail, follow
 
 __all__ = ["Exporter", "Outbox", "Tail", "follow", "hour_of", "matches", "read", "scan", "to_parquet"]
@@ -138,7 +138,7 @@ class Exporter:
 def _write_at(path: Path, offset: int, lines: bytes) -> None:
     """Writes and syncs. By position, so that one more time, or one a cancelled task left running, changes nothing."""
     new = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, MODE)
     try:
         rest = memoryview(lines)
         while rest:

@@ -1,43 +1,78 @@
 """Whom a returned mail is about: each thing it says, with the delivery of ours that it is said of. Pure.
 
 A bounce is believed where it arrives at a return path of ours (relay/return_path.py), which names the delivery; else, and all
-complaints, where the message that came back carries our trace id. What names neither is nobody's: anybody can write a bounce.
-Automatic replies and reports of success are told apart and change nothing.
+complaints, where the message that came back carries our trace id; else by its Message-ID together with the address that the
+report names. Those two are no secret among the recipients of one message, so what is found by them is told, and where a
+message had several recipients it teaches nothing (relay/hindsight.py). What names no delivery is nobody's: anybody can write
+a bounce. Automatic replies and reports of success are told apart and change nothing.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from relay.clue import Sought, plain
 from relay.feedback.returned import Kind, Mail, Recipient
 from relay.feedback.taxonomy import Category
+from relay.return_path import About
 
 MAX_TEXT = 1_000  # characters of a reply that are kept
+SOUGHT = 10  # recipients of one report that are looked for by Message-ID: we hand over a recipient at a time
 
-KINDS = ("bounced-late", "complained")
+KINDS = ("bounced-late", "complained", "unsubscribed")
+NOBODY: About = ("", 0)
 
-About = tuple[str, int]  # message id, recipient index
 Facts = dict[str, object]
 
 
 class Report(NamedTuple):
-    """One thing that is said of one delivery. `kind`: of KINDS; `facts`: what the event tells of it."""
+    """One thing that is said of one delivery. `kind`: of KINDS; `facts`: what the event tells of it, and in `texts` what else
+    the report says of a failure. `sought`: by what the delivery is to be found where `about` is NOBODY, or was found; `at`: when
+    (ms) the search began."""
 
     about: About
     kind: str
     facts: Facts
+    sought: Sought = ("", "")
+    at: int = 0
+
+
+def label(mail: Mail) -> str:
+    """What it is, in a word, for who counts: a bounce says that something failed, the others by their action (RFC 3464 2.3.3)."""
+    if mail.kind is not Kind.BOUNCE or not mail.recipients:
+        return mail.kind.value
+    actions = [one.action for one in mail.recipients]
+    return mail.kind.value if "failed" in actions else actions[0]
 
 
 def reports(mail: Mail, returned_to: Sequence[About], traced: About | None) -> list[Report]:
     """`returned_to`: by the return paths it arrived at; `traced`: by the trace id in what came back."""
     if mail.kind is Kind.BOUNCE:
-        failed = next((one for one in mail.recipients if one.action == "failed"), None)
-        if failed is None:  # delayed, delivered, relayed, expanded: nothing has ended that had not
+        failed = [one for one in mail.recipients if one.action == "failed"]
+        if not failed:  # delayed, delivered, relayed, expanded: nothing has ended that had not
             return []
         about = list(returned_to) or ([traced] if traced is not None else [])
-        return [Report(one, "bounced-late", _failure(mail, failed)) for one in about]
-    if mail.kind is Kind.COMPLAINT and traced is not None:
-        return [Report(traced, "complained", {"feedback_type": mail.feedback_type, "reporter": mail.reporter})]
+        if about:
+            return [Report(one, "bounced-late", _failure(mail, failed[0])) for one in about]
+        return [Report(NOBODY, "bounced-late", _failure(mail, one), sought) for one, sought in _sought(mail, failed)]
+    if mail.kind is Kind.COMPLAINT:
+        facts: Facts = {"feedback_type": mail.feedback_type, "reporter": mail.reporter}
+        if traced is not None:
+            return [Report(traced, "complained", facts)]
+        return [Report(NOBODY, "complained", facts, sought) for _, sought in _sought(mail, mail.recipients)]
     return []
+
+
+def farewells(mail: Mail, sender: str, leavers: Sequence[About]) -> list[Report]:
+    """Of a mail to addresses by which recipients unsubscribe. Nobody leaves by what a machine answers: bounces, automatic
+    replies, and whatever comes from <>."""
+    if not sender or mail.kind is not Kind.OTHER:
+        return []
+    return [Report(one, "unsubscribed", {}) for one in leavers]
+
+
+def _sought(mail: Mail, people: Sequence[Recipient]) -> list[tuple[Recipient, Sought]]:
+    named = plain(mail.message_id)
+    return [(one, (named, one.address)) for one in people[:SOUGHT]] if named else []
 
 
 def _failure(mail: Mail, failed: Recipient) -> Facts:
@@ -45,9 +80,27 @@ def _failure(mail: Mail, failed: Recipient) -> Facts:
         "category": failed.category or Category.OTHER,
         "permanent": failed.permanent,
         "status": failed.status,
-        "reply": failed.reply[:MAX_TEXT],
+        "reply": (failed.reply or next(iter(failed.texts), ""))[:MAX_TEXT],
         "command": failed.command,
         "rule": failed.rule,
         "reporter": mail.reporter,
         "final_recipient": failed.final or failed.address,
+        "texts": failed.texts,
     }
+
+
+def failed_of(facts: Facts) -> Recipient:
+    """The recipient that _failure() told of, as far as rules of the admin look at it (returned.ruled)."""
+    texts = facts.get("texts")
+    category = str(facts.get("category") or Category.OTHER)
+    return Recipient(
+        "",
+        action="failed",
+        status=str(facts.get("status") or ""),
+        reply=str(facts.get("reply") or ""),
+        command=str(facts.get("command") or ""),
+        category=Category(category) if category in set(Category) else Category.OTHER,
+        permanent=bool(facts.get("permanent")),
+        rule=str(facts.get("rule") or ""),
+        texts=tuple(map(str, texts)) if isinstance(texts, (list, tuple)) else (),
+    )

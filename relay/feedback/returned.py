@@ -22,6 +22,7 @@ from relay.feedback import parts, prose, status, telltale
 from relay.feedback.parts import Fields, Part
 from relay.feedback.quoted import LENGTH, command_of, reply_of
 from relay.feedback.replies import Diagnosis, diagnose
+from relay.feedback.rulings import Rulings
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.header import readable
 from relay.outcome import Reply
@@ -47,6 +48,7 @@ class Recipient:
     command         the SMTP command they answered, "" where the report does not say
     category, rule  what diagnose() made of them; None and "" where nothing failed
     permanent       failed for good: not by an address's full mailbox, a limit, or trouble on the way
+    texts           where its reply may stand, likeliest first, each cut; for ruled()
     """
 
     address: str
@@ -58,6 +60,7 @@ class Recipient:
     category: Category | None = None
     permanent: bool = False
     rule: str = ""
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,24 @@ def read_mail(content: bytes) -> Mail:
     return Mail(Kind.OTHER)
 
 
+def ruled(one: Recipient, rulings: Rulings, site: str) -> Recipient:
+    """The recipient as the admin's rules say, where one holds for what the report tells: any of its texts may be the reply that
+    the rule is about. `site`: as Rulings.find."""
+    if one.category is None or not rulings:
+        return one
+    for text in (*one.texts, ""):
+        reply = reply_of(text, one.status, one.action)
+        command = one.command or command_of(text)
+        if rulings.find(reply, command, site) is not None:
+            found = diagnose(reply, command, site=site, rulings=rulings)
+            permanent = _permanent(found, one.action)
+            said = str(reply) if reply.text else one.reply
+            return replace(
+                one, category=found.category, permanent=permanent, rule=found.rule, reply=said, command=command
+            )
+    return one
+
+
 def _spared(one: Recipient, senders: frozenset[str]) -> Recipient:
     """A reply that says it of the sender, by name and without the recipient's, does not condemn the recipient."""
     if one.category is None or not MEANINGS[one.category].condemns:
@@ -122,6 +143,8 @@ class _Seen:
         self.leaves = leaves
         self.subject = " ".join(_readable(fields.get("subject", "")).split())[:300]
         self._human: tuple[list[str], str] | None = None
+        self._words: str | None = None
+        self._links: str | None = None
 
     def of_kind(self, *kinds: str) -> list[Part]:
         return [part for part in self.leaves if part.kind in kinds]
@@ -159,12 +182,16 @@ class _Seen:
 
     @property
     def words(self) -> str:
-        return " ".join(" ".join(self.human[0])[: 4 * LENGTH].split())
+        if self._words is None:
+            self._words = " ".join(" ".join(self.human[0])[: 4 * LENGTH].split())
+        return self._words
 
     @property
     def links(self) -> str:
         """The links for people: providers name the error in them, whatever the language around them."""
-        return " ".join(_LINK.findall("\n".join(self.human[0])))
+        if self._links is None:
+            self._links = " ".join(_LINK.findall("\n".join(self.human[0])))
+        return self._links
 
     @property
     def original(self) -> tuple[str, str]:
@@ -294,7 +321,8 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
     The words of a text are heard before the status `code` of the report: many mailers make that up from the three digits.
     """
     best = _Heard(Diagnosis(Category.OTHER, False, "nothing known"), reply_of("", code, action), "")
-    for text in filter(None, texts):
+    texts = tuple(filter(None, texts))
+    for text in texts:
         command = command_of(text)
         quoted = reply_of(text, "", action)
         whole = Reply(quoted.code, quoted.enhanced, " ".join(text.split())[:LENGTH])
@@ -310,11 +338,15 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
     found = best.found
     if found.category is Category.OTHER and action == "delayed":
         found = Diagnosis(Category.EXPIRED, False, "a warning of delay")
-    permanent = action == "failed" and (found.permanent or MEANINGS[found.category].condemns)
     said = str(best.reply) if best.reply.text else ""
     told = best.reply.enhanced or status.status_of(best.reply.text)
     code = told if told and (not code or code.endswith(".0.0")) else code
-    return Recipient(address, final, action, code, said, best.command, found.category, permanent, found.rule)
+    permanent, kept = _permanent(found, action), tuple(text[:LENGTH] for text in texts)
+    return Recipient(address, final, action, code, said, best.command, found.category, permanent, found.rule, kept)
+
+
+def _permanent(found: Diagnosis, action: str) -> bool:
+    return action == "failed" and (found.permanent or MEANINGS[found.category].condemns)
 
 
 _CLEAR_ENOUGH = 2

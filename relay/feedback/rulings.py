@@ -45,6 +45,9 @@ class Rulings:
     def __repr__(self) -> str:
         return f"<Rulings {len(self._rules)}>"
 
+    def __bool__(self) -> bool:
+        return bool(self._rules)
+
     def find(self, reply: Reply, command: str, site: str) -> Ruling | None:
         """The first that holds for this answer of `site` (a provider's name, where it is one) to `command`."""
         if not self._rules:

@@ -83,6 +83,7 @@ class Law:
     checks       by brand, of those that ask for some
     pages        where mail of a brand may be unsubscribed from; "": of brands that have no page of their own
     signer_of    From domain (A-label) -> the d= of the active keys that sign for it, "" without any
+    subjects     are they told in events?
     feedback_ids by what Google tells complaints
     """
 
@@ -93,6 +94,7 @@ class Law:
     checks: Mapping[str, Checks] = field(default_factory=dict)
     signer_of: Callable[[str], str] = lambda domain: ""
     pages: Mapping[str, str] = field(default_factory=dict)
+    subjects: bool = True
     feedback_ids: FeedbackIds = field(default_factory=FeedbackIds)
 
 

@@ -26,11 +26,13 @@ class Recorded(Letter):
     """octets    its size
     headers   by name in lower case; a name that is not there is not known, one without values was not in the message
     files     names of attachments; None: nobody looked
+    told      is its subject there? [retention] removes them
     """
 
     octets: int = 0
     headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     files: Sequence[str] | None = None
+    told: bool = True
 
     @property
     def size(self) -> int:
@@ -44,6 +46,8 @@ class Recorded(Letter):
 
     def known(self, key: str, there: bool) -> bool:
         """As Streams.doubt asks: all of it, or whether it is there at all."""
+        if key == "subject":
+            return self.told
         values = self.files if key == "attachment" else self.headers.get(key.removeprefix("header."))
         return values is not None and (there or not any(value.endswith(CUT) for value in values))
 
@@ -83,6 +87,7 @@ def past(events: Sequence[Event]) -> Past | None:
         octets=first["size"] if isinstance(first.get("size"), int) else 0,
         headers=headers,
         files=_texts(first.get("attachments")),
+        told="subject" in first,
     )
     return Past(
         id=identifier,

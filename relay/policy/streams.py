@@ -346,7 +346,7 @@ class Streams:
 
 def _asked(rule: _Rule) -> list[str]:
     """What the rule asks for that an event may not hold."""
-    keys = [key for key, _ in rule.wanted if key.startswith(_HEADER) or key == "attachment"]
+    keys = [key for key, _ in rule.wanted if key.startswith(_HEADER) or key in ("attachment", "subject")]
     return keys if rule.attached is None or "attachment" in keys else [*keys, "attachment"]
 
 

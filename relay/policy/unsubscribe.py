@@ -44,9 +44,11 @@ def offered(
     return Offer(brand, page, url) if len(url) <= MAX_CALLS else None
 
 
-def header(page: str, token: str) -> bytes:
-    """Both fields of one recipient."""
-    return f"List-Unsubscribe: <{page}/u/{token}>\r\n".encode() + POST
+def header(page: str, token: str, leaving: str = "") -> bytes:
+    """Both fields of one recipient. `leaving`: the address by which he leaves, for programs that only mail; behind the page,
+    since the first of several is preferred (RFC 2369 3)."""
+    mailto = f",\r\n\t<mailto:{leaving}?subject=unsubscribe>" if leaving else ""
+    return f"List-Unsubscribe: <{page}/u/{token}>{mailto}\r\n".encode() + POST
 
 
 def _https_of(field: Field) -> str:

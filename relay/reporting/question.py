@@ -64,7 +64,7 @@ REPORTS: Mapping[str, Shape] = MappingProxyType({
     "summary": Shape(
         ("class",),
         ("accepted", "delivered", "bounces", "bounce_share", "deferred", "withheld", "complained", "complaint_share"),
-        ("accepted", "delivered"),
+        ("accepted", "delivered", "bounced"),
         _BOUNCES,
     ),
     "bounces": Shape(
@@ -82,7 +82,7 @@ REPORTS: Mapping[str, Shape] = MappingProxyType({
     "streams": Shape(
         ("stream",),
         ("accepted", "delivered", "bounces", "bounce_share", "complained", "complaint_share", "unsubscribed", "withheld"),
-        ("accepted", "delivered"),
+        ("accepted", "delivered", "bounced"),
         _BOUNCES,
     ),
     "sites": Shape(
@@ -97,6 +97,7 @@ REPORTS: Mapping[str, Shape] = MappingProxyType({
         ("delivered", "bounced", "deferred"),
         (*_BOUNCES, "deferred"),
     ),
+    "suppressions": Shape(("reason",), ("suppressed",), ("suppressed",), ("suppressed",)),
     "latency": Shape(("class",), ("delivered", "p50", "p90", "p99"), ("delivered",), ("delivered",)),
 })  # fmt: skip
 

@@ -5,7 +5,7 @@ DuckDB is imported with the first question: it takes a tenth of a second and som
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -17,7 +17,8 @@ import orjson
 
 from relay.reporting import files, sql
 from relay.reporting.figures import Answer, Figures, Row, begins
-from relay.reporting.question import FAILURE, MEASURES, Question
+from relay.reporting.findings import SCOPES, Finding, Whole, findings
+from relay.reporting.question import FAILURE, MEASURES, Question, QuestionError
 from relay.wildcard import any_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ Found = TypeVar("Found")
 
 MEMORY = "128MB"  # of one question; the admin site has 300 MB in all
 THREADS = 2  # one, where JSON Lines are read: each thread would take 64 MB for them
+_COMBINATIONS = 5_000  # of categories, streams, sites and sources that findings are made of: the largest
+_FETCHED = 1_000  # rows at a time
 TRIES = 3  # of a question whose files are turned into Parquet, or given up, under its hands
 
 
@@ -59,12 +62,12 @@ class Reader:
     """`folders`: of events, this node's first. May be asked from several threads; each waits for its turn."""
 
     def __init__(self, folders: Sequence[Path], memory: str = MEMORY) -> None:
-        self._folders = tuple(folders)
+        self.folders = tuple(folders)
         self._memory = memory
         self._turn = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<Reader of {', '.join(map(str, self._folders))}>"
+        return f"<Reader of {', '.join(map(str, self.folders))}>"
 
     def answer(self, question: Question) -> Answer:
         """Rows by `question.by`, the first ones by the report's order; by time, all of them."""
@@ -80,6 +83,22 @@ class Reader:
             return Answer(question, rows, total, others, groups, self._span(question))
 
         return self._asked(ask)
+
+    def findings(self, question: Question) -> list[Finding]:
+        """The bounces of a time as lines that a person can act on; `question.by` says nothing."""
+        rows = self.answer(replace(question, report="bounces", by=("category", *SCOPES), limit=_COMBINATIONS)).rows
+        known: dict[tuple[str, ...], Answer] = {}
+
+        def whole(category: str | None, scope: Mapping[str, str]) -> Whole:
+            by = ("category", *scope)
+            if by not in known:
+                known[by] = self.answer(replace(question, report="bounces", by=by, limit=_COMBINATIONS))
+            row = next((row for row in known[by].rows if row.key == (category, *scope.values())), None)
+            usual = (row.usual if row is not None else None) or Figures()
+            ended = row.now["ended"] if row is not None else 0
+            return Whole(ended, usual["ended"], usual["bounced"] + usual["bounced_late"])
+
+        return findings(rows, whole)
 
     def series(self, question: Question, step: str, lines: int = 6) -> Series:
         """By hour or day, empty ones too; of at most so many values of the first of `question.by`, those with most."""
@@ -128,15 +147,37 @@ class Reader:
 
         return self._asked(ask)
 
+    @contextmanager
+    def query(self, query: str, since: int, until: int) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
+        """Somebody's own question to the view `events`, all recorded events of a time: the names of its columns, and its rows as
+        they are fetched. One SELECT, which reads nothing but the files of the view. Raises QuestionError for what is none, or
+        fails."""
+        import duckdb  # noqa: PLC0415 - see above
+
+        source = files.recorded(self.folders, since, until)
+        with self._turn, _database(self._memory) as database:
+            try:
+                _for(database, source)
+                database.execute(sql.view(source, since, until))
+                database.execute(sql.confined(source))
+                statements = duckdb.extract_statements(query)
+                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                    raise QuestionError("one SELECT, and nothing else")
+                result = database.execute(statements[0])
+                names = [column[0] for column in result.description]
+            except duckdb.Error as error:
+                raise QuestionError(str(error)) from error
+            yield names, _fetched(result)
+
     def _source(self, question: Question, database: "duckdb.DuckDBPyConnection") -> sql.Source:
-        return _for(database, files.recorded(self._folders, question.first, question.until))
+        return _for(database, files.recorded(self.folders, question.first, question.until))
 
     def _recorded(self, question: Question, database: "duckdb.DuckDBPyConnection") -> sql.Source:
-        return _for(database, files.recorded(self._folders, question.since, question.until))
+        return _for(database, files.recorded(self.folders, question.since, question.until))
 
     def _span(self, question: Question) -> int:
         """Of what is usual: how much of that time there are files of, in ms."""
-        oldest = files.earliest(self._folders)
+        oldest = files.earliest(self.folders)
         since = question.windows["now"][0]
         return max(0, since - max(oldest, since - question.usual)) if oldest is not None else 0
 
@@ -168,6 +209,16 @@ def _database(memory: str) -> Iterator["duckdb.DuckDBPyConnection"]:
         }
         with duckdb.connect(config=settings) as database:
             yield database
+
+
+def _fetched(result: "duckdb.DuckDBPyConnection") -> Iterator[tuple[Any, ...]]:
+    import duckdb  # noqa: PLC0415 - see above
+
+    try:
+        while rows := result.fetchmany(_FETCHED):
+            yield from rows
+    except duckdb.Error as error:
+        raise QuestionError(str(error)) from error
 
 
 def _for(database: "duckdb.DuckDBPyConnection", source: sql.Source) -> sql.Source:

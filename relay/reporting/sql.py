@@ -9,6 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import orjson
+
+from relay.feedback.eventarchive import COLUMNS, SHAPED
 from relay.reporting.figures import FINENESS
 from relay.reporting.question import FAILURE, KEPT, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
 from relay.wildcard import AnyOf, re2
@@ -317,3 +320,41 @@ def _of_events(question: Question, types: Sequence[str]) -> Statement:
     if types:
         parts.append(f"type IN ({', '.join('?' * len(types))})")
     return " AND ".join([*parts, *filter(None, [asked])]), [*types, *values]
+
+
+def view(source: Source, since: int, until: int) -> str:
+    """`CREATE VIEW events`: a row for each event, with the columns that Parquet has (feedback/eventarchive.py)."""
+    none = ", ".join(f"NULL::{_kind(kind)} AS {_quoted(name)}" for name, kind in COLUMNS.items())
+    parts = [f"SELECT {none}, NULL::VARCHAR AS event WHERE false"]
+    if source.columnar:
+        parts.append(f"SELECT * FROM read_parquet({_listed(source.columnar)}, union_by_name = true)")
+    if source.lines:
+        shape = orjson.dumps(COLUMNS).decode().replace("'", "''")
+        parts.append(
+            f"SELECT unnest(json_transform({SHAPED}, '{shape}')), json::VARCHAR AS event "
+            f"FROM read_ndjson_objects({_listed(source.lines)}, {_LINES}) WHERE json IS NOT NULL"
+        )
+    within = f"time >= {moment(since)} AND time < {moment(until)}"
+    return f"CREATE VIEW events AS SELECT * FROM ({' UNION ALL BY NAME '.join(parts)}) WHERE {within}"
+
+
+def _kind(kind: Any) -> str:
+    if isinstance(kind, str):
+        return kind
+    return f"STRUCT({', '.join(f'{_quoted(name)} {of}' for name, of in kind.items())})"
+
+
+def _listed(paths: Iterable[str]) -> str:
+    return "[" + ", ".join(_text(path) for path in paths) + "]"
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def confined(source: Source) -> str:
+    """From here on nothing but these files can be read, nothing written but what does not fit into memory; this is for good."""
+    return (
+        f"SET allowed_paths = {_listed((*source.columnar, *source.lines))}; SET enable_external_access = false; "
+        f"SET autoinstall_known_extensions = false; SET lock_configuration = true"
+    )

@@ -4,6 +4,7 @@ A read must not hold up commits, so it is bounded (pages of a fixed number of ro
 SQLite gives up Python's lock at each row it returns, and winning it back from a busy loop takes longer than the row.
 """
 
+from array import array
 from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import apsw
 import orjson
 
+from relay.clue import BITS, Sought, clue, same
 from relay.message import HELD, RUNAWAY, Delivery, LaneKey, MailClass, Message
 from relay.spool import rows
 from relay.wildcard import AnyOf, sqlite_glob
@@ -34,6 +36,11 @@ SELECT json_group_array(json_array(r.message, m.id, m.accepted_at, json(m.facts)
 """
 
 _END = "SELECT message, idx"
+
+_SENT_AS = """
+SELECT id, idx, facts FROM sent WHERE clue > 0 AND clue IN (SELECT value FROM carray(?)) ORDER BY clue DESC, id DESC
+"""
+_GENERATIONS = "SELECT (SELECT min(clue) FROM sent WHERE clue > 0), (SELECT max(clue) FROM sent WHERE clue > 0)"
 
 _DUE_KEYS = """
 SELECT json_group_array(json_array(next_attempt, message, idx)) FROM (
@@ -323,6 +330,26 @@ def sent(db: apsw.Connection, identifier: str, index: int) -> tuple[Delivery, in
     """What left under this id, and which reports of it were heard."""
     found = db.execute("SELECT facts, heard FROM sent WHERE id = ? AND idx = ?", (identifier, index)).fetchone()
     return (rows.sent_of(identifier, index, found[0]), found[1]) if found is not None else None
+
+
+def sent_as(db: apsw.Connection, sought: Sought) -> tuple[str, int] | None:
+    """Id and index of what left with this Message-ID to this address: of several the last."""
+    found_by = clue(*sought)
+    first, last = db.execute(_GENERATIONS).get
+    if not found_by or first is None:
+        return None
+    clues = array("q", [generation << BITS | found_by for generation in range(first >> BITS, (last >> BITS) + 1)])
+    for identifier, index, packed in db.execute(_SENT_AS, (apsw.carray(clues),)):
+        delivery = rows.sent_of(identifier, index, packed)
+        if same(delivery.message.message_id, delivery.recipient, sought):
+            return identifier, index
+    return None
+
+
+def generation(db: apsw.Connection) -> int:
+    """The one that is to be begun: no other is as late."""
+    last = db.execute(_GENERATIONS).get[1]
+    return (last >> BITS) + 1 if last is not None else 0
 
 
 def sent_before(db: apsw.Connection, before: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from relay.clue import BITS, clue
 from relay.message import Change, Delivery, MailClass, Message
 from relay.person import AT_MOST
 
@@ -29,7 +30,12 @@ RECIPIENT_COLUMNS = (
     "source", "last_reply", "facts", "head", "pool", "freed",
 )  # fmt: skip
 
-SENT_COLUMNS = ("id", "idx", "facts", "heard")
+SENT_COLUMNS = ("id", "idx", "facts", "heard", "clue")
+SUBJECT = 150  # characters of a subject that a report tells (feedback/reports.py)
+# Of a message, and of a delivery, what `facts` of `sent` holds behind the first five.
+_SENT_FACTS = ("credential", "brand", "stream", "message_id", "campaign", "metadata", "ret", "envid", "dsn", "many")
+_SENT_NAMED = ("recipient", "domain", "sender", "notify", "orcpt", "site", "source")
+_sent_facts = attrgetter(*_SENT_FACTS)
 
 _QUOTA, _PACED, _COUNTED = 1, 2, 4  # bits of column quota
 _WISHED = 3  # and its next two: which of AT_MOST
@@ -110,40 +116,54 @@ def effect_of(delivery: Delivery, *, counted: bool, learnt: dict[str, Any] | Non
     return orjson.dumps(facts) + b"\n"
 
 
-def sent_row(delivery: Delivery, source: str, site: str) -> tuple[str, int, str, int]:
-    """In the order of SENT_COLUMNS: what a report about it needs. It left by `source` to `site`."""
-    message = delivery.message
-    facts = dict(zip(_MESSAGE_FACTS, _message_facts(message), strict=True))
-    facts = {name: value for name, value in facts.items() if value} | {"mail_class": int(message.mail_class)}
-    packed = [message.accepted_at, facts, _recipient_facts(delivery), site, delivery.arrived, source]
-    return message.id, delivery.index, orjson.dumps(packed).decode(), 0
+def sent_row(delivery: Delivery, source: str, site: str, generation: int) -> tuple[str, int, str, int, int]:
+    """In the order of SENT_COLUMNS: what a report about it needs, and no more, for there is one of each mail of two months. It
+    left by `source` to `site`."""
+    d, message = delivery, delivery.message
+    author = "" if message.author == d.sender else message.author
+    domain = "" if d.domain == _domain_of(d.recipient) else d.domain
+    named = [d.recipient, domain, d.sender, d.notify, d.orcpt, site, source]
+    facts = list(_sent_facts(message))
+    packed = [
+        message.accepted_at,
+        d.arrived,
+        int(message.mail_class),
+        author,
+        message.subject[:SUBJECT],
+        *facts,
+        *named,
+    ]
+    found_by = clue(message.message_id, d.recipient)
+    return message.id, d.index, orjson.dumps(packed).decode(), 0, generation << BITS | found_by if found_by else 0
 
 
 def sent_of(identifier: str, index: int, packed: str) -> Delivery:
-    """The delivery as it was when it left, without content and head; its site is the one that took it. Older rows know no
-    source."""
-    accepted_at, facts, named, site, arrived, *source = orjson.loads(packed)
-    known = {
-        "author": "",
-        "message_id": "",
-        "subject": "",
-        "credential": "",
-        "brand": "",
-        "stream": "",
-        "size": 0,
-    } | facts
-    recipient, domain, sender, mail_from, notify, orcpt = named
-    delivery = Delivery(
-        message_of(0, identifier, accepted_at, known),
-        index,
-        recipient,
-        domain,
-        site,
-        sender,
-        mail_from,
-        b"",
-        notify,
-        orcpt,
+    """The delivery as it was when it left, without content, head and return path; its site is the one that took it."""
+    found = orjson.loads(packed)
+    if isinstance(found[1], dict):
+        return _sent_of_old(identifier, index, found)
+    accepted_at, arrived, mail_class, author, subject, *facts = found[: -len(_SENT_NAMED)]
+    recipient, domain, sender, notify, orcpt, site, source = found[-len(_SENT_NAMED) :]
+    known = {"mail_class": mail_class, "author": author or sender, "subject": subject, "size": 0}
+    message = message_of(0, identifier, accepted_at, known | dict(zip(_SENT_FACTS, facts, strict=True)))
+    domain = domain or _domain_of(recipient)
+    return Delivery(
+        message, index, recipient, domain, site, sender, "", b"", notify, orcpt, source=source, arrived=arrived
     )
+
+
+def _sent_of_old(identifier: str, index: int, found: list[Any]) -> Delivery:
+    """A row as it was written before schema 6, with all facts of its message; the oldest know no source."""
+    accepted_at, facts, named, site, arrived, *source = found
+    known = (
+        dict.fromkeys(("author", "message_id", "subject", "credential", "brand", "stream"), "") | {"size": 0} | facts
+    )
+    recipient, domain, sender, mail_from, notify, orcpt = named
+    message = message_of(0, identifier, accepted_at, known)
+    delivery = Delivery(message, index, recipient, domain, site, sender, mail_from, b"", notify, orcpt)
     delivery.arrived, delivery.source = arrived, source[0] if source else ""
     return delivery
+
+
+def _domain_of(address: str) -> str:
+    return address.rpartition("@")[2].lower()

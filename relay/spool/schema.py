@@ -91,6 +91,12 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (id, idx)
     ) WITHOUT ROWID;
     """,
+    # 6: what was delivered by Message-ID and address (relay/clue.py), below a generation that counts up (store.GENERATION): what
+    #    is inserted lately stays together, or else each mail would read and write a page of its own once there are millions.
+    """
+    ALTER TABLE sent ADD COLUMN clue INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX sent_clue ON sent (clue) WHERE clue > 0;
+    """,
 )
 
 _PRAGMAS = (

@@ -8,12 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable, Container
 from functools import partial
-from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import apsw
 
+from relay.clue import Sought
 from relay.message import Change, Delivery, LaneKey, MailClass, Message
 from relay.spool import queries, rows
 from relay.spool.committer import HOUSEKEEPING, Committer, Read
@@ -28,6 +28,10 @@ Key = tuple[int, int]
 
 # Of the queue for one page: some 100,000 recipients, a tenth of a second of the thread's time between the commits.
 LOOKS = 50
+
+# Deliveries of one generation of the index by clue: 4 MB of it, which stay in memory while they are filled. Looking one up
+# takes a step for each generation there is.
+GENERATION = 131_072
 
 # Counting a million recipients takes a tenth of a second in which nothing is committed: that is done seldom enough to
 # cost at most a hundredth of the time.
@@ -62,6 +66,7 @@ class Spool:
         self._clock = clock
         self._committer = Committer(path, on_fatal, vfs, housekeeping)
         self._next_row = 1
+        self._generation = self._sent = 0
         self._counts: dict[str, Any] | None = None
         self._counted_until = 0.0
 
@@ -77,6 +82,7 @@ class Spool:
         """Raises SpoolBusy while another process has the shard open, SpoolError where it cannot be read."""
         self._loop = asyncio.get_running_loop()
         self._next_row = await self._committer.start(self._loop) + 1
+        self._generation = await self._read(queries.generation)
 
     async def close(self) -> None:
         """Everything asked for before is done first."""
@@ -172,6 +178,10 @@ class Spool:
         """What was delivered by a return path of ours (without content), and the bits of what was heard of it since."""
         return await self._read(lambda db: queries.sent(db, identifier, index))
 
+    async def sent_as(self, sought: Sought) -> tuple[str, int] | None:
+        """Id and index of what left with this Message-ID to this address (relay/clue.py)."""
+        return await self._read(lambda db: queries.sent_as(db, sought))
+
     async def sent_before(self, before: str) -> bool:
         """Is anything kept of what left under an id before this one?"""
         return await self._read(lambda db: queries.sent_before(db, before))
@@ -208,7 +218,9 @@ class Spool:
             write.effects += rows.effect_of(delivery, counted=True)
         for delivery, learnt in change.learnt:
             write.effects += rows.effect_of(delivery, counted=False, learnt=learnt)
-        write.sent += starmap(rows.sent_row, change.sent)
+        for delivery, source, site in change.sent:
+            self._sent += 1
+            write.sent.append(rows.sent_row(delivery, source, site, self._generation + self._sent // GENERATION))
         write.heard += [(bit, identifier, index) for identifier, index, bit in change.heard]
         write.size += len(write.effects)
         self._committer.submit(write)

@@ -20,12 +20,16 @@ import uvicorn
 import uvloop
 
 from relay import __version__, control, logs
+from relay.config import load_secrets
+from relay.feedback.eventfading import fade
 from relay.feedback.eventlog import read, to_parquet
 from relay.feedback.eventretention import remove_expired
+from relay.feedback.fading import ADDRESSES, SUBJECTS, TRANSCRIPTS
 from relay.hooks.service import Hooks
 from relay.ids import time_of
 from relay.in_force import InForce, load
 from relay.order import Place
+from relay.recipient import Keys
 from relay.reporting import Reader
 from relay.signing.keys import KeyRing
 from relay.web.api.site import alone, create_api
@@ -180,6 +184,7 @@ class WebProcess:
         works: tuple[tuple[str, Callable[[Path, int], object]], ...] = (
             ("old events not removed; trying again", partial(remove_expired, keep=self._deployment.retention.events)),
             ("an hour of events not archived; trying again", partial(to_parquet, ready=self._hooks.read)),
+            ("old events not cleared; trying again", self._fade),
         )
         while True:
             # A full disk, say: what cannot be done stays as it is until it can.
@@ -189,6 +194,11 @@ class WebProcess:
                 except Exception:
                     log.exception(what)
             await asyncio.sleep(ARCHIVE_EVERY)
+
+    def _fade(self, directory: Path, now: int) -> None:
+        kept = self._deployment.retention
+        inside = {SUBJECTS: kept.subjects, TRANSCRIPTS: kept.transcripts, ADDRESSES: kept.addresses}
+        fade(directory, now, inside, Keys(load_secrets(self._deployment)).key, self._hooks.read)
 
 
 class _Pages(uvicorn.Server):

@@ -51,6 +51,8 @@ HELP: dict[str, tuple[str, str]] = {
         "counter",
         "Accepted messages that did not pass a check at level flag, by brand and check.",
     ),
+    "postlane_returned_mail_total": ("counter", "Mail that came back, by what it is and what became of it."),
+    "postlane_returned_heard_total": ("counter", "Reports of mail that this worker sent, by what came of them."),
     "postlane_pages_served_total": ("counter", "Requests for the public pages that were answered."),
     "postlane_pages_shed_total": ("counter", "Requests for the public pages that were refused with 503: too many."),
     "postlane_journal_waiting": ("gauge", "Wishes of recipients that are on disk and not yet in State."),

@@ -187,6 +187,15 @@ def test_the_admins_rules_come_first(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "by policies/bounces.toml:1" in capsys.readouterr().out
 
 
+def test_they_hold_for_what_a_mail_tells_too(tmp_path: Path, report: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bounces.toml").write_text(
+        '[[reply]]\nmatch.site = "walla"\nmatch.text = "no such user"\ncategory = "inactive-mailbox"\n'
+    )
+    for site, category in (("walla", "inactive-mailbox"), ("other", "bad-mailbox")):
+        assert run(str(report), "--site", site, as_json=True, policies=tmp_path) == 0
+        assert json.loads(capsys.readouterr().out)["recipients"][0]["category"] == category
+
+
 def test_rules_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bounces.toml").write_text('[[reply]]\nmatch.code = 200\ncategory = "dead"\n')
     with pytest.raises(ConfigErrors) as raised:

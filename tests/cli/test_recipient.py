@@ -9,9 +9,11 @@ import pytest
 from relay.cli import queue, recipient, suppress
 from relay.cli.events import now_ms
 from relay.cli.main import main
+from relay.cli.recipient import events_of
 from relay.config import whereabouts
 from relay.event import iso
 from relay.feedback.eventarchive import read, to_parquet
+from relay.feedback.eventforget import forget
 from tests.support.desk_node import DeskNode
 
 
@@ -138,3 +140,21 @@ def test_who_is_forgotten_is_in_no_file_any_more_and_is_sent_nothing(
     assert sorted((one["reason"], one["note"]) for one in told["blocks"]) == [("erased", ""), ("manual", "")]
     assert run(folders, "dana@gmail.com", "--forget", "--yes", "--stop", "nothing", "--json") == 0
     assert json.loads(capsys.readouterr().out)["events"] == 0
+
+
+def test_events_without_addresses_are_his_by_his_key(tmp_path: Path) -> None:
+    key = "0f" * 16
+    events = [
+        {
+            "time": f"2026-11-21T10:0{n}:00Z",
+            "type": "delivered",
+            "event_id": f"e{n}",
+            "recipient": who,
+            "domain": "b.example",
+        }
+        for n, who in enumerate([f"~{key}@b.example", "Dana@b.example", f"~{'1' * 32}@b.example", "noa@b.example"])
+    ]
+    (tmp_path / "2026-11-21T10.0.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
+    assert [one["event_id"] for one in events_of(tmp_path, "dana@b.example", key)] == ["e0", "e1"]
+    assert forget(tmp_path, "dana@b.example", bytes.fromhex(key)) == 2
+    assert list(events_of(tmp_path, "dana@b.example", key)) == []

@@ -35,18 +35,14 @@ def test_what_is_not_said_has_a_default(tmp_path: Path) -> None:
     assert not made.capture
 
 
-def test_what_is_not_acted_on_yet_is_said_where_it_asks_for_something(tmp_path: Path) -> None:
-    """Not where it is what the sample says, however that is written, or nothing."""
-    made = deployment(
-        tmp_path,
-        '[web]\npublic = ""\napi = "127.0.0.1:8027"\n'
-        '[retention]\nevents = "9600h"\nsubjects = "0d"\naddresses = "30d"\n',
-    )
-    assert [(problem.key, problem.slug) for problem in made.warnings] == [
-        ("web.api", "not-yet"),
-        ("retention.subjects", "not-yet"),
-        ("retention.addresses", "not-yet"),
+def test_what_is_to_outlive_its_events_is_said(tmp_path: Path) -> None:
+    """Not where it is the default that does: who shortens events asks for nothing impossible."""
+    made = deployment(tmp_path, '[retention]\nevents = "9d"\nsubjects = "10d"\ntranscripts = "9d"\n')
+    assert [str(problem) for problem in made.warnings] == [
+        f"{made.warnings[0].file}:{made.warnings[0].line}: retention.subjects: warning: has no effect beyond events, "
+        "which it goes with; write as much at most   [no-effect]"
     ]
+    assert made.retention.addresses == 400 * 86_400_000
 
 
 def test_without_pools_each_class_has_one_of_the_system_s_choice(tmp_path: Path) -> None:

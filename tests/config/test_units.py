@@ -322,3 +322,11 @@ def test_a_mailbox_is_one_address() -> None:
     ):
         with pytest.raises(Wrong, match="is no address"):
             units.mailbox(text)
+
+
+def test_an_address_of_our_own_may_be_its_local_part_alone() -> None:
+    assert units.own_address(" FBL@Bücher.example ") == "fbl@xn--bcher-kva.example"
+    assert units.own_address(" Complaints+google ") == "complaints+google"
+    for text in ("", "a b", "@a.example", "a@", "ü", "(x)", "x" * 65, 5):
+        with pytest.raises(Wrong, match="is no address"):
+            units.own_address(text)

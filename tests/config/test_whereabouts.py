@@ -51,3 +51,9 @@ def test_toml_has_more_than_one_way_to_say_it(tmp_path: Path, text: str) -> None
 def test_without_the_file_it_is_the_default_place(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     assert whereabouts(tmp_path / "config") == Whereabouts("relay-1", tmp_path / "data", "UTC")
+
+
+def test_events_of_other_nodes_stand_behind_its_own(tmp_path: Path) -> None:
+    said = '[web]\nevents = ["relay-2/events", "/srv/relay-3/events", 3]\n'
+    found = whereabouts(write(tmp_path, f'[node]\nname = "mx-a"\n{said}'))
+    assert found.events == (tmp_path / "data/events", tmp_path / "relay-2/events", Path("/srv/relay-3/events"))

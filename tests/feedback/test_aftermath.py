@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.feedback.aftermath import DAY, KINDS, SHIPPED, Aftermath, Rule
+from relay.feedback.aftermath import DAY, KINDS, SHIPPED, Aftermath, Rule, unsubscription
 from relay.feedback.taxonomy import Category
 from tests.support.house import NOW, waiting_delivery
 
@@ -59,6 +59,15 @@ def test_a_complaint_stops_the_brands_marketing(kind: str, reason: str) -> None:
 @pytest.mark.parametrize("kind", ["not-spam", "virus", "auth-failure"])
 def test_reports_of_other_things_stop_nothing(kind: str) -> None:
     assert SHIPS.of_complaint(waiting_delivery(), kind, NOW) is None
+
+
+def test_who_leaves_by_mail_leaves_as_by_a_click() -> None:
+    delivery = waiting_delivery()
+    delivery.message.brand = "arava"
+    entry = unsubscription(delivery, NOW)
+    assert entry is not None
+    assert (entry["recipient"], entry["stop"], entry["brand"]) == (delivery.recipient, "marketing", "arava")
+    assert (entry["reason"], entry["source"], entry["until"], entry["after"]) == ("unsubscribed", "mailto", None, 1)
 
 
 def test_the_files_word_counts() -> None:

@@ -7,8 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.feedback.parts import MAX_OCTETS
-from relay.feedback.returned import Kind, Mail, read_mail
+from relay.feedback.returned import Kind, Mail, Recipient, read_mail, ruled
+from relay.feedback.rulings import NO_RULINGS, Ruling, Rulings
 from relay.feedback.status import MAX_RECIPIENTS
+from relay.feedback.taxonomy import Category
+from relay.policy.patterns import Matcher, parse
 
 HEAD = "From: Mail Delivery System <MAILER-DAEMON@mx.example.net>\nTo: shop@marom.example\n"
 ORIGINAL = """Received: from a by b
@@ -435,3 +438,35 @@ def test_no_bytes_make_it_raise(content: bytes) -> None:
     assert all(one.address for one in mail.recipients)
     assert mail.kind in (Kind.BOUNCE, Kind.COMPLAINT) or not mail.recipients
     json.dumps([one.reply for one in mail.recipients])
+
+
+ASLEEP = Rulings(
+    [
+        Ruling(Category.INACTIVE_MAILBOX, "b:1", sites={"walla"}, texts=frozenset({0})),
+        Ruling(Category.POLICY_BLOCK, "b:2", codes=frozenset({"5.7.99"})),
+    ],
+    Matcher([parse("box is asleep", words=True)]).matches,
+)
+DIAGNOSED = "Final-Recipient: rfc822; lea@example.com\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550 {}\n"
+
+
+def test_the_admins_rules_hold_for_what_a_report_tells() -> None:
+    (one,) = read(report(DIAGNOSED.format("Box is asleep"))).recipients
+    assert (one.category, one.rule) == (Category.OTHER, "nothing known")
+    judged = ruled(one, ASLEEP, "walla")
+    assert (judged.category, judged.permanent, judged.rule) == (Category.INACTIVE_MAILBOX, True, "b:1")
+    assert judged.reply == "550 5.0.0 Box is asleep"
+    assert ruled(one, ASLEEP, "google") == one
+    assert ruled(one, NO_RULINGS, "walla") == one
+
+
+def test_they_see_each_text_that_may_be_the_reply_and_the_bare_status() -> None:
+    (one,) = read(report(DIAGNOSED.format("Box is asleep"), words="No such user here: lea@example.com")).recipients
+    assert one.category is Category.BAD_MAILBOX, "the clearest words win"
+    assert ruled(one, ASLEEP, "walla").rule == "b:1", "unless the admin knows better"
+    (bare,) = read(report("Final-Recipient: rfc822; lea@example.com\nAction: failed\nStatus: 5.7.99", "")).recipients
+    assert (ruled(bare, ASLEEP, "").rule, ruled(bare, ASLEEP, "").category) == ("b:2", Category.POLICY_BLOCK)
+    delayed = read(report(DIAGNOSED.format("Box is asleep").replace("failed", "delayed"))).recipients[0]
+    assert (ruled(delayed, ASLEEP, "walla").rule, ruled(delayed, ASLEEP, "walla").permanent) == ("b:1", False)
+    fine = Recipient("lea@example.com", action="delivered", texts=("box is asleep",))
+    assert ruled(fine, ASLEEP, "walla") == fine, "what did not fail means nothing"

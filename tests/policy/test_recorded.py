@@ -11,6 +11,7 @@ from relay.identity import Credential
 from relay.message import MailClass
 from relay.policy.decide import Decision, Law, decide
 from relay.policy.letter import Letter
+from relay.policy.patterns import parse
 from relay.policy.recorded import past
 from relay.policy.streams import CUT, Match, Stream, Streams
 from tests.support.rules import LETTERS, MATCHES
@@ -148,6 +149,15 @@ def test_the_rules_that_noted_it_decide_the_same_again(matches: list[Match], one
         letter.domains = []
     assert rules.find(letter, credential, "a.example") is stream
     assert rules.doubt(letter, credential, "a.example", letter.known) is None
+
+
+def test_a_subject_that_was_removed_leaves_open_what_asks_for_it() -> None:
+    rules = Streams([(Stream("sale", ""), Match(texts={"subject": (parse("sale", words=True),)}))])
+    for event, asked in ((EVENT, ""), ({name: value for name, value in EVENT.items() if name != "subject"}, "subject")):
+        found = past([event])
+        assert found is not None
+        doubt = rules.doubt(found.letter, "crm", "a.example", found.letter.known)
+        assert (doubt[1] if doubt else "") == asked
 
 
 def test_a_letter_on_the_wire_knows_all_of_itself() -> None:

@@ -211,7 +211,7 @@ def test_why_a_rule_holds() -> None:
     assert streams(a=Match(attached=True)).why(letter("A: b" + PART % "a"), "x", "") == [("attachment", "yes")]
 
 
-KNOWN = {"header.x-job"}
+KNOWN = {"header.x-job", "subject"}
 
 
 def doubt(rules: Streams, one: Letter, credential: str = "crm", half: frozenset[str] = frozenset()) -> str:

@@ -55,6 +55,12 @@ def test_a_post_field_alone_offers_nothing() -> None:
     assert of(POST) == Offer("arava", PAGES["arava"])
 
 
+def test_who_can_only_mail_finds_an_address_behind_the_page() -> None:
+    assert header("https://mail.arava.example", "TOKEN", "u-1@bounce.arava.example").startswith(
+        b"List-Unsubscribe: <https://mail.arava.example/u/TOKEN>,\r\n\t<mailto:u-1@bounce.arava.example?subject=unsubscribe>\r\n"
+    )
+
+
 def test_the_fields_as_rfc_8058_has_them() -> None:
     assert header("https://mail.arava.example", "TOKEN") == (
         b"List-Unsubscribe: <https://mail.arava.example/u/TOKEN>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"

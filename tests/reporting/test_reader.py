@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from relay.reporting import Answer, Reader
+from relay.reporting import Answer, QuestionError, Reader
 from relay.reporting.question import ask
 from tests.support.event_folder import DAY, HOUR, NOON, EventFolder, said
 
 
-@pytest.fixture(params=["lines", "columns"])
-def reader(request: pytest.FixtureRequest, tmp_path: Path) -> Reader:
+@pytest.fixture(scope="module", params=["lines", "columns"])
+def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     """A day of news and receipts, with the seven days before it."""
-    folder = EventFolder(tmp_path / "events")
+    folder = EventFolder(tmp_path_factory.mktemp(request.param) / "events")
     for day in range(1, 8):
         folder.add("delivered", NOON - day * DAY - HOUR, 99, delay_ms=100)
         folder.add("bounced", NOON - day * DAY - HOUR, 1, category="bad-mailbox", reply=said(550, "no such user"))
@@ -175,11 +175,19 @@ def test_the_messages_behind_a_figure_the_newest_first(reader: Reader) -> None:
 def test_nodes_whose_folders_are_here_are_reported_together(reader: Reader, tmp_path: Path) -> None:
     other = EventFolder(tmp_path / "other", node="relay-2")
     other.add("delivered", NOON - HOUR, 5)
-    both = Reader([tmp_path / "events", tmp_path / "other"])
+    both = Reader([*reader.folders, other.folder])
     assert values(both.answer(ask("summary", NOON - DAY, NOON, by=["node"])), "delivered") == [
         ("relay-1", 100),
         ("relay-2", 5),
     ]
+
+
+def test_findings_are_lines_that_a_person_can_act_on(reader: Reader) -> None:
+    found = reader.findings(ask("bounces", NOON - DAY, NOON))
+    told = [(one.category, one.count, one.ended, one.scope.get("site")) for one in found]
+    assert told == [("bad-mailbox", 9, 98, "google"), ("reputation-block", 2, 2, "microsoft")]
+    assert found[0].usual == pytest.approx(0.01)
+    assert found[0].share == pytest.approx(8 / 98)
 
 
 def test_of_a_folder_without_events_everything_is_nothing(tmp_path: Path) -> None:
@@ -197,3 +205,39 @@ def test_lines_that_are_no_events_are_passed_over(tmp_path: Path) -> None:
     with next(tmp_path.glob("*.jsonl")).open("ab") as file:
         file.write(b'nothing\n{"time": "yesterday", "type": "delivered"}\n{"type": "delivered", "ti')
     assert values(Reader([tmp_path]).answer(ask("summary", NOON - DAY, NOON)), "delivered") == [("marketing", 2)]
+
+
+def test_a_question_of_ones_own(reader: Reader) -> None:
+    query = "SELECT category, reply.text, count(*) AS n FROM events WHERE type LIKE 'bounced%' GROUP BY ALL ORDER BY n DESC, 2"
+    with reader.query(query, NOON - DAY, NOON) as (names, rows):
+        assert names == ["category", "text", "n"]
+        assert list(rows) == [
+            ("bad-mailbox", "5.1.1 <p1@gmail.com> unknown id 77", 8),
+            ("reputation-block", "blocked", 2),
+            ("bad-mailbox", "user is gone", 1),
+        ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM read_text('{outside}')",
+        "SELECT * FROM '{outside}'",
+        "COPY (SELECT 1) TO '{outside}'",
+        "ATTACH '{outside}'",
+        "SET enable_external_access = true",
+        "SELECT 1; SELECT 2",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '{outside}'",
+        "INSTALL httpfs",
+        "SELECT colour FROM events",
+        "SELECT CAST(type AS INTEGER) FROM events",
+        "nonsense",
+        "",
+    ],
+)
+def test_a_question_of_ones_own_reads_events_and_does_nothing_else(reader: Reader, tmp_path: Path, query: str) -> None:
+    outside = tmp_path / "secret.csv"
+    outside.write_text("secret")
+    with pytest.raises(QuestionError), reader.query(query.format(outside=outside), NOON - DAY, NOON) as (_, rows):
+        list(rows)
+    assert outside.read_text() == "secret"

@@ -11,7 +11,7 @@ import pytest
 from relay.webhook import signed
 from tests.scenario.test_queue import live
 from tests.support.http_peer import HttpPeer
-from tests.support.node import CREDENTIALS, Event, free_port, wait_for
+from tests.support.node import CREDENTIALS, Event, Node, free_port, wait_for
 from tests.support.peer import serving
 from tests.support.sink import Sink
 
@@ -69,6 +69,13 @@ Hi
 """
 
 
+RULES = """\
+feedback_addresses = ["fbl"]
+
+[[reply]]
+match.text = "box is asleep"
+category = "inactive-mailbox"
+"""
 HOOK = """
 [credential.local.webhook]
 url = "http://127.0.0.1:{}/mail"
@@ -83,9 +90,15 @@ def events(app: HttpPeer) -> list[Event]:
     return [event for post in app.posted for event in json.loads(post.content)["events"]]
 
 
-def hand_in(port: int, to: str, letter: str) -> None:
+def hand_in(port: int, to: str, letter: str, sender: str = "") -> None:
     with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
-        client.sendmail("", [to], letter.format(to=to).replace("\n", "\r\n").encode())
+        client.sendmail(sender, [to], letter.format(to=to).replace("\n", "\r\n").encode())
+
+
+def returned(node: Node, kind: str) -> int:
+    """How many, of all workers."""
+    lines = [line for line in node.page("/metrics").splitlines() if line.startswith("postlane_returned_mail_total{")]
+    return sum(int(line.split()[1]) for line in lines if f'kind="{kind}"' in line)
 
 
 def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_path: Path) -> None:
@@ -94,8 +107,17 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
     (tmp_path / "hook-secret").write_text(f"whsec_{base64.b64encode(KEY).decode()}\n")
     (tmp_path / "hook-secret").chmod(0o600)
     app = HttpPeer(port=free_port())
-    files = {"policies/brands.toml": BRANDS, "policies/credentials.toml": CREDENTIALS + HOOK.format(app.port)}
-    with Sink() as sink, serving(app), live(tmp_path, sink, files=files, listener=listener, workers=2) as node:
+    files = {
+        "policies/brands.toml": BRANDS,
+        "policies/credentials.toml": CREDENTIALS + HOOK.format(app.port),
+        "policies/bounces.toml": RULES,
+    }
+    alerts = '[alerts]\nmail = ["ops@example.com"]'
+    with (
+        Sink() as sink,
+        serving(app),
+        live(tmp_path, sink, files=files, listener=listener, more=alerts, workers=2) as node,
+    ):
         checked = node.run("check")
         assert checked.returncode == 0, checked.stdout
         receipt = node.send("dana@example.com")
@@ -148,3 +170,62 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
         assert "204" in node.run("webhooks", "log", "local").stdout
         assert 'postlane_webhook_waiting{credential="local"} 2' in node.page("/metrics")
         wait_for("its record", partial(node.events, type="audit", action="webhooks resend"))
+
+        who_writes_to_leave_leaves_once(node, sink, port)
+        providers_complain_and_ask_at_the_feedback_address(node, sink, port)
+        an_admins_rule_says_what_it_means(node, sink, port)
+
+
+def who_writes_to_leave_leaves_once(node: Node, sink: Sink, port: int) -> None:
+    news = node.send("lea@example.com", source="127.0.0.9")
+    assert node.final(news)["type"] == "delivered"
+    field = next(one for one in sink.messages if one.recipients == ["lea@example.com"]).header("List-Unsubscribe")
+    address = field.partition("<mailto:")[2].partition("?")[0]
+    assert address.startswith("u-")
+    token = address.partition("@")[0][2:]
+    for forged in (f"u-{token[:-1]}{'0' if token[-1] != '0' else '1'}", f"u-{'0' * 32}", f"b-{token}"):
+        with pytest.raises(smtplib.SMTPRecipientsRefused):
+            hand_in(port, f"{forged}@bounce.test.example", "Subject: unsubscribe\n\n", "lea@example.com")
+    hand_in(port, address, "Auto-Submitted: auto-replied\nSubject: away\n\nI am away", "lea@example.com")
+    hand_in(port, address, "Subject: unsubscribe\n\n", "")
+    wait_for("what machines wrote", lambda: returned(node, "auto-reply") == 1 and returned(node, "other") == 1)
+    assert node.events(type="unsubscribed") == []
+    before = len(sink.messages)
+    for _ in range(3):
+        hand_in(port, address.upper(), "Subject: unsubscribe\n\n", "lea@example.com")
+    left = wait_for("the event", partial(node.events, type="unsubscribed"))
+    assert [(one["recipient"], one["brand"], one["via"], one["stop"]) for one in left] == [
+        ("lea@example.com", "test", "mailto", "marketing")
+    ]
+    assert node.final(node.send("lea@example.com", source="127.0.0.9"))["type"] == "withheld"
+    assert node.final(node.send("lea@example.com"))["type"] == "delivered", "a password reset still arrives"
+    assert len(sink.messages) == before + 1, "and nobody was answered"
+
+
+def providers_complain_and_ask_at_the_feedback_address(node: Node, sink: Sink, port: int) -> None:
+    """Without our trace id: by Message-ID and address, found by whichever worker sent it."""
+    news = node.send("gal@example.com", source="127.0.0.9")
+    assert node.final(news)["type"] == "delivered"
+    came = next(one for one in sink.messages if one.recipients == ["gal@example.com"])
+    complaint = COMPLAINT.replace("X-Postlane-Trace: {trace}", f"Message-ID: {came.header('Message-ID')}")
+    complaint = complaint.replace("Version: 1\n", "Version: 1\nOriginal-Rcpt-To: Gal@example.com\n")
+    hand_in(port, "fbl@bounce.test.example", complaint)
+    complained = wait_for("the complaint", partial(node.events, id=news, type="complained"))[0]
+    assert (complained["recipient"], complained["matched_by"]) == ("gal@example.com", "message-id")
+    hand_in(port, "fbl@bounce.test.example", complaint.replace("Message-ID: <", "Message-ID: <never-sent-"))
+    question = "From: fbl@provider.example\nSubject: Confirm your feedback loop\n\nhttps://provider.example/?code=7"
+    hand_in(port, "fbl@bounce.test.example", question, "fbl@provider.example")
+    asked = wait_for("the question", lambda: [one for one in sink.messages if b"?code=7" in one.content])
+    assert [(one.recipients, one.sender) for one in asked] == [(["ops@example.com"], "")]
+
+
+def an_admins_rule_says_what_it_means(node: Node, sink: Sink, port: int) -> None:
+    receipt = node.send("tal@example.com")
+    assert node.final(receipt)["type"] == "delivered"
+    path = next(one for one in sink.messages if one.recipients == ["tal@example.com"]).sender
+    told = BOUNCE.replace("dana@", "tal@").replace("5.1.1", "5.0.0")
+    hand_in(port, path, told.replace("Action: failed", "Action: delayed"))
+    hand_in(port, path, told.replace("<tal@example.com>: no such user here", "Box is asleep"))
+    late = wait_for("the bounce", partial(node.events, id=receipt, type="bounced-late"))
+    assert [(one["category"], one["rule"]) for one in late] == [("inactive-mailbox", "policies/bounces.toml:3")]
+    assert returned(node, "delayed") == 1

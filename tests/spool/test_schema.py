@@ -1,5 +1,6 @@
 """How a shard's file is opened."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,3 +88,37 @@ def test_an_upgrade_that_does_not_fit_on_the_disk_changes_nothing(tmp_path: Path
     db = schema.connect(tmp_path / "0.db")
     assert db.execute("SELECT count(*), min(stream), max(turn) FROM recipient").get == (1000, f"{7:0300}", 0)
     db.close()
+
+
+async def test_a_file_of_before_message_ids_still_knows_what_it_sent(tmp_path: Path) -> None:
+    """Rows of form 5 held all facts of a message; those of the first days no source."""
+    db = apsw.Connection(str(tmp_path / "0.db"))
+    for migration in schema.MIGRATIONS[:5]:
+        db.execute(migration)
+    db.pragma("user_version", 5)
+    facts = {"credential": "shop", "brand": "arava", "message_id": "<7@a.example>", "subject": "Order", "mail_class": 2}
+    named = ["dana@b.example", "b.example", "shop@a.example", "b-1@bounce.a.example", "", "rfc822;dana@b.example"]
+    for index, more in ((0, ["192.0.2.3"]), (1, [])):
+        packed = json.dumps([NOW - 5, facts, named, "google", NOW, *more])
+        db.execute("INSERT INTO sent VALUES ('01kaj2order00000', ?, ?, 1)", (index, packed))
+    db.close()
+    spool = Spool(tmp_path / "0.db", clock=lambda: NOW, on_fatal=lambda error: pytest.fail(repr(error)))
+    await spool.open()
+    for index, source in ((0, "192.0.2.3"), (1, "")):
+        found = await spool.sent("01kaj2order00000", index)
+        assert found is not None
+        delivery, heard = found
+        assert (delivery.recipient, delivery.orcpt, delivery.site, delivery.source) == (
+            named[0],
+            named[5],
+            "google",
+            source,
+        )
+        assert (delivery.message.brand, delivery.message.mail_class, delivery.arrived, heard) == (
+            "arava",
+            MARKETING,
+            NOW,
+            1,
+        )
+    assert await spool.sent_as(("7@a.example", "dana@b.example")) is None, "they are not in the index"
+    await spool.close()

@@ -583,3 +583,65 @@ async def test_of_each_lane_the_row_that_has_been_due_the_longest(open_spool: Op
     assert await spool.overdue(MailClass.TRANSACTIONAL, lane("d"), 200, 2) == ([], None)
     assert await spool.overdue(MailClass.SERVICE, None, 200, 2) == ([], None)
     assert await spool.overdue(MailClass.MARKETING, None, 1, 2) == ([], None)
+
+
+async def test_what_was_sent_is_known_by_id_and_by_message_id_with_all_that_a_report_of_it_needs(
+    open_spool: OpenSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.spool.store.GENERATION", 2)
+    spool = await open_spool()
+    letters = [letter(number, recipients=2, message_id=f"<{number}@arava.example>") for number in range(1, 5)]
+    for message, deliveries in letters:
+        for delivery in deliveries:
+            delivery.arrived = LATER
+        message.author = "news@arava.example"
+        await spool.settle(Change(sent=[(one, "192.0.2.3", "outlook") for one in deliveries]))
+    await spool.close()
+    spool = await open_spool()
+    again = replace(letters[0][1][1], message=replace(letters[0][0], id="01kaj2m8q4x79999"))
+    await spool.settle(Change(sent=[(again, "", "")]))
+
+    message, deliveries = letters[2]
+    found = await spool.sent(message.id, 1)
+    assert found is not None
+    one, heard = found
+    assert heard == 0
+    reported: tuple[str, ...] = (
+        "id",
+        "accepted_at",
+        "credential",
+        "brand",
+        "stream",
+        "mail_class",
+        "author",
+        "message_id",
+        "subject",
+    )
+    reported += ("campaign", "metadata", "ret", "envid", "dsn", "many")
+    assert {name: getattr(one.message, name) for name in reported} == {
+        name: getattr(message, name) for name in reported
+    }
+    named = ("index", "recipient", "domain", "sender", "notify", "orcpt", "arrived")
+    assert {name: getattr(one, name) for name in named} == {name: getattr(deliveries[1], name) for name in named}
+    assert (one.site, one.source, one.ours) == ("outlook", "192.0.2.3", True)
+
+    assert await spool.sent_as(("3@arava.example", "dana1@GMAIL.com")) == (message.id, 1)
+    assert await spool.sent_as(("1@arava.example", "dana1@gmail.com")) == (again.message.id, 1), "of several the last"
+    assert await spool.sent_as(("1@arava.example", "dana0@gmail.com")) == (letters[0][0].id, 0)
+    for stranger in (
+        ("9@arava.example", "dana1@gmail.com"),
+        ("3@arava.example", "noa@gmail.com"),
+        ("", "dana1@gmail.com"),
+    ):
+        assert await spool.sent_as(stranger) is None
+
+
+async def test_without_a_message_id_it_is_known_by_its_id_alone(open_spool: OpenSpool) -> None:
+    spool = await open_spool()
+    assert await spool.sent_as(("3@arava.example", "dana1@gmail.com")) is None
+    message, deliveries = letter(1, message_id="", author="orders@arava.example")
+    await spool.settle(Change(sent=[(deliveries[0], "", "google")]))
+    assert await spool.sent_as(("", "Dana0@gmail.com")) is None
+    found = await spool.sent(message.id, 0)
+    assert found is not None
+    assert found[0].message.author == "orders@arava.example"

@@ -334,6 +334,10 @@ class Rig:
         domain = self.return_paths.get(brand)
         return f"b-{message_id}-{index}@{domain}" if domain else ""
 
+    def leaving(self, message_id: str, index: int, brand: str) -> str:
+        domain = self.return_paths.get(brand)
+        return f"u-{message_id}-{index}@{domain}" if domain else ""
+
     def keys_for(self, domain: str) -> Any:
         return both_keys("a.example") if domain == "a.example" else ()
 
@@ -368,6 +372,7 @@ class Rig:
             offer=self.offer,
             recorder=self._recorder,
             return_path=self.return_path,
+            leaving=self.leaving,
         )
 
     def judge(self, letter: Letter, credential: str, now: int, unseen: int = 0) -> Evidence:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from relay.masking import masked
+from relay.masking import key_in, masked
 from relay.recipient import normalised, spellings
 from relay.reporting import Question
 from relay.reporting.question import MEASURES
@@ -19,17 +19,20 @@ TYPES = tuple(
 )
 
 
-def events_of(address: str, visitor: Visitor, now: int) -> Question:
-    """All that was recorded of him lately, whatever the spelling; still to be compared by `is_his`."""
-    where: dict[str, AnyOf] = {**spellings(normalised(address))}
+def events_of(address: str, key: str, visitor: Visitor, now: int) -> Question:
+    """All that was recorded of him lately, whatever the spelling, or under his `key`; still to be compared by `is_his`."""
+    where: dict[str, AnyOf] = {**spellings(normalised(address), key)}
     if visitor.limited:
         where["credential"] = AnyOf(tuple(one for one in visitor.credentials if "*" not in one))
     return Question("summary", now - LOOKED, now + 60_000, (), where, usual=0)
 
 
-def is_his(event: Mapping[str, Any], who: str) -> bool:
+def is_his(event: Mapping[str, Any], who: str, key: str) -> bool:
     recipient = event.get("recipient")
-    return isinstance(recipient, str) and normalised(recipient) == who
+    if not isinstance(recipient, str):
+        return False
+    keyed = key_in(recipient)
+    return normalised(recipient) == who if keyed is None else keyed.hex() == key
 
 
 def shown_person(person: Json, visitor: Visitor) -> Json:

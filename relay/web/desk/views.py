@@ -1,6 +1,5 @@
 """The pages of the desk. Each asks for what its visitor may see, hands it to a template, and changes nothing; changes.py does."""
 
-import asyncio
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -165,27 +164,25 @@ class Desk:
         return await self._person(request, visitor, address)
 
     async def _person(self, request: Request, visitor: Visitor, address: str) -> Response:
-        about, who = people.events_of(address, visitor, self._settings.clock()), normalised(address)
-        key = ("person", who, visitor.credentials)
-        asking = self._answered(key, lambda: self._reader.messages(about, 2 * EVENTS, TYPES))
-        known, told = await asyncio.gather(self._known(visitor, address), asking)
-        events = None if told is None else [one for one in told[0] if people.is_his(one, who)][:EVENTS]
+        known = await self._known(address)
+        key = known["key"] if known is not None else ""
+        about, who = people.events_of(address, key, visitor, self._settings.clock()), normalised(address)
+        asked_for = ("person", who, key, visitor.credentials)
+        told = await self._answered(asked_for, lambda: self._reader.messages(about, 2 * EVENTS, TYPES))
+        events = None if told is None else [one for one in told[0] if people.is_his(one, who, key)][:EVENTS]
         return self._page(
             request,
             "desk/recipient.html",
             address=mask_text(address) if visitor.masked else address,
             sealed=self._login.seal(address),
-            known=known,
+            # What State knows of him belongs to no app.
+            known=None if visitor.limited or known is None else people.shown_person(known, visitor),
             events=None if events is None else shown_to(visitor, events, self._login.seal),
             done=request.query_params.get("done", ""),
         )
 
-    async def _known(self, visitor: Visitor, address: str) -> Json | None:
-        """What State knows of him belongs to no app."""
-        if visitor.limited:
-            return None
-        known = await self._node.ask({"do": "people", "what": "show", "recipient": address})
-        return people.shown_person(known, visitor) if known is not None else None
+    async def _known(self, address: str) -> Json | None:
+        return await self._node.ask({"do": "people", "what": "show", "recipient": address})
 
     async def suppressed(self, request: Request) -> Response:
         visitor = visitor_of(request)

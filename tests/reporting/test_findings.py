@@ -1,0 +1,55 @@
+"""Bounces told as what goes wrong, not as combinations."""
+
+from collections.abc import Mapping
+
+from relay.reporting.figures import Figures, Row
+from relay.reporting.findings import Finding, Whole, findings
+
+
+def row(category: str | None, stream: str | None, site: str, count: int, ended: int = 1000) -> Row:
+    return Row((category, stream, "crm", site, "192.0.2.1"), Figures({"bounced": count, "ended": ended}), Figures())
+
+
+def found(*rows: Row) -> list[Finding]:
+    def whole(category: str | None, scope: Mapping[str, str]) -> Whole:
+        return Whole(2000, 1000, 1)
+
+    return findings(rows, whole)
+
+
+def test_what_is_of_one_site_is_told_as_that_sites() -> None:
+    (one,) = found(row("reputation-block", "news", "microsoft", 90), row("reputation-block", "news", "google", 10))
+    assert one.scope == {"stream": "news", "site": "microsoft", "credential": "crm", "source": "192.0.2.1"}
+    assert (one.count, one.share, one.usual) == (100, 0.045, 0.001)
+    assert one.command.startswith("postlane report messages --category reputation-block --stream news --credential crm")
+
+
+def test_what_is_spread_over_many_is_everybodys() -> None:
+    (one,) = found(*(row("bad-mailbox", f"s{n}", f"site{n}", 10) for n in range(9)))
+    assert one.scope == {"credential": "crm", "source": "192.0.2.1"}
+    assert one.spread["stream"] == 9
+    assert one.whom == ["credential crm", "source 192.0.2.1"]
+
+
+def test_a_stream_that_fares_far_worse_has_its_own_line() -> None:
+    lines = found(
+        *(row("bad-mailbox", f"s{n}", "google", 10) for n in range(9)), row("bad-mailbox", "win-back", "google", 200)
+    )
+    assert [(one.scope.get("stream"), one.count) for one in lines] == [("win-back", 200), (None, 90)]
+
+
+def test_a_few_bounces_of_a_small_stream_are_no_line() -> None:
+    lines = found(
+        *(row("bad-mailbox", f"s{n}", "google", 10) for n in range(9)), row("bad-mailbox", "tiny", "google", 5, 6)
+    )
+    assert len(lines) == 1
+
+
+def test_what_has_no_category_or_no_stream_is_told_too() -> None:
+    (one,) = found(row(None, None, "google", 3))
+    assert (one.category, one.whom) == (None, ["credential crm", "site google", "source 192.0.2.1"])
+    assert one.command == "postlane report messages --credential crm --site google --source 192.0.2.1"
+
+
+def test_no_bounces_no_lines() -> None:
+    assert found(row("quota", "news", "google", 0)) == []
