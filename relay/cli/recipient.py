@@ -17,7 +17,7 @@ from relay.cli.suppress import ask, told, undo, what
 from relay.cli.suppress_restore import FORGET
 from relay.config import whereabouts
 from relay.control import request
-from relay.feedback.eventarchive import Wanted, read
+from relay.feedback.eventarchive import read
 from relay.feedback.eventforget import forget
 from relay.masking import key_in
 from relay.person import ERASED

@@ -7,9 +7,10 @@ the quarter in which its `since` lies. Lists of messages are exact.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo
 
 from relay.wildcard import AnyOf, any_of
 
@@ -195,7 +196,7 @@ def ask(
         raise QuestionError(
             f"latency is of mail that was delivered: not by {', '.join(sorted(FAILURE))}, {', '.join(RECORDED)}"
         )
-    if zone not in available_timezones():
+    if not _is_zone(zone):
         raise QuestionError(f'"{zone}" is no time zone')
     if until <= since:
         raise QuestionError("the time to report of ends before it begins")
@@ -204,6 +205,15 @@ def ask(
     return Question(
         report, since, until, tuple(by) or REPORTS[report].by, selected(where or {}), compare, usual, limit, zone
     )
+
+
+@cache
+def _is_zone(name: str) -> bool:
+    """A list of all there are takes 20 ms each time."""
+    try:
+        return ZoneInfo(name) is not None
+    except (KeyError, ValueError, OSError):
+        return False
 
 
 def selected(where: Mapping[str, Sequence[str]]) -> dict[str, AnyOf]:

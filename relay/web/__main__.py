@@ -120,7 +120,17 @@ class WebProcess:
         servers: list[tuple[uvicorn.Server, socket.socket]] = []
         if self._admin is not None:
             servers.append(
-                (_Pages(create_app(self._settings(), self._ask, self._login(), Reader([self._directory]))), self._admin)
+                (
+                    _Pages(
+                        create_app(
+                            self._settings(),
+                            self._ask,
+                            self._login(),
+                            Reader([self._directory, *self._deployment.web.events]),
+                        )
+                    ),
+                    self._admin,
+                )
             )
         if self._api is not None:
             gate = Gate(pages=Allowance(POSTS_A_SECOND))  # an app may ask as often as it tells

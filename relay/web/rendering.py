@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from relay import top
 from relay.web import metrics, show
+from relay.web.desk.tables import NAMES
 from relay.web.login.visitor import Visitor
 from relay.web.settings import WebSettings
 from relay.web.stories import STATES, reply_text
@@ -35,6 +36,7 @@ class Pages:
             settings=settings,
             states=STATES,
             classes=metrics.CLASSES,
+            dimensions=NAMES,
             # The content's hash in its address: it may be kept for ever, and a new version is fetched at once.
             static={name: f"/static/{name}?{sha256(data).hexdigest()[:12]}" for name, data in self.static.items()},
         )

@@ -1,4 +1,4 @@
-"""A company's week as the postmaster's desk sees it: events on disk, a node that answers, users, and the site served for browsers."""
+"""A company's week as the postmaster's desk sees it: events on disk, a node that answers, users, the site served for browsers."""
 
 import asyncio
 import contextlib
@@ -37,19 +37,55 @@ STREAMS: dict[str, Json] = {
 SITES = {
     "google": "gmail.com", "microsoft": "outlook.com", "yahoo": "yahoo.com", "walla": "walla.co.il", "gmx": "gmx.de",
 }  # fmt: skip
-_HOURLY = {"order": 9, "password-reset": 5, "delivery-notice": 7, "arava-newsletter": 22, "win-back": 4, "marom-newsletter": 9}
+_HOURLY = {
+    "order": 9,
+    "password-reset": 5,
+    "delivery-notice": 7,
+    "arava-newsletter": 22,
+    "win-back": 4,
+    "marom-newsletter": 9,
+}
 _SHARE = {"google": 10, "microsoft": 5, "yahoo": 3, "walla": 2, "gmx": 1}
+
+
+class FewFiles(EventFolder):
+    """For the first hour, for what is usual, and for the last day: many are slow to read. Events may stand in a later file."""
+
+    def __init__(self, folder: Path, first: int) -> None:
+        super().__init__(folder)
+        self._first = first
+
+    def file_of(self, at: int) -> str:
+        return super().file_of(at if at < self._first + HOUR else NOON - DAY - HOUR if at < NOON - DAY else NOON - HOUR)
+
+
+class Remembered:
+    """A reader that is asked the same only once: its folder does not change."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._known: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        def ask(*args: Any) -> Any:
+            key = f"{name} {args!r}"
+            if key not in self._known:
+                self._known[key] = getattr(self._reader, name)(*args)
+            return self._known[key]
+
+        return ask
 
 
 class Company:
     """Events in `folder`/events, until noon of Saturday 21 November 2026."""
 
     def __init__(self, folder: Path, *, days: int = 8) -> None:
-        self.events = EventFolder(folder / "events")
+        self.events = FewFiles(folder / "events", NOON - days * DAY)
         for hour in range(days * 24, 0, -1):
             self._hour(NOON - hour * HOUR, hour)
         self._bad_day()
         self._story()
+        self.events.archive()
 
     def _hour(self, at: int, ago: int) -> None:
         """A night is quiet; each hour has its few failures."""
@@ -64,7 +100,11 @@ class Company:
                     self._bounce(at + 62_000, 1, "bad-mailbox", "550 5.1.1 The email account does not exist", mail)
                 if (ago * 5 + number + place * 11) % 37 == 0:
                     self.events.add(
-                        "deferred", at + 63_000, category="rate-limited", reply=said(421, "4.7.0 Try again later"), **mail
+                        "deferred",
+                        at + 63_000,
+                        category="rate-limited",
+                        reply=said(421, "4.7.0 Try again later"),
+                        **mail,
                     )
                 if facts["class"] == "marketing" and (ago + number * 5 + place) % 61 == 0:
                     self.events.add("complained", at + 64_000, feedback_type="abuse", **mail)
@@ -75,27 +115,52 @@ class Company:
             "bounced",
             at,
             many,
-            **{**mail, "category": category, "reply": said(int(code), words), "command": "RCPT", "permanent": True, **more},
+            **{
+                **mail,
+                "category": category,
+                "reply": said(int(code), words),
+                "command": "RCPT",
+                "permanent": True,
+                **more,
+            },
         )
 
     def _bad_day(self) -> None:
         """Outlook blocks an address of ours from half past eight on; the win-back list is old; helpdesk has no key."""
-        news = {**STREAMS["arava-newsletter"], "stream": "arava-newsletter", "site": "microsoft", "domain": "outlook.com"}
-        block = "550 5.7.1 Unfortunately, messages from [198.51.100.20] weren't sent. Please contact your provider (S3140)"
+        news = {
+            **STREAMS["arava-newsletter"],
+            "stream": "arava-newsletter",
+            "site": "microsoft",
+            "domain": "outlook.com",
+        }
+        block = (
+            "550 5.7.1 Unfortunately, messages from [198.51.100.20] weren't sent. Please contact your provider (S3140)"
+        )
         for hour, many in ((4, 34), (3, 61), (2, 22), (1, 9)):
             self._bounce(NOON - hour * HOUR + 30 * 60_000, many, "reputation-block", block, news, command="MAIL")
         old = {**STREAMS["win-back"], "stream": "win-back", "site": "google", "domain": "gmail.com"}
         gone = "550 5.1.1 The email account that you tried to reach does not exist"
         self._bounce(NOON - 5 * HOUR, 41, "bad-mailbox", gone, old, suppressed="all")
         self.events.add("complained", NOON - 2 * HOUR, 6, feedback_type="abuse", **old)
-        helpdesk = {"credential": "helpdesk", "class": "service", "stream": "helpdesk", "campaign": None, "site": "google"}
+        helpdesk = {
+            "credential": "helpdesk",
+            "class": "service",
+            "stream": "helpdesk",
+            "campaign": None,
+            "site": "google",
+        }
         unsigned = "550 5.7.26 Your email has been blocked because the sender is unauthenticated. DKIM = did not pass"
         self._bounce(NOON - HOUR, 14, "auth-failure", unsigned, helpdesk, command="DATA")
 
     def _story(self) -> None:
         """One message to one person, which failed twice."""
         mail = {**STREAMS["order"], "stream": "order", "site": "google", "domain": "gmail.com", "id": STORY, "rcpt": 0}
-        mail |= {"recipient": DANA, "subject": "Your order #1042", "from": "orders@arava.example", "message_id": "<1042@arava>"}
+        mail |= {
+            "recipient": DANA,
+            "subject": "Your order #1042",
+            "from": "orders@arava.example",
+            "message_id": "<1042@arava>",
+        }
         at = NOON - 40 * 60_000
         self.events.add("accepted", at, size=18_231, skeleton="tpl-order", **mail)
         for attempt in (1, 2):
@@ -110,6 +175,10 @@ class Company:
         )  # fmt: skip
 
 
+QUEUE: Json = {
+    "time": iso(NOON), "node": "relay-1", "silent": [], "totals": {"in": 41.2, "delivered": 39.8}, "p99_ms": 61, "oldest_due": None,
+    "held": 0, "guarded": 0, "runaways": [f"shop-web to {DANA}, more than 6/hour"], "suspensions": [], "sites": [],
+}  # fmt: skip
 TRANSCRIPT = [
     "< 220 mx.google.com ESMTP",
     "> EHLO t1.arava.example",
@@ -139,7 +208,8 @@ class Node:
         self.alerts: list[Json] = [
             {
                 "name": "auth-failure", "severity": "critical", "what": {"stream": "helpdesk"},
-                "summary": "helpdesk: 14 of 14 refused with 550 5.7.26 (DKIM did not pass)", "advice": "postlane keys check marom.example",
+                "summary": "helpdesk: 14 of 14 refused with 550 5.7.26 (DKIM did not pass)",
+                "advice": "postlane keys check marom.example",
             }
         ]  # fmt: skip
 
@@ -157,11 +227,22 @@ class Node:
                 return {"ended": ended, "left": []}
             case "queue.page":
                 return {"items": [], "cursor": None}
+            case "queue.top":
+                return QUEUE
         return await asyncio.to_thread(self.people, Path(), question)
 
-    def block(self, address: str = DANA, **facts: Any) -> None:
-        entry = {"recipient": address, "stop": "all", "reason": "bad-mailbox", "site": "google", **facts}
-        self.people.reply({"do": "people", "what": "block", "by": "postlane", "via": "feedback", "entries": [entry]})
+    def block(self, *addresses: str, **facts: Any) -> None:
+        entry = {"stop": "all", "reason": "bad-mailbox", "site": "google", **facts}
+        question = {
+            "do": "people",
+            "what": "block",
+            "by": "postlane",
+            "via": "feedback",
+            "entries": [{"recipient": one, **entry} for one in addresses or (DANA,)],
+        }
+        asking = threading.Thread(target=self.people.reply, args=(question,))  # it runs a loop of its own
+        asking.start()
+        asking.join()
 
 
 def desk_site(folder: Path, node: Node, **changes: Any) -> Starlette:
@@ -170,7 +251,7 @@ def desk_site(folder: Path, node: Node, **changes: Any) -> Starlette:
     tail = EventTail(folder / "events", lambda _: ())
     clock = facts.pop("login_clock", None)
     login = login_of(folder, clock)
-    return site(tail, node=node, login=login, reader=Reader([folder / "events"]), **facts)  # type: ignore[arg-type]
+    return site(tail, node=node, login=login, reader=facts.pop("reader", None) or Reader([folder / "events"]), **facts)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

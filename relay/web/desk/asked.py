@@ -76,7 +76,7 @@ class Asked:
         found = {name: list(values) for name, values in self.where}
         if self.limited:
             wanted = found.get("credential")
-            found["credential"] = [one for one in self.limited if wanted is None or one in wanted]
+            found["credential"] = [one for one in self.limited if "*" not in one and (wanted is None or one in wanted)]
             if not found["credential"]:
                 raise Nothing
         return found

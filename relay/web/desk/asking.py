@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 
 
 class Unanswered(Exception):
-    """Too many questions wait already, or this one takes too long (`busy`: worth another try soon); or it cannot be answered, and the
+    """Too many questions wait already, or this one takes too long (`busy`: worth another try soon), or it cannot be answered: the
     log says why."""
 
     def __init__(self, *, busy: bool) -> None:

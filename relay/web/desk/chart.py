@@ -21,10 +21,11 @@ _HOUR = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A value for each column; None where there is none."""
+    """A value for each column; None where there is none. `tone`: None: that of its place."""
 
     name: str
     values: Sequence[float | None]
+    tone: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What the template draws. `usual`: how high what is usual stands; None: nothing is known."""
+    """What the template draws. `names`: of lines, with their tones; `usual`: how high what is usual stands; None: nothing is known."""
 
     title: str
     description: str
-    names: tuple[str, ...]
+    names: tuple[tuple[str, int], ...]
     width: float
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]
@@ -114,13 +115,13 @@ def curves(
     highest = [max((line.values[at] or 0 for line in lines), default=0) for at in range(len(begins))]
     described = _described(begins, highest, step, zone, unit)
     drawn = _drawing(title, described, begins, step, lines, zone, width, columns, scale)
-    paths = tuple((tone(at), _path(line.values, columns, scale)) for at, line in enumerate(lines))
+    paths = tuple((tone(at, line), _path(line.values, columns, scale)) for at, line in enumerate(lines))
     mark = Rule(scale.y(usual), f"usually {words.figure(usual, unit)}") if usual is not None else None
     return replace(drawn, paths=paths, usual=mark)
 
 
-def tone(place: int) -> int:
-    return min(place, TONES - 1)
+def tone(place: int, line: Line) -> int:
+    return min(place, TONES - 1) if line.tone is None else line.tone
 
 
 class _Scale:
@@ -160,7 +161,7 @@ def _stacked(at: int, lines: Sequence[Line], scale: _Scale) -> tuple[Block, ...]
         value = line.values[at] or 0
         if value:
             top, foot = scale.y(below + value), scale.y(below)
-            blocks.append(Block(tone(place), top, round(foot - top, 2)))
+            blocks.append(Block(tone(place, line), top, round(foot - top, 2)))
             below += value
     return tuple(blocks)
 
@@ -207,7 +208,7 @@ def _drawing(
     columns: Sequence[Column],
     scale: _Scale,
 ) -> Drawing:
-    names = tuple(line.name for line in lines)
+    names = tuple((line.name, tone(at, line)) for at, line in enumerate(lines))
     marks = _marks(begins, step, zone, width)
     return Drawing(title, described, names, width, tuple(columns), scale.rules(), marks)
 

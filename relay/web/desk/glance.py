@@ -1,11 +1,17 @@
 """Today in a few figures, each with what is usual beside it. Pure."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from relay.reporting import Answer
+from relay.reporting.findings import Finding
+from relay.reporting.needs import Need, of_findings, of_status, worst_first
 from relay.web.desk import words
 from relay.web.desk.asked import Asked
 from relay.web.desk.tables import jump, unit_of
+
+MOST = 8  # needs on the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,28 @@ _CARDS = (  # name, count, share, report
     ("Deferred", "deferred", "deferral_share", "sites"),
     ("Withheld", "withheld", "", "streams"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """What needs a person, with the way to the messages it is about ("": there are none)."""
+
+    need: Need
+    address: str = ""
+
+
+def needs(findings: Sequence[Finding], status: Mapping[str, Any] | None, asked: Asked) -> list[Todo]:
+    """Worst first. What stands suspended has a place of its own on the page."""
+    of_node = of_status({**status, "suspensions": ()}) if status is not None else []
+    about = [(need, _behind(one, asked)) for one in findings for need in of_findings([one])]
+    found = [Todo(need) for need in of_node] + [Todo(need, address) for need, address in about]
+    order = worst_first([todo.need for todo in found])
+    return sorted(found, key=lambda todo: order.index(todo.need))[:MOST]
+
+
+def _behind(finding: Finding, asked: Asked) -> str:
+    bounces = replace(asked, report="bounces", by="")
+    return bounces.messages(**({"category": finding.category} if finding.category else {}), **finding.scope)
 
 
 def cards(summary: Answer, asked: Asked) -> list[Card]:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from relay.reporting import Answer, Figures, Question
+from relay.reporting.findings import Finding
 from relay.reporting.question import RECORDED, ask
 from relay.reporting.reader import Sample, Series
 from relay.web.desk.asked import Asked
@@ -25,6 +26,7 @@ CHARTS = {  # title, measure
     "latency": ("Time until delivered", "p50"),
 }
 OTHERS = "all others"
+CLASS_TONES = {"transactional": 0, "service": 2, "marketing": 3}  # those of their chips (postlane.css)
 
 
 class Reader(Protocol):
@@ -35,6 +37,8 @@ class Reader(Protocol):
     def series(self, question: Question, step: str, lines: int = ...) -> Series: ...
 
     def samples(self, question: Question, limit: int = ..., types: Sequence[str] | None = ...) -> list[Sample]: ...
+
+    def findings(self, question: Question) -> list[Finding]: ...
 
     def messages(
         self, question: Question, limit: int = ..., types: Sequence[str] | None = ...
@@ -59,6 +63,7 @@ class Today:
     streams: Answer
     sites: Answer
     latency: Answer
+    findings: list[Finding]
 
 
 def question(asked: Asked, zone: str, by: Sequence[str] = (), limit: int = ROWS, report: str = "") -> Question:
@@ -90,7 +95,7 @@ def chart(reader: Reader, asked: Asked, zone: str, answer: Answer) -> Drawing:
     lines = [Line(name or "(none)", [_of(one, measure) for one in figures]) for name, figures in parts.lines.items()]
     rest = [max(0.0, all_ - sum(line.values[at] or 0 for line in lines)) for at, all_ in enumerate(whole)]
     if any(rest):
-        lines.append(Line(OTHERS, rest))
+        lines.append(Line(OTHERS, rest, TONES - 1))
     return bars(per, total.begins, asked.step, lines, ZoneInfo(zone))
 
 
@@ -108,6 +113,10 @@ def _of(figures: Figures, measure: str) -> float:
     return float(figures.value(measure) or 0)
 
 
+def _place(mail_class: str) -> int:
+    return list(CLASS_TONES).index(mail_class) if mail_class in CLASS_TONES else len(CLASS_TONES)
+
+
 def today(reader: Reader, asked: Asked, zone: str) -> Today:
     def of(report: str, by: Sequence[str], limit: int = SHORT) -> Question:
         return question(asked, zone, by, limit, report)
@@ -117,7 +126,8 @@ def today(reader: Reader, asked: Asked, zone: str) -> Today:
     whole = reader.series(of("bounces", []).total(), asked.step)
     there = ZoneInfo(zone)
     lines = [
-        Line(name or "(none)", [_of(one, "delivered") for one in figures]) for name, figures in by_class.lines.items()
+        Line(name or "(none)", [_of(one, "delivered") for one in figures], CLASS_TONES.get(name))
+        for name, figures in sorted(by_class.lines.items(), key=lambda line: _place(line[0]))
     ]
     shares = [one.value("bounce_share") for one in whole.lines[""]]
     usual = summary.usual(summary.total, "bounce_share")
@@ -138,6 +148,7 @@ def today(reader: Reader, asked: Asked, zone: str) -> Today:
         streams=reader.answer(of("streams", ["stream"])),
         sites=reader.answer(of("sites", ["site"])),
         latency=reader.answer(of("latency", ["class"])),
+        findings=reader.findings(of("bounces", ["category"])),
     )
 
 

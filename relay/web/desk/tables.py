@@ -17,18 +17,19 @@ HEADS = {
     "accepted": "Accepted",
     "delivered": "Delivered",
     "bounces": "Bounced",
-    "bounce_share": "Share",
+    "bounce_share": "Bounce share",
     "deferred": "Deferred",
-    "deferral_share": "Share deferred",
+    "deferral_share": "Deferral share",
     "withheld": "Withheld",
     "complained": "Complaints",
-    "complaint_share": "Share",
+    "complaint_share": "Complaint share",
     "unsubscribed": "Unsubscribed",
-    "unsubscribe_share": "Share",
+    "unsubscribe_share": "Unsubscribe share",
     "p50": "Half within",
     "p90": "90 % within",
     "p99": "99 % within",
 }
+NAMES = {"site": "provider", "skeleton": "template"}  # of dimensions, as people call them
 WHAT = {  # of a share: what goes wrong
     "bounce_share": "bounces",
     "complaint_share": "complained",
@@ -78,7 +79,7 @@ def table(answer: Answer, asked: Asked, columns: Sequence[str] = ()) -> Table:
     if answer.others is not None:
         others = Line("all others", tuple(_cell(answer.others, name, answer, {}) for name in shown))
     heads = tuple(HEADS.get(name, name.replace("_", " ")) for name in shown)
-    return Table(asked.by.capitalize(), heads, lines, total, others, answer.groups)
+    return Table(NAMES.get(asked.by, asked.by).capitalize(), heads, lines, total, others, answer.groups)
 
 
 def _line(row: Row, answer: Answer, asked: Asked, shown: Sequence[str], most: Mapping[str, float]) -> Line:

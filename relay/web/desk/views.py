@@ -13,7 +13,7 @@ from relay.recipient import normalised
 from relay.web.desk import people, reports
 from relay.web.desk.asked import BY, FILTERS, WORDS, Asked, Nothing, asked, moment
 from relay.web.desk.asking import Asking, Unanswered
-from relay.web.desk.glance import cards
+from relay.web.desk.glance import cards, needs
 from relay.web.desk.people import EVENTS, TYPES
 from relay.web.desk.reports import IN_CSV, MESSAGES, Reader, question
 from relay.web.desk.tables import as_csv, table
@@ -77,6 +77,7 @@ class Desk:
             about_bounces=_of(about, "bounces"),
             tables=tables,
             stats=stats,
+            needs=needs(told.findings, stats, about),
             troubles=[] if visitor.limited else troubles(stats),
             whole=not visitor.limited,
         )

@@ -13,12 +13,12 @@ def figure(value: float | None, unit: str, *, short: bool = False) -> str:
     if value is None:
         return "–"
     if unit == "share":
-        return share(value)
+        return f"{value * 100:.3g} %" if short else share(value)
     if unit == "ms":
         return show.span(value)
     if short:
         return in_short(value)
-    return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:,.1f}"
+    return f"{value:,.0f}" if value == round(value) or value >= 10 else f"{value:,.1f}"
 
 
 def in_short(value: float) -> str:
@@ -48,24 +48,3 @@ def slot(begin: int, step: str, zone: tzinfo) -> str:
     moment = datetime.fromtimestamp(begin / 1000, zone)
     day = f"{moment:%a} {moment.day} {moment:%b}"
     return f"{day} {moment:%H:%M}" if step == "hour" else day
-
-
-def times(now: float | None, usual: float | None) -> float | None:
-    """How many times what is usual; None where that says nothing."""
-    if now is None or not usual:
-        return None
-    return now / usual
-
-
-def beside(now: float | None, usual: float | None) -> str:
-    """How it stands to what is usual: "4.1 times the usual", "as usual", "half the usual"."""
-    many = times(now, usual)
-    if many is None:
-        return ""
-    if many >= 10:
-        return f"{many:,.0f} times the usual"
-    if many > 1.25:
-        return f"{many:.1f} times the usual"
-    if many >= 0.8:
-        return "as usual"
-    return f"{many:.0%} of the usual".replace("%", " %")
