@@ -17,10 +17,13 @@ unexport PYTHONDONTWRITEBYTECODE
 run: $(VENV)/run.stamp
 	@HOST="$(HOST)" SMTP_PORT="$(SMTP_PORT)" WEB_PORT="$(WEB_PORT)" exec $(BIN)/postlane serve
 
+# All tests are collected once beside the checks: what is compiled for that need not be four times at once. There are more
+# workers than processors, since scenario tests wait for most of their time; what a file's tests share is made once.
 test: $(VENV)/dev.stamp
 	@sh tests/install-packages.sh
-	@$(MAKE) --no-print-directory check
-	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
+	@mkdir -p .cache
+	@$(BIN)/pytest --collect-only -qq >.cache/collected.log 2>&1 & $(MAKE) --no-print-directory check && wait
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check relay tests bench

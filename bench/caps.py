@@ -9,13 +9,15 @@ many messages at once as a busy worker has. CPU is that of this process, all thr
 
 import argparse
 import asyncio
+import itertools
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,12 +40,13 @@ from relay.room import Send, mark_of
 from relay.state import places, redis_places, sqlite_places
 from relay.state.interface import State
 from relay.state.redis import TAGS, RedisState
-from relay.state.sqlite import SqliteState
+from relay.state.sqlite import MAPPED, SqliteState
 
 AT_ONCE = 64
 MARKETING = frozenset({MailClass.MARKETING})
 CAP = Cap("shop", frozenset({"shop"}), MARKETING, MARKETING, (Rate(4, 7 * 86_400, "", "4/7d"),), "postpone")
 BATCH = 20_000  # people written in one go
+FEW, TURNS = 10_000, 20  # people of the smaller list, and looks at both
 
 
 @dataclass
@@ -106,9 +109,9 @@ def people(number: int) -> Iterator[list[tuple[bytes, bytes]]]:
         yield page
 
 
-def sqlite_octets(number: int, folder: Path) -> tuple[float, float]:
-    """Octets a person, and microseconds of a look-up."""
-    path = folder / "people.db"
+def sqlite_people(number: int, folder: Path) -> tuple[float, Any]:
+    """Octets a person, and the file, opened as State does it."""
+    path = folder / f"people-{number}.db"
     db = apsw.Connection(str(path))
     db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000")
     db.execute(sqlite_places.TABLE)
@@ -116,32 +119,52 @@ def sqlite_octets(number: int, folder: Path) -> tuple[float, float]:
         with db:
             db.executemany("INSERT OR REPLACE INTO got VALUES (?, ?)", page)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    octets = path.stat().st_size / number
-    began, looked = time.process_time(), 0
-    for key, _ in next(people(number)):
-        sqlite_places.standing(db, [key], clock())
-        looked += 1
-    spent = (time.process_time() - began) / looked * 1e6
     db.close()
-    return octets, spent
+    db = apsw.Connection(str(path))
+    db.execute(f"PRAGMA mmap_size = {MAPPED}")
+    return path.stat().st_size / number, db
 
 
-def redis_octets(number: int, redis: Any) -> tuple[float, float]:
+def on_sqlite(db: Any, keys: list[bytes]) -> float:
+    """Microseconds of CPU a look-up."""
+    now, began = clock(), time.process_time()
+    for start in range(0, len(keys), AT_ONCE):
+        sqlite_places.standing(db, keys[start : start + AT_ONCE], now)
+    return (time.process_time() - began) / len(keys) * 1e6
+
+
+def redis_people(number: int, redis: Any) -> float:
+    """Octets a person."""
     before = int(redis.info("memory")["used_memory"])
     for page in people(number):
         pipe = redis.pipeline(transaction=False)
         for key, sends in page:
             pipe.execute_command("HSET", redis_places.keys_of(key, TAGS)[0], key, sends)
         pipe.execute()
-    octets = (int(redis.info("memory")["used_memory"]) - before) / number
-    looked = [(redis_places.keys_of(key, TAGS)[0], key) for key, _ in next(people(number))]
+    return (int(redis.info("memory")["used_memory"]) - before) / number
+
+
+def on_redis(redis: Any, keys: list[bytes]) -> float:
+    """Microseconds of the server a look-up."""
     redis.execute_command("CONFIG", "RESETSTAT")
     pipe = redis.pipeline(transaction=False)
-    for name, key in looked:
-        pipe.execute_command("HGET", name, key)
+    for key in keys:
+        pipe.execute_command("HGET", redis_places.keys_of(key, TAGS)[0], key)
     pipe.execute()
-    spent = float(redis.info("commandstats")["cmdstat_hget"]["usec_per_call"])
-    return octets, spent
+    return float(redis.info("commandstats")["cmdstat_hget"]["usec_per_call"])
+
+
+def in_turns(number: int, few: Callable[[list[bytes]], float], many: Callable[[list[bytes]], float]) -> str:
+    """Look-ups among `FEW` people and among all, in turns, of others each time, so that both see the same machine."""
+    keys = [key for page in itertools.islice(people(number), TURNS * FEW // BATCH) for key, _ in page]
+    known = keys[:FEW]
+    pairs = []
+    for turn in range(TURNS):
+        random.Random(turn).shuffle(known)
+        pairs.append((few(known), many(keys[turn * FEW : (turn + 1) * FEW])))
+    ratio = statistics.median(more / less for less, more in pairs)
+    less, more = (statistics.median(side) for side in zip(*pairs, strict=True))
+    return f"a look-up {less:.2f} us among {FEW}, {more:.2f} us among {number}, {ratio:.2f} of it"
 
 
 def main() -> int:
@@ -151,8 +174,9 @@ def main() -> int:
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-caps-"))
     port = free_port()
-    words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    words = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
+    server = subprocess.Popen([*words, "--port", str(port)], stdout=subprocess.DEVNULL)
+    servers = [server]
     redis = Redis(port=port)
     try:
         time.sleep(0.5)
@@ -165,16 +189,21 @@ def main() -> int:
             print(f"{name}: {spent:.0f} us of CPU a message, consent and caps, {AT_ONCE} at once", flush=True)
         ticks = sum(map(int, Path(f"/proc/{server.pid}/stat").read_text().split()[13:15]))
         print(f"redis-server: {ticks / os.sysconf('SC_CLK_TCK') / args.messages * 1e6:.0f} us a message besides")
-        for number in sorted({10_000, args.people}):
-            (folder / "people.db").unlink(missing_ok=True)
-            octets, spent = sqlite_octets(number, folder)
-            print(f"SQLite, {number} people: {octets:.0f} octets each, {spent:.1f} us a look-up", flush=True)
-            redis.flushall()
-            octets, spent = redis_octets(number, redis)
-            print(f"Redis, {number} people: {octets:.0f} octets each, {spent:.2f} us a look-up", flush=True)
+        more = free_port()
+        servers.append(subprocess.Popen([*words, "--port", str(more)], stdout=subprocess.DEVNULL))
+        few, many = (sqlite_people(number, folder) for number in (FEW, args.people))
+        turns = in_turns(args.people, lambda keys: on_sqlite(few[1], keys), lambda keys: on_sqlite(many[1], keys))
+        print(f"SQLite: {many[0]:.0f} octets each of {args.people} people; {turns}", flush=True)
+        redis.flushall()
+        redis_people(FEW, redis)
+        other = Redis(port=more)
+        octets = redis_people(args.people, other)
+        turns = in_turns(args.people, lambda keys: on_redis(redis, keys), lambda keys: on_redis(other, keys))
+        print(f"Redis: {octets:.0f} octets each of {args.people} people; {turns}", flush=True)
     finally:
-        server.kill()
-        server.wait()
+        for one_server in servers:
+            one_server.kill()
+            one_server.wait()
         shutil.rmtree(folder)
     return 0
 

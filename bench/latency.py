@@ -86,7 +86,7 @@ def workers(node: PostlaneNode) -> list[int]:
     """Peak memory in MB of each worker process."""
     peaks = []
     for pid in tree(node.pids()[0]):
-        if b"relay.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if Path(f"/proc/{pid}/comm").read_text().startswith("worker-"):
             status = Path(f"/proc/{pid}/status").read_text()
             peaks.append(int(status.partition("VmHWM:")[2].split()[0]) // 1024)
     return peaks

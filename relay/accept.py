@@ -97,7 +97,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     found = await at_accept(message, addresses, withheld, stream, now, house, later=later)
     if found.refused:
         house.copies.given_up(message, addresses)
-        return _over_its_cap(found.stands)
+        return _over_its_cap(message, addresses, found.stands)
     go = [not isinstance(stand, Withheld) for stand in found.stands]
     if any(go):
         message.signed = [key.named for key in keys]
@@ -209,10 +209,17 @@ async def _heads(
     return [next(heads) if one else letter.added for one in go]
 
 
-def _over_its_cap(stands: Sequence[Consent]) -> Refusal:
-    """One answer for all recipients (INTERFACE): the first one's reason stands for the others'."""
+def _over_its_cap(message: Message, addresses: Sequence[str], stands: Sequence[Consent]) -> Refusal:
+    """One answer for all recipients (INTERFACE): the first one's reason stands for the others'. The event says whose mail it
+    was, so that `postlane plan` can try other caps on it."""
     detail = next((stand.detail for stand in stands if stand is not None), "")
-    return Refusal(Reply(550, "5.7.1", f"Not sent: {detail}"), "capped")
+    about = {
+        "brand": message.brand,
+        "stream": message.stream,
+        "class": message.mail_class.label,
+        "recipients": addresses,
+    }
+    return Refusal(Reply(550, "5.7.1", f"Not sent: {detail}"), "capped", about=about)
 
 
 @dataclass(slots=True)

@@ -166,4 +166,5 @@ def _facts(submission: Submission, refusal: Refusal) -> Facts:
         "reply": reply_facts(refusal.reply),
         "reason": refusal.reason,
         **({"detail": refusal.detail} if refusal.detail else {}),
+        **refusal.about,
     }

@@ -16,6 +16,7 @@ from relay.identity import Credential
 from relay.in_force import law_of
 from relay.message import MailClass, Message
 from relay.policy import relevance
+from relay.policy.caps import Caps
 from relay.policy.decide import Law, Refusal
 from relay.policy.letter import Letter
 from relay.policy.relevance import Postponed, Withheld
@@ -27,7 +28,7 @@ from relay.signing.keys import KeyRing, SigningKey
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """One state of config/ and policies/, as far as it says what a message is and what carries it.
+    """One state of config/ and policies/, as far as it says what a message is, what carries it and how much one person gets.
 
     pools      each class's own      named     all, by name, for `routes`
     version    of the policies; "" where there are none
@@ -41,6 +42,7 @@ class Files:
     named: Mapping[str, Pool]
     routes: Routes
     sites: Sites = field(default_factory=Sites)
+    caps: Caps = field(default_factory=Caps)
 
 
 def files_of(deployment: Deployment, policies: Policies, keys: KeyRing) -> Files:
@@ -53,6 +55,7 @@ def files_of(deployment: Deployment, policies: Policies, keys: KeyRing) -> Files
         named=deployment.pools,
         routes=policies.exceptions,
         sites=policies.shaping.sites,
+        caps=policies.caps,
     )
 
 

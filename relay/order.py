@@ -1,10 +1,7 @@
 """What the supervisor tells a worker at its start; apart from both, so that neither needs the other's imports."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import orjson
 
 # A worker that stops gives its sessions and attempts this long (s); a session that waits for the answer to its final
 # dot may take ten minutes, so what is cut off here is counted and may be delivered twice (ARCHITECTURE, restart).
@@ -46,12 +43,3 @@ class Order:
     control: int
     capture: str
     workers: int
-
-    def dump(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def load(cls, text: str) -> "Order":
-        facts: dict[str, Any] = orjson.loads(text)
-        lists = {name: tuple(facts[name]) for name in ("shards", "listeners")}
-        return cls(**{**facts, **lists, "place": Place(**facts["place"])})

@@ -57,6 +57,7 @@ class Outcome:
     internal  these are our own words (timeouts, DNS, connection lost): back-off rules for replies never see them
     captured  it was for the built-in capture server, not for the world
     category  what a failure means, as feedback/taxonomy.py names it; "" of a success, and until it was asked
+    transcript  of a failure, what was said in the session, a line each (egress/transcript.py)
     relayed_dsn  the peer offered DSN and was handed NOTIFY, RET, ENVID, ORCPT: success reports are its duty (RFC 3461 5.2.2)
     """
 
@@ -71,6 +72,7 @@ class Outcome:
     captured: bool = False
     site: str = ""
     category: str = ""
+    transcript: tuple[str, ...] = ()
 
     @property
     def delivered(self) -> bool:

@@ -42,6 +42,13 @@ class Answer(NamedTuple):
     refused: str
 
 
+class Decided(NamedTuple):
+    """A message under the files in force and under those on disk; None: it cannot be decided."""
+
+    before: Answer | None
+    after: Answer | None
+
+
 Carriers = tuple[str, ...]  # for each recipient the name of what carries it, "refused" where nothing does
 
 
@@ -134,7 +141,7 @@ class Comparison:
     def __repr__(self) -> str:
         return f"<Comparison {self.messages} messages, {len(self._changes)} kinds of change>"
 
-    def add(self, message: Past) -> None:
+    def add(self, message: Past) -> Decided:
         self.messages += 1
         self.recipients += len(message.recipients)
         after = again(message, self.after)
@@ -145,6 +152,7 @@ class Comparison:
             self._lacks(message, before, in_force=True)
         else:
             self._compare(message, before, after)
+        return Decided(*(None if isinstance(found, Undecided) else answer(found) for found in (before, after)))
 
     def _lacks(self, message: Past, what: Undecided, *, in_force: bool) -> None:
         self.undecided[what, in_force] += 1

@@ -71,6 +71,11 @@ def worker_settings(in_force: InForce, capture: str, share: Share) -> WorkerSett
     )
 
 
+def asks_evidence(credentials: Directory, policies: Policies) -> bool:
+    """Is there mail whose class the evidence decides or checks?"""
+    return credentials.undecided or policies.streams.ask
+
+
 def listener_settings(deployment: Deployment, listener: Listener) -> ListenerSettings:
     return ListenerSettings(
         hostname=deployment.node.hostname,
@@ -145,6 +150,7 @@ def egress_settings(deployment: Deployment, policies: Policies, capture: str, sh
         own_hostnames=frozenset({deployment.node.hostname}),
         own_addresses=own_addresses(deployment),
         trust_ad=deployment.dns.trust_ad,
+        transcripts=deployment.retention.transcripts > 0,
     )
 
 

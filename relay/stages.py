@@ -367,7 +367,7 @@ class Stages:
 
     def _get_ready(self, wanted: WorkerSettings) -> None:
         """What takes long and would otherwise be done with the first message that needs it."""
-        if wanted.credentials.undecided or wanted.in_force.policies.streams.ask:
+        if settings.asks_evidence(wanted.credentials, wanted.in_force.policies):
             self.judge.ready()
 
     def apply(self, wanted: WorkerSettings) -> None:

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,6 +35,7 @@ from relay.cluster import Cluster, NotNow
 from relay.config import ConfigErrors, Deployment, Problem, load_hook_secret, load_secret, load_webhook_secret
 from relay.config.reader import contents, fingerprint, shown_path
 from relay.control import Json, NodeDown
+from relay.forked import Work
 from relay.hook_watch import dead, gauges, webhooks
 from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
@@ -52,10 +53,11 @@ TELL_AGAIN = 1.0  # seconds: an event of the node waits for a worker that is up
 
 
 class Supervisor:
-    """Bind first (constructor), then `run()` until SIGTERM or SIGINT."""
+    """Bind first (constructor), then `run()` until SIGTERM or SIGINT. `work`: what a worker does; its exit status."""
 
-    def __init__(self, config: Path, policies: Path) -> None:
+    def __init__(self, config: Path, policies: Path, work: Callable[[Order], int]) -> None:
         self.config, self.policies = config, policies
+        self._work = work
         self.alert: Alert | None = None
         self.in_force, self.decision = self._begin()
         node = self.in_force.deployment.node  # of the start: what is in force later has the same
@@ -145,7 +147,7 @@ class Supervisor:
             log.info("a worker adopts shards that have none", worker=number, shards=adopted)
         return Child(f"worker-{number}", self._worker_command, (number, *adopted))
 
-    def _worker_command(self, child: Child) -> tuple[list[str], list[int]]:
+    def _worker_command(self, child: Child) -> tuple[Work, list[int]]:
         control_end = child.connect()
         listeners = tuple(link.fileno() for link in self.sockets.listeners[child.shards[0]])
         order = Order(
@@ -156,7 +158,7 @@ class Supervisor:
             capture=self.sockets.capture_address if self.in_force.deployment.captures else "",
             workers=self.workers,
         )
-        return [sys.executable, "-m", "relay.worker", order.dump()], [*listeners, order.control]
+        return partial(self._work, order), [*listeners, order.control]
 
     def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
         links = self.sockets
@@ -261,14 +263,15 @@ class Supervisor:
         return {"error": f"unknown request {question.get('do')!r}"}
 
     async def _webhooks(self, question: Json) -> Json:
-        """They are the web process's business; what is told again is on record."""
+        """They are the web process's business; what is told again, or signed by another secret, is on record."""
         try:
             answer = await self.web.ask(question)
         except NodeDown as error:
             return {"error": f"the web process, which tells webhooks: {error}; try again"}
-        if question.get("what") == "resend" and "error" not in answer:
+        if question.get("what") in ("resend", "rotate") and "error" not in answer:
             said = {name: str(question.get(name, "")) for name in ("by", "via", "reason")}
-            self._do(self._tell("audit", {**said, "action": "webhooks resend", "what": answer}))
+            what = {name: value for name, value in answer.items() if name != "secret"}
+            self._do(self._tell("audit", {**said, "action": f"webhooks {question['what']}", "what": what}))
         return answer
 
     async def stats(self) -> Json:

@@ -1,7 +1,7 @@
 """One worker process: what runs in it, its end, and the questions it answers.
 
-A worker runs edge, schedule and egress (stages.py) in one uvloop. The supervisor hands it listening sockets and one end of a
-socket pair; when that pair closes, the worker drains and ends.
+A worker runs edge, schedule and egress (stages.py) in one uvloop. It is forked from the supervisor (forked.py), which hands it
+listening sockets and one end of a socket pair; when that pair closes, the worker drains and ends.
 """
 
 import asyncio
@@ -18,11 +18,15 @@ import uvloop
 
 from relay import boards, logs, worker_view
 from relay.alert_news import Change, letter, subject_of
+from relay.config.evidence import load_model
+from relay.config.policies import everybody
 from relay.control import Json, answer_channel
+from relay.edge.credentials import Directory
+from relay.in_force import InForce
 from relay.notice import put_alert
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.queue_commands import QueueCommands
-from relay.settings import WorkerSettings
+from relay.settings import WorkerSettings, asks_evidence
 from relay.spool.errors import SpoolError
 from relay.stages import Stages, clock
 from relay.state.interface import StateError
@@ -278,15 +282,18 @@ class Worker:
         return {"id": identifier}
 
 
-def main() -> int:
-    order = Order.load(sys.argv[1])
+def ready(in_force: InForce) -> None:
+    """Load what workers of these files will need, before they are forked: they share it."""
+    credentials = Directory(everybody(in_force.deployment, in_force.policies).values())
+    if asks_evidence(credentials, in_force.policies):
+        load_model()
+
+
+def work(order: Order) -> int:
+    """All that a worker's process does; its exit status."""
     logs.configure(f"worker-{order.shards[0]}", os.environ.get("POSTLANE_LOG", "info"))
 
     async def run() -> int:
         return await Worker(order).run()
 
     return uvloop.run(run())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from relay.egress.security import trust
 from relay.state.sqlite import SqliteState
@@ -16,6 +17,21 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")  # a loaded machine is no fault
+
+
+@pytest.hookimpl(trylast=True)  # behind the shuffling
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start the program come first, those of the longest tests before all: what waits runs beside what computes,
+    and no processor is idle at the end because of one long test."""
+    items.sort(key=_leads)
+
+
+def _leads(item: pytest.Item) -> tuple[bool, int]:
+    mark = item.get_closest_marker("timeout")
+    return item.get_closest_marker("scenario") is None, -mark.args[0] if mark is not None else 0
 
 
 @pytest.fixture

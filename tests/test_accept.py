@@ -881,6 +881,9 @@ async def test_a_cap_that_drops_withholds_and_one_that_refuses_says_so_where_it_
         assert (event["recipient"], event["reason"]) == ("noa@b.example", "capped")
     said = await refused(capped("reject"), submission(credential=CRM, recipients=BOTH[1:]))
     assert said == "550 5.7.1 Not sent: cap daily: 1/24h, used up by a marketing 1 [capped]"
+    answer = await accept(submission(credential=CRM, recipients=BOTH[1:]), capped("reject").acceptance())
+    assert isinstance(answer, Refusal)
+    assert answer.about == {"brand": "a", "stream": "shop", "class": "marketing", "recipients": ["noa@b.example"]}
 
 
 async def test_receipts_are_neither_counted_nor_held() -> None:

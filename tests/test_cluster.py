@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from relay import adoption, boards, cluster
+from relay import adoption, boards, cluster, worker
 from relay.kept import Store, read_decision
 from relay.motion import BOARD, FILES, HEARD, Seat, dump
 from relay.state.sqlite import SqliteState
@@ -70,7 +70,7 @@ class One:
         return {"error": "State is gone, and what it said"} if self.lost(question) else answer
 
     def start(self) -> "One":
-        self.supervisor = Supervisor(self.folder / "config", self.folder / "policies")
+        self.supervisor = Supervisor(self.folder / "config", self.folder / "policies", worker.work)
         assert self.supervisor.cluster is not None
         self.cluster = self.supervisor.cluster
         self.cluster._ask = self.supervisor._ask_any = self.ask  # type: ignore[method-assign]

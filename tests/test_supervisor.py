@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from relay import worker
 from relay.config import ConfigErrors
 from relay.kept import Decision, write_decision
 from relay.sockets import StartError
@@ -24,7 +25,7 @@ def start(folder: Path, *, node: str = "", rest: str = LISTENER) -> None:
         (folder / name).mkdir()
     text = f'[node]\nhostname = "relay.test.example"\n{node}\n{rest}'
     (folder / "config" / "postlane.toml").write_text(text)
-    Supervisor(folder / "config", folder / "policies")
+    Supervisor(folder / "config", folder / "policies", worker.work)
 
 
 def with_tls(cert: Path, key: Path) -> str:
@@ -70,7 +71,7 @@ def test_a_data_dir_that_cannot_be_written(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def starting(folder: Path) -> Iterator[Supervisor]:
-    made = Supervisor(folder / "config", folder / "policies")
+    made = Supervisor(folder / "config", folder / "policies", worker.work)
     try:
         yield made
     finally:
@@ -97,7 +98,7 @@ def retry(node: Path, text: str) -> None:
 def test_files_that_are_broken_from_the_first_day_on(node: Path) -> None:
     retry(node, "[urgent]\n")
     with pytest.raises(ConfigErrors, match="urgent: unknown key"):
-        Supervisor(node / "config", node / "policies")
+        Supervisor(node / "config", node / "policies", worker.work)
     assert not (node / "data").exists()
 
 
@@ -172,7 +173,7 @@ def test_what_cannot_be_kept_is_not_started(node: Path) -> None:
     (node / "data").mkdir()
     (node / "data" / "versions").write_text("in the way")
     with pytest.raises(StartError, match=r"the files in force cannot be kept in .*/data: Not a directory"):
-        Supervisor(node / "config", node / "policies")
+        Supervisor(node / "config", node / "policies", worker.work)
 
 
 def test_on_a_full_disk_it_starts_with_the_last_good_files(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:

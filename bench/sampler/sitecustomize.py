@@ -4,10 +4,9 @@ The event loop's thread: a timer of CPU time (SIGPROF) interrupts it between two
 since is booked on the stack it has then. So C code (hashes, JSON, a write to a socket) falls on the Python function that
 called it, and what uvloop does by itself on the function it calls next. A sampling thread would not do: it gets the GIL
 where others let go of it, and would book everything there. The other threads are booked whole, by name. Idle costs
-nothing, and the program itself is not changed. At exit the books go to a file.
+nothing, and the program itself is not changed. At its end the books go to a file.
 """
 
-import atexit
 import json
 import os
 import signal
@@ -17,6 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 PERIOD = 0.002  # seconds of CPU; the kernel rounds it up to its tick (1 to 10 ms)
 ROUNDS = 16  # looks between two looks at the other threads and at the switch
@@ -67,8 +67,24 @@ class Books:
         (self._folder / f"{os.getpid()}.json").write_text(json.dumps(rows))
 
 
-if "relay.worker" in sys.orig_argv and (_folder := os.environ.get("BENCH_SAMPLES")):
-    _books = Books(Path(_folder))
-    atexit.register(_books.write)
-    signal.signal(signal.SIGPROF, _books.look)
-    signal.setitimer(signal.ITIMER_PROF, PERIOD, PERIOD)
+def _begin() -> None:
+    """In a worker, which is a copy of the supervisor (relay/forked.py): it first forgets its signals, and ends by os._exit."""
+    forked = sys.modules.get("relay.forked")
+    if forked is None:
+        return
+    forget, leave, books = forked._forget_signals, os._exit, Books(Path(os.environ["BENCH_SAMPLES"]))
+
+    def begin() -> None:
+        forget()
+        signal.signal(signal.SIGPROF, books.look)
+        signal.setitimer(signal.ITIMER_PROF, PERIOD, PERIOD)
+
+    def end(status: int) -> NoReturn:
+        books.write()
+        leave(status)
+
+    forked.__dict__["_forget_signals"], os._exit = begin, end
+
+
+if "serve" in sys.orig_argv and "BENCH_SAMPLES" in os.environ:
+    os.register_at_fork(after_in_child=_begin)

@@ -236,7 +236,8 @@ def _other(event: Event) -> str:
 
 
 def story(events: list[Event], zone: tzinfo) -> str:
-    """One message from accept to its last event, each line with its date, recipient by recipient in time order."""
+    """One message from accept to its last event, each line with its date, recipient by recipient in time order; of each one's
+    last failure what was said in the session."""
     first = events[0]
     about = ("credential", "brand", "stream", "class", "campaign")
     lines = [
@@ -245,12 +246,21 @@ def story(events: list[Event], zone: tzinfo) -> str:
         "  " + ", ".join(f"{name} {first[name]}" for name in about if first.get(name)),
         *_contradicted(first),
     ]
+    last_session = {event.get("rcpt"): event for event in events if event.get("transcript")}
     for event in events:
         moment = _moment(event, zone)
         when = f"{moment:%d %b %H:%M:%S}.{moment.microsecond // 1000:03d}" if moment else "?"
         told = _text(event, "recipient") if _kind(event) == "accepted" else _told(event, zone)
         lines.append(f"  {when}  {_kind(event):<9}  {told}".rstrip())
+        if last_session.get(event.get("rcpt")) is event:
+            lines += _session(event)
     return "\n".join(printable(line) for line in lines)
+
+
+def _session(event: Event) -> list[str]:
+    """What was said in the session of a failure (egress/transcript.py)."""
+    said = event["transcript"]
+    return [f"      {line}" for line in said] if isinstance(said, list) else []
 
 
 def _contradicted(accepted: Event) -> list[str]:

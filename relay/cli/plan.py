@@ -1,7 +1,8 @@
 """`postlane plan --since 24h`: what the files on disk would change against those in force, in mail that was accepted.
 
 Each message is decided again under both, from what its `accepted` events recorded (relay/replay.py). Nothing is sent or
-changed. Exit 1 with --fail-on-change where a message would be decided otherwise, or cannot be decided.
+changed. Exit 1 with --fail-on-change where a message would be decided otherwise, or cannot be decided. What other caps would do
+is told by plan_caps.py.
 """
 
 import argparse
@@ -9,20 +10,26 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from relay.cli import plan_caps
 from relay.cli.events import now_ms, parse_since, printable
 from relay.cli.on_disk import on_disk
+from relay.cli.plan_caps import CapPlan
 from relay.cli.policies import Refused
 from relay.cli.progress import Progress
 from relay.cli.reasons import Reason, of_brand, of_carriage, of_class, of_refusal, of_stream, short
 from relay.config import whereabouts
 from relay.config.origin import Places
+from relay.config.secret import load_secrets
 from relay.fate import Files, carrier, files_of
 from relay.feedback.eventlog import scan
 from relay.in_force import last_good
 from relay.policy.recorded import Event, Past
+from relay.recipient import Keys
 from relay.replay import Answer, Change, Comparison, asks, messages
+from relay.replay_caps import CapReplay
 
 Json = dict[str, object]
 
@@ -52,19 +59,26 @@ def run(args: argparse.Namespace) -> int:
     before = files_of(in_force.deployment, in_force.policies, in_force.keys)
     _, after = on_disk(args.config, args.policies)
     comparison = Comparison(before, after)
-    with Progress("Deciding again") as progress:
-        accepted = scan(node.data_dir / "events", since=since, match={"type": "accepted"})
-        for number, message in enumerate(messages(accepted)):
-            if not number % _STEP:
-                progress.show(_share(message.event, since, now), f"{number:,} messages")
-            comparison.add(message)
+    with Progress("Deciding again") as progress, plan_caps.scratch() as folder:
+        caps = CapReplay(before, after, since, now, Path(folder), Keys(load_secrets(in_force.deployment)).key)
+        _decide(comparison, caps, node.data_dir / "events", since, progress)
+        plan = plan_caps.read(caps, node.data_dir / "events", since, progress)
     if args.json:
-        for line in as_json(comparison, Places(args.policies)):
+        for line in as_json(comparison, plan, Places(args.policies)):
             print(json.dumps(line, ensure_ascii=False))
     else:
-        for text in as_text(comparison, Places(args.policies), args.since):
+        for text in as_text(comparison, plan, Places(args.policies), args.since, node.timezone):
             print(printable(text))
-    return 1 if args.fail_on_change and (comparison.changed or comparison.undecided) else 0
+    return 1 if args.fail_on_change and (comparison.changed or plan.changed or comparison.undecided) else 0
+
+
+def _decide(comparison: Comparison, caps: CapReplay, events: Path, since: int, progress: Progress) -> None:
+    """All that was accepted, under both files."""
+    accepted, now = scan(events, since=since, match={"type": "accepted"}), now_ms()
+    for number, message in enumerate(messages(accepted)):
+        if not number % _STEP:
+            progress.show(_share(message.event, since, now), f"{number:,} messages")
+        caps.take(message, *comparison.add(message))
 
 
 def _share(event: Event, since: int, now: int) -> float:
@@ -79,7 +93,7 @@ def _share(event: Event, since: int, now: int) -> float:
 # For people.
 
 
-def as_text(all_of: Comparison, places: Places, since: str) -> Iterator[str]:
+def as_text(all_of: Comparison, caps: CapPlan, places: Places, since: str, timezone: str) -> Iterator[str]:
     versions = f"Policies on disk ({all_of.after.version}) against those in force ({all_of.before.version})"
     span = (
         f"of the last {since}" if since[:1].isdigit() and since[-1:].isalpha() and len(since) < 9 else f"since {since}"
@@ -87,6 +101,7 @@ def as_text(all_of: Comparison, places: Places, since: str) -> Iterator[str]:
     yield f"{versions}, over {_messages(all_of.messages, 'recorded ')} {span}. Nothing is sent or changed."
     for change in all_of.changes:
         yield from _change(change, all_of.after, places)
+    yield from plan_caps.as_text(caps, places, timezone)
     for (lacks, in_force), count in all_of.undecided.most_common():
         where = " (of the files in force)" if in_force else ""
         yield f"  undecided: {_messages(count)}: {asks(lacks)}{where}"
@@ -165,8 +180,8 @@ def _count(number: int, noun: str) -> str:
 # For programs.
 
 
-def as_json(all_of: Comparison, places: Places) -> Iterator[Json]:
-    """A line for each change, one for each thing that was not recorded, and one for the whole."""
+def as_json(all_of: Comparison, caps: CapPlan, places: Places) -> Iterator[Json]:
+    """A line for each change, one for each cap, one for each thing that was not recorded, and one for the whole."""
     for change in all_of.changes:
         yield {
             "kind": "change",
@@ -178,6 +193,7 @@ def as_json(all_of: Comparison, places: Places) -> Iterator[Json]:
             "pools": [{"before": was, "after": will, "recipients": n} for (was, will), n in change.moves.most_common()],
             "examples": list(_examples(change.examples)),
         }
+    yield from plan_caps.as_json(caps, places)
     for (lacks, in_force), count in all_of.undecided.most_common():
         yield {
             "kind": "undecided",
@@ -194,6 +210,7 @@ def as_json(all_of: Comparison, places: Places) -> Iterator[Json]:
         "messages": all_of.messages,
         "recipients": all_of.recipients,
         "changed": all_of.changed,
+        "capped_otherwise": caps.changed,
         "undecided": sum(all_of.undecided.values()),
         "transactional": {
             "changed": sum(change.messages for change in all_of.changes if change.urgent),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import uvloop
 
-from relay import __version__, logs
+from relay import __version__, logs, worker
 from relay.cli.events import render_line
 from relay.cli.ports import holder_of
 from relay.cli.status import staging
@@ -28,7 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     try:
-        supervisor = Supervisor(args.config.resolve(), args.policies.resolve())
+        supervisor = Supervisor(args.config.resolve(), args.policies.resolve(), worker.work)
     except PortTaken as error:
         print(taken(error), file=sys.stderr)
         return 1
@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> int:
     logs.configure("supervisor", os.environ["POSTLANE_LOG"])
     if supervisor.in_force.deployment.only_to:
         print(f"Postlane {__version__} · {staging(supervisor.in_force.deployment.only_to)}", flush=True)
+    worker.ready(supervisor.in_force)
     uvloop.run(_serve(supervisor, sandbox))
     return 0
 

@@ -15,6 +15,7 @@ from relay.egress.pools import Source
 from relay.egress.replies import ReplyReader, printable
 from relay.egress.settings import Timeouts
 from relay.egress.transaction import Features, Transaction
+from relay.egress.transcript import Opening
 from relay.outcome import Reply
 
 
@@ -33,7 +34,8 @@ class Target:
 class Connection(asyncio.Protocol):
     """An SMTP session past EHLO that carries one transaction after another.
 
-    `on_lost(self)` is called exactly once, when the transport is gone. The caller sends only while `usable`.
+    `on_lost(self)` is called exactly once, when the transport is gone. The caller sends only while `usable`. `opening`: what
+    was said until now.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Connection(asyncio.Protocol):
         offered: Features,
         timeouts: Timeouts,
         on_lost: Callable[["Connection"], None],
+        opening: Opening,
     ) -> None:
         self.target = target
+        self.opening = opening
         self.source = source
         self.features = offered
         ssl_object = transport.get_extra_info("ssl_object")

@@ -24,6 +24,7 @@ from relay.egress.security.guard import Guard
 from relay.egress.settings import EgressSettings, Relay
 from relay.egress.tls import of_relay
 from relay.egress.transaction import Transaction, commands, final_dot, stuff
+from relay.egress.transcript import bounded, of_transaction
 from relay.egress.urgency import URGENT
 from relay.message import Delivery, MailClass
 from relay.outcome import Outcome, Scope
@@ -203,6 +204,8 @@ class Courier:
                 outcome.captured, outcome.source = True, source.address
         if isinstance(outcome, Outcome):
             outcome.site = way.site
+            if outcome.transcript and not self._settings.transcripts:
+                outcome.transcript = ()
         return outcome
 
     async def _send(
@@ -230,7 +233,7 @@ class Courier:
             # One more host, as Postfix's smtp_mx_session_limit has it; the schedule brings further attempts.
             other = await self._lease(delivery, source, way, terms, avoid=connection.target.address)
             if isinstance(other, Connection):
-                return await self._transact(other, delivery, content, permit)
+                return _also(outcome, await self._transact(other, delivery, content, permit))
         return outcome
 
     def _kept(self, delivery: Delivery, source: Source, way: Way, terms: Terms) -> Connection | None:
@@ -282,6 +285,7 @@ class Courier:
         if isinstance(told, Outcome):
             self._connections.release(connection)
             told.mx, told.tls, told.source = connection.target.host, connection.tls, connection.source.address
+            told.transcript = bounded(connection.opening.lines(connection.tls), [f"! {told.reply.text}"])
             return told
         pieces = (head, stuff(content), final_dot(content or head))  # no line of our own fields begins with a dot
         permit.depart()
@@ -298,7 +302,7 @@ class Courier:
 
 def _outcome(connection: Connection, transaction: Transaction) -> Outcome:
     reply, command = transaction.answer
-    return Outcome(
+    outcome = Outcome(
         reply,
         command,
         Scope.HOST if transaction.internal else scope_of(command, reply),
@@ -308,6 +312,18 @@ def _outcome(connection: Connection, transaction: Transaction) -> Outcome:
         transaction.internal,
         connection.features.dsn,
     )
+    if not reply.ok:
+        outcome.transcript = of_transaction(
+            connection.opening, connection.tls, max(0, connection.used - 1), transaction
+        )
+    return outcome
+
+
+def _also(first: Outcome, then: Outcome) -> Outcome:
+    """`then`, on another host, with what was said to both."""
+    if not then.delivered:
+        then.transcript = bounded(first.transcript, then.transcript)
+    return then
 
 
 def _was_stale(outcome: Outcome) -> bool:

@@ -12,6 +12,7 @@ from relay.egress.opening import Note, Opening, open_connection
 from relay.egress.pools import Source
 from relay.egress.security.demands import Security
 from relay.egress.settings import EgressSettings, Relay
+from relay.egress.transcript import bounded
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.outcome import Outcome, Scope
@@ -88,13 +89,17 @@ class Dialer:
         ehlo = wanted.source.ehlo or self.settings.hostname
         outcome: Outcome | None = None
         refused: Outcome | None = None
+        said: tuple[str, ...] = ()
         for target in self._targets(wanted, loop.time()):
             demand = wanted.security.of(target.host)
             assert demand is not None, target  # the route has only hosts that mail may go to
             how = Opening(wanted.source, ehlo, demand, self.settings.timeouts, wanted.relay, wanted.note)
             started = loop.time()
             result = await open_connection(target, how, on_lost)
-            if isinstance(result, Connection) or result.scope is Scope.SOURCE:
+            if isinstance(result, Connection):
+                return result
+            said = result.transcript = bounded(said, result.transcript)
+            if result.scope is Scope.SOURCE:
                 return result
             if loop.time() - started >= SLOW_FAILURE:
                 self._remember_slow(target.address, loop.time() + SLOW_ADDRESS)
@@ -103,7 +108,9 @@ class Dialer:
             else:
                 outcome = replace(result, scope=Scope.SITE)
         # REQUIRETLS: it is returned where no host can have it, and waits where one may yet.
-        return outcome or refused or _unreachable(wanted)
+        failed = outcome or refused or _unreachable(wanted)
+        failed.transcript = said
+        return failed
 
     def _targets(self, wanted: Wanted, now: float) -> list[Target]:
         """The addresses to try, in order: of the source's family, without those to avoid, slow ones last."""

@@ -11,12 +11,13 @@ import errno
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import aiosmtplib
 import aiosmtplib.protocol
 
+from relay.egress import transcript
 from relay.egress.connection import Connection, Target, describe
 from relay.egress.departure import SourceFault, dial
 from relay.egress.failure import ours, scope_of
@@ -42,7 +43,8 @@ Note = Callable[[Demand, Failure | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How to open a connection: who we are, what TLS it needs, whom to log in as; `note` is told how TLS went."""
+    """How to open a connection: who we are, what TLS it needs, whom to log in as; `note` is told how TLS went, `heard` collects
+    what is said."""
 
     source: Source
     ehlo: str
@@ -50,6 +52,7 @@ class Opening:
     timeouts: Timeouts
     relay: Relay | None = None
     note: Note = lambda _terms, _failure: None
+    heard: list[transcript.Step] = field(default_factory=list)
 
 
 class _Failed(Exception):
@@ -86,6 +89,8 @@ async def open_connection(target: Target, how: Opening, on_lost: Callable[[Conne
     if told:
         how.note(how.demand, _placed(failure, target, how))
     assert result is not None
+    if isinstance(result, Outcome):
+        result.transcript = _told(target, how).failed(result)
     return result
 
 
@@ -97,6 +102,7 @@ async def _open(
     target: Target, how: Opening, ladder: Sequence[Need], on_lost: Callable[[Connection], None]
 ) -> tuple[Connection, Failure | None]:
     """By the first rung of `ladder`; or in clear, if the last allows it and the peer has no TLS, which is then told."""
+    how.heard.append(("CONNECT", None))
     client = aiosmtplib.SMTP(
         sock=await _dial(target, how),
         local_hostname=how.ehlo,
@@ -106,7 +112,7 @@ async def _open(
     )
     missing = None
     try:
-        await _step(client.connect(), "CONNECT", target, how)
+        await _step(client.connect(), "CONNECT", target, how, "BANNER")
         await _greet(client, target, how)
         if ladder[0] is not Need.CLEAR:
             missing = await _encrypt(client, target, how, ladder)
@@ -123,7 +129,11 @@ async def _open(
         raise
     taken = cast(asyncio.Transport, transport)
     offered = features(client.esmtp_extensions)
-    return Connection(taken, target, how.source, offered, how.timeouts, on_lost), missing
+    return Connection(taken, target, how.source, offered, how.timeouts, on_lost, _told(target, how)), missing
+
+
+def _told(target: Target, how: Opening) -> transcript.Opening:
+    return transcript.Opening(target, how.source.address, how.ehlo, how.heard)
 
 
 async def _dial(target: Target, how: Opening) -> socket.socket:
@@ -144,7 +154,7 @@ async def _greet(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
     except _Failed as failed:
         if not client.is_connected or failed.outcome.internal or not failed.outcome.reply.permanent:
             raise
-        await _step(client.helo(timeout=how.timeouts.ehlo), "EHLO", target, how)
+        await _step(client.helo(timeout=how.timeouts.ehlo), "EHLO", target, how, "HELO")
 
 
 async def _encrypt(client: aiosmtplib.SMTP, target: Target, how: Opening, ladder: Sequence[Need]) -> Failure | None:
@@ -217,12 +227,19 @@ def _refused(text: str, target: Target, how: Opening) -> Outcome:
     return replace(outcome, mx=target.host, source=how.source.address)
 
 
-async def _step(work: Coroutine[object, object, object], command: str, target: Target, how: Opening) -> None:
-    """One exchange by aiosmtplib; its exceptions, and what TLS and the system throw, become outcomes here."""
+async def _step(
+    work: Coroutine[object, object, aiosmtplib.SMTPResponse], command: str, target: Target, how: Opening, step: str = ""
+) -> None:
+    """One exchange by aiosmtplib; its exceptions, and what TLS and the system throw, become outcomes here. `step`: where the
+    transcript has another word for it."""
+    answer: transcript.Answer = None
     try:
-        await work
+        answer = await work
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-        raise _Failed(_outcome(command, error, target, how)) from error
+        answer = _outcome(command, error, target, how)
+        raise _Failed(answer) from error
+    finally:
+        how.heard.append((step or command, answer))
 
 
 def _outcome(command: str, error: Exception, target: Target, how: Opening) -> Outcome:

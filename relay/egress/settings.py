@@ -76,6 +76,7 @@ class EgressSettings:
     own_hostnames, own_addresses
                    ours, as an MX would name them: where *we* answer on `port`. Mail routed there is a loop
     trust_ad       the resolver's word on DNSSEC is believed: DANE
+    transcripts    an outcome that is a failure tells what was said
     """
 
     hostname: str
@@ -90,3 +91,4 @@ class EgressSettings:
     own_addresses: frozenset[str] = frozenset()
     timeouts: Timeouts = Timeouts()
     trust_ad: bool = False
+    transcripts: bool = True

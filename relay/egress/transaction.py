@@ -195,23 +195,26 @@ class Transaction:
 
     waiting   the command whose reply comes next     internal  `reply` is in our words
     broken    the connection must be closed          dirty     the next transaction must begin with RSET
+    lines     the commands before the content        heard     the replies that came, in the order of commands
     """
 
     __slots__ = (
-        "_at", "_content", "_lines", "_names", "_pipelining", "broken", "command", "dirty", "finished", "internal",
-        "reply",
+        "_at", "_content", "_names", "broken", "command", "dirty", "finished", "heard", "internal", "lines", "pipelining",
+        "reply", "started",
     )  # fmt: skip
 
     def __init__(
         self, mail: bytes, rcpt: bytes, content: Sequence[bytes], *, pipelining: bool, reset: bool = False
     ) -> None:
         self._names = _RESET if reset else _FRESH
-        self._lines = (b"RSET\r\n", mail, rcpt, b"DATA\r\n") if reset else (mail, rcpt, b"DATA\r\n")
+        self.lines = (b"RSET\r\n", mail, rcpt, b"DATA\r\n") if reset else (mail, rcpt, b"DATA\r\n")
         self._content = content
-        self._pipelining = pipelining
+        self.pipelining = pipelining
         self._at = 0
+        self.heard: list[Reply] = []
         self.reply: Reply | None = None
         self.command = ""
+        self.started = False
         self.finished = False
         self.broken = False
         self.internal = False
@@ -225,6 +228,16 @@ class Transaction:
         return self._names[self._at]
 
     @property
+    def sent(self) -> int:
+        """How many commands left, one after the other; the content is the last."""
+        return self._at + 1 if self.started else 0
+
+    @property
+    def octets(self) -> int:
+        """Of the content, and the dot that ends it."""
+        return sum(map(len, self._content))
+
+    @property
     def answer(self) -> tuple[Reply, str]:
         """What came of it: the reply and the command it answers. Only of a finished transaction."""
         assert self.reply is not None, self
@@ -232,10 +245,12 @@ class Transaction:
 
     def start(self) -> bytes:
         """What to write first."""
-        return b"".join(self._lines) if self._pipelining else self._lines[0]
+        self.started = True
+        return b"".join(self.lines) if self.pipelining else self.lines[0]
 
     def receive(self, reply: Reply) -> Sequence[bytes]:
         """Take the next reply; returns what to write now (possibly nothing)."""
+        self.heard.append(reply)
         name = self._names[self._at]
         if reply.code == 421:
             return self._break(reply, name, internal=False)
@@ -250,10 +265,10 @@ class Transaction:
             return ()
         if not reply.ok:
             self._settle(reply, name)
-            if not self._pipelining:
+            if not self.pipelining:
                 return self._stop()
         self._at += 1
-        return () if self._pipelining else (self._lines[self._at],)
+        return () if self.pipelining else (self.lines[self._at],)
 
     def _data(self, reply: Reply) -> Sequence[bytes]:
         if reply.code >= 400:

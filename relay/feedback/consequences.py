@@ -51,19 +51,22 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
         return _delivered(delivery, outcome, pool, recorder)
     category = outcome.category
     delivery.last_reply = str(outcome.reply)
+    facts: Facts = {"category": category, "permanent": outcome.permanent}
+    if outcome.transcript:
+        facts["transcript"] = outcome.transcript
     if outcome.permanent:
-        return _bounced(delivery, outcome, pool, recorder, {"category": category, "permanent": True})
+        return _bounced(delivery, outcome, pool, recorder, facts)
     plan = retry()
     if plan.again is None:
         late = Reply(550, "5.4.7", f"Not delivered in time; the last answer was: {outcome.reply}")
-        facts: Facts = {"category": "expired", "permanent": False}
+        facts["category"] = "expired"
         verdict = _bounced(delivery, outcome, pool, recorder, facts)
         verdict.outcome = replace(outcome, reply=late, category=Category.EXPIRED, internal=True)
         return verdict
     if outcome.keeps_source:
         delivery.source = outcome.source
     delivery.next_attempt = plan.again
-    facts = {"category": category, "permanent": False, "next_attempt": iso(plan.again)}
+    facts["next_attempt"] = iso(plan.again)
     events = [recorder.of_attempt("deferred", delivery, outcome, pool, facts)]
     return Verdict(events, plan.again, _delay_report(delivery, plan), outcome)
 

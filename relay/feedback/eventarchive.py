@@ -134,9 +134,26 @@ def scan(directory: Path, *, since: int = 0, match: Mapping[str, Wanted] | None 
     wrote stands together. Nothing is sorted, so memory does not grow with their number."""
     with _database() as database:
         for stem in _stems(directory, since):
-            rows = _ask_file(database, directory / stem, since, match or {})
-            while rows is not None and (chunk := rows.fetchmany(_ROWS)):
+            found = _ask_file(database, directory / stem, since, match or {})
+            while found is not None and (chunk := found.fetchmany(_ROWS)):
                 yield from (orjson.loads(record) for (record,) in chunk)
+
+
+def columns(
+    directory: Path, fields: Sequence[str], *, since: int = 0, match: Mapping[str, Wanted] | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """As `scan`, of each event these fields alone, which are columns; times in ms. A fifth of the time."""
+    with _database() as database:
+        for stem in _stems(directory, since):
+            found = _ask_file(database, directory / stem, since, match or {}, fields)
+            while found is not None and (chunk := found.fetchmany(_ROWS)):
+                yield from chunk
+
+
+def first_hour(directory: Path) -> int | None:
+    """The first hour (ms) that events are kept of; None: there are none."""
+    first = next(iter(_stems(directory, 0)), None)
+    return int(datetime.fromisoformat(f"{first[:13]}:00:00+00:00").timestamp()) * 1000 if first else None
 
 
 def events_of(path: Path, containing: Sequence[str] = ()) -> Iterator[Event]:
@@ -280,9 +297,13 @@ def _stems(directory: Path, since: int) -> list[str]:
 
 
 def _ask_file(
-    database: "duckdb.DuckDBPyConnection", stem: Path, since: int, asked: Mapping[str, Wanted]
+    database: "duckdb.DuckDBPyConnection",
+    stem: Path,
+    since: int,
+    asked: Mapping[str, Wanted],
+    fields: Sequence[str] = (),
 ) -> "duckdb.DuckDBPyConnection | None":
-    """Of a file that may meanwhile be ended, converted or given up; None: it was given up."""
+    """Of a file that may meanwhile be ended, converted or given up; None: it was given up. Without `fields` whole records."""
     import duckdb  # noqa: PLC0415 - as above
 
     for tries_left in reversed(range(_TRIES)):
@@ -292,12 +313,18 @@ def _ask_file(
             return None
         kind = _PARQUET if path.suffix == ".parquet" else _LINES
         conditions, values = _conditions(kind, since, None, asked)
+        shown = ", ".join(_column(kind, field) for field in fields) or kind.record
         try:
-            return database.execute(f"SELECT {kind.record} FROM {kind.table} WHERE {conditions}", [str(path), *values])  # noqa: S608
+            return database.execute(f"SELECT {shown} FROM {kind.table} WHERE {conditions}", [str(path), *values])  # noqa: S608
         except duckdb.IOException:
             if not tries_left:
                 raise
     raise AssertionError("unreachable")
+
+
+def _column(kind: _Kind, field: str) -> str:
+    value = f"TRY_CAST({kind.column.format(field)} AS {COLUMNS[field]})"
+    return f"epoch_ms({value})" if COLUMNS[field] == "TIMESTAMP" else value
 
 
 def _conditions(kind: _Kind, since: int, until: int | None, asked: Mapping[str, Wanted]) -> tuple[str, list[Any]]:

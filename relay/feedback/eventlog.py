@@ -21,10 +21,12 @@ from typing import Protocol
 import structlog
 
 from relay.durable import sync
-from relay.feedback.eventarchive import MODE, matches, read, scan, to_parquet
+from relay.feedback.eventarchive import MODE, columns, first_hour, matches, read, scan, to_parquet
 from relay.feedback.eventtail import Tail, follow
 
-__all__ = ["Exporter", "Outbox", "Tail", "follow", "hour_of", "matches", "read", "scan", "to_parquet"]
+__all__ = [
+    "Exporter", "Outbox", "Tail", "columns", "first_hour", "follow", "hour_of", "matches", "read", "scan", "to_parquet",
+]  # fmt: skip
 
 log = structlog.get_logger()
 

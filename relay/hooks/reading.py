@@ -10,12 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
 from relay.feedback.eventlog import read
 from relay.feedback.eventtail import parse
 from relay.hooks.queue import Found, Resend
-from relay.hooks.telling import HOUR, OF_PEOPLE, Endpoint, wants
+from relay.hooks.telling import HOUR, OF_PEOPLE, Endpoint, told, wants
 from relay.times import moment
 
 CHUNK = 4 << 20  # octets read in one go: some 5,000 events
@@ -96,7 +94,7 @@ def wanted(lines: Iterable[bytes], endpoints: Iterable[Endpoint]) -> Iterator[Fo
         if event is not None and "event_id" in event:
             for endpoint in asked:
                 if wants(endpoint, event):
-                    yield Found(endpoint.credential, *_of(event), line)
+                    yield Found(endpoint.credential, *_of(event), told(event, line))
 
 
 def _of(event: Mapping[str, Any]) -> tuple[str, int]:
@@ -123,4 +121,4 @@ def past(directory: Path, endpoint: Endpoint, since: int, until: int) -> Iterato
         parts += [read(directory, since=since, until=until, match=people)] if people["type"] else []
     for event in heapq.merge(*parts, key=lambda event: (event["time"], event["event_id"])):
         if wants(endpoint, event):
-            yield Found(endpoint.credential, *_of(event), orjson.dumps(event))
+            yield Found(endpoint.credential, *_of(event), told(event))

@@ -1,12 +1,13 @@
 """What is told to whom, in which words, and when it is tried again. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from relay.event import VERSION, iso
+from relay.identity import HookSecret
 
 Event = Mapping[str, Any]
 
@@ -26,7 +27,7 @@ class Endpoint:
 
     credential: str
     url: str
-    secret: bytes = field(default=b"", repr=False)
+    secrets: tuple[HookSecret, ...] = ()
     events: frozenset[str] = frozenset()
     brands: frozenset[str] = frozenset()
     allow_private: bool = False
@@ -42,6 +43,14 @@ def wants(endpoint: Endpoint, event: Event) -> bool:
     if "credential" in event:
         return bool(event["credential"] == endpoint.credential)
     return event.get("type") in OF_PEOPLE and event.get("brand") in endpoint.brands
+
+
+def told(event: Event, line: bytes = b"") -> bytes:
+    """What of it an app is told; `line`, as it stands in the log, where that is all. What was said in a session names our
+    addresses, hosts and return paths: it is for those who run the node."""
+    if line and "transcript" not in event:
+        return line
+    return orjson.dumps({name: value for name, value in event.items() if name != "transcript"})
 
 
 def body(events: Sequence[bytes], node: str, at: int, kind: str = "events") -> bytes:

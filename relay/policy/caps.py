@@ -105,6 +105,10 @@ class Caps:
         counted = wished is not None or any(mail_class in cap.counts for cap in mine)
         return Terms(mark, tuple(bounds), tuple(caps)) if counted or bounds else None
 
+    def of(self, brand: str) -> tuple[str, frozenset[Cap]]:
+        """All that says how much mail of this brand a person gets, and by which days: equal where nothing differs."""
+        return self._timezones.get(brand, ""), frozenset(cap for cap in self.caps if brand in cap.brands)
+
     def used(self, marks: Iterable[tuple[int, int]]) -> str:
         """ "arava marketing 2, arava service 1\""""
         return ", ".join(f"{self.names.get(mark, 'another brand')} {number}" for mark, number in marks)
@@ -119,10 +123,9 @@ class Caps:
         """What follows from State's answer to `terms`; None: it has its place."""
         if not room:
             return None
-        over = next((full for full in room if _over(terms, full) != "postpone"), None)
-        if over is not None:
-            return Withheld("capped", self._detail(terms, over))
-        last = max(room, key=lambda full: full.wait)
+        last = decisive(terms, room)
+        if _over(terms, last) != "postpone":
+            return Withheld("capped", self._detail(terms, last))
         reason = "preference" if all(terms.caps[full.bound] is None for full in room) else "capped"
         detail, begin = self._detail(terms, last), begin_of(message)
         end = end_of(message, stream)
@@ -142,6 +145,12 @@ class Caps:
         if not _is_full(terms, full):
             return f"{whose}: others that wait go first"
         return f"{whose}, used up by {self.used(full.used)}" if full.used else whose
+
+
+def decisive(terms: Terms, room: Room) -> Full:
+    """What of all that is in the way says what follows: what ends it, else what it waits for the longest. There is some."""
+    over = next((full for full in room if _over(terms, full) != "postpone"), None)
+    return over or max(room, key=lambda full: full.wait)
 
 
 def _is_full(terms: Terms, full: Full) -> bool:

@@ -30,11 +30,13 @@ MAX_LABEL = 200  # octets of a campaign or metadata value: it goes into every ev
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a message is not taken; `reason` is the slug of the `rejected` event, `detail` says which of its kind."""
+    """Why a message is not taken; `reason` is the slug of the `rejected` event, `detail` says which of its kind, `about` are
+    further facts of it."""
 
     reply: Reply
     reason: str
     detail: str = ""
+    about: Mapping[str, object] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True)

@@ -57,11 +57,7 @@ def unpack(blob: bytes) -> list[Send]:
 
 def ask(person: Person, wish: Ask, now: int) -> tuple[Room, Place | None]:
     """What is in the way; and what stands under its token from now on, None: nothing. `person` is as `expire` leaves it."""
-    own = person.places.get(wish.token)
-    had = own is not None and own.kind != WAITS
-    others = [place for token, place in person.places.items() if token != wish.token and _counts(place, wish, now, had)]
-    found = (_full(number, bound, person.sends, others, now) for number, bound in enumerate(wish.bounds))
-    room = tuple(full for full in found if full is not None)
+    room = _in_the_way(person, wish, now)
     if not room:
         kind = FIRM if wish.firm else HOLDS
         return room, Place(kind, wish.mark, now, now + wish.lease, wish.priority, wish.since)
@@ -70,6 +66,17 @@ def ask(person: Person, wish: Ask, now: int) -> tuple[Room, Place | None]:
         return room, None
     until = now + pause
     return room, Place(WAITS, wish.mark, now, until, wish.priority, wish.since)
+
+
+def _in_the_way(person: Person, wish: Ask, now: int) -> Room:
+    most = len(person.sends) + len(person.places)
+    if all(most < bound.rate.count for bound in wish.bounds):
+        return ()  # most people, at once
+    own = person.places.get(wish.token)
+    had = own is not None and own.kind != WAITS
+    others = [place for token, place in person.places.items() if token != wish.token and _counts(place, wish, now, had)]
+    found = (_full(number, bound, person.sends, others, now) for number, bound in enumerate(wish.bounds))
+    return tuple(full for full in found if full is not None)
 
 
 def _counts(place: Place, wish: Ask, now: int, had: bool) -> bool:
@@ -85,8 +92,6 @@ def _turn(place: Place) -> tuple[int, int]:
 
 def _full(number: int, bound: Bound, sends: list[Send], others: list[Place], now: int) -> Full | None:
     rate, zone, marks = bound
-    if len(sends) + len(others) < rate.count:
-        return None  # most people, at once
     begin, end = window(rate, zone, now)
     used = [send for send in sends if send[0] >= begin and send[1] in marks]
     there = [place for place in others if place.mark in marks]

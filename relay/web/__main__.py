@@ -31,6 +31,7 @@ from relay.in_force import InForce, load
 from relay.order import Place
 from relay.recipient import Keys
 from relay.reporting import Reader
+from relay.reporting.counting import count
 from relay.signing.keys import KeyRing
 from relay.web.api.site import alone, create_api
 from relay.web.app import create_app
@@ -195,6 +196,7 @@ class WebProcess:
             ("old events not removed; trying again", partial(remove_expired, keep=self._deployment.retention.events)),
             ("an hour of events not archived; trying again", partial(to_parquet, ready=self._hooks.read)),
             ("old events not cleared; trying again", self._fade),
+            ("events not counted; trying again", partial(count, zone=self._deployment.node.timezone)),
         )
         while True:
             # A full disk, say: what cannot be done stays as it is until it can.

@@ -13,8 +13,8 @@ from relay.web.stories import Event
 
 # Fields of an event that its line in the story shows elsewhere, or that only programs need.
 _PLACED = {"v", "time", "type", "id", "rcpt", "message_id", "sender", "from", "recipient", "domain", "subject", "class"}
-_PLACED |= {"stream", "credential", "brand", "campaign", "reply", "reason", "detail"}
-_FOR_PROGRAMS = {"event_id", "node", "policies", "metadata", "headers", "evidence", "transcript", SEALED}
+_PLACED |= {"stream", "credential", "brand", "campaign", "reply", "reason", "detail", "transcript"}
+_FOR_PROGRAMS = {"event_id", "node", "policies", "metadata", "headers", "evidence", SEALED}
 
 
 _ENDS = ("delivered", "deferred", "bounced")
@@ -107,12 +107,6 @@ def speed(rate: float) -> str:
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
 
-def transcript(event: Event) -> str:
-    """What was said in the session of an attempt that failed, a line for each."""
-    said = event.get("transcript")
-    return "\n".join(map(str, said)) if isinstance(said, list | tuple) else str(said or "")
-
-
 def facts(event: Event) -> list[tuple[str, str]]:
     """What else an event says, in its own words."""
     unshown = _PLACED | _FOR_PROGRAMS
@@ -120,6 +114,12 @@ def facts(event: Event) -> list[tuple[str, str]]:
         (n, v) for n, v in event.items() if n not in unshown and v not in (None, "", [], {})
     ]
     return [(name.replace("_", " "), _plain(name, value)) for name, value in shown]
+
+
+def transcript(event: Event) -> str:
+    """What was said in the session of a failure, a line each; "" where it is not told."""
+    said = event.get("transcript")
+    return "\n".join(map(str, said)) if isinstance(said, list) else ""
 
 
 def _plain(name: str, value: object) -> str:

@@ -14,7 +14,7 @@ from relay.web import metrics, show
 from relay.web.capture import PARTS, SIM_DOMAIN
 from relay.web.captures import Capture
 from relay.web.connect import best_port, snippets
-from relay.web.guard import MAIL_POLICY
+from relay.web.guard import MAIL_HEADERS
 from relay.web.login.gate import visitor_of
 from relay.web.login.visitor import Visitor, shown_to
 from relay.web.metrics import Stats
@@ -121,12 +121,15 @@ class Views:
         )
 
     async def message_html(self, request: Request) -> Response:
-        """The message's HTML for the sandboxed frame: its policy forbids scripts and everything remote."""
+        """The message's HTML for the sandboxed frame: its policy forbids scripts and everything remote. Nowhere else: by itself
+        in a tab it could still lead away from here."""
+        if request.headers.get("sec-fetch-dest", "iframe") != "iframe":
+            return PlainTextResponse("This is shown inside the message's page only.\n", status_code=403)
         chosen = await self._chosen_now(request)
         reading, _ = await self._read(chosen, with_verdicts=False)
         if reading is None or not reading.html:
             raise HTTPException(404)
-        return HTMLResponse(reading.html, headers={"Content-Security-Policy": MAIL_POLICY})
+        return HTMLResponse(reading.html, headers=MAIL_HEADERS)
 
     async def message_source(self, request: Request) -> Response:
         chosen = await self._chosen_now(request)

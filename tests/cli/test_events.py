@@ -361,6 +361,28 @@ def test_the_story_of_what_waits_says_why_and_when_next(
     assert asked == [{"id": ID}], "of what has ended nobody asks the node"
 
 
+def test_the_story_has_the_session_of_each_one_s_last_failure(
+    events_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"reply": REPLY, "message_id": "<1@x.example>"}
+    put(
+        events_dir,
+        event("accepted", **said),
+        event("deferred", **said, rcpt=0, transcript=["< 450 once"]),
+        event("bounced", **said, rcpt=0, transcript=["> RCPT TO:<d@gmail.com>", "< 550 no\x1b[2J"]),
+        event("deferred", **said, rcpt=1, transcript=["< 451 other"]),
+        event("deferred", **said, rcpt=2, transcript="of another version"),
+    )
+    assert run(events_dir, "message", ID) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if line.startswith("      ")] == [
+        "      > RCPT TO:<d@gmail.com>",
+        "      < 550 no [2J",
+        "      < 451 other",
+    ]
+    assert "bounced" in told[told.index("      > RCPT TO:<d@gmail.com>") - 1]
+
+
 def test_message_as_json_and_two_of_one_message_id(events_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(events_dir, event("accepted", message_id="<1@x>"), event("accepted", message_id="<1@x>", id="another"))
     assert run(events_dir, "message", "<1@x>", as_json=True) == 0

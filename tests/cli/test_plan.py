@@ -93,6 +93,7 @@ def test_what_changes_with_its_place_and_examples(planning: Planning) -> None:
         "messages": 5,
         "recipients": 9,
         "changed": 4,
+        "capped_otherwise": 0,
         "undecided": 0,
         "transactional": {"changed": 4, "undecided": 0},
     }

@@ -167,6 +167,25 @@ def test_giving_up_bounces_as_expired_with_the_last_answer() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("code", "plan", "kind"),
+    [
+        (550, Retry(NOW + 1000, warn=False), "bounced"),
+        (452, Retry(NOW + 1000, warn=False), "deferred"),
+        (452, Retry(None, warn=False), "bounced"),
+        (250, Retry(NOW + 1000, warn=False), "delivered"),
+    ],
+)
+def test_a_failure_tells_what_was_said_in_its_session(code: int, plan: Retry, kind: str) -> None:
+    outcome = refused(code, "", "words")
+    outcome.transcript = ("> RCPT TO:<b@b.example>", "< words")
+    event = judged(delivery(), outcome, plan)[1]
+    assert event["type"] == kind
+    assert event.get("transcript") == (None if kind == "delivered" else list(outcome.transcript))
+    outcome.transcript = ()
+    assert "transcript" not in judged(delivery(), outcome, plan)[1]
+
+
 def test_a_delay_is_reported_once_and_only_where_asked() -> None:
     one = delivery(notify="DELAY")
     late = Retry(NOW + 1000, warn=True)

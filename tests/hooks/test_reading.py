@@ -50,6 +50,16 @@ def test_each_hears_its_own(tmp_path: Path) -> None:
     assert found.found[1].line == line("a").rstrip()
 
 
+def test_what_was_said_in_a_session_is_told_to_no_app(tmp_path: Path) -> None:
+    (tmp_path / OPEN).write_bytes(line("a", transcript=["> RCPT TO:<dana@b.example>"], reply="no"))
+    plain = orjson.loads(line("a", reply="no"))
+    for found in (
+        *new_events(tmp_path, {}, [SHOP]).found,
+        *past_events(tmp_path, SHOP, Resend(1, "shop", START, START + 9))[0],
+    ):
+        assert orjson.loads(found.line) == plain
+
+
 def test_a_lot_is_read_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "CHUNK", len(line("a")) + 5)
     (tmp_path / OPEN).write_bytes(line("a") + line("b") + line("c", note="x" * 500))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.identity import HookSecret
 from relay.webhook import signed
 from tests.scenario.test_queue import live
 from tests.support.http_peer import HttpPeer
@@ -160,7 +161,10 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
         assert [(one["recipient"], one["brand"]) for one in of_brand] == [("noa@example.com", "test")]
         for post in app.posted:
             about = {name: post.fields[name] for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
-            assert signed(about["webhook-id"], post.content, KEY, int(about["webhook-timestamp"]) * 1000) == about
+            assert (
+                signed(about["webhook-id"], post.content, [HookSecret(KEY)], int(about["webhook-timestamp"]) * 1000)
+                == about
+            )
 
         app.answer, before = None, len(app.posted)
         assert node.run("webhooks", "resend", "local", "--since", "1h", "--yes").returncode == 0

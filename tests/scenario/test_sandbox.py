@@ -167,6 +167,10 @@ def test_command_line_shows_what_happened(node: Node, tmp_path: Path) -> None:
     status = node.run("status")
     assert status.returncode == 0
     assert "2 workers" in status.stdout
+    (bounced,) = node.events(recipient="bounce@sim.test", type="bounced", id=refused.stdout.split()[3])
+    said = ["> DATA", "< 250 2.1.0 OK", "< 550 5.1.1 no such user (simulated)", "< 503 Error: need RCPT command"]
+    assert bounced["transcript"][-4:] == said
+    assert "\n      > DATA\n" in node.run("message", bounced["id"]).stdout
     identifier = sent.stdout.split()[3]
     story = node.run("message", identifier)
     assert story.returncode == 0, story.stderr

@@ -4,6 +4,7 @@ The week is simulated (tests/support/simulated.py); the worker, its spool, its S
 """
 
 import asyncio
+import json
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -128,3 +129,14 @@ async def test_a_week_of_five_departments_and_one_customer(tmp_path: Path) -> No
         assert said == dict(share)
         assert set(share) == set(DEPARTMENTS)
         assert "at most 1/day" in report.stdout
+
+        (tmp_path / "policies" / "caps.toml").write_text(CAPS.replace("10/week", "3/7d"))
+        planned = node.run("plan", "--since", "20d", "--json")
+        assert planned.returncode == 0, planned.stderr
+        (cap,) = [one for one in map(json.loads, planned.stdout.splitlines()) if one["kind"] == "cap"]
+        assert {change["after"] for change in cap["changes"]} <= {"postponed", "given-up"}
+        assert (sum(change["recipients"] for change in cap["changes"]), cap["asked"]["marketing"]) == (8, 11), (
+            "three go"
+        )
+        in_turn = [event["id"] for event in sorted(got, key=lambda event: str(event["time"]))]
+        assert not {one for change in cap["changes"] for one in change["examples"]} & set(in_turn[:3])

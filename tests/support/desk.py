@@ -176,7 +176,7 @@ class Company:
 
 
 QUEUE: Json = {
-    "time": iso(NOON), "node": "relay-1", "silent": [], "totals": {"in": 41.2, "delivered": 39.8}, "p99_ms": 61, "oldest_due": None,
+    "time": iso(NOON), "node": "relay-1", "silent": [], "totals": {"in": 41.2}, "p99_ms": 61, "oldest_due": None,
     "held": 0, "guarded": 0, "runaways": [f"shop-web to {DANA}, more than 6/hour"], "suspensions": [], "sites": [],
 }  # fmt: skip
 TRANSCRIPT = [

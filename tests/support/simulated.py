@@ -49,7 +49,7 @@ class Simulated:
         self._patches = ExitStack()
 
     async def __aenter__(self) -> Self:
-        supervisor = Supervisor(self.node.folder / "config", self.node.folder / "policies")
+        supervisor = Supervisor(self.node.folder / "config", self.node.folder / "policies", worker.work)
         self._lock, links = supervisor._lock, supervisor.sockets
         listeners = tuple(os.dup(link.fileno()) for link in links.listeners[0])
         for link in (*links.listeners[0], links.admin, links.api, links.public, links.capture):

@@ -137,6 +137,7 @@ async def test_the_story_of_one_message() -> None:
             next_attempt="2026-11-21T12:10:00.000Z",
             attempt=1,
             delay_ms=38,
+            transcript=["> RCPT TO:<a@rcpt.example>", "< 451 4.7.1 Greylisted <b>"],
         ),
         event("delivered", IDS[0], reply=reply(250, "2.0.0", "OK"), mx="mx1.rcpt.example", attempt=2, delay_ms=61_000),
         accepted(1),
@@ -145,6 +146,8 @@ async def test_the_story_of_one_message() -> None:
     story = page[page.index("<h2>Story</h2>") :]
     assert re.findall(r"<strong>(\w+)</strong>", story) == ["accepted", "deferred", "delivered"]
     assert "451 4.7.1 Greylisted" in story
+    assert "&gt; RCPT TO:&lt;a@rcpt.example&gt;\n&lt; 451 4.7.1 Greylisted &lt;b&gt;</pre>" in story
+    assert story.count("What was said in the session") == 1
     way = page[page.index("<h2>Recipient</h2>") : page.index("<h2>Content</h2>")]
     assert "250 2.0.0 OK" in way
     assert "after 1 min, attempt 2" in way
@@ -252,6 +255,14 @@ async def test_the_mails_own_html_may_do_nothing(captured: Path) -> None:
     assert policy["img-src"] == "data:"
     assert policy["frame-ancestors"] == "'self'"
     assert "script-src" not in policy
+    assert answer.headers["x-dns-prefetch-control"] == "off"
+
+
+@pytest.mark.parametrize(("dest", "status"), [("iframe", 200), ("document", 403), ("object", 403), ("script", 403)])
+async def test_the_mails_own_html_is_shown_in_its_frame_alone(captured: Path, dest: str, status: int) -> None:
+    async with client(site(Events(), captured)) as browser:
+        answer = await browser.get(f"/m/{IDS[0]}/html", headers={"Sec-Fetch-Dest": dest})
+    assert answer.status_code == status
 
 
 async def test_every_answer_binds_the_browser(captured: Path) -> None:
