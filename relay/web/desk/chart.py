@@ -64,7 +64,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What the template draws. `names`: of lines, with their tones; `usual`: how high what is usual stands; None: nothing is known."""
+    """What the template draws. `names`: of lines, with their tones; `usual`: how high what is usual stands; None: unknown."""
 
     title: str
     description: str

@@ -1,6 +1,6 @@
 import pytest
 
-from relay.reporting import sql
+from relay.reporting.question import SELECTORS
 from relay.web.desk import people
 from relay.web.login.visitor import SEALED, Visitor
 from tests.support.event_folder import NOON
@@ -20,7 +20,7 @@ def test_events_of_a_person_are_asked_by_every_spelling_and_by_his_key() -> None
 def test_who_is_limited_is_shown_his_apps_events_of_anybody() -> None:
     question = people.events_of("dana@gmail.com", "", SHOP, NOON)
     assert question.where["credential"].patterns == ("shop-web",)
-    assert set(question.where) <= set(sql.SELECTORS)
+    assert set(question.where) <= set(SELECTORS)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from relay.reporting import Reader
 from relay.web.desk import asking
@@ -466,6 +467,6 @@ async def test_nothing_that_strangers_wrote_becomes_markup_or_a_formula(tmp_path
 def test_every_page_that_takes_a_form_asks_whose_it_is(folder: Path, node: Node) -> None:
     """So that no page to come forgets it: each is known here, and tried above and in login/test_pages.py."""
     app = desk_site(folder, node)
-    posts = {route.path for route in app.routes if "POST" in (getattr(route, "methods", None) or ())}
+    posts = {one.path for one in app.routes if isinstance(one, Route) and "POST" in (one.methods or ())}
     assert posts == {"/login", "/logout", "/undo", "/resume"}
     assert repr(login_of(folder)).startswith("<Login ")
