@@ -184,6 +184,22 @@ def stalled(stall: Stall) -> Alert:
     )
 
 
+def pool_stalled(pool: str, since: int, why: str) -> Alert:
+    """None of a pool's sources can be used, so its mail cannot go at all. Each worker finds out for itself."""
+    return Alert(
+        STALLED,
+        f"mail of pool {pool} cannot go since {when(since, ZoneInfo('UTC'))} UTC: none of its sources can be used ({why[:WHY]})",
+        advice=f"put an address of this machine, or a proxy that answers, into [pool.{pool}] of config/pools.toml, and reload; "
+        f"postlane queue move --pool {pool} --to POOL sends what waits by another",
+        what={"pool": pool},
+    )
+
+
+def pool_moves(pool: str) -> Alert:
+    """The same, ended."""
+    return Alert(STALLED, f"a source of pool {pool} can be used again", what={"pool": pool})
+
+
 def moving(stall: Stall) -> Alert:
     """The same, ended."""
     return Alert(STALLED, f"{stall.mail_class.label} mail moves again", what={"class": stall.mail_class.label})

@@ -178,7 +178,7 @@ async def _hindrance(
     stale = relevance.stale(message, stream, now)
     if stale is not None:
         return stale
-    suspended = house.suspensions.find(delivery)
+    suspended = house.suspensions.find(delivery, now)
     if suspended is not None:
         return suspended
     if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
@@ -189,7 +189,7 @@ async def _hindrance(
     before = delivery.tier
     hindrance = relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
     if hindrance is None and delivery.tier != before:  # it may go by another pool now, which is suspended
-        return house.suspensions.find(delivery)
+        return house.suspensions.find(delivery, now)
     return hindrance
 
 

@@ -115,7 +115,9 @@ class Stages:
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
         said, name = self.settings.in_force.deployment.state, f"{node.name}/{order.shards[0]}"
-        self.state = state_at(said.url, said.password_file, self.data_dir, node.name, order.shards[0])
+        self.state = state_at(
+            said.url, said.password_file, self.data_dir, node.name, order.shards[0], said.sentinel_password_file
+        )
         self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
@@ -158,7 +160,12 @@ class Stages:
         self.learning = Learning(self.state, self.people, self.known.keys, clock)
         self.people.used = self.capping.used
         self.steering = Steering(
-            self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
+            self.state,
+            self.pacemaker,
+            lambda: self.shards[0].attempting.named,
+            self.door.record,
+            order.workers,
+            opened=self._opened,
         )
         self.suspending = Suspending(
             self.state,
@@ -175,6 +182,16 @@ class Stages:
 
     def __repr__(self) -> str:
         return f"<Stages of shards={self.order.shards} listeners={len(self.listeners)} {self.versions}>"
+
+    def addresses(self) -> dict[str, list[str]]:
+        """Of each pool in force, by name."""
+        pools = self.shards[0].attempting.named
+        return {name: [source.address for source in pool.sources] for name, pool in pools.items()}
+
+    def _opened(self, site: str) -> None:
+        """Mail that waits there need not wait any longer."""
+        for shard in self.shards:
+            shard.dispatcher.resume(site)
 
     def desk(self, name: str) -> People | Apps | Prospects:
         """Who answers such questions: people, api, would."""

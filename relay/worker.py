@@ -60,6 +60,7 @@ class Worker:
             [shard.watchdog for shard in stages.shards],
             stages.doing,
             stages.guarding.runaways,
+            stages.addresses,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])
 
