@@ -69,7 +69,8 @@ COPY (
                      WHEN h % 1000 < 998 THEN 'unsubscribed' ELSE 'complained' END AS type,
              type IN ('delivered', 'deferred', 'bounced') AS sent,
              ['transactional', 'marketing', 'marketing', 'service'][1 + h // 23 % 4] AS class,
-             CASE WHEN h // 29 % 10 < 8 THEN 'big-' || (h // 31 % 10) ELSE 'small-' || (h // 31 % 3000) END || '.example' AS domain,
+             CASE WHEN h // 29 % 10 < 8 THEN 'big-' || (h // 31 % 10) ELSE 'small-' || (h // 31 % 3000) END || '.example'
+               AS domain,
              h // 37 % 10000000 AS person, lpad(to_base(n + {first}, 32), 16, '0') AS id,
              make_timestamp(({begin} + n * {hour} // {count}) * 1000) AS time
       FROM (SELECT n, (hash(n + {first}) >> 8)::BIGINT AS h FROM range({count}) t(n))

@@ -27,8 +27,8 @@ gc.set_threshold(50_000, 20, 20)
 
 
 @atexit.register
-def _leave_it() -> None:
-    if "duckdb" not in sys.modules:  # which tells of all that was not collected
+def _end() -> None:
+    if "duckdb" not in sys.modules:  # it would complain of all that is left
         gc.freeze()
 
 
