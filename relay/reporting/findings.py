@@ -53,14 +53,14 @@ class Bounces(NamedTuple):
     credential: str | None
     site: str | None
     source: str | None
-    count: int
+    many: int
 
 
 class Line(NamedTuple):
     """A finding before anybody has looked what it is a share of. `within`: how many of its bounces are of its scope."""
 
     category: str | None
-    count: int
+    many: int
     within: int
     scope: Scope
     spread: Mapping[str, int]
@@ -85,20 +85,20 @@ def lines(rows: Sequence[Bounces], ended: Mapping[str | None, int]) -> list[Line
         found += [_line(category, [row for row in mine if row.stream == stream]) for stream in worse]
         if rest := [row for row in mine if row.stream not in worse]:
             found.append(_line(category, rest))
-    return sorted(found, key=lambda one: -one.count)[:LINES]
+    return sorted(found, key=lambda one: -one.many)[:LINES]
 
 
 def finding(line: Line, whole: Whole) -> Finding:
     share = line.within / whole.ended if whole.ended else None
     usual = whole.usual_bounces / whole.usual_ended if whole.usual_ended else None
-    return Finding(line.category, line.count, whole.ended, share, usual, line.scope, line.spread)
+    return Finding(line.category, line.many, whole.ended, share, usual, line.scope, line.spread)
 
 
 def _worse(rows: Sequence[Bounces], ended: Mapping[str | None, int]) -> list[str | None]:
     """Streams that fare far worse than the others, where there are others."""
     bounces: dict[str | None, int] = {}
     for row in rows:
-        bounces[row.stream] = bounces.get(row.stream, 0) + row.count
+        bounces[row.stream] = bounces.get(row.stream, 0) + row.many
     if len(bounces) < 2:
         return []
     of = {stream: ended.get(stream, 0) for stream in bounces}
@@ -114,17 +114,17 @@ def _is_worse(stream: str | None, bounces: Mapping[str | None, int], ended: Mapp
 
 
 def _line(category: str | None, rows: Sequence[Bounces]) -> Line:
-    count = sum(row.count for row in rows)
+    count = sum(row.many for row in rows)
     scope: dict[str, str] = {}
     spread: dict[str, int] = {}
     for name in SCOPES:
         by: dict[str | None, int] = {}
         for row in rows:
             value = getattr(row, name)
-            by[value] = by.get(value, 0) + row.count
+            by[value] = by.get(value, 0) + row.many
         first = max(by, key=lambda value: by[value])
         if first is not None and by[first] >= MOSTLY * count:
             scope[name] = first
         spread[name] = len(by)
-    within = sum(row.count for row in rows if all(getattr(row, name) == value for name, value in scope.items()))
+    within = sum(row.many for row in rows if all(getattr(row, name) == value for name, value in scope.items()))
     return Line(category, count, within, scope, spread)
