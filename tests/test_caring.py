@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.caring import LEASE, SITES, STANDING, Caring
+from relay.caring import LEASE, SELDOM, SITES, STANDING, Caring
 from relay.effects import Effect
 from relay.egress.pools import Pool, Source
 from relay.engaging import Engaging
@@ -240,6 +240,22 @@ async def test_googles_own_figures_count_for_its_mail(one: Worker) -> None:
     one.clock.now += 40 * DAY
     await one.look()
     assert await one.state.pinned("health/figures") == {}
+
+
+async def test_an_automation_that_fewer_and_fewer_care_for_is_told_of(one: Worker) -> None:
+    for week in range(12):
+        await one.hear(Kind.DELIVERED, 60 if week < 7 else 20, tier=1)
+        await one.hear(Kind.DELIVERED, 40 if week < 7 else 80, tier=2)
+        one.clock.now += 7 * DAY
+        await one.look()
+    assert one.caring.needs() == []
+    for _ in range(SELDOM):
+        await one.look()
+    (need,) = one.caring.needs()
+    assert need["what"] == "stream news: 20 % of its mail goes to people who still care, 55 % did before"
+    assert len(await one.state.pinned(HOURS)) <= 1, "of what was counted nothing else is kept"
+    await one.state.pin("health/weeks", "x", "nonsense")
+    assert list(await one.caring._accounts.weeks()) == ["news"]
 
 
 async def test_rates_are_shown_by_whatever_is_asked(one: Worker) -> None:

@@ -21,7 +21,7 @@ QUARTER, HOUR = 900_000, 3_600_000
 MOST = 300  # rows of a sheet in which campaigns stand apart; twice as many in which sites do
 REST = "*"  # what those are called that do not
 
-DELIVERED, BOUNCED, HARD, SPAM, COMPLAINTS, UNSUBSCRIBED = range(6)
+DELIVERED, BOUNCED, HARD, SPAM, COMPLAINTS, UNSUBSCRIBED, KNOWN, ENGAGED = range(8)
 _ADDS: Mapping[str, tuple[int, ...]] = {
     Kind.DELIVERED: (DELIVERED,),
     Kind.BOUNCED: (BOUNCED,),
@@ -60,6 +60,9 @@ class Sheet:
         counts = self._row(tally)
         for index in _ADDS.get(tally.kind, ()):
             counts[index] += number
+        if tally.tier and tally.kind == Kind.DELIVERED:
+            counts[KNOWN] += number
+            counts[ENGAGED] += number * (tally.tier == 1)
 
     def _row(self, tally: Tally) -> list[int]:
         quarter = tally.at % HOUR // QUARTER
@@ -68,7 +71,7 @@ class Sheet:
             row = row._replace(campaign=REST)
             if row not in self.counts and len(self.counts) >= 2 * MOST:
                 row = row._replace(site=REST)
-        return self.counts.setdefault(row, [0] * 6)
+        return self.counts.setdefault(row, [0] * 8)
 
     def dump(self) -> str:
         rows = [[*row, *counts] for row, counts in self.counts.items()]
@@ -79,7 +82,7 @@ class Sheet:
         """Raises ValueError."""
         try:
             stream, first, done, rows = orjson.loads(text)
-            return cls(stream, first, done, {Row(*row[:6]): list(row[6:12]) for row in rows})
+            return cls(stream, first, done, {Row(*row[:6]): list(row[6:14]) for row in rows})
         except TypeError as error:
             raise ValueError(f"it is no sheet: {text[:100]}") from error
 
@@ -90,7 +93,7 @@ def alike(tallies: Iterable[Tally]) -> dict[tuple[int, str], dict[Tally, int]]:
     numbers: dict[tuple[object, ...], int] = {}
     first: dict[tuple[object, ...], Tally] = {}
     for tally in tallies:
-        place = (tally[7] // QUARTER, *tally[:7])
+        place = (tally[7] // QUARTER, *tally[:7], tally[8])
         if place in numbers:
             numbers[place] += 1
         else:
@@ -141,7 +144,7 @@ def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> 
     """Of one row, sent in the quarter that begins `at`."""
     if facts.aside(row.site, at):
         return Sums()
-    delivered, bounced, hard, spam, complaints, unsubscribed = counts
+    delivered, bounced, hard, spam, complaints, unsubscribed, *_ = counts
     told = Sums(delivered, bounced, hard, spam, 0.0, unsubscribed)
     share = facts.share(row, stream, at)
     if share is not None:
