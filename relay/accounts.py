@@ -46,6 +46,7 @@ class Accounts:
         self._state = state
         self._hours: dict[int, Hour] = {}
         self._sheets: dict[tuple[int, str], tuple[str, Sheet]] = {}  # of fresh hours: as they stood there, and read
+        self._texts: dict[int, dict[str, str]] = {}  # of fresh hours: all of an hour
         self._reporters: dict[str, str] = {}
         self._figures: dict[str, str] = {}
         self._known = Figures()
@@ -76,7 +77,11 @@ class Accounts:
         due = {hour for hour in counting if hour > this - FRESH or hour not in self._hours}
         due |= {old[turn % len(old)]} if old else set()
         for hour in due:
-            self._hours[hour] = hour_of(hour * HOUR, await self._read(hour, keep=hour > this - FRESH), facts)
+            before = self._texts.get(hour)
+            sheets = await self._read(hour, keep=hour > this - FRESH)
+            if hour not in self._hours or before is None or before != self._texts.get(hour):
+                self._hours[hour] = hour_of(hour * HOUR, sheets, facts)
+        self._texts = {hour: texts for hour, texts in self._texts.items() if hour > this - FRESH}
         self._sheets = {at: sheet for at, sheet in self._sheets.items() if at[0] > this - FRESH}
         self._hours = {hour: found for hour, found in self._hours.items() if hour in counting}
         return list(self._hours.values())
@@ -113,8 +118,10 @@ class Accounts:
         return Facts(lambda site: site in reporting, share, aside)
 
     async def _read(self, hour: int, *, keep: bool) -> list[Sheet]:
-        sheets = []
-        for name, text in (await self._state.pinned(board(hour))).items():
+        sheets, texts = [], dict(await self._state.pinned(board(hour)))
+        if keep:
+            self._texts[hour] = texts
+        for name, text in texts.items():
             known = self._sheets.get((hour, name))
             if known is not None and known[0] == text:
                 sheets.append(known[1])

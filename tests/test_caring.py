@@ -19,7 +19,7 @@ from relay.people import People
 from relay.policy.badhour import CONFIRMED, DROPPED
 from relay.policy.engagement import Tiers
 from relay.policy.health import DAY, Health, Limits, Slowed
-from relay.policy.tallies import HOUR, QUARTER
+from relay.policy.tallies import HOUR, QUARTER, Hour, hour_of
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
 from relay.schedule.dispatcher import Dispatcher
@@ -27,7 +27,7 @@ from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.suspending import Suspending
 from relay.tally import Kind, Tally
-from relay.tallying import HOURS, Tallying
+from relay.tallying import HOURS, Tallying, board
 from tests.support.clocks import Clock
 from tests.support.house import Rig
 from tests.support.letters import letter
@@ -409,3 +409,27 @@ async def test_without_state_what_was_known_stays(one: Worker, monkeypatch: pyte
     async with asyncio.timeout(5):
         await done.wait()
     running.cancel()
+
+
+async def test_what_did_not_change_is_not_added_up_again(one: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[int] = []
+
+    def noted(begin: int, sheets: Any, facts: Any) -> Hour:
+        added.append(begin)
+        return hour_of(begin, sheets, facts)
+
+    monkeypatch.setattr("relay.accounts.hour_of", noted)
+    await one.hear(Kind.DELIVERED, 5, at=one.clock.now - 5 * HOUR)
+    await one.hear(Kind.DELIVERED, 5)
+    await one.look()
+    assert len(added) == 2
+    assert repr(one.caring._accounts) == "<Accounts of 2 hours>"
+    this, old = one.clock.now // HOUR * HOUR, (one.clock.now - 5 * HOUR) // HOUR * HOUR
+    await one.look()
+    assert added[2:] == [old], "the older ones in turn"
+    await one.hear(Kind.DELIVERED, 1)
+    await one.look()
+    assert sorted(added[3:]) == [old, this]
+    await one.state.pin(board(this // HOUR), "elsewhere/0 x", "nonsense")
+    await one.look()
+    assert (await one.caring.answer({"what": "show"}))["rows"][0]["sent"] == 11

@@ -120,8 +120,13 @@ class Sums:
         return self.delivered + self.bounced
 
     def add(self, other: "Sums") -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.delivered += other.delivered
+        self.bounced += other.bounced
+        self.hard += other.hard
+        self.spam += other.spam
+        self.complaints += other.complaints
+        self.unsubscribed += other.unsubscribed
+        self.reporting += other.reporting
 
 
 class Facts(NamedTuple):
@@ -156,20 +161,25 @@ def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> 
 
 @dataclass(slots=True)
 class Hour:
-    """All that was sent in one hour: by stream and quarter, and by site what was sent and bounced hard, by quarter and stream."""
+    """All that was sent in the hour that begins then: by stream and quarter, and of each stream in all; by site what was sent and
+    bounced hard, by quarter and stream."""
 
+    begin: int
     streams: dict[Key, dict[int, Sums]] = field(default_factory=dict)
+    totals: dict[Key, Sums] = field(default_factory=dict)
     sites: dict[str, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
 
 
 def hour_of(begin: int, sheets: Iterable[Sheet], facts: Facts) -> Hour:
     """Sheets of all shards of the hour that begins then, added up."""
-    hour = Hour()
+    hour = Hour(begin)
     for sheet in sheets:
         for row, counts in sheet.counts.items():
             at = begin + row.quarter * QUARTER
             by_quarter = hour.streams.setdefault((sheet.stream, row.urgent), {})
-            by_quarter.setdefault(at, Sums()).add(sums_of(row, counts, sheet.stream, at, facts))
+            sums = sums_of(row, counts, sheet.stream, at, facts)
+            by_quarter.setdefault(at, Sums()).add(sums)
+            hour.totals.setdefault((sheet.stream, row.urgent), Sums()).add(sums)
             if row.site not in ("", REST):
                 by_stream = hour.sites.setdefault(row.site, {})
                 sent, hard = by_stream.get((at, sheet.stream), (0, 0))
@@ -182,7 +192,12 @@ def within(hours: Iterable[Hour], key: Key, since: int, until: int) -> Sums:
     """Of the quarters that begin in that time."""
     found = Sums()
     for hour in hours:
-        for at, sums in hour.streams.get(key, {}).items():
+        if key not in hour.totals or hour.begin + HOUR <= since or until <= hour.begin:
+            continue
+        if since <= hour.begin and hour.begin + HOUR <= until:
+            found.add(hour.totals[key])
+            continue
+        for at, sums in hour.streams[key].items():
             if since <= at < until:
                 found.add(sums)
     return found

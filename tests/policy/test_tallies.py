@@ -79,13 +79,14 @@ def test_sheets_of_all_shards_are_added_up_by_stream_and_site() -> None:
         begin + 2 * QUARTER: Sums(delivered=1, bounced=1, hard=1),
         begin + QUARTER: Sums(complaints=1),
     }
+    assert hour.totals[("news", False)] == Sums(delivered=1, bounced=1, hard=1, complaints=1)
     assert hour.streams[("order", True)] == {begin + 2 * QUARTER: Sums(delivered=1)}
     assert hour.sites == {
         "google": {(begin + 2 * QUARTER, "news"): (1, 0)},
         "yahoo": {(begin + 2 * QUARTER, "news"): (1, 1), (begin + QUARTER, "news"): (0, 0)},
     }
     assert within([hour], ("news", False), begin, begin + 2 * QUARTER) == Sums(complaints=1)
-    assert within([hour, Hour()], ("news", False), begin, begin + HOUR).sent == 2
+    assert within([hour, Hour(begin)], ("news", False), begin, begin + HOUR).sent == 2
 
 
 def test_complaints_count_where_they_are_reported_or_imported_and_nothing_where_a_site_had_its_bad_hour() -> None:
