@@ -252,7 +252,7 @@ class Supervisor:
                 return await self.reload(by)
             case "rollback":
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
-            case "queue.page" | "queue.change" | "queue.count":
+            case "queue.page" | "queue.change" | "queue.count" | "queue.unsend":
                 return await self._page(question)
             case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health":
                 return await self._ask_any(question)

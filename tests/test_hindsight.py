@@ -243,6 +243,14 @@ async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:
     assert await scene.spool.sent(ID, 0) is None
 
 
+async def test_of_who_is_forgotten_nothing_comes_back(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.spool.unsend([(ID, 5), ("other", 0)])
+    assert await scene.spool.sent(ID, 0) is not None
+    await scene.spool.unsend([(ID, 0)])
+    assert await scene.spool.sent(ID, 0) is None
+
+
 async def test_who_wrote_to_leave_has_left_once_and_for_all(scene: Scene) -> None:
     delivery = await scene.deliver()
     await scene.hear(LEFT)
