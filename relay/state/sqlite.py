@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import apsw
 import structlog
 
-from relay.database import DatabaseError, check_library, migrate
+from relay.database import DatabaseError, check_library, keep_plans, migrate
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
 from relay.state import limits, sqlite_marks, sqlite_people, sqlite_places
@@ -349,6 +349,7 @@ def _connect(path: Path) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     db = apsw.Connection(str(path))
     db.set_busy_handler(_wait_for_lock())
+    keep_plans(db)
     _enter_wal(db)
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA mmap_size = {MAPPED}")
