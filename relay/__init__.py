@@ -24,7 +24,13 @@ import sys
 # Each process loads some eighty thousand objects that stay as long as it does. As Python comes, it would look through them every
 # 700 and once more at the end: a quarter of the time that a command takes.
 gc.set_threshold(50_000, 20, 20)
-atexit.register(gc.freeze)
+
+
+@atexit.register
+def _end() -> None:
+    if "duckdb" not in sys.modules:  # it would complain of all that is left
+        gc.freeze()
+
 
 # structlog loads rich wherever it is installed, 3 MB, to show exceptions in colours, which relay/logs.py does not do.
 # None makes its import fail.

@@ -18,6 +18,7 @@ import structlog
 from relay.alert import Alert, one_each, spool_full, worker_silent
 from relay.alert_news import Change, News, Shown, body
 from relay.control import Json, NodeDown
+from relay.identity import HookSecret
 from relay.webhook import WebhookError, post, signed
 
 log = structlog.get_logger()
@@ -32,11 +33,11 @@ PATIENCE = 900_000  # ms between tries, at most
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """Who is told: `mail` addresses; `webhook` with its secret, "" for none."""
+    """Who is told: `mail` addresses; `webhook` with its secrets, "" for none."""
 
     mail: tuple[str, ...] = ()
     webhook: str = ""
-    secret: bytes = b""
+    secrets: tuple[HookSecret, ...] = ()
     allow_private: bool = False
 
 
@@ -153,7 +154,7 @@ class Alerting:
     async def _post(self, changes: Sequence[Change], listeners: Listeners) -> None:
         now = self.clock()
         content = body(changes, self.node, now)
-        fields = signed(f"msg_{secrets.token_hex(12)}", content, listeners.secret, now)
+        fields = signed(f"msg_{secrets.token_hex(12)}", content, listeners.secrets, now)
         try:
             await post(listeners.webhook, content, fields, allow_private=listeners.allow_private)
         except WebhookError as error:

@@ -58,6 +58,14 @@ class Webhook:
 
 
 @dataclass(frozen=True, slots=True)
+class HookSecret:
+    """What posts to a webhook are signed with; `until` (ms since epoch, 0: no end) while another takes its place."""
+
+    key: bytes = field(repr=False)
+    until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """One app's identity. `mail_class` None stands for `auto`: the evidence decides.
 

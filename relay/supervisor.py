@@ -252,9 +252,9 @@ class Supervisor:
                 return await self.reload(by)
             case "rollback":
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
-            case "queue.page" | "queue.change" | "queue.count":
+            case "queue.page" | "queue.change" | "queue.count" | "queue.unsend":
                 return await self._page(question)
-            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would":
+            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health":
                 return await self._ask_any(question)
             case "paces":
                 return await self._paces()
@@ -263,14 +263,15 @@ class Supervisor:
         return {"error": f"unknown request {question.get('do')!r}"}
 
     async def _webhooks(self, question: Json) -> Json:
-        """They are the web process's business; what is told again is on record."""
+        """They are the web process's business; what is told again, or signed by another secret, is on record."""
         try:
             answer = await self.web.ask(question)
         except NodeDown as error:
             return {"error": f"the web process, which tells webhooks: {error}; try again"}
-        if question.get("what") == "resend" and "error" not in answer:
+        if question.get("what") in ("resend", "rotate") and "error" not in answer:
             said = {name: str(question.get(name, "")) for name in ("by", "via", "reason")}
-            self._do(self._tell("audit", {**said, "action": "webhooks resend", "what": answer}))
+            what = {name: value for name, value in answer.items() if name != "secret"}
+            self._do(self._tell("audit", {**said, "action": f"webhooks {question['what']}", "what": what}))
         return answer
 
     async def stats(self) -> Json:

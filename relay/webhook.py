@@ -10,11 +10,12 @@ import asyncio
 import base64
 import hmac
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from relay.egress.mx import is_public
 from relay.egress.security.https import HttpsError, Request, ask, path_of
+from relay.identity import HookSecret
 
 SECONDS = 10.0  # for all of it: an alert is told again, a queue of hanging posts helps nobody
 
@@ -68,13 +69,14 @@ async def _addresses(host: str, port: int, allow_private: bool) -> list[str]:
     return allowed
 
 
-def signed(identifier: str, content: bytes, secret: bytes, now: int) -> dict[str, str]:
+def signed(identifier: str, content: bytes, secrets: Iterable[HookSecret], now: int) -> dict[str, str]:
     """The header fields of Standard Webhooks (https://www.standardwebhooks.com, "Signature scheme"): HMAC-SHA-256 of id, time
-    in seconds and body."""
+    in seconds and body. While one secret takes another's place both sign, and who knows either takes it."""
     seconds = str(now // 1000)
-    digest = hmac.digest(secret, f"{identifier}.{seconds}.".encode() + content, "sha256")
+    said = f"{identifier}.{seconds}.".encode() + content
+    digests = [hmac.digest(one.key, said, "sha256") for one in secrets if not one.until or now < one.until]
     return {
         "webhook-id": identifier,
         "webhook-timestamp": seconds,
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
     }

@@ -9,6 +9,7 @@ from relay import alerting
 from relay.alert import Alert
 from relay.alerting import HOOK_PAUSE, MAIL_PAUSE, Alerting, Listeners
 from relay.control import Json, NodeDown
+from relay.identity import HookSecret
 from relay.webhook import signed
 from tests.support.clocks import Clock
 from tests.support.http_peer import HttpPeer
@@ -138,7 +139,9 @@ async def test_what_others_find_is_told_and_stands_while_they_are_silent() -> No
 
 async def test_a_webhook_gets_events_that_it_can_verify() -> None:
     async with HttpPeer() as peer:
-        rig = Rig(Listeners(webhook=f"http://127.0.0.1:{peer.port}/", secret=b"s" * 32, allow_private=True))
+        rig = Rig(
+            Listeners(webhook=f"http://127.0.0.1:{peer.port}/", secrets=(HookSecret(b"s" * 32),), allow_private=True)
+        )
         rig.own = [OURS]
         await rig.look()
         rig.own = []
@@ -147,7 +150,10 @@ async def test_a_webhook_gets_events_that_it_can_verify() -> None:
         await rig.look(1)
     begun, ended = peer.posted
     fields = {name: begun.fields[name] for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
-    assert signed(fields["webhook-id"], begun.content, b"s" * 32, int(fields["webhook-timestamp"]) * 1000) == fields
+    assert (
+        signed(fields["webhook-id"], begun.content, [HookSecret(b"s" * 32)], int(fields["webhook-timestamp"]) * 1000)
+        == fields
+    )
     assert int(fields["webhook-timestamp"]) == (rig.clock.now - HOOK_PAUSE) // 1000
     assert fields["webhook-id"] != ended.fields["webhook-id"]
     assert [(e["state"], e["name"]) for e in orjson.loads(begun.content)["events"]] == [("firing", "policies")]

@@ -229,6 +229,13 @@ async def test_a_suspension_holds_its_own_and_its_end_frees_no_others(spool: Spo
     assert {d.held for d in await left(spool)} == {0}
 
 
+async def test_a_suspension_of_old_mail_holds_what_is_old_by_now(spool: Spool, commands: QueueCommands) -> None:
+    await spool.put(Change(put=[letter(1, 2, mail_class=MARKETING)]))
+    age = (NOW - (await left(spool))[0].message.accepted_at) // 1000
+    assert await commands.suspend(stopped(100, **{"older-than": f"{age}s"}), lambda: True) == 0
+    assert await commands.suspend(stopped(101, **{"older-than": f"{age - 1}s"}), lambda: True) == 2
+
+
 async def test_what_is_set_free_together_comes_back_spread(spool: Spool, commands: QueueCommands) -> None:
     await spool.put(Change(put=[letter(0, 1000, mail_class=MARKETING, held=100)]))
     assert await commands.resume(100, 1000, commands.house.suspensions) == 1000
@@ -249,6 +256,15 @@ async def test_a_sweep_ends_with_its_suspension(spool: Spool, commands: QueueCom
     assert await commands.suspend(stopped(100), lambda: False) == 0
     assert await commands.suspend(stopped(100, **{"class": "transactional"}), lambda: True) == 2
     assert await commands.suspend(stopped(100, **{"class": "none"}), lambda: True) == 0
+
+
+async def test_what_was_sent_to_somebody_is_forgotten(spool: Spool, commands: QueueCommands) -> None:
+    about, (delivery,) = letter(1)
+    await spool.put(Change(put=[(about, [delivery])]))
+    await spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.1", "google")]))
+    assert await spool.sent(about.id, 0) is not None
+    assert await commands.answer({"do": "queue.unsend", "sent": [[about.id, 0]]}) == {"after": None}
+    assert await spool.sent(about.id, 0) is None
 
 
 async def test_mail_is_moved_to_another_pool(spool: Spool, commands: QueueCommands) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.identity import HookSecret
 from relay.webhook import WebhookError, post, signed
 from tests.support.certificates import Authority, self_signed
 from tests.support.http_peer import HttpPeer
@@ -65,7 +66,8 @@ async def test_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "169.254.169.254", "[::ffff:127.0.0.1]"]
+    "host",
+    ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "169.254.169.254", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]"],
 )
 async def test_private_addresses_are_refused_before_anything_is_sent(host: str) -> None:
     async with HttpPeer() as peer:
@@ -93,10 +95,26 @@ async def test_a_certificate_is_verified_for_the_host_that_was_named(authority: 
 
 def test_it_is_signed_as_standard_webhooks_say() -> None:
     """The header fields of its specification: HMAC-SHA-256 over "id.seconds.body", base64, with the version before it."""
-    fields = signed("msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", b'{"test": 2432232314}', b"secret", 1_614_265_330_123)
+    fields = signed(
+        "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", b'{"test": 2432232314}', [HookSecret(b"secret")], 1_614_265_330_123
+    )
     own = hmac.new(b"secret", b'msg_2KWPBgLlAfxdpx2AI54pPJ85f4W.1614265330.{"test": 2432232314}', hashlib.sha256)
     assert fields == {
         "webhook-id": "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W",
         "webhook-timestamp": "1614265330",
         "webhook-signature": f"v1,{base64.b64encode(own.digest()).decode()}",
     }
+
+
+def test_while_a_secret_takes_anothers_place_both_sign() -> None:
+    both = [HookSecret(b"new"), HookSecret(b"old", 1_614_265_331_000)]
+
+    def signatures(now: int) -> list[str]:
+        return signed("msg_1", b"{}", both, now)["webhook-signature"].split(" ")
+
+    def alone(key: bytes, now: int) -> str:
+        return signed("msg_1", b"{}", [HookSecret(key)], now)["webhook-signature"]
+
+    assert signatures(1_614_265_330_999) == [alone(b"new", 1_614_265_330_999), alone(b"old", 1_614_265_330_999)]
+    assert signatures(1_614_265_331_000) == [alone(b"new", 1_614_265_331_000)]
+    assert "old" not in repr(both)

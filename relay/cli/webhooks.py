@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
-from relay.cli.events import now_ms, parse_since
+from relay.cli.events import duration_ms, now_ms, parse_since
 from relay.config import Whereabouts, whereabouts
 from relay.config.schema_policies import EventType
 from relay.control import Refused, request
@@ -19,6 +19,7 @@ from relay.hooks.telling import Endpoint
 
 Json = dict[str, Any]
 
+_OVERLAP = 86_400_000  # ms: time to give an app its new secret and to deploy it
 LINES = 50  # of the log that people are shown unasked
 
 
@@ -37,7 +38,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     resend.add_argument("--reason", default="", help="why; kept in the events")
     resend.add_argument("--dry-run", action="store_true", help="only count them")
     resend.add_argument("--yes", action="store_true", help="do not ask")
-    for one in (test, log, resend):
+    rotate = actions.add_parser("rotate", help="a new secret, shown once; those of before sign beside it for a while")
+    rotate.add_argument(
+        "--overlap", metavar="24h", default=_OVERLAP, type=duration_ms, help="for so long (default 24h)"
+    )
+    rotate.add_argument("--reason", default="", help="why; kept in the events")
+    rotate.add_argument("--yes", action="store_true", help="do not ask")
+    for one in (test, log, resend, rotate):
         one.add_argument("credential", metavar="CREDENTIAL")
     parser.set_defaults(run=run)
 
@@ -45,7 +52,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     node = whereabouts(args.config)
     try:
-        return {"list": _list, "test": _test, "log": _log, "resend": _resend}[args.action](args, node)
+        does = {"list": _list, "test": _test, "log": _log, "resend": _resend, "rotate": _rotate}
+        return does[args.action](args, node)
     except ValueError as error:
         print(f"postlane webhooks {args.action}: {error}", file=sys.stderr)
         return 2
@@ -70,7 +78,7 @@ def _list(args: argparse.Namespace, node: Whereabouts) -> int:
 def _lines(row: Json, zone: tzinfo) -> Iterator[str]:
     yield f"{row['credential']:<20}  {row['url']}"
     yield f"  events   {', '.join(row['events']) or 'all'}"
-    yield f"  secret   {row['secret_file']}{': ' + row['trouble'] if row['trouble'] else ''}"
+    yield f"  secret   {row['secret_file']}{': ' + row['trouble'] if row['trouble'] else ''}{_beside(row, zone)}"
     state = "taken" if row["failing"] is None else f"nothing taken since {_at(row['failing'], zone)}"
     oldest = f", the oldest since {_at(row['oldest'], zone)}" if row["oldest"] else ""
     if row["last"] is None:
@@ -80,6 +88,12 @@ def _lines(row: Json, zone: tzinfo) -> Iterator[str]:
         yield f"  more     from {_at(row['beyond'], zone)} on is fetched from the event log when there is room"
     if row["last"] is not None:
         yield f"  last     {_tried(row['last'], zone)}"
+
+
+def _beside(row: Json, zone: tzinfo) -> str:
+    """An older secret signs, too."""
+    ends = [one["until"] for one in row["secrets"] if one["until"]]
+    return f"; an older one signs beside it until {_at(max(ends), zone)}" if ends else ""
 
 
 def _tried(row: Json, zone: tzinfo) -> str:
@@ -133,6 +147,22 @@ def _resend(args: argparse.Namespace, node: Whereabouts) -> int:
     answer = _ask(node, "resend", credential=args.credential, since=since, until=until, **about)
     done = f"{args.credential} is told events of {span} again: postlane webhooks log {args.credential}"
     print(json.dumps(answer) if args.json else done)
+    return 0
+
+
+def _rotate(args: argparse.Namespace, node: Whereabouts) -> int:
+    if sys.stdin.isatty() and not args.yes:
+        question = f"Make a new secret for the webhook of {args.credential}? The one of now ends after a while. [y/N] "
+        if input(question).strip().lower() != "y":
+            print("Nothing was changed.")
+            return 1
+    about = {"by": getpass.getuser(), "via": "cli", "reason": args.reason}
+    answer = _ask(node, "rotate", credential=args.credential, overlap=args.overlap, **about)
+    if args.json:
+        print(json.dumps(answer))
+        return 0
+    print(f"The new secret of {args.credential}, which stands in {answer['secret_file']}:\n\n  {answer['secret']}\n")
+    print(f"Posts are signed by both until {_at(answer['until'], ZoneInfo(node.timezone))}; give it to the app before.")
     return 0
 
 

@@ -12,7 +12,14 @@ from relay.config.places import MissingDirectory, find_directories
 from relay.config.policies import Policies, everybody, examine_policies, load_policies, sandbox_credential
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.schema_config import Listener
-from relay.config.secret import hook_secret_path, load_hook_secret, load_secret, load_secrets, load_webhook_secret
+from relay.config.secret import (
+    hook_secret_path,
+    load_hook_secret,
+    load_secret,
+    load_secrets,
+    load_webhook_secret,
+    rotate_hook_secret,
+)
 from relay.config.whereabouts import Whereabouts, whereabouts
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "load_secrets",
     "load_webhook_secret",
     "public_pages",
+    "rotate_hook_secret",
     "sandbox_credential",
     "whereabouts",
 ]

@@ -13,16 +13,20 @@ more: an unsubscribe link should work for a year and more.
 
 import base64
 import binascii
+import os
 import secrets
 from pathlib import Path
 
 from relay.config.deployment import Deployment
 from relay.config.problems import ConfigErrors, Problem
 from relay.config.wording import Loc
-from relay.durable import make_once
-from relay.identity import Credential
+from relay.durable import make_once, sync
+from relay.event import iso
+from relay.identity import Credential, HookSecret
+from relay.times import moment
 
 MIN_WEBHOOK_BYTES, MAX_WEBHOOK_BYTES = 24, 64  # https://www.standardwebhooks.com, "Signature scheme"
+MOST_HOOK_SECRETS = 4  # that sign at once: each adds 50 octets to every post
 SECRET_BYTES = 32  # the key of HMAC-SHA-256 (RFC 2104 3: as long as the hash)
 
 
@@ -66,13 +70,16 @@ def _listed(deployment: Deployment, key: Loc, path: Path, text: bytes) -> tuple[
     return tuple(found)
 
 
-def load_webhook_secret(deployment: Deployment) -> bytes:
-    """The key in `whsec_` and base64, as Standard Webhooks write it; raises ConfigErrors. b"" where there is no webhook.
+def load_webhook_secret(deployment: Deployment) -> tuple[HookSecret, ...]:
+    """The key in `whsec_` and base64, as Standard Webhooks write it; raises ConfigErrors. None where there is no webhook.
+
+    While one takes another's place the file has a line for each, the newest first, and the older ones say until when they
+    sign: `whsec_... until=2026-11-23T12:00:00Z`.
 
     Without `webhook_secret_file` it is `data_dir/alerts-webhook-secret`, made at first start: the receiver needs a copy.
     """
     if not deployment.alerts.webhook:
-        return b""
+        return ()
     named, key = deployment.alerts.webhook_secret_file, ("alerts", "webhook_secret_file")
     path = deployment.home / named if named else deployment.node.data_dir / "alerts-webhook-secret"
     try:
@@ -88,7 +95,7 @@ def hook_secret_path(deployment: Deployment, credential: Credential) -> Path:
     return deployment.home / named if named else folder / f"{credential.name}.secret"
 
 
-def load_hook_secret(deployment: Deployment, credential: Credential) -> bytes:
+def load_hook_secret(deployment: Deployment, credential: Credential) -> tuple[HookSecret, ...]:
     """The same for the webhook of a credential; where `secret_file` names none it is made in data_dir/webhooks."""
     assert credential.webhook is not None
     try:
@@ -98,17 +105,71 @@ def load_hook_secret(deployment: Deployment, credential: Credential) -> bytes:
         raise ConfigErrors([Problem("policies/credentials.toml", 0, key, str(error), "file")]) from None
 
 
-def _hook_secret(path: Path, *, made: bool) -> bytes:
-    new = b"whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)) + b"\n"
-    text = _read(path, new if made else None).strip()
+def rotate_hook_secret(path: Path, now: int, overlap: int) -> tuple[str, int]:
+    """Puts a new secret into the file; those there are sign beside it for `overlap` ms more at most. The new one as its receiver
+    wants it, and until when the others sign (ms). Raises ConfigErrors where the file cannot be read or written."""
+    end = now + overlap
     try:
-        found = base64.b64decode(text.removeprefix(b"whsec_"), validate=True)
-    except binascii.Error:
-        found = b""
-    if not text.startswith(b"whsec_") or not MIN_WEBHOOK_BYTES <= len(found) <= MAX_WEBHOOK_BYTES:
+        there = _hook_secret(path, made=False)
+        new = _new_hook_secret()
+        older = [(one.key, min(one.until or end, end)) for one in there if not one.until or one.until > now]
+        lines = [new, *(f"{_written(key)} until={iso(until)}" for key, until in older[: MOST_HOOK_SECRETS - 1])]
+        _replace(path, "".join(f"{line}\n" for line in lines).encode())
+    except _Unusable as error:
+        raise ConfigErrors([Problem(str(path), 0, "", str(error), "file")]) from None
+    return new, end
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """The file's content, whole or not at all, for the same eyes as before."""
+    path = path.resolve()  # what a link leads to
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        mode = path.stat().st_mode & 0o777
+        aside.unlink(missing_ok=True)
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+            file.write(content)
+        aside.chmod(mode)
+        sync(aside)
+        aside.rename(path)
+        sync(path.parent)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise _Unusable(f'"{path}" cannot be written: {error.strerror}; put a new line on top of it yourself') from None
+
+
+def _new_hook_secret() -> str:
+    return _written(secrets.token_bytes(SECRET_BYTES))
+
+
+def _written(key: bytes) -> str:
+    return f"whsec_{base64.b64encode(key).decode()}"
+
+
+def _hook_secret(path: Path, *, made: bool) -> tuple[HookSecret, ...]:
+    text = _read(path, f"{_new_hook_secret()}\n".encode() if made else None).decode(errors="replace")
+    found = [_hook_line(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    known = tuple(one for one in found if one is not None)
+    if not known or len(known) < len(found):
         size = f"{MIN_WEBHOOK_BYTES} to {MAX_WEBHOOK_BYTES} octets in base64"
         raise _Unusable(f'"{path}" holds no secret of a webhook: whsec_ and {size}')
-    return found
+    if all(one.until for one in known):
+        raise _Unusable(f'"{path}": every secret in it ends; one has to stay, without until=')
+    if len(known) > MOST_HOOK_SECRETS:
+        raise _Unusable(f'"{path}" holds {len(known)} secrets; {MOST_HOOK_SECRETS} at most')
+    return known
+
+
+def _hook_line(line: str) -> HookSecret | None:
+    """`whsec_...`, and perhaps `until=` and a time; None: it is something else."""
+    text, *rest = line.split()
+    until = moment(rest[0].removeprefix("until=")) if len(rest) == 1 and rest[0].startswith("until=") else None
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:  # no base64, or not even ASCII
+        return None
+    fits = text.startswith("whsec_") and MIN_WEBHOOK_BYTES <= len(key) <= MAX_WEBHOOK_BYTES
+    return HookSecret(key, until or 0) if fits and (not rest or until) else None
 
 
 class _Unusable(Exception):

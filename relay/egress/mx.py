@@ -18,6 +18,8 @@ from relay.outcome import Outcome, Scope
 MAX_HOSTS = 10  # looked up for one route: the largest real sets have 5 to 7; a hostile zone may list thousands
 MAX_ADDRESSES = 8  # of one host and family
 
+_NAT64 = int(IPv6Address("64:ff9b::")) >> 32  # the prefix of 96 bits
+
 
 class Found(Enum):
     """How a look-up ended: records; the name exists without them; no such name; no usable answer now."""
@@ -100,9 +102,18 @@ def is_public(address: str) -> bool:
     """May mail for the world go there? Not to loopback, private, shared, documentation, multicast and the like
     (the IANA special-purpose registries, as `ipaddress` knows them); an IPv4 address in IPv6 dress counts as itself."""
     ip = ip_address(address)
-    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, IPv6Address):
+        ip = _inside(ip) or ip
     return ip.is_global and not ip.is_multicast
+
+
+def _inside(ip: IPv6Address) -> IPv4Address | None:
+    """The IPv4 address at which what is sent there may arrive: mapped or compatible (RFC 4291 2.5.5), 6to4 (RFC 3056 2), behind a
+    NAT64 (RFC 6052 2.1)."""
+    number = int(ip)
+    if number >> 32 == _NAT64 or 1 < number < 1 << 32:
+        return IPv4Address(number & 0xFFFF_FFFF)
+    return ip.ipv4_mapped or ip.sixtofour
 
 
 def exchanges(domain: str, answer: Answer) -> tuple[tuple[int, str], ...] | Outcome:

@@ -13,12 +13,12 @@ from typing import Any, TypeVar
 
 import structlog
 
-from relay.config import ConfigErrors, hook_secret_path, load_hook_secret
+from relay.config import ConfigErrors, hook_secret_path, load_hook_secret, rotate_hook_secret
 from relay.control import Json
 from relay.hooks.queue import Post, Queue, Try
 from relay.hooks.reading import ends, new_events, past_events, stem, whole
 from relay.hooks.telling import DEAD, Endpoint, body, example, wait
-from relay.identity import speaks_for
+from relay.identity import HookSecret, speaks_for
 from relay.in_force import InForce
 from relay.webhook import WebhookError, post, signed
 
@@ -61,6 +61,7 @@ class Hooks:
 
     def apply(self, in_force: InForce) -> None:
         """What waits for an endpoint that is gone stays until it is given up: it may come back."""
+        self._in_force = in_force
         self._endpoints = {one.credential: one for one in _endpoints(in_force)}
         for news in self._news.values():
             news.set()
@@ -189,7 +190,7 @@ class Hooks:
         try:
             if endpoint.trouble:
                 raise WebhookError(endpoint.trouble)
-            fields = signed(identifier, content, endpoint.secret, at)
+            fields = signed(identifier, content, endpoint.secrets, at)
             status = await post(endpoint.url, content, fields, allow_private=endpoint.allow_private)
         except WebhookError as error:
             ok, status, answer = False, error.status, str(error)
@@ -200,7 +201,7 @@ class Hooks:
     # -- commands
 
     async def answer(self, question: Json) -> Json:
-        """{"do": "webhooks", "what": list | log | test | resend, ...}; see relay/cli/webhooks.py."""
+        """{"do": "webhooks", "what": list | log | test | resend | rotate, ...}; see relay/cli/webhooks.py."""
         match question.get("what"):
             case "list":
                 return {"rows": [await self._row(one) for one in self._endpoints.values()], "counts": self._counted()}
@@ -221,7 +222,19 @@ class Hooks:
                 since, until = int(question["since"]), int(question["until"])
                 await self._do(partial(self._queue.ask_again, endpoint.credential, since, until))
                 return {"credential": endpoint.credential, "since": since, "until": until}
+            case "rotate":
+                return await self._rotate(endpoint, int(question["overlap"]))
         return {"error": f"nobody here knows how to {question.get('what')}"}
+
+    async def _rotate(self, endpoint: Endpoint, overlap: int) -> Json:
+        """A new secret; also of other endpoints that share its file."""
+        path = Path(endpoint.secret_path)
+        try:
+            new, until = await asyncio.to_thread(rotate_hook_secret, path, self._clock(), overlap)
+        except ConfigErrors as error:
+            return {"error": error.problems[0].message}
+        self.apply(self._in_force)
+        return {"credential": endpoint.credential, "secret": new, "until": until, "secret_file": endpoint.secret_path}
 
     async def _row(self, endpoint: Endpoint) -> Json:
         about: dict[str, Any] = {
@@ -230,6 +243,7 @@ class Hooks:
             "events": sorted(endpoint.events),
             "brands": sorted(endpoint.brands),
             "secret_file": endpoint.secret_path,
+            "secrets": [{"until": one.until or None} for one in endpoint.secrets],
             "trouble": endpoint.trouble,
         }
         if self._queue is None:
@@ -282,12 +296,13 @@ def _endpoints(in_force: InForce) -> Iterable[Endpoint]:
     for name, credential in policies.credentials.items():
         hook = credential.webhook
         if hook is not None:
-            secret, trouble = b"", ""
+            known: tuple[HookSecret, ...] = ()
+            trouble = ""
             try:
-                secret = load_hook_secret(deployment, credential)
+                known = load_hook_secret(deployment, credential)
             except ConfigErrors as error:  # its posts fail with these words, and its events wait
                 trouble = error.problems[0].message
             yield Endpoint(
-                name, hook.url, secret, hook.events, frozenset(speaks_for(credential, policies.brands)),
+                name, hook.url, known, hook.events, frozenset(speaks_for(credential, policies.brands)),
                 hook.allow_private, str(hook_secret_path(deployment, credential)), trouble,
             )  # fmt: skip

@@ -1,12 +1,13 @@
 """What is told to whom, in which words, and when it is tried again. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from relay.event import VERSION, iso
+from relay.identity import HookSecret
 
 Event = Mapping[str, Any]
 
@@ -26,7 +27,7 @@ class Endpoint:
 
     credential: str
     url: str
-    secret: bytes = field(default=b"", repr=False)
+    secrets: tuple[HookSecret, ...] = ()
     events: frozenset[str] = frozenset()
     brands: frozenset[str] = frozenset()
     allow_private: bool = False

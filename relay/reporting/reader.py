@@ -1,7 +1,4 @@
-"""Reports from the event log, by DuckDB. One question at a time, in bounded memory: what does not fit goes to temporary files.
-
-DuckDB is imported with the first question: it takes a tenth of a second and some 40 MB, and most processes never ask.
-"""
+"""Reports from the event log, by DuckDB. One question at a time, in bounded memory: what does not fit goes to temporary files."""
 
 import tempfile
 import threading
@@ -10,27 +7,27 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import orjson
 
 from relay.reporting import files, sql
+from relay.reporting.counting import copy_lines
+from relay.reporting.database import THREADS, Database, opened
 from relay.reporting.figures import Answer, Figures, Row, begins
 from relay.reporting.findings import SCOPES, Finding, Whole, findings
-from relay.reporting.question import FAILURE, MEASURES, Question, QuestionError
+from relay.reporting.question import DAY, DELAYS, FAILURE, KEPT, MEASURES, Question, QuestionError
 from relay.wildcard import any_of
-
-if TYPE_CHECKING:
-    import duckdb
 
 Event = dict[str, Any]
 Found = TypeVar("Found")
 
 MEMORY = "128MB"  # of one question; the admin site has 300 MB in all
-THREADS = 2  # one, where JSON Lines are read: each thread would take 64 MB for them
 _COMBINATIONS = 5_000  # of categories, streams, sites and sources that findings are made of: the largest
 _FETCHED = 1_000  # rows at a time
+SAMPLED = 5_000  # events of which replies are shown: a second's worth of reading
+_NEVER = 253_402_300_799_999
 TRIES = 3  # of a question whose files are turned into Parquet, or given up, under its hands
 
 
@@ -72,13 +69,13 @@ class Reader:
     def answer(self, question: Question) -> Answer:
         """Rows by `question.by`, the first ones by the report's order; by time, all of them."""
 
-        def ask(database: "duckdb.DuckDBPyConnection") -> Answer:
-            source = self._source(question, database)
-            rows, groups = _rows(database, question, source)
-            total = _rows(database, question.total(), source)[0][0]
+        def ask(database: Database, scratch: Path) -> Answer:
+            rows, groups = _rows(database, question, self._source(question, question.level(), database, scratch))
+            whole = question.total()
+            total = _rows(database, whole, self._source(whole, whole.level(), database, scratch))[0][0]
             if question.report == "latency":
-                _add_delays(database, question, source, rows)
-                _add_delays(database, question.total(), source, [total])
+                for one, some in ((question, rows), (whole, [total])):
+                    _add_delays(database, one, self._source(one, one.level(DELAYS), database, scratch), some)
             others = _others(rows, total, question) if groups > len(rows) and not question.step else None
             return Answer(question, rows, total, others, groups, self._span(question))
 
@@ -123,27 +120,38 @@ class Reader:
         return Series(tuple(every), found)
 
     def samples(self, question: Question, limit: int = 10, types: Sequence[str] | None = None) -> list[Sample]:
-        """What was answered, the most frequent first; `types` of events: those that the report is about."""
+        """What was answered lately, the most frequent first, of the newest SAMPLED events at least. `types` of events: those that
+        the report is about."""
         wanted = question.shape.of if types is None else tuple(types)
 
-        def ask(database: "duckdb.DuckDBPyConnection") -> list[Sample]:
-            source = self._recorded(question, database)
-            if not any(source):
+        def ask(database: Database, scratch: Path) -> list[Sample]:
+            since = newest(self._hours(question, wanted, database, scratch), SAMPLED)
+            lately = replace(question, since=max(question.since, since))
+            source = self._recorded(lately, database)
+            if since >= question.until or not any(source):
                 return []
-            return [Sample(*row) for row in database.execute(*sql.replies(question, source, wanted, limit)).fetchall()]
+            return [Sample(*row) for row in database.execute(*sql.replies(lately, source, wanted, limit)).fetchall()]
 
         return self._asked(ask)
 
     def messages(self, question: Question, limit: int = 100, types: Sequence[str] | None = None) -> list[Event]:
-        """Their events, the newest first."""
+        """Their events, the newest first. Counts tell in which hours they are, and no other's files are read."""
         wanted = question.shape.of if types is None else tuple(types)
 
-        def ask(database: "duckdb.DuckDBPyConnection") -> list[Event]:
-            source = self._recorded(question, database)
-            if not any(source):
-                return []
-            rows = database.execute(*sql.found(question, source, wanted, limit)).fetchall()
-            return [orjson.loads(record) for (record,) in rows]
+        def ask(database: Database, scratch: Path) -> list[Event]:
+            hours = self._hours(question, wanted, database, scratch)
+            least, found = limit, list[Event]()
+            while hours and len(found) < limit:
+                since = newest(hours, least)
+                lately = replace(question, since=max(question.since, since))
+                source = self._recorded(lately, database)
+                if any(source):
+                    rows = database.execute(*sql.found(lately, source, wanted, limit)).fetchall()
+                    found = [orjson.loads(record) for (record,) in rows]
+                if lately.since == question.since or since <= hours[-1][0]:
+                    break
+                least *= 8  # counts do not know every selector: a recipient may be rarer than they say
+            return found
 
         return self._asked(ask)
 
@@ -152,12 +160,12 @@ class Reader:
         """Somebody's own question to the view `events`, all recorded events of a time: the names of its columns, and its rows as
         they are fetched. One SELECT, which reads nothing but the files of the view. Raises QuestionError for what is none, or
         fails."""
-        import duckdb  # noqa: PLC0415 - see above
+        import duckdb  # noqa: PLC0415 - relay/reporting/database.py says why
 
         source = files.recorded(self.folders, since, until)
-        with self._turn, _database(self._memory) as database:
+        with self._turn, opened(self._memory) as database:
             try:
-                _for(database, source)
+                _threads(database, source)
                 database.execute(sql.view(source, since, until))
                 database.execute(sql.confined(source))
                 statements = duckdb.extract_statements(query)
@@ -169,11 +177,30 @@ class Reader:
                 raise QuestionError(str(error)) from error
             yield names, _fetched(result)
 
-    def _source(self, question: Question, database: "duckdb.DuckDBPyConnection") -> sql.Source:
-        return _for(database, files.recorded(self.folders, question.first, question.until))
+    def _hours(
+        self, question: Question, types: Sequence[str], database: Database, scratch: Path
+    ) -> list[tuple[int, int]]:
+        """In which slots there are such events, and how many at most, the newest first."""
+        where = {name: wanted for name, wanted in question.where.items() if name in KEPT}
+        rough = replace(question, by=("type",), where=where, usual=0, compare=0)
+        source = self._source(rough, rough.level(), database, scratch)
+        return [(begin, count) for begin, count in database.execute(*sql.slots(rough, source, types)).fetchall()]
 
-    def _recorded(self, question: Question, database: "duckdb.DuckDBPyConnection") -> sql.Source:
-        return _for(database, files.recorded(self.folders, question.since, question.until))
+    def _source(self, question: Question, level: str, database: Database, scratch: Path) -> sql.Source:
+        """Counts, where they know enough; of files that are being written the lines since they were counted."""
+        if not level:
+            return self._recorded(question, database)
+        found = files.counted(self.folders, question.first, question.until)
+        lines = [*found.source.lines]
+        for number, (path, offset) in enumerate(found.tails):
+            tail = scratch / f"{number}.jsonl"
+            if copy_lines(path, offset, tail):
+                lines.append(str(tail))
+        return _threads(database, found.source._replace(lines=tuple(lines)))
+
+    def _recorded(self, question: Question, database: Database) -> sql.Source:
+        earlier = DAY if question.by_template else 0  # mail may have been accepted the day before
+        return _threads(database, files.recorded(self.folders, question.first - earlier, question.until))
 
     def _span(self, question: Question) -> int:
         """Of what is usual: how much of that time there are files of, in ms."""
@@ -181,38 +208,33 @@ class Reader:
         since = question.windows["now"][0]
         return max(0, since - max(oldest, since - question.usual)) if oldest is not None else 0
 
-    def _asked(self, ask: Callable[["duckdb.DuckDBPyConnection"], Found]) -> Found:
-        """Files may be turned into Parquet, or given up, between being listed and being opened: then it is asked again."""
-        import duckdb  # noqa: PLC0415 - see above
+    def _asked(self, ask: Callable[[Database, Path], Found]) -> Found:
+        """Files may be turned into Parquet, added up, or given up, between being listed and being opened: then once more."""
+        import duckdb  # noqa: PLC0415 - relay/reporting/database.py says why
 
         with self._turn:
             for left in reversed(range(TRIES)):
                 try:
-                    with _database(self._memory) as database:
-                        return ask(database)
-                except duckdb.IOException:
+                    with opened(self._memory) as database, tempfile.TemporaryDirectory(prefix="postlane-") as scratch:
+                        return ask(database, Path(scratch))
+                except (duckdb.IOException, FileNotFoundError):
                     if not left:
                         raise
         raise AssertionError("unreachable")
 
 
-@contextmanager
-def _database(memory: str) -> Iterator["duckdb.DuckDBPyConnection"]:
-    import duckdb  # noqa: PLC0415 - see above
-
-    with tempfile.TemporaryDirectory(prefix="postlane-") as scratch:
-        settings = {
-            "threads": THREADS,
-            "memory_limit": memory,
-            "temp_directory": scratch,
-            "preserve_insertion_order": False,
-        }
-        with duckdb.connect(config=settings) as database:
-            yield database
+def newest(hours: Sequence[tuple[int, int]], least: int) -> int:
+    """Since when there were so many; `hours` are slots (ms) and how many each has, the newest first. Pure."""
+    many = 0
+    for begin, count in hours:
+        many += count
+        if many >= least:
+            return begin
+    return hours[-1][0] if hours else _NEVER
 
 
-def _fetched(result: "duckdb.DuckDBPyConnection") -> Iterator[tuple[Any, ...]]:
-    import duckdb  # noqa: PLC0415 - see above
+def _fetched(result: Database) -> Iterator[tuple[Any, ...]]:
+    import duckdb  # noqa: PLC0415 - relay/reporting/database.py says why
 
     try:
         while rows := result.fetchmany(_FETCHED):
@@ -221,12 +243,13 @@ def _fetched(result: "duckdb.DuckDBPyConnection") -> Iterator[tuple[Any, ...]]:
         raise QuestionError(str(error)) from error
 
 
-def _for(database: "duckdb.DuckDBPyConnection", source: sql.Source) -> sql.Source:
+def _threads(database: Database, source: sql.Source) -> sql.Source:
+    """Each thread that reads lines takes 64 MB for them."""
     database.execute(f"SET threads = {1 if source.lines else THREADS}")
     return source
 
 
-def _rows(database: "duckdb.DuckDBPyConnection", question: Question, source: sql.Source) -> tuple[list[Row], int]:
+def _rows(database: Database, question: Question, source: sql.Source) -> tuple[list[Row], int]:
     """And how many there are in all."""
     rows, groups, many = [], 0, len(question.by)
     for values in database.execute(*sql.counted(question, source)).fetchall():
@@ -256,9 +279,7 @@ def _chunks(values: Sequence[int]) -> list[Figures]:
     return [Figures({name: count for name, count in zip(MEASURES, chunk, strict=True) if count}) for chunk in chunks]
 
 
-def _add_delays(
-    database: "duckdb.DuckDBPyConnection", question: Question, source: sql.Source, rows: Sequence[Row]
-) -> None:
+def _add_delays(database: Database, question: Question, source: sql.Source, rows: Sequence[Row]) -> None:
     by_key = {row.key: row for row in rows}
     place = [question.by.index(name) for name in question.keys]
     wanted = list(dict.fromkeys(tuple(row.key[at] for at in place) for row in rows))

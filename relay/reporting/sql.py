@@ -13,7 +13,7 @@ import orjson
 
 from relay.feedback.eventarchive import COLUMNS, SHAPED
 from relay.reporting.figures import FINENESS
-from relay.reporting.question import FAILURE, KEPT, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
+from relay.reporting.question import DELAYS, FAILURE, KEPT, LEVELS, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
 from relay.wildcard import AnyOf, re2
 
 Statement = tuple[str, list[Any]]
@@ -26,6 +26,8 @@ _LONGEST = (
 _LINES = f"ignore_errors = true, maximum_object_size = {_LONGEST}"
 _REASON = 'coalesce("reason", "feedback_type", "via")'  # of a complaint its type, of an unsubscription its way
 _BUCKET = f"floor({FINENESS} * log2(greatest(delay_ms, 1)))::UTINYINT"
+_HOUR = 3_600_000  # ms: the longest slot
+_DELAYS = "+delays"
 CONTEXT = ("accepted", "delivered", "ended")  # what a share of failures is of, whatever its own category
 
 
@@ -71,17 +73,16 @@ def _struct(columns: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items()) + "}"
 
 
-def relation(source: Source) -> Statement:
-    """`slot`, KEPT, RECORDED, `n`"""
+def relation(source: Source, question: Question) -> Statement:
+    """`slot`, KEPT, RECORDED, `n`; of counts those of the smallest level."""
     parts, values = [], []
     if source.counts:
         recorded = ", ".join(f"NULL::VARCHAR AS {name}" for name in RECORDED)
-        parts.append(f"SELECT slot, {_kept()}, {recorded}, n FROM read_parquet(?, union_by_name = true)")
+        parts.append(f"SELECT slot, {_kept()}, {recorded}, n FROM read_parquet(?) WHERE level = '{question.level()}'")
         values.append(list(source.counts))
     if source.columnar or source.lines:
-        told, more = events(source)
-        kept = ", ".join(_REASON + " AS reason" if name == "reason" else _quoted(name) for name in KEPT)
-        parts.append(f"SELECT {_slot()} AS slot, {kept}, {', '.join(RECORDED)}, 1 AS n FROM ({told})")
+        told, more = _with_skeletons(events(source), source, question)
+        parts.append(f"SELECT {_slot()} AS slot, {_asked_kept()}, {', '.join(RECORDED)}, 1 AS n FROM ({told})")
         values += more
     if not parts:
         columns = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in (*KEPT, *RECORDED))
@@ -89,24 +90,34 @@ def relation(source: Source) -> Statement:
     return " UNION ALL ".join(parts), values
 
 
+def _with_skeletons(told: Statement, source: Source, question: Question) -> Statement:
+    """Of each event the skeleton of its message, if it is asked for."""
+    if not question.by_template:
+        return told
+    accepted, values = events(source)
+    known = f"SELECT id, any_value(skeleton) AS skeleton FROM ({accepted}) WHERE skeleton IS NOT NULL GROUP BY id"
+    joined = f"({told[0]}) AS told LEFT JOIN ({known}) AS known USING (id)"
+    return f"SELECT told.* REPLACE (known.skeleton AS skeleton) FROM {joined}", [*told[1], *values]
+
+
 def _kept() -> str:
     return ", ".join(map(_quoted, KEPT))
 
 
-def _slot() -> str:
-    return f"time_bucket(INTERVAL '{SLOT // 60_000} minutes', time)"
+def _asked_kept() -> str:
+    """KEPT of events."""
+    return ", ".join(f"{_REASON} AS reason" if name == "reason" else _quoted(name) for name in KEPT)
 
 
-def delays(source: Source) -> Statement:
+def _slot(minutes: int = SLOT // 60_000) -> str:
+    return f"time_bucket(INTERVAL '{minutes} minutes', time)"
+
+
+def delays(source: Source, level: str) -> Statement:
     """`slot`, KEPT, `bucket`, `n` of deliveries"""
     parts, values = [], []
     if source.counts:
-        entries = (
-            f"SELECT slot, {_kept()}, unnest(map_entries(delays)) AS one FROM read_parquet(?, union_by_name = true)"
-        )
-        parts.append(
-            f"SELECT * EXCLUDE one, one.key AS bucket, one.value AS n FROM ({entries} WHERE type = 'delivered')"
-        )
+        parts.append(f"SELECT slot, {_kept()}, bucket, n FROM read_parquet(?) WHERE level = '{level}{_DELAYS}'")
         values.append(list(source.counts))
     if source.columnar or source.lines:
         told, more = events(source)
@@ -122,18 +133,34 @@ def delays(source: Source) -> Statement:
 
 
 def counts_of(source: Source) -> Statement:
-    """What a file of counts has, of files of events: one row for each combination."""
+    """What a file of counts has, of files of events: `level`, `slot`, KEPT, `bucket`, `n`, sorted so that a question to one level
+    skips the others."""
     told, values = events(source)
-    kept = ", ".join(_REASON + " AS reason" if name == "reason" else _quoted(name) for name in KEPT)
-    bucketed = (
-        f"SELECT {_slot()} AS slot, {kept}, CASE WHEN type = 'delivered' THEN {_BUCKET} END AS bucket, count(*)::UINTEGER AS n "
+    everything = (
+        f"SELECT {_slot()} AS slot, {_asked_kept()}, CASE WHEN type = 'delivered' THEN {_BUCKET} END AS bucket, count(*) AS n "
         f"FROM ({told}) WHERE time IS NOT NULL GROUP BY ALL"
     )
+    levels = [
+        *(_level(name, kept, "NULL::UTINYINT", "") for name, kept in LEVELS.items()),
+        *(_level(name + _DELAYS, kept, "bucket", " WHERE bucket IS NOT NULL") for name, kept in DELAYS.items()),
+    ]
     return (
-        f"SELECT slot, {_kept()}, sum(n)::UINTEGER AS n, "
-        f"map(list(bucket) FILTER (WHERE bucket IS NOT NULL), list(n) FILTER (WHERE bucket IS NOT NULL)) AS delays "
-        f"FROM ({bucketed}) GROUP BY ALL ORDER BY slot, type",
+        f"WITH everything AS MATERIALIZED ({everything}) {' UNION ALL '.join(levels)} ORDER BY level, type, slot",
         values,
+    )
+
+
+def _level(name: str, kept: Sequence[str], bucket: str, where: str) -> str:
+    columns = ", ".join(_quoted(one) if one in kept else f"NULL::VARCHAR AS {_quoted(one)}" for one in KEPT)
+    added = f"'{name}' AS level, slot, {columns}, {bucket} AS bucket, sum(n)::UINTEGER AS n"
+    return f"SELECT {added} FROM everything{where} GROUP BY ALL"
+
+
+def added(minutes: int) -> str:
+    """Several files of counts as one, by slots of so many minutes."""
+    return (
+        f"SELECT level, time_bucket(INTERVAL '{minutes} minutes', slot) AS slot, {_kept()}, bucket, sum(n)::UINTEGER AS n "
+        f"FROM read_parquet(?) GROUP BY ALL ORDER BY level, type, slot"
     )
 
 
@@ -157,21 +184,33 @@ def conditions(where: Mapping[str, AnyOf], names: Iterable[str]) -> Statement:
 
 def counted(question: Question, source: Source) -> Statement:
     """A row for each combination of `by` (times behind the others): its values, how many rows there are in all, and each measure
-    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order."""
-    told, values = relation(source)
+    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order.
+
+    What is read is added up by type and window at first, and only then laid out as measures: a sum for each would cost ten
+    times as much for each of millions of rows."""
+    told, values = relation(source, question)
     failing, failing_values = conditions(question.where, sorted(FAILURE))
     other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
     keys = _keys(question)
-    shown, shown_values = _measures(question.windows, failing, failing_values)
-    columns = ", ".join([*map(_named, keys), *(f"{how} AS {name}" for name, how in shown)])
-    inner = f"SELECT {columns} FROM ({told}) WHERE {' AND '.join(filter(None, (_within(question.windows), other)))}"
     names = [name for name, _ in keys]
+    sums = (f"sum(n) FILTER (WHERE {_in(window)}) AS {_quoted(name)}" for name, window in question.windows.items())
+    wanted = f"coalesce({failing}, false)" if failing else "true"
+    added = (
+        f"SELECT {', '.join([*map(_named, keys), 'type AS kind', f'{wanted} AS wanted', *sums])} FROM ({told}) "
+        f"WHERE {' AND '.join(filter(None, (_within(question.windows), other)))} GROUP BY ALL"
+    )
+    measures = _measures(question.windows)
+    inner = f"SELECT {', '.join([*names, *(f'{how} AS {name}' for name, how in measures)])} FROM ({added})"
     if names:
         inner += f" GROUP BY {', '.join(names)}"
     groups = f"count(*) FILTER (WHERE {_worth(question)} > 0) OVER ()"
-    outer = ", ".join([*names, groups, *(_outer(name, question) for name, _ in shown)])
+    outer = ", ".join([*names, groups, *(_outer(name, question) for name, _ in measures)])
     ordered = _ordered(question, names) if names else ""
-    return f"SELECT {outer} FROM ({inner}){ordered}", [*shown_values, *values, *other_values]
+    return f"SELECT {outer} FROM ({inner}){ordered}", [*failing_values, *values, *other_values]
+
+
+def _in(window: tuple[int, int]) -> str:
+    return f"slot >= {moment(window[0])} AND slot < {moment(window[1])}"
 
 
 def _keys(question: Question) -> list[tuple[str, str]]:
@@ -210,20 +249,14 @@ def _worth(question: Question) -> str:
     return f"({' + '.join(f'now_{name}' for name in question.shape.order)})"
 
 
-def _measures(
-    windows: Mapping[str, tuple[int, int]], failing: str, values: Sequence[Any]
-) -> tuple[list[tuple[str, str]], list[Any]]:
+def _measures(windows: Iterable[str]) -> list[tuple[str, str]]:
+    """Their names, and what they are of sums by `kind`, of which some are not `wanted`."""
     found: list[tuple[str, str]] = []
-    used: list[Any] = []
-    for window, (since, until) in windows.items():
+    for window in windows:
         for name, types in MEASURES.items():
-            of = f"type IN ({', '.join(repr(one) for one in types)})"
-            if failing and name not in CONTEXT:
-                of += f" AND {failing}"
-                used += values
-            within = f"slot >= {moment(since)} AND slot < {moment(until)}"
-            found.append((f"{window}_{name}", f"coalesce(sum(n) FILTER (WHERE {of} AND {within}), 0)::BIGINT"))
-    return found, used
+            of = f"kind IN ({', '.join(repr(one) for one in types)})" + ("" if name in CONTEXT else " AND wanted")
+            found.append((f"{window}_{name}", f"coalesce(sum({_quoted(window)}) FILTER (WHERE {of}), 0)::BIGINT"))
+    return found
 
 
 def _outer(name: str, question: Question) -> str:
@@ -236,14 +269,13 @@ def _outer(name: str, question: Question) -> str:
 
 
 def _within(windows: Mapping[str, tuple[int, int]]) -> str:
-    spans = (f"(slot >= {moment(since)} AND slot < {moment(until)})" for since, until in windows.values())
-    return f"({' OR '.join(spans)})"
+    return "(" + " OR ".join(f"({_in(window)})" for window in windows.values()) + ")"
 
 
 def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]]) -> Statement:
     """Of these keys (of all mail, where it is not asked by anything): the key, times behind the others, the bucket, and of each
     window how many."""
-    told, values = delays(source)
+    told, values = delays(source, question.level(DELAYS))
     other, other_values = conditions(question.where, question.where)
     parts = [_within(question.windows), *([other] if other else [])]
     if question.keys:
@@ -252,8 +284,8 @@ def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]])
         parts.append(f"{key} IN ({', '.join([of_one] * len(keys))})" if keys else "false")
         other_values += ["" if value is None else value for one in keys for value in one]
     sums = (
-        f"coalesce(sum(n) FILTER (WHERE slot >= {moment(since)} AND slot < {moment(until)}), 0)::BIGINT AS {window}"
-        for window, (since, until) in question.windows.items()
+        f"coalesce(sum(n) FILTER (WHERE {_in(window)}), 0)::BIGINT AS {_quoted(name)}"
+        for name, window in question.windows.items()
     )
     columns = ", ".join([*map(_named, _keys(question)), "bucket", *sums])
     return f"SELECT {columns} FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY ALL", [*values, *other_values]
@@ -262,7 +294,7 @@ def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]])
 def replies(question: Question, source: Source, types: Sequence[str], limit: int) -> Statement:
     """What was answered, the most frequent first: type, category, one of the replies alike, how many, and of the newest of them
     when, and EXAMPLE."""
-    told, values = events(source)
+    told, values = _with_skeletons(events(source), source, question)
     where, more = _of_events(question, types)
     alike = r"regexp_replace(lower(said), '[^ ]*[0-9@][^ ]*', '#', 'g')"  # without ids, addresses, times
     columns = ", ".join(f"arg_max({_quoted(name)}, time) AS {name}" for name in EXAMPLE)
@@ -271,6 +303,20 @@ def replies(question: Question, source: Source, types: Sequence[str], limit: int
         f"FROM ({told}) WHERE {where} AND said IS NOT NULL GROUP BY type, category, {alike} "
         f"ORDER BY n DESC, reply LIMIT {int(limit)}",
         [*values, *more],
+    )
+
+
+def slots(question: Question, source: Source, types: Sequence[str]) -> Statement:
+    """When there were events of these types (of any, where none is named): slots in ms, and how many, the newest first."""
+    told, values = relation(source, question)
+    asked, asked_values = conditions(question.where, question.where)
+    parts = [f"slot >= {moment(question.since - _HOUR)} AND slot < {moment(question.until)}", asked]
+    if types:
+        parts.append(f"type IN ({', '.join('?' * len(types))})")
+    return (
+        f"SELECT epoch_ms(slot), sum(n)::BIGINT FROM ({told}) WHERE {' AND '.join(filter(None, parts))} "
+        f"GROUP BY slot ORDER BY slot DESC",
+        [*values, *asked_values, *types],
     )
 
 
@@ -294,7 +340,7 @@ def found(question: Question, source: Source, types: Sequence[str], limit: int) 
             f"{_asked(_of_json)} FROM read_ndjson_objects(?, {_LINES})"
         )
         values.append(list(source.lines))
-    told = " UNION ALL ".join(parts)
+    told, values = _with_skeletons((" UNION ALL ".join(parts), values), source, question)
     return f"SELECT event FROM ({told}) WHERE {where} ORDER BY time DESC, event_id DESC LIMIT {int(limit)}", [
         *values,
         *more,

@@ -18,12 +18,15 @@ from relay.header import Field, readable, split
 MAX_PARTS = 200  # MIME parts looked at
 MAX_TEXT = 1_000_000  # characters of text, HTML or source shown
 MAX_INLINE = 5_000_000  # octets of inline images put into the HTML
-MAX_CHECKED = 10_000_000  # octets of a message whose signatures are checked: dkimpy takes 1 s for them
+MAX_CHECKED = 10_000_000  # octets of a message, once for each signature that is checked: dkimpy takes 1 s for them
 MAX_SIGNATURES = 10
 LONGEST_FIELD = 20_000  # octets of a header field shown
 PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})  # no SVG: it is a document
 
 PublicKeys = Callable[[str, str], bytes | None]  # (selector, domain) -> TXT record, None if the key is not ours
+# What a browser would act on before any policy is asked, or that no policy covers: connections made ahead (preconnect,
+# dns-prefetch), another page after a moment (refresh), another place for links. A tag begins so and no other way (HTML 13.2.5.6).
+_HEAD_TAGS = re.compile(r"<(?=(?:link|meta|base)[\s/>])", re.IGNORECASE)
 _CID = re.compile(r"""cid:([^"'\s>)]{1,200})""", re.IGNORECASE)
 
 
@@ -47,7 +50,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`text` and `html` are "" where the message has none."""
+    """`text` and `html` are "" where the message has none; `html` without link, meta and base, which are unknown tags there."""
 
     fields: tuple[tuple[str, str], ...]
     text: str
@@ -69,7 +72,7 @@ def read(content: bytes) -> Reading:
     return Reading(
         fields=tuple((_name(f), unfolded(f)) for f in fields),
         text=texts.get("text/plain", ""),
-        html=_with_pictures(texts.get("text/html", ""), pictures),
+        html=_with_pictures(_HEAD_TAGS.sub("<x-", texts.get("text/html", "")), pictures),
         attachments=tuple(attachments),
         source=content[:MAX_TEXT].decode(errors="replace").replace("\r\n", "\n"),
     )
@@ -112,7 +115,7 @@ def _decoded(payload: bytes, charset: str | None) -> str:
 
 
 def _with_pictures(html: str, pictures: dict[str, str]) -> str:
-    """Inline pictures in place of their cid: links (RFC 2392); nothing else of the HTML is touched."""
+    """Inline pictures in place of their cid: links (RFC 2392)."""
     return _CID.sub(lambda m: pictures.get(m[1], m[0]), html) if pictures else html
 
 
@@ -141,7 +144,7 @@ def _tags(signature: Field) -> dict[str, str]:
 def _verdict(content: bytes, index: int, tags: dict[str, str], public_keys: PublicKeys) -> Verdict:
     domain, selector, algorithm = (tags.get(tag, "")[:255] for tag in ("d", "s", "a"))
     good: bool | None = None
-    if len(content) > MAX_CHECKED:
+    if len(content) * (index + 1) > MAX_CHECKED:
         detail = "not checked: the message is too large"
     elif (record := public_keys(selector, domain)) is None:
         detail = "not checked: no key of ours"

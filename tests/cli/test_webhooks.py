@@ -19,11 +19,12 @@ TRIED: dict[str, Any] = {
 }  # fmt: skip
 ROW: dict[str, Any] = {
     "credential": "shop", "url": "https://shop.example/hook", "events": ["bounced"], "brands": ["arava"],
-    "secret_file": "/etc/postlane/secrets/shop", "trouble": "", "waiting": 1200, "oldest": START, "failing": START,
+    "secret_file": "/etc/postlane/secrets/shop",
+    "secrets": [{"until": None}, {"until": START}], "trouble": "", "waiting": 1200, "oldest": START, "failing": START,
     "beyond": None, "last": TRIED, "dead": True,
 }  # fmt: skip
 NEW: dict[str, Any] = {
-    **ROW, "credential": "crm", "events": [], "trouble": "it cannot be read", "waiting": 0, "oldest": None,
+    **ROW, "credential": "crm", "events": [], "secrets": [], "trouble": "it cannot be read", "waiting": 0, "oldest": None,
     "failing": None, "beyond": START, "last": None,
 }  # fmt: skip
 
@@ -67,7 +68,7 @@ def test_how_it_stands(node: FakeNode, folders: list[str], capsys: pytest.Captur
     assert said(capsys) == [
         "shop                  https://shop.example/hook",
         "  events   bounced",
-        "  secret   /etc/postlane/secrets/shop",
+        "  secret   /etc/postlane/secrets/shop; an older one signs beside it until 21 Nov 12:00:00",
         "  waiting  1,200, the oldest since 21 Nov 12:00:00; nothing taken since 21 Nov 12:00:00",
         "  last     21 Nov 12:00:00  msg_2  1,200 events, try 3, 88 ms: shop.example answered 500",
         "crm                   https://shop.example/hook",
@@ -152,6 +153,30 @@ def test_people_are_asked_and_a_dry_run_counts(
     assert main(again) == 0
     assert main([*again, "--yes"]) == 0
     assert main(["webhooks", "resend", "none", "--since", "2h", "--dry-run", *folders]) == 1
+
+
+def test_a_new_secret_is_shown_once_and_asked_for(
+    node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.answer = {"credential": "shop", "secret": "whsec_new", "until": START, "secret_file": "/etc/shop"}
+    assert main(["webhooks", "rotate", "shop", "--overlap", "2h", "--reason", "it leaked", *folders]) == 0
+    assert said(capsys) == [
+        "The new secret of shop, which stands in /etc/shop:",
+        "",
+        "  whsec_new",
+        "",
+        "Posts are signed by both until 21 Nov 12:00:00; give it to the app before.",
+    ]
+    asked = node.asked[-1]
+    assert (asked["what"], asked["overlap"], asked["reason"], asked["via"]) == ("rotate", 7_200_000, "it leaked", "cli")
+    assert main(["webhooks", "rotate", "shop", "--json", *folders]) == 0
+    assert json.loads(said(capsys)[0])["secret"] == "whsec_new"
+    assert node.asked[-1]["overlap"] == 86_400_000
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    before = len(node.asked)
+    assert main(["webhooks", "rotate", "shop", *folders]) == 1
+    assert len(node.asked) == before
 
 
 def test_a_refusal(node: FakeNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ import base64
 import stat
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,9 @@ from relay.config import (
     load_secret,
     load_secrets,
     load_webhook_secret,
+    rotate_hook_secret,
 )
-from relay.identity import Credential, Webhook
+from relay.identity import Credential, HookSecret, Webhook
 
 
 def deployment(folder: Path, more: str = "") -> Deployment:
@@ -94,13 +96,14 @@ HOOK = '[alerts]\nwebhook = "https://chat.a.example/hooks"\n'
 
 
 def test_that_of_a_webhook_is_made_where_none_is_named(tmp_path: Path) -> None:
-    assert load_webhook_secret(deployment(tmp_path)) == b"", "nobody needs one"
-    made = load_webhook_secret(deployment(tmp_path, HOOK))
+    assert load_webhook_secret(deployment(tmp_path)) == (), "nobody needs one"
+    (one,) = load_webhook_secret(deployment(tmp_path, HOOK))
+    made = one.key
     path = tmp_path / "data" / "alerts-webhook-secret"
     assert len(made) == 32
     assert path.read_text() == f"whsec_{base64.b64encode(made).decode()}\n", "as its receiver wants it"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_webhook_secret(deployment(tmp_path, HOOK)) == made
+    assert load_webhook_secret(deployment(tmp_path, HOOK)) == (HookSecret(made),)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +122,63 @@ def test_that_of_a_webhook_may_be_named(tmp_path: Path, content: str, found: int
     path.chmod(0o600)
     said = deployment(tmp_path, f'{HOOK}webhook_secret_file = "hook"\n')
     if found is not None:
-        assert len(load_webhook_secret(said)) == found
+        assert [len(one.key) for one in load_webhook_secret(said)] == [found]
         return
     with pytest.raises(ConfigErrors, match=r"holds no secret of a webhook: whsec_ and 24 to 64") as raised:
         load_webhook_secret(said)
     assert raised.value.problems[0].key == "alerts.webhook_secret_file"
+
+
+ONE, TWO = (f"whsec_{base64.b64encode(sign * 32).decode()}" for sign in (b"1", b"2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            f"# the shop's\n{ONE}\n\n{TWO} until=2026-11-23T12:00:00Z\n",
+            [(b"1" * 32, 0), (b"2" * 32, 1_795_435_200_000)],
+        ),
+        (f"{ONE}\n{TWO}\n", [(b"1" * 32, 0), (b"2" * 32, 0)]),
+        (f"{ONE} until=2026-11-23T12:00:00Z\n", "every secret in it ends"),
+        (f"{ONE}\n{TWO} until=soon\n", "holds no secret of a webhook"),
+        (f"{ONE}\n{TWO} until=2026-11-23T12:00:00Z more\n", "holds no secret of a webhook"),
+        (f"{ONE} {TWO}\n", "holds no secret of a webhook"),
+        (f"{ONE}\nother\n", "holds no secret of a webhook"),
+        (f"{ONE}\n" * 5, "holds 5 secrets; 4 at most"),
+        ("# nothing\n", "holds no secret of a webhook"),
+        ("\xff\n", "holds no secret of a webhook"),
+    ],
+)
+def test_of_a_webhook_several_may_sign(tmp_path: Path, text: str, found: Any) -> None:
+    path = tmp_path / "hook"
+    path.write_text(text, encoding="latin-1")
+    path.chmod(0o600)
+    said = deployment(tmp_path, f'{HOOK}webhook_secret_file = "hook"\n')
+    if isinstance(found, str):
+        with pytest.raises(ConfigErrors, match=found):
+            load_webhook_secret(said)
+        return
+    assert [(one.key, one.until) for one in load_webhook_secret(said)] == found
+
+
+def test_a_new_one_takes_the_place_of_those_before_in_the_time_they_have(tmp_path: Path) -> None:
+    path, link = tmp_path / "hook", tmp_path / "link"
+    path.write_text(f"{ONE}\n{TWO} until=2026-11-23T12:00:00Z\n")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    said = deployment(tmp_path, f'{HOOK}webhook_secret_file = "hook"\n')
+    now, day = 1_795_435_200_000 - 1, 86_400_000
+    new, until = rotate_hook_secret(link, now, day)
+    assert path.read_text() == f"{new}\n{ONE} until=2026-11-24T11:59:59.999Z\n{TWO} until=2026-11-23T12:00:00.000Z\n"
+    assert (until, stat.S_IMODE(path.stat().st_mode), link.is_symlink()) == (now + day, 0o640, True)
+    assert [one.until for one in load_webhook_secret(said)] == [0, now + day, now + 1]
+    for _ in range(4):
+        newer, _ = rotate_hook_secret(path, now + 2 * day, 0)
+    assert [one.until for one in load_webhook_secret(said)] == [0, now + 2 * day], "what has ended goes"
+    assert path.read_text().startswith(f"{newer}\n")
+    with pytest.raises(ConfigErrors, match="cannot be read"):
+        rotate_hook_secret(tmp_path / "none", now, day)
 
 
 def test_each_credential_has_its_own(tmp_path: Path) -> None:

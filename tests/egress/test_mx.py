@@ -191,6 +191,13 @@ def test_a_host_with_a_thousand_addresses_is_cut() -> None:
         ("ff0e::1", False),
         ("::ffff:127.0.0.1", False),
         ("::ffff:8.8.8.8", True),
+        ("::127.0.0.1", False),
+        ("2002:7f00:1::1", False),
+        ("2002:a00:5::", False),
+        ("2002:808:808::1", True),
+        ("64:ff9b::10.0.0.5", False),
+        ("64:ff9b::8.8.8.8", True),
+        ("2606:4700::1111", True),
     ],
 )
 def test_is_public(address: str, public: bool) -> None:

@@ -1,6 +1,7 @@
 """From the event log to the app: signed, again and again, and nobody waits for one that is slow or dead."""
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from relay.event import iso
 from relay.feedback.eventlog import read, to_parquet
 from relay.hooks.service import Hooks
 from relay.hooks.telling import DEAD, GIVE_UP, HOUR
+from relay.identity import HookSecret
 from relay.in_force import InForce, accept, examine_files
 from relay.webhook import signed
 from tests.support.clocks import START, Clock
@@ -119,7 +121,7 @@ async def test_an_app_is_told_signed_and_once(rig: Rig) -> None:
     (post,) = peer.posted
     assert ids(post) == ["e2", "e4"], "nothing of before it was there, nothing of others"
     fields = {name: post.fields[name] for name in ("webhook-id", "webhook-timestamp", "webhook-signature")}
-    assert signed(fields["webhook-id"], post.content, b"kkk" * 8, START) == fields
+    assert signed(fields["webhook-id"], post.content, [HookSecret(b"kkk" * 8)], START) == fields
     assert (row["last"]["post"], row["last"]["status"], row["dead"]) == (fields["webhook-id"], 204, False)
     assert answer["counts"] == [{"credential": "shop", "result": "taken", "value": 1}]
 
@@ -218,6 +220,41 @@ async def test_an_endpoint_follows_the_files(rig: Rig) -> None:
         rig.happens("shop")
         await hooks.step()
         await until(lambda: ids(peer.posted[-1]) == ["e4"])
+
+
+async def test_a_new_secret_signs_at_once_beside_the_old_one_for_a_while(rig: Rig) -> None:
+    """Also for who shares its file."""
+    async with HttpPeer() as peer, running(rig, shop=url(peer), crm=url(peer)) as hooks:
+        answer = await hooks.answer({"what": "rotate", "credential": "shop", "overlap": HOUR})
+        new = base64.b64decode(answer["secret"].removeprefix("whsec_"))
+        assert (answer["until"], answer["secret_file"]) == (START + HOUR, str(rig.folder / "secret"))
+        for now, keys in ((START, [new, b"kkk" * 8]), (START + HOUR, [new])):
+            rig.clock.now = now
+            await hooks.answer({"what": "test", "credential": "crm"})
+            fields = peer.posted[-1].fields
+            known = [HookSecret(key) for key in keys]
+            assert (
+                signed(fields["webhook-id"], peer.posted[-1].content, known, now)["webhook-signature"]
+                == (fields["webhook-signature"])
+            )
+        (row, _) = (await hooks.answer({"what": "list"}))["rows"]
+        assert row["secrets"] == [{"until": None}, {"until": START + HOUR}]
+        assert answer["secret"] not in str(row)
+
+
+async def test_a_secret_that_cannot_be_written_stays_as_it_is(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with HttpPeer() as peer, running(rig, shop=url(peer)) as hooks:
+
+        def no(self: Path, target: Path) -> Path:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "rename", no)
+        answer = await hooks.answer({"what": "rotate", "credential": "shop", "overlap": HOUR})
+        monkeypatch.undo()
+        assert "cannot be written: Permission denied; put a new line on top of it yourself" in answer["error"]
+        assert (await hooks.answer({"what": "test", "credential": "shop"}))["ok"]
+    assert (rig.folder / "secret").read_text() == SECRET
+    assert sorted(path.name for path in rig.folder.glob(".secret*")) == []
 
 
 async def test_a_secret_that_cannot_be_read_fails_the_posts_and_is_told(rig: Rig) -> None:

@@ -1,9 +1,18 @@
 """Who is told of what, how it looks, and when it is tried again."""
 
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any, get_args
+
 import orjson
 import pytest
 
-from relay.hooks.telling import GIVE_UP, HOUR, SECOND, Endpoint, body, example, wait, wants
+from relay.config.schema_policies import EventType
+from relay.hooks.telling import GIVE_UP, HOUR, SECOND, WAITS, Endpoint, body, example, wait, wants
+from relay.identity import HookSecret
+from relay.webhook import signed
 from tests.support.clocks import START
 
 SHOP = Endpoint("shop", "https://shop.example/hook", brands=frozenset({"arava"}))
@@ -40,6 +49,25 @@ def test_a_body_holds_events_as_the_log_has_them() -> None:
         "node": "relay-1",
         "events": [],
     }
+
+
+def test_the_page_for_apps_is_right() -> None:
+    """Its post parses, its code takes what we sign, and it names every type and every wait."""
+    page = (Path(__file__).parents[2] / "docs" / "webhooks.md").read_text()
+    post = json.loads(re.findall(r"```json\n(.*?)```", page, re.S)[0])
+    assert set(post) == set(json.loads(body([], "n", 0)))
+    assert post["events"][0]["type"] in get_args(EventType)
+    for kind in get_args(EventType):
+        assert f"`{kind}`" in page
+    named: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.S)[0], named)  # noqa: S102 - our own page
+    secret, other = (f"whsec_{base64.b64encode(key * 32).decode()}" for key in (b"k", b"o"))
+    fields = signed("msg_1", b"{}", [HookSecret(b"n" * 32), HookSecret(b"k" * 32)], 1_795_262_400_000)
+    assert named["is_ours"](secret, fields, b"{}")
+    assert not named["is_ours"](secret, fields, b"{ }")
+    assert not named["is_ours"](other, fields, b"{}")
+    assert "5 s, 30 s, 2 min, 10 min, 30 min" in page
+    assert WAITS == (5_000, 30_000, 120_000, 600_000, 1_800_000, HOUR)
 
 
 def test_waits_grow_to_an_hour_and_last_for_days() -> None:

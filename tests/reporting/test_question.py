@@ -49,10 +49,21 @@ def test_by_time_nothing_stands_beside() -> None:
     assert (question.keys, question.step, question.order) == (("class",), "day", ("class", "day"))
 
 
-def test_counts_answer_what_is_counted() -> None:
-    assert ask("bounces", NOON - DAY, NOON, by=["site", "hour"], where={"campaign": ["w*"]}).rolled
-    assert not ask("bounces", NOON - DAY, NOON, by=["domain"]).rolled
-    assert not ask("bounces", NOON - DAY, NOON, where={"recipient": ["a@b.example"]}).rolled
+@pytest.mark.parametrize(
+    ("by", "where", "level"),
+    [
+        (["class", "stream", "category", "hour"], {}, "apps"),
+        (["site"], {"class": ["marketing"]}, "sites"),
+        (["source", "stream"], {}, "sources"),
+        (["stream"], {"site": ["google"]}, "all"),
+        (["domain"], {}, ""),
+        (["stream"], {"recipient": ["a@b.example"]}, ""),
+    ],
+)
+def test_the_smallest_counts_that_know_enough_answer(by: list[str], where: dict[str, list[str]], level: str) -> None:
+    question = ask("bounces", NOON - DAY, NOON, by=by, where=where)
+    assert question.level() == level
+    assert bool(question.usual) is (bool(level) and "hour" not in by), "events themselves are not read for a week"
 
 
 def test_selectors_that_say_nothing_select_all() -> None:

@@ -1,30 +1,41 @@
 """Reports from folders of events: Parquet and JSON Lines give the same answers, whatever is asked."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from relay.reporting import Answer, QuestionError, Reader
+from relay.reporting import Answer, QuestionError, Reader, counting
+from relay.reporting.counting import count
 from relay.reporting.question import ask
 from tests.support.event_folder import DAY, HOUR, NOON, EventFolder, said
 
 
-@pytest.fixture(scope="module", params=["lines", "columns"])
-def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reader:
-    """A day of news and receipts, with the seven days before it."""
+@pytest.fixture(scope="module", params=["lines", "columns", "counts", "days", "tails"])
+def reader(request: pytest.FixtureRequest, few_are_enough: None, tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """A day of news and receipts, with the seven days before it: as lines, in columns, counted, added up to days, and with the
+    lines of the last hour counted by half."""
     folder = EventFolder(tmp_path_factory.mktemp(request.param) / "events")
     for day in range(1, 8):
         folder.add("delivered", NOON - day * DAY - HOUR, 99, delay_ms=100)
         folder.add("bounced", NOON - day * DAY - HOUR, 1, category="bad-mailbox", reply=said(550, "no such user"))
     at = NOON - HOUR
-    folder.add("accepted", at, 100, skeleton="k1")
-    folder.add("delivered", at, 90, delay_ms=200, reply=said(250, "OK"))
-    folder.add("bounced", at, 8, category="bad-mailbox", reply=said(550, "5.1.1 <p1@gmail.com> unknown id 77"))
+    folder.add("accepted", at, 50, skeleton="k1")
+    if request.param == "tails":
+        folder.archive(at)
+        assert count(folder.folder, NOON) == 8 + 6
+        assert len([*(folder.folder / "counts").glob("*.lines-*")]) == 1
+    folder.add("accepted", at, 50, skeleton="k1")
+    folder.add("delivered", at, 90, id="m701", delay_ms=200, reply=said(250, "OK"))
+    folder.add(
+        "bounced", at, 8, id="m701", category="bad-mailbox", reply=said(550, "5.1.1 <p1@gmail.com> unknown id 77")
+    )
     folder.add(
         "bounced",
         at + 1,
         2,
+        id="m702",
         category="reputation-block",
         reply=said(550, "blocked"),
         site="microsoft",
@@ -37,9 +48,21 @@ def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder.add("complained", at, 2, feedback_type="abuse")
     folder.add("withheld", at, 3, reason="capped")
     folder.add("unsubscribed", at, 1, via="one-click")
-    if request.param == "columns":
+    if request.param in ("columns", "counts", "days"):
         folder.archive()
+    if request.param == "counts":
+        assert count(folder.folder, NOON) == 8 + 6
+    if request.param == "days":
+        assert count(folder.folder, NOON + 9 * DAY) == 8 + 8
+        assert not [*(folder.folder / "counts").glob("*T*")]
     return Reader([folder.folder])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_are_enough() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(counting, "GROWN", 1_000)
+        yield
 
 
 def today(reader: Reader, report: str, **more: Any) -> Answer:
@@ -100,7 +123,10 @@ def test_what_the_limit_leaves_out_is_one_row(reader: Reader) -> None:
 
 def test_reports_by_what_is_not_counted(reader: Reader) -> None:
     assert values(today(reader, "bounces", by=["domain"]), "bounces") == [("gmail.com", 9), ("live.com", 2)]
-    assert values(today(reader, "summary", by=["skeleton"]), "accepted")[0] == ("k1", 100)
+    assert values(today(reader, "bounces", by=["skeleton"]), "bounces", "ended") == [("k1", 10, 100), (None, 1, 10)]
+    found = reader.messages(ask("bounces", NOON - DAY, NOON, where={"skeleton": ["k1"]}))
+    assert {event["category"] for event in found} == {"bad-mailbox", "reputation-block"}
+    assert sum(one.many for one in reader.samples(ask("bounces", NOON - DAY, NOON, where={"skeleton": ["k*"]}))) == 10
 
 
 def test_reasons_are_why_mail_was_withheld_and_of_what_kind_a_complaint_is(reader: Reader) -> None:
@@ -235,7 +261,10 @@ def test_a_question_of_ones_own(reader: Reader) -> None:
         "",
     ],
 )
-def test_a_question_of_ones_own_reads_events_and_does_nothing_else(reader: Reader, tmp_path: Path, query: str) -> None:
+def test_a_question_of_ones_own_reads_events_and_does_nothing_else(tmp_path: Path, query: str) -> None:
+    folder = EventFolder(tmp_path / "events")
+    folder.add("delivered", NOON - HOUR)
+    reader = Reader([folder.folder])
     outside = tmp_path / "secret.csv"
     outside.write_text("secret")
     with pytest.raises(QuestionError), reader.query(query.format(outside=outside), NOON - DAY, NOON) as (_, rows):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from relay.state import redis_link
 from tests.support.redis_server import RedisCluster, RedisServer
 
 
@@ -29,3 +30,9 @@ def redis(shared_redis: RedisServer) -> RedisServer:
 def cluster(shared_cluster: RedisCluster) -> RedisCluster:
     shared_cluster.empty()
     return shared_cluster
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of Redis are waited for, however busy the machine is."""
+    monkeypatch.setattr(redis_link, "SECONDS", 60.0)

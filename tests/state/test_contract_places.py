@@ -41,6 +41,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Ope
     """Makes one more worker's view of the same state."""
     if request.param == "sqlite":
         return lambda: SqliteState(tmp_path / "state.db", clock)
+    request.getfixturevalue("patient")
     url = request.getfixturevalue(request.param).url
     return lambda: RedisState(url, clock=clock, quiet=0)
 

@@ -231,11 +231,11 @@ async def test_data_that_is_new_at_each_question_is_an_error(
 
 async def test_leases_of_a_dead_worker_end_by_the_servers_clock(redis: RedisServer, states: list[RedisState]) -> None:
     dead, alive = await opened(states, redis.url), await opened(states, redis.url)
-    assert await dead.acquire("c", 1, "dead", 50)
+    assert await dead.acquire("c", 1, "dead", 1_000)
     assert not await alive.acquire("c", 1, "alive", 30_000)
     async with asyncio.timeout(20):
-        while not await alive.acquire("c", 1, "alive", 30_000):
-            pass
+        while not await alive.acquire("c", 1, "alive", 30_000):  # noqa: ASYNC110 (nobody tells)
+            await asyncio.sleep(0.02)
 
 
 async def test_all_who_share_are_counted_until_they_leave(redis: RedisServer, states: list[RedisState]) -> None:
@@ -474,6 +474,33 @@ async def test_tls_is_verified(tmp_path: Path, states: list[RedisState], monkeyp
             await opened(states, f"rediss://127.0.0.1:{port}/0")
         state = await opened(states, f"rediss://localhost:{port}/0")
         assert await state.take("k", PER_HOUR, 10) == 0
+
+
+async def test_sentinels_with_a_password_and_tls(
+    tmp_path: Path, states: list[RedisState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, ports = str(self_signed(tmp_path, "127.0.0.1")), (free_port(), free_port())
+    files = ("--tls-cert-file", certificate, "--tls-key-file", certificate, "--tls-ca-cert-file", certificate)
+    tls = [("--tls-port", str(port), *files, "--tls-auth-clients", "no", "--tls-replication", "yes") for port in ports]
+    watched = [f"monitor postlane 127.0.0.1 {ports[0]} 1", "auth-pass postlane of-servers"]
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("".join(f"sentinel {line}\n" for line in watched))
+    for name in ("of-servers", "of-sentinels"):
+        (tmp_path / name).write_text(f"{name}\n")
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    url = f"rediss+sentinel://127.0.0.1:{ports[1]}/postlane/0"
+    with (
+        RedisServer(tmp_path / "one", *tls[0], password="of-servers"),
+        RedisServer(tmp_path / "two", "--sentinel", *tls[1], password="of-sentinels", first=(str(conf),)),
+    ):
+        with pytest.raises(StateError, match="No master found for"):
+            await RedisState(url, str(tmp_path / "of-servers")).open()
+        servers, sentinels = (str(tmp_path / name) for name in ("of-servers", "of-sentinels"))
+        state = RedisState(url, servers, quiet=0, sentinel_password_file=sentinels)
+        await state.open()
+        states.append(state)
+        assert await state.take("k", PER_HOUR, 1) == 0
+        assert "of-s" not in f"{state} {state._link}"
 
 
 async def test_a_node_that_starts_before_redis_may_open_later(tmp_path: Path, states: list[RedisState]) -> None:

@@ -10,6 +10,7 @@ half. A test that is about it says so in its own streams.toml.
 """
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from email.message import EmailMessage
 from email.policy import SMTP
 from functools import cache
@@ -35,6 +36,7 @@ from relay.cli.main import main
 from relay.control import NodeDown, request
 from relay.feedback.eventlog import read
 
+PORTS = 2_500  # of one worker of pytest: a suite takes a tenth of them
 ROOT = Path(__file__).parents[2]
 Event = dict[str, Any]
 
@@ -94,11 +96,23 @@ on_contradiction = "trust"
 """
 
 
+def _own_ports() -> Iterator[int]:
+    """Without end: below those that the kernel gives away (and bench/), and each worker of pytest has a range of its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    ports = [10_000 + worker * PORTS + (os.getpid() + number) % PORTS for number in range(PORTS)]
+    return itertools.cycle(ports)
+
+
+_ports = _own_ports()
+
+
 def free_port() -> int:
-    """A port nobody listens on now. Another process might take it first; the node would then say so and the test fail."""
-    with socket.socket() as link:
-        link.bind(("127.0.0.1", 0))
-        return int(link.getsockname()[1])
+    """A port of loopback that nobody listens on now and no other test is given; the next call gives another."""
+    for port in _ports:
+        with socket.socket() as link, suppress(OSError):
+            link.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("ports have no end")
 
 
 def _taken(port: int) -> bool:

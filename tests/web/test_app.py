@@ -255,6 +255,14 @@ async def test_the_mails_own_html_may_do_nothing(captured: Path) -> None:
     assert policy["img-src"] == "data:"
     assert policy["frame-ancestors"] == "'self'"
     assert "script-src" not in policy
+    assert answer.headers["x-dns-prefetch-control"] == "off"
+
+
+@pytest.mark.parametrize(("dest", "status"), [("iframe", 200), ("document", 403), ("object", 403), ("script", 403)])
+async def test_the_mails_own_html_is_shown_in_its_frame_alone(captured: Path, dest: str, status: int) -> None:
+    async with client(site(Events(), captured)) as browser:
+        answer = await browser.get(f"/m/{IDS[0]}/html", headers={"Sec-Fetch-Dest": dest})
+    assert answer.status_code == status
 
 
 async def test_every_answer_binds_the_browser(captured: Path) -> None:
@@ -265,7 +273,7 @@ async def test_every_answer_binds_the_browser(captured: Path) -> None:
         assert "frame-ancestors 'none'" in headers["content-security-policy"], path
         assert "script" not in headers["content-security-policy"], path
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 async def test_pages_ask_nobody_else_for_anything(captured: Path) -> None:

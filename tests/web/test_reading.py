@@ -10,8 +10,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.header import split
+from relay.signing.dkim import body_hash
+from relay.signing.signer import Signer
 from relay.web import reading
 from relay.web.reading import Attachment, read, verdicts
+from tests.support.signatures import NOW, both_keys
 
 SIMPLE = b"From: a@shop.example\r\nSubject: x\r\nMessage-ID: <1@shop.example>\r\n\r\nHello\r\n"
 
@@ -33,6 +37,23 @@ def test_text_html_and_attachments_are_told_apart() -> None:
     assert found.attachments[0] == Attachment("Beleg ü.pdf", "application/pdf", 300)
     assert found.attachments[1].name == "notes.txt"
     assert ("Subject", "שלום") in found.fields
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '<link rel="preconnect" href="https://track.example">',
+        '<LINK/rel=dns-prefetch href="//track.example">',
+        '<meta http-equiv="refresh" content="0;url=https://track.example">',
+        "<base\nhref='https://track.example/'>",
+        "<link>",
+    ],
+)
+def test_what_no_policy_covers_is_an_unknown_tag(tag: str) -> None:
+    mail = b"Content-Type: text/html\r\n\r\n<p>" + tag.encode() + b"<linked><metal>link</p>"
+    html = read(mail).html
+    assert html == f"<p><x-{tag[1:]}<linked><metal>link</p>".replace("\r\n", "\n")
+    assert tag in read(mail).source
 
 
 def test_inline_pictures_stand_in_the_html_and_other_cids_stay() -> None:
@@ -159,6 +180,26 @@ def test_what_cannot_be_checked(key: tuple[bytes, bytes], monkeypatch: pytest.Mo
     assert verdicts(signed(key[0]), lambda _s, _d: None)[0].good is None
     monkeypatch.setattr(reading, "MAX_CHECKED", 10)
     assert "too large" in verdicts(signed(key[0]), lambda _s, _d: key[1])[0].detail
+
+
+def test_many_signatures_of_a_large_message_cost_no_more_than_one(
+    key: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = signed(key[0], signed(key[0]))
+    monkeypatch.setattr(reading, "MAX_CHECKED", len(content) + 10)
+    assert [v.good for v in verdicts(content, lambda _s, _d: key[1])] == [True, None]
+
+
+async def test_rsa_and_ed25519_as_this_node_signs() -> None:
+    keys = both_keys("shop.example")
+    fields, at = split(SIMPLE)
+    signer = Signer()
+    head = await signer.sign(fields, body_hash(SIMPLE, at + 2), keys, NOW)
+    signer.close()
+    found = verdicts(
+        head + SIMPLE, lambda selector, _: next(k.dns_value.encode() for k in keys if k.selector == selector)
+    )
+    assert [(one.algorithm, one.good) for one in found] == [("rsa-sha256", True), ("ed25519-sha256", True)]
 
 
 def test_an_unsigned_message_has_no_verdict() -> None:
