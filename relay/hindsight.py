@@ -38,7 +38,7 @@ from relay.state.interface import State, StateError
 log = structlog.get_logger()
 
 LOOK = 1.0  # s between looks at the boards
-AT_ONCE = 64  # notes heard together
+AT_ONCE = 16  # notes heard together, in one turn of the loop some 5 ms with the reports to apps
 FORGET = 60.0  # s between looks for what is too old to come back
 HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
 SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent

@@ -11,12 +11,13 @@ import structlog
 
 from relay.control import Json
 from relay.effects import Effect
-from relay.people import MAX_ENTRIES, People
+from relay.people import People
 from relay.recipient import Keys
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
 
+TOGETHER = 50  # of the 500 that the desk takes in one question, which it answers in one turn of the loop
 MOST = 20  # failures that are kept of one person and reason
 
 
@@ -37,8 +38,8 @@ class Learning:
         entries = [
             one.learnt for one in effects if one.learnt is not None and await self._is_enough(one.token, one.learnt)
         ]
-        for start in range(0, len(entries), MAX_ENTRIES):
-            question = {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
+        for start in range(0, len(entries), TOGETHER):
+            question = {"what": "block", "via": "feedback", "entries": entries[start : start + TOGETHER]}
             answer = await self._people.answer(question)
             if answer.get("again"):
                 raise StateError(str(answer["error"]))

@@ -16,6 +16,7 @@ from relay.return_path import MAX_AGE, ReturnPaths
 from relay.returns import (
     ANYBODY,
     FORWARDED_AN_HOUR,
+    FORWARDED_HEADER,
     FORWARDED_OCTETS,
     GONE,
     HOUR,
@@ -250,9 +251,11 @@ async def test_what_people_here_are_to_read_has_a_size(state: SqliteState) -> No
     rig = Rig()
     one = door(state, rig)
     one.postmasters = ["ops@a.example"]
-    assert await one.accept(mail("Subject: hi\n\n" + "x" * FORWARDED_OCTETS, f"abuse@{DOMAIN}")) is TOO_BIG
+    for text in ("Subject: hi\n\n" + "x" * FORWARDED_OCTETS, "X: y\n" * (FORWARDED_HEADER // 5)):
+        assert await one.accept(mail(text, f"abuse@{DOMAIN}")) is TOO_BIG
     assert rig.spool.puts == []
-    assert one.counters == {"other": 1, "too_big": 1}
+    assert one.counters == {"other": 2, "too_big": 2}
+    assert await one.accept(mail("Subject: hi\n\n" + "x" * FORWARDED_HEADER, f"abuse@{DOMAIN}")) is TAKEN
 
 
 @pytest.mark.parametrize("address", [f"Postmaster@{DOMAIN}", f"abuse@{DOMAIN}", "postmaster@relay.example"])
