@@ -116,10 +116,10 @@ class Hindsight:
         self._looked_for &= notes.keys()
         new = [(name, note) for name, note in notes.items() if name not in self._looked_for]
         for name, note in new[:SEARCHES]:
-            self._looked_for.add(name)
-            if await self._place(note):
+            if await self._is_placed(note):
                 await self._state.unpin(UNPLACED, name)
                 del notes[name]
+            self._looked_for.add(name)
         for name in self._too_old(notes):
             self.counters["unplaced"] += await self._state.unpin(UNPLACED, name)
 
@@ -133,13 +133,23 @@ class Hindsight:
         self._oldest = by_age[len(gone)][0] if len(gone) < len(by_age) else self._clock()
         return gone
 
-    async def _place(self, note: str) -> bool:
-        """Is the board rid of it? Moved to ours, if one of our shards sent what it is about; dropped if it cannot be read."""
+    async def _is_placed(self, note: str) -> bool:
+        """Is the board of all rid of it? It is if one of our shards sent what it is about, and if nobody can read it."""
         try:
-            report = loaded(note)
-        except (ValueError, TypeError):
-            self.counters["failed"] += 1
+            return await self._place(loaded(note))
+        except (StateError, SpoolError):
+            raise
+        except Exception as error:
+            self._drop(note, error)
             return True
+
+    def _drop(self, note: str, error: Exception) -> None:
+        """Strangers cause it: a fault of ours with one must not end the worker, which would meet it again when it is back."""
+        self.counters["failed"] += 1
+        what = "a note of returned mail is dropped; a newer Postlane's, or a fault of ours"
+        log.error(what, note=note[:200], exc_info=error)
+
+    async def _place(self, report: Report) -> bool:
         for shard, _, maker in self._shards:
             about = await shard.sent_as(report.sought)
             if about is not None:
@@ -149,15 +159,13 @@ class Hindsight:
         return False
 
     async def _take(self, name: str, note: str, maker: str, shard: Shard, house: House) -> None:
-        """Hear one note, and take it off. Strangers cause it: a fault of ours with one must not end the worker, which would
-        meet it again as soon as it is back."""
+        """Hear one note, and take it off."""
         try:
             await self._hear(loaded(note), shard, house)
         except (StateError, SpoolError):
             raise
-        except Exception:
-            self.counters["failed"] += 1
-            log.exception("a note of returned mail is dropped; a newer Postlane's, or a fault of ours", note=note[:200])
+        except Exception as error:
+            self._drop(note, error)
         await self._state.unpin(board(maker), name)
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:

@@ -18,6 +18,7 @@ from relay.ids import Ids, first_at, maker_of
 from relay.message import Change, Delivery
 from relay.return_path import MAX_AGE
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
+from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.state.sqlite import SqliteState
 from tests.support.house import NOW, Rig, waiting_delivery
@@ -278,6 +279,39 @@ async def test_it_is_looked_for_in_what_each_worker_sent(scene: Scene) -> None:
     assert told["report_of"] == ID
     assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
     assert await scene.state.pinned(UNPLACED) == await scene.state.pinned(board(MAKER)) == {}
+
+
+async def test_a_search_that_failed_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await sent_as(scene)
+    report = sought(FAILED)
+    await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    with monkeypatch.context() as broken:
+
+        async def fails(_: tuple[str, str]) -> None:
+            raise SpoolError("the disk does not answer")
+
+        broken.setattr(scene.spool, "sent_as", fails)
+        with pytest.raises(SpoolError):
+            await scene.hindsight.look()
+    await scene.hindsight.look()
+    assert scene.hindsight.counters == {"bounced-late": 1}
+
+
+async def test_what_cannot_be_read_is_taken_off(scene: Scene) -> None:
+    for number, note in enumerate(("{", "[1]", '["", 0, "bounced-late", {}, 1, 2]')):
+        await scene.state.pin(UNPLACED, str(number), note)
+    await scene.hindsight.look()
+    assert await scene.state.pinned(UNPLACED) == {}
+    assert scene.hindsight.counters == {"failed": 3}
+
+
+async def test_a_report_without_any_reason_is_told_as_such(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.hear(Report((ID, 0), "bounced-late", {"permanent": True}))
+    (told,) = scene.rig.offered
+    content = (await scene.spool.content(told.message)).decode()
+    assert "Diagnostic-Code: smtp; 550 5.0.0 It came back; the report gives no reason" in content
+    assert await scene.learnt() == []
 
 
 async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene: Scene) -> None:

@@ -180,8 +180,9 @@ async def test_of_such_no_more_than_a_number_waits(state: SqliteState) -> None:
     for number in range(2 * MOST_UNPLACED):
         await state.pin(UNPLACED, str(number), "")
     original = "--b\nContent-Type: message/rfc822\n\nMessage-ID: <order.7@marom.example>\n\nhi\n--b--"
-    assert await one.accept(mail(BOUNCE.replace("--b--", original), f"fbl@{DOMAIN}")) is TAKEN
-    assert one.counters == {"bounce": 1, "crowded": 1}
+    for _ in range(2):
+        assert await one.accept(mail(BOUNCE.replace("--b--", original), f"fbl@{DOMAIN}")) is TAKEN
+    assert one.counters == {"bounce": 2, "crowded": 2}
 
 
 # --- who leaves by mail
