@@ -1,5 +1,6 @@
 """What is heard of mail after it was delivered, over a real spool and State."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,13 +14,14 @@ from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import NOBODY, Report
 from relay.feedback.rulings import Ruling, Rulings
 from relay.feedback.taxonomy import Category
-from relay.hindsight import HELD, SEARCHES, Hindsight
+from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight
 from relay.ids import Ids, first_at, maker_of
 from relay.message import Change, Delivery
 from relay.return_path import MAX_AGE
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
+from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
 from tests.support.house import NOW, Rig, waiting_delivery
 
@@ -214,6 +216,34 @@ async def test_a_busy_days_mail_is_forgotten_to_the_last(scene: Scene, monkeypat
     scene.rig.now += 1
     await scene.hindsight.forget()
     assert [await scene.spool.sent(ID, index) for index in range(8)] == [None] * 8
+
+
+async def test_a_look_that_state_breaks_off_has_ended_before_the_next_begins(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = await scene.deliver()
+    count = 2 * AT_ONCE + 1
+    for index in range(1, count):
+        await scene.spool.settle(Change(sent=[(replace(delivery, index=index), "", "")]))
+    for index in range(count):
+        report = COMPLAINED._replace(about=(ID, index))
+        await scene.state.pin(board(MAKER), name_of(report), dumped(report))
+    unpin, left = scene.state.unpin, [AT_ONCE // 2]
+
+    async def breaks(at: str, name: str) -> bool:
+        left[0] -= 1
+        if left[0] < 0:
+            raise StateError("no answer")
+        return await unpin(at, name)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scene.state, "unpin", breaks)
+        with pytest.raises(StateError):
+            await scene.hindsight.look()
+        assert len(asyncio.all_tasks()) == 1, "nothing goes on behind our back"
+    await scene.hindsight.look()
+    assert len(await scene.events()) == count, "each once"
+    assert await scene.state.pinned(board(MAKER)) == {}
 
 
 async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:
