@@ -18,7 +18,7 @@ from typing import Protocol
 import structlog
 
 from relay.clue import Sought
-from relay.feedback.aftermath import Aftermath, unsubscription, unwanted
+from relay.feedback.aftermath import Aftermath, kind_of, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Facts, Report, failed_of
@@ -34,6 +34,7 @@ from relay.return_path import MAX_AGE, About
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
+from relay.tally import LATE, Kind, happened
 
 log = structlog.get_logger()
 
@@ -188,6 +189,10 @@ class Hindsight:
         if report.kind != "unsubscribed":  # the desk tells that
             change.events.append(house.recorder.of_delivery(report.kind, delivery, facts))
         learnt = self._learnt(report, facts, delivery)
+        counts = _counts(report.kind, facts)
+        if counts is not None:
+            name = f"{report.about[0]}-{report.about[1]}"
+            change.told_of.append((name, happened(delivery, counts, delivery.site, delivery.arrived)))
         if learnt is not None:
             change.learnt.append((delivery, learnt))
         if report.kind == "bounced-late" and owes_failure_report(delivery):
@@ -226,6 +231,15 @@ def _begun(note: str) -> int:
         return loaded(note).at
     except (ValueError, TypeError):
         return 0
+
+
+def _counts(kind: str, facts: Facts) -> Kind | None:
+    """For the health of its stream."""
+    if kind == "complained":
+        return Kind.COMPLAINT if unwanted(str(facts.get("feedback_type", ""))) else None
+    if kind != "bounced-late":
+        return None
+    return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
 
 
 def _outcome(facts: Facts) -> Outcome:

@@ -252,9 +252,9 @@ class Supervisor:
                 return await self.reload(by)
             case "rollback":
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
-            case "queue.page" | "queue.change" | "queue.count":
+            case "queue.page" | "queue.change" | "queue.count" | "queue.unsend":
                 return await self._page(question)
-            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would":
+            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health":
                 return await self._ask_any(question)
             case "paces":
                 return await self._paces()
@@ -279,6 +279,7 @@ class Supervisor:
         workers, rows, standing = list[Json](), list[Json](), list[Json]()
         alerts = [asdict(alert) for alert in self._own_alerts() + self.alerting.found]
         suspended: dict[int, Json] = {}  # what any worker knows of
+        needs: dict[str, Json] = {}
         waiting: Counter[int] = Counter()
         for child in self.children:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
@@ -286,6 +287,7 @@ class Supervisor:
                 answer = await child.ask({"do": "stats"}, timeout=5.0)
                 facts |= {**answer, "up": "error" not in answer}
             alerts += facts.pop("alerts", [])
+            needs |= {str(one["what"]): one for one in facts.pop("needs", [])}
             shaping = facts.pop("shaping", {})
             rows += shaping.get("paces", [])
             standing += shaping.get("standing", [])
@@ -306,6 +308,7 @@ class Supervisor:
             "web": self.web.up,
             "alerts": one_each(alerts),
             "reviews": due,
+            "needs": list(needs.values()),
             "shaping": shaping,
             "warming": await self._warming(),
             "suspensions": suspensions,

@@ -36,7 +36,8 @@ POOL_PATIENCE = 120_000  # ms that no source of a pool can be used: a proxy rest
 
 
 class WorkerAlerts:
-    """`doing`: what is done about contradictions in a stream, as the files in force say; `pools`: the addresses of each."""
+    """`doing`: what is done about contradictions in a stream, as the files in force say; `pools`: the addresses of each.
+    `cared_for`: what stands of streams and sites, of which relay/caring.py tells the news itself, as all know the same."""
 
     def __init__(
         self,
@@ -47,6 +48,7 @@ class WorkerAlerts:
         watchdogs: Sequence[Watchdog],
         doing: Callable[[str], str],
         runaways: Runaways,
+        cared_for: Callable[[], Sequence[Alert]],
         pools: Callable[[], Mapping[str, Collection[str]]] = dict,
     ) -> None:
         self._ledger = ledger
@@ -56,6 +58,7 @@ class WorkerAlerts:
         self._watchdogs = watchdogs
         self._doing = doing
         self._runaways = runaways
+        self._cared_for = cared_for
         self._lost: Alert | None = None
         self._people = False  # it is of them
         self._pools = pools
@@ -77,6 +80,7 @@ class WorkerAlerts:
         alerts += map(runaway, self._runaways.standing())
         alerts += [self._lost] if self._lost else []
         alerts += [*self._stalled.values(), *sources_aside(self._aside.values())]
+        alerts += self._cared_for()
         return alerts + [stalled(stall) for watchdog in self._watchdogs for stall in watchdog.standing()]
 
     def news(self, now: int) -> Iterator[tuple[str, Alert]]:

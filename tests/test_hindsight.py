@@ -14,9 +14,9 @@ from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import NOBODY, Report
 from relay.feedback.rulings import Ruling, Rulings
 from relay.feedback.taxonomy import Category
-from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight
+from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight, _counts
 from relay.ids import Ids, first_at, maker_of
-from relay.message import Change, Delivery
+from relay.message import Change, Delivery, MailClass
 from relay.return_path import MAX_AGE
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
@@ -145,6 +145,26 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     assert scene.complained == [("192.0.2.3", "google")]
 
 
+async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    message = delivery.message
+    quota = FAILED._replace(facts={**FAILED.facts, "category": "quota"})
+    for report in (COMPLAINED, COMPLAINED, FAILED, FAILED, LEFT):
+        await scene.hear(report)
+    tallies: list[Any] = []
+
+    async def listen(effects: Any) -> None:
+        tallies.extend((one.token, one.tally) for one in effects if one.tally is not None)
+
+    await Effects(scene.spool, [listen]).step()
+    urgent = message.mail_class is MailClass.TRANSACTIONAL
+    about = (message.stream, urgent, message.credential, "arava", "", "google", NOW, 0)
+    assert [tuple(tally) for _, tally in tallies] == [("c", *about), ("H", *about)]
+    assert len({token + tally.kind for token, tally in tallies}) == 2
+    assert _counts("bounced-late", quota.facts) is None
+    assert _counts("complained", {"feedback_type": "not-spam"}) is None
+
+
 async def test_a_complaint_speaks_against_its_source_also_where_no_address_is_suppressed_for_it(scene: Scene) -> None:
     scene.hindsight.aftermath = Aftermath({})
     await scene.deliver()
@@ -251,6 +271,14 @@ async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:
     await scene.spool.forget_sent(first_at(NOW))
     assert await scene.spool.sent(ID, 0) is not None
     await scene.spool.forget_sent(first_at(NOW + 1))
+    assert await scene.spool.sent(ID, 0) is None
+
+
+async def test_of_who_is_forgotten_nothing_comes_back(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.spool.unsend([(ID, 5), ("other", 0)])
+    assert await scene.spool.sent(ID, 0) is not None
+    await scene.spool.unsend([(ID, 0)])
     assert await scene.spool.sent(ID, 0) is None
 
 

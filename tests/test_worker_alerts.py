@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.alert import Alert
 from relay.message import LaneKey, MailClass
 from relay.policy.checks import Failed
 from relay.policy.contradiction import Ledger
@@ -27,6 +28,7 @@ class Desk:
         self.ledger, self.flags, self.health, self.watchdog = Ledger(), Flags(), Health(), Watchdog()
         self.state = SqliteState(folder / "state.db")
         self.doing, self.runaways = "flag", Runaways()
+        self.cared_for: list[Alert] = []
         self.alerts = WorkerAlerts(
             self.ledger,
             self.flags,
@@ -35,6 +37,7 @@ class Desk:
             [self.watchdog],
             lambda stream: self.doing,
             self.runaways,
+            lambda: self.cared_for,
             lambda: {"marketing": ["192.0.2.1", "192.0.2.2"], "other": ["192.0.2.1", "192.0.2.3"]},
         )
 

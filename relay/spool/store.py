@@ -6,7 +6,7 @@ The caller offers a message it has put to the schedule in the same turn of the l
 
 import asyncio
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -192,6 +192,12 @@ class Spool:
         self._committer.submit(write)
         await write.future
 
+    async def unsend(self, which: Sequence[tuple[str, int]]) -> None:
+        """Forget that these (id, index) were sent: whatever comes back of them is of nobody who is known."""
+        write = Write(self._loop.create_future(), patient=True, unsent=list(which))
+        self._committer.submit(write)
+        await write.future
+
     async def export_mark(self) -> tuple[str, int]:
         """The file of the event log being written ("" before the first), and how much of it is known to be good."""
         return await self._read(queries.export_mark)
@@ -210,14 +216,21 @@ class Spool:
         for delivery in change.finished:
             write.finished.append(rows.packed_key(delivery))
             (write.shared if delivery.message.many else write.singles).append(delivery.message.row)
-            if delivery.counted or (delivery.arrived and delivery.message.mail_class is MailClass.MARKETING):
-                write.effects += rows.effect_of(delivery, counted=delivery.counted)
+            happened = delivery.happened
+            if (
+                happened is not None
+                or delivery.counted
+                or (delivery.arrived and delivery.message.mail_class is MailClass.MARKETING)
+            ):
+                write.effects += rows.effect_of(delivery, counted=delivery.counted, happened=happened)
         for delivery in change.again:
             write.again.append(rows.again_row(delivery))
         for delivery in change.given_up:
             write.effects += rows.effect_of(delivery, counted=True)
         for delivery, learnt in change.learnt:
             write.effects += rows.effect_of(delivery, counted=False, learnt=learnt)
+        for name, happened in change.told_of:
+            write.effects += rows.told_of(name, happened)
         for delivery, source, site in change.sent:
             self._sent += 1
             write.sent.append(rows.sent_row(delivery, source, site, self._generation + self._sent // GENERATION))
