@@ -188,8 +188,9 @@ class Hindsight:
         change = Change(heard=[(*report.about, bit)])
         if report.kind != "unsubscribed":  # the desk tells that
             change.events.append(house.recorder.of_delivery(report.kind, delivery, facts))
-        learnt = self._learnt(report, facts, delivery)
-        counts = _counts(report.kind, facts)
+        sure = _is_sure(report, delivery)
+        learnt = self._learnt(report, facts, delivery) if sure else None
+        counts = _counts(report.kind, facts) if sure else None
         if counts is not None:
             name = f"{report.about[0]}-{report.about[1]}"
             change.told_of.append((name, happened(delivery, counts, delivery.site, delivery.arrived)))
@@ -199,7 +200,7 @@ class Hindsight:
             await add_report(change, Notification.FAILED, delivery, _outcome(facts), _remembered(delivery), house)
         await shard.settle(change)
         self.counters[report.kind] += 1
-        if report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
+        if sure and report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
             self._complained(delivery.source, delivery.site)
         for _, waiting in change.put:
             house.offer(waiting)
@@ -215,9 +216,7 @@ class Hindsight:
         return facts | ({"matched_by": "message-id"} if report.sought != ("", "") else {})
 
     def _learnt(self, report: Report, facts: Facts, delivery: Delivery) -> Facts | None:
-        """What follows for later mail. Nothing where only a Message-ID told which message it is, and others know that one."""
-        if report.sought != ("", "") and delivery.message.many:
-            return None
+        """What follows for later mail."""
         if report.kind == "unsubscribed":
             return unsubscription(delivery, self._clock())
         if report.kind == "complained":
@@ -231,6 +230,12 @@ def _begun(note: str) -> int:
         return loaded(note).at
     except (ValueError, TypeError):
         return 0
+
+
+def _is_sure(report: Report, delivery: Delivery) -> bool:
+    """Is it more than a Message-ID that says so? Of a message to several people each of them knows it, and could speak for the
+    others: what they say is told, and nothing follows."""
+    return report.sought == ("", "") or not delivery.message.many
 
 
 def _counts(kind: str, facts: Facts) -> Kind | None:

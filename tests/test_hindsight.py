@@ -39,7 +39,7 @@ LEFT = Report((ID, 0), "unsubscribed", {})
 
 
 class Scene:
-    """`learnt`: what the desk was asked for."""
+    """`learnt`: what the desk was asked for; `tallies`: what then was counted for the health of streams."""
 
     def __init__(self, spool: Spool, state: SqliteState) -> None:
         self.spool, self.state = spool, state
@@ -47,6 +47,7 @@ class Scene:
         house = self.rig.acceptance()
         house.spool = spool
         self.complained: list[tuple[str, str]] = []
+        self.tallies: list[Any] = []
         self.hindsight = Hindsight(
             state, [(spool, house, MAKER)], self.rig.clock, lambda *told: self.complained.append(told)
         )
@@ -74,6 +75,7 @@ class Scene:
 
         async def listen(effects: Any) -> None:
             heard.extend(cast(dict[str, Any], one.learnt) for one in effects if one.learnt)
+            self.tallies.extend(one.tally for one in effects if one.tally is not None)
 
         await Effects(self.spool, [listen]).step()
         return heard
@@ -336,6 +338,7 @@ async def test_it_is_looked_for_in_what_each_worker_sent(scene: Scene) -> None:
     assert (late["type"], late["id"], late["matched_by"]) == ("bounced-late", ID, "message-id")
     assert told["report_of"] == ID
     assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert len(scene.tallies) == 1
     assert await scene.state.pinned(UNPLACED) == await scene.state.pinned(board(MAKER)) == {}
 
 
@@ -379,6 +382,7 @@ async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene:
     await scene.hindsight.look()
     assert [event["type"] for event in await scene.events()] == ["bounced-late", "accepted", "complained"]
     assert await scene.learnt() == []
+    assert (scene.complained, scene.tallies) == ([], []), "nor does it speak against a source or a stream"
 
 
 @pytest.mark.parametrize("about", [("other@a.example", "dana@b.example"), ("order.7@a.example", "noa@b.example")])
