@@ -233,7 +233,7 @@ def _database() -> Iterator["duckdb.DuckDBPyConnection"]:
     import duckdb  # noqa: PLC0415 - it takes a tenth of a second, and workers never ask
 
     with tempfile.TemporaryDirectory(prefix="postlane-") as scratch:
-        settings = {"threads": 1, "memory_limit": _MEMORY, "temp_directory": scratch}
+        settings = {"threads": 1, "memory_limit": _MEMORY, "temp_directory": scratch, "enable_progress_bar": False}
         with duckdb.connect(config=settings) as database:
             yield database
 

@@ -24,6 +24,7 @@ def opened(memory: str, threads: int = THREADS) -> Iterator[Database]:
             "memory_limit": memory,
             "temp_directory": scratch,
             "preserve_insertion_order": False,
+            "enable_progress_bar": False,  # it would stand in the middle of what a command prints
         }
         with duckdb.connect(config=settings) as database:
             yield database
