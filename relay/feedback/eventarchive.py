@@ -233,8 +233,9 @@ def _database() -> Iterator["duckdb.DuckDBPyConnection"]:
     import duckdb  # noqa: PLC0415 - it takes a tenth of a second, and workers never ask
 
     with tempfile.TemporaryDirectory(prefix="postlane-") as scratch:
-        settings = {"threads": 1, "memory_limit": _MEMORY, "temp_directory": scratch, "enable_progress_bar": False}
+        settings = {"threads": 1, "memory_limit": _MEMORY, "temp_directory": scratch}
         with duckdb.connect(config=settings) as database:
+            database.execute("SET enable_progress_bar = false")  # it would stand in the middle of what a command prints
             yield database
 
 
