@@ -155,7 +155,7 @@ async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: S
 
     await Effects(scene.spool, [listen]).step()
     urgent = message.mail_class is MailClass.TRANSACTIONAL
-    about = (message.stream, urgent, message.credential, "arava", "", "google", NOW)
+    about = (message.stream, urgent, message.credential, "arava", "", "google", NOW, 0)
     assert [tuple(tally) for _, tally in tallies] == [("c", *about), ("H", *about)]
     assert len({token + tally.kind for token, tally in tallies}) == 2
     assert _counts("bounced-late", quota.facts) is None
