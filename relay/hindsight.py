@@ -156,7 +156,8 @@ class Hindsight:
             raise
         except Exception:
             self.counters["failed"] += 1
-            log.exception("a note of returned mail is dropped; a newer Postlane's, or a fault of ours", note=note[:200])
+            about = note[:30]  # the message's id; behind it stands what was said, and of whom
+            log.exception("a note of returned mail is dropped; a newer Postlane's, or a fault of ours", about=about)
         await self._state.unpin(board(maker), name)
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:
