@@ -279,7 +279,7 @@ async def _tell(change: Change, lot: _Lot, house: Acceptance) -> None:
     if isinstance(stand, Withheld):
         await withhold(change, delivery, stand, "accept", house)
         return
-    suspended = house.suspensions.find(delivery)
+    suspended = house.suspensions.find(delivery, delivery.message.accepted_at)
     if suspended is not None:
         delivery.held, delivery.counted = suspended.id, False
     why = suspended or stand

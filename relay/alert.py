@@ -1,5 +1,6 @@
 """What needs a person while a node runs, and how it is told: in `status`, in metrics, and as an `alert` event. Pure."""
 
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -11,8 +12,10 @@ from zoneinfo import ZoneInfo
 from relay.config import Problem
 from relay.config.reader import shown_path
 from relay.kept import Decision
+from relay.policy.badhour import BadHour
 from relay.policy.contradiction import Trouble
 from relay.policy.flags import Flag
+from relay.policy.health import SLOW, SUSPENDED, Standing, percent
 from relay.policy.runaway import Runaway
 from relay.policy.streams import Stream
 from relay.schedule.watchdog import Stall
@@ -49,6 +52,8 @@ RUNAWAY = "runaway"  # those of apps that send the same message to the same pers
 SPOOL = "spool"  # the one of a disk that is full
 SOURCES = 200  # alerts of sources and sites that a worker tells at a time
 WHY = 200  # characters of a reply in a summary
+HEALTH = "health"  # those of streams over their limits
+BAD_HOUR = "bad-hour"  # those of sites that bounce nearly everybody
 CHECK = "check"  # those of checks that mail does not pass
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
@@ -184,6 +189,22 @@ def stalled(stall: Stall) -> Alert:
     )
 
 
+def pool_stalled(pool: str, since: int, why: str) -> Alert:
+    """None of a pool's sources can be used, so its mail cannot go at all. Each worker finds out for itself."""
+    return Alert(
+        STALLED,
+        f"mail of pool {pool} cannot go since {when(since, ZoneInfo('UTC'))} UTC: none of its sources can be used ({why[:WHY]})",
+        advice=f"put an address of this machine, or a proxy that answers, into [pool.{pool}] of config/pools.toml, and reload; "
+        f"postlane queue move --pool {pool} --to POOL sends what waits by another",
+        what={"pool": pool},
+    )
+
+
+def pool_moves(pool: str) -> Alert:
+    """The same, ended."""
+    return Alert(STALLED, f"a source of pool {pool} can be used again", what={"pool": pool})
+
+
 def moving(stall: Stall) -> Alert:
     """The same, ended."""
     return Alert(STALLED, f"{stall.mail_class.label} mail moves again", what={"class": stall.mail_class.label})
@@ -209,6 +230,43 @@ def people_lost(forgot: str) -> Alert:
 
 def state_back() -> Alert:
     return Alert(STATE, "limits can be looked up again")
+
+
+def unhealthy(one: Standing) -> Alert:
+    """A stream's mail is not welcome."""
+    advice = "postlane health --by campaign shows whose mail it is; limits: [health] in policies/bounces.toml"
+    done = {
+        SLOW: f"so it goes at {one.rate:,}/hour",
+        SUSPENDED: f"so it is suspended; postlane resume --stream {shlex.quote(one.stream)} lets it go, by and by",
+    }.get(one.state, "which is told only")
+    stream = f"transactional mail of stream {one.stream}" if one.urgent else f"stream {one.stream}"
+    severity = "critical" if one.state == SUSPENDED or one.urgent else "warning"
+    what = {"stream": one.stream} | ({"class": "transactional"} if one.urgent else {})
+    return Alert(HEALTH, f"{stream}: {one.reason}, {done}", advice=advice, severity=severity, what=what)
+
+
+def unhealthy_over(one: Standing) -> Alert:
+    """The same, ended."""
+    what = {"stream": one.stream} | ({"class": "transactional"} if one.urgent else {})
+    return Alert(HEALTH, f"stream {one.stream} goes again", severity="warning", what=what)
+
+
+def bad_hour(one: BadHour) -> Alert:
+    """A site says of nearly everybody that there is no such user."""
+    summary = (
+        f"{one.site} bounced {percent(one.share)} of {one.of:,} as unknown users, usually {percent(one.usual)}: "
+        f"nobody is suppressed on its word{' any more' if one.until is not None else ''}, what it said is pending"
+    )
+    site = shlex.quote(one.site)
+    advice = (
+        f"postlane suppress list --stop pending --site {site}; then suppress confirm or suppress drop --site {site}"
+    )
+    return Alert(BAD_HOUR, summary, advice=advice, severity="critical", what={"site": one.site})
+
+
+def bad_hour_over(one: BadHour) -> Alert:
+    """The same: a person has said what becomes of it."""
+    return Alert(BAD_HOUR, f"what {one.site} said of unknown users is {one.word or 'settled'}", what={"site": one.site})
 
 
 def source_aside(aside: Aside) -> Alert:

@@ -9,7 +9,7 @@ from typing import Protocol
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
-from relay.feedback.aftermath import Aftermath
+from relay.feedback.aftermath import Aftermath, kind_of
 from relay.feedback.consequences import Report, Retry, category_of, judge, owes_delay_report
 from relay.feedback.rulings import Rulings
 from relay.house import House
@@ -21,6 +21,7 @@ from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
 from relay.pause import Later, Pause
 from relay.policy import relevance
+from relay.policy.health import Slowed
 from relay.policy.relevance import SUPERSEDED, Postponed, Withheld
 from relay.policy.routes import Route, Routes, pool_of
 from relay.policy.streams import Stream
@@ -28,6 +29,7 @@ from relay.policy.suspension import Suspension
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
+from relay.tally import Kind, happened
 
 MOST_SOURCES = (
     3  # tried in one attempt: each costs a transaction, and a site that refuses all sees no more of them at once
@@ -68,6 +70,7 @@ class Attempting(House):
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
     quota_of   a credential's, by name                       timezone_of   a brand's, by name
+    slow       which streams are slowed for their health
     going      tells the schedule that an attempt has all the permits it needs, so that the next one may ask
     """
 
@@ -86,6 +89,7 @@ class Attempting(House):
     tally: Counter[tuple[str, MailClass]]
     lately: Lately
     delivered_to: Callable[[str], None]
+    slow: Slowed
 
 
 async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
@@ -104,7 +108,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
     if house.routes.by_tier and (route := _route(delivery, house)) is not None and route.discard:
         await _discard(delivery, route, house)
         return None
-    waits = await _over_a_limit(delivery, house) if delivery.quota or delivery.paced else None
+    limited = delivery.quota or delivery.paced or house.slow
+    waits = await _over_a_limit(delivery, house) if limited else None
     if isinstance(waits, int):
         return waits
     pool = _pool(delivery, route, house)
@@ -129,6 +134,8 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.again is None:
         _remember(change, delivery, outcome, now, house.aftermath)
+        if not outcome.captured:
+            delivery.happened = _happened(delivery, outcome, house)
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
@@ -142,6 +149,14 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     house.tally[ended, message.mail_class] += 1
     _note(delivery, ended, pool, outcome.reply, house)
     return verdict.again
+
+
+def _happened(delivery: Delivery, outcome: Outcome, house: Attempting) -> tuple[object, ...]:
+    """How it ended, as it counts for the health of its stream."""
+    if outcome.delivered:
+        return happened(delivery, Kind.DELIVERED, outcome.site or delivery.site, delivery.arrived)
+    kind = kind_of(outcome.category, permanent=outcome.permanent)
+    return happened(delivery, kind, outcome.site or delivery.site, house.clock())
 
 
 async def _tell_late(delivery: Delivery, house: Attempting) -> None:
@@ -164,6 +179,8 @@ def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int, af
         return
     if outcome.delivered:
         change.sent += [(delivery, outcome.source, outcome.site or delivery.site)] if delivery.ours else []
+        if delivery.doubted:  # there is such a mailbox
+            change.learnt.append((delivery, {"recipient": delivery.recipient, "arrived": True}))
         return
     learnt = aftermath.of_failure(delivery, outcome.category, outcome.permanent, outcome.site, now)
     change.learnt += [(delivery, learnt)] if learnt is not None else []
@@ -178,7 +195,7 @@ async def _hindrance(
     stale = relevance.stale(message, stream, now)
     if stale is not None:
         return stale
-    suspended = house.suspensions.find(delivery)
+    suspended = house.suspensions.find(delivery, now)
     if suspended is not None:
         return suspended
     if not house.suspensions.known and message.mail_class is not MailClass.TRANSACTIONAL:
@@ -189,7 +206,7 @@ async def _hindrance(
     before = delivery.tier
     hindrance = relevance.postponed(message, stream, now) or await at_attempt(delivery, stream, now, house)
     if hindrance is None and delivery.tier != before:  # it may go by another pool now, which is suspended
-        return house.suspensions.find(delivery)
+        return house.suspensions.find(delivery, now)
     return hindrance
 
 
@@ -367,8 +384,8 @@ def _no_later_than_its_end(at: int, delivery: Delivery, house: Attempting) -> in
 
 
 async def _over_a_limit(delivery: Delivery, house: Attempting) -> int | Outcome | None:
-    """Mail taken over its credential's quota or its stream's rate is paced: None, it has the permits it lacked; else as
-    _permit."""
+    """Mail taken over its credential's quota or its stream's rate is paced, and that of a stream whose health slows it: None, it
+    has the permits it lacked; else as _permit."""
     message = delivery.message
     if delivery.quota:
         quota = house.quota_of(message.credential)
@@ -383,6 +400,11 @@ async def _over_a_limit(delivery: Delivery, house: Attempting) -> int | Outcome 
         if waits is not None:
             return waits
         delivery.paced = False
+    if house.slow and not delivery.permitted:
+        waits = await _permit(delivery, house.slow.pace(delivery), house)
+        if waits is not None:
+            return waits
+        delivery.permitted = True
     return None
 
 

@@ -19,6 +19,7 @@ from relay.message import Change, RcptTo
 from relay.outcome import Reply
 from relay.policy.decide import Law, Refusal
 from relay.spool.errors import SpoolError
+from relay.tally import Kind
 from relay.tokens import Tokens
 from relay.trace import Tracer
 
@@ -145,8 +146,23 @@ class Door:
 
     async def record_all(self, records: Iterable[tuple[str, Facts]]) -> None:
         """The same of several at once; they are on disk when it returns, or counted as unrecorded."""
-        if events := [self._house.recorder.record(kind, facts) for kind, facts in records]:
-            await self._put(Change(events=events))
+        change = Change()
+        for kind, facts in records:
+            change.events.append(self._house.recorder.record(kind, facts))
+            if kind == "unsubscribed" and facts.get("stream"):
+                what = (
+                    Kind.UNSUBSCRIBED,
+                    facts["stream"],
+                    False,
+                    "",
+                    facts["brand"] or "",
+                    "",
+                    "",
+                    self._house.clock(),
+                )
+                change.told_of.append((self._house.next_id(), what))
+        if change.events:
+            await self._put(change)
 
     async def _put(self, change: Change) -> None:
         """By put, not settle: while the disk is full settle keeps what it is given, and strangers could fill memory."""

@@ -13,6 +13,7 @@ import structlog
 
 from relay.message import MailClass
 from relay.state.interface import StateError
+from relay.tally import Tally
 
 log = structlog.get_logger()
 
@@ -23,7 +24,7 @@ AGAIN = 1.0  # s until State is asked again that could not be reached
 
 class Effect(NamedTuple):
     """`arrived`: ms, when it was delivered; 0: it ended otherwise, or gave its place up. `counted`: it held one. `learnt`: what
-    follows for later mail, as the desk is asked for it (relay/people.py, `block`)."""
+    follows for later mail, as the desk is asked for it (relay/people.py, `block`). `tally`: what counts for a stream's health."""
 
     token: str
     recipient: str
@@ -32,6 +33,7 @@ class Effect(NamedTuple):
     arrived: int
     counted: bool
     learnt: dict[str, Any] | None = None
+    tally: Tally | None = None
 
 
 Listener = Callable[[Sequence[Effect]], Awaitable[None]]
@@ -84,5 +86,7 @@ class Effects:
 
 
 def _effect(line: bytes) -> Effect:
-    identifier, index, recipient, brand, mail_class, arrived, counted, *learnt = orjson.loads(line)
-    return Effect(f"{identifier}/{index}", recipient, brand, MailClass(mail_class), arrived, counted, *learnt)
+    identifier, index, recipient, brand, mail_class, arrived, counted, *more = orjson.loads(line)
+    learnt, happened = (*more, None, None)[:2]  # a former Postlane's said less
+    tally = Tally(*happened) if happened is not None else None
+    return Effect(f"{identifier}/{index}", recipient, brand, MailClass(mail_class), arrived, counted, learnt, tally)

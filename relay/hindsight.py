@@ -18,10 +18,11 @@ from typing import Protocol
 import structlog
 
 from relay.clue import Sought
-from relay.feedback.aftermath import Aftermath, unsubscription, unwanted
+from relay.feedback.aftermath import Aftermath, kind_of, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
 from relay.feedback.matching import Facts, Report, failed_of
+from relay.feedback.quoted import reply_of
 from relay.feedback.returned import ruled
 from relay.feedback.rulings import NO_RULINGS
 from relay.house import House
@@ -33,6 +34,7 @@ from relay.return_path import MAX_AGE, About
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
+from relay.tally import LATE, Kind, happened
 
 log = structlog.get_logger()
 
@@ -175,10 +177,14 @@ class Hindsight:
         if report.kind != "unsubscribed":  # the desk tells that
             change.events.append(house.recorder.of_delivery(report.kind, delivery, facts))
         learnt = self._learnt(report, facts, delivery)
+        counts = _counts(report.kind, facts)
+        if counts is not None:
+            name = f"{report.about[0]}-{report.about[1]}"
+            change.told_of.append((name, happened(delivery, counts, delivery.site, delivery.arrived)))
         if learnt is not None:
             change.learnt.append((delivery, learnt))
         if report.kind == "bounced-late" and owes_failure_report(delivery):
-            await add_report(change, Notification.FAILED, delivery, _outcome(facts), b"", house)
+            await add_report(change, Notification.FAILED, delivery, _outcome(facts), _remembered(delivery), house)
         await shard.settle(change)
         self.counters[report.kind] += 1
         if report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
@@ -215,10 +221,28 @@ def _begun(note: str) -> int:
         return 0
 
 
+def _counts(kind: str, facts: Facts) -> Kind | None:
+    """For the health of its stream."""
+    if kind == "complained":
+        return Kind.COMPLAINT if unwanted(str(facts.get("feedback_type", ""))) else None
+    if kind != "bounced-late":
+        return None
+    return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
+
+
 def _outcome(facts: Facts) -> Outcome:
     """As the app is told of it."""
-    reply = Reply(
-        550, str(facts.get("status") or "5.0.0"), str(facts.get("reply") or "It came back; the report gives no reason")
+    words, status = str(facts.get("reply") or ""), str(facts.get("status") or "5.0.0")
+    reply = (
+        reply_of(words, status, "failed") if words else Reply(550, status, "It came back; the report gives no reason")
     )
     mx, category = str(facts.get("reporter") or ""), str(facts.get("category") or "")
     return Outcome(reply, str(facts.get("command") or "END"), Scope.RECIPIENT, mx, category=category)
+
+
+def _remembered(delivery: Delivery) -> bytes:
+    """Of the header of a message that is here no more, what programs that read reports know it by."""
+    message = delivery.message
+    named = (("Message-ID", message.message_id), ("From", message.author), ("Subject", message.subject))
+    fields = [f"{name}: {value}\r\n" for name, value in named if value.isascii() and value.isprintable() and value]
+    return "".join(fields).encode() + b"\r\n"

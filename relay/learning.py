@@ -1,49 +1,89 @@
 """What bounces and complaints teach of people, told to the desk: at once, or after so many failures within some time.
 
+While a site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending. A second
+word settles that: the same answer on another day, when the site is not doubted any more, suppresses; mail that arrives takes it
+off; so does an operator.
+
 It listens to effects (relay/effects.py), which come again after a crash: the failures counted of a person are kept in State by
 the token of their delivery, so that none counts twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import orjson
 import structlog
 
 from relay.control import Json
 from relay.effects import Effect
-from relay.people import MAX_ENTRIES, People
+from relay.people import MAX_ENTRIES, PENDING_FOR, People
+from relay.person import DEAD_MAILBOX, PENDING, person_of
 from relay.recipient import Keys
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
 
+DAY = 86_400_000
 MOST = 20  # failures that are kept of one person and reason
+
+
+Doubted = Callable[[Collection[str]], Awaitable[Collection[str]]]
+
+
+async def _believed(_: Collection[str]) -> Collection[str]:
+    return ()
 
 
 class Learning:
     """`keys` is replaced by the wiring at a reload."""
 
-    def __init__(self, state: State, people: People, keys: Keys, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, state: State, people: People, keys: Keys, clock: Callable[[], int], doubted: Doubted = _believed
+    ) -> None:
+        """`doubted`: those of some sites whose word is not taken now."""
         self.keys = keys
         self._state = state
         self._people = people
         self._clock = clock
+        self._doubted = doubted
 
     def __repr__(self) -> str:
         return f"<Learning for {self._people!r}>"
 
     async def learn(self, effects: Sequence[Effect]) -> None:
         """Raises StateError where it has to be told again."""
-        entries = [
-            one.learnt for one in effects if one.learnt is not None and await self._is_enough(one.token, one.learnt)
-        ]
+        learnt = [(one.token, one.learnt) for one in effects if one.learnt is not None]
+        if not learnt:
+            return
+        for entry in (entry for _, entry in learnt if entry.get("arrived")):
+            where = {"pending": True}
+            await self._ask({"what": "unblock", "recipient": entry["recipient"], "where": where, "via": "feedback"})
+        entries = [entry for token, entry in learnt if not entry.get("arrived") and await self._is_enough(token, entry)]
+        entries = await self._believable(entries)
         for start in range(0, len(entries), MAX_ENTRIES):
-            question = {"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]}
-            answer = await self._people.answer(question)
-            if answer.get("again"):
-                raise StateError(str(answer["error"]))
-            if "error" in answer:  # ours: telling it again helps nobody
-                log.error("what a bounce calls for is not done", error=answer["error"])
+            await self._ask({"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]})
+
+    async def _ask(self, question: Json) -> None:
+        answer = await self._people.answer(question)
+        if answer.get("again"):
+            raise StateError(str(answer["error"]))
+        if "error" in answer:  # ours: telling it again helps nobody
+            log.error("what a bounce calls for is not done", error=answer["error"])
+
+    async def _believable(self, entries: Sequence[Json]) -> list[Json]:
+        """What a doubted site says of a mailbox waits for a second word, and so does what it says the same day again."""
+        dead = [entry for entry in entries if entry["reason"] == DEAD_MAILBOX]
+        if not dead:
+            return list(entries)
+        doubted = await self._doubted({str(entry.get("site")) for entry in dead})
+        found = await self._state.told([self.keys.key(str(entry["recipient"])) for entry in dead], left=True)
+        now, said = self._clock(), [entry for entry in entries if entry["reason"] != DEAD_MAILBOX]
+        for entry, facts in zip(dead, found, strict=True):
+            waits = [block for block in person_of(facts).blocks if block.pending and not block.over(now)]
+            if entry.get("site") in doubted and not waits:
+                said.append({**entry, "stop": f"{PENDING}{entry['stop']}", "until": now + PENDING_FOR})
+            elif not waits or (entry.get("site") not in doubted and all(is_older(block.since, now) for block in waits)):
+                said.append(entry)
+        return said
 
     async def _is_enough(self, token: str, entry: Json) -> bool:
         """Has it happened often enough? What has not yet is counted."""
@@ -55,6 +95,11 @@ class Learning:
         failures = counted(facts.get(name, "[]"), token, now, int(entry["within"]))
         await self._state.tell(key, {name: orjson.dumps(failures).decode()})
         return len(failures) >= after
+
+
+def is_older(since: int, now: int) -> bool:
+    """Was it said on another day? A provider's bad hour may go over midnight. Pure."""
+    return now // DAY > since // DAY and now - since >= DAY // 2
 
 
 def counted(known: str, token: str, now: int, within: int) -> list[tuple[str, int]]:

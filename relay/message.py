@@ -164,6 +164,9 @@ class Delivery:
     arrived    when it was delivered; 0: it is not. In memory alone
     free_at    when State said that nothing is known of its recipient; 0: it did not. In memory alone
     tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
+    happened   how it ended, for its stream's health (relay/tally.py); None: it does not count. In memory alone
+    permitted  it has a permit of the rate that its stream is slowed to. In memory alone
+    doubted    State holds a suppression of its recipient that waits for a second word. In memory alone
     """
 
     message: Message
@@ -197,6 +200,9 @@ class Delivery:
         return self.mail_from != self.sender
 
     tier: str = ""
+    happened: tuple[object, ...] | None = None
+    permitted: bool = False
+    doubted: bool = False
 
     @property
     def engaged(self) -> bool | None:
@@ -227,6 +233,7 @@ class Change:
               each with the source it left by and the site that took it
     heard     (message id, recipient index, which report): what came back of them and is in `events` now
     learnt    what follows for later mail to a recipient, for the desk: each with the delivery that taught it
+    told_of   what was heard later that counts for the health of a stream (relay/tally.py), each with a name of its own
     events    their records, one JSON object each, without line end
     """
 
@@ -237,4 +244,5 @@ class Change:
     sent: list[tuple[Delivery, str, str]] = field(default_factory=list)
     heard: list[tuple[str, int, int]] = field(default_factory=list)
     learnt: list[tuple[Delivery, dict[str, object]]] = field(default_factory=list)
+    told_of: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)

@@ -37,6 +37,13 @@ def of_stream(name: str, rate: Rate, mail_class: MailClass) -> Limit:
     return Limit(key, f"{key}:{mail_class.label}", rate, f"stream {name}", "rate")
 
 
+def of_health(name: str, rate: int, why: str) -> Limit:
+    """Of a stream that is slowed, to so many messages an hour. No credential has a colon in its name."""
+    return Limit(
+        f"health:{name}", f"health:{name}", Rate(rate, 3600, "", f"{rate}/hour"), f"stream {name} ({why})", "health"
+    )
+
+
 def spacing(rate: Rate) -> int:
     """Milliseconds from one permit to the next; at least one."""
     return max(1, rate.window * 1000 // rate.count)

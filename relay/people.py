@@ -13,10 +13,13 @@ an object, with `error` where nothing was done.
     brands                                                                            -> {"brands"}: all there are
     forget    recipient, stop: what is not sent from then on ("": nothing; not said: as the files say)
                           -> {"kept": blocks}
+    doubt     where, cursor, limit: what `list` lists waits for a second word from then on, and stops nothing meanwhile
+    confirm   the same: what waits stops mail from then on                            -> {"changed", "cursor"}
     list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
 
-`where`: stop, brand, reason, source, site, stream; since and until, between which it began; over: true, also those that ended.
+`where`: stop, brand, reason, source, site, stream; pending: whether it waits for a second word; since and until, between
+which it began; over: true, also those that ended.
 
     got       entries: [{recipient or key, brand, class, at}]: mail that arrived, which State may have lost     -> {}
     restored  -> {}: what State lost of people was told again, as far as it can be
@@ -48,6 +51,7 @@ from relay.person import (
     COMPLAINT,
     ERASED,
     MANUAL,
+    PENDING,
     UNSUBSCRIBED,
     Block,
     Engaged,
@@ -64,8 +68,10 @@ log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
 LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go in some zone
+PENDING_FOR = 30 * 86_400_000  # ms a suppression waits for a second word
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
+_OURS = ("feedback", "health")  # ways by which Postlane itself asks: it alone leaves things pending
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
@@ -107,7 +113,7 @@ class People:
             "show": self._show, "block": self._block, "unblock": self._unblock,
             "wish": self._wish, "engaged": self._engaged, "forget": self._forget,
             "list": self._list, "clear": self._clear, "brands": self._brands,
-            "got": self._got, "restored": self._restored,
+            "got": self._got, "restored": self._restored, "doubt": self._doubt, "confirm": self._confirm,
         }.get(str(question.get("what")))  # fmt: skip
         if does is None:
             return {"error": f"nobody here knows how to {question.get('what')}"}
@@ -192,12 +198,14 @@ class People:
                 facts |= self._by_himself(person, block.brand, _his_own(block.reason, question))
             if address and not person.sealed and not person.erased:
                 facts[ADDRESS] = self.keys.sealed_text(address)
+            if not block.pending:
+                records.append(_blocked(address, key, block, question))
+                facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
             changes.append(self._state.tell(key, facts))
-            records.append(_blocked(address, key, block, question))
         await asyncio.gather(*changes)
         if not silent:
             await self._record(records)
-        return {"changed": len(records), "same": len(entries) - len(records)}
+        return {"changed": len(changes), "same": len(entries) - len(changes)}
 
     def _who(self, entry: Json) -> tuple[str, bytes]:
         """An address and its key; of whom asked to be forgotten there is the key alone."""
@@ -215,7 +223,7 @@ class People:
     def _made(self, entry: Json, question: Json, now: int) -> Block:
         stop, brand = str(entry.get("stop") or "all"), str(entry.get("brand") or "")
         reason = str(entry.get("reason") or MANUAL)
-        if _STOP.fullmatch(stop) is None:
+        if _STOP.fullmatch(stop.removeprefix(PENDING) if question.get("via") in _OURS else stop) is None:
             raise BadQuestion(f'"{stop}" stops nothing: all, marketing, topic:NAME or stream:NAME')
         if _SLUG.fullmatch(reason) is None:
             raise BadQuestion(f'"{reason}" is no reason: small letters, digits and hyphens, such as manual')
@@ -247,7 +255,7 @@ class People:
             came_back = self._by_himself(person, str(where.get("brand") or ""), _his_own("", question))
             facts = came_back or self._without(person, gone)
             await self._state.tell(key, facts | {block.name: None for block in gone})
-            await self._record([_unblocked(address, key, block, question) for block in gone])
+            await self._record([_unblocked(address, key, block, question) for block in gone if not block.pending])
         return {"removed": [shown_block(one) for one in gone]}
 
     async def _clear(self, question: Json) -> Json:
@@ -257,9 +265,38 @@ class People:
             _unblocked(self._address(person, key) or "", key, block, question)
             for key, person, gone in people
             for block in gone
+            if not block.pending
         ]
         await self._record(records)
-        return {"removed": len(records), "cursor": cursor}
+        return {"removed": sum(len(gone) for *_, gone in people), "cursor": cursor}
+
+    async def _doubt(self, question: Json) -> Json:
+        """It stops nothing meanwhile; if nobody says more of it, it is gone in time."""
+        question = {**question, "where": {**(question.get("where") or {}), "pending": False}}
+        return await self._turn(question, pending)
+
+    async def _confirm(self, question: Json) -> Json:
+        question = {**question, "where": {**(question.get("where") or {}), "pending": True}}
+        return await self._turn(question, lambda block, _: replace(block, stop=block.stop[len(PENDING) :], until=None))
+
+    async def _turn(self, question: Json, turned: Callable[[Block, int], Block]) -> Json:
+        people, cursor = await self._page(question)
+        now, records, changes = self._state.now(), list[tuple[str, Facts]](), list[Awaitable[None]]()
+        for key, person, blocks in people:
+            address, told = self._address(person, key) or "", dict[str, str | None]()
+            for block in blocks:
+                after = turned(block, now)
+                told |= {block.name: None, after.name: after.dump()}
+                kind = (
+                    _unblocked(address, key, block, question)
+                    if after.pending
+                    else _blocked(address, key, after, question)
+                )
+                records.append(kind)
+            changes.append(self._state.tell(key, told))
+        await asyncio.gather(*changes)
+        await self._record(records)
+        return {"changed": len(records), "cursor": cursor}
 
     async def _forget(self, question: Json) -> Json:
         """What stops mail to him stays, by his key alone, without the words that people wrote about him."""
@@ -345,6 +382,11 @@ def _his_own(reason: str, question: Json) -> bool:
     return via in _HIS_OWN or (via == "feedback" and reason in (COMPLAINT, UNSUBSCRIBED))
 
 
+def pending(block: Block, now: int) -> Block:
+    """The same, waiting for a second word."""
+    return replace(block, stop=f"{PENDING}{block.stop}", until=now + PENDING_FOR)
+
+
 # -- in words and JSON
 
 
@@ -397,6 +439,8 @@ def said(wish: Wish) -> Json:
 def fits(block: Block, where: Mapping[str, Any], now: int) -> bool:
     """Is it meant? A brand of "": those of every brand."""
     if block.over(now) and not where.get("over"):
+        return False
+    if where.get("pending", block.pending) != block.pending:
         return False
     if any(getattr(block, name) != where[name] for name in _SELECTORS if where.get(name) is not None):
         return False

@@ -23,12 +23,14 @@ UNSUBSCRIBED, COMPLAINT, DEAD_MAILBOX, MANUAL, IMPORTED, ERASED = (
     "unsubscribed", "complaint", "dead-mailbox", "manual", "imported", "erased",
 )  # fmt: skip
 
+PENDING = "pending:"  # how the stop begins of a suppression that waits for a second word, and stops nothing meanwhile
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """One suppression.
 
-    stop    "all" | "marketing" | "topic:T" | "stream:S"     brand   "": of every brand
+    stop    "all" | "marketing" | "topic:T" | "stream:S"; "pending:" before it: nothing yet     brand   "": of every brand
     reason  a slug                                           source  who or what said so: one-click, cli, dsn, import, ...
     since, until   ms; until None: for good                  note    an operator's words
     site, stream   of the mail that led to it, "" where there was none
@@ -65,6 +67,10 @@ class Block:
 
     def over(self, now: int) -> bool:
         return self.until is not None and self.until <= now
+
+    @property
+    def pending(self) -> bool:
+        return self.stop.startswith(PENDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,11 @@ class Person:
     wishes: Mapping[str, Wish] = field(default_factory=dict)
     engaged: Mapping[str, Engaged] = field(default_factory=dict)
     sealed: str = ""
+
+    @property
+    def doubted(self) -> bool:
+        """Something waits for a second word."""
+        return any(block.pending for block in self.blocks)
 
     @property
     def erased(self) -> bool:

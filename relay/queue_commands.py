@@ -16,7 +16,7 @@ from relay.attempt import Attempting, pool_for
 from relay.event import iso
 from relay.message import HELD, RUNAWAY, Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
-from relay.policy.suspension import Suspension, Suspensions
+from relay.policy.suspension import OLDER, Suspension, Suspensions
 from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Page, Selector, Spool
 from relay.wildcard import AnyOf, PatternError, any_of
@@ -79,13 +79,15 @@ class QueueCommands:
 
     async def suspend(self, one: Suspension, still: Callable[[], bool]) -> int:
         """Hold what waits and is this suspension's, for as long as it is `still` in force. How many."""
-        selectors = {
-            key: values for key, values in one.what.items() if key != "pool"
-        }  # of pools `covers` asks, row by row
+        # Of pools `covers` asks, row by row.
+        selectors: Json = {key: values for key, values in one.what.items() if key not in ("pool", OLDER)}
+        if one.older is not None:
+            selectors["older_than"] = one.older
         question: Json = {"selector": {**selectors, "class": [c.label for c in one.classes], "held": False}}
 
         def act(rows: list[Delivery]) -> tuple[list[Delivery], Change]:
-            return self._hold([d for d in rows if one.covers(d, self._pool_of)], one.id, one.facts)
+            now = self.house.clock()
+            return self._hold([d for d in rows if one.covers(d, self._pool_of, now)], one.id, one.facts)
 
         return await self._through(question, act, still) if one.classes else 0
 
@@ -132,7 +134,7 @@ class QueueCommands:
             kept = []
             for delivery in rows:
                 delivery.held = 0
-                other = others.find(delivery)
+                other = others.find(delivery, self.house.clock())
                 if other is not None:
                     delivery.held = other.id
                     kept.append(delivery)
@@ -308,7 +310,7 @@ class QueueCommands:
         if delivery.held in (HELD, RUNAWAY):
             return None
         if not delivery.held:
-            return self.house.suspensions.find(delivery)
+            return self.house.suspensions.find(delivery, self.house.clock())
         return next((one for one in self.house.suspensions if one.id == delivery.held), None)
 
     def _waits_for(self, delivery: Delivery, held: Suspension | None) -> str | None:

@@ -18,7 +18,8 @@ from ipaddress import AddressValueError, IPv6Address
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from relay.domain import a_label
+from relay.domain import a_label, u_label
+from relay.wildcard import AnyOf, any_of
 
 KEY_OCTETS = 16  # 128 of 256 bits: of 50 million people two share a key with a probability of 1 in 10^23 (RFC 2104 5)
 
@@ -152,3 +153,18 @@ def _id(secret: bytes) -> bytes:
 
 def _aead(secret: bytes) -> AESSIV:
     return AESSIV(blake2s(secret, person=b"seal").digest())
+
+
+_WILD = frozenset("*?[]")
+
+
+def spellings(who: str, key: str = "") -> dict[str, AnyOf]:
+    """What each event of a person (by his one spelling) fits, in words that columns can be asked for quickly: by his address, and
+    by his key (in hexadecimal) where that took its place; or by the domain alone where it cannot be said. What fits is still to
+    be normalised and compared."""
+    local, _, domain = who.rpartition("@")
+    domains = {domain, u_label(domain)} | ({"googlemail.com"} if domain == "gmail.com" else set())
+    if not local.isascii() or not domain.isascii() or _WILD & {*who} or local.startswith('"'):
+        return {"domain": AnyOf(tuple(sorted(domains)))}
+    named = [f"*{'*'.join(local)}*@{one}" for one in sorted(domains)]
+    return {"recipient": any_of([f"~{key}@*", *named] if key else named)}

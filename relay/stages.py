@@ -19,6 +19,7 @@ from relay.accept import Acceptance
 from relay.apps import Apps
 from relay.attempt import Attempting, attempt, pool_for
 from relay.capping import Capping
+from relay.caring import Caring
 from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
@@ -53,6 +54,7 @@ from relay.policy.contradiction import Ledger
 from relay.policy.copies import Hashes
 from relay.policy.evidence.judge import Judge
 from relay.policy.flags import Flags
+from relay.policy.health import Slowed
 from relay.policy.sample import Sample
 from relay.policy.suspension import Suspensions
 from relay.policy.weigh import Memory
@@ -75,6 +77,7 @@ from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.rates import RateLeases
 from relay.steering import Steering
 from relay.suspending import Suspending
+from relay.tallying import Tallying
 from relay.tls_reports import TlsReports
 from relay.tokens import Tokens
 from relay.trace import Tracer
@@ -115,10 +118,13 @@ class Stages:
         self.ids = Ids(node.name, order.shards[0], clock)
         self.recorder = Recorder(node.name, clock, self.ids.next)
         said, name = self.settings.in_force.deployment.state, f"{node.name}/{order.shards[0]}"
-        self.state = state_at(said.url, said.password_file, self.data_dir, node.name, order.shards[0])
+        self.state = state_at(
+            said.url, said.password_file, self.data_dir, node.name, order.shards[0], said.sentinel_password_file
+        )
         self.permits = ConnectionPermits(self.state, name, order.workers)
         self.quotas = QuotaLeases(self.state, order.workers)
         self.pacer = Pacer()
+        self.slow = Slowed()
         self.suspensions = Suspensions(lambda delivery: pool_for(delivery, self.shards[0].attempting).name)
         self.known = Known(self.state, Keys(self.settings.secrets))
         self.capping = Capping(self.state, self.settings.in_force.policies.caps, self.known.keys, clock)
@@ -155,18 +161,16 @@ class Stages:
             self.settings.in_force.policies.brands,
             self.engaging,
         )
-        self.learning = Learning(self.state, self.people, self.known.keys, clock)
         self.people.used = self.capping.used
         self.steering = Steering(
-            self.state, self.pacemaker, lambda: self.shards[0].attempting.named, self.door.record, order.workers
-        )
-        self.suspending = Suspending(
             self.state,
-            self.suspensions,
-            [shard.commands for shard in self.shards],
+            self.pacemaker,
+            lambda: self.shards[0].attempting.named,
             self.door.record,
-            node.name,
+            order.workers,
+            opened=self._opened,
         )
+        self._build_caring(node.name)
         self.releasing = Releasing(self.guarding, [shard.commands for shard in self.shards])
         self.apps = Apps(self.checking, self.people, clock)
         self.listeners = self._build_listeners()
@@ -176,10 +180,22 @@ class Stages:
     def __repr__(self) -> str:
         return f"<Stages of shards={self.order.shards} listeners={len(self.listeners)} {self.versions}>"
 
-    def desk(self, name: str) -> People | Apps | Prospects:
-        """Who answers such questions: people, api, would."""
+    def addresses(self) -> dict[str, list[str]]:
+        """Of each pool in force, by name."""
+        pools = self.shards[0].attempting.named
+        return {name: [source.address for source in pool.sources] for name, pool in pools.items()}
+
+    def _opened(self, site: str) -> None:
+        """Mail that waits there need not wait any longer."""
+        for shard in self.shards:
+            shard.dispatcher.resume(site)
+
+    def desk(self, name: str) -> People | Apps | Prospects | Caring:
+        """Who answers such questions: people, api, would, health."""
         if name == "would":
             return Prospects(self.shards[0].attempting)
+        if name == "health":
+            return self.caring
         return self.people if name == "people" else self.apps
 
     @property
@@ -239,12 +255,18 @@ class Stages:
             tally=self.tally,
             lately=self.lately,
             delivered_to=self.checking.traffic.add,
+            slow=self.slow,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)
         exporter = Exporter(spool, self.data_dir / "events", number, clock)
         effects = Effects(
             spool,
-            [self.capping.settle, self.engaging.count, lambda effects: self.learning.learn(effects)],  # noqa: PLW0108 not yet there
+            [
+                self.capping.settle,
+                self.engaging.count,
+                Tallying(self.state, f"{in_force.deployment.node.name}/{number}").count,
+                lambda effects: self.learning.learn(effects),  # noqa: PLW0108 not yet there
+            ],
         )
         return Shard(
             number,
@@ -297,6 +319,21 @@ class Stages:
         makers = [(shard, Ids(node, shard.number, clock).maker) for shard in self.shards]
         shards = [(shard.spool, shard.attempting, maker) for shard, maker in makers]
         return Hindsight(self.state, shards, clock, lambda source, site: self.steering.complained(source, site))  # noqa: PLW0108 it does not exist yet
+
+    def _build_caring(self, node: str) -> None:
+        """What operators stop, what the health of streams does, and what bounces teach of people."""
+        policies, commands = self.settings.in_force.policies, [shard.commands for shard in self.shards]
+        self.suspending = Suspending(self.state, self.suspensions, commands, self.door.record, node)
+        self.caring = Caring(
+            self.state,
+            self.suspending,
+            self.people,
+            self.door.record,
+            policies.health,
+            policies.brands,
+            self.slow,
+        )
+        self.learning = Learning(self.state, self.people, self.known.keys, clock, self.caring.doubted)
 
     def _return_path(self, message_id: str, index: int, brand: str) -> str:
         domain = settings.return_path_domain(self.settings.in_force, brand)
@@ -407,6 +444,8 @@ class Stages:
         law = law_of(wanted.in_force.deployment, policies, wanted.in_force.keys, self.hostname)
         self.door.apply(wanted.credentials, law, keys_for, site_of, tracer, Tokens(wanted.secrets))
         self.apps.apply(wanted.credentials, policies.brands)
+        self.caring.limits, self.caring.brands = policies.health, policies.brands
+        self.caring.feedback_ids = law.feedback_ids
         for shard in self.shards:
             shard.dispatcher.resume()  # rates may be others now
             house = shard.attempting

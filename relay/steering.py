@@ -44,7 +44,8 @@ class Warming:
 
 
 class Steering:
-    """`workers`: of this node; `pools`: those in force; `record` writes an event of the node."""
+    """`workers`: of this node; `pools`: those in force; `record` writes an event of the node; `opened` is told a site where mail
+    need not wait any longer for what an operator or a rule had said."""
 
     def __init__(
         self,
@@ -53,7 +54,9 @@ class Steering:
         pools: Callable[[], Mapping[str, Pool]],
         record: Callable[[str, Facts], None],
         workers: int = 1,
+        opened: Callable[[str], object] = lambda site: None,
     ) -> None:
+        self._opened = opened
         self._state = state
         self._pacemaker = pacemaker
         self._pools = pools
@@ -81,10 +84,16 @@ class Steering:
                 self._hear(board, await self._state.pinned(board_of(board)))
         except StateError as error:
             log.debug("paces: State has no answer; again in a second", error=str(error))
+        self._open()
         self._pacemaker.sharers = max(self._state.sharers, self._workers)
         self._looks += 1
         if self._looks % FORGET == 0:
             self._pacemaker.forget(self._state.now())
+
+    def _open(self) -> None:
+        opened, self._pacemaker.opened = self._pacemaker.opened, set()
+        for site in opened:
+            self._opened(site)
 
     def _hear(self, board: str, notes: Mapping[str, str]) -> None:
         try:
@@ -171,6 +180,7 @@ class Steering:
     async def _end(self, question: Json) -> Json:
         site, pool = str(question["site"]), str(question.get("pool") or EVERY)
         ended = self._pacemaker.end(site, pool, self._state.now())
+        self._open()
         await self._tell()
         if ended:
             self._audit("pace end", {"site": site, "pool": None if pool == EVERY else pool}, question)

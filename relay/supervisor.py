@@ -254,7 +254,7 @@ class Supervisor:
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
             case "queue.page" | "queue.change" | "queue.count":
                 return await self._page(question)
-            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would":
+            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health":
                 return await self._ask_any(question)
             case "paces":
                 return await self._paces()

@@ -16,6 +16,7 @@ import structlog
 
 from relay.control import Json
 from relay.event import Facts
+from relay.message import MailClass
 from relay.policy.suspension import BOARD, MAX, Suspension, Suspensions, given, meant
 from relay.queue_commands import QueueCommands
 from relay.spool.errors import SpoolError
@@ -208,6 +209,25 @@ class Suspending:
     def _audit(self, action: str, one: Suspension, question: Json) -> None:
         said = {name: str(question.get(name, "")) for name in ("by", "via", "reason")}
         self._record("audit", {**said, "action": action, "what": one.shown()["what"]})
+
+    # -- for health (relay/caring.py)
+
+    def holds(self, identity: int) -> bool:
+        """Is this suspension in force, or not known to be over?"""
+        return not self._table.known or identity in self._ids
+
+    def of_health(self, stream: str) -> int:
+        """The id of the suspension of this stream that Postlane made itself; 0: there is none."""
+        wanted = {"stream": (stream,)}
+        return next((one.id for one in self._table if one.by == _TELL and dict(one.what) == wanted), 0)
+
+    async def waiting(self, stream: str) -> int:
+        """Deliveries of a stream that wait on this worker's shards and that a suspension of it would hold."""
+        counts = [await shard.spool.counts() for shard in self._shards]
+        lanes = [lane for one in counts for lane in one["lanes"].items()]
+        return sum(
+            n for (mail_class, _, name), n in lanes if name == stream and mail_class is not MailClass.TRANSACTIONAL
+        )
 
     def shown(self) -> list[Json]:
         """Those in force, for `status`; `waiting`: here, when it began."""

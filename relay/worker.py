@@ -61,6 +61,8 @@ class Worker:
             [shard.watchdog for shard in stages.shards],
             stages.doing,
             stages.guarding.runaways,
+            stages.caring.standing,
+            stages.addresses,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])
 
@@ -102,6 +104,7 @@ class Worker:
         running = [*map(asyncio.create_task, upkeep)]
         await stages.suspending.look()
         await stages.steering.look()
+        await stages.caring.know()
         watched = [(shard.spool, shard.dispatcher, shard.watchdog) for shard in stages.shards]
         work = (
             *(shard.dispatcher.run() for shard in stages.shards),
@@ -109,6 +112,7 @@ class Worker:
             stages.releasing.run(),
             stages.steering.run(),
             stages.engaging.run(),
+            stages.caring.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),
@@ -224,7 +228,7 @@ class Worker:
                 return await boards.answer(self.stages.state, question)
             case "pace" | "warmup" | "paces":
                 return await self.stages.steering.answer(question)
-            case "people" | "api" | "would" as does:
+            case "people" | "api" | "would" | "health" as does:
                 return await self.stages.desk(does).answer(question)
         return {"error": f"a worker does not know how to {question.get('do')}"}
 

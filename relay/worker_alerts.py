@@ -1,10 +1,10 @@
 """What a worker alerts of: what stands, and what begins or ends.
 
 Mail that is another than it claims or does not pass a check that its brand wants flagged, State that is lost, a source that
-stands aside, mail that does not move. Who finds it keeps it; here it is put into words, and told once.
+stands aside, a pool that has no other, mail that does not move. Who finds it keeps it; here it is put into words, and told once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from relay.alert import (
     Alert,
@@ -14,6 +14,8 @@ from relay.alert import (
     flagged_over,
     moving,
     people_lost,
+    pool_moves,
+    pool_stalled,
     runaway,
     runaway_over,
     source_aside,
@@ -30,9 +32,12 @@ from relay.schedule.watchdog import Watchdog
 from relay.shaping.health import Aside, Health
 from relay.state.interface import State
 
+POOL_PATIENCE = 120_000  # ms that no source of a pool can be used: a proxy restarts, an address moves within less
+
 
 class WorkerAlerts:
-    """`doing`: what is done about contradictions in a stream, as the files in force say."""
+    """`doing`: what is done about contradictions in a stream, as the files in force say; `pools`: the addresses of each.
+    `cared_for`: what stands of streams and sites, of which relay/caring.py tells the news itself, as all know the same."""
 
     def __init__(
         self,
@@ -43,6 +48,8 @@ class WorkerAlerts:
         watchdogs: Sequence[Watchdog],
         doing: Callable[[str], str],
         runaways: Runaways,
+        cared_for: Callable[[], Sequence[Alert]],
+        pools: Callable[[], Mapping[str, Collection[str]]] = dict,
     ) -> None:
         self._ledger = ledger
         self._flags = flags
@@ -51,8 +58,12 @@ class WorkerAlerts:
         self._watchdogs = watchdogs
         self._doing = doing
         self._runaways = runaways
+        self._cared_for = cared_for
         self._lost: Alert | None = None
         self._people = False  # it is of them
+        self._pools = pools
+        self._unusable: dict[str, int] = {}  # pools by name: since when
+        self._stalled: dict[str, Alert] = {}  # those of them that were told of
         self._aside: dict[tuple[str, str], Aside] = {}  # sources that were told to stand aside, by address and site
 
     def __repr__(self) -> str:
@@ -68,7 +79,8 @@ class WorkerAlerts:
         alerts += map(flagged, self._flags.standing())
         alerts += map(runaway, self._runaways.standing())
         alerts += [self._lost] if self._lost else []
-        alerts += sources_aside(self._aside.values())
+        alerts += [*self._stalled.values(), *sources_aside(self._aside.values())]
+        alerts += self._cared_for()
         return alerts + [stalled(stall) for watchdog in self._watchdogs for stall in watchdog.standing()]
 
     def news(self, now: int) -> Iterator[tuple[str, Alert]]:
@@ -78,6 +90,7 @@ class WorkerAlerts:
         yield from self._of_runaways(now)
         yield from self._of_state()
         yield from self._of_sources(now)
+        yield from self._of_pools(now)
         yield from self._of_progress()
 
     def _of_claims(self, now: int) -> Iterator[tuple[str, Alert]]:
@@ -107,6 +120,19 @@ class WorkerAlerts:
         before, self._aside = self._aside, {(a.source, a.site): a for a in self._health.standing(now)}
         yield from (("firing", source_aside(aside)) for key, aside in self._aside.items() if key not in before)
         yield from (("resolved", source_back(*key)) for key in before if key not in self._aside)
+
+    def _of_pools(self, now: int) -> Iterator[tuple[str, Alert]]:
+        """Of what stands aside by now: see _of_sources."""
+        everywhere = {aside.source: aside.why for aside in self._aside.values() if not aside.site}
+        pools = {name: addresses for name, addresses in self._pools().items() if everywhere.keys() >= {*addresses}}
+        self._unusable = {name: self._unusable.get(name, now) for name in pools}
+        for name, since in self._unusable.items():
+            if name not in self._stalled and now - since >= POOL_PATIENCE:
+                self._stalled[name] = pool_stalled(name, since, everywhere[next(iter(pools[name]))])
+                yield "firing", self._stalled[name]
+        for name in [name for name in self._stalled if name not in self._unusable]:
+            del self._stalled[name]
+            yield "resolved", pool_moves(name)
 
     def _of_progress(self) -> Iterator[tuple[str, Alert]]:
         for watchdog in self._watchdogs:

@@ -17,6 +17,7 @@ from relay.pause import Later, Pause
 from relay.person import Engaged, Wish
 from relay.policy.caps import Cap, Caps
 from relay.policy.engagement import DAY, Engagement, Sunset, Tiers
+from relay.policy.health import Standing
 from relay.policy.patterns import parse
 from relay.policy.routes import AnyOf, Route, RouteMatch, Routes
 from relay.policy.streams import Stream, Streams
@@ -409,6 +410,47 @@ async def test_a_rate_that_was_lifted_and_rerouted_mail_are_not_paced() -> None:
         rig.streams = streams
         assert await attempt(delivery, rig.attempting()) is None
         assert (rig.quotas.taken, delivery.paced) == ([], False)
+
+
+async def test_a_stream_that_its_health_slows_takes_permits_of_that_and_transactional_mail_none() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    delivery.message = replace(delivery.message, mail_class=MailClass.MARKETING)
+    rig.slow.put([Standing("order", "slow", "complaints 0.2 %", rate=600)])
+    rig.quotas.waits = {"health:order": 6_000}
+    house = rig.attempting()
+    assert await attempt(delivery, house) == NOW + 6_000
+    event = rig.spool.events()[-1]
+    assert (event["type"], event["reason"], event["detail"]) == (
+        "postponed",
+        "health",
+        "stream order (complaints 0.2 %) is over 600/hour",
+    )
+    rig.quotas.waits = {}
+    assert await attempt(delivery, house) is None
+    assert [name for name, _, _ in rig.quotas.taken] == ["health:order"] * 2
+    urgent = waiting_delivery()
+    urgent.message = replace(urgent.message, mail_class=MailClass.TRANSACTIONAL)
+    assert await attempt(urgent, house) is None
+    assert len(rig.quotas.taken) == 2
+
+
+async def test_how_it_ended_counts_for_the_health_of_its_stream_unless_it_was_captured() -> None:
+    gone = Outcome(Reply(550, "5.1.1", "no such user"), "RCPT", Scope.RECIPIENT)
+    spam = Outcome(Reply(554, "5.7.1", "Message rejected as spam"), "END", Scope.MESSAGE)
+    for outcome, kind in ((DONE, "d"), (gone, "h"), (spam, "s"), (replace(DONE, captured=True), None)):
+        rig, delivery = Rig(outcome), waiting_delivery()
+        await attempt(delivery, rig.attempting())
+        assert (delivery.happened[0] if delivery.happened else None) == kind
+    delivery = waiting_delivery()
+    assert await attempt(delivery, Rig(DONE).attempting()) is None
+    assert delivery.happened == ("d", "order", True, "shop", "a", "", "b.example", NOW)
+
+
+async def test_mail_that_arrives_settles_what_was_pending_of_its_recipient() -> None:
+    rig, delivery = Rig(DONE), waiting_delivery()
+    rig.people.block(delivery.recipient, "pending:all", "dead-mailbox")
+    assert await attempt(delivery, rig.attempting()) is None
+    assert rig.spool.settled[-1].learnt == [(delivery, {"recipient": delivery.recipient, "arrived": True})]
 
 
 # -- where to, and within which limits

@@ -145,3 +145,20 @@ async def test_an_app_that_wants_it_hears_at_rcpt_whom_it_may_not_send_to(checki
             assert await turned_away(made, app, "bad@b.example") == "5.1.2 address-check"
     rig.people.down = True
     assert await turned_away(made, eager, "gone@b.example") == "", "without State it is asked again before each attempt"
+
+
+async def test_who_unsubscribes_counts_for_the_health_of_that_stream() -> None:
+    rig = Rig()
+    made = door(rig)
+    await made.record_all(
+        [
+            ("unsubscribed", {"brand": "a", "stream": "news"}),
+            ("unsubscribed", {"brand": "a", "stream": None}),
+            ("suppressed", {"brand": "a", "stream": "news"}),
+        ]
+    )
+    (change,) = rig.spool.puts
+    assert len(change.events) == 3
+    assert [told for _, told in change.told_of] == [("u", "news", False, "", "a", "", "", rig.clock())]
+    await made.record_all([])
+    assert len(rig.spool.puts) == 1

@@ -14,9 +14,9 @@ from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import NOBODY, Report
 from relay.feedback.rulings import Ruling, Rulings
 from relay.feedback.taxonomy import Category
-from relay.hindsight import HELD, SEARCHES, Hindsight
+from relay.hindsight import HELD, SEARCHES, Hindsight, _counts
 from relay.ids import Ids, first_at, maker_of
-from relay.message import Change, Delivery
+from relay.message import Change, Delivery, MailClass
 from relay.return_path import MAX_AGE
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.store import Spool
@@ -105,6 +105,33 @@ async def test_a_bounce_after_delivery_is_on_record_reported_and_learnt_from(sce
     assert (entry["recipient"], entry["stop"], entry["reason"]) == (delivery.recipient, "all", "dead-mailbox")
 
 
+async def test_a_report_from_further_on_reaches_the_app_under_the_names_that_the_app_gave(scene: Scene) -> None:
+    """RFC 3461 5.2: Original-Envelope-Id and Original-Recipient are the app's, whatever the next hop wrote."""
+    delivery = waiting_delivery()
+    message = delivery.message
+    message.id, message.brand, message.content, message.envid = ID, "arava", b"Subject: hi\r\n\r\n", "order+2B77"
+    delivery.orcpt, delivery.notify = "rfc822;Dana+2Bshop@b.example", "FAILURE"
+    delivery.mail_from, delivery.arrived = "b-1@bounce.arava.example", NOW
+    await scene.spool.put(Change(put=[(message, [delivery])]))
+    await scene.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
+    facts = {**FAILED.facts, "reply": "550 5.1.1 <x7@in.example>: no such user", "reporter": "mx.in.example"}
+    await scene.hear(FAILED._replace(facts=facts))
+    (report,) = scene.rig.offered
+    told = (await scene.spool.content(report.message)).decode()
+    assert report.recipient == delivery.sender
+    for line in (
+        "Original-Envelope-Id: order+77",
+        "Original-Recipient: rfc822; Dana+shop@b.example",
+        f"Final-Recipient: rfc822; {delivery.recipient}",
+        "Action: failed",
+        "Status: 5.1.1",
+        "Remote-MTA: dns; mx.in.example",
+        "Diagnostic-Code: smtp; 550 5.1.1 <x7@in.example>: no such user",
+        f"Message-ID: {message.message_id}",
+    ):
+        assert f"\r\n{line}\r\n" in told, line
+
+
 async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> None:
     await scene.deliver()
     await scene.hear(COMPLAINED)
@@ -114,6 +141,26 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
     assert entry["site"] == "google", "the site that took it, also where that was not known when it was accepted"
     assert scene.complained == [("192.0.2.3", "google")]
+
+
+async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    message = delivery.message
+    quota = FAILED._replace(facts={**FAILED.facts, "category": "quota"})
+    for report in (COMPLAINED, COMPLAINED, FAILED, FAILED, LEFT):
+        await scene.hear(report)
+    tallies: list[Any] = []
+
+    async def listen(effects: Any) -> None:
+        tallies.extend((one.token, one.tally) for one in effects if one.tally is not None)
+
+    await Effects(scene.spool, [listen]).step()
+    urgent = message.mail_class is MailClass.TRANSACTIONAL
+    about = (message.stream, urgent, message.credential, "arava", "", "google", NOW)
+    assert [tuple(tally) for _, tally in tallies] == [("c", *about), ("H", *about)]
+    assert len({token + tally.kind for token, tally in tallies}) == 2
+    assert _counts("bounced-late", quota.facts) is None
+    assert _counts("complained", {"feedback_type": "not-spam"}) is None
 
 
 async def test_a_complaint_speaks_against_its_source_also_where_no_address_is_suppressed_for_it(scene: Scene) -> None:

@@ -229,6 +229,13 @@ async def test_a_suspension_holds_its_own_and_its_end_frees_no_others(spool: Spo
     assert {d.held for d in await left(spool)} == {0}
 
 
+async def test_a_suspension_of_old_mail_holds_what_is_old_by_now(spool: Spool, commands: QueueCommands) -> None:
+    await spool.put(Change(put=[letter(1, 2, mail_class=MARKETING)]))
+    age = (NOW - (await left(spool))[0].message.accepted_at) // 1000
+    assert await commands.suspend(stopped(100, **{"older-than": f"{age}s"}), lambda: True) == 0
+    assert await commands.suspend(stopped(101, **{"older-than": f"{age - 1}s"}), lambda: True) == 2
+
+
 async def test_what_is_set_free_together_comes_back_spread(spool: Spool, commands: QueueCommands) -> None:
     await spool.put(Change(put=[letter(0, 1000, mail_class=MARKETING, held=100)]))
     assert await commands.resume(100, 1000, commands.house.suspensions) == 1000

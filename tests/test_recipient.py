@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relay.recipient import KEY_OCTETS, Keys, SealError, normalised
+from relay.recipient import KEY_OCTETS, Keys, SealError, normalised, spellings
+from relay.wildcard import AnyOf
 
 SECRET, NEWER = b"s" * 32, b"n" * 32
 
@@ -114,3 +115,14 @@ def test_what_was_changed_cut_or_belongs_to_another_person_does_not_open() -> No
     with pytest.raises(SealError):
         keys.open_text("no base64!", key)
     assert "s" * 8 not in repr(keys)
+
+
+def test_what_is_asked_of_columns_finds_every_spelling() -> None:
+    key = "0f" * 16
+    assert "d.a.na+x@gmail.com" in spellings("dana@gmail.com", key)["recipient"]
+    assert "dana@googlemail.com" in spellings("dana@gmail.com")["recipient"]
+    assert '"dana"@b.example' in spellings("dana@b.example")["recipient"]
+    assert f"~{key}@B.example" in spellings("dana@b.example", key)["recipient"]
+    assert f"~{key}@B.example" not in spellings("dana@b.example")["recipient"]
+    assert spellings('"a b"@b.example', key) == {"domain": AnyOf(("b.example",))}
+    assert spellings("dána@xn--bcher-kva.example") == {"domain": AnyOf(("bücher.example", "xn--bcher-kva.example"))}

@@ -1,5 +1,8 @@
 """The door of mail that comes back: what it takes, and what it tells whom."""
 
+import asyncio
+import random
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from relay.returns import (
 )
 from relay.state.sqlite import SqliteState
 from relay.trace import Tracer
+from tests.support.bad_returns import made
 from tests.support.house import Rig
 
 NOW = 1_795_267_531_104
@@ -283,3 +287,59 @@ async def test_mail_for_postmasters_is_bounded_and_never_lost_in_silence(state: 
     rig.spool.full = True
     letter.received_at += HOUR
     assert await one.accept(letter) is LATER
+
+
+# --- what strangers may write
+
+PATH = PATHS.address(ID, 3, DOMAIN)
+BAD = made(PATH)
+CPU = 0.5  # s of it that one may take, beside the loop; the worst takes a tenth of that, a thousand recipients
+
+
+def handed(content: bytes, address: str) -> Submission:
+    named = RcptTo(address, address.rpartition("@")[2])
+    return Submission(Envelope("", [named]), content, ANYBODY, "", Peer("192.0.2.7", 25), NOW)
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_mail_is_taken_and_counted_and_says_nothing_of_others(state: SqliteState, name: str) -> None:
+    one, begun = door(state), time.process_time()
+    assert await one.accept(handed(BAD[name], PATH)) is TAKEN
+    assert time.process_time() - begun < CPU
+    assert sum(one.counters[kind] for kind in ("bounce", "complaint", "auto-reply", "other")) == 1
+    assert set(await told(state)) <= {f"{ID}/3/bounced-late"}, "at most of whom it came back from"
+    assert await state.pinned(UNPLACED) == {}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_at_an_address_without_a_token_it_says_nothing_of_anybody(state: SqliteState, name: str) -> None:
+    rig = Rig()
+    one = door(state, rig)
+    one.feedback = {"fbl"}
+    assert await one.accept(handed(BAD[name], f"fbl@{DOMAIN}")) is TAKEN
+    assert await told(state) == {}
+    assert await state.pinned(UNPLACED) == {}
+    assert rig.spool.puts == []
+
+
+async def test_the_loop_goes_on_while_the_worst_is_read(state: SqliteState) -> None:
+    """A thousand recipients take tenths of a second where the machine is busy; the loop has had hundreds of turns by then."""
+    one, turns = door(state), 0
+    reading = asyncio.create_task(one.accept(handed(BAD["10,000 recipients"], PATH)))
+    while not reading.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert await reading is TAKEN
+    assert turns > 100
+
+
+async def test_forged_tokens_by_the_thousand_are_refused_one_as_the_other(state: SqliteState) -> None:
+    one, draw = door(state), random.Random(6)
+    for number in range(4_000):
+        local = f"{'bu'[number % 2]}-{draw.getrandbits(128):032x}"
+        assert one.check(ANYBODY, RcptTo(f"{local}@{DOMAIN}", DOMAIN), 0) in (NOBODY_HERE, GONE)
+    assert one.counters == {"refused": 4_000}
+    foreign = Tracer(b"o" * 32).token(ID, 2)
+    assert await one.accept(mail(COMPLAINT.format(foreign), PATH)) is TAKEN
+    assert await told(state) == {}
+    assert one.counters["unmatched"] == 1

@@ -50,7 +50,10 @@ class OneWorker:
         self.state = FailingState(folder / "state.db", clock)
         self.maker = Pacemaker(name)
         self.said: list[tuple[str, dict[str, Any]]] = []
-        self.steering = Steering(self.state, self.maker, lambda: POOLS, lambda k, f: self.said.append((k, f)), 2)
+        self.opened: list[str] = []
+        self.steering = Steering(
+            self.state, self.maker, lambda: POOLS, lambda k, f: self.said.append((k, f)), 2, self.opened.append
+        )
 
     def sent(self, outcome: Outcome = SLOW) -> None:
         bounds = self.maker.share(BOUNDS)
@@ -118,6 +121,7 @@ async def test_what_is_put_aside_and_let_back_are_events(workers: tuple[OneWorke
     for _ in range(2):
         for worker in workers:
             await worker.steering.look()
+    assert set(one.opened) == {SITE}
     over = [kind for worker in workers for kind, _ in worker.said if kind == "resumed"]
     assert len(over) == 2, "one worker of all tells"
 
@@ -184,11 +188,14 @@ async def test_an_order_is_given_told_and_ended(workers: tuple[OneWorker, OneWor
     await other.steering.look()
     (standing,) = other.steering.shown()["standing"]
     assert (standing["kind"], standing["rate"], standing["by"]) == ("order", "10/second", "noa")
+    assert (one.opened, other.opened) == ([], [])
     ended = await other.steering.pace({"site": SITE, "end": True, **BY})
     assert len(ended["ended"]) == 1
+    assert other.opened == [SITE], "what waits for it goes at once"
     assert other.said[0][1]["action"] == "pace end"
     await one.steering.look()
     assert not one.maker.orders(SITE, "marketing", NOON)
+    assert one.opened == [SITE]
     assert await one.steering.pace({"site": SITE, "end": True, **BY}) == {"ended": []}
     assert len(one.said) == 1, "what changed nothing is no audit event"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.alert import Alert
 from relay.message import LaneKey, MailClass
 from relay.policy.checks import Failed
 from relay.policy.contradiction import Ledger
@@ -14,7 +15,7 @@ from relay.policy.runaway import Runaways
 from relay.schedule.watchdog import OVERDUE, PATIENCE, Head, Seen, Watchdog
 from relay.shaping.health import FAULT_PAUSE, LINGER, Health, Sign
 from relay.state.sqlite import SqliteState
-from relay.worker_alerts import WorkerAlerts
+from relay.worker_alerts import POOL_PATIENCE, WorkerAlerts
 from tests.support.house import NOW, waiting_delivery
 
 LANE: LaneKey = MailClass.TRANSACTIONAL, "b.example", "order", 0
@@ -27,6 +28,7 @@ class Desk:
         self.ledger, self.flags, self.health, self.watchdog = Ledger(), Flags(), Health(), Watchdog()
         self.state = SqliteState(folder / "state.db")
         self.doing, self.runaways = "flag", Runaways()
+        self.cared_for: list[Alert] = []
         self.alerts = WorkerAlerts(
             self.ledger,
             self.flags,
@@ -35,6 +37,8 @@ class Desk:
             [self.watchdog],
             lambda stream: self.doing,
             self.runaways,
+            lambda: self.cared_for,
+            lambda: {"marketing": ["192.0.2.1", "192.0.2.2"], "other": ["192.0.2.1", "192.0.2.3"]},
         )
 
     def news(self, after: int = 0) -> list[tuple[str, str, str]]:
@@ -172,6 +176,25 @@ def test_a_source_is_back_when_it_has_carried_mail_or_nobody_asked_for_long(desk
     desk.lose_source()
     desk.news()
     assert desk.news(FAULT_PAUSE[0] + LINGER) == [("resolved", "source", "192.0.2.1")]
+
+
+def test_a_pool_without_any_source_stalls_when_that_lasts(desk: Desk) -> None:
+    def fault(source: str, after: int) -> None:
+        desk.health.note(source, "", Sign.FAULT, NOW + after, "cannot bind")
+
+    fault("192.0.2.1", 0)
+    fault("192.0.2.2", 0)
+    assert {name for _, name, _ in desk.news()} == {"source"}
+    assert desk.news(POOL_PATIENCE - 1) == []
+    assert desk.news(POOL_PATIENCE) == [("firing", "stalled", "marketing")]
+    assert desk.news(POOL_PATIENCE + 1) == []
+    stalled = next(alert for alert in desk.alerts.standing() if alert.name == "stalled")
+    assert "since Sat 21 Nov 13:25 UTC: none of its sources can be used (cannot bind)" in stalled.summary
+    assert "postlane queue move --pool marketing --to" in stalled.advice
+    desk.health.note("192.0.2.2", "b.example", Sign.GOOD, NOW + POOL_PATIENCE + 2)
+    back = [("resolved", "source", "192.0.2.2"), ("resolved", "stalled", "marketing")]
+    assert desk.news(POOL_PATIENCE + 2) == back
+    assert [alert.name for alert in desk.alerts.standing()] == ["source"]
 
 
 def test_mail_that_moves_again_is_told(desk: Desk) -> None:

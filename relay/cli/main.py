@@ -44,6 +44,7 @@ COMMANDS = {
     "keys": "keys",
     "schema": "schema",
     "engagement": "engagement",
+    "health": "health",
 }
 
 

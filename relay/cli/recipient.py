@@ -17,20 +17,17 @@ from relay.cli.suppress import ask, told, undo, what
 from relay.cli.suppress_restore import FORGET
 from relay.config import whereabouts
 from relay.control import request
-from relay.domain import u_label
-from relay.feedback.eventarchive import Wanted, read
+from relay.feedback.eventarchive import read
 from relay.feedback.eventforget import forget
 from relay.masking import key_in
 from relay.person import ERASED
-from relay.recipient import normalised
-from relay.wildcard import any_of
+from relay.recipient import normalised, spellings
 
 Json = dict[str, Any]
 _LAST = 10  # events that are shown
 _COUNTED = 31 * 86_400_000  # ms: the longest window of a cap but a month's
 _OUTBOX = 1.0  # seconds by when an event has left its outbox (feedback/eventlog.py: INTERVAL)
 _PASSES = 20  # through the event files: one that is being turned into Parquet may take some
-_WILD = frozenset("*?[]")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -144,19 +141,10 @@ def _day(event: Json) -> str:
 def events_of(directory: Path, address: str, key: str, since: int = 0) -> Iterator[Json]:
     """His, by whatever spelling, in time order; also those from which addresses were removed, by his key."""
     who, keyed = normalised(address), bytes.fromhex(key)
-    for event in read(directory, since=since, match=prefilter(who, key)):
+    for event in read(directory, since=since, match=spellings(who, key)):
         recipient = event.get("recipient")
         if isinstance(recipient, str) and (normalised(recipient) == who or key_in(recipient) == keyed):
             yield event
-
-
-def prefilter(who: str, key: str) -> dict[str, Wanted]:
-    """What each event of the person has, in words that columns can be asked for quickly."""
-    local, _, domain = who.rpartition("@")
-    domains = {domain, u_label(domain)} | ({"googlemail.com"} if domain == "gmail.com" else set())
-    if not local.isascii() or not domain.isascii() or _WILD & {*who} or local.startswith('"'):
-        return {"domain": sorted(domains)}
-    return {"recipient": any_of([f"~{key}@*", *(f"*{'*'.join(local)}*@{one}" for one in sorted(domains))])}
 
 
 def run_export(args: argparse.Namespace) -> int:

@@ -16,16 +16,21 @@ from relay.cli.progress import Progress
 from relay.config import whereabouts
 from relay.control import Refused, request
 from relay.feedback.eventarchive import read, scan
+from relay.person import PENDING
 
 Json = dict[str, Any]
 _SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+ALL: Json = {"pending": False}  # the selectors where none are given
+_SETTLED = {"confirm": "confirmed", "drop": "dropped"}
 _COUNTED = 100 * 86_400_000  # ms: no cap counts longer ago, but those of whoever wants it so
 _PAGE = 500  # entries of one question
 _SHOWN = 10  # bad lines of a file that are shown
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    parser = subparsers.add_parser("suppress", help="whom mail is not sent to: list, show, add, remove, import, export")
+    parser = subparsers.add_parser(
+        "suppress", help="whom mail is not sent to: list, show, add, remove, confirm, drop ..."
+    )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="blocks, in no order")
     _add_selectors(listing)
@@ -49,6 +54,20 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     remove.add_argument("--all", action="store_true", help="every block of everybody")
     _add_hand(remove)
     remove.set_defaults(run=run_remove)
+    for name, help_text in (
+        ("confirm", "what is pending stops mail from now on"),
+        ("drop", "what is pending was wrong"),
+    ):
+        settle = actions.add_parser(
+            name,
+            help=help_text,
+            description="What a site said of unknown users while it said so of nearly everybody is pending: list --stop pending. "
+            "It is settled by itself where it says the same on another day, or takes mail; after 30 days it is dropped.",
+        )
+        _add_selectors(settle)
+        settle.add_argument("--all", action="store_true", help="all that is pending")
+        _add_hand(settle)
+        settle.set_defaults(run=run_settle)
     take = actions.add_parser(
         "import",
         help="a list of another system's",
@@ -77,7 +96,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_selectors(parser: argparse.ArgumentParser) -> None:
     for name in _SELECTORS:
-        text = "all, marketing, topic:T, stream:S" if name == "stop" else None
+        text = "all, marketing, topic:T, stream:S, pending" if name == "stop" else None
         parser.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), help=text)
     parser.add_argument("--since", metavar="24h", help="that began since; a time ago or an RFC 3339 time")
     parser.add_argument("--until", metavar="1h", help="that began before")
@@ -113,7 +132,7 @@ def run_list(args: argparse.Namespace) -> int:
         print(json.dumps(row) if args.json else line(row))
         shown += 1
     if not shown and not args.json:
-        print("Nobody is suppressed." if not where else "Nothing fits.")
+        print("Nobody is suppressed." if where == ALL else "Nothing fits.")
     elif args.limit and next(rows, None) is not None:
         print(f"(more; --limit {args.limit})", file=sys.stderr)
     return 0
@@ -124,7 +143,7 @@ def run_show(args: argparse.Namespace) -> int:
     data_dir, found = whereabouts(args.config).data_dir, False
     for address in args.addresses:
         person = ask(data_dir, {"what": "show", "recipient": address})
-        found |= any(not block["over"] for block in person["blocks"])
+        found |= any(not block["over"] and not block["stop"].startswith(PENDING) for block in person["blocks"])
         if args.json:
             print(json.dumps({"recipient": address, "blocks": person["blocks"]}))
             continue
@@ -179,6 +198,8 @@ def told(row: Json) -> str:
 
 def what(row: Json) -> str:
     """all mail; marketing of arava; topic offers of arava"""
+    if row["stop"].startswith(PENDING):
+        return f"nothing yet (pending: {what({**row, 'stop': row['stop'].removeprefix(PENDING)})})"
     stop = "all mail" if row["stop"] == "all" else row["stop"].replace(":", " ")
     return f"{stop} of {row['brand']}" if row["brand"] else stop
 
@@ -277,7 +298,7 @@ def run_remove(args: argparse.Namespace) -> int:
     where = _where(args)
     if where is None:
         return 2
-    if not args.addresses and not args.all and not where:
+    if not args.addresses and not args.all and where == ALL:
         print(
             "postlane suppress remove: say whose or which: an ADDRESS, --since, --site, --reason ... or --all.",
             file=sys.stderr,
@@ -294,7 +315,7 @@ def run_remove(args: argparse.Namespace) -> int:
     if args.dry_run:
         return _would(args, count, f"{count:,} blocks would be taken off.")
     if not count:
-        print("Nothing fits." if where else "Nobody is suppressed.", file=sys.stderr)
+        print("Nothing fits." if where != ALL else "Nobody is suppressed.", file=sys.stderr)
         return 1
     if not args.yes and sys.stdin.isatty():
         text = input(f"This takes {count:,} blocks off, and mail goes there again. Type {count} to go on: ")
@@ -308,6 +329,34 @@ def run_remove(args: argparse.Namespace) -> int:
     _audit(data_dir, args, where, {"removed": removed})
     print(json.dumps({"removed": removed}) if args.json else f"{removed:,} blocks taken off.")
     return 0
+
+
+def run_settle(args: argparse.Namespace) -> int:
+    """`confirm` and `drop`. Exit 1 where nothing is pending that fits."""
+    where = _where(args)
+    if where is None:
+        return 2
+    if where == ALL and not args.all:
+        print(f"postlane suppress {args.action}: say which: --site, --since ... or --all.", file=sys.stderr)
+        return 2
+    where, data_dir = {**where, "pending": True}, whereabouts(args.config).data_dir
+    count = sum(page["found"] for page in _pages(data_dir, {"what": "list", "where": where, "count": True}))
+    if args.dry_run:
+        return _would(args, count, f"{_count(count, 'pending suppression')} would be {_SETTLED[args.action]}.")
+    if count and not _sure(args, f"{_count(count, 'pending suppression')} will be {_SETTLED[args.action]}"):
+        return 1
+    what, done, field = ("confirm", 0, "changed") if args.action == "confirm" else ("clear", 0, "removed")
+    for page in _pages(data_dir, {"what": what, "where": where, **_by(args)}):
+        done += page[field]
+    if set(where) <= {"pending", "site"}:  # the alert ends with all of a site, or of all
+        word = _SETTLED[args.action]
+        answer = request(data_dir, {"do": "health", "what": "settle", "site": where.get("site", ""), "word": word})
+        if "error" in answer:
+            raise Refused(answer["error"])
+    _audit(data_dir, args, where, {_SETTLED[args.action]: done})
+    told = f"{_count(done, 'pending suppression')} {_SETTLED[args.action]}."
+    print(json.dumps({_SETTLED[args.action]: done}) if args.json else told)
+    return 0 if done else 1
 
 
 def _remove_of(args: argparse.Namespace, where: Json, data_dir: Path) -> int:
@@ -429,6 +478,9 @@ def _where(args: argparse.Namespace) -> Json | None:
     except ValueError as error:
         print(f"postlane suppress {args.action}: {error}", file=sys.stderr)
         return None
+    where["pending"] = where.get("stop") == PENDING[:-1]
+    if where["pending"]:
+        del where["stop"]
     return where | ({"over": True} if args.over else {})
 
 

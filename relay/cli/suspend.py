@@ -11,7 +11,7 @@ from relay.cli.events import class_pattern, duration_ms
 from relay.cli.queue import pages
 from relay.config import whereabouts
 from relay.control import Refused, request
-from relay.policy.suspension import SELECTORS
+from relay.policy.suspension import OLDER, SELECTORS
 
 Json = dict[str, Any]
 _LEFT_ALONE = "Transactional mail is left alone; to hold it too, name its class: --class transactional, or --class '*'."
@@ -35,10 +35,21 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     for name in SELECTORS:
         text = "only mail of this; may hold *, may be repeated" if name == "domain" else None
         kind = class_pattern if name == "class" else str
-        parser.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), action="append", type=kind, help=text)
+        if name != OLDER:
+            parser.add_argument(
+                f"--{name}", dest=f"by_{name}", metavar=name.upper(), action="append", type=kind, help=text
+            )
+    text = "accepted longer ago, when it is looked at: what waits comes under it in time"
+    parser.add_argument(f"--{OLDER}", dest=f"by_{OLDER}", metavar="2h", nargs=1, type=_span, help=text)
     parser.add_argument("--reason", default="", help="why; kept in the events")
     parser.add_argument("--dry-run", action="store_true", help="only say what it would do")
     parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _span(text: str) -> str:
+    """A duration, as it was written."""
+    duration_ms(text)
+    return text
 
 
 def _what(args: argparse.Namespace) -> dict[str, list[str]]:
@@ -88,7 +99,10 @@ def run_suspend(args: argparse.Namespace) -> int:
 def _count(data_dir: Path, what: dict[str, list[str]]) -> tuple[int, int]:
     """How many deliveries wait that it would hold, and how many it leaves alone because they are transactional."""
     by_class: dict[str, int] = {}
-    for page in pages(data_dir, {"do": "queue.count", "selector": {**what, "held": False}}):
+    selector: Json = {name: values for name, values in what.items() if name != OLDER}
+    if OLDER in what:
+        selector["older_than"] = duration_ms(what[OLDER][0])
+    for page in pages(data_dir, {"do": "queue.count", "selector": {**selector, "held": False}}):
         for label, number in page["by_class"].items():
             by_class[label] = by_class.get(label, 0) + number
     spared = 0 if "class" in what else by_class.pop("transactional", 0)

@@ -1,17 +1,17 @@
 """policies/bounces.toml: what only the whole of it shows to be wrong, and its rules compiled."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from relay.config.problems import NOT_YET, Problem
-from relay.config.reader import Document
-from relay.config.schema_bounces import BouncesFile, ReplyTable
+from relay.config.problems import Problem, no_such
+from relay.config.reader import Document, Section
+from relay.config.schema_bounces import OFF, BouncesFile, DefaultHealthTable, HealthTable, LimitTable, ReplyTable
 from relay.config.streams import boundary
+from relay.config.wording import Loc
 from relay.feedback.aftermath import SHIPPED, Aftermath, Rule
 from relay.feedback.rulings import Ruling, Rulings
+from relay.policy.health import MEASURES, Health, Limit, Limits, percent
 from relay.policy.patterns import Matcher, Pattern
 from relay.policy.routes import AnyOf
-
-LATER = ("health",)
 
 
 def compiled(file: BouncesFile, document: Document | None) -> Rulings:
@@ -30,6 +30,51 @@ def aftermath(file: BouncesFile) -> Aftermath:
         for kind, table in file.suppress.items()
     }
     return Aftermath({**SHIPPED, **said})
+
+
+def health(file: BouncesFile) -> Health:
+    """[health], streams over the default, key by key."""
+    default = _limits(file.health.default)
+    return Health(default, {name: _limits(table, default) for name, table in file.health.stream.items()})
+
+
+def _limits(table: HealthTable | DefaultHealthTable, default: Limits | None = None) -> Limits:
+    measures = {
+        name: _limit(getattr(table, name), getattr(default, name) if default is not None else None) for name in MEASURES
+    }
+    over, few = table.over, table.min_messages
+    if default is not None:
+        over, few = default.over if over is None else over, default.min_messages if few is None else few
+    assert over is not None
+    assert few is not None
+    return Limits(over, few, **measures)
+
+
+def _limit(table: LimitTable, default: Limit | None) -> Limit:
+    """What is off is None."""
+    said = [getattr(table, name) for name in Limit._fields]
+    if default is not None:
+        said = [above if one is None else one for one, above in zip(said, default, strict=True)]
+    return Limit(*(None if one == OFF else one for one in said))
+
+
+def health_problems(file: BouncesFile, document: Document, streams: Sequence[str] | None) -> Iterator[Problem]:
+    """`streams`: all there are, None where that is not known."""
+    found = health(file)
+    for name in file.health.stream:
+        if streams is not None and name not in streams:
+            yield document.problem(
+                ("health", "stream", name), no_such("stream", name, streams, "streams.toml"), "unknown-name"
+            )
+    said: list[tuple[Loc, Section, Limits]] = [(("health", "default"), file.health.default, found.default)]
+    said += [(("health", "stream", name), table, found.of(name)) for name, table in file.health.stream.items()]
+    for loc, table, limits in said:
+        for measure in MEASURES:
+            limit: Limit = getattr(limits, measure)
+            if limit.slow is not None and limit.suspend is not None and limit.slow > limit.suspend:
+                message = f"slows at {percent(limit.slow)}, but suspends at {percent(limit.suspend)} already"
+                own = measure in table.model_fields_set
+                yield document.problem((*loc, measure) if own else loc, message, "range")
 
 
 def _ruling(table: ReplyTable, place: str, patterns: list[Pattern]) -> Ruling:
@@ -56,6 +101,3 @@ def problems_of(file: BouncesFile, document: Document) -> Iterator[Problem]:
         for at, pattern in enumerate(match.text or ()):
             if cure := boundary(pattern):
                 yield document.problem(("reply", number, "match", "text", at), cure, "pattern", warning=True)
-    for table_name in () if document.broken else LATER:
-        if document.data.get(table_name):
-            yield document.problem((table_name,), NOT_YET, "not-yet", warning=True)

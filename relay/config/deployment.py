@@ -147,7 +147,11 @@ def _absolute(tls: Tls, home: Path) -> Tls:
 
 
 def _state(state: StateSettings, home: Path) -> StateSettings:
-    return state.model_copy(update={"password_file": str(home / state.password_file) if state.password_file else ""})
+    files = {name: getattr(state, name) for name in _STATE_FILES}
+    return state.model_copy(update={name: str(home / file) for name, file in files.items() if file})
+
+
+_STATE_FILES = ("password_file", "sentinel_password_file")
 
 
 def _alerts(alerts: Alerts, home: Path) -> Alerts:
@@ -288,10 +292,14 @@ def _of_dns(document: Document, dns: Dns) -> Iterator[Problem]:
 
 
 def _of_state(document: Document, state: StateSettings, home: Path) -> Iterator[Problem]:
-    if not state.password_file:
-        return
-    loc: Loc = ("state", "password_file")
-    if state.url == "sqlite:":
-        yield document.problem(loc, 'has no effect: url = "sqlite:" is a file here', "no-effect", warning=True)
-    elif not (home / state.password_file).exists():  # a warning, as of [tls]; it is read whenever Redis is connected to
-        yield document.problem(loc, f'no file "{state.password_file}" on this machine', "file", warning=True)
+    for name in _STATE_FILES:
+        file = getattr(state, name)
+        if not file:
+            continue
+        loc: Loc = ("state", name)
+        if state.url == "sqlite:":
+            yield document.problem(loc, 'has no effect: url = "sqlite:" is a file here', "no-effect", warning=True)
+        elif name == "sentinel_password_file" and "+sentinel:" not in state.url:
+            yield document.problem(loc, "has no effect: url names no Sentinels", "no-effect", warning=True)
+        elif not (home / file).exists():  # a warning, as of [tls]; it is read whenever Redis is connected to
+            yield document.problem(loc, f'no file "{file}" on this machine', "file", warning=True)

@@ -36,16 +36,22 @@ def settings_of(folder: Path, file: str) -> list[Setting]:
             raise ConfigErrors(problems)
     assert document is not None
     found = list(_table(document, MODELS[file], document.data, ()))
+    if file == "bounces.toml":
+        return list(_inherited(found))
     return [*_inherited(found), *_shipped_rules()] if file == "shaping.toml" else found
 
 
 def _inherited(settings: list[Setting]) -> Iterator[Setting]:
-    """What a provider, its block for a pool, or a domain does not say is what holds above it, and stands where that is said."""
+    """What a provider, its block for a pool, a domain, or a stream's health does not say is what holds above it, and stands where
+    that is said."""
     known = {one.loc: one for one in settings}
     for one in settings:
+        above: list[Loc] = []
         if one.value is None and one.loc[0] in ("provider", "domain"):
-            table, key = one.loc[:-1], one.loc[-1]
-            above = [(*table[:2], key), ("default", key)]
+            above = [(*one.loc[:2], one.loc[-1]), ("default", one.loc[-1])]
+        elif one.value is None and one.loc[:2] == ("health", "stream"):
+            above = [("health", "default", *one.loc[3:])]
+        if above:
             says = (known[loc] for loc in above if loc in known and known[loc].value is not None)
             if source := next(says, None):
                 yield replace(one, value=source.value, line=source.line)

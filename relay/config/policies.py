@@ -46,6 +46,7 @@ from relay.policy.addresses.check import Modes
 from relay.policy.caps import Caps
 from relay.policy.checks import Checks
 from relay.policy.engagement import Tiers
+from relay.policy.health import Health
 from relay.policy.routes import Routes
 from relay.policy.runaway import Guard
 from relay.policy.streams import Streams
@@ -84,6 +85,7 @@ class Policies:
     runaway: Guard | None
     rulings: Rulings
     aftermath: Aftermath
+    health: Health
     feedback: frozenset[str]
     exceptions: Routes
     shaping: Shaping
@@ -158,7 +160,7 @@ def examine_policies(
     shaping = folder.load("shaping.toml", ShapingFile)
     streams = folder.load("streams.toml", StreamsFile)
     if checked:
-        folder.problems += _of_bounces(folder, bounces)
+        folder.problems += _of_bounces(folder, bounces, credentials)
         folder.problems += _of_brands(folder, brands, deployment)
         folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
@@ -187,6 +189,7 @@ def examine_policies(
         routes=MappingProxyType({kind: getattr(routes.default, kind.label) for kind in MailClass}),
         rulings=bounces_file.compiled(bounces, folder.documents.get("bounces.toml")),
         aftermath=bounces_file.aftermath(bounces),
+        health=bounces_file.health(bounces),
         feedback=frozenset(bounces.feedback_addresses),
         exceptions=routes_file.compiled(routes, folder.documents.get("routes.toml")),
         shaping=shaping_file.compiled(shaping, folder.documents.get("shaping.toml")),
@@ -390,9 +393,16 @@ def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | N
     yield from routes_file.problems_of(file, document, names)
 
 
-def _of_bounces(folder: _Folder, file: BouncesFile) -> Iterator[Problem]:
+def _of_bounces(folder: _Folder, file: BouncesFile, credentials: CredentialsFile) -> Iterator[Problem]:
     document = folder.documents.get("bounces.toml")
-    return bounces_file.problems_of(file, document) if document is not None else iter(())
+    if document is None:
+        return
+    yield from bounces_file.problems_of(file, document)
+    streams, apps = folder.documents.get("streams.toml"), folder.documents.get("credentials.toml")
+    sure = folder.readable("streams.toml") and folder.readable("credentials.toml")
+    known = [*(streams.titles("stream") if streams else ()), *folder.names("credentials.toml", "credential")]
+    known += [name for app in credentials.credential.values() for name in app.streams] if apps else []
+    yield from bounces_file.health_problems(file, document, list(dict.fromkeys(known)) if sure else None)
 
 
 def _of_recipients(folder: _Folder, file: RecipientsFile, deployment: Deployment | None) -> Iterator[Problem]:

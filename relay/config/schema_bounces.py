@@ -1,5 +1,6 @@
 """The schema of policies/bounces.toml: what replies mean where the admin knows better, and what follows from failures."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -9,11 +10,13 @@ from relay.config.problems import Wrong, did_you_mean, listing
 from relay.config.reader import Section, setting
 from relay.config.schema_backoff import Replies
 from relay.config.schema_streams import pattern
-from relay.config.units import shown
+from relay.config.units import positive_duration, shown
 from relay.feedback.aftermath import DAY, KINDS, SHIPPED
 from relay.feedback.taxonomy import Category
+from relay.policy.health import LONGEST
 from relay.policy.patterns import Pattern, parse
 
+HOUR = 3_600_000
 MOST = 20  # failures that are kept of a person (relay/learning.py)
 
 
@@ -108,6 +111,96 @@ def _shipped(kind: str) -> dict[str, Any]:
     )
 
 
+OFF = float("inf")  # a limit that is never reached
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?) ?%", re.ASCII)
+
+
+def share(value: object) -> float:
+    """ "0.3%" as 0.003; "off": never."""
+    if value == "off":
+        return OFF
+    match = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 0 < float(match[1]) <= 100:
+        raise Wrong("share", f'{shown(value)} is no share: a number up to 100 and %, such as "0.3%", or "off"')
+    return round(float(match[1]) / 100, 8)
+
+
+Share = Annotated[float, *text_of(share, "0.3%")]
+
+
+def over(value: object) -> int:
+    span = positive_duration(value)
+    if not HOUR <= span <= LONGEST:
+        raise Wrong("range", f"{shown(value)} is too {'short' if span < HOUR else 'long'}; 1h to {LONGEST // DAY}d")
+    return span
+
+
+Over = Annotated[int, *text_of(over, "24h")]
+Few = Annotated[int, Field(ge=1, le=10_000_000)]
+
+
+class LimitTable(Section):
+    """From which share on; what is not said is as in [health.default]."""
+
+    alert: Share | None = setting(None, "it is told of")
+    slow: Share | None = setting(None, "the stream goes slower, until its mail is better")
+    suspend: Share | None = setting(None, "it is suspended, until an operator resumes it")
+
+
+class HealthTable(Section):
+    """Of one stream; what is not said is as in [health.default]."""
+
+    over: Over | None = setting(None, "in which mail is counted, rolling")
+    min_messages: Few | None = setting(
+        None, "fewer that a share is of say nothing; and how many go in the first hour after it was resumed"
+    )
+    complaints: LimitTable = setting(LimitTable(), "of mail delivered to sites that report complaints")
+    hard_bounces: LimitTable = setting(LimitTable(), "of what was delivered or bounced: there is no such recipient")
+    spam_blocks: LimitTable = setting(LimitTable(), "of the same: taken for spam")
+    unsubscribes: LimitTable = setting(LimitTable(), "of what was delivered")
+
+
+class NoLimit(LimitTable):
+    """As shipped."""
+
+    alert: Share = setting("off", "it is told of")
+    slow: Share = setting("off", "the stream goes slower, until its mail is better")
+    suspend: Share = setting("off", "it is suspended, until an operator resumes it")
+
+
+class ComplaintLimits(NoLimit):
+    """As shipped: what Google and Yahoo ask of senders is less than 0.1 %, and never 0.3 %."""
+
+    slow: Share = setting("0.1%", "the stream goes slower, until its mail is better")
+    suspend: Share = setting("0.3%", "it is suspended, until an operator resumes it")
+
+
+class BounceLimits(NoLimit):
+    """As shipped."""
+
+    suspend: Share = setting("5%", "it is suspended, until an operator resumes it")
+
+
+class DefaultHealthTable(Section):
+    """Of each stream that has no table of its own, and of all that those do not say."""
+
+    over: Over = setting("24h", "in which mail is counted, rolling")
+    min_messages: Few = setting(
+        500, "fewer that a share is of say nothing; and how many go in the first hour after a stream was resumed"
+    )
+    complaints: ComplaintLimits = setting(ComplaintLimits(), "of mail delivered to sites that report complaints")
+    hard_bounces: BounceLimits = setting(BounceLimits(), "of what was delivered or bounced: there is no such recipient")
+    spam_blocks: NoLimit = setting(NoLimit(), "of the same: taken for spam")
+    unsubscribes: NoLimit = setting(NoLimit(), "of what was delivered")
+
+
+class HealthTables(Section):
+    """Shares of a stream's mail that slow or suspend it; transactional mail is told of alone."""
+
+    default: DefaultHealthTable = setting(DefaultHealthTable())
+    stream: dict[Name, HealthTable] = setting({}, "by the stream's name")
+
+
 class BouncesFile(Section):
     """policies/bounces.toml"""
 
@@ -115,7 +208,7 @@ class BouncesFile(Section):
     suppress: Annotated[
         dict[Annotated[str, *text_of(suppressing, "quota")], SuppressTable], BeforeValidator(_over_shipped)
     ] = setting({}, "per category, or complaint: what is stopped, after how many failures, for how long")
-    health: dict[Name, Any] = setting({}, "rates of a stream that slow or suspend it")
+    health: HealthTables = setting(HealthTables())
     feedback_addresses: list[OwnAddress] = setting(
         [], "where providers send complaints: fbl@shop.example, or fbl alone for that at each return_path_domain"
     )

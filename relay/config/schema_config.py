@@ -99,6 +99,7 @@ class StateSettings(Section):
         "sqlite:", "sqlite: (in data_dir), redis://host:6379/0, or redis+sentinel://host:26379,host:26379/name/0"
     )
     password_file: str = setting("", "what Redis asks for; read at each connection")
+    sentinel_password_file: str = setting("", "what its Sentinels ask for")
 
 
 class Secrets(Section):

@@ -26,7 +26,7 @@ _SLIDING_S = {"second": 1, "minute": 60, "hour": 3_600}
 _CALENDAR_S = {"day": 90_000, "week": 608_400, "month": 2_682_000}
 _REDIS = re.compile(r"rediss?://([^\s/@:]+@)?([^\s/@:,\[\]]+|\[[0-9a-f:.]+\])(:\d{1,5})?(/\d{1,4})?", re.ASCII)
 _PLACE = r"[^\s/@:,\[\]]+(:\d{1,5})?"
-_SENTINEL = re.compile(rf"redis\+sentinel://([^\s/@:]+@)?{_PLACE}(,{_PLACE})*/[A-Za-z0-9._-]+(/\d{{1,4}})?", re.ASCII)
+_SENTINEL = re.compile(rf"rediss?\+sentinel://([^\s/@:]+@)?{_PLACE}(,{_PLACE})*/[A-Za-z0-9._-]+(/\d{{1,4}})?", re.ASCII)
 _PORTS = re.compile(r":(\d{1,5})(?=[,/]|$)", re.ASCII)
 _RATE_WORDS = (*_SLIDING_S, *_CALENDAR_S)
 # Binary, as in Exim's limits and as people mean it: "25MB" never refuses what some other host calls 25 MB.
@@ -344,8 +344,9 @@ def _ports_exist(url: str) -> bool:
 
 def state_url(value: object) -> str:
     """`sqlite:` or `redis://host:6379/0`, `rediss:` for TLS, `user@` before the host where Redis has users; or
-    `redis+sentinel://host:26379,host:26379/NAME/0`: the Sentinels that know which server is master, and its name with them."""
-    if isinstance(value, str) and re.match(r"redis(s|\+sentinel)?://[^/@]*:[^/]*@", value):
+    `redis+sentinel://host:26379,host:26379/NAME/0`: the Sentinels that know which server is master, and its name with them
+    (`rediss+sentinel:` for TLS)."""
+    if isinstance(value, str) and re.match(r"rediss?(\+sentinel)?://[^/@]*:[^/]*@", value):
         raise Wrong("secret", "passwords do not stand in this file; write user@host, or host, and set password_file")
     if value == "sqlite:":
         return value

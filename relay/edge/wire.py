@@ -270,7 +270,11 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
         self.desk.guests.add(self)  # also one that was never let in: the sweep ends it if it lingers
         self.deadline = self.loop.time() + self.limits.linger_seconds
         if hear_out and not self._at_eof and self.transport.can_write_eof():
-            self.transport.write_eof()
+            try:
+                self.transport.write_eof()
+            except OSError:  # reset by the peer, of which asyncio's own loop has not heard yet
+                self.transport.abort()
+                return
             if self._reading_paused:
                 self._resume_reading()
         else:

@@ -15,6 +15,7 @@ from relay.event import Facts
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
 from relay.message import Delivery
 from relay.person import COMPLAINT, DEAD_MAILBOX, UNSUBSCRIBED
+from relay.tally import Kind
 
 DAY = 86_400_000
 MAILTO = "mailto"  # the way by which he left, as one-click and page are
@@ -26,11 +27,19 @@ _ABUSE = frozenset(
     {"abuse", "fraud", "other", ""}
 )  # RFC 5965 7.3; virus and not-spam say nothing of what a person wants
 _OPT_OUT = frozenset({"opt-out", "opt-out-list"})  # RFC 5965 once had them, some loops still do
+_HARD = frozenset(one.value for one, meaning in MEANINGS.items() if meaning.condemns)
 
 
 def unwanted(feedback_type: str) -> bool:
     """Does a complaint of this type say that somebody did not want the mail?"""
     return feedback_type.lower() in _ABUSE | _OPT_OUT
+
+
+def kind_of(category: str, *, permanent: bool) -> Kind:
+    """What a failure counts as for the health of its stream."""
+    if permanent and category in _HARD:
+        return Kind.HARD
+    return Kind.SPAM if category == Category.SPAM_BLOCK else Kind.BOUNCED
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from email.header import Header
 from email.quoprimime import body_encode
 from email.utils import format_datetime
+from functools import lru_cache
 from hashlib import sha256
 
 from relay.domain import a_label
@@ -241,7 +242,7 @@ def _words(case: _Case) -> bytes:
     if case.until is not None:
         lead += f", and given up at {_date(case.until)}"
     paragraphs = [
-        textwrap.fill(lead.rstrip(".") + ".", 72),
+        _filled(lead.rstrip(".") + "."),
         f"  To:       {case.recipient}\n  Subject:  {clean(message.subject, 150)}\n"
         f"  Sent:     {_date(message.accepted_at)}\n  Our id:   {message.id}",
     ]
@@ -255,6 +256,11 @@ def _words(case: _Case) -> bytes:
     return _text("\n\n".join(paragraphs) + "\n")
 
 
+@lru_cache(maxsize=16)
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 72)
+
+
 def _cause(case: _Case) -> tuple[str, str]:
     ours = _OURS.get(case.outcome.command)
     if ours is not None:
@@ -262,6 +268,7 @@ def _cause(case: _Case) -> tuple[str, str]:
     return _CAUSES.get(case.outcome.category, _UNKNOWN)
 
 
+@lru_cache(maxsize=128)  # most of what is said is one of our own sentences
 def _indented(text: str) -> str:
     return textwrap.fill(text, 72, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
 
@@ -387,6 +394,8 @@ def _boundary(identifier: str, parts: list[bytes]) -> bytes:
 def clean(text: str, limit: int) -> str:
     """One line of printable characters: controls, line ends of every script and lone surrogates become blanks."""
     cut = text[: limit * 4]
+    if cut.isprintable():  # nearly all are, and to look at each character takes as long as the rest of the report
+        return " ".join(cut.split())[:limit]
     return " ".join("".join(c if c.isprintable() else " " for c in cut).split())[:limit]
 
 
@@ -397,8 +406,12 @@ def _printable(text: str) -> str:
 
 def _field(name: str, value: str) -> bytes:
     """A field folded at blanks (RFC 5322 2.2.3); a word no line can hold is cut."""
+    words = value.split()
+    whole = f"{name}: {' '.join(words)}"
+    if words and len(whole) <= FOLD:
+        return whole.encode() + b"\r\n"
     lines = [f"{name}:"]
-    for word in value.split():
+    for word in words:
         short = word.encode()[: MAX_LINE - len(name) - 2].decode(errors="ignore")
         if len(lines[-1]) + 1 + len(short) > FOLD and lines[-1] != f"{name}:":
             lines.append("")
@@ -454,5 +467,6 @@ def _scalar(match: re.Match[str]) -> str:
     return chr(number) if number < 0x110000 else "?"
 
 
+@lru_cache(maxsize=16)
 def _date(ms: int) -> str:
     return format_datetime(datetime.fromtimestamp(ms / 1000, UTC))

@@ -13,9 +13,10 @@ classified instead.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from relay.feedback import parts, prose, status, telltale
@@ -48,7 +49,7 @@ class Recipient:
     command         the SMTP command they answered, "" where the report does not say
     category, rule  what diagnose() made of them; None and "" where nothing failed
     permanent       failed for good: not by an address's full mailbox, a limit, or trouble on the way
-    texts           where its reply may stand, likeliest first, each cut; for ruled()
+    texts           where its reply may stand, likeliest first, each cut, up to the one that is clear; for ruled()
     """
 
     address: str
@@ -142,21 +143,13 @@ class _Seen:
         self.fields = fields
         self.leaves = leaves
         self.subject = " ".join(_readable(fields.get("subject", "")).split())[:300]
-        self._human: tuple[list[str], str] | None = None
-        self._words: str | None = None
-        self._links: str | None = None
 
     def of_kind(self, *kinds: str) -> list[Part]:
         return [part for part in self.leaves if part.kind in kinds]
 
-    @property
+    @cached_property
     def human(self) -> tuple[list[str], str]:
         """The lines meant for people, in front of what was returned, and what stands behind the mark in the text."""
-        if self._human is None:
-            self._human = self._read_human()
-        return self._human
-
-    def _read_human(self) -> tuple[list[str], str]:
         kinds = ("text/", "multipart/")  # a multipart that could not be taken apart is text
         lines: list[str] = []
         rest = ""
@@ -169,7 +162,7 @@ class _Seen:
                 lines += more
         return lines[: prose.MAX_LINES], rest
 
-    @property
+    @cached_property
     def senders(self) -> frozenset[str]:
         """Whom the report was sent to (lower case): who sent the original."""
         return frozenset(address.lower() for _, _, address in status.addresses(self.fields.get("to", "")))
@@ -180,20 +173,21 @@ class _Seen:
         reporters = status.addresses(self.fields.get("from", ""))
         return self.senders | {address.lower() for _, _, address in reporters}
 
-    @property
+    @cached_property
     def words(self) -> str:
-        if self._words is None:
-            self._words = " ".join(" ".join(self.human[0])[: 4 * LENGTH].split())
-        return self._words
+        return " ".join(" ".join(self.human[0])[: 4 * LENGTH].split())
 
-    @property
+    @cached_property
     def links(self) -> str:
         """The links for people: providers name the error in them, whatever the language around them."""
-        if self._links is None:
-            self._links = " ".join(_LINK.findall("\n".join(self.human[0])))
-        return self._links
+        return " ".join(_LINK.findall("\n".join(self.human[0])))
 
-    @property
+    @cached_property
+    def reasons(self) -> dict[str, str]:
+        """What the words for people say of each address (lower case)."""
+        return {one.address.lower(): one.reason for one in prose.named(self.human[0], frozenset())}
+
+    @cached_property
     def original(self) -> tuple[str, str]:
         """Message-ID and trace id of the message that came back."""
         for part in self.leaves:
@@ -281,9 +275,9 @@ def _delivery_status(seen: _Seen) -> Mail | None:
         return None
     head = groups[0]
     people: dict[str, Recipient] = {}
-    by_address = _reasons(seen) if any(not one.diagnostic for one in told) or len(told) == 1 else {}
+    by_words = len(told) == 1 or any(not one.diagnostic for one in told)
     for one in told:
-        people.setdefault(one.address.lower(), _of_status(one, by_address, seen))
+        people.setdefault(one.address.lower(), _of_status(one, seen, by_words=by_words))
     return Mail(
         Kind.BOUNCE,
         "delivery status",
@@ -303,16 +297,19 @@ def _embedded(seen: _Seen) -> list[Fields]:
     return status.blocks(text)
 
 
-def _reasons(seen: _Seen) -> dict[str, str]:
-    named = prose.named(seen.human[0], frozenset())
-    return {one.address.lower(): one.reason for one in named}
-
-
-def _of_status(one: status.Told, reasons: dict[str, str], seen: _Seen) -> Recipient:
+def _of_status(one: status.Told, seen: _Seen, *, by_words: bool) -> Recipient:
     if one.action not in ("failed", "delayed"):
         return Recipient(one.address, one.final, one.action, one.status)
-    reason = reasons.get(one.address.lower()) or reasons.get(one.final.lower(), "")
-    return _failure(one.address, one.final, one.action, one.status, (one.diagnostic, reason, seen.links, seen.words))
+    return _failure(one.address, one.final, one.action, one.status, _texts(one, seen, by_words=by_words))
+
+
+def _texts(one: status.Told, seen: _Seen, *, by_words: bool) -> Iterator[str]:
+    """Where the reply may stand, likeliest first. The words for people are read only where the fields say nothing clear."""
+    yield one.diagnostic
+    if by_words:
+        yield seen.reasons.get(one.address.lower()) or seen.reasons.get(one.final.lower(), "")
+    yield seen.links
+    yield seen.words
 
 
 def _failure(address: str, final: str, action: str, code: str, texts: Iterable[str]) -> Recipient:
@@ -321,8 +318,9 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
     The words of a text are heard before the status `code` of the report: many mailers make that up from the three digits.
     """
     best = _Heard(Diagnosis(Category.OTHER, False, "nothing known"), reply_of("", code, action), "")
-    texts = tuple(filter(None, texts))
-    for text in texts:
+    kept = []
+    for text in filter(None, texts):
+        kept.append(text[:LENGTH])
         command = command_of(text)
         quoted = reply_of(text, "", action)
         whole = Reply(quoted.code, quoted.enhanced, " ".join(text.split())[:LENGTH])
@@ -330,6 +328,8 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
             heard = _Heard(diagnose(reply, command), reply, command)
             if heard.weight > best.weight:
                 best = heard
+            if best.weight == _CLEAR_ENOUGH:
+                break
         if best.weight == _CLEAR_ENOUGH:
             break
     if best.weight < _CLEAR_ENOUGH and code:
@@ -341,8 +341,10 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
     said = str(best.reply) if best.reply.text else ""
     told = best.reply.enhanced or status.status_of(best.reply.text)
     code = told if told and (not code or code.endswith(".0.0")) else code
-    permanent, kept = _permanent(found, action), tuple(text[:LENGTH] for text in texts)
-    return Recipient(address, final, action, code, said, best.command, found.category, permanent, found.rule, kept)
+    permanent = _permanent(found, action)
+    return Recipient(
+        address, final, action, code, said, best.command, found.category, permanent, found.rule, tuple(kept)
+    )
 
 
 def _permanent(found: Diagnosis, action: str) -> bool:
@@ -372,8 +374,9 @@ def _failed_recipients(seen: _Seen) -> Mail | None:
     if not people:
         return None
     action = _action(seen)
-    reasons = _reasons(seen)
-    found = [_failure(one, "", action, "", (reasons.get(one.lower(), ""), seen.links, seen.words)) for one in people]
+    found = [
+        _failure(one, "", action, "", (seen.reasons.get(one.lower(), ""), seen.links, seen.words)) for one in people
+    ]
     return Mail(Kind.BOUNCE, "X-Failed-Recipients", "", tuple(found), *seen.original)
 
 

@@ -17,10 +17,12 @@ import orjson
 
 from relay.event import Facts, iso
 from relay.message import Delivery, MailClass
+from relay.times import duration
 from relay.wildcard import AnyOf, any_of
 
 BOARD = "suspensions"  # where State keeps them
-SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "class", "recipient")
+OLDER = "older-than"  # "2h": accepted longer ago than that when it is looked at, so mail comes under it as it waits
+SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "class", "recipient", OLDER)
 MAX = 200  # in force at once: each recipient is held against all of them, at a microsecond or two a piece
 _DOMAINS = ("domain", "site")
 _UNLESS_NAMED = frozenset({MailClass.SERVICE, MailClass.MARKETING})
@@ -42,7 +44,7 @@ class Suspension:
     """`what`: the selectors as they were given; none means everything. `until` None: until it is resumed.
 
     id       more than 1, unique in the cluster     by, node   who did it, and where
-    waiting  deliveries that waited there then
+    waiting  deliveries that waited there then          older      ms, of OLDER; None: of any age
     """
 
     id: int
@@ -54,24 +56,29 @@ class Suspension:
     node: str = ""
     waiting: int = 0
     classes: frozenset[MailClass] = field(init=False, compare=False)
+    older: int | None = field(init=False, compare=False)
     _texts: tuple[tuple[Callable[[Delivery], str], AnyOf], ...] = field(init=False, compare=False, repr=False)
     _pools: AnyOf | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raises PatternError where a selector is longer than can be asked."""
+        """Raises PatternError where a selector is longer than can be asked, ValueError where OLDER is no duration."""
         compiled = {key: any_of(values, domains=key in _DOMAINS) for key, values in self.what.items()}
+        compiled.pop(OLDER, None)
         named = compiled.pop("class", None)
         classes = _UNLESS_NAMED if named is None else frozenset(c for c in MailClass if c.label in named)
         object.__setattr__(self, "classes", classes)
+        object.__setattr__(self, "older", _oldest(self.what[OLDER]) if OLDER in self.what else None)
         object.__setattr__(self, "_pools", compiled.pop("pool", None))
         object.__setattr__(self, "_texts", tuple((_TEXTS[key], wanted) for key, wanted in compiled.items()))
 
-    def covers(self, delivery: Delivery, pool_of: Callable[[Delivery], str]) -> bool:
+    def covers(self, delivery: Delivery, pool_of: Callable[[Delivery], str], now: int) -> bool:
         """Is it this one's to hold? `pool_of`: the name of the pool that would carry it now."""
         message = delivery.message
         if (MailClass.TRANSACTIONAL if message.spared else message.mail_class) not in self.classes:
             return False
         if any(text(delivery) not in wanted for text, wanted in self._texts):
+            return False
+        if self.older is not None and now - message.accepted_at <= self.older:
             return False
         return self._pools is None or pool_of(delivery) in self._pools
 
@@ -119,6 +126,14 @@ class Suspension:
         return cls(**{**facts, "what": {key: tuple(values) for key, values in facts["what"].items()}})
 
 
+def _oldest(spans: Sequence[str]) -> int:
+    """In ms; of several one is enough, as of every selector."""
+    found = [duration(span) for span in spans]
+    if None in found or not found:
+        raise ValueError(f"{OLDER} {' '.join(spans)} is no duration, such as 90s, 15m, 2h, 7d")
+    return min(one for one in found if one is not None)
+
+
 def shown_what(what: What) -> dict[str, str | list[str]]:
     """A selector given once as its value alone."""
     return {key: values[0] if len(values) == 1 else list(values) for key, values in what.items()}
@@ -162,9 +177,9 @@ class Suspensions:
         self._all = tuple(sorted(suspensions, key=lambda one: one.id))
         self.known = True
 
-    def find(self, delivery: Delivery) -> Suspension | None:
+    def find(self, delivery: Delivery, now: int) -> Suspension | None:
         """The one that holds it: the oldest where there are several."""
         for one in self._all:
-            if one.covers(delivery, self._pool_of):
+            if one.covers(delivery, self._pool_of, now):
                 return one
         return None

@@ -8,9 +8,10 @@ smallest ones that know enough.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo
 
 from relay.wildcard import AnyOf, any_of
 
@@ -216,7 +217,7 @@ def ask(
         raise QuestionError(
             f"latency is of mail that was delivered: not by {', '.join(sorted(FAILURE))}, {', '.join(RECORDED)}"
         )
-    if zone not in available_timezones():
+    if not _is_zone(zone):
         raise QuestionError(f'"{zone}" is no time zone')
     if until <= since:
         raise QuestionError("the time to report of ends before it begins")
@@ -228,6 +229,15 @@ def ask(
     ):  # beside an hour stands the hour before it; events themselves take long to read
         return replace(question, compare=0, usual=0)
     return question
+
+
+@cache
+def _is_zone(name: str) -> bool:
+    """A list of all there are takes 20 ms each time."""
+    try:
+        return ZoneInfo(name) is not None
+    except (KeyError, ValueError, OSError):
+        return False
 
 
 def selected(where: Mapping[str, Sequence[str]]) -> dict[str, AnyOf]:

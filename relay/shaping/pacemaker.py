@@ -126,6 +126,9 @@ class Pacemaker:
         self.rules = rules or Backoff()
         self.warmup = warmup or WarmUp()
         self.news: list[News] = []
+        self.opened: set[str] = (
+            set()
+        )  # sites where an order or what was put aside has ended: for the wiring, which empties it
         self._name = name
         self._sharers = 1
         self._shares: dict[Bounds, Bounds] = {}
@@ -377,6 +380,7 @@ class Pacemaker:
             (self._orders if board == "order" else self._asides).pop(name, None)
             self.news.append(News(board, name, None))
             self._heard.pop(board, None)
+            self.opened.add(site)
         return ended
 
     def _tell(self, board: str, name: str, note: Json) -> None:
@@ -400,8 +404,10 @@ class Pacemaker:
     def _take(self, board: str, notes: Mapping[str, Json], before: Mapping[str, Json], now: int) -> None:
         match board:
             case "aside":
+                self.opened |= {name.rpartition(" ")[2] for name in self._asides if name not in notes}
                 self._asides = {name: Aside(**_plain(note)) for name, note in notes.items()}
             case "order":
+                self.opened |= {name.partition(" ")[0] for name in self._orders if name not in notes}
                 self._orders = {name: Order.read(_plain(note)) for name, note in notes.items()}
             case "warmup":
                 self._progress = {name: Progress(**_dated(note, "day")) for name, note in notes.items()}

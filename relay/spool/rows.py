@@ -107,13 +107,35 @@ def lines_of(change: Change) -> bytes:
     return b"\n".join(change.events) + b"\n" if change.events else b""
 
 
-def effect_of(delivery: Delivery, *, counted: bool, learnt: dict[str, Any] | None = None) -> bytes:
+def effect_of(
+    delivery: Delivery,
+    *,
+    counted: bool,
+    learnt: dict[str, Any] | None = None,
+    happened: tuple[object, ...] | None = None,
+) -> bytes:
     """What State is to be told of its end, or of a place it gave up, as relay/effects.py reads it: id and index, recipient,
-    brand, class, when it arrived (0: it did not), whether it held a place, and what follows for later mail."""
+    brand, class, when it arrived (0: it did not), whether it held a place, what follows for later mail, and what counts for the
+    health of its stream."""
     d, message = delivery, delivery.message
     arrived = d.arrived if learnt is None else 0  # another effect tells that
-    facts = [message.id, d.index, d.recipient, message.brand, int(message.mail_class), arrived, counted, learnt]
+    facts = [
+        message.id,
+        d.index,
+        d.recipient,
+        message.brand,
+        int(message.mail_class),
+        arrived,
+        counted,
+        learnt,
+        happened,
+    ]
     return orjson.dumps(facts) + b"\n"
+
+
+def told_of(name: str, happened: tuple[object, ...]) -> bytes:
+    """The same of what was heard later, under a name of its own."""
+    return orjson.dumps([name, -1, "", "", 0, 0, False, None, happened]) + b"\n"
 
 
 def sent_row(delivery: Delivery, source: str, site: str, generation: int) -> tuple[str, int, str, int, int]:

@@ -210,14 +210,21 @@ class Spool:
         for delivery in change.finished:
             write.finished.append(rows.packed_key(delivery))
             (write.shared if delivery.message.many else write.singles).append(delivery.message.row)
-            if delivery.counted or (delivery.arrived and delivery.message.mail_class is MailClass.MARKETING):
-                write.effects += rows.effect_of(delivery, counted=delivery.counted)
+            happened = delivery.happened
+            if (
+                happened is not None
+                or delivery.counted
+                or (delivery.arrived and delivery.message.mail_class is MailClass.MARKETING)
+            ):
+                write.effects += rows.effect_of(delivery, counted=delivery.counted, happened=happened)
         for delivery in change.again:
             write.again.append(rows.again_row(delivery))
         for delivery in change.given_up:
             write.effects += rows.effect_of(delivery, counted=True)
         for delivery, learnt in change.learnt:
             write.effects += rows.effect_of(delivery, counted=False, learnt=learnt)
+        for name, happened in change.told_of:
+            write.effects += rows.told_of(name, happened)
         for delivery, source, site in change.sent:
             self._sent += 1
             write.sent.append(rows.sent_row(delivery, source, site, self._generation + self._sent // GENERATION))

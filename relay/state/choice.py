@@ -8,14 +8,17 @@ from relay.state.interface import State
 from relay.state.sqlite import SqliteState
 
 
-def state_at(url: str, password_file: str, data_dir: Path, node: str, shard: int) -> State:
+def state_at(
+    url: str, password_file: str, data_dir: Path, node: str, shard: int, sentinel_password_file: str = ""
+) -> State:
     """For the worker of `shard`. `data_dir`: where the embedded backend is, and what tells this node from another of its
     name. Raises OSError."""
     if url == "sqlite:":
         return SqliteState(data_dir / "state.db")
     from relay.state.redis import RedisState  # noqa: PLC0415 (5 MB and 0.2 s that only Redis is worth)
 
-    return RedisState(url, password_file, f"{node}/{shard}", owner=_owner(data_dir / "node-id"))
+    owner = _owner(data_dir / "node-id")
+    return RedisState(url, password_file, f"{node}/{shard}", owner=owner, sentinel_password_file=sentinel_password_file)
 
 
 def _owner(path: Path) -> str:

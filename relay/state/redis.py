@@ -60,6 +60,7 @@ class RedisState:
         clock: Callable[[], int] | None = None,
         quiet: int = QUIET,
         owner: str = "",
+        sentinel_password_file: str = "",
     ) -> None:
         self.sharers = 0
         self._member = member or secrets.token_hex(8)
@@ -68,7 +69,7 @@ class RedisState:
         self._quiet = quiet
         self._given = clock
         self._clock = ServerClock()
-        self._link = RedisLink(url, password_file)
+        self._link = RedisLink(url, password_file, sentinel_password_file)
         self._batches = Batches(self._link, self._clock, self._corrections, self._corrected, self._failed)
         self._beating: asyncio.Task[None] | None = None
         self._learning = asyncio.Lock()

@@ -4,7 +4,8 @@ or to a cluster.
 Every call is EVALSHA; where a server does not know the script (the first call, SCRIPT FLUSH, a failover) those calls are
 repeated in their order as EVAL, which brings it. What fails ends the connection: the next call makes a new one, and so
 finds who is master now, or a password that was changed. Who is, Sentinels say (`redis+sentinel://host,host/name`): a replica
-that was promoted is known to them within a second of it.
+that was promoted is known to them within a second of it. With `rediss+sentinel:` they and the servers are spoken to by TLS, by
+the names or addresses that they say: certificates must hold those.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ SCRIPT = (Path(__file__).parent / "redis.lua").read_text("utf-8")
 SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()  # Redis names scripts so
 SECONDS = 2.0  # for an answer, connecting included: within a data centre it takes one millisecond
 CLOSE_SECONDS = 1.0
-SENTINEL = "redis+sentinel"
+SENTINEL, SENTINEL_TLS = "redis+sentinel", "rediss+sentinel"
 SENTINEL_PORT = 26379
 SENTINEL_SECONDS = (
     0.5  # for an answer of one: there are several, and the first may be on the machine that has just died
@@ -60,14 +61,16 @@ class _PasswordFile(CredentialProvider):
 class RedisLink:
     """`send` connects where there is no connection. Raises whatever goes wrong: the caller translates."""
 
-    def __init__(self, url: str, password_file: str = "") -> None:
+    def __init__(self, url: str, password_file: str = "", sentinel_password_file: str = "") -> None:
         place = urlsplit(url)
         self.shown = place._replace(netloc=place.netloc.rpartition("@")[2]).geturl()
         self._credentials = _PasswordFile(place.username or "", password_file) if password_file else None
         self._client: Any = None
         self._cluster = False
         self._server = ""
-        self._sentinel: Any = _sentinel(self.shown) if place.scheme == SENTINEL else None
+        self._sentinel: Any = None
+        if place.scheme in (SENTINEL, SENTINEL_TLS):
+            self._sentinel = _sentinel(self.shown, sentinel_password_file)
 
     def __repr__(self) -> str:
         kind = " (cluster)" if self._cluster else ""
@@ -141,13 +144,21 @@ class RedisLink:
         """The URL of the server that is master now; raises what redis-py does where no Sentinel knows one."""
         _, name, *database = urlsplit(self.shown).path.split("/")
         host, port = await self._sentinel.discover_master(name)
-        return f"redis://{f'[{host}]' if ':' in host else host}:{port}/{''.join(database) or 0}"
+        scheme = "rediss" if self.shown.startswith(SENTINEL_TLS) else "redis"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/{''.join(database) or 0}"
 
 
-def _sentinel(url: str) -> Any:
-    """Several that watch the same servers. They have no password: they tell nothing but addresses."""
-    places = [urlsplit(f"//{place}") for place in urlsplit(url).netloc.split(",")]
+def _sentinel(url: str, password_file: str) -> Any:
+    """Several that watch the same servers, all with the same password or none."""
+    place = urlsplit(url)
+    places = [urlsplit(f"//{one}") for one in place.netloc.split(",")]
     hosts = [(place.hostname, place.port or SENTINEL_PORT) for place in places]
-    timeouts = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
+    options: dict[str, Any] = {
+        "socket_timeout": SENTINEL_SECONDS,
+        "socket_connect_timeout": SENTINEL_SECONDS,
+        "retry": Retry(NoBackoff(), 0),
+        "ssl": place.scheme == SENTINEL_TLS,
+        "credential_provider": _PasswordFile("", password_file) if password_file else None,
+    }
     made: Any = Sentinel  # redis-py gives its arguments no types
-    return made(hosts, sentinel_kwargs={**timeouts, "retry": Retry(NoBackoff(), 0)})
+    return made(hosts, sentinel_kwargs=options)

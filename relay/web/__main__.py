@@ -30,6 +30,7 @@ from relay.ids import time_of
 from relay.in_force import InForce, load
 from relay.order import Place
 from relay.recipient import Keys
+from relay.reporting import Reader
 from relay.reporting.counting import count
 from relay.signing.keys import KeyRing
 from relay.web.api.site import alone, create_api
@@ -119,7 +120,19 @@ class WebProcess:
         """The apps' API, where it has an address of its own, is bounded like the public pages: it may face the world."""
         servers: list[tuple[uvicorn.Server, socket.socket]] = []
         if self._admin is not None:
-            servers.append((_Pages(create_app(self._settings(), self._ask, self._login())), self._admin))
+            servers.append(
+                (
+                    _Pages(
+                        create_app(
+                            self._settings(),
+                            self._ask,
+                            self._login(),
+                            Reader([self._directory, *self._deployment.web.events]),
+                        )
+                    ),
+                    self._admin,
+                )
+            )
         if self._api is not None:
             gate = Gate(pages=Allowance(POSTS_A_SECOND))  # an app may ask as often as it tells
             servers.append((PublicServer(alone(create_api(self._ask)), gate), self._api))
@@ -140,6 +153,7 @@ class WebProcess:
             events=EventTail(self._directory, self._find),
             clock=clock,
             version=__version__,
+            timezone=deployment.node.timezone,
             ports=tuple(
                 SubmissionPort(one.bind.host, one.bind.port, one.tls, login=one.auth == "required")
                 for one in deployment.listeners

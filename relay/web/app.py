@@ -6,21 +6,37 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from relay.web.api.operations import PREFIX
 from relay.web.api.site import create_api
+from relay.web.desk.changes import Changes
+from relay.web.desk.reports import Reader
+from relay.web.desk.views import Desk
 from relay.web.guard import Guard
 from relay.web.login.gate import LOGIN, Gate
 from relay.web.login.pages import LoginPages
 from relay.web.login.service import Login
+from relay.web.node import Node
 from relay.web.rendering import Pages
 from relay.web.settings import Control, WebSettings
 from relay.web.views import Views
 
 
-def create_app(settings: WebSettings, control: Control, login: Login) -> Starlette:
+def create_app(settings: WebSettings, control: Control, login: Login, reader: Reader) -> Starlette:
     """`control` asks the node (control.sock); what it raises when the node is down is shown as such."""
     pages = Pages(settings)
-    views, entrance = Views(settings, control, pages), LoginPages(login, pages.page)
+    node = Node(control)
+    views, entrance = Views(settings, node, pages, login.seal), LoginPages(login, pages.page)
+    desk, changes = Desk(settings, reader, node, pages, login), Changes(node, pages, login)
     routes: list[BaseRoute] = [
-        Route("/", views.dashboard),
+        Route("/", views.dashboard if settings.mode == "capture" else desk.today),
+        Route("/today", desk.today),
+        Route("/messages", views.dashboard),
+        Route("/report/{report}", desk.report),
+        Route("/report/{report}/csv", desk.report_csv),
+        Route("/found", desk.found),
+        Route("/found/csv", desk.found_csv),
+        Route("/recipient", desk.recipient),
+        Route("/suppressed", desk.suppressed),
+        Route("/undo", changes.undo, methods=["POST"]),
+        Route("/resume", changes.resume, methods=["POST"]),
         Route("/queue", views.queue),
         Route("/connect", views.connect),
         Route("/m/{id}", views.message),

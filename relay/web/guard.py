@@ -29,7 +29,6 @@ MAIL_POLICY = (
 MAIL_HEADERS = {"Content-Security-Policy": MAIL_POLICY, "X-DNS-Prefetch-Control": "off"}
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
@@ -56,14 +55,15 @@ def allowed(host: str, names: frozenset[str], any_address: bool) -> bool:
 class Hardened:
     """ASGI middleware: the headers that bind browsers, on every answer. Those that a view has set itself stay as they are."""
 
-    def __init__(self, app: ASGIApp, policy: str = PAGE_POLICY) -> None:
-        self._app, self._policy = app, policy
+    def __init__(self, app: ASGIApp, policy: str = PAGE_POLICY, referrer: str = "no-referrer") -> None:
+        self._app, self._policy, self._referrer = app, policy, referrer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def hardened(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("Content-Security-Policy", self._policy)
+                headers.setdefault("Referrer-Policy", self._referrer)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
@@ -82,7 +82,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        await Hardened(self._refusal(scope) or self._app)(scope, receive, send)
+        # Not "no-referrer": browsers would then say "Origin: null" of our own forms (Fetch, 3.2), which login/gate.py refuses.
+        await Hardened(self._refusal(scope) or self._app, referrer="same-origin")(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         if not allowed(Headers(scope=scope).get("host", ""), self._names, self._any_address):

@@ -1,14 +1,17 @@
 """Pages from templates: what strangers wrote is escaped (autoescape), and a name that is missing is a fault of ours."""
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from relay import top
 from relay.web import metrics, show
+from relay.web.desk.tables import NAMES
 from relay.web.login.visitor import Visitor
 from relay.web.settings import WebSettings
 from relay.web.stories import STATES, reply_text
@@ -33,28 +36,26 @@ class Pages:
             settings=settings,
             states=STATES,
             classes=metrics.CLASSES,
+            dimensions=NAMES,
             # The content's hash in its address: it may be kept for ever, and a new version is fetched at once.
             static={name: f"/static/{name}?{sha256(data).hexdigest()[:12]}" for name, data in self.static.items()},
         )
+        zone = ZoneInfo(settings.timezone)
         self._pages.filters.update(
-            clock=show.clock,
-            day=show.day,
+            clock=partial(show.clock, zone=zone),
+            day=partial(show.day, zone=zone),
             size=show.size,
             span=show.span,
             count=show.count,
             speed=show.speed,
             in_short=top.in_short,
             facts=show.facts,
-            transcript=show.transcript,
             reply=reply_text,
+            transcript=show.transcript,
         )
 
     def __repr__(self) -> str:
         return f"<Pages {len(self.static)} files>"
-
-    def add_filters(self, **filters: Any) -> None:
-        """Of the desk, which formats figures."""
-        self._pages.filters.update(filters)
 
     def page(self, template: str, visitor: Visitor | None, *, status: int = 200, **facts: Any) -> Response:
         """`visitor`: None where nobody is let in yet, and the page has no way to others."""

@@ -18,6 +18,7 @@ class WebSettings:
 
     mode         live | capture
     only_to      in live mode, whose mail leaves while all other is captured; empty: everybody's
+    timezone     whose days and hours reports and pages have
     ports        where apps connect
     hosts        names under which the site may be called, beside loopback's (lower case, no port)
     any_address  the site is bound to a wildcard: any address literal may stand in Host
@@ -32,6 +33,7 @@ class WebSettings:
     events: EventSource
     clock: Callable[[], int]
     version: str = ""
+    timezone: str = "UTC"
     only_to: tuple[str, ...] = ()
     ports: tuple[SubmissionPort, ...] = ()
     hosts: frozenset[str] = frozenset()

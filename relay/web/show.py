@@ -3,17 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from relay.event import iso
+from relay.web.login.visitor import SEALED
 from relay.web.metrics import CLASSES, Stats, lanes, totals
 from relay.web.stories import Event
 
 # Fields of an event that its line in the story shows elsewhere, or that only programs need.
 _PLACED = {"v", "time", "type", "id", "rcpt", "message_id", "sender", "from", "recipient", "domain", "subject", "class"}
 _PLACED |= {"stream", "credential", "brand", "campaign", "reply", "reason", "detail", "transcript"}
-_FOR_PROGRAMS = {"event_id", "node", "policies", "metadata", "headers", "evidence"}
+_FOR_PROGRAMS = {"event_id", "node", "policies", "metadata", "headers", "evidence", SEALED}
 
 
 _ENDS = ("delivered", "deferred", "bounced")
@@ -48,19 +49,25 @@ def tiles(stats: Stats | None, events: Iterable[Event]) -> list[Tile]:
     ]
 
 
-def clock(value: object) -> str:
+def clock(value: object, zone: tzinfo = UTC) -> str:
     """ "14:05:31" of an event's time, or of ms; "" if it is neither."""
-    text = iso(value) if isinstance(value, int) else str(value or "")
-    return text[11:19]
+    found = moment(value, zone)
+    return f"{found:%H:%M:%S}" if found is not None else ""
 
 
-def day(value: object) -> str:
+def day(value: object, zone: tzinfo = UTC) -> str:
     """ "Sat 21 Nov 2026"."""
+    found = moment(value, zone)
+    return f"{found:%a %d %b %Y}" if found is not None else ""
+
+
+def moment(value: object, zone: tzinfo) -> datetime | None:
     text = iso(value) if isinstance(value, int) else str(value or "")
     try:
-        return datetime.fromisoformat(text[:10]).replace(tzinfo=UTC).strftime("%a %d %b %Y")
-    except ValueError:
-        return ""
+        found = datetime.fromisoformat(text[:40])
+        return found.replace(tzinfo=found.tzinfo or UTC).astimezone(zone)
+    except (ValueError, OverflowError):
+        return None
 
 
 def size(octets: object) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from relay.web.login.visitor import SEALED
+
 Event = dict[str, Any]
 
 # type of the last event -> (word for people, tone); what is not here speaks for itself.
@@ -54,6 +56,7 @@ class Way:
     delay_ms: int | None = None
     again: str = ""
     captured: bool = False
+    sealed: str = ""
 
     @property
     def open(self) -> bool:
@@ -120,6 +123,7 @@ def _add(story: Story, event: Event) -> None:
         return
     way = story.ways.setdefault(index, Way(index, str(event.get("recipient", ""))))
     way.state = str(event.get("type", ""))
+    way.sealed = str(event.get(SEALED, ""))
     way.reply = reply_text(event) or way.reply
     way.category = str(event.get("category") or "") if "reply" in event else way.category
     way.detail = " ".join(str(event[n]) for n in ("reason", "detail") if event.get(n))

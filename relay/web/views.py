@@ -1,10 +1,9 @@
 """The pages. Each view gathers its facts, hands them to a template, and changes nothing."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable
 from typing import Any
 
-import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -17,20 +16,18 @@ from relay.web.captures import Capture
 from relay.web.connect import best_port, snippets
 from relay.web.guard import MAIL_HEADERS
 from relay.web.login.gate import visitor_of
-from relay.web.login.visitor import Visitor
+from relay.web.login.visitor import Visitor, shown_to
 from relay.web.metrics import Stats
+from relay.web.node import Node
 from relay.web.reading import Reading, Verdict, read, verdicts
 from relay.web.rendering import STATIC, Pages
-from relay.web.settings import Control, WebSettings
-from relay.web.stories import Event, Story, matches, refusals, stories
-
-log = structlog.get_logger()
+from relay.web.settings import WebSettings
+from relay.web.stories import Story, matches, refusals, stories
 
 SHOWN = 100  # messages on the dashboard: a screenful or three
 REFUSED_SHOWN = 5
 SITES_SHOWN = 200  # on the page of the queue
 MOST = 200  # recipients, and events, on the page of one message
-CONTROL_SECONDS = 6.0  # above the supervisor's own limit of 5 s for a worker that does not answer
 VERSION_SECONDS = 1.0  # the supervisor knows it by itself, and who asks whether we live will not wait for long
 TABS = (("html", "HTML"), ("text", "Text"), ("headers", "Headers"), ("source", "Source"))
 
@@ -38,8 +35,8 @@ TABS = (("html", "HTML"), ("text", "Text"), ("headers", "Headers"), ("source", "
 class Views:
     """The views of one site. Reads of files and MIME run in threads, so that a slow disk holds up nobody else."""
 
-    def __init__(self, settings: WebSettings, control: Control, pages: Pages) -> None:
-        self._settings, self._control, self._pages = settings, control, pages
+    def __init__(self, settings: WebSettings, node: Node, pages: Pages, seal: Callable[[str], str]) -> None:
+        self._settings, self._node, self._pages, self._seal = settings, node, pages, seal
 
     def __repr__(self) -> str:
         return f"<Views of {self._settings.node}>"
@@ -74,7 +71,7 @@ class Views:
         visitor = visitor_of(request)
         if visitor.limited:
             raise HTTPException(403)
-        now = await self._ask({"do": "queue.top"})
+        now = await self._node.ask({"do": "queue.top"})
         if now and visitor.masked:
             now = masked(now)
         found = top.arranged(top.filtered(now["sites"], words), sort) if now else []
@@ -101,7 +98,8 @@ class Views:
 
     async def message(self, request: Request) -> Response:
         visitor, identifier = visitor_of(request), request.path_params["id"]
-        told = stories(shown_to(visitor, await asyncio.to_thread(self._settings.events.story, identifier)))
+        events = await asyncio.to_thread(self._settings.events.story, identifier)
+        told = stories(shown_to(visitor, events, self._seal))
         captures = self._captures(request, told)
         if not told and not captures:
             raise HTTPException(404)
@@ -152,7 +150,7 @@ class Views:
 
     async def healthz(self, _: Request) -> Response:
         """200 while this process answers; with the version in force, where the node tells it."""
-        told = await self._ask({"do": "versions"}, VERSION_SECONDS)
+        told = await self._node.ask({"do": "versions"}, VERSION_SECONDS)
         return PlainTextResponse(f"ok\npolicies {told['policies']}\n" if told else "ok\n")
 
     async def readyz(self, _: Request) -> Response:
@@ -183,24 +181,14 @@ class Views:
         return self._pages.page(template, request.scope.get("visitor"), status=status, **facts)
 
     async def _stats(self) -> Stats | None:
-        return await self._ask({"do": "stats"})
-
-    async def _ask(self, question: dict[str, Any], seconds: float = CONTROL_SECONDS) -> dict[str, Any] | None:
-        """None when the node gives no answer; that is a state to show, not a fault of this page."""
-        try:
-            async with asyncio.timeout(seconds):
-                answer = await self._control(question)
-        except (OSError, RuntimeError, ValueError, EOFError, TimeoutError) as error:
-            log.warning("the node does not answer", error=str(error) or type(error).__name__)
-            return None
-        return None if "error" in answer else answer
+        return await self._node.ask({"do": "stats"})
 
     async def _waiting(self, story: Story, visitor: Visitor) -> dict[int, dict[str, Any]]:
         """Of recipients that it was not delivered to yet, by their index: what the node says of why, and when next."""
         found: dict[int, dict[str, Any]] = {}
         cursor: Any = None
         while any(way.open for way in story.ways.values()) and len(found) < MOST:
-            page = await self._ask({"do": "queue.page", "selector": {"id": story.id}, "cursor": cursor})
+            page = await self._node.ask({"do": "queue.page", "selector": {"id": story.id}, "cursor": cursor})
             if page is None:
                 break
             items = page.get("items", ())
@@ -239,13 +227,6 @@ class Views:
             return read(content), verdicts(content, self._settings.public_keys) if with_verdicts else ()
 
         return await asyncio.to_thread(work)
-
-
-def shown_to(visitor: Visitor, events: Iterable[Event]) -> list[Event]:
-    """What of it this visitor may see, as he may see it. Whatever is looked for is looked for in this, or a search would tell
-    letter by letter what is masked."""
-    seen = [event for event in events if visitor.sees(event)]
-    return [masked(event) for event in seen] if visitor.masked else seen
 
 
 def _has(reading: Reading | None, tab: str) -> bool:

@@ -5,11 +5,15 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from bench import machine, pace, stages, varied
+from bench import machine, pace, returns, stages, varied
 from bench.load import Load
 from bench.peers import fill
 from bench.processes import cpu_seconds, memory, start, tree, wait_until
 from bench.run import Result, heading, row
+from relay.feedback.replies import diagnose
+from relay.feedback.returned import Kind, read_mail
+from relay.feedback.taxonomy import Category
+from relay.outcome import Reply
 
 BURN = "import time\nwhile time.process_time() < 0.3: pass"
 PARENT = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', '''{BURN}''']); print(flush=True); time.sleep(60)"
@@ -95,3 +99,10 @@ def test_the_picture_of_paces_is_drawn_and_its_figures_written(tmp_path: Path) -
     assert page == (Path(pace.__file__).parent / "results" / "pace.md").read_text(), (
         "committed figures are those of today"
     )
+
+
+def test_each_usual_form_of_returned_mail_is_one_that_is_understood() -> None:
+    kinds = [read_mail(mail).kind for mail in returns.usual_mails()]
+    assert kinds == [Kind.BOUNCE] * (len(kinds) - 1) + [Kind.COMPLAINT]
+    understood = [diagnose(Reply(code, enhanced, text), command) for code, enhanced, text, command in returns.USUAL]
+    assert sum(one.category is not Category.OTHER for one in understood) >= len(understood) - 2

@@ -274,3 +274,56 @@ def test_what_state_lost_is_told_again_from_the_events(
     assert run(folders, "restore", "--done", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"done": True}
     assert run(folders, "restore", "--done", "--dry-run") == 0
+
+
+def pend(node: DeskNode, *addresses: str, site: str = "google") -> None:
+    """What the site said of them waits for a second word."""
+    entry = {"stop": "pending:all", "reason": "dead-mailbox", "source": "feedback", "site": site}
+    entries = [{**entry, "recipient": address} for address in addresses]
+    assert node.reply({"do": "people", "what": "block", "via": "feedback", "entries": entries})["changed"] == len(
+        entries
+    )
+
+
+def test_what_is_pending_stops_nothing_and_is_shown_apart(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pend(node, "dana@gmail.com", "noa@gmail.com")
+    assert node.events("suppressed") == []
+    assert listed(folders, capsys) == []
+    rows = listed(folders, capsys, "--stop", "pending", "--site", "google")
+    assert sorted(row["recipient"] for row in rows) == ["dana@gmail.com", "noa@gmail.com"]
+    assert run(folders, "list", "--stop", "pending") == 0
+    assert "nothing yet (pending: all mail)  dead-mailbox, feedback" in capsys.readouterr().out
+    assert run(folders, "show", "dana@gmail.com") == 1, "nothing stops mail"
+    answer = node.reply(
+        {"do": "people", "what": "block", "via": "cli", "entries": [{"recipient": "x@y", "stop": "pending:all"}]}
+    )
+    assert "stops nothing" in answer["error"], "nobody but we leaves things pending"
+
+
+def test_what_is_pending_is_confirmed_or_dropped_in_bulk(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pend(node, "dana@gmail.com", "noa@gmail.com")
+    pend(node, "tal@b.example", site="b")
+    assert run(folders, "confirm") == 2
+    assert "say which" in capsys.readouterr().err
+    assert run(folders, "confirm", "--site", "google", "--dry-run") == 0
+    assert capsys.readouterr().out == "2 pending suppressions would be confirmed. Nothing was changed.\n"
+    assert run(folders, "confirm", "--site", "google", "--note", "a dead list") == 0
+    assert capsys.readouterr().out == "2 pending suppressions confirmed.\n"
+    assert sorted(row["stop"] for row in listed(folders, capsys)) == ["all", "all"]
+    assert len(node.events("suppressed")) == 2
+    settled = {"do": "health", "what": "settle", "site": "google", "word": "confirmed"}
+    assert [one for one in node.asked if one["do"] == "health"] == [settled]
+    assert run(folders, "drop", "--all", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"dropped": 1}
+    assert node.events("unsuppressed") == [], "nothing was"
+    assert node.asked[-2] == {**settled, "site": "", "word": "dropped"}
+    assert [(one["action"], one["reason"]) for one in node.events("audit")] == [
+        ("suppress confirm", "a dead list"),
+        ("suppress drop", ""),
+    ]
+    assert run(folders, "drop", "--all") == 1
+    assert run(folders, "drop", "--since", "yesteryear") == 2

@@ -66,6 +66,18 @@ def test_it_counts_first_and_says_what_it_leaves_alone(
     )
 
 
+def test_old_mail_alone(node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["suspend", "--stream", "news", "--older-than", "2h", "--yes", *folders]) == 0
+    count, told = node.asked
+    assert count["selector"] == {"stream": ["news"], "older_than": 7_200_000, "held": False}
+    assert told["what"] == {"stream": ["news"], "older-than": ["2h"]}
+    assert main(["resume", "--older-than", "2h", "--yes", *folders]) == 0
+    assert node.asked[-1]["what"] == {"older-than": ["2h"]}
+    with pytest.raises(SystemExit):
+        main(["suspend", "--older-than", "soon", *folders])
+    assert "--older-than" in capsys.readouterr().err
+
+
 def test_a_class_that_is_named_is_counted(
     node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,6 +99,11 @@ def test_state_in_redis(tmp_path: Path) -> None:
     assert (warning.key, warning.message) == ("state.password_file", 'no file "gone" on this machine')
     (warning,) = deployment(tmp_path, '[state]\npassword_file = "password"\n').warnings
     assert (warning.key, warning.slug) == ("state.password_file", "no-effect")
+    said = '[state]\nurl = "{}"\nsentinel_password_file = "password"\n'
+    made = deployment(tmp_path, said.format("rediss+sentinel://h/name"))
+    assert (made.state.sentinel_password_file, made.warnings) == (str(tmp_path / "password"), ())
+    (warning,) = deployment(tmp_path, said.format("redis://h")).warnings
+    assert warning.message == "has no effect: url names no Sentinels"
 
 
 def test_the_relay_and_its_password(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ ANYTHING = st.one_of(
         "rediss://relay@redis.example:6380/1",
         "redis://[2001:db8::1]:6379",
         "redis+sentinel://s1.example/postlane",
+        "rediss+sentinel://s1.example:26380,s2.example/postlane/1",
         "redis+sentinel://relay@10.0.0.7:26379,s2.example,s3.example:26380/my-master/1",
     ],
 )
@@ -75,7 +76,10 @@ def test_what_is_no_place_of_state(text: object) -> None:
         units.state_url(text)
 
 
-@pytest.mark.parametrize("text", ["redis://relay:geheim@h:6379/0", "rediss://:geheim@h", "redis+sentinel://a:b@h/m"])
+@pytest.mark.parametrize(
+    "text",
+    ["redis://relay:geheim@h:6379/0", "rediss://:geheim@h", "redis+sentinel://a:b@h/m", "rediss+sentinel://a:b@h/m"],
+)
 def test_a_password_in_the_url_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(Wrong, match="set password_file") as refused:
         units.state_url(text)

@@ -1,6 +1,7 @@
 """Transport matters: STARTTLS, deadlines, peers that are silent, slow or do not read, and connections' own cost."""
 
 import asyncio
+import errno
 import inspect
 import socket
 from typing import Any
@@ -180,6 +181,30 @@ async def test_a_new_connection_inspects_nothing(open_house: Opener, monkeypatch
         monkeypatch.setattr(inspect, "getmembers", seen.append)
         await house.play(BEGIN + "C: QUIT\nS: 221 *\nS: <closed>")
         assert seen == []
+
+
+class HasReset:
+    """A transport of asyncio's own loop whose peer has reset: the loop has not heard of it, the socket has."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write_eof(self) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+
+async def test_a_peer_that_has_just_reset_is_no_fault(open_house: Opener) -> None:
+    async with open_house() as house:
+        client = await house.play(BEGIN)
+        (session,) = house.listener.desk.guests
+        wire: Any = session
+        wire.transport = HasReset(wire.transport)
+        wire.close(Reply(421, "4.4.2", "gone"))
+        assert await client.reader.read() in (b"", b"421 4.4.2 gone\r\n")
+        assert not house.listener.desk.guests
 
 
 async def test_sessions_show_their_state(open_house: Opener) -> None:

@@ -22,8 +22,8 @@ def suspension(**what: Any) -> Suspension:
     return Suspension(5, given({name.rstrip("_"): value for name, value in what.items()}), NOW)
 
 
-def covers(one: Suspension, about: Delivery, pool: str = "bulk") -> bool:
-    return one.covers(about, lambda _: pool)
+def covers(one: Suspension, about: Delivery, pool: str = "bulk", now: int = NOW) -> bool:
+    return one.covers(about, lambda _: pool, now)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,20 @@ def covers(one: Suspension, about: Delivery, pool: str = "bulk") -> bool:
 )
 def test_all_selectors_must_fit(what: dict[str, Any], held: bool) -> None:
     assert covers(suspension(**what), delivery()) is held
+
+
+def test_mail_comes_under_it_when_it_is_old_enough() -> None:
+    one, about = suspension(stream="order", **{"older-than": "2h"}), delivery()
+    accepted = about.message.accepted_at
+    assert not covers(one, about, now=accepted + 7_200_000)
+    assert covers(one, about, now=accepted + 7_200_001)
+    assert one.undo == "postlane resume --stream order --older-than 2h"
+    assert Suspension.load(one.dump()).older == 7_200_000
+    assert suspension(**{"older-than": ["2h", "90s"]}).older == 90_000
+    assert suspension(stream="order").older is None
+    for wrong in (["two hours"], []):
+        with pytest.raises(ValueError, match="is no duration"):
+            suspension(**{"older-than": wrong})
 
 
 def test_mail_without_a_campaign_is_of_none() -> None:
@@ -123,12 +137,12 @@ def test_resume_means_what_stands_in_the_suspension_itself(asked: dict[str, Any]
 def test_the_oldest_holds_where_there_are_several() -> None:
     table = Suspensions(lambda _: "bulk")
     assert repr(table) == "<Suspensions none, unknown>"
-    assert table.find(delivery()) is None
+    assert table.find(delivery(), NOW) is None
     table.put([Suspension(9, given({"pool": "bulk"}), NOW), Suspension(3, given({"stream": "order"}), NOW)])
     assert table.known
     assert [one.id for one in table] == [3, 9]
     assert repr(table) == "<Suspensions stream order, pool bulk>"
-    held = table.find(delivery())
+    held = table.find(delivery(), NOW)
     assert held is not None
     assert held.id == 3
-    assert table.find(delivery(TRANSACTIONAL)) is None
+    assert table.find(delivery(TRANSACTIONAL), NOW) is None

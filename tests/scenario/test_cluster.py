@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.node import RETRY, Node, wait_for
+from tests.scenario.test_returns import BOUNCE, COMPLAINT, hand_in
+from tests.support.node import RETRY, Node, free_port, wait_for
 from tests.support.nodes_on_redis import (
     BULK,
     PASSWORD,
@@ -49,16 +50,17 @@ def write(node: Node, name: str, text: str) -> None:
 
 
 def test_a_cluster_changes_as_one_and_outlives_the_death_of_its_master(tmp_path: Path) -> None:
+    ports = (free_port(), free_port())
     with (
         Sink() as sink,
         RedisPair(tmp_path / "redis", PASSWORD, OLD) as pair,
-        two_nodes(tmp_path, sink, pair.url, workers=1) as (one, other),
+        two_nodes(tmp_path, sink, pair.url, workers=1, bounces=ports) as (one, other),
     ):
         nodes = (one, other)
         wait_for("all workers to know of each other", lambda: metric(one, "postlane_state_sharers") == {"2"})
         credentials_of_one_node_are_those_of_all(one, other)
         a_refused_change_leaves_all_as_they_were(one, other)
-        a_node_that_was_away_follows(one, other)
+        a_node_that_was_away_follows_and_hears_what_came_back_meanwhile(sink, one, other, ports[0])
         a_master_dies_under_load(pair, sink, nodes)
         write(other, "retry.toml", RETRY.replace("1s", "3s"))
         assert [node["policies"] for node in other.ask({"do": "reload"})["nodes"]] == [version(other)]
@@ -111,8 +113,20 @@ def a_refused_change_leaves_all_as_they_were(one: Node, other: Node) -> None:
     assert [event["what"]["node"] for event in events][-1] == "relay-2"
 
 
-def a_node_that_was_away_follows(one: Node, other: Node) -> None:
+def a_node_that_was_away_follows_and_hears_what_came_back_meanwhile(
+    sink: Sink, one: Node, other: Node, port: int
+) -> None:
+    people = ("rona", "noa", "gal")
+    sent = {name: other.send(f"{name}@example.com") for name in people}
+    for name in people:
+        assert other.final(sent[name])["type"] == "delivered"
+    came = {name: next(one for one in sink.messages if one.recipients == [f"{name}@example.com"]) for name in people}
     other.kill()
+    hand_in(port, came["rona"].sender, BOUNCE)
+    traced = COMPLAINT.replace("{trace}", came["noa"].header("X-Postlane-Trace"))
+    named = COMPLAINT.replace("X-Postlane-Trace: {trace}", f"Message-ID: {came['gal'].header('Message-ID')}")
+    hand_in(port, "abuse@bounce.test.example", traced)
+    hand_in(port, "abuse@bounce.test.example", named.replace("Version: 1", "Original-Rcpt-To: gal@example.com"))
     write(one, "retry.toml", RETRY.replace("1s", "2s"))
     done = one.run("reload")
     assert done.returncode == 0, done.stderr
@@ -121,6 +135,10 @@ def a_node_that_was_away_follows(one: Node, other: Node) -> None:
     other.start()
     wait_for("it to follow", lambda: version(other) == version(one))
     wait_for("its disk", lambda: (other.folder / "policies" / "retry.toml").read_text() == RETRY.replace("1s", "2s"))
+    kinds = {"rona": "bounced-late", "noa": "complained", "gal": "complained"}
+    for name, kind in kinds.items():
+        wait_for("what came back", partial(other.events, id=sent[name], type=kind))
+    assert not [event for kind in set(kinds.values()) for event in one.events(type=kind)]
     wait_for("it to be seen", lambda: f"relay-2  up   policies {version(one)}" in one.run("status").stdout)
 
 

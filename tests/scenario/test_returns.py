@@ -3,6 +3,7 @@
 import base64
 import json
 import smtplib
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from relay.identity import HookSecret
 from relay.webhook import signed
 from tests.scenario.test_queue import live
+from tests.support.bad_returns import made
 from tests.support.http_peer import HttpPeer
 from tests.support.node import CREDENTIALS, Event, Node, free_port, wait_for
 from tests.support.peer import serving
@@ -104,7 +106,7 @@ def returned(node: Node, kind: str) -> int:
 
 def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_path: Path) -> None:
     port = free_port()
-    listener = f'\n[[listener]]\nbind = "127.0.0.1:{port}"\nrole = "bounces"\n'
+    listener = f'\n[[listener]]\nbind = "127.0.0.1:{port}"\nrole = "bounces"\nmax_size = "3MB"\n'
     (tmp_path / "hook-secret").write_text(f"whsec_{base64.b64encode(KEY).decode()}\n")
     (tmp_path / "hook-secret").chmod(0o600)
     app = HttpPeer(port=free_port())
@@ -178,6 +180,7 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
         who_writes_to_leave_leaves_once(node, sink, port)
         providers_complain_and_ask_at_the_feedback_address(node, sink, port)
         an_admins_rule_says_what_it_means(node, sink, port)
+        bad_mail_stops_nobody_and_changes_nothing_of_others(node, sink, port)
 
 
 def who_writes_to_leave_leaves_once(node: Node, sink: Sink, port: int) -> None:
@@ -233,3 +236,53 @@ def an_admins_rule_says_what_it_means(node: Node, sink: Sink, port: int) -> None
     late = wait_for("the bounce", partial(node.events, id=receipt, type="bounced-late"))
     assert [(one["category"], one["rule"]) for one in late] == [("inactive-mailbox", "policies/bounces.toml:3")]
     assert returned(node, "delayed") == 1
+
+
+def bad_mail_stops_nobody_and_changes_nothing_of_others(node: Node, sink: Sink, port: int) -> None:
+    receipt = node.send("omer@example.com")
+    assert node.final(receipt)["type"] == "delivered"
+    path = next(one for one in sink.messages if one.recipients == ["omer@example.com"]).sender
+    known, mailed = len(node.events(type="suppressed")), len(sink.messages)
+    taken = sum(returned(node, kind) for kind in ("bounce", "complaint", "auto-reply", "other", "delayed"))
+    bad = made(path)
+    for content in bad.values():
+        with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+            client.sendmail("", [path], content)
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        client.ehlo()
+        assert client.docmd(f"MAIL FROM:<> SIZE={100 << 20}")[0] == 552
+    assert hundred_megabytes(port, path) == 552, "of what comes all the same nothing is kept"
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        client.ehlo()
+        client.mail("")
+        answers = [client.rcpt(f"u-{number:032x}@bounce.test.example")[0] for number in range(1_000)]
+    assert set(answers) == {550}
+    kinds = ("bounce", "complaint", "auto-reply", "other", "delayed")
+    wait_for("all to be counted", lambda: sum(returned(node, kind) for kind in kinds) == taken + len(bad))
+    assert returned(node, "refused") >= 1_000
+    late = wait_for("the one bounce that is true", partial(node.events, id=receipt, type="bounced-late"))
+    assert len(late) == 1
+    wait_for("its suppression", lambda: len(node.events(type="suppressed")) > known)
+    assert [one["recipient"] for one in node.events(type="suppressed")[known:]] == ["omer@example.com"]
+    wait_for("the app's report", lambda: len(sink.messages) > mailed)
+    assert node.final(node.send("dor@example.com"))["type"] == "delivered"
+    assert [one.recipients for one in sink.messages[mailed:]] == [["app@test.example"], ["dor@example.com"]]
+    assert node.run("status").returncode == 0
+    assert 'postlane_worker_deaths{worker="worker-0"} 0' in node.page("/metrics")
+
+
+def hundred_megabytes(port: int, to: str) -> int:
+    """The answer to a mail that long."""
+    block = (b"x" * 998 + b"\r\n") * 1_000
+    with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
+        client.ehlo()
+        client.mail("")
+        client.rcpt(to)
+        assert client.docmd("DATA")[0] == 354
+        assert client.sock is not None
+        with suppress(OSError):  # who closes says why first
+            for _ in range(105):
+                client.sock.sendall(block)
+        code, _ = client.getreply()
+        client.close()
+    return code

@@ -476,6 +476,33 @@ async def test_tls_is_verified(tmp_path: Path, states: list[RedisState], monkeyp
         assert await state.take("k", PER_HOUR, 10) == 0
 
 
+async def test_sentinels_with_a_password_and_tls(
+    tmp_path: Path, states: list[RedisState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, ports = str(self_signed(tmp_path, "127.0.0.1")), (free_port(), free_port())
+    files = ("--tls-cert-file", certificate, "--tls-key-file", certificate, "--tls-ca-cert-file", certificate)
+    tls = [("--tls-port", str(port), *files, "--tls-auth-clients", "no", "--tls-replication", "yes") for port in ports]
+    watched = [f"monitor postlane 127.0.0.1 {ports[0]} 1", "auth-pass postlane of-servers"]
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text("".join(f"sentinel {line}\n" for line in watched))
+    for name in ("of-servers", "of-sentinels"):
+        (tmp_path / name).write_text(f"{name}\n")
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    url = f"rediss+sentinel://127.0.0.1:{ports[1]}/postlane/0"
+    with (
+        RedisServer(tmp_path / "one", *tls[0], password="of-servers"),
+        RedisServer(tmp_path / "two", "--sentinel", *tls[1], password="of-sentinels", first=(str(conf),)),
+    ):
+        with pytest.raises(StateError, match="No master found for"):
+            await RedisState(url, str(tmp_path / "of-servers")).open()
+        servers, sentinels = (str(tmp_path / name) for name in ("of-servers", "of-sentinels"))
+        state = RedisState(url, servers, quiet=0, sentinel_password_file=sentinels)
+        await state.open()
+        states.append(state)
+        assert await state.take("k", PER_HOUR, 1) == 0
+        assert "of-s" not in f"{state} {state._link}"
+
+
 async def test_a_node_that_starts_before_redis_may_open_later(tmp_path: Path, states: list[RedisState]) -> None:
     server = RedisServer(tmp_path / "redis")
     state = RedisState(server.url, quiet=0)

@@ -40,8 +40,11 @@ class EventFolder:
                 "node": self._node,
             }
             lines.append(orjson.dumps({**common, **MAIL, **who, **facts}) + b"\n")
-        with (self.folder / f"{hour_of(at)}.0.jsonl").open("ab") as file:
+        with (self.folder / self.file_of(at)).open("ab") as file:
             file.writelines(lines)
+
+    def file_of(self, at: int) -> str:
+        return f"{hour_of(at)}.0.jsonl"
 
     def archive(self, now: int = NOON + 365 * DAY) -> None:
         to_parquet(self.folder, now)

@@ -38,6 +38,7 @@ from relay.policy.decide import Law
 from relay.policy.engagement import Tiers
 from relay.policy.evidence.classify import Evidence
 from relay.policy.flags import Flags
+from relay.policy.health import Slowed
 from relay.policy.letter import Letter
 from relay.policy.routes import Routes
 from relay.policy.sample import Sample
@@ -317,6 +318,7 @@ class Rig:
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.guarding = Guarding(self.marks.state, self.copies.hashes)
         self.lately = Lately()
+        self.slow = Slowed()
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
@@ -415,6 +417,7 @@ class Rig:
             return_path=self.return_path,
             tally=Counter(),
             lately=self.lately,
+            slow=self.slow,
             delivered_to=self.delivered_to.append,
         )
 

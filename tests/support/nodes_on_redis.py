@@ -26,33 +26,43 @@ pace_start = "50000/second"
 """
 BULK = "127.0.0.9"
 PASSWORD = "s3cret-of-redis"
+SECRET = "5e" * 32 + "\n"  # the same on all nodes, so that each opens what another sealed
+RETURN_PATH = '\nreturn_path_domain = "bounce.test.example"'
 
 
-def node_of(folder: Path, name: str, sink: Sink, url: str, place: str = "", *, workers: int = 2) -> Node:
-    """`url`: of its State."""
+def node_of(
+    folder: Path, name: str, sink: Sink, url: str, place: str = "", *, workers: int = 2, bounces: int = 0
+) -> Node:
+    """`url`: of its State. `bounces`: the port where what comes back is taken; 0: mail leaves by the app's own return path."""
     credentials = CREDENTIALS.replace('"transactional"', '"transactional"\nquota = "1000/hour"')
     credentials = credentials.replace('"marketing"', f'"marketing"\nquota = "{QUOTA}/5m"')
     node = Node(
         folder / (place or name),
-        delivery=f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"',
+        delivery=f'mode = "live"\nrelay_host = "127.0.0.1:{sink.port}"' + (RETURN_PATH if bounces else ""),
         key_for=("test.example",),
-        more=f'[state]\nurl = "{url}"\npassword_file = "redis-password"',
+        more=f'[state]\nurl = "{url}"\npassword_file = "redis-password"\n[secrets]\nfile = "secret"',
+        listener=f'\n[[listener]]\nbind = "127.0.0.1:{bounces}"\nrole = "bounces"\n' if bounces else "",
         files={
             "config/pools.toml": POOLS,
             "policies/credentials.toml": credentials,
             "policies/shaping.toml": SHAPING,
             "redis-password": PASSWORD,
+            "secret": SECRET,
         },
         workers=workers,
     )
+    (node.folder / "secret").chmod(0o600)
     config = node.folder / "config" / "postlane.toml"
     config.write_text(config.read_text().replace('name = "test-1"', f'name = "{name}"'))
     return node
 
 
 @contextmanager
-def two_nodes(folder: Path, sink: Sink, url: str, *, workers: int = 2) -> Iterator[tuple[Node, Node]]:
-    one, other = (node_of(folder, name, sink, url, workers=workers) for name in ("relay-1", "relay-2"))
+def two_nodes(
+    folder: Path, sink: Sink, url: str, *, workers: int = 2, bounces: Sequence[int] = (0, 0)
+) -> Iterator[tuple[Node, Node]]:
+    named = zip(("relay-1", "relay-2"), bounces, strict=True)
+    one, other = (node_of(folder, name, sink, url, workers=workers, bounces=port) for name, port in named)
     with together(one, other):
         yield one, other
 

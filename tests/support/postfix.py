@@ -54,6 +54,11 @@ virtual_minimum_uid = 1
 virtual_uid_maps = static:@UID@
 virtual_gid_maps = static:@GID@
 """
+LATER_CF = """\
+virtual_mailbox_maps = regexp:@UNKNOWN@
+smtpd_reject_unlisted_recipient = no
+relayhost = [127.0.0.1]:@BOUNCES@
+"""
 MASTER_CF = """\
 @ADDRESS@:@PORT@ inet n - n - - smtpd
 cleanup   unix  n - n - 0 cleanup
@@ -67,6 +72,7 @@ proxymap  unix  - - n - - proxymap
 error     unix  - - n - - error
 retry     unix  - - n - - error
 virtual   unix  - n n - - virtual
+smtp      unix  - - n - - smtp
 anvil     unix  - - n - 1 anvil
 postlog   unix-dgram n - n - 1 postlogd
 """
@@ -75,8 +81,9 @@ postlog   unix-dgram n - n - 1 postlogd
 class PostfixMx:
     """A receiving Postfix for `domain` at an address of loopback (127.0.0.x) and a port that is free."""
 
-    def __init__(self, domain: str, *, host: str = "127.0.0.1", name: str = "") -> None:
-        """Ends the test (skipped; failed in CI) where Postfix or root is missing. `name`: the server's own."""
+    def __init__(self, domain: str, *, host: str = "127.0.0.1", name: str = "", bounces: int = 0) -> None:
+        """Ends the test (skipped; failed in CI) where Postfix or root is missing. `name`: the server's own. `bounces`: it takes
+        mail for whoever, and who begins with "gone" it finds unknown later: its report goes to this port."""
         needs.program("postfix")
         needs.root()
         self.host = host
@@ -103,7 +110,12 @@ class PostfixMx:
             "ADDRESS": host,
             "PORT": self.port,
         }
-        self._postfix = Postfix(home, fill(MAIN_CF, words), fill(MASTER_CF, words), self.port, host)
+        main = MAIN_CF
+        if bounces:
+            (home / "unknown").write_text("!/^gone/ all/\n")
+            main += LATER_CF
+            words |= {"UNKNOWN": home / "unknown", "BOUNCES": bounces}
+        self._postfix = Postfix(home, fill(main, words), fill(MASTER_CF, words), self.port, host)
 
     def __repr__(self) -> str:
         return f"<PostfixMx {self.name} {self.host}:{self.port} for {self.domain}: {len(self.messages())} messages>"

@@ -83,7 +83,7 @@ class Simulated:
     def _clock(self) -> int:
         return self.now
 
-    def _state(self, url: str, password_file: str, data_dir: Path, node: str, shard: int) -> SqliteState:
+    def _state(self, url: str, password_file: str, data_dir: Path, *_: object) -> SqliteState:
         return SqliteState(data_dir / "state.db", self._clock)
 
     def _open(self) -> bool:

@@ -122,6 +122,7 @@ def site(
     directory: Path | None = None,
     node: Node | None = None,
     login: Login | None = None,
+    reader: Any = None,
     **changes: Any,
 ) -> Starlette:
     """The admin application; captures are kept in `directory`, if one is given. Without `login` it is open."""
@@ -135,7 +136,15 @@ def site(
         "ports": (SubmissionPort("127.0.0.1", 2525),),
         "captures": Captures(directory) if directory else None,
     }
-    return create_app(WebSettings(**(facts | changes)), node or Node(), login or open_login())
+    settings = WebSettings(**(facts | changes))
+    return create_app(settings, node or Node(), login or open_login(), reader or NO_REPORTS)
+
+
+class NoReports:
+    """A reader that nobody asks."""
+
+
+NO_REPORTS: Any = NoReports()
 
 
 def open_login() -> Login:

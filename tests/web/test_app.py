@@ -273,7 +273,7 @@ async def test_every_answer_binds_the_browser(captured: Path) -> None:
         assert "frame-ancestors 'none'" in headers["content-security-policy"], path
         assert "script" not in headers["content-security-policy"], path
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 async def test_pages_ask_nobody_else_for_anything(captured: Path) -> None:

@@ -3,9 +3,13 @@
 Every page, message and file of data asks here; nothing else decides.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from relay.masking import masked
+
+SEALED = "sealed_recipient"  # beside a recipient who may be masked: what the address of his page has
 
 OPERATOR, VIEWER, OPEN = "operator", "viewer", "open"
 
@@ -39,3 +43,17 @@ class Visitor:
 
     def sees(self, event: Mapping[str, Any]) -> bool:
         return not self.limited or event.get("credential") in self.credentials
+
+
+def shown_to(
+    visitor: Visitor, events: Iterable[dict[str, Any]], seal: Callable[[str], str] | None = None
+) -> list[dict[str, Any]]:
+    """What of it this visitor may see, as he may see it. Whatever is looked for is looked for in this, or a search would tell
+    letter by letter what is masked."""
+    seen = [event for event in events if visitor.sees(event)]
+    if seal is not None:
+        seen = [
+            event | {SEALED: seal(event["recipient"])} if isinstance(event.get("recipient"), str) else event
+            for event in seen
+        ]
+    return [masked(event) for event in seen] if visitor.masked else seen

@@ -1,0 +1,316 @@
+"""The health of streams and sites, looked after: rates from the sheets that all shards keep in State, and what follows from them.
+
+One worker of the cluster judges at a time, the one that has a lease; it alone reads sheets. What it finds stands in State as
+notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad one (relay/policy/badhour.py).
+Whoever judges next goes on from there. A stream is suspended as an operator does it (relay/suspending.py), and resumed by one.
+
+While State cannot be reached what was known stays in force. Of a Redis that lost its data each worker tells again what it knew;
+counts of shards that are gone are lost then, and their rates begin anew.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import orjson
+import structlog
+
+from relay.accounts import FIGURES, Accounts, Beside
+from relay.alert import Alert, bad_hour, bad_hour_over, unhealthy, unhealthy_over
+from relay.event import Facts
+from relay.identity import Brand
+from relay.people import People
+from relay.person import DEAD_MAILBOX
+from relay.policy import badhour, health
+from relay.policy.badhour import BadHour
+from relay.policy.feedback_id import FeedbackIds
+from relay.policy.health import SUSPENDED, Health, Slowed, Standing
+from relay.policy.postmaster import Figure
+from relay.policy.tallies import Hour, Key
+from relay.state.interface import State, StateError
+from relay.suspending import Suspending
+
+log = structlog.get_logger()
+N = TypeVar("N", Standing, BadHour)
+
+Json = dict[str, Any]
+LOOK = 2.0  # s between looks: how long a stream goes on that is over its limit
+LEASE = 20_000  # ms after which another worker judges where the one that did is gone
+STANDING = "health/streams"  # board: stream -> Standing
+SITES = "health/sites"  # board: site -> BadHour
+SWEEPS = (0, 5, 30)  # looks after which what a bad hour suppressed is held back: others may just be at it
+SHOWN = 500  # rows of an answer
+
+
+class Caring:
+    """`limits`, `brands` and `feedback_ids` are replaced by the wiring at a reload; `record` writes an event of the node;
+    `slowed` is what attempts ask."""
+
+    def __init__(
+        self,
+        state: State,
+        suspending: Suspending,
+        people: People,
+        record: Callable[[str, Facts], None],
+        limits: Health,
+        brands: Mapping[str, Brand],
+        slowed: Slowed,
+    ) -> None:
+        self.limits, self.brands, self.feedback_ids = limits, brands, FeedbackIds(brands)
+        self.streams: dict[str, Standing] = {}
+        self.sites: dict[str, BadHour] = {}
+        self._state = state
+        self._suspending = suspending
+        self._people = people
+        self._record = record
+        self._holder = f"health/{secrets.token_hex(6)}"
+        self._leads_until = 0  # ms, by State's clock
+        self._slowed = slowed
+        self._accounts = Accounts(state)
+        self._sweeps: dict[str, list[int]] = {}  # of sites: after how many looks
+        self._looks = 0
+
+    def __repr__(self) -> str:
+        return f"<Caring for {len(self.streams)} streams, {len(self.sites)} sites{', judges' if self._leads_until else ''}>"
+
+    # -- keeping in step
+
+    async def run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK)
+
+    async def know(self) -> None:
+        """What is known, before mail goes."""
+        with contextlib.suppress(StateError):
+            await self._read()
+
+    async def look(self) -> None:
+        """Read what is known; judge, if that is ours."""
+        try:
+            await self._read()
+            if await self._leads():
+                await self._work()
+        except StateError as error:
+            log.debug("health: State has no answer; again soon", error=str(error))
+        self._looks += 1
+
+    def _beside(self) -> Beside:
+        return Beside(self.sites, self.brands, self.feedback_ids)
+
+    async def _read(self) -> None:
+        self._put(_loaded(await self._state.pinned(STANDING), Standing.load))
+        self.sites = _loaded(await self._state.pinned(SITES), BadHour.load)
+
+    def _put(self, streams: dict[str, Standing]) -> None:
+        self.streams = streams
+        self._slowed.put(streams.values())
+
+    async def _leads(self) -> bool:
+        now = self._state.now()
+        if now < self._leads_until - LEASE // 2:
+            return True
+        if now < self._leads_until:
+            await self._state.renew(self._holder, LEASE)
+        elif not await self._state.acquire("health", 1, self._holder, LEASE):
+            self._accounts.forget()
+            return False
+        self._leads_until = now + LEASE
+        return True
+
+    async def _work(self) -> None:
+        now = self._state.now()
+        hours = await self._accounts.hours(self._beside(), now - self.limits.horizon, now, self._looks)
+        for one in list(badhour.look(hours, self.sites, now)):
+            await self._of_site(one)
+        await self._take_back()
+        await self._forget_sites(now)
+        for key in {key for hour in hours for key in hour.streams} | {
+            (s.stream, s.urgent) for s in self.streams.values()
+        }:
+            await self._of_stream(key, hours, now)
+
+    # -- streams
+
+    async def _of_stream(self, key: Key, hours: list[Hour], now: int) -> None:
+        limits = self.limits.of(key[0])
+        before = self.streams.get(Standing(*key[:1], "", urgent=key[1]).name)
+        found = health.find(hours, key, limits, before.since if before is not None else 0, now)
+        held = before is not None and (not before.suspension or self._suspending.holds(before.suspension))
+        after = health.next_of(before, found, key, health.usual_of(hours, key), limits, now, held=held)
+        if after == before:
+            return
+        if after is None:
+            assert before is not None
+            await self._state.unpin(STANDING, before.name)
+        else:
+            if after.state == SUSPENDED and not after.suspension:
+                after = await self._suspended(after)
+            await self._state.pin(STANDING, after.name, after.dump())
+        self._put({name: one for name, one in self.streams.items() if before is None or name != before.name})
+        self._put(self.streams | ({after.name: after} if after is not None else {}))
+        self._tell(before, after)
+
+    async def _suspended(self, one: Standing) -> Standing:
+        """As an operator would; where we did so before we died, that one holds. Raises StateError."""
+        identity = self._suspending.of_health(one.stream)
+        if not identity:
+            waiting = await self._suspending.waiting(one.stream)
+            answer = await self._suspending.suspend(
+                {"what": {"stream": [one.stream]}, "reason": one.reason, "by": "postlane", "via": "health"}
+                | {"waiting": waiting}
+            )
+            if "error" in answer:
+                log.error("a stream over its limits is not suspended", stream=one.stream, why=answer["error"])
+                raise StateError(str(answer["error"]))
+            identity = int(answer["suspension"]["id"])
+        return replace(one, suspension=identity)
+
+    def _tell(self, before: Standing | None, after: Standing | None) -> None:
+        told = before is not None and before.troubled
+        tells = after is not None and after.troubled
+        if tells and after is not None and (before is None or not told or before.state != after.state):
+            log.warning("a stream is over its limits", stream=after.stream, state=after.state, why=after.reason)
+            self._record("alert", unhealthy(after).event("firing"))
+        elif told and not tells and before is not None:
+            self._record("alert", unhealthy_over(before).event("resolved"))
+
+    # -- sites
+
+    async def doubted(self, sites: Collection[str]) -> Collection[str]:
+        """Those of these sites whose word is not taken now, as State says: it may be a moment ago that it was noticed."""
+        notes = await self._state.pinned(SITES) if sites else {}
+        return {site for site, one in _loaded(notes, BadHour.load).items() if one.doubted and site in sites}
+
+    async def _of_site(self, one: BadHour) -> None:
+        before = self.sites.get(one.site)
+        await self._state.pin(SITES, one.site, one.dump())
+        self.sites = {**self.sites, one.site: one}
+        if before is None or before.since != one.since:
+            log.warning("a site says of nearly everybody that there is no such user", site=one.site, share=one.share)
+            self._record("alert", bad_hour(one).event("firing"))
+        if before is None or (before.since, before.until) != (one.since, one.until):
+            self._sweeps[one.site] = [self._looks + wait for wait in SWEEPS]
+
+    async def _take_back(self) -> None:
+        """What was suppressed by its word, since it is doubted, before that was known everywhere."""
+        for site, at in list(self._sweeps.items()):
+            if at[0] > self._looks:
+                continue
+            one = self.sites.get(site)
+            if one is not None and not one.word:
+                where = {"reason": DEAD_MAILBOX, "source": "feedback", "site": site, "since": one.since}
+                done = await self._through({"what": "doubt", "where": where})
+                if done:
+                    log.warning("suppressions are held back", site=site, people=done)
+            at.pop(0)
+            if not at:
+                del self._sweeps[site]
+
+    async def _through(self, question: Json) -> int:
+        """Page by page; how many were changed. Raises StateError."""
+        changed, cursor = 0, ""
+        while True:
+            answer = await self._people.answer({**question, "via": "health", "by": "postlane", "cursor": cursor})
+            if "error" in answer:
+                raise StateError(str(answer["error"]))
+            changed, cursor = changed + int(answer["changed"]), str(answer["cursor"])
+            if not cursor:
+                return changed
+
+    async def _forget_sites(self, now: int) -> None:
+        for one in list(self.sites.values()):
+            if one.until is not None and one.until + self.limits.horizon <= now:
+                await self._state.unpin(SITES, one.site)
+                del self.sites[one.site]
+
+    # -- questions
+
+    async def answer(self, question: Json) -> Json:
+        """{"do": "health", "what": ...}: show {"by", "since" (ms)} -> {"rows", "streams", "sites"}; figures {"entries"} ->
+        {"changed"}; settle {"site" ("": all), "word"}: what an operator said of its pending suppressions -> {}; or {"error"}."""
+        try:
+            match question.get("what"):
+                case "figures":
+                    return await self._figures(question)
+                case "settle":
+                    return await self._settle(str(question.get("site") or ""), str(question["word"]))
+                case "show":
+                    return await self._show(question)
+        except StateError as error:
+            return {"error": f"State cannot be reached: {error}"}
+        return {"error": f"health does not know how to {question.get('what')}"}
+
+    async def _figures(self, question: Json) -> Json:
+        figures = [Figure(*entry) for entry in question["entries"]]
+        known, changed = await self._state.pinned(FIGURES), 0
+        told: dict[str, dict[str, float]] = {}
+        for one in figures:
+            name = f"{one.domain} {one.day}"
+            told.setdefault(name, dict(orjson.loads(known.get(name, "{}"))))
+            changed += told[name].get(one.identifier) != one.share
+            told[name][one.identifier] = one.share
+        for name, shares in told.items():
+            await self._state.pin(FIGURES, name, orjson.dumps(shares).decode())
+        return {"changed": changed}
+
+    async def _settle(self, site: str, word: str) -> Json:
+        """Who drops what a site said of late doubts it as long as it goes on; who confirms it believes it."""
+        await self._read()
+        for one in [one for one in self.sites.values() if site in ("", one.site) and not one.word]:
+            if word == badhour.CONFIRMED or not one.doubted:
+                until = self._state.now() if one.until is None else one.until
+                await self._state.pin(SITES, one.site, replace(one, word=word, until=until).dump())
+                self._record("alert", bad_hour_over(one).event("resolved"))
+        await self._read()
+        return {}
+
+    async def _show(self, question: Json) -> Json:
+        """Rates of what was sent since, by what is asked for."""
+        now = self._state.now()
+        since = int(question.get("since") or now - self.limits.default.over)
+        await self._read()
+        rows = await self._accounts.table(str(question.get("by") or "stream"), self._beside(), since, now)
+        return {
+            "rows": rows[:SHOWN],
+            "streams": [shown(one) for one in self.streams.values() if one.state != health.WELL],
+            "sites": [{**orjson.loads(one.dump())} for one in self.sites.values()],
+        }
+
+    # -- for people
+
+    def standing(self) -> list[Alert]:
+        """What is told of as long as it stands. All workers know the same; it is told once (relay/alert.py, `one_each`)."""
+        alerts = [unhealthy(one) for one in self.streams.values() if one.troubled]
+        return alerts + [bad_hour(one) for one in self.sites.values() if not one.word and self._lately(one)]
+
+    def _lately(self, one: BadHour) -> bool:
+        return one.until is None or one.until + badhour.TOLD > self._state.now()
+
+    def shown(self) -> list[Json]:
+        """Streams that are slowed or come back, for `status`."""
+        return [shown(one) for one in self.streams.values() if one.state != health.WELL]
+
+
+def shown(one: Standing) -> Json:
+    return {
+        "stream": one.stream,
+        "class": "transactional" if one.urgent else None,
+        "state": one.state,
+        "reason": one.reason,
+        "rate": f"{one.rate}/hour" if one.slowed else None,
+        "changed": one.changed,
+    }
+
+
+def _loaded(notes: Mapping[str, str], load: Callable[[str], N]) -> dict[str, N]:
+    found = {}
+    for name, text in notes.items():
+        try:
+            found[name] = load(text)
+        except (ValueError, TypeError) as error:
+            log.error("a note of health cannot be read; a newer Postlane's?", text=text[:200], error=repr(error))
+    return found

@@ -1,0 +1,125 @@
+"""A provider's bad hour: a site that says "no such user" far more often than it usually does, to everybody. Pure; times in ms.
+
+In December 2020 Gmail said so of accounts that existed, for some hours; whoever believed it lost good addresses. So a site is
+doubted while the share of what bounces hard there is five times its usual one, a fifth at least, of ten mails or more, for two
+streams at once; where a single stream sends there it must be half of all, since a bad list looks the same. While it is doubted
+nobody is suppressed on its word: what it says is kept, pending, and so is what it said in the hour before that was noticed.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+
+import orjson
+
+from relay.policy.tallies import HOUR, QUARTER, Hour
+
+FEWEST = 10  # such bounces: below that a typing error of a list may be all
+SHARE, ALONE, TIMES = 0.2, 0.5, 5.0
+NEW = 0.02  # the usual share of a site of which too little is known: what lists that are kept up have
+ENOUGH = 100  # mails of former hours by which its usual share is known
+OVER = 5  # mails of half an hour by which it shows that all is well again
+SILENT = 2 * HOUR  # without such a bounce, after which it is over, too
+DAY = 86_400_000
+TOLD = 30 * DAY  # it is told of so long, unless a person says what becomes of what is pending
+CONFIRMED, DROPPED = "confirmed", "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class BadHour:
+    """Of a site. `since`: from when its word is doubted; `until`: None as long as it is; `share`, `of`: when it was noticed;
+    `usual`: before; `last`: when it was last seen; `word`: what was said of the pending ones, confirmed | dropped | ""."""
+
+    site: str
+    since: int
+    share: float
+    of: int
+    usual: float
+    last: int
+    until: int | None = None
+    word: str = ""
+
+    def dump(self) -> str:
+        return orjson.dumps(asdict(self)).decode()
+
+    @classmethod
+    def load(cls, text: str) -> "BadHour":
+        """Raises ValueError, TypeError."""
+        facts = orjson.loads(text)
+        return cls(**{name: facts[name] for name in cls.__slots__ if name in facts})
+
+    @property
+    def doubted(self) -> bool:
+        """Is its word not taken now?"""
+        return self.until is None
+
+    def covers(self, at: int) -> bool:
+        """Does what was sent then say nothing of its stream?"""
+        if self.word == CONFIRMED:
+            return False
+        return self.since <= at and (self.until is None or at < self.until)
+
+
+def look(hours: Collection[Hour], known: Mapping[str, BadHour], now: int) -> Iterator[BadHour]:
+    """Bad hours that begin, and those that change. `known`: the latest of each site."""
+    sites = {site for hour in hours for site in hour.sites}
+    for site in sorted(sites | {one.site for one in known.values() if one.until is None}):
+        before = known.get(site)
+        if before is not None and before.until is None:
+            after = _still(before, hours, now)
+            if after != before:
+                yield after
+        elif (found := _begins(site, hours, before, now)) is not None:
+            yield found
+
+
+def _begins(site: str, hours: Collection[Hour], before: BadHour | None, now: int) -> BadHour | None:
+    begin = now // QUARTER * QUARTER - HOUR + QUARTER
+    if before is not None and before.until is not None:
+        begin = max(begin, before.until)
+        if before.word == CONFIRMED and now < before.until + DAY:  # a person knows better
+            return None
+    sent = hard = 0
+    bad = 0
+    for _, number, bounced in _streams(site, hours, begin):
+        sent, hard = sent + number, hard + bounced
+        bad += bounced >= FEWEST // 2 and bounced >= SHARE * number
+    if hard < FEWEST:
+        return None
+    usual = _usual(site, hours, begin, before)
+    if hard / sent < max(SHARE if bad > 1 else ALONE, TIMES * usual):
+        return None
+    return BadHour(site, begin, hard / sent, sent, usual, now)
+
+
+def _still(one: BadHour, hours: Collection[Hour], now: int) -> BadHour:
+    begin = now // QUARTER * QUARTER - QUARTER
+    parts = list(_streams(one.site, hours, begin))
+    sent, hard = sum(number for _, number, _ in parts), sum(bounced for *_, bounced in parts)
+    if sent >= OVER and hard / sent < max(SHARE / 2, 2 * one.usual):
+        return replace(one, until=now)
+    if hard and now - one.last >= QUARTER:
+        return replace(one, last=now)
+    return replace(one, until=now) if now - one.last >= SILENT else one
+
+
+def _streams(
+    site: str, hours: Collection[Hour], since: int, until: int | None = None
+) -> Iterator[tuple[str, int, int]]:
+    """Of each stream what was sent there in that time, and what of it bounced hard."""
+    found: dict[str, tuple[int, int]] = {}
+    for hour in hours:
+        for (at, stream), (sent, hard) in hour.sites.get(site, {}).items():
+            if at >= since and (until is None or at < until):
+                known = found.get(stream, (0, 0))
+                found[stream] = known[0] + sent, known[1] + hard
+    return ((stream, sent, hard) for stream, (sent, hard) in found.items())
+
+
+def _usual(site: str, hours: Collection[Hour], before: int, last: BadHour | None) -> float:
+    """The share of hard bounces before that; what was sent in a bad hour is not usual."""
+    sent = hard = 0
+    for hour in hours:
+        for (at, _), (number, bounced) in hour.sites.get(site, {}).items():
+            if at < before and not (last is not None and last.covers(at)):
+                sent, hard = sent + number, hard + bounced
+    return hard / sent if sent >= ENOUGH else NEW

@@ -1,0 +1,185 @@
+"""Counts of what became of mail, as they are kept and added up. Pure; times in ms.
+
+Each shard of a spool writes sheets of its own: one for each stream and hour in which mail was sent, a note in State that only
+it writes. So nothing is added by two, and what was counted is known by the sheet itself: it names the batch of effects that it
+was changed by last, by its first tally and how many of it are in. The spool tells a batch again after a crash, from the same
+tally on, perhaps with more behind it: as many are passed over.
+
+Within a sheet counts stand by quarter of an hour, class, app, brand, campaign and site: what rates are told by. A sheet is
+bounded: of many campaigns the later ones share a row, of many sites, too.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
+
+from relay.tally import Kind, Tally
+
+QUARTER, HOUR = 900_000, 3_600_000
+MOST = 300  # rows of a sheet in which campaigns stand apart; twice as many in which sites do
+REST = "*"  # what those are called that do not
+
+DELIVERED, BOUNCED, HARD, SPAM, COMPLAINTS, UNSUBSCRIBED = range(6)
+_ADDS: Mapping[str, tuple[int, ...]] = {
+    Kind.DELIVERED: (DELIVERED,),
+    Kind.BOUNCED: (BOUNCED,),
+    Kind.HARD: (BOUNCED, HARD),
+    Kind.SPAM: (BOUNCED, SPAM),
+    Kind.LATE_HARD: (HARD,),
+    Kind.LATE_SPAM: (SPAM,),
+    Kind.COMPLAINT: (COMPLAINTS,),
+    Kind.UNSUBSCRIBED: (UNSUBSCRIBED,),
+}
+
+
+class Row(NamedTuple):
+    """What counts of a sheet stand by. `quarter`: of its hour, 0 to 3."""
+
+    quarter: int
+    urgent: bool
+    credential: str
+    brand: str
+    campaign: str
+    site: str
+
+
+@dataclass(slots=True)
+class Sheet:
+    """One shard's counts of one stream and hour. `first`, `done`: of the last batch that changed it, what it began with and how
+    many of its tallies were counted, here and elsewhere."""
+
+    stream: str
+    first: str = ""
+    done: int = 0
+    counts: dict[Row, list[int]] = field(default_factory=dict)
+
+    def add(self, tally: Tally, number: int = 1) -> None:
+        """So many that are alike."""
+        counts = self._row(tally)
+        for index in _ADDS.get(tally.kind, ()):
+            counts[index] += number
+
+    def _row(self, tally: Tally) -> list[int]:
+        quarter = tally.at % HOUR // QUARTER
+        row = Row(quarter, tally.urgent, tally.credential, tally.brand, tally.campaign, tally.site)
+        if row not in self.counts and len(self.counts) >= MOST:
+            row = row._replace(campaign=REST)
+            if row not in self.counts and len(self.counts) >= 2 * MOST:
+                row = row._replace(site=REST)
+        return self.counts.setdefault(row, [0] * 6)
+
+    def dump(self) -> str:
+        rows = [[*row, *counts] for row, counts in self.counts.items()]
+        return orjson.dumps([self.stream, self.first, self.done, rows]).decode()
+
+    @classmethod
+    def load(cls, text: str) -> "Sheet":
+        """Raises ValueError."""
+        try:
+            stream, first, done, rows = orjson.loads(text)
+            return cls(stream, first, done, {Row(*row[:6]): list(row[6:12]) for row in rows})
+        except TypeError as error:
+            raise ValueError(f"it is no sheet: {text[:100]}") from error
+
+
+def alike(tallies: Iterable[Tally]) -> dict[tuple[int, str], dict[Tally, int]]:
+    """By hour and stream: how many there are of each that counts in the same place."""
+    found: dict[tuple[int, str], dict[Tally, int]] = {}
+    numbers: dict[tuple[object, ...], int] = {}
+    first: dict[tuple[object, ...], Tally] = {}
+    for tally in tallies:
+        place = (tally[7] // QUARTER, *tally[:7])
+        if place in numbers:
+            numbers[place] += 1
+        else:
+            numbers[place], first[place] = 1, tally
+    for where, tally in first.items():
+        found.setdefault((tally.at // HOUR, tally.stream), {})[tally] = numbers[where]
+    return found
+
+
+@dataclass(slots=True)
+class Sums:
+    """Of a stream in a while. `reporting`: delivered where complaints are reported; complaints may be a share of an import's."""
+
+    delivered: int = 0
+    bounced: int = 0
+    hard: int = 0
+    spam: int = 0
+    complaints: float = 0.0
+    unsubscribed: int = 0
+    reporting: int = 0
+
+    @property
+    def sent(self) -> int:
+        return self.delivered + self.bounced
+
+    def add(self, other: "Sums") -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class Facts(NamedTuple):
+    """What is known beside the counts.
+
+    reports    does a site report complaints?
+    share      of what was delivered in a row sent at a time, how much its recipients called spam, where that was imported; None
+    aside      was a site in its bad hour then? Such mail says nothing of its stream
+    """
+
+    reports: Callable[[str], bool]
+    share: Callable[[Row, str, int], float | None]
+    aside: Callable[[str, int], bool]
+
+
+Key = tuple[str, bool]  # a stream, and whether of its mail that is transactional
+
+
+def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> Sums:
+    """Of one row, sent in the quarter that begins `at`."""
+    if facts.aside(row.site, at):
+        return Sums()
+    delivered, bounced, hard, spam, complaints, unsubscribed = counts
+    told = Sums(delivered, bounced, hard, spam, 0.0, unsubscribed)
+    share = facts.share(row, stream, at)
+    if share is not None:
+        told.complaints, told.reporting = share * delivered, delivered
+    elif facts.reports(row.site):
+        told.complaints, told.reporting = complaints, delivered
+    return told
+
+
+@dataclass(slots=True)
+class Hour:
+    """All that was sent in one hour: by stream and quarter, and by site what was sent and bounced hard, by quarter and stream."""
+
+    streams: dict[Key, dict[int, Sums]] = field(default_factory=dict)
+    sites: dict[str, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
+
+
+def hour_of(begin: int, sheets: Iterable[Sheet], facts: Facts) -> Hour:
+    """Sheets of all shards of the hour that begins then, added up."""
+    hour = Hour()
+    for sheet in sheets:
+        for row, counts in sheet.counts.items():
+            at = begin + row.quarter * QUARTER
+            by_quarter = hour.streams.setdefault((sheet.stream, row.urgent), {})
+            by_quarter.setdefault(at, Sums()).add(sums_of(row, counts, sheet.stream, at, facts))
+            if row.site not in ("", REST):
+                by_stream = hour.sites.setdefault(row.site, {})
+                sent, hard = by_stream.get((at, sheet.stream), (0, 0))
+                more = counts[DELIVERED] + counts[BOUNCED]
+                by_stream[at, sheet.stream] = sent + more, hard + counts[HARD]
+    return hour
+
+
+def within(hours: Iterable[Hour], key: Key, since: int, until: int) -> Sums:
+    """Of the quarters that begin in that time."""
+    found = Sums()
+    for hour in hours:
+        for at, sums in hour.streams.get(key, {}).items():
+            if since <= at < until:
+                found.add(sums)
+    return found

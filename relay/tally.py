@@ -1,0 +1,42 @@
+"""What became of mail, as it counts for the health of its stream (relay/policy/health.py). Pure."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from relay.message import Delivery, MailClass
+
+
+class Kind(StrEnum):
+    """How a delivery ended, or what was heard of it later. One letter: it stands in the spool for each delivery."""
+
+    DELIVERED = "d"
+    HARD = "h"  # bounced: there is no such recipient, or not any more
+    SPAM = "s"  # bounced: taken for spam
+    BOUNCED = "b"  # for another reason
+    LATE_HARD = "H"  # it was delivered, and came back for such a reason
+    LATE_SPAM = "S"
+    COMPLAINT = "c"
+    UNSUBSCRIBED = "u"
+
+
+LATE = {Kind.HARD: Kind.LATE_HARD, Kind.SPAM: Kind.LATE_SPAM}  # of what had been delivered; the rest counts no more
+
+
+class Tally(NamedTuple):
+    """One of them. `urgent`: it is transactional, or carried as such; `at`: ms, when it was sent."""
+
+    kind: str
+    stream: str
+    urgent: bool
+    credential: str
+    brand: str
+    campaign: str
+    site: str
+    at: int
+
+
+def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object, ...]:
+    """A Tally as the spool keeps it."""
+    message = delivery.message
+    urgent = message.mail_class is MailClass.TRANSACTIONAL or message.spared
+    return str(kind), message.stream, urgent, message.credential, message.brand, message.campaign or "", site, at

@@ -1,0 +1,89 @@
+"""What operators change from the desk: a suppression is taken off, a suspension ended. Each says why and is on record by name."""
+
+from typing import Any
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from relay.web.desk.people import block_in
+from relay.web.login.forms import sent
+from relay.web.login.gate import visitor_of
+from relay.web.login.service import Login
+from relay.web.node import Node
+from relay.web.public.forms import Fields, first
+from relay.web.rendering import Pages
+
+Json = dict[str, Any]
+LONGEST = 500  # characters of a reason
+
+
+class Changes:
+    def __init__(self, node: Node, pages: Pages, login: Login) -> None:
+        self._node, self._pages, self._login = node, pages, login
+
+    def __repr__(self) -> str:
+        return f"<Changes by {self._node!r}>"
+
+    async def undo(self, request: Request) -> Response:
+        """Mail goes again to a recipient, as far as one block stopped it."""
+        fields = await self._allowed(request)
+        sealed = first(fields, "r")
+        address = self._login.open(sealed[:1000])
+        if not address:
+            raise HTTPException(403)
+        reason = _reason(fields)
+        if not reason:
+            return self._failed(request, "Say why: it is kept with the change.")
+        by = self._by(request, reason)
+        where = block_in(lambda name: first(fields, name)[:200])
+        answer = await self._node.order({"do": "people", "what": "unblock", "recipient": address, "where": where, **by})
+        if "error" in answer:
+            return self._failed(request, str(answer["error"]))
+        await self._on_record(
+            by, "suppress remove", {"recipient": address, **where}, {"removed": len(answer["removed"])}
+        )
+        return RedirectResponse(f"/recipient?r={quote(sealed)}&done=undone", status_code=303)
+
+    async def resume(self, request: Request) -> Response:
+        """One suspension ends; the node records it."""
+        fields = await self._allowed(request)
+        reason, wanted = _reason(fields), first(fields, "id")
+        if not reason:
+            return self._failed(request, "Say why: it is kept with the change.")
+        stats = await self._node.ask({"do": "stats"}) or {}
+        one = next((one for one in stats.get("suspensions", ()) if str(one["id"]) == wanted), None)
+        if one is None:
+            return self._failed(request, "This suspension is not in force any more.")
+        question = {"do": "resume", "what": one["what"], **self._by(request, reason)}
+        planned = await self._node.order({**question, "dry_run": True})
+        if "error" in planned:
+            return self._failed(request, str(planned["error"]))
+        if others := [other["said"] for other in planned["ended"] if other["id"] != one["id"]]:
+            return self._failed(request, f"This would also resume {'; '.join(others)}. Use the command: {one['undo']}")
+        answer = await self._node.order(question)
+        if "error" in answer:
+            return self._failed(request, str(answer["error"]))
+        return RedirectResponse("/today?done=resumed", status_code=303)
+
+    async def _allowed(self, request: Request) -> Fields:
+        fields = await sent(request, self._login)
+        if not visitor_of(request).may_change:
+            raise HTTPException(403)
+        return fields
+
+    def _by(self, request: Request, reason: str) -> Json:
+        return {"by": visitor_of(request).name, "via": "web", "reason": reason}
+
+    async def _on_record(self, by: Json, action: str, what: Json, done: Json) -> None:
+        await self._node.order(
+            {"do": "record", "kind": "audit", "facts": {**by, "action": action, "what": what, **done}}
+        )
+
+    def _failed(self, request: Request, why: str) -> Response:
+        return self._pages.page("desk/failed.html", visitor_of(request), status=409, why=why)
+
+
+def _reason(fields: Fields) -> str:
+    return " ".join(first(fields, "why").split())[:LONGEST]

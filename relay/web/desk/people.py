@@ -1,0 +1,56 @@
+"""What is known of one recipient, and of all who are suppressed, as the desk of the node tells it (relay/people.py). Pure."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from relay.masking import key_in, masked
+from relay.recipient import normalised, spellings
+from relay.reporting import Question
+from relay.reporting.question import MEASURES
+from relay.web.login.visitor import SEALED, Visitor
+from relay.wildcard import AnyOf
+
+Json = dict[str, Any]
+LOOKED = 31 * 86_400_000  # ms of events that are looked at: the longest window of a cap but a month's
+EVENTS = 200  # shown of one recipient
+_SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+TYPES = tuple(
+    dict.fromkeys([*(kind for kinds in MEASURES.values() for kind in kinds), "unsuppressed", "preferences-changed"])
+)
+
+
+def events_of(address: str, key: str, visitor: Visitor, now: int) -> Question:
+    """All that was recorded of him lately, whatever the spelling, or under his `key`; still to be compared by `is_his`."""
+    where: dict[str, AnyOf] = {**spellings(normalised(address), key)}
+    if visitor.limited:
+        where["credential"] = AnyOf(tuple(one for one in visitor.credentials if "*" not in one))
+    return Question("summary", now - LOOKED, now + 60_000, (), where, usual=0)
+
+
+def is_his(event: Mapping[str, Any], who: str, key: str) -> bool:
+    recipient = event.get("recipient")
+    if not isinstance(recipient, str):
+        return False
+    keyed = key_in(recipient)
+    return normalised(recipient) == who if keyed is None else keyed.hex() == key
+
+
+def shown_person(person: Json, visitor: Visitor) -> Json:
+    return masked(person) if visitor.masked else person
+
+
+def shown_row(row: Json, visitor: Visitor, seal: Callable[[str], str]) -> Json:
+    """One suppression of the list, with the way to his page."""
+    address = row.get("recipient")
+    row = {**row, SEALED: seal(address) if address else ""}
+    return masked(row) if visitor.masked else row
+
+
+def where_of(query: Mapping[str, str]) -> dict[str, str]:
+    """Filters of the list."""
+    return {name: value for name in _SELECTORS if (value := query.get(name, "")[:100])}
+
+
+def block_in(fields: Callable[[str], str]) -> dict[str, str]:
+    """Which block a form means: exactly one, of every brand where it names none."""
+    return {name: fields(name) for name in ("stop", "brand", "reason")}

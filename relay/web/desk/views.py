@@ -1,0 +1,274 @@
+"""The pages of the desk. Each asks for what its visitor may see, hands it to a template, and changes nothing; changes.py does."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from relay.masking import mask_text
+from relay.recipient import normalised
+from relay.web.desk import people, reports
+from relay.web.desk.asked import BY, FILTERS, WORDS, Asked, Nothing, asked, moment
+from relay.web.desk.asking import Asking, Unanswered
+from relay.web.desk.glance import cards, needs
+from relay.web.desk.people import EVENTS, TYPES
+from relay.web.desk.reports import IN_CSV, MESSAGES, Reader, question
+from relay.web.desk.tables import as_csv, table
+from relay.web.login.gate import visitor_of
+from relay.web.login.service import Login
+from relay.web.login.visitor import Visitor, shown_to
+from relay.web.metrics import troubles
+from relay.web.node import Node
+from relay.web.rendering import Pages
+from relay.web.settings import WebSettings
+
+Found = TypeVar("Found")
+Json = dict[str, Any]
+
+AGAIN = 5  # seconds, for who asked while others were before
+LISTED = 100  # suppressions on a page
+LOOKS = 20  # pages of people looked through for them: State tells 1,000 at a time
+COLUMNS = {  # of the small tables of today
+    "bounces": ("bounces", "bounce_share"),
+    "streams": ("accepted", "bounce_share", "complaint_share"),
+    "sites": ("delivered", "bounce_share", "deferral_share"),
+    "latency": ("delivered", "p50", "p99"),
+}
+_CSV = ("time", "type", "id", "recipient", "domain", "credential", "brand", "stream", "class", "campaign", "site", "pool",
+        "source", "mx", "category", "permanent", "code", "enhanced", "text")  # fmt: skip
+
+
+class Desk:
+    def __init__(self, settings: WebSettings, reader: Reader, node: Node, pages: Pages, login: Login) -> None:
+        self._settings, self._reader, self._node = settings, reader, node
+        self._pages, self._login = pages, login
+        self._asking = Asking(settings.clock)
+        self._zone = settings.timezone
+
+    def __repr__(self) -> str:
+        return f"<Desk {self._asking!r}>"
+
+    # --- reports ------------------------------------------------------------------------------------------------
+
+    async def today(self, request: Request) -> Response:
+        visitor = visitor_of(request)
+        about = asked("summary", request.query_params, visitor, self._settings.clock())
+        stats = None if visitor.limited else await self._node.ask({"do": "stats"})
+        found = await self._looked(request, about, lambda: reports.today(self._reader, about, self._zone))
+        if isinstance(found, Response):
+            return found
+        told, at = found
+        tables = {
+            name: table(answer, _of(about, name), COLUMNS[name])
+            for name, answer in (
+                ("bounces", told.categories), ("streams", told.streams), ("sites", told.sites), ("latency", told.latency)
+            )
+        }  # fmt: skip
+        return self._page(
+            request,
+            "desk/today.html",
+            about=about,
+            at=at,
+            cards=cards(told.summary, about),
+            today=told,
+            about_bounces=_of(about, "bounces"),
+            tables=tables,
+            stats=stats,
+            needs=needs(told.findings, stats, about),
+            troubles=[] if visitor.limited else troubles(stats),
+            whole=not visitor.limited,
+        )
+
+    async def report(self, request: Request) -> Response:
+        about = self._asked(request)
+        found = await self._looked(request, about, lambda: reports.report(self._reader, about, self._zone))
+        if isinstance(found, Response):
+            return found
+        told, at = found
+        masked = visitor_of(request).masked
+        samples = [self._sample(one, masked=masked) for one in told.samples]
+        return self._page(
+            request,
+            "desk/report.html",
+            about=about,
+            at=at,
+            options=BY[about.report],
+            table=table(told.answer, about),
+            chart_drawn=told.chart,
+            samples=samples,
+        )
+
+    def _sample(self, one: Any, *, masked: bool) -> Json:
+        told: Json = {**one._asdict(), "sealed": self._login.seal(one.recipient) if one.recipient else ""}
+        return {name: mask_text(v) if masked and isinstance(v, str) else v for name, v in told.items()}
+
+    async def report_csv(self, request: Request) -> Response:
+        about = self._asked(request)
+        found = await self._looked(
+            request,
+            about,
+            lambda: self._reader.answer(question(about, self._zone, [about.by], IN_CSV)).table(),
+            "csv",
+        )
+        if isinstance(found, Response):
+            return found
+        (names, rows), _ = found
+        return _as_file(as_csv(names, rows, masked=visitor_of(request).masked), f"{about.report}-by-{about.by}")
+
+    # --- messages -----------------------------------------------------------------------------------------------
+
+    async def found(self, request: Request) -> Response:
+        visitor, about = visitor_of(request), self._asked(request, named=False)
+        found = await self._looked(request, about, lambda: self._messages(about, MESSAGES + 1), "messages")
+        if isinstance(found, Response):
+            return found
+        events, at = found
+        shown = shown_to(visitor, events[:MESSAGES], self._login.seal)
+        return self._page(
+            request,
+            "desk/found.html",
+            about=about,
+            at=at,
+            events=shown,
+            older=_older(about, events) if len(events) > MESSAGES else "",
+        )
+
+    async def found_csv(self, request: Request) -> Response:
+        visitor, about = visitor_of(request), self._asked(request, named=False)
+        found = await self._looked(request, about, lambda: self._messages(about, IN_CSV), "messages-csv")
+        if isinstance(found, Response):
+            return found
+        rows = [[_field(event, name) for name in _CSV] for event in shown_to(visitor, found[0])]
+        return _as_file(as_csv(_CSV, rows, masked=visitor.masked), f"{about.report}-messages")
+
+    def _messages(self, about: Asked, limit: int) -> list[Json]:
+        return self._reader.messages(question(about, self._zone), limit)
+
+    # --- recipients ---------------------------------------------------------------------------------------------
+
+    async def recipient(self, request: Request) -> Response:
+        """Looked for by address, shown at an address of a page that does not tell it."""
+        query, visitor = request.query_params, visitor_of(request)
+        typed = query.get("address", "").strip()[:320]
+        if typed:
+            if "@" not in typed:
+                return self._page(request, "desk/recipients.html", typed=typed, wrong=True)
+            return RedirectResponse(f"/recipient?r={self._login.seal(typed)}", status_code=303)
+        if "r" not in query:
+            return self._page(request, "desk/recipients.html", typed="", wrong=False)
+        address = self._login.open(query["r"][:1000])
+        if not address:
+            raise HTTPException(404)
+        return await self._person(request, visitor, address)
+
+    async def _person(self, request: Request, visitor: Visitor, address: str) -> Response:
+        known = await self._known(address)
+        key = known["key"] if known is not None else ""
+        about, who = people.events_of(address, key, visitor, self._settings.clock()), normalised(address)
+        asked_for = ("person", who, key, visitor.credentials)
+        told = await self._answered(asked_for, lambda: self._reader.messages(about, 2 * EVENTS, TYPES))
+        events = None if told is None else [one for one in told[0] if people.is_his(one, who, key)][:EVENTS]
+        return self._page(
+            request,
+            "desk/recipient.html",
+            address=mask_text(address) if visitor.masked else address,
+            sealed=self._login.seal(address),
+            # What State knows of him belongs to no app.
+            known=None if visitor.limited or known is None else people.shown_person(known, visitor),
+            events=None if events is None else shown_to(visitor, events, self._login.seal),
+            done=request.query_params.get("done", ""),
+        )
+
+    async def _known(self, address: str) -> Json | None:
+        return await self._node.ask({"do": "people", "what": "show", "recipient": address})
+
+    async def suppressed(self, request: Request) -> Response:
+        visitor = visitor_of(request)
+        if visitor.limited:
+            raise HTTPException(403)
+        query = request.query_params
+        where = people.where_of(query)
+        rows, cursor = await self._listed(where, query.get("cursor", "")[:1000])
+        return self._page(
+            request,
+            "desk/suppressed.html",
+            rows=None if rows is None else [people.shown_row(row, visitor, self._login.seal) for row in rows],
+            cursor=cursor,
+            where=where,
+            done=query.get("done", ""),
+        )
+
+    async def _listed(self, where: dict[str, str], cursor: str) -> tuple[list[Json] | None, str]:
+        """Rows come as State goes through people, of whom few may fit."""
+        rows: list[Json] = []
+        for _ in range(LOOKS):
+            question = {"do": "people", "what": "list", "where": where, "cursor": cursor, "limit": LISTED}
+            page = await self._node.ask(question)
+            if page is None:
+                return None, ""
+            rows += page["rows"]
+            cursor = page["cursor"]
+            if not cursor or len(rows) >= LISTED:
+                break
+        return rows, cursor
+
+    # --- how it is asked ----------------------------------------------------------------------------------------
+
+    def _asked(self, request: Request, *, named: bool = True) -> Asked:
+        name = request.path_params["report"] if named else request.query_params.get("report", "bounces")
+        if name not in BY:
+            raise HTTPException(404)
+        return asked(name, request.query_params, visitor_of(request), self._settings.clock())
+
+    async def _looked(
+        self, request: Request, about: Asked, work: Callable[[], Found], kind: str = "page"
+    ) -> tuple[Found, int] | Response:
+        try:
+            about.selected()
+        except Nothing:
+            raise HTTPException(403) from None
+        try:
+            return await self._asking((kind, *about.key), work)
+        except Unanswered as error:
+            answer = self._page(request, "desk/unanswered.html", status=503, about=about, busy=error.busy)
+            answer.headers["Retry-After"] = str(AGAIN)
+            return answer
+
+    async def _answered(self, key: Hashable, work: Callable[[], Found]) -> tuple[Found, int] | None:
+        try:
+            return await self._asking(key, work)
+        except Unanswered:
+            return None
+
+    def _page(self, request: Request, template: str, *, status: int = 200, **facts: Any) -> Response:
+        return self._pages.page(
+            template, visitor_of(request), status=status, spans=WORDS, filters=FILTERS, zone=self._zone, **facts
+        )
+
+
+def _of(about: Asked, report: str) -> Asked:
+    """The same time and mail, in another report."""
+    return replace(about, report=report, by=BY[report][0])
+
+
+def _older(about: Asked, events: list[Json]) -> str:
+    """The address of the page with what came before: a time may have more events than a page."""
+    last = moment(str(events[MESSAGES - 1].get("time", "")))
+    if last is None or last <= about.since:
+        return ""
+    return replace(about, until=min(last + 1, about.until - 1), span="").messages()
+
+
+def _field(event: Json, name: str) -> Any:
+    if name in ("code", "enhanced", "text"):
+        reply = event.get("reply")
+        return reply.get(name) if isinstance(reply, dict) else reply if name == "text" else None
+    return event.get(name)
+
+
+def _as_file(text: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="postlane-{name}.csv"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,94 @@
+"""Counts of what became of mail: added once, bounded, and added up."""
+
+import pytest
+
+from relay.policy import tallies
+from relay.policy.tallies import HOUR, QUARTER, Facts, Hour, Row, Sheet, Sums, hour_of, within
+from relay.tally import LATE, Kind, Tally
+
+NOW = 494_400 * HOUR + 2 * QUARTER + 1_000
+
+
+def tally(kind: str = Kind.DELIVERED, **changes: object) -> Tally:
+    return Tally(kind, "news", False, "crm", "arava", "may", "google", NOW)._replace(**changes)  # type: ignore[arg-type]
+
+
+def nothing(**changes: object) -> Facts:
+    return Facts(lambda _: False, lambda *_: None, lambda *_: False)._replace(**changes)  # type: ignore[arg-type]
+
+
+def test_each_kind_counts_as_what_it_is() -> None:
+    sheet = Sheet("news")
+    for kind in Kind:
+        sheet.add(tally(kind))
+    assert sheet.counts == {Row(2, False, "crm", "arava", "may", "google"): [1, 3, 2, 2, 1, 1]}
+    assert {*LATE.values()} == {Kind.LATE_HARD, Kind.LATE_SPAM}
+
+
+def test_a_kind_of_a_newer_postlane_counts_as_nothing() -> None:
+    sheet = Sheet("news")
+    sheet.add(tally("?"))
+    assert list(sheet.counts.values()) == [[0] * 6]
+
+
+def test_a_sheet_is_kept_as_text() -> None:
+    sheet = Sheet("news", "a/0 d", 7)
+    sheet.add(tally())
+    assert Sheet.load(sheet.dump()) == sheet
+    for text in ("x", "[]", "[1, 2, 3, 4]", '["news", "", 0, [[1]]]'):
+        with pytest.raises(ValueError, match=r"."):
+            Sheet.load(text)
+
+
+def test_of_many_campaigns_and_sites_the_later_ones_share_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tallies, "MOST", 2)
+    sheet = Sheet("news")
+    for number in range(6):
+        sheet.add(tally(campaign=f"c{number}", site=f"s{number}"))
+    assert [(row.campaign, row.site) for row in sheet.counts] == [
+        ("c0", "s0"),
+        ("c1", "s1"),
+        ("*", "s2"),
+        ("*", "s3"),
+        ("*", "*"),
+    ]
+    assert sum(counts[0] for counts in sheet.counts.values()) == 6
+
+
+def test_sheets_of_all_shards_are_added_up_by_stream_and_site() -> None:
+    sheets = [Sheet("news"), Sheet("news"), Sheet("order")]
+    sheets[0].add(tally())
+    sheets[1].add(tally(Kind.HARD, site="yahoo"))
+    sheets[1].add(tally(Kind.COMPLAINT, site="yahoo", at=NOW - QUARTER))
+    sheets[2].add(tally(urgent=True, site=""))
+    begin = NOW // HOUR * HOUR
+    hour = hour_of(begin, sheets, nothing(reports=lambda site: site == "yahoo"))
+    assert hour.streams[("news", False)] == {
+        begin + 2 * QUARTER: Sums(delivered=1, bounced=1, hard=1),
+        begin + QUARTER: Sums(complaints=1),
+    }
+    assert hour.streams[("order", True)] == {begin + 2 * QUARTER: Sums(delivered=1)}
+    assert hour.sites == {
+        "google": {(begin + 2 * QUARTER, "news"): (1, 0)},
+        "yahoo": {(begin + 2 * QUARTER, "news"): (1, 1), (begin + QUARTER, "news"): (0, 0)},
+    }
+    assert within([hour], ("news", False), begin, begin + 2 * QUARTER) == Sums(complaints=1)
+    assert within([hour, Hour()], ("news", False), begin, begin + HOUR).sent == 2
+
+
+def test_complaints_count_where_they_are_reported_or_imported_and_nothing_where_a_site_had_its_bad_hour() -> None:
+    sheet = Sheet("news")
+    for _ in range(4):
+        sheet.add(tally())
+    sheet.add(tally(Kind.COMPLAINT))
+    key, begin = ("news", False), NOW // HOUR * HOUR
+
+    def sums(facts: Facts) -> Sums:
+        return within([hour_of(begin, [sheet], facts)], key, begin, begin + HOUR)
+
+    assert (sums(nothing()).complaints, sums(nothing()).reporting) == (0, 0)
+    reported = sums(nothing(reports=lambda _: True))
+    assert (reported.complaints, reported.reporting) == (1, 4)
+    imported = sums(nothing(reports=lambda _: True, share=lambda *_: 0.5))
+    assert (imported.complaints, imported.reporting) == (2, 4)
+    assert sums(nothing(aside=lambda *_: True)) == Sums()

@@ -1,0 +1,395 @@
+"""Streams over their limits and sites in a bad hour, end to end over State: sheets of shards, one judge, notes, suppressions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.caring import LEASE, SITES, STANDING, Caring
+from relay.effects import Effect
+from relay.egress.pools import Pool, Source
+from relay.engaging import Engaging
+from relay.identity import Brand
+from relay.learning import Learning
+from relay.message import Change, MailClass
+from relay.outcome import Outcome, Reply
+from relay.people import People
+from relay.policy.badhour import CONFIRMED, DROPPED
+from relay.policy.engagement import Tiers
+from relay.policy.health import DAY, Health, Limits, Slowed
+from relay.policy.tallies import HOUR, QUARTER
+from relay.queue_commands import QueueCommands
+from relay.recipient import Keys
+from relay.schedule.dispatcher import Dispatcher
+from relay.spool.store import Spool
+from relay.state.interface import StateError
+from relay.suspending import Suspending
+from relay.tally import Kind, Tally
+from relay.tallying import HOURS, Tallying
+from tests.support.clocks import Clock
+from tests.support.house import Rig
+from tests.support.letters import letter
+from tests.test_suspending import FailingState, never
+
+Json = dict[str, Any]
+BRANDS = {"arava": Brand("arava", domains=frozenset({"arava.example"}))}
+LIMITS = Health(Limits(min_messages=100))
+
+
+class Worker:
+    """`said`: the events of the node that it recorded, but for audits."""
+
+    def __init__(self, folder: Path, name: str, clock: Clock) -> None:
+        rig = Rig(Outcome(Reply(250, "2.0.0", "OK"), "END"))
+        self.clock = clock
+        self.state = FailingState(folder / "state.db", clock)
+        self.spool = Spool(folder / f"{name}.db", clock=clock, on_fatal=lambda error: pytest.fail(repr(error)))
+        house = rig.attempting()
+        house.spool = self.spool
+        house.pools = {c: Pool(c.label, (Source("", ""),)) for c in MailClass}
+        commands = QueueCommands(self.spool, Dispatcher(self.spool, never, lambda: 0), house)
+        self.said: list[tuple[str, Json]] = []
+        keys = Keys([b"s" * 32])
+        engaging = Engaging(self.state, keys, Tiers(), clock)
+        self.people = People(self.state, keys, self._record, lambda _, domain: domain, ["arava"], engaging)
+        self.suspending = Suspending(self.state, house.suspensions, [commands], self._say, name)
+        self.slowed = Slowed()
+        self.caring = Caring(self.state, self.suspending, self.people, self._say, LIMITS, BRANDS, self.slowed)
+        self.learning = Learning(self.state, self.people, keys, clock, self.caring.doubted)
+        self.tallying = Tallying(self.state, f"{name}/0")
+        self._number = 0
+        self._name = name
+
+    def _say(self, kind: str, facts: Json) -> None:
+        if kind != "audit":
+            self.said.append((kind, facts))
+
+    async def _record(self, records: Any) -> None:
+        self.said += records
+
+    def events(self, kind: str) -> list[Json]:
+        return [facts for one, facts in self.said if one == kind]
+
+    async def hear(self, kind: str, count: int, *, stream: str = "news", site: str = "yahoo", **more: Any) -> list[str]:
+        """Tells what became of so much mail, as the spool does. The addresses, of what bounced hard or arrived."""
+        effects, addresses = [], []
+        facts = {"urgent": False, "credential": "crm", "brand": "arava", "campaign": "", "at": self.clock.now, **more}
+        for _ in range(count):
+            self._number += 1
+            address = f"u{self._number}@{site}.example"
+            entry: Json = {"recipient": address, "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
+            entry |= {"site": site, "stream": stream, "until": None}
+            learnt = entry if kind in (Kind.HARD, Kind.LATE_HARD) else None
+            tally = Tally(str(kind), stream, site=site, **facts)
+            token = f"{self._name}{self._number}/0"
+            effects.append(Effect(token, address, "arava", MailClass.MARKETING, 0, False, learnt, tally))
+            addresses.append(address)
+        await self.tallying.count(effects)
+        await self.learning.learn(effects)
+        return addresses
+
+    async def bounce_again(self, address: str, site: str) -> None:
+        self._number += 1
+        entry = {"recipient": address, "stop": "all", "reason": "dead-mailbox", "source": "feedback", "site": site}
+        token = f"{self._name}{self._number}/0"
+        await self.learning.learn([Effect(token, address, "arava", MailClass.MARKETING, 0, False, entry)])
+
+    async def arrives(self, address: str) -> None:
+        self._number += 1
+        entry = {"recipient": address, "arrived": True}
+        token = f"{self._name}{self._number}/0"
+        await self.learning.learn([Effect(token, address, "arava", MailClass.MARKETING, 0, False, entry)])
+
+    async def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.suspending.look()
+            await self.caring.look()
+            self.clock.now += 1_000
+
+    async def stops(self, address: str) -> list[str]:
+        """What is known of one person, by what it stops."""
+        found = await self.people.answer({"what": "show", "recipient": address})
+        return [block["stop"] for block in found["blocks"]]
+
+    async def suppressed(self) -> int:
+        """How many are."""
+        question = {"what": "list", "where": {"pending": False}, "count": True}
+        return int((await self.people.answer(question))["found"])
+
+    @property
+    def alerts(self) -> list[str]:
+        return [alert.summary for alert in self.caring.standing()]
+
+
+@pytest.fixture
+async def workers(tmp_path: Path) -> AsyncIterator[tuple[Worker, Worker]]:
+    clock = Clock()
+    clock.now = clock.now // HOUR * HOUR + QUARTER + 60_000
+    both = Worker(tmp_path, "a", clock), Worker(tmp_path, "b", clock)
+    for worker in both:
+        await worker.state.open()
+        await worker.spool.open()
+    yield both
+    for worker in both:
+        await worker.spool.close()
+        await worker.state.close()
+
+
+@pytest.fixture
+def one(workers: tuple[Worker, Worker]) -> Worker:
+    return workers[0]
+
+
+async def test_hard_bounces_over_the_limit_suspend_that_stream_alone(workers: tuple[Worker, Worker]) -> None:
+    one, other = workers
+    waiting = [letter(1, 3, mail_class=MailClass.MARKETING, stream="news"), letter(2, stream="news")]
+    await one.spool.put(Change(put=waiting))
+    for worker in workers:  # neither knows by itself
+        await worker.hear(Kind.DELIVERED, 70)
+        await worker.hear(Kind.HARD, 4, site="b")
+        await worker.hear(Kind.DELIVERED, 200, stream="digest")
+        await worker.look()
+    await one.look()
+    (told,) = one.events("suspended")
+    assert told == {
+        "what": {"stream": "news"},
+        "reason": "hard bounces 5.4 % of 148 in 24h, limit 5 %",
+        "until": None,
+        "by": "postlane",
+        "waiting": 3,
+    }
+    assert other.events("suspended") == [], "one judges"
+    (alert,) = one.events("alert")
+    assert (alert["name"], alert["state"], alert["what"]) == ("health", "firing", {"stream": "news"})
+    await other.look()
+    for worker in workers:
+        await worker.look(3)
+        (summary,) = worker.alerts
+        assert "stream news: hard bounces 5.4 % of 148 in 24h, limit 5 %, so it is suspended" in summary
+        assert [found.said for found in worker.suspending._table] == ["stream news"]
+    assert len(one.events("suspended")) == 1
+
+
+async def test_resumed_it_comes_back_by_steps_and_old_counts_do_not_stop_it_again(one: Worker) -> None:
+    await one.hear(Kind.DELIVERED, 180)
+    await one.hear(Kind.HARD, 20)
+    await one.look()
+    assert one.slowed, "as soon as somebody resumes it"
+    assert "error" not in await one.suspending.resume({"what": {"stream": "news"}, "by": "noa"})
+    await one.look(2)
+    assert [state["state"] for _, state in one.said if "state" in state] == ["firing", "resolved"]
+    assert one.alerts == []
+    (row,) = (await one.caring.answer({"what": "show"}))["streams"]
+    assert (row["stream"], row["state"], row["rate"]) == ("news", "returning", "100/hour")
+    assert len(one.events("suspended")) == 1
+    one.clock.now += HOUR
+    await one.hear(Kind.LATE_HARD, 30, at=one.clock.now - HOUR - QUARTER)
+    await one.look(60)
+    (row,) = (await one.caring.answer({"what": "show"}))["streams"]
+    assert row["rate"] == "200/hour", "late reports of what was sent before are not held against it"
+    for _ in range(2):
+        one.clock.now += HOUR
+        await one.look()
+    assert not one.slowed, "it went at twice what is usual"
+    assert (await one.caring.answer({"what": "show"}))["streams"] == []
+    assert len(await one.state.pinned(STANDING)) == 1, "what was before still does not count"
+    one.clock.now += 6 * DAY
+    await one.look()
+    assert await one.state.pinned(STANDING) == await one.state.pinned(HOURS) == {}
+
+
+async def test_complaints_slow_and_suspend_transactional_mail_is_only_told_of(one: Worker) -> None:
+    await one.hear(Kind.DELIVERED, 1000)
+    await one.hear(Kind.DELIVERED, 5000, site="silent")
+    await one.look()
+    assert one.alerts == []
+    await one.hear(Kind.COMPLAINT, 1)
+    await one.look()
+    assert not one.events("suspended")
+    (summary,) = one.alerts
+    assert summary == "stream news: complaints 0.1 % of 1000 in 24h, limit 0.1 %, so it goes at 1,500/hour"
+    assert one.slowed
+    await one.hear(Kind.COMPLAINT, 2)
+    await one.look()
+    assert [told["reason"] for told in one.events("suspended")] == ["complaints 0.3 % of 1000 in 24h, limit 0.3 %"]
+    await one.hear(Kind.DELIVERED, 500, stream="reset", urgent=True)
+    await one.hear(Kind.HARD, 100, stream="reset", urgent=True, site="b")
+    await one.look()
+    assert [told["what"] for told in one.events("suspended")] == [{"stream": "news"}]
+    assert (
+        "transactional mail of stream reset: hard bounces 16.7 % of 600 in 24h, limit 5 %, which is told only"
+        in one.alerts
+    )
+
+
+async def test_googles_own_figures_count_for_its_mail(one: Worker) -> None:
+    day = one.clock.now // DAY
+    await one.hear(Kind.DELIVERED, 1000, site="google", campaign="may")
+    await one.hear(Kind.DELIVERED, 1000, site="google", stream="digest")
+    await one.look()
+    assert one.alerts == []
+    entries = [["arava.example", day, "", 0.0005], ["arava.example", day, "may", 0.004]]
+    assert await one.caring.answer({"what": "figures", "entries": entries}) == {"changed": 2}
+    assert await one.caring.answer({"what": "figures", "entries": entries}) == {"changed": 0}
+    await one.look()
+    assert [told["reason"] for told in one.events("suspended")] == ["complaints 0.4 % of 1000 in 24h, limit 0.3 %"]
+    rows = (await one.caring.answer({"what": "show", "by": "campaign"}))["rows"]
+    assert {row["campaign"]: row["complaints"] for row in rows} == {"may": 0.004, None: 0.0005}
+    one.clock.now += 40 * DAY
+    await one.look()
+    assert await one.state.pinned("health/figures") == {}
+
+
+async def test_rates_are_shown_by_whatever_is_asked(one: Worker) -> None:
+    await one.hear(Kind.DELIVERED, 6)
+    await one.hear(Kind.UNSUBSCRIBED, 3)
+    await one.hear(Kind.SPAM, 2, site="gmx")
+    (row,) = (await one.caring.answer({"what": "show", "by": "stream"}))["rows"]
+    assert row == {
+        "stream": "news", "sent": 8, "delivered": 6, "reporting": 0,
+        "complaints": None, "hard_bounces": 0.0, "spam_blocks": 0.25, "unsubscribes": 0.5,
+    }  # fmt: skip
+    by_site = (await one.caring.answer({"what": "show", "by": "site"}))["rows"]
+    assert [(row["site"], row["sent"]) for row in by_site] == [("yahoo", 6), ("gmx", 2)]
+    assert (await one.caring.answer({"what": "show", "since": one.clock.now + HOUR}))["rows"] == []
+    assert "error" in await one.caring.answer({"what": "dance"})
+    one.state.down = True
+    assert "error" in await one.caring.answer({"what": "show"})
+
+
+async def test_after_an_hour_in_which_everybody_was_unknown_nobody_is_suppressed(
+    workers: tuple[Worker, Worker],
+) -> None:
+    """Google's December of 2020: first a usual day, then an hour, of which both workers hear a part."""
+    one, other = workers
+    clock = one.clock
+    for _ in range(24):
+        await one.hear(Kind.DELIVERED, 20, site="google")
+        await one.hear(Kind.DELIVERED, 20, site="google", stream="order")
+        clock.now += HOUR
+    (gone,) = await one.hear(Kind.HARD, 1, site="google")
+    await one.look()
+    assert await one.suppressed() == 1
+    clock.now += 2 * HOUR
+    unknown: list[str] = []
+    for minute in range(60):
+        for worker in workers:
+            unknown += await worker.hear(Kind.HARD, 2, site="google", stream="news" if minute % 2 else "order")
+            await worker.look()
+        clock.now += 58_000
+    assert len(unknown) == 240
+    await one.look(40)
+    assert {tuple(await one.stops(address)) for address in unknown} == {("pending:all",)}
+    assert await one.stops(gone) == ["all"], "what was said before is believed"
+    firing = [told for worker in workers for told in worker.events("alert") if told["name"] == "bad-hour"]
+    assert [(told["state"], told["what"]) for told in firing] == [("firing", {"site": "google"})]
+    for worker in workers:
+        (summary,) = [text for text in worker.alerts if text.startswith("google")]
+        assert "nobody is suppressed on its word" in summary
+    assert not one.events("suspended") + other.events("suspended"), "nor is a stream stopped for it"
+
+    clock.now += 2 * QUARTER
+    await one.hear(Kind.DELIVERED, 30, site="google")
+    await one.look()
+    assert [bad["until"] is None for bad in (await one.caring.answer({"what": "show"}))["sites"]] == [False]
+    await one.arrives(unknown[0])
+    assert await one.stops(unknown[0]) == [], "mail arrived there"
+    await one.bounce_again(unknown[1], "google")
+    assert await one.stops(unknown[1]) == ["pending:all"], "the same day's word is no second one"
+    clock.now += DAY
+    await one.bounce_again(unknown[1], "google")
+    assert await one.stops(unknown[1]) == ["all"]
+    await one.look()
+    assert one.alerts, "it is told of until a person has looked"
+
+    where = {"site": "google", "pending": True}
+    assert (await one.people.answer({"what": "clear", "where": where}))["removed"] == 238
+    assert await one.caring.answer({"what": "settle", "site": "google", "word": DROPPED}) == {}
+    await other.look()
+    assert [worker.alerts for worker in workers] == [[], []]
+    assert one.events("alert")[-1]["state"] == "resolved"
+    assert await one.suppressed() == 2
+    clock.now += 9 * DAY
+    await one.look(2)
+    assert await one.state.pinned(SITES) == {}
+
+
+async def test_whoever_confirms_is_believed(one: Worker) -> None:
+    unknown = await one.hear(Kind.HARD, 20, site="b")
+    assert await one.suppressed() == 20, "before anybody could notice"
+    await one.look()
+    assert await one.suppressed() == 0
+    events = [told for told in one.events("unsuppressed") if told["was"] == "dead-mailbox"]
+    assert len(events) == 20
+    more = await one.hear(Kind.HARD, 1, site="b")
+    assert await one.stops(more[0]) == ["pending:all"]
+    await one.bounce_again(more[0], "b")
+    assert await one.stops(more[0]) == ["pending:all"]
+    assert (await one.people.answer({"what": "confirm", "where": {"site": "b"}}))["changed"] == 21
+    assert await one.caring.answer({"what": "settle", "site": "", "word": CONFIRMED}) == {}
+    assert await one.suppressed() == 21
+    assert await one.stops(unknown[0]) == ["all"]
+    await one.hear(Kind.HARD, 20, site="b")
+    await one.look(5)
+    assert await one.suppressed() == 41
+
+
+async def test_a_drop_while_it_goes_on_leaves_it_doubted(one: Worker) -> None:
+    await one.hear(Kind.HARD, 20, site="b")
+    await one.look()
+    assert await one.caring.answer({"what": "settle", "site": "b", "word": DROPPED}) == {}
+    await one.hear(Kind.HARD, 5, site="b")
+    await one.look()
+    assert await one.suppressed() == 0
+    assert len(one.alerts) == 1
+
+
+async def test_another_worker_judges_where_the_one_that_did_is_gone(workers: tuple[Worker, Worker]) -> None:
+    one, other = workers
+    await one.look()
+    await other.look()
+    await other.hear(Kind.DELIVERED, 90)
+    await other.hear(Kind.HARD, 10, site="b")
+    await other.look()
+    assert not other.events("suspended")
+    other.clock.now += LEASE
+    await other.look()
+    assert len(other.events("suspended")) == 1
+    await one.look()
+    assert not one.events("suspended")
+
+
+async def test_what_was_suspended_before_a_crash_is_not_suspended_twice(one: Worker) -> None:
+    await one.suspending.suspend({"what": {"stream": ["news"]}, "reason": "x", "by": "postlane"})
+    await one.hear(Kind.DELIVERED, 90)
+    await one.hear(Kind.HARD, 10, site="b")
+    await one.look()
+    assert len(one.events("suspended")) == 1
+    assert len(list(one.suspending._table)) == 1
+
+
+async def test_without_state_what_was_known_stays(one: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    await one.hear(Kind.DELIVERED, 1000)
+    await one.hear(Kind.COMPLAINT, 1)
+    await one.look()
+    one.state.down = True
+    await one.look()
+    await one.caring.know()
+    assert one.slowed
+    with pytest.raises(StateError):
+        await one.caring.doubted(["b"])
+    one.state.down = False
+    await one.state.pin(STANDING, "x", "nonsense")
+    await one.caring.know()
+    assert [stream.stream for stream in one.caring.streams.values()] == ["news"]
+    assert repr(one.caring).startswith("<Caring for 1 streams, 0 sites")
+    monkeypatch.setattr("relay.caring.LOOK", 0.001)
+    done = asyncio.Event()
+    monkeypatch.setattr(one.suspending, "_record", lambda kind, facts: done.set())
+    await one.hear(Kind.COMPLAINT, 20)
+    running = asyncio.create_task(one.caring.run())
+    async with asyncio.timeout(5):
+        await done.wait()
+    running.cancel()

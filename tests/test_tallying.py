@@ -1,0 +1,116 @@
+"""What became of mail is counted once, whatever is told again, by whichever shard."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from relay import tallying
+from relay.effects import Effect
+from relay.message import MailClass
+from relay.policy.tallies import HOUR, Sheet
+from relay.state.interface import StateError
+from relay.state.sqlite import SqliteState
+from relay.tally import Kind, Tally
+from relay.tallying import HOURS, REPORTERS, Tallying, board
+from tests.support.clocks import Clock
+
+
+def effect(number: int, kind: str = Kind.DELIVERED, stream: str = "news", at: int = 0, site: str = "google") -> Effect:
+    tally = Tally(kind, stream, False, "crm", "arava", "", site, at)
+    return Effect(f"m/{number}", "x@b.example", "arava", MailClass.MARKETING, at, False, None, tally)
+
+
+class Scene:
+    def __init__(self, state: SqliteState, now: int) -> None:
+        self.state, self.now = state, now
+        self.tallying = Tallying(state, "relay-1/0")
+
+    async def counts(self, stream: str = "news", shard: str = "relay-1/0") -> list[int]:
+        """Of all rows: delivered, bounced, hard, spam, complaints, unsubscribed."""
+        text = (await self.state.pinned(board(self.now // HOUR))).get(f"{shard} {stream}")
+        rows = Sheet.load(text).counts.values() if text else []
+        return [sum(column) for column in zip(*rows, strict=True)] if rows else [0] * 6
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    clock = Clock()
+    state = SqliteState(tmp_path / "state.db", clock)
+    await state.open()
+    yield Scene(state, clock.now)
+    await state.close()
+
+
+async def test_each_is_counted_where_it_belongs(scene: Scene) -> None:
+    at = scene.now
+    effects = [effect(1, at=at), effect(2, Kind.HARD, at=at), effect(3, stream="order", at=at)]
+    plain = effects[0]._replace(tally=None)
+    await scene.tallying.count([plain])
+    assert await scene.state.pinned(HOURS) == {}
+    await scene.tallying.count([*effects, plain])
+    assert await scene.counts() == [1, 1, 1, 0, 0, 0]
+    assert await scene.counts("order") == [1, 0, 0, 0, 0, 0]
+    assert await scene.state.pinned(HOURS) == {str(at // HOUR): ""}
+    assert repr(scene.tallying) == "<Tallying of relay-1/0, 2 sheets>"
+
+
+async def test_what_is_told_again_is_not_counted_again(scene: Scene) -> None:
+    """A crash after State was told and before the spool forgot: a new life hears the same, and more behind it."""
+    effects = [effect(n, at=scene.now, stream="news" if n % 2 else "order") for n in range(6)]
+    await scene.tallying.count(effects[:4])
+    again = Tallying(scene.state, "relay-1/0")
+    await again.count(effects)
+    await again.count(effects)
+    assert [await scene.counts(), await scene.counts("order")] == [[3, 0, 0, 0, 0, 0]] * 2
+    await again.count([effect(7, at=scene.now)])
+    assert await scene.counts() == [4, 0, 0, 0, 0, 0]
+
+
+async def test_what_was_told_in_part_is_told_whole(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    effects = [effect(n, at=scene.now, stream="news" if n % 2 else "order") for n in range(4)]
+    pin, failed = scene.state.pin, list[str]()
+
+    async def lame(where: str, name: str, text: str) -> None:
+        if name.endswith("order") and not failed:
+            failed.append(name)
+            raise StateError("gone")
+        await pin(where, name, text)
+
+    monkeypatch.setattr(scene.state, "pin", lame)
+    with pytest.raises(StateError):
+        await scene.tallying.count(effects)
+    assert [await scene.counts(), await scene.counts("order")] == [[2, 0, 0, 0, 0, 0], [0] * 6]
+    for who in (scene.tallying, Tallying(scene.state, "relay-1/0")):
+        await who.count(effects)
+        assert [await scene.counts(), await scene.counts("order")] == [[2, 0, 0, 0, 0, 0]] * 2
+
+
+async def test_each_shard_has_sheets_of_its_own(scene: Scene) -> None:
+    await scene.tallying.count([effect(1, at=scene.now)])
+    await Tallying(scene.state, "relay-1/1").count([effect(2, at=scene.now)])
+    assert await scene.counts() == await scene.counts(shard="relay-1/1") == [1, 0, 0, 0, 0, 0]
+
+
+async def test_late_reports_count_for_the_hour_in_which_the_mail_was_sent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallying, "KEPT", 1)
+    await scene.tallying.count([effect(1, at=scene.now)])
+    await scene.tallying.count([effect(2, at=scene.now + HOUR)])
+    await scene.tallying.count([effect(1, Kind.LATE_HARD, at=scene.now)])
+    assert await scene.counts() == [1, 0, 1, 0, 0, 0], "also where the sheet was not in memory any more"
+    assert len(await scene.state.pinned(HOURS)) == 2
+
+
+async def test_a_site_that_complaints_come_from_reports_them(scene: Scene) -> None:
+    day = scene.now // 86_400_000
+    for number, at in enumerate((scene.now, scene.now - 86_400_000)):
+        await scene.tallying.count([effect(number, Kind.COMPLAINT, site="yahoo", at=at)])
+    assert await scene.state.pinned(REPORTERS) == {"yahoo": str(day)}
+
+
+async def test_a_sheet_that_cannot_be_read_begins_anew(scene: Scene) -> None:
+    await scene.state.pin(board(scene.now // HOUR), "relay-1/0 news", "nonsense")
+    await scene.tallying.count([effect(1, at=scene.now)])
+    assert await scene.counts() == [1, 0, 0, 0, 0, 0]
