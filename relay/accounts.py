@@ -12,15 +12,17 @@ import structlog
 
 from relay.identity import Brand
 from relay.policy.badhour import BadHour
+from relay.policy.decay import Weeks
 from relay.policy.feedback_id import FeedbackIds
 from relay.policy.health import share_of
 from relay.policy.postmaster import SITE, Figure, Figures
-from relay.policy.tallies import HOUR, QUARTER, Facts, Hour, Row, Sheet, Sums, hour_of, sums_of
+from relay.policy.tallies import ENGAGED, HOUR, KNOWN, QUARTER, Facts, Hour, Row, Sheet, Sums, hour_of, sums_of
 from relay.state.interface import State
 from relay.tallying import HOURS, REPORTERS, board
 
 log = structlog.get_logger()
 
+WEEKS = "health/weeks"  # board: stream -> Weeks
 FIGURES = "health/figures"  # board: domain and day -> shares by identifier, as imported
 REPORTING = 30  # days for which a site reports complaints after one came from it
 FIGURES_KEPT = 30  # days
@@ -44,6 +46,7 @@ class Accounts:
         self._state = state
         self._hours: dict[int, Hour] = {}
         self._sheets: dict[tuple[int, str], tuple[str, Sheet]] = {}  # of fresh hours: as they stood there, and read
+        self._texts: dict[int, dict[str, str]] = {}  # of fresh hours: all of an hour
         self._reporters: dict[str, str] = {}
         self._figures: dict[str, str] = {}
         self._known = Figures()
@@ -66,7 +69,7 @@ class Accounts:
         facts = self._facts(beside, now)
         first, this = since // HOUR, now // HOUR
         there = [int(hour) for hour in await self._state.pinned(HOURS)]
-        for hour in there:
+        for hour in sorted(there):
             if hour < first:
                 await self._take_off(hour)
         counting = [hour for hour in there if hour >= first]
@@ -74,7 +77,11 @@ class Accounts:
         due = {hour for hour in counting if hour > this - FRESH or hour not in self._hours}
         due |= {old[turn % len(old)]} if old else set()
         for hour in due:
-            self._hours[hour] = hour_of(hour * HOUR, await self._read(hour, keep=hour > this - FRESH), facts)
+            before = self._texts.get(hour)
+            sheets = await self._read(hour, keep=hour > this - FRESH)
+            if hour not in self._hours or before is None or before != self._texts.get(hour):
+                self._hours[hour] = hour_of(hour * HOUR, sheets, facts)
+        self._texts = {hour: texts for hour, texts in self._texts.items() if hour > this - FRESH}
         self._sheets = {at: sheet for at, sheet in self._sheets.items() if at[0] > this - FRESH}
         self._hours = {hour: found for hour, found in self._hours.items() if hour in counting}
         return list(self._hours.values())
@@ -111,8 +118,10 @@ class Accounts:
         return Facts(lambda site: site in reporting, share, aside)
 
     async def _read(self, hour: int, *, keep: bool) -> list[Sheet]:
-        sheets = []
-        for name, text in (await self._state.pinned(board(hour))).items():
+        sheets, texts = [], dict(await self._state.pinned(board(hour)))
+        if keep:
+            self._texts[hour] = texts
+        for name, text in texts.items():
             known = self._sheets.get((hour, name))
             if known is not None and known[0] == text:
                 sheets.append(known[1])
@@ -128,9 +137,32 @@ class Accounts:
         return sheets
 
     async def _take_off(self, hour: int) -> None:
-        for name in await self._state.pinned(board(hour)):
+        """Of what it counted only this is kept: how many recipients of each stream cared for it."""
+        texts = await self._state.pinned(board(hour))
+        care: dict[str, list[int]] = {}
+        for sheet in await self._read(hour, keep=False):
+            sums = care.setdefault(sheet.stream, [0, 0])
+            for counts in sheet.counts.values():
+                sums[0], sums[1] = sums[0] + counts[KNOWN], sums[1] + counts[ENGAGED]
+        if any(known for known, _ in care.values()):
+            weeks = await self.weeks()
+            for stream, (known, engaged) in care.items():
+                one = weeks.get(stream, Weeks())
+                if known and one.add(hour, known, engaged):
+                    await self._state.pin(WEEKS, stream, one.dump())
+        for name in texts:
             await self._state.unpin(board(hour), name)
         await self._state.unpin(HOURS, str(hour))
+
+    async def weeks(self) -> dict[str, Weeks]:
+        """Of each stream how many of its recipients cared, but for the last days. Raises StateError."""
+        found = {}
+        for stream, text in (await self._state.pinned(WEEKS)).items():
+            try:
+                found[stream] = Weeks.load(text)
+            except (ValueError, TypeError) as error:
+                log.error("a note of engagement cannot be read; a newer Postlane's?", error=str(error))
+        return found
 
     async def table(self, by: str, beside: Beside, since: int, now: int) -> list[dict[str, object]]:
         """Of what was sent since, the most mail first. `by`: stream, credential, brand, campaign or site. Raises StateError."""

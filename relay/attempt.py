@@ -134,7 +134,9 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.again is None:
         _remember(change, delivery, outcome, now, house.aftermath)
-        if not outcome.captured:
+        if not outcome.captured and (
+            delivery.sender or delivery.notify != "NEVER"
+        ):  # our own reports say nothing of an app
             delivery.happened = _happened(delivery, outcome, house)
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None

@@ -26,6 +26,7 @@ from relay.people import People
 from relay.person import DEAD_MAILBOX
 from relay.policy import badhour, health
 from relay.policy.badhour import BadHour
+from relay.policy.decay import Decay, decaying
 from relay.policy.feedback_id import FeedbackIds
 from relay.policy.health import SUSPENDED, Health, Slowed, Standing
 from relay.policy.postmaster import Figure
@@ -42,6 +43,7 @@ LEASE = 20_000  # ms after which another worker judges where the one that did is
 STANDING = "health/streams"  # board: stream -> Standing
 SITES = "health/sites"  # board: site -> BadHour
 SWEEPS = (0, 5, 30)  # looks after which what a bad hour suppressed is held back: others may just be at it
+SELDOM = 150  # looks between two at what changes by the week
 SHOWN = 500  # rows of an answer
 
 
@@ -72,6 +74,7 @@ class Caring:
         self._accounts = Accounts(state)
         self._sweeps: dict[str, list[int]] = {}  # of sites: after how many looks
         self._looks = 0
+        self._decays: list[Decay] = []
 
     def __repr__(self) -> str:
         return f"<Caring for {len(self.streams)} streams, {len(self.sites)} sites{', judges' if self._leads_until else ''}>"
@@ -92,6 +95,8 @@ class Caring:
         """Read what is known; judge, if that is ours."""
         try:
             await self._read()
+            if self._looks % SELDOM == 0:
+                self._decays = decaying(await self._accounts.weeks(), self._state.now())
             if await self._leads():
                 await self._work()
         except StateError as error:
@@ -290,9 +295,10 @@ class Caring:
     def _lately(self, one: BadHour) -> bool:
         return one.until is None or one.until + badhour.TOLD > self._state.now()
 
-    def shown(self) -> list[Json]:
-        """Streams that are slowed or come back, for `status`."""
-        return [shown(one) for one in self.streams.values() if one.state != health.WELL]
+    def needs(self) -> list[Json]:
+        """What a person should look at some time (relay/reporting/needs.py): automations that fewer and fewer care for."""
+        advice = "is it still wanted? its owner should look at whom it goes to, or end it"
+        return [{"what": str(one), "advice": advice, "see": ""} for one in self._decays]
 
 
 def shown(one: Standing) -> Json:

@@ -43,3 +43,9 @@ def migrate(db: apsw.Connection, migrations: Sequence[str]) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def keep_plans(db: apsw.Connection) -> None:
+    """Statements are planned once, whatever is bound to them. As SQLite comes it plans those with `LIMIT ?` and the like anew
+    each time they run: of a read of due mail that was three quarters."""
+    db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)

@@ -39,8 +39,18 @@ class QueueCommands:
     house: Attempting
 
     async def answer(self, question: Json) -> Json:
-        do = {"queue.page": self.page, "queue.count": self.count, "queue.change": self.change}
+        do = {
+            "queue.page": self.page,
+            "queue.count": self.count,
+            "queue.change": self.change,
+            "queue.unsend": self.unsend,
+        }
         return await do[question["do"]](question)
+
+    async def unsend(self, question: Json) -> Json:
+        """{"sent": [[id, index], ...]} -> {"after": null}: what was delivered to somebody who is to be forgotten."""
+        await self.spool.unsend([(str(identifier), int(index)) for identifier, index in question["sent"]])
+        return {"after": None}
 
     async def page(self, question: Json) -> Json:
         """{"selector", "after"} -> {"items", "after" (null: no more)}, or {"error"} where no mail can be meant"""

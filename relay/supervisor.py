@@ -12,10 +12,9 @@ import contextlib
 import fcntl
 import os
 import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -39,7 +38,7 @@ from relay.forked import Work
 from relay.hook_watch import dead, gauges, webhooks
 from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
-from relay.order import Order
+from relay.order import Order, Place
 from relay.settings import certificate_trouble
 from relay.shaping.pacemaker import brief, ends, merged
 from relay.signing.entries import KeysError
@@ -53,11 +52,18 @@ TELL_AGAIN = 1.0  # seconds: an event of the node waits for a worker that is up
 
 
 class Supervisor:
-    """Bind first (constructor), then `run()` until SIGTERM or SIGINT. `work`: what a worker does; its exit status."""
+    """Bind first (constructor), then `run()` until SIGTERM or SIGINT. `work`: what a worker does; `web`: what the web process
+    does with what is in force, policies/ on disk, and the descriptors it has. Both give their exit status."""
 
-    def __init__(self, config: Path, policies: Path, work: Callable[[Order], int]) -> None:
+    def __init__(
+        self,
+        config: Path,
+        policies: Path,
+        work: Callable[[Order], int],
+        web: Callable[[Place, Path, Mapping[str, int]], int],
+    ) -> None:
         self.config, self.policies = config, policies
-        self._work = work
+        self._work, self._serve = work, web
         self.alert: Alert | None = None
         self.in_force, self.decision = self._begin()
         node = self.in_force.deployment.node  # of the start: what is in force later has the same
@@ -160,14 +166,13 @@ class Supervisor:
         )
         return partial(self._work, order), [*listeners, order.control]
 
-    def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
+    def _web_command(self, child: Child) -> tuple[Work, list[int]]:
         links = self.sockets
         capture = links.capture if self.in_force.deployment.captures else None
         named = {"admin": links.admin, "api": links.api, "public": links.public, "capture": capture}
         fds = {name: link.fileno() for name, link in named.items() if link is not None}
         fds["control"] = child.connect()
-        order = orjson.dumps({"place": asdict(self.in_force.place), "policies": str(self.policies), **fds}).decode()
-        return [sys.executable, "-m", "relay.web", order], list(fds.values())
+        return partial(self._serve, self.in_force.place, self.policies, fds), list(fds.values())
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -252,7 +257,7 @@ class Supervisor:
                 return await self.reload(by)
             case "rollback":
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
-            case "queue.page" | "queue.change" | "queue.count":
+            case "queue.page" | "queue.change" | "queue.count" | "queue.unsend":
                 return await self._page(question)
             case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health":
                 return await self._ask_any(question)
@@ -279,6 +284,7 @@ class Supervisor:
         workers, rows, standing = list[Json](), list[Json](), list[Json]()
         alerts = [asdict(alert) for alert in self._own_alerts() + self.alerting.found]
         suspended: dict[int, Json] = {}  # what any worker knows of
+        needs: dict[str, Json] = {}
         waiting: Counter[int] = Counter()
         for child in self.children:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
@@ -286,6 +292,7 @@ class Supervisor:
                 answer = await child.ask({"do": "stats"}, timeout=5.0)
                 facts |= {**answer, "up": "error" not in answer}
             alerts += facts.pop("alerts", [])
+            needs |= {str(one["what"]): one for one in facts.pop("needs", [])}
             shaping = facts.pop("shaping", {})
             rows += shaping.get("paces", [])
             standing += shaping.get("standing", [])
@@ -306,6 +313,7 @@ class Supervisor:
             "web": self.web.up,
             "alerts": one_each(alerts),
             "reviews": due,
+            "needs": list(needs.values()),
             "shaping": shaping,
             "warming": await self._warming(),
             "suspensions": suspensions,

@@ -23,7 +23,8 @@ LATE = {Kind.HARD: Kind.LATE_HARD, Kind.SPAM: Kind.LATE_SPAM}  # of what had bee
 
 
 class Tally(NamedTuple):
-    """One of them. `urgent`: it is transactional, or carried as such; `at`: ms, when it was sent."""
+    """One of them. `urgent`: it is transactional, or carried as such; `at`: ms, when it was sent; `tier`: of its recipient, 1
+    engaged, 2 another, 0 not known."""
 
     kind: str
     stream: str
@@ -33,10 +34,12 @@ class Tally(NamedTuple):
     campaign: str
     site: str
     at: int
+    tier: int = 0
 
 
 def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object, ...]:
     """A Tally as the spool keeps it."""
     message = delivery.message
     urgent = message.mail_class is MailClass.TRANSACTIONAL or message.spared
-    return str(kind), message.stream, urgent, message.credential, message.brand, message.campaign or "", site, at
+    what = str(kind), message.stream, urgent, message.credential, message.brand, message.campaign or "", site, at
+    return what if not delivery.tier else (*what, 1 if delivery.engaged else 2)

@@ -166,6 +166,7 @@ async def stats(stages: Stages, alerts: WorkerAlerts, started: int) -> Json:
             **stages.pacemaker.gauges(clock()),
         },
         "alerts": [asdict(alert) for alert in alerts.standing()],
+        "needs": stages.caring.needs(),
         "troubles": [asdict(trouble) for trouble in troubles],
         "state_trouble": stages.state.trouble,
         "shaping": stages.steering.shown(slowed=True),

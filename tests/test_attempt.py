@@ -441,6 +441,10 @@ async def test_how_it_ended_counts_for_the_health_of_its_stream_unless_it_was_ca
         rig, delivery = Rig(outcome), waiting_delivery()
         await attempt(delivery, rig.attempting())
         assert (delivery.happened[0] if delivery.happened else None) == kind
+    own = waiting_delivery(notify="NEVER")
+    own.sender = own.mail_from = ""
+    await attempt(own, Rig(DONE).attempting())
+    assert own.happened is None
     delivery = waiting_delivery()
     assert await attempt(delivery, Rig(DONE).attempting()) is None
     assert delivery.happened == ("d", "order", True, "shop", "a", "", "b.example", NOW)

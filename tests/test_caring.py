@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.caring import LEASE, SITES, STANDING, Caring
+from relay.caring import LEASE, SELDOM, SITES, STANDING, Caring
 from relay.effects import Effect
 from relay.egress.pools import Pool, Source
 from relay.engaging import Engaging
@@ -19,7 +19,7 @@ from relay.people import People
 from relay.policy.badhour import CONFIRMED, DROPPED
 from relay.policy.engagement import Tiers
 from relay.policy.health import DAY, Health, Limits, Slowed
-from relay.policy.tallies import HOUR, QUARTER
+from relay.policy.tallies import HOUR, QUARTER, Hour, hour_of
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
 from relay.schedule.dispatcher import Dispatcher
@@ -27,7 +27,7 @@ from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.suspending import Suspending
 from relay.tally import Kind, Tally
-from relay.tallying import HOURS, Tallying
+from relay.tallying import HOURS, Tallying, board
 from tests.support.clocks import Clock
 from tests.support.house import Rig
 from tests.support.letters import letter
@@ -242,6 +242,22 @@ async def test_googles_own_figures_count_for_its_mail(one: Worker) -> None:
     assert await one.state.pinned("health/figures") == {}
 
 
+async def test_an_automation_that_fewer_and_fewer_care_for_is_told_of(one: Worker) -> None:
+    for week in range(12):
+        await one.hear(Kind.DELIVERED, 60 if week < 7 else 20, tier=1)
+        await one.hear(Kind.DELIVERED, 40 if week < 7 else 80, tier=2)
+        one.clock.now += 7 * DAY
+        await one.look()
+    assert one.caring.needs() == []
+    for _ in range(SELDOM):
+        await one.look()
+    (need,) = one.caring.needs()
+    assert need["what"] == "stream news: 20 % of its mail goes to people who still care, 55 % did before"
+    assert len(await one.state.pinned(HOURS)) <= 1, "of what was counted nothing else is kept"
+    await one.state.pin("health/weeks", "x", "nonsense")
+    assert list(await one.caring._accounts.weeks()) == ["news"]
+
+
 async def test_rates_are_shown_by_whatever_is_asked(one: Worker) -> None:
     await one.hear(Kind.DELIVERED, 6)
     await one.hear(Kind.UNSUBSCRIBED, 3)
@@ -393,3 +409,27 @@ async def test_without_state_what_was_known_stays(one: Worker, monkeypatch: pyte
     async with asyncio.timeout(5):
         await done.wait()
     running.cancel()
+
+
+async def test_what_did_not_change_is_not_added_up_again(one: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    added: list[int] = []
+
+    def noted(begin: int, sheets: Any, facts: Any) -> Hour:
+        added.append(begin)
+        return hour_of(begin, sheets, facts)
+
+    monkeypatch.setattr("relay.accounts.hour_of", noted)
+    await one.hear(Kind.DELIVERED, 5, at=one.clock.now - 5 * HOUR)
+    await one.hear(Kind.DELIVERED, 5)
+    await one.look()
+    assert len(added) == 2
+    assert repr(one.caring._accounts) == "<Accounts of 2 hours>"
+    this, old = one.clock.now // HOUR * HOUR, (one.clock.now - 5 * HOUR) // HOUR * HOUR
+    await one.look()
+    assert added[2:] == [old], "the older ones in turn"
+    await one.hear(Kind.DELIVERED, 1)
+    await one.look()
+    assert sorted(added[3:]) == [old, this]
+    await one.state.pin(board(this // HOUR), "elsewhere/0 x", "nonsense")
+    await one.look()
+    assert (await one.caring.answer({"what": "show"}))["rows"][0]["sent"] == 11

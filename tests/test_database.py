@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from relay import database
-from relay.database import DatabaseError, check_library, migrate
+from relay.database import DatabaseError, check_library, keep_plans, migrate
 
 FIRST = "CREATE TABLE one (x); CREATE TABLE two (x)"
 
@@ -49,3 +49,23 @@ def test_a_library_that_may_lose_commits_is_refused(monkeypatch: pytest.MonkeyPa
         check_library()
     monkeypatch.setattr(database, "SQLITE_NEEDED", tuple(map(int, version.split("."))))
     check_library()
+
+
+def test_a_statement_is_planned_once_whatever_is_bound_to_it(tmp_path: Path) -> None:
+    db = apsw.Connection(str(tmp_path / "x.db"))
+    keep_plans(db)
+    migrate(db, [FIRST])
+    planned = 0
+
+    def note(*_: object) -> int:
+        nonlocal planned
+        planned += 1
+        return apsw.SQLITE_OK
+
+    db.authorizer = note
+    for limit in range(1, 4):
+        db.execute("SELECT x FROM one ORDER BY x LIMIT ?", (limit,)).fetchall()
+        if limit == 1:
+            first, planned = planned, 0
+    assert first > 0
+    assert planned == 0

@@ -156,7 +156,7 @@ async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: S
 
     await Effects(scene.spool, [listen]).step()
     urgent = message.mail_class is MailClass.TRANSACTIONAL
-    about = (message.stream, urgent, message.credential, "arava", "", "google", NOW)
+    about = (message.stream, urgent, message.credential, "arava", "", "google", NOW, 0)
     assert [tuple(tally) for _, tally in tallies] == [("c", *about), ("H", *about)]
     assert len({token + tally.kind for token, tally in tallies}) == 2
     assert _counts("bounced-late", quota.facts) is None
@@ -244,6 +244,14 @@ async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:
     await scene.spool.forget_sent(first_at(NOW))
     assert await scene.spool.sent(ID, 0) is not None
     await scene.spool.forget_sent(first_at(NOW + 1))
+    assert await scene.spool.sent(ID, 0) is None
+
+
+async def test_of_who_is_forgotten_nothing_comes_back(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.spool.unsend([(ID, 5), ("other", 0)])
+    assert await scene.spool.sent(ID, 0) is not None
+    await scene.spool.unsend([(ID, 0)])
     assert await scene.spool.sent(ID, 0) is None
 
 

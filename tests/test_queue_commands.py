@@ -258,6 +258,15 @@ async def test_a_sweep_ends_with_its_suspension(spool: Spool, commands: QueueCom
     assert await commands.suspend(stopped(100, **{"class": "none"}), lambda: True) == 0
 
 
+async def test_what_was_sent_to_somebody_is_forgotten(spool: Spool, commands: QueueCommands) -> None:
+    about, (delivery,) = letter(1)
+    await spool.put(Change(put=[(about, [delivery])]))
+    await spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.1", "google")]))
+    assert await spool.sent(about.id, 0) is not None
+    assert await commands.answer({"do": "queue.unsend", "sent": [[about.id, 0]]}) == {"after": None}
+    assert await spool.sent(about.id, 0) is None
+
+
 async def test_mail_is_moved_to_another_pool(spool: Spool, commands: QueueCommands) -> None:
     await put(spool)
     question = {"action": "move", "to": "spare", "selector": {}}

@@ -40,6 +40,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = subparsers.add_parser("plan", help="what the files on disk would change, tried on recorded mail")
     parser.add_argument("--since", metavar="24h", default="24h", help="a time ago or an RFC 3339 time (default 24h)")
     parser.add_argument(
+        "--events",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="also what another node recorded: its data_dir/events, or a copy; may be repeated",
+    )
+    parser.add_argument(
         "--fail-on-change", action="store_true", help="exit 1 if any message would be decided otherwise"
     )
     parser.set_defaults(run=run)
@@ -61,20 +69,24 @@ def run(args: argparse.Namespace) -> int:
     comparison = Comparison(before, after)
     with Progress("Deciding again") as progress, plan_caps.scratch() as folder:
         caps = CapReplay(before, after, since, now, Path(folder), Keys(load_secrets(in_force.deployment)).key)
-        _decide(comparison, caps, node.data_dir / "events", since, progress)
-        plan = plan_caps.read(caps, node.data_dir / "events", since, progress)
+        folders = [node.data_dir / "events", *args.events]
+        _decide(comparison, caps, folders, since, progress)
+        plan = plan_caps.read(caps, folders, since, progress)
     if args.json:
         for line in as_json(comparison, plan, Places(args.policies)):
             print(json.dumps(line, ensure_ascii=False))
     else:
         for text in as_text(comparison, plan, Places(args.policies), args.since, node.timezone):
             print(printable(text))
+        if plan.told and len(folders) == 1 and in_force.deployment.state.url != "sqlite:":
+            print("  (other nodes' events are not here: --events DIR; what people got from them is not counted)")
     return 1 if args.fail_on_change and (comparison.changed or plan.changed or comparison.undecided) else 0
 
 
-def _decide(comparison: Comparison, caps: CapReplay, events: Path, since: int, progress: Progress) -> None:
+def _decide(comparison: Comparison, caps: CapReplay, folders: Iterable[Path], since: int, progress: Progress) -> None:
     """All that was accepted, under both files."""
-    accepted, now = scan(events, since=since, match={"type": "accepted"}), now_ms()
+    accepted = (event for folder in folders for event in scan(folder, since=since, match={"type": "accepted"}))
+    now = now_ms()
     for number, message in enumerate(messages(accepted)):
         if not number % _STEP:
             progress.show(_share(message.event, since, now), f"{number:,} messages")

@@ -1,7 +1,7 @@
 """What `postlane plan` says of caps: which are others on disk, and what they would do to recorded mail (relay/replay_caps.py)."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -52,19 +52,20 @@ class CapPlan(NamedTuple):
         return self.effect.changed
 
 
-def read(replay: CapReplay, events: Path, since: int, progress: Progress) -> CapPlan:
-    """Once `replay` has taken all that was accepted. `events`: the folder of the log; `since` in ms."""
+def read(replay: CapReplay, folders: Sequence[Path], since: int, progress: Progress) -> CapPlan:
+    """Once `replay` has taken all that was accepted. `folders` of events, this node's first; `since` in ms."""
     effect, lacking = Effect(), None
     if replay.brands:
-        for event in scan(events, since=since, match={"type": "rejected", "reason": "capped"}):
-            replay.take_refused(event)
         match = {"type": TYPES, "brand": replay.brands, "class": ("marketing", "service")}
         progress.show(0.0, "what people got before")
-        replay.read(columns(events, COLUMNS, since=max(0, replay.begin), match=match))
+        for folder in folders:
+            for event in scan(folder, since=since, match={"type": "rejected", "reason": "capped"}):
+                replay.take_refused(event)
+            replay.read(columns(folder, COLUMNS, since=max(0, replay.begin), match=match))
         for share, found in replay.result():
             effect = found
             progress.show(share, "people")
-        first = first_hour(events)
+        first = first_hour(folders[0])
         if first is not None and first > replay.begin:
             lacking = replay.begin, first
     told = _told(replay.before.caps, replay.after.caps, {shift.cap for shift in effect.shifts})

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,6 +29,7 @@ _LAST = 10  # events that are shown
 _COUNTED = 31 * 86_400_000  # ms: the longest window of a cap but a month's
 _OUTBOX = 1.0  # seconds by when an event has left its outbox (feedback/eventlog.py: INTERVAL)
 _PASSES = 20  # through the event files: one that is being turned into Parquet may take some
+_SENT_PAGE = 1_000  # deliveries in one question
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -198,8 +200,11 @@ def run_forget(args: argparse.Namespace) -> int:
     stop = {} if args.stop is None else {"stop": args.stop.replace("nothing", "")}
     answer = ask(data_dir, {"what": "forget", "recipient": args.address, "via": "cli", **stop})
     cancelled = _cancel(data_dir, waiting)
+    _unsend(data_dir, events_of(directory, args.address, person["key"]))
+    captures = _forget_captures(data_dir / "capture", normalised(args.address))
     changed = _forget_events(directory, args.address, bytes.fromhex(person["key"]))
     done = {"key": answer["key"], "cancelled": cancelled, "events": changed, "kept": answer["kept"]}
+    done |= {"captures": captures} if captures else {}
     facts: Json = {"by": getpass.getuser(), "via": "cli", "action": FORGET, "what": {"key": answer["key"]}}
     stopped = [{name: block[name] for name in ("stop", "brand", "reason")} for block in answer["kept"]]
     facts |= {"reason": args.reason, "cancelled": cancelled, "events": changed, "kept": stopped}
@@ -219,6 +224,29 @@ def _cancel(data_dir: Path, waiting: Iterable[tuple[str, str]]) -> int:
         question = {"do": "queue.change", "action": "cancel", "reason": ERASED}
         for page in pages(data_dir, {**question, "selector": {"id": identity, "recipient": recipient}}):
             count += page["changed"]
+    return count
+
+
+def _unsend(data_dir: Path, events: Iterable[Json]) -> None:
+    """What the spools remember of mail to him, so that bounces find it, page by page."""
+    delivered = ((event["id"], event["rcpt"]) for event in events if event["type"] == "delivered")
+    while page := list(islice(delivered, _SENT_PAGE)):
+        for _ in pages(data_dir, {"do": "queue.unsend", "sent": page}):
+            pass
+
+
+def _forget_captures(directory: Path, who: str) -> int:
+    """Captured mail that went to him, also with others."""
+    count = 0
+    for envelope in directory.glob("*.json"):
+        try:
+            recipients = json.loads(envelope.read_bytes())["recipients"]
+        except (OSError, ValueError, KeyError):  # dropped meanwhile, or none of ours
+            continue
+        if who in map(normalised, recipients):
+            envelope.unlink(missing_ok=True)
+            envelope.with_suffix(".eml").unlink(missing_ok=True)
+            count += 1
     return count
 
 

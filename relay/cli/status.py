@@ -67,6 +67,7 @@ def describe(facts: dict[str, Any], now: float, zone: ZoneInfo) -> list[str]:
     lines += _of_nodes(facts)
     today = datetime.fromtimestamp(now, zone).date()
     lines += _of_suspensions(facts, zone) + _of_alerts(facts["alerts"]) + _of_reviews(facts["reviews"], today)
+    lines += [f"  look     {one['what']}" for one in facts.get("needs", ())]
     return lines + _of_paces(facts.get("shaping", {})) + _of_warming(facts.get("warming", ())) + _of_files(facts, zone)
 
 

@@ -11,12 +11,13 @@ from relay.config.reader import Document
 from relay.config.schema_shaping import DefaultTable, ProviderTable, ShapeTable, ShapingFile
 from relay.config.wording import Loc
 from relay.identity import Rate
+from relay.policy.patterns import Pattern
 from relay.policy.routes import AnyOf
 from relay.shaping import shape
 from relay.shaping.backoff import Backoff
 from relay.shaping.pacemaker import WarmUp
 from relay.shaping.shape import Said, Shape, Shapes
-from relay.shaping.sites import Provider, Sites
+from relay.shaping.sites import Hosts, Provider, Sites
 
 _KEYS = tuple(field.name for field in fields(Shape) if field.name in DefaultTable.model_fields)
 
@@ -33,7 +34,7 @@ class Shaping:
 
 def compiled(file: ShapingFile, document: Document | None) -> Shaping:
     providers = [
-        Provider(name, frozenset(table.domains), AnyOf(table.mx))
+        Provider(name, frozenset(table.domains), _hosts(table.mx))
         for name, table in file.provider.items()
         if table.domains or table.mx
     ]
@@ -48,7 +49,13 @@ def compiled(file: ShapingFile, document: Document | None) -> Shaping:
     rules = backoff.compiled(file.backoff, {name: table.backoff for name, table in file.provider.items()}, document)
     warmup = WarmUp(tuple(file.warmup.schedule), ZoneInfo(file.warmup.timezone), file.warmup.timezone)
     default = _placed(file.default, document, ("default",))
-    return Shaping(Sites(providers), Shapes(default, tables, domains), rules, warmup)
+    hosts = _hosts([pattern for table in file.provider.values() for pattern in table.mx])
+    return Shaping(Sites(providers, hosts), Shapes(default, tables, domains), rules, warmup)
+
+
+def _hosts(patterns: Sequence[Pattern]) -> Hosts:
+    """Without patterns no host."""
+    return AnyOf(patterns) if patterns else frozenset()
 
 
 def _placed(table: DefaultTable | ShapeTable, document: Document | None, loc: Loc) -> Said:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from relay.egress.connection import Connection
 from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
 from relay.egress.pools import Source
-from relay.egress.quay import URGENT, Grant, Held, Lane, Quay, Turn
+from relay.egress.quay import CLASSES, URGENT, Grant, Held, Lane, Quay, Turn
 from relay.egress.settings import EgressSettings
 from relay.identity import Rate
 from relay.message import MailClass
@@ -31,6 +31,9 @@ ASK_AGAIN = 0.25  # seconds after a refused permit: another worker's connection 
 TURN = 2.0  # seconds for which a lane keeps a connection while others wait for it: some hundred messages, or a slow one
 LONG = 1.0  # seconds for which it is not worth standing in line: an attempt takes places that others could use
 REST = 2 * ASK_AGAIN  # seconds after a turn at a site with fewer connections than workers: the others ask meanwhile
+SWEPT = (
+    50  # lanes or quays looked at in a turn of the loop: a fraction of a millisecond, or some ms where each says QUIT
+)
 REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
 
 Key = tuple[str, str, str, str, str]
@@ -79,7 +82,7 @@ class Connections:
         self._lanes: dict[Key, Lane] = {}
         self._quays: dict[str, Quay] = {}
         self._open: dict[Connection, Held] = {}
-        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweeper: asyncio.Handle | None = None
         self._closing = False
         self._drained: asyncio.Future[None] | None = None
 
@@ -149,7 +152,7 @@ class Connections:
     def _hand_on(self, connection: Connection, held: Held) -> bool:
         """To the next in line, or to the idle ones; False: somebody else needs its place."""
         lane = held.lane
-        for mail_class in MailClass:
+        for mail_class in CLASSES:
             urgent = mail_class is URGENT
             if lane.lines[mail_class] and (urgent or all(quay.bulk < quay.bulk_room for quay in held.quays)):
                 self._set_bulk(held, bulk=not urgent)
@@ -157,7 +160,7 @@ class Connections:
                     return True
                 self._set_bulk(held, bulk=False)
         for quay in held.quays:
-            if quay.contested or (any(quay.lines) and any(quay.awaited(each, lane) for each in MailClass)):
+            if quay.contested or (any(quay.lines) and any(quay.awaited(each, lane) for each in CLASSES)):
                 return False
         connection.idle_since = asyncio.get_running_loop().time()
         lane.idle.append(connection)
@@ -179,7 +182,7 @@ class Connections:
             if quay.contested:
                 self._rest(quay, REST)
                 return True
-            if any(quay.awaited(mail_class, held.lane) for mail_class in MailClass):
+            if any(quay.awaited(mail_class, held.lane) for mail_class in CLASSES):
                 return True
         return False
 
@@ -192,7 +195,7 @@ class Connections:
         if lane.terms is not wanted.terms:
             lane.terms = wanted.terms
             slots = wanted.terms.slots(wanted.source.address, wanted.site, shared=self._shared(wanted))
-            lane.quays = tuple(self._quay(*slot) for slot in slots)
+            lane.count_at(tuple(self._quay(*slot) for slot in slots))
         return lane
 
     def _shared(self, wanted: Wanted) -> bool:
@@ -235,14 +238,13 @@ class Connections:
     async def _wait(self, lane: Lane, wanted: Wanted, *, first: bool = False) -> Grant:
         self._refuse_while_closing()
         future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
-        line = lane.lines[wanted.mail_class]
-        (line.appendleft if first else line.append)(future)
+        lane.join(wanted.mail_class, future, first=first)
         self._stand(lane, wanted.mail_class)
         try:
             return await future
         except asyncio.CancelledError:
             if future.cancelled():
-                if future in line:  # it may just have been its turn
+                if future in (line := lane.lines[wanted.mail_class]):  # it may just have been its turn
                     line.remove(future)
             elif isinstance(grant := future.result(), Connection):
                 self.release(grant)
@@ -271,7 +273,7 @@ class Connections:
             quay.open -= 1
             quay.bulk -= not urgent
         self._serve(quays)
-        for mail_class in MailClass:
+        for mail_class in CLASSES:
             if stand and lane.lines[mail_class]:
                 self._stand(lane, mail_class)
 
@@ -290,8 +292,7 @@ class Connections:
             if quay is None:
                 self._invite(lane, mail_class)
                 return
-            lane.stands[mail_class] = quay
-            quay.lines[mail_class].append(lane)
+            quay.enter(mail_class, lane)
         if quay.idle and (quay.open >= quay.room or quay.resting[urgent] is not None):
             self._retire(next(iter(quay.idle)))
 
@@ -299,7 +300,7 @@ class Connections:
         """Let the first lane in line at each of them open a connection that has room at all of its quays. Whoever gets a
         permit for it calls the next."""
         for quay in quays:
-            for mail_class in MailClass:
+            for mail_class in CLASSES:
                 if quay.lines[mail_class] and self._serve_class(quay, mail_class):
                     break
 
@@ -314,8 +315,7 @@ class Connections:
             if elsewhere is None:
                 self._invite(lane, mail_class)
                 return True
-            lane.stands[mail_class] = elsewhere
-            elsewhere.lines[mail_class].append(lane)
+            elsewhere.enter(mail_class, lane)
         return False
 
     def _invite(self, lane: Lane, mail_class: MailClass) -> None:
@@ -325,8 +325,7 @@ class Connections:
             self._free_slot(lane, turn.quays, urgent=mail_class is URGENT)
         elif lane.lines[mail_class] and lane.stands[mail_class] is None and lane.quays:
             quay = lane.full(urgent=mail_class is URGENT) or lane.quays[0]
-            lane.stands[mail_class] = quay
-            quay.lines[mail_class].append(lane)
+            quay.enter(mail_class, lane)
 
     def _set_bulk(self, held: Held, *, bulk: bool) -> None:
         """Who uses it now, or did."""
@@ -384,7 +383,7 @@ class Connections:
 
     def _send_away(self, quay: Quay, *, urgent: bool) -> None:
         """Those who stand in line there, unless their lane has a connection that may come free."""
-        for mail_class in MailClass:
+        for mail_class in CLASSES:
             if (mail_class is URGENT) is urgent:
                 for lane in list(quay.lines[mail_class]):
                     self._stand(lane, mail_class)
@@ -459,7 +458,7 @@ class Connections:
             return
         if took >= SLOW_FAILURE:
             lane.down, lane.down_until = outcome, asyncio.get_running_loop().time() + min(took, REMEMBER)
-        for mail_class in MailClass:
+        for mail_class in CLASSES:
             while lane.hand(mail_class, replace(outcome)):
                 pass
 
@@ -481,20 +480,35 @@ class Connections:
             self._sweeper = asyncio.get_running_loop().call_later(self._settings.idle, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has been idle for long and forget empty lanes and quays; comes again while there are any."""
+        """Close what has been idle for long and forget empty lanes and quays; comes again while there are any. A few in each
+        turn of the loop: to look at those of ten thousand sites takes longer than urgent mail should wait."""
+        self._sweep_some([*self._lanes.items()], [*self._quays.items()])
+
+    def _sweep_some(self, lanes: list[tuple[Key, Lane]], quays: list[tuple[str, Quay]]) -> None:
+        """The last ones of these; the others follow."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for key, lane in lanes[-SWEPT:]:
+            self._sweep_lane(key, lane, now)
+        if not lanes:
+            for name, quay in quays[-SWEPT:]:
+                quay.prune()
+                if quay.bare and not quay.lanes:
+                    del self._quays[name]
+            del quays[-SWEPT:]
+        del lanes[-SWEPT:]
         self._sweeper = None
-        now = asyncio.get_running_loop().time()
-        for key, lane in list(self._lanes.items()):
-            for connection in [c for c in lane.idle if now - c.idle_since >= self._settings.idle]:
-                self._retire(connection)
-            if not (lane.slots or lane.queued or lane.down_until > now):
-                del self._lanes[key]
-        for quay in self._quays.values():
-            quay.prune()
-        used = {quay for lane in self._lanes.values() for quay in lane.quays}
-        self._quays = {name: quay for name, quay in self._quays.items() if quay in used or not quay.bare}
-        if self._lanes or self._quays:
+        if lanes or quays:
+            self._sweeper = loop.call_soon(self._sweep_some, lanes, quays)
+        elif self._lanes or self._quays:
             self._sweep_later()
+
+    def _sweep_lane(self, key: Key, lane: Lane, now: float) -> None:
+        for connection in [c for c in lane.idle if now - c.idle_since >= self._settings.idle]:
+            self._retire(connection)
+        if not (lane.slots or lane.queued or lane.down_until > now):
+            lane.count_at(())
+            del self._lanes[key]
 
     async def close(self, seconds: float) -> int:
         """QUIT what is idle, wait at most `seconds` for the rest, then cut it. Returns how many sessions were cut while

@@ -16,7 +16,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from relay.egress.connection import Connection
 from relay.egress.dialer import Terms
@@ -26,6 +26,10 @@ from relay.outcome import Outcome
 from relay.pause import Later
 
 URGENT = MailClass.TRANSACTIONAL
+CLASSES = tuple(MailClass)
+NOBODY: "deque[Any]" = deque(
+    maxlen=0
+)  # all lines in which nobody stands: an empty deque takes 600 bytes, and sites are many
 
 
 class Quay:
@@ -33,6 +37,7 @@ class Quay:
 
     limit, reserved  of all workers together     room, bulk_room  of this one: open, busy with mail that is not urgent
     open, bulk       as many there are           idle             those open and nobody's, the one idle for longest first
+    lines            by class, the lanes that wait (enter)        lanes            how many count here
     resting          for other and for urgent mail: State was asked and had none; until this timer nobody asks again
     dry              the same: no new connection before then, by the loop's clock, and why; who has none to wait for goes away
     """
@@ -43,6 +48,7 @@ class Quay:
         "contested",
         "dry",
         "idle",
+        "lanes",
         "limit",
         "lines",
         "name",
@@ -56,9 +62,9 @@ class Quay:
         self.name = name
         self.limit = self.reserved = self.room = self.bulk_room = 0
         self.contested = False
-        self.open = self.bulk = 0
+        self.open = self.bulk = self.lanes = 0
         self.idle: dict[Connection, None] = {}
-        self.lines: tuple[deque[Lane], ...] = tuple(deque() for _ in MailClass)
+        self.lines: list[deque[Lane]] = [NOBODY] * len(MailClass)
         self.resting: list[asyncio.TimerHandle | None] = [None, None]
         self.dry: list[tuple[float, str]] = [(0.0, ""), (0.0, "")]
 
@@ -86,12 +92,23 @@ class Quay:
     def bare(self) -> bool:
         return not (self.open or any(self.lines) or any(self.resting))
 
+    def enter(self, mail_class: MailClass, lane: "Lane") -> None:
+        """It stands in line here."""
+        lane.stands[mail_class] = self
+        if self.lines[mail_class] is NOBODY:
+            self.lines[mail_class] = deque()
+        self.lines[mail_class].append(lane)
+
     def prune(self) -> None:
         """Only lanes that wait stand in line."""
         for mail_class, line in enumerate(self.lines):
+            if line is NOBODY:
+                continue
             for lane in [lane for lane in line if not lane.lines[mail_class]]:
                 line.remove(lane)
                 lane.stands[mail_class] = None
+            if not line:
+                self.lines[mail_class] = NOBODY
 
     def awaited(self, mail_class: MailClass, but: "Lane") -> bool:
         """Does another lane wait here with mail of this class?"""
@@ -105,7 +122,7 @@ class Quay:
 class Lane:
     """Connections that are alike. `slots` of them are open, being opened, or about to be.
 
-    stands  by class, the quay in whose line it stands      lines  by class, the tasks that wait
+    stands  by class, the quay in whose line it stands      lines  by class, the tasks that wait (join)
     down    what the last one who tried to open heard, after a long wait: the answer for all until `down_until`
     """
 
@@ -113,10 +130,18 @@ class Lane:
     quays: tuple[Quay, ...] = ()
     slots: int = 0
     idle: list[Connection] = field(default_factory=list)
-    lines: "tuple[Line, ...]" = field(default_factory=lambda: tuple(deque() for _ in MailClass))
+    lines: "list[Line]" = field(default_factory=lambda: [NOBODY] * len(MailClass))
     stands: list[Quay | None] = field(default_factory=lambda: [None] * len(MailClass))
     down: Outcome | None = None
     down_until: float = 0.0
+
+    def count_at(self, quays: "tuple[Quay, ...]") -> None:
+        """What it opens from now on counts there."""
+        for quay in self.quays:
+            quay.lanes -= 1
+        for quay in quays:
+            quay.lanes += 1
+        self.quays = quays
 
     @property
     def queued(self) -> int:
@@ -137,6 +162,13 @@ class Lane:
                 if until > now:
                     return Later(int((until - now) * 1000) + 1, why)
         return None
+
+    def join(self, mail_class: MailClass, future: "asyncio.Future[Grant]", *, first: bool) -> None:
+        """A task waits, behind the others or (`first`) before them."""
+        if self.lines[mail_class] is NOBODY:
+            self.lines[mail_class] = deque()
+        line = self.lines[mail_class]
+        (line.appendleft if first else line.append)(future)
 
     def hand(self, mail_class: MailClass, grant: "Grant") -> bool:
         """Give `grant` to the first in line of that class; False if nobody waits."""

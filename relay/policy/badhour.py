@@ -6,6 +6,7 @@ streams at once; where a single stream sends there it must be half of all, since
 nobody is suppressed on its word: what it says is kept, pending, and so is what it said in the hour before that was noticed.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -61,8 +62,7 @@ class BadHour:
 
 def look(hours: Collection[Hour], known: Mapping[str, BadHour], now: int) -> Iterator[BadHour]:
     """Bad hours that begin, and those that change. `known`: the latest of each site."""
-    sites = {site for hour in hours for site in hour.sites}
-    for site in sorted(sites | {one.site for one in known.values() if one.until is None}):
+    for site in sorted(_suspects(hours, now) | {one.site for one in known.values() if one.until is None}):
         before = known.get(site)
         if before is not None and before.until is None:
             after = _still(before, hours, now)
@@ -70,6 +70,16 @@ def look(hours: Collection[Hour], known: Mapping[str, BadHour], now: int) -> Ite
                 yield after
         elif (found := _begins(site, hours, before, now)) is not None:
             yield found
+
+
+def _suspects(hours: Collection[Hour], now: int) -> set[str]:
+    """Sites that bounced so many lately that it may be a bad hour: few of thousands."""
+    bounced: Counter[str] = Counter()
+    for hour in hours:
+        if hour.begin > now - 2 * HOUR:
+            for site, parts in hour.sites.items():
+                bounced[site] += sum(hard for _, hard in parts.values())
+    return {site for site, hard in bounced.items() if hard >= FEWEST}
 
 
 def _begins(site: str, hours: Collection[Hour], before: BadHour | None, now: int) -> BadHour | None:

@@ -285,4 +285,4 @@ class Slowed:
 
 def usual_of(hours: Collection[Hour], key: Key) -> int:
     """Sent in its busiest hour."""
-    return max((sum(sums.sent for sums in hour.streams.get(key, {}).values()) for hour in hours), default=0)
+    return max((hour.totals[key].sent for hour in hours if key in hour.totals), default=0)

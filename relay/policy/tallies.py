@@ -21,7 +21,7 @@ QUARTER, HOUR = 900_000, 3_600_000
 MOST = 300  # rows of a sheet in which campaigns stand apart; twice as many in which sites do
 REST = "*"  # what those are called that do not
 
-DELIVERED, BOUNCED, HARD, SPAM, COMPLAINTS, UNSUBSCRIBED = range(6)
+DELIVERED, BOUNCED, HARD, SPAM, COMPLAINTS, UNSUBSCRIBED, KNOWN, ENGAGED = range(8)
 _ADDS: Mapping[str, tuple[int, ...]] = {
     Kind.DELIVERED: (DELIVERED,),
     Kind.BOUNCED: (BOUNCED,),
@@ -60,6 +60,9 @@ class Sheet:
         counts = self._row(tally)
         for index in _ADDS.get(tally.kind, ()):
             counts[index] += number
+        if tally.tier and tally.kind == Kind.DELIVERED:
+            counts[KNOWN] += number
+            counts[ENGAGED] += number * (tally.tier == 1)
 
     def _row(self, tally: Tally) -> list[int]:
         quarter = tally.at % HOUR // QUARTER
@@ -68,7 +71,7 @@ class Sheet:
             row = row._replace(campaign=REST)
             if row not in self.counts and len(self.counts) >= 2 * MOST:
                 row = row._replace(site=REST)
-        return self.counts.setdefault(row, [0] * 6)
+        return self.counts.setdefault(row, [0] * 8)
 
     def dump(self) -> str:
         rows = [[*row, *counts] for row, counts in self.counts.items()]
@@ -79,7 +82,7 @@ class Sheet:
         """Raises ValueError."""
         try:
             stream, first, done, rows = orjson.loads(text)
-            return cls(stream, first, done, {Row(*row[:6]): list(row[6:12]) for row in rows})
+            return cls(stream, first, done, {Row(*row[:6]): list(row[6:14]) for row in rows})
         except TypeError as error:
             raise ValueError(f"it is no sheet: {text[:100]}") from error
 
@@ -90,7 +93,7 @@ def alike(tallies: Iterable[Tally]) -> dict[tuple[int, str], dict[Tally, int]]:
     numbers: dict[tuple[object, ...], int] = {}
     first: dict[tuple[object, ...], Tally] = {}
     for tally in tallies:
-        place = (tally[7] // QUARTER, *tally[:7])
+        place = (tally[7] // QUARTER, *tally[:7], tally[8])
         if place in numbers:
             numbers[place] += 1
         else:
@@ -117,8 +120,13 @@ class Sums:
         return self.delivered + self.bounced
 
     def add(self, other: "Sums") -> None:
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.delivered += other.delivered
+        self.bounced += other.bounced
+        self.hard += other.hard
+        self.spam += other.spam
+        self.complaints += other.complaints
+        self.unsubscribed += other.unsubscribed
+        self.reporting += other.reporting
 
 
 class Facts(NamedTuple):
@@ -141,7 +149,7 @@ def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> 
     """Of one row, sent in the quarter that begins `at`."""
     if facts.aside(row.site, at):
         return Sums()
-    delivered, bounced, hard, spam, complaints, unsubscribed = counts
+    delivered, bounced, hard, spam, complaints, unsubscribed, *_ = counts
     told = Sums(delivered, bounced, hard, spam, 0.0, unsubscribed)
     share = facts.share(row, stream, at)
     if share is not None:
@@ -153,20 +161,25 @@ def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> 
 
 @dataclass(slots=True)
 class Hour:
-    """All that was sent in one hour: by stream and quarter, and by site what was sent and bounced hard, by quarter and stream."""
+    """All that was sent in the hour that begins then: by stream and quarter, and of each stream in all; by site what was sent and
+    bounced hard, by quarter and stream."""
 
+    begin: int
     streams: dict[Key, dict[int, Sums]] = field(default_factory=dict)
+    totals: dict[Key, Sums] = field(default_factory=dict)
     sites: dict[str, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
 
 
 def hour_of(begin: int, sheets: Iterable[Sheet], facts: Facts) -> Hour:
     """Sheets of all shards of the hour that begins then, added up."""
-    hour = Hour()
+    hour = Hour(begin)
     for sheet in sheets:
         for row, counts in sheet.counts.items():
             at = begin + row.quarter * QUARTER
             by_quarter = hour.streams.setdefault((sheet.stream, row.urgent), {})
-            by_quarter.setdefault(at, Sums()).add(sums_of(row, counts, sheet.stream, at, facts))
+            sums = sums_of(row, counts, sheet.stream, at, facts)
+            by_quarter.setdefault(at, Sums()).add(sums)
+            hour.totals.setdefault((sheet.stream, row.urgent), Sums()).add(sums)
             if row.site not in ("", REST):
                 by_stream = hour.sites.setdefault(row.site, {})
                 sent, hard = by_stream.get((at, sheet.stream), (0, 0))
@@ -179,7 +192,12 @@ def within(hours: Iterable[Hour], key: Key, since: int, until: int) -> Sums:
     """Of the quarters that begin in that time."""
     found = Sums()
     for hour in hours:
-        for at, sums in hour.streams.get(key, {}).items():
+        if key not in hour.totals or hour.begin + HOUR <= since or until <= hour.begin:
+            continue
+        if since <= hour.begin and hour.begin + HOUR <= until:
+            found.add(hour.totals[key])
+            continue
+        for at, sums in hour.streams[key].items():
             if since <= at < until:
                 found.add(sums)
     return found

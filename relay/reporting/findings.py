@@ -4,11 +4,9 @@ A category whose bounces are nearly all of one stream, one site or one source is
 that is spread over many is everybody's. Within a category a stream that fares far worse than the rest has its own line.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from relay.reporting.figures import Row
+from typing import NamedTuple
 
 SCOPES = ("stream", "credential", "site", "source")
 MOSTLY = 0.8  # of a category's bounces: it is theirs
@@ -47,49 +45,67 @@ class Finding:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Bounces(NamedTuple):
+    """How many there were of one combination."""
+
+    category: str | None
+    stream: str | None
+    credential: str | None
+    site: str | None
+    source: str | None
+    many: int
+
+
+class Line(NamedTuple):
+    """A finding before anybody has looked what it is a share of. `within`: how many of its bounces are of its scope."""
+
+    category: str | None
+    many: int
+    within: int
+    scope: Scope
+    spread: Mapping[str, int]
+
+
+class Whole(NamedTuple):
     """Of a scope: all that ended, now and usually, and the bounces of a category that there usually were."""
 
-    ended: int
-    usual_ended: int
-    usual_bounces: int
+    ended: int = 0
+    usual_ended: int = 0
+    usual_bounces: int = 0
 
 
-def findings(rows: Sequence[Row], whole: Callable[[str | None, Scope], Whole]) -> list[Finding]:
-    """`rows`: by category and SCOPES, in this order. `whole` is asked for each line."""
-    found: list[Finding] = []
-    categories: dict[str | None, list[Row]] = {}
+def lines(rows: Sequence[Bounces], ended: Mapping[str | None, int]) -> list[Line]:
+    """`ended`: of each stream, all that was delivered or bounced. Those with most bounces first, LINES at most."""
+    categories: dict[str | None, list[Bounces]] = {}
     for row in rows:
-        if _count(row):
-            categories.setdefault(row.key[0], []).append(row)
+        categories.setdefault(row.category, []).append(row)
+    found: list[Line] = []
     for category, mine in categories.items():
-        rest = mine
-        for stream in _worse(mine):
-            found.append(_finding(category, [row for row in mine if row.key[1] == stream], whole))
-            rest = [row for row in rest if row.key[1] != stream]
-        if rest:
-            found.append(_finding(category, rest, whole))
-    return sorted(found, key=lambda one: -one.count)[:LINES]
+        worse = _worse(mine, ended)
+        found += [_line(category, [row for row in mine if row.stream == stream]) for stream in worse]
+        if rest := [row for row in mine if row.stream not in worse]:
+            found.append(_line(category, rest))
+    return sorted(found, key=lambda one: -one.many)[:LINES]
 
 
-def _count(row: Row) -> int:
-    return row.now["bounced"] + row.now["bounced_late"]
+def finding(line: Line, whole: Whole) -> Finding:
+    share = line.within / whole.ended if whole.ended else None
+    usual = whole.usual_bounces / whole.usual_ended if whole.usual_ended else None
+    return Finding(line.category, line.many, whole.ended, share, usual, line.scope, line.spread)
 
 
-def _worse(rows: Sequence[Row]) -> list[Any]:
+def _worse(rows: Sequence[Bounces], ended: Mapping[str | None, int]) -> list[str | None]:
     """Streams that fare far worse than the others, where there are others."""
-    bounces: dict[Any, int] = {}
-    ended: dict[Any, int] = {}
+    bounces: dict[str | None, int] = {}
     for row in rows:
-        bounces[row.key[1]] = bounces.get(row.key[1], 0) + _count(row)
-        ended[row.key[1]] = ended.get(row.key[1], 0) + row.now["ended"]
+        bounces[row.stream] = bounces.get(row.stream, 0) + row.many
     if len(bounces) < 2:
         return []
-    return [stream for stream in bounces if _is_worse(stream, bounces, ended)]
+    of = {stream: ended.get(stream, 0) for stream in bounces}
+    return [stream for stream in bounces if _is_worse(stream, bounces, of)]
 
 
-def _is_worse(stream: Any, bounces: Mapping[Any, int], ended: Mapping[Any, int]) -> bool:
+def _is_worse(stream: str | None, bounces: Mapping[str | None, int], ended: Mapping[str | None, int]) -> bool:
     others = sum(bounces.values()) - bounces[stream]
     of_others = sum(ended.values()) - ended[stream]
     if bounces[stream] < LEAST or not ended[stream] or not of_others:
@@ -97,23 +113,18 @@ def _is_worse(stream: Any, bounces: Mapping[Any, int], ended: Mapping[Any, int])
     return bounces[stream] / ended[stream] >= WORSE * max(others / of_others, 0.001)
 
 
-def _finding(category: str | None, rows: Sequence[Row], whole: Callable[[str | None, Scope], Whole]) -> Finding:
-    count = sum(map(_count, rows))
+def _line(category: str | None, rows: Sequence[Bounces]) -> Line:
+    count = sum(row.many for row in rows)
     scope: dict[str, str] = {}
     spread: dict[str, int] = {}
-    for place, name in enumerate(SCOPES, start=1):
-        by: dict[Any, int] = {}
+    for name in SCOPES:
+        by: dict[str | None, int] = {}
         for row in rows:
-            by[row.key[place]] = by.get(row.key[place], 0) + _count(row)
+            value = getattr(row, name)
+            by[value] = by.get(value, 0) + row.many
         first = max(by, key=lambda value: by[value])
-        if isinstance(first, str) and by[first] >= MOSTLY * count:
+        if first is not None and by[first] >= MOSTLY * count:
             scope[name] = first
         spread[name] = len(by)
-    of = whole(category, scope)
-    share = sum(_count(row) for row in rows if _within(row, scope)) / of.ended if of.ended else None
-    usual = of.usual_bounces / of.usual_ended if of.usual_ended else None
-    return Finding(category, count, of.ended, share, usual, scope, spread)
-
-
-def _within(row: Row, scope: Scope) -> bool:
-    return all(row.key[1 + SCOPES.index(name)] == value for name, value in scope.items())
+    within = sum(row.many for row in rows if all(getattr(row, name) == value for name, value in scope.items()))
+    return Line(category, count, within, scope, spread)

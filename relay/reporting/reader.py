@@ -16,7 +16,7 @@ from relay.reporting import files, sql
 from relay.reporting.counting import copy_lines
 from relay.reporting.database import THREADS, Database, opened
 from relay.reporting.figures import Answer, Figures, Row, begins
-from relay.reporting.findings import SCOPES, Finding, Whole, findings
+from relay.reporting.findings import SCOPES, Bounces, Finding, Line, Whole, finding, lines
 from relay.reporting.question import DAY, DELAYS, FAILURE, KEPT, MEASURES, Question, QuestionError
 from relay.wildcard import any_of
 
@@ -83,19 +83,46 @@ class Reader:
 
     def findings(self, question: Question) -> list[Finding]:
         """The bounces of a time as lines that a person can act on; `question.by` says nothing."""
-        rows = self.answer(replace(question, report="bounces", by=("category", *SCOPES), limit=_COMBINATIONS)).rows
-        known: dict[tuple[str, ...], Answer] = {}
+        question = replace(question, report="bounces", by=("stream",), compare=0)
 
-        def whole(category: str | None, scope: Mapping[str, str]) -> Whole:
-            by = ("category", *scope)
-            if by not in known:
-                known[by] = self.answer(replace(question, report="bounces", by=by, limit=_COMBINATIONS))
-            row = next((row for row in known[by].rows if row.key == (category, *scope.values())), None)
-            usual = (row.usual if row is not None else None) or Figures()
-            ended = row.now["ended"] if row is not None else 0
-            return Whole(ended, usual["ended"], usual["bounced"] + usual["bounced_late"])
+        def ask(database: Database, scratch: Path) -> list[Finding]:
+            of_all = replace(question, by=("category", *SCOPES))
+            source = self._source(of_all, of_all.level(), database, scratch)
+            rows = [Bounces(*row) for row in database.execute(*sql.bounces(question, source, _COMBINATIONS)).fetchall()]
+            whose = {name: wanted for name, wanted in question.where.items() if name not in FAILURE}
+            by_stream = self._ended(replace(question, where=whose, limit=_COMBINATIONS), database, scratch)
+            found = lines(rows, by_stream)
+            wholes: dict[tuple[tuple[str, ...], tuple[str, ...], str | None], Whole] = {}
+            for names in dict.fromkeys(tuple(line.scope) for line in found):
+                scopes = list(dict.fromkeys(tuple(line.scope.values()) for line in found if tuple(line.scope) == names))
+                wholes |= self._wholes(question, names, scopes, database, scratch)
+            return [finding(line, _whole(line, wholes)) for line in found]
 
-        return findings(rows, whole)
+        return self._asked(ask)
+
+    def _ended(self, question: Question, database: Database, scratch: Path) -> dict[str | None, int]:
+        """Of each stream."""
+        rows, _ = _rows(database, question, self._source(question, question.level(), database, scratch))
+        return {row.key[0]: row.now["ended"] for row in rows}
+
+    def _wholes(
+        self,
+        question: Question,
+        names: tuple[str, ...],
+        scopes: list[tuple[str, ...]],
+        database: Database,
+        scratch: Path,
+    ) -> dict[tuple[tuple[str, ...], tuple[str, ...], str | None], Whole]:
+        """By names, values and category; under the category "" all that ended."""
+        asked = replace(question, by=("category", *names))
+        source = self._source(asked, asked.level(), database, scratch)
+        found: dict[tuple[tuple[str, ...], tuple[str, ...], str | None], Whole] = {}
+        for row in database.execute(*sql.wholes(question, source, names, scopes)).fetchall():
+            values, (category, ended, usual_ended, bounces) = tuple(row[: len(names)]), row[len(names) :]
+            found[names, values, category] = Whole(usual_bounces=bounces)
+            before = found.get((names, values, ""), Whole())
+            found[names, values, ""] = Whole(before.ended + ended, before.usual_ended + usual_ended)
+        return found
 
     def series(self, question: Question, step: str, lines: int = 6) -> Series:
         """By hour or day, empty ones too; of at most so many values of the first of `question.by`, those with most."""
@@ -221,6 +248,12 @@ class Reader:
                     if not left:
                         raise
         raise AssertionError("unreachable")
+
+
+def _whole(line: Line, wholes: Mapping[tuple[tuple[str, ...], tuple[str, ...], str | None], Whole]) -> Whole:
+    key = tuple(line.scope), tuple(line.scope.values())
+    bounces = wholes.get((*key, line.category), Whole()).usual_bounces
+    return wholes.get((*key, ""), Whole())._replace(usual_bounces=bounces)
 
 
 def newest(hours: Sequence[tuple[int, int]], least: int) -> int:

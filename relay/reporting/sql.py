@@ -5,6 +5,7 @@ are of (question.KEPT), how many there were. Counts (counting.py) are such rows 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ import orjson
 
 from relay.feedback.eventarchive import COLUMNS, SHAPED
 from relay.reporting.figures import FINENESS
+from relay.reporting.findings import SCOPES
 from relay.reporting.question import DELAYS, FAILURE, KEPT, LEVELS, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
 from relay.wildcard import AnyOf, re2
 
@@ -26,6 +28,7 @@ _LONGEST = (
 _LINES = f"ignore_errors = true, maximum_object_size = {_LONGEST}"
 _REASON = 'coalesce("reason", "feedback_type", "via")'  # of a complaint its type, of an unsubscription its way
 _BUCKET = f"floor({FINENESS} * log2(greatest(delay_ms, 1)))::UTINYINT"
+_BOUNCES = "('bounced', 'bounced-late')"
 _HOUR = 3_600_000  # ms: the longest slot
 _DELAYS = "+delays"
 CONTEXT = ("accepted", "delivered", "ended")  # what a share of failures is of, whatever its own category
@@ -289,6 +292,43 @@ def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]])
     )
     columns = ", ".join([*map(_named, _keys(question)), "bucket", *sums])
     return f"SELECT {columns} FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY ALL", [*values, *other_values]
+
+
+def bounces(question: Question, source: Source, limit: int) -> Statement:
+    """Of each category and combination of SCOPES how many bounces, those with most first."""
+    told, values = relation(source, replace(question, by=("category", *SCOPES)))
+    asked, asked_values = conditions(question.where, question.where)
+    parts = filter(None, [_in(question.windows["now"]), f"type IN {_BOUNCES}", asked])
+    names = ", ".join(("category", *SCOPES))
+    return (
+        f"SELECT {names}, sum(n)::BIGINT AS many FROM ({told}) WHERE {' AND '.join(parts)} "
+        f"GROUP BY ALL ORDER BY many DESC, {names} LIMIT {int(limit)}",
+        [*values, *asked_values],
+    )
+
+
+def wholes(question: Question, source: Source, names: Sequence[str], scopes: Sequence[Sequence[str]]) -> Statement:
+    """Of each of these scopes, values of `names`: the values, the category (None of what was delivered), what ended now, what
+    ended usually, and the bounces there usually were."""
+    told, values = relation(source, replace(question, by=("category", *names)))
+    asked, asked_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
+    windows = {"now": question.windows["now"], "usual": question.windows.get("usual", (0, 0))}
+    parts = [_within(windows), f"type IN ('delivered', {_BOUNCES[1:]}", *([asked] if asked else [])]
+    if names:
+        one = f"({', '.join('?' * len(names))})"
+        parts.append(f"({', '.join(map(_quoted, names))}) IN ({', '.join([one] * len(scopes))})")
+        asked_values += [value for scope in scopes for value in scope]
+    ended = "type IN ('delivered', 'bounced')"
+    columns = (
+        f"coalesce(sum(n) FILTER (WHERE {_in(windows['now'])} AND {ended}), 0)::BIGINT",
+        f"coalesce(sum(n) FILTER (WHERE {_in(windows['usual'])} AND {ended}), 0)::BIGINT",
+        f"coalesce(sum(n) FILTER (WHERE {_in(windows['usual'])} AND type IN {_BOUNCES}), 0)::BIGINT",
+    )
+    keys = ", ".join([*map(_quoted, names), "category"])
+    return f"SELECT {keys}, {', '.join(columns)} FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY {keys}", [
+        *values,
+        *asked_values,
+    ]
 
 
 def replies(question: Question, source: Source, types: Sequence[str], limit: int) -> Statement:

@@ -22,6 +22,7 @@ the same factor, whatever the share of each, and one that starts anew knows of i
 from dataclasses import dataclass
 from enum import Enum
 from math import inf, log
+from typing import NamedTuple
 
 from relay.identity import Rate
 from relay.outcome import Outcome, Scope
@@ -40,8 +41,7 @@ LN2 = log(2)  # of a pace each reply adds to: its growth in a second is the pace
 LONGEST = 3_600  # seconds: a rate over more is a budget; to spread a day's over its hours is nobody's wish
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(NamedTuple):
     """What the admin allows, in messages a second. `ceiling` inf: nothing is said; `start` inf: no slow start."""
 
     start: float

@@ -37,10 +37,12 @@ class Provider:
 
 
 class Sites:
-    """The sites of one set of policies: a reload makes another, and what was learned is learned again."""
+    """The sites of one set of policies: a reload makes another, and what was learned is learned again. `hosts`: the MX hosts
+    of all providers, if that is known; a host is looked for there first, since most are no provider's."""
 
-    def __init__(self, providers: Iterable[Provider] = ()) -> None:
+    def __init__(self, providers: Iterable[Provider] = (), hosts: Hosts | None = None) -> None:
         self._providers = tuple(providers)
+        self._hosts = hosts
         self._by_domain = {domain: one.name for one in reversed(self._providers) for domain in one.domains}
         self._learned: dict[str, str] = {}
 
@@ -60,6 +62,8 @@ class Sites:
 
     def _by_mx(self, exchanges: Sequence[tuple[int, str]]) -> str | None:
         best = sorted(host for preference, host in exchanges if preference == exchanges[0][0])
+        if self._hosts is not None:
+            best = [host for host in best if host in self._hosts]
         return next((one.name for one in self._providers if any(host in one.mx for host in best)), None)
 
     def _learn(self, domain: str, site: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from relay.database import check_library, migrate
+from relay.database import check_library, keep_plans, migrate
 from relay.spool.errors import SpoolBusy
 
 # One statement takes a batch, whatever its size up to 64 rows, so several hundred distinct ones are in use.
@@ -130,6 +130,7 @@ def connect(path: Path, vfs: str = "") -> apsw.Connection:
     try:
         for pragma in _PRAGMAS:
             db.execute(f"PRAGMA {pragma}").fetchall()
+        keep_plans(db)
         migrate(db, MIGRATIONS)
     except BaseException:
         db.close(True)

@@ -79,6 +79,7 @@ class Write:
     export    sequence, file, offset: the outbox is exported up to there
     effects   lines for the table of effects; told: State has been told of those up to this sequence
     sent      rows of what may come back; heard: (bit, id, index) of what has; forget: those whose ids are before this one go
+    unsent    (id, index) of those that go by themselves
     """
 
     future: asyncio.Future[Any]
@@ -97,6 +98,7 @@ class Write:
     sent: list[tuple[Any, ...]] = field(default_factory=list)
     heard: list[tuple[int, str, int]] = field(default_factory=list)
     forget: str = ""
+    unsent: list[tuple[str, int]] = field(default_factory=list)
 
 
 class Fault(Enum):
@@ -233,6 +235,8 @@ def _apply(db: apsw.Connection, writes: Sequence[Write]) -> None:
             db.executemany("UPDATE sent SET heard = heard | ? WHERE id = ? AND idx = ?", write.heard)
         if write.forget:
             db.execute(_FORGET, (write.forget, FORGET_ROWS))
+        if write.unsent:
+            db.executemany("DELETE FROM sent WHERE id = ? AND idx = ?", write.unsent)
         if write.told:
             db.execute("DELETE FROM effect WHERE sequence <= ?", (write.told,))
         if write.export is not None:

@@ -6,7 +6,7 @@ The caller offers a message it has put to the schedule in the same turn of the l
 
 import asyncio
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -189,6 +189,12 @@ class Spool:
     async def forget_sent(self, before: str) -> None:
         """Some of those whose ids are before this one: nothing comes back any more."""
         write = Write(self._loop.create_future(), patient=True, forget=before)
+        self._committer.submit(write)
+        await write.future
+
+    async def unsend(self, which: Sequence[tuple[str, int]]) -> None:
+        """Forget that these (id, index) were sent: whatever comes back of them is of nobody who is known."""
+        write = Write(self._loop.create_future(), patient=True, unsent=list(which))
         self._committer.submit(write)
         await write.future
 

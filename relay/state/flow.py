@@ -17,6 +17,9 @@ from relay.identity import Rate
 LONGEST = 10  # seconds; of longer windows State counts each permit, which then are few, or leased by dozens
 FINEST, COARSEST = 20, 50  # parts: two workers or twenty divide them well; so many leases a busy site costs at most
 PAD = 1.05
+_NONE: deque[float] = deque(
+    maxlen=0
+)  # of all flows that nothing has left by: an empty deque takes 600 bytes, and sites are many
 
 
 def short(rate: Rate) -> bool:
@@ -66,7 +69,7 @@ class Flow:
         self.refused_until = 0.0
         self.empty_until = 0.0
         self._flying = 0
-        self._departed: deque[float] = deque()
+        self._departed = _NONE
 
     def __repr__(self) -> str:
         return f"<Flow {self.rate.text}: {self.parts} of {self.whole} parts, {self._flying} under way>"
@@ -94,6 +97,8 @@ class Flow:
     def spare(self, now: float) -> int:
         """How many parts nobody needed since this was last asked; one is kept."""
         need, self.peak = -(-self.peak // self.size), self.counting(now)
+        if not self._departed:
+            self._departed = _NONE
         return max(0, self.parts - max(1, need))
 
     def counting(self, now: float) -> int:
@@ -106,6 +111,8 @@ class Flow:
     def depart(self, now: float) -> None:
         """One that had a permit leaves."""
         self._flying -= 1
+        if self._departed is _NONE:
+            self._departed = deque()
         self._departed.append(now)
 
     def give_back(self) -> None:

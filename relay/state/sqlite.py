@@ -23,7 +23,7 @@ from zoneinfo import ZoneInfo
 import apsw
 import structlog
 
-from relay.database import DatabaseError, check_library, migrate
+from relay.database import DatabaseError, check_library, keep_plans, migrate
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
 from relay.state import limits, sqlite_marks, sqlite_people, sqlite_places
@@ -79,6 +79,7 @@ MIGRATIONS: tuple[str, ...] = (
 _GRANT = (
     """INSERT INTO granted VALUES (?, ?, ?, ?) ON CONFLICT (key, slot) DO UPDATE SET count = count + excluded.count"""
 )
+_HELD = "SELECT coalesce(sum(count), 0), coalesce(min(expires), 9223372036854775807) FROM lease WHERE key = ?"
 _LEASE = """INSERT INTO lease VALUES (?, ?, 1, ?)
     ON CONFLICT (key, holder) DO UPDATE SET count = count + 1, expires = excluded.expires"""
 
@@ -300,8 +301,10 @@ class SqliteState:
         return found
 
     def _acquire(self, key: str, limit: int, holder: str, now: int, expires: int) -> bool:
-        self._do("DELETE FROM lease WHERE key = ? AND expires <= ?", key, now)
-        held = self._db.execute("SELECT coalesce(sum(count), 0) FROM lease WHERE key = ?", (key,)).fetchall()[0][0]
+        held, first = self._db.execute(_HELD, (key,)).get
+        if first <= now:
+            self._do("DELETE FROM lease WHERE key = ? AND expires <= ?", key, now)
+            held, first = self._db.execute(_HELD, (key,)).get
         if held >= limit:
             return False
         self._do(_LEASE, key, holder, expires)
@@ -309,7 +312,8 @@ class SqliteState:
 
     def _release(self, key: str, holder: str) -> None:
         self._do("DELETE FROM lease WHERE key = ? AND holder = ? AND count = 1", key, holder)
-        self._do("UPDATE lease SET count = count - 1 WHERE key = ? AND holder = ? AND count > 1", key, holder)
+        if not self._db.changes():
+            self._do("UPDATE lease SET count = count - 1 WHERE key = ? AND holder = ? AND count > 1", key, holder)
 
     def _unpin(self, board: str, name: str) -> bool:
         self._do("DELETE FROM note WHERE board = ? AND name = ?", board, name)
@@ -349,6 +353,7 @@ def _connect(path: Path) -> Any:
     path.parent.mkdir(parents=True, exist_ok=True)
     db = apsw.Connection(str(path))
     db.set_busy_handler(_wait_for_lock())
+    keep_plans(db)
     _enter_wal(db)
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA mmap_size = {MAPPED}")

@@ -23,8 +23,8 @@ def create_app(settings: WebSettings, control: Control, login: Login, reader: Re
     """`control` asks the node (control.sock); what it raises when the node is down is shown as such."""
     pages = Pages(settings)
     node = Node(control)
-    views, entrance = Views(settings, node, pages, login.seal), LoginPages(login, pages.page)
     desk, changes = Desk(settings, reader, node, pages, login), Changes(node, pages, login)
+    views, entrance = Views(settings, node, pages, login.seal, desk.story), LoginPages(login, pages.page)
     routes: list[BaseRoute] = [
         Route("/", views.dashboard if settings.mode == "capture" else desk.today),
         Route("/today", desk.today),

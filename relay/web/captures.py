@@ -85,11 +85,16 @@ class Captures:
     def of_message(self, identifier: str) -> list[Capture]:
         """The captures of one of our messages, oldest first."""
         with self._lock:
-            return [c for c in self._kept.values() if identifier and c.id == identifier]
+            return [c for c in self._kept.values() if identifier and c.id == identifier and self._is_there(c)]
 
     def get(self, name: str) -> Capture | None:
         with self._lock:
-            return self._kept.get(name)
+            found = self._kept.get(name)
+        return found if found is not None and self._is_there(found) else None
+
+    def _is_there(self, capture: Capture) -> bool:
+        """Who was forgotten (`postlane recipient --forget`) takes his files along."""
+        return self._path(capture.name, ".json").exists()
 
     def content(self, capture: Capture) -> bytes | None:
         """None if it has gone meanwhile."""

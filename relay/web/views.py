@@ -1,7 +1,7 @@
 """The pages. Each view gathers its facts, hands them to a template, and changes nothing."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -22,7 +22,7 @@ from relay.web.node import Node
 from relay.web.reading import Reading, Verdict, read, verdicts
 from relay.web.rendering import STATIC, Pages
 from relay.web.settings import WebSettings
-from relay.web.stories import Story, matches, refusals, stories
+from relay.web.stories import Event, Story, matches, refusals, stories
 
 SHOWN = 100  # messages on the dashboard: a screenful or three
 REFUSED_SHOWN = 5
@@ -30,13 +30,17 @@ SITES_SHOWN = 200  # on the page of the queue
 MOST = 200  # recipients, and events, on the page of one message
 VERSION_SECONDS = 1.0  # the supervisor knows it by itself, and who asks whether we live will not wait for long
 TABS = (("html", "HTML"), ("text", "Text"), ("headers", "Headers"), ("source", "Source"))
+Elsewhere = Callable[[str], Awaitable[list[Event]]]  # a message's events from the whole log
 
 
 class Views:
     """The views of one site. Reads of files and MIME run in threads, so that a slow disk holds up nobody else."""
 
-    def __init__(self, settings: WebSettings, node: Node, pages: Pages, seal: Callable[[str], str]) -> None:
+    def __init__(
+        self, settings: WebSettings, node: Node, pages: Pages, seal: Callable[[str], str], elsewhere: Elsewhere
+    ) -> None:
         self._settings, self._node, self._pages, self._seal = settings, node, pages, seal
+        self._elsewhere = elsewhere
 
     def __repr__(self) -> str:
         return f"<Views of {self._settings.node}>"
@@ -98,7 +102,7 @@ class Views:
 
     async def message(self, request: Request) -> Response:
         visitor, identifier = visitor_of(request), request.path_params["id"]
-        events = await asyncio.to_thread(self._settings.events.story, identifier)
+        events = await self._story(identifier)
         told = stories(shown_to(visitor, events, self._seal))
         captures = self._captures(request, told)
         if not told and not captures:
@@ -205,8 +209,13 @@ class Views:
             return []
         return captures.of_message(request.path_params["id"])
 
+    async def _story(self, identifier: str) -> list[Event]:
+        """Of this node, whose newest events are at hand; else of all whose events are here."""
+        found = await asyncio.to_thread(self._settings.events.story, identifier)
+        return found or await self._elsewhere(identifier)
+
     async def _chosen_now(self, request: Request) -> Capture | None:
-        events = await asyncio.to_thread(self._settings.events.story, request.path_params["id"])
+        events = await self._story(request.path_params["id"])
         return self._chosen(request, self._captures(request, stories(shown_to(visitor_of(request), events))))
 
     def _chosen(self, request: Request, captures: list[Capture]) -> Capture | None:

@@ -295,6 +295,23 @@ def test_other_waits_are_waited_for_again(planning: Planning) -> None:
     ]  # fmt: skip
 
 
+def test_what_other_nodes_sent_counts_where_their_events_are_at_hand(planning: Planning, tmp_path: Path) -> None:
+    node, key = planning.node, '[state]\nurl = "redis://127.0.0.1:6379"\n\n[web]'
+    planning.sent()
+    (node.folder / "data" / "events").rename(tmp_path / "other")
+    one = planning.sent()
+    node.edit("config/postlane.toml", "[web]", key)
+    node.put_in_force()
+    planning.caps(CAPS.replace('"3/7d"', '"1/7d"'))
+    _, lines = planning.run()
+    assert "       no recorded message would meet it otherwise" in lines
+    assert lines[-1].startswith("  (other nodes' events are not here: --events DIR;")
+    _, lines = planning.run("--events", str(tmp_path / "other"))
+    assert "       1 of 2 marketing messages would be postponed that went out" in lines
+    assert f"         such as {one}" in lines
+    assert not lines[-1].startswith("  (other")
+
+
 def test_what_a_person_wished_holds_on_both_sides(planning: Planning) -> None:
     planning.sent()
     wished = planning.accepted()

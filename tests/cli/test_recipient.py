@@ -14,6 +14,7 @@ from relay.config import whereabouts
 from relay.event import iso
 from relay.feedback.eventarchive import read, to_parquet
 from relay.feedback.eventforget import forget
+from relay.web.captures import Captures
 from tests.support.desk_node import DeskNode
 
 
@@ -91,6 +92,20 @@ def test_what_he_used_of_each_cap_is_shown() -> None:
     assert recipient._of_cap({**one, "used": 0, "by": {}, "under_way": 0}) == "  arava 3/week: 0 used, 0 under way"
 
 
+def test_captured_mail_goes_with_him(tmp_path: Path) -> None:
+    folder = tmp_path / "capture"
+    captures = Captures(folder)
+    kept, his = (
+        captures.add("app@a.example", to, [], b"Subject: Hi\r\n\r\nhello\r\n", 1)
+        for to in (["noa@gmail.com"], ["noa@gmail.com", "D.ana@gmail.com"])
+    )
+    (folder / "odd.json").write_text("{")
+    assert recipient._forget_captures(folder, "dana@gmail.com") == 1
+    assert {path.name for path in folder.iterdir()} == {f"{kept.name}.json", f"{kept.name}.eml", "odd.json"}
+    assert captures.get(kept.name) == kept
+    assert captures.get(his.name) is None, "nor does the page of a running node show him"
+
+
 def test_of_a_stranger_it_says_that_nothing_is_known(
     node: DeskNode, events: Path, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +143,7 @@ def test_who_is_forgotten_is_in_no_file_any_more_and_is_sent_nothing(
     assert "Forgotten: 5 events changed, 1 queued mails cancelled" in said
     assert "all mail (manual), marketing (erased)" in said
     assert node.cancelled == [{"id": "m9", "recipient": "d.a.n.a@gmail.com"}]
+    assert [identifier for identifier, _ in node.unsent] == ["m1", "m2", "m4", "m5"]
     for file in events.iterdir():
         assert b"dana" not in file.read_bytes().lower()
         assert b"d.ana" not in file.read_bytes().lower()

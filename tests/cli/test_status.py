@@ -164,6 +164,9 @@ def test_streams_to_be_reviewed_are_named_and_all_is_well() -> None:
 
 
 def test_what_waits_for_a_restart() -> None:
+    assert told(needs=[{"what": "stream news: few care", "advice": "", "see": ""}])[1:] == [
+        "  look     stream news: few care"
+    ]
     assert told(waits=["node.name: needs a restart"])[1:] == ["  restart  node.name: needs a restart"]
     assert status.all_well(facts(waits=["node.name"]))
 

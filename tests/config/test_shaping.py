@@ -40,6 +40,13 @@ def test_the_providers_that_ship(tmp_path: Path, domain: str, mx: str, site: str
     assert shaping(tmp_path, "").sites.of(domain, ((10, mx),)) == site
 
 
+def test_a_provider_without_mx_is_its_domains_alone(tmp_path: Path) -> None:
+    sites = shaping(tmp_path, '[provider.house]\ndomains = ["shop.example"]\nrate = "1/second"\n').sites
+    assert sites.of("shop.example", ((10, "mx.hoster.example"),)) == "house"
+    assert sites.of("other.example", ((10, "mx.hoster.example"),)) == "mx.hoster.example"
+    assert sites.of("third.example", ((10, "aspmx.l.google.com"),)) == "google"
+
+
 def test_every_figure_that_ships_is_right_by_itself() -> None:
     file = ShapingFile.model_validate({})
     assert set(file.provider) == set(shipped_providers())

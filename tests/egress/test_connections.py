@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -212,6 +213,27 @@ async def test_idle_connections_say_good_bye_and_lanes_are_forgotten() -> None:
         assert peer.sessions[0].commands[-1] == "QUIT"
         await until(lambda: not connections._lanes)
         assert not +permits.held
+
+
+async def test_many_lanes_are_looked_at_in_several_turns_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.egress.connections.SWEPT", 2)
+    async with SmtpPeer() as peer, pool() as connections:
+        made = [
+            await lease(connections, replace(wanted(peer), site=f"{number}.test", key=f"{number}.test"))
+            for number in range(7)
+        ]
+        for connection in made[1:]:
+            connection.abort()
+        await until(lambda: "open=1" in repr(connections))
+        assert len(connections._lanes) == 7
+        names = set(connections._quays)
+        connections.reconfigure(EgressSettings("relay.test", idle=0.02))
+        connections._sweep()
+        assert len(connections._lanes) >= 5, "the others in later turns"
+        await until(lambda: len(connections._lanes) == 1 and len(connections._quays) < len(names))
+        assert {quay.name for quay in connections._open[made[0]].quays} == set(connections._quays), "where it counts"
+        connections.release(made[0])
+        await until(lambda: not connections._lanes and not connections._quays)
 
 
 async def test_permits_are_asked_for_again() -> None:

@@ -16,7 +16,7 @@ def hours(*parts: tuple[int, str, int, int]) -> list[Hour]:
     made: dict[int, Hour] = {}
     for ago, stream, sent, hard in parts:
         at = NOW // QUARTER * QUARTER - ago * QUARTER
-        by_stream = made.setdefault(at // HOUR, Hour()).sites.setdefault(SITE, {})
+        by_stream = made.setdefault(at // HOUR, Hour(at // HOUR * HOUR)).sites.setdefault(SITE, {})
         by_stream[at, stream] = (sent, hard)
     return list(made.values())
 

@@ -35,7 +35,11 @@ LIMITS = Limits(min_messages=100, hard_bounces=Limit(slow=0.01, suspend=0.03), u
 
 def hours(*parts: tuple[int, Sums]) -> list[Hour]:
     """Of ms ago."""
-    return [Hour({KEY: {(NOW - ago) // QUARTER * QUARTER: sums}}) for ago, sums in parts]
+    made = []
+    for ago, sums in parts:
+        at = (NOW - ago) // QUARTER * QUARTER
+        made.append(Hour(at // HOUR * HOUR, {KEY: {at: sums}}, {KEY: sums}))
+    return made
 
 
 def found(*parts: tuple[int, Sums], limits: Limits = LIMITS, since: int = 0) -> Finding | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.policy import tallies
-from relay.policy.tallies import HOUR, QUARTER, Facts, Hour, Row, Sheet, Sums, hour_of, within
+from relay.policy.tallies import HOUR, KNOWN, QUARTER, Facts, Hour, Row, Sheet, Sums, alike, hour_of, within
 from relay.tally import LATE, Kind, Tally
 
 NOW = 494_400 * HOUR + 2 * QUARTER + 1_000
@@ -21,14 +21,26 @@ def test_each_kind_counts_as_what_it_is() -> None:
     sheet = Sheet("news")
     for kind in Kind:
         sheet.add(tally(kind))
-    assert sheet.counts == {Row(2, False, "crm", "arava", "may", "google"): [1, 3, 2, 2, 1, 1]}
+    assert sheet.counts == {Row(2, False, "crm", "arava", "may", "google"): [1, 3, 2, 2, 1, 1, 0, 0]}
     assert {*LATE.values()} == {Kind.LATE_HARD, Kind.LATE_SPAM}
+
+
+def test_how_many_recipients_of_what_arrived_still_cared() -> None:
+    sheet = Sheet("news")
+    for tier, number in ((0, 4), (1, 2), (2, 1)):
+        sheet.add(tally(tier=tier), number)
+        sheet.add(tally(Kind.HARD, tier=tier))
+    assert [counts[KNOWN:] for counts in sheet.counts.values()] == [[3, 2]]
+    assert alike([tally(tier=1), tally(tier=2), tally(tier=1, at=NOW + 1), tally(at=NOW + HOUR)]) == {
+        (NOW // HOUR, "news"): {tally(tier=1): 2, tally(tier=2): 1},
+        (NOW // HOUR + 1, "news"): {tally(at=NOW + HOUR): 1},
+    }
 
 
 def test_a_kind_of_a_newer_postlane_counts_as_nothing() -> None:
     sheet = Sheet("news")
     sheet.add(tally("?"))
-    assert list(sheet.counts.values()) == [[0] * 6]
+    assert list(sheet.counts.values()) == [[0] * 8]
 
 
 def test_a_sheet_is_kept_as_text() -> None:
@@ -67,13 +79,14 @@ def test_sheets_of_all_shards_are_added_up_by_stream_and_site() -> None:
         begin + 2 * QUARTER: Sums(delivered=1, bounced=1, hard=1),
         begin + QUARTER: Sums(complaints=1),
     }
+    assert hour.totals[("news", False)] == Sums(delivered=1, bounced=1, hard=1, complaints=1)
     assert hour.streams[("order", True)] == {begin + 2 * QUARTER: Sums(delivered=1)}
     assert hour.sites == {
         "google": {(begin + 2 * QUARTER, "news"): (1, 0)},
         "yahoo": {(begin + 2 * QUARTER, "news"): (1, 1), (begin + QUARTER, "news"): (0, 0)},
     }
     assert within([hour], ("news", False), begin, begin + 2 * QUARTER) == Sums(complaints=1)
-    assert within([hour, Hour()], ("news", False), begin, begin + HOUR).sent == 2
+    assert within([hour, Hour(begin)], ("news", False), begin, begin + HOUR).sent == 2
 
 
 def test_complaints_count_where_they_are_reported_or_imported_and_nothing_where_a_site_had_its_bad_hour() -> None:

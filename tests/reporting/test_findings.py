@@ -1,20 +1,15 @@
 """Bounces told as what goes wrong, not as combinations."""
 
-from collections.abc import Mapping
-
-from relay.reporting.figures import Figures, Row
-from relay.reporting.findings import Finding, Whole, findings
+from relay.reporting.findings import Bounces, Finding, Whole, finding, lines
 
 
-def row(category: str | None, stream: str | None, site: str, count: int, ended: int = 1000) -> Row:
-    return Row((category, stream, "crm", site, "192.0.2.1"), Figures({"bounced": count, "ended": ended}), Figures())
+def row(category: str | None, stream: str | None, site: str, count: int) -> Bounces:
+    return Bounces(category, stream, "crm", site, "192.0.2.1", count)
 
 
-def found(*rows: Row) -> list[Finding]:
-    def whole(category: str | None, scope: Mapping[str, str]) -> Whole:
-        return Whole(2000, 1000, 1)
-
-    return findings(rows, whole)
+def found(*rows: Bounces, ended: int = 1000) -> list[Finding]:
+    """Each stream with as much mail."""
+    return [finding(line, Whole(2000, 1000, 1)) for line in lines(rows, {row.stream: ended for row in rows})]
 
 
 def test_what_is_of_one_site_is_told_as_that_sites() -> None:
@@ -32,17 +27,17 @@ def test_what_is_spread_over_many_is_everybodys() -> None:
 
 
 def test_a_stream_that_fares_far_worse_has_its_own_line() -> None:
-    lines = found(
+    told = found(
         *(row("bad-mailbox", f"s{n}", "google", 10) for n in range(9)), row("bad-mailbox", "win-back", "google", 200)
     )
-    assert [(one.scope.get("stream"), one.count) for one in lines] == [("win-back", 200), (None, 90)]
+    assert [(one.scope.get("stream"), one.count) for one in told] == [("win-back", 200), (None, 90)]
 
 
 def test_a_few_bounces_of_a_small_stream_are_no_line() -> None:
-    lines = found(
-        *(row("bad-mailbox", f"s{n}", "google", 10) for n in range(9)), row("bad-mailbox", "tiny", "google", 5, 6)
+    told = found(
+        *(row("bad-mailbox", f"s{n}", "google", 10) for n in range(9)), row("bad-mailbox", "tiny", "google", 15)
     )
-    assert len(lines) == 1
+    assert len(told) == 1
 
 
 def test_what_has_no_category_or_no_stream_is_told_too() -> None:
@@ -52,4 +47,10 @@ def test_what_has_no_category_or_no_stream_is_told_too() -> None:
 
 
 def test_no_bounces_no_lines() -> None:
-    assert found(row("quota", "news", "google", 0)) == []
+    assert found() == []
+
+
+def test_of_a_scope_without_mail_there_is_no_share() -> None:
+    (line,) = lines([row("quota", "news", "google", 1)], {})
+    assert finding(line, Whole()).share is None
+    assert finding(line, Whole()).usual is None

@@ -46,6 +46,20 @@ def test_site_of_a_route(domain: str, exchanges: MX, site: str) -> None:
     assert known().of(domain, exchanges) == site
 
 
+def test_of_the_hosts_those_that_are_any_provider_s_are_looked_for_first() -> None:
+    asked: list[str] = []
+
+    class Asked:
+        def __contains__(self, name: str) -> bool:
+            asked.append(name)
+            return name.endswith(".google.com")
+
+    found = Sites([Provider("google", frozenset(), Asked())], frozenset({"aspmx.l.google.com"}))
+    assert found.of("a.example", ((1, "aspmx.l.google.com"), (1, "mx.hoster.example"))) == "google"
+    assert found.of("b.example", ((1, "mx.hoster.example"),)) == "mx.hoster.example"
+    assert asked == ["aspmx.l.google.com"]
+
+
 def test_the_same_set_has_the_same_name_whatever_its_order_and_another_set_another() -> None:
     found = known()
     one = found.of("a.example", ((1, "mx2.hoster.example"), (2, "mx1.hoster.example")))

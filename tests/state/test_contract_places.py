@@ -144,6 +144,36 @@ async def test_mail_under_way_over_midnight_takes_a_place_of_the_day_on_which_it
     assert await ask(state, "m/1", ONE_A_DAY) == (Full(0, DAY - 4_000, ((NEWS, 1),)),)
 
 
+async def test_a_clock_that_is_set_back_lets_nobody_get_more(state: State, clock: Clock) -> None:
+    """A send ahead of the clock counts, in sliding windows and in days, until the clock has passed it by a window."""
+    zone = ZoneInfo("Asia/Jerusalem")
+    clock.now = int(datetime(2026, 11, 21, 0, 30, tzinfo=zone).timestamp() * 1000)
+    assert await ask(state, "m/0", ONE_A_DAY, FOUR, firm=True) == ()
+    await arrived(state, clock, "m/0")
+    clock.now -= 3_600_000  # it is the day before again
+    assert [full.bound for full in await ask(state, "m/1", ONE_A_DAY, FOUR)] == [0]
+    for n in range(2, 5):
+        assert await ask(state, f"m/{n}", FOUR, firm=True) == ()
+        await arrived(state, clock, f"m/{n}")
+    assert await ask(state, "m/5", FOUR) != (), "four, whatever the clock said"
+    clock.now += 3_600_000
+    assert [full.bound for full in await ask(state, "m/6", ONE_A_DAY, FOUR)] == [0, 1]
+    clock.now += 7 * DAY + 2_000
+    assert await ask(state, "m/7", ONE_A_DAY, FOUR) == ()
+
+
+async def test_a_clock_that_runs_ahead_and_is_set_right_lets_nobody_get_more(state: State, clock: Clock) -> None:
+    """What was let in meanwhile counts as soon as the clock is right, and what was under way still holds its place."""
+    assert await ask(state, "m/0", FOUR, firm=True) == ()
+    clock.now += 8 * DAY
+    for n in range(1, 4):
+        assert await ask(state, f"m/{n}", FOUR, firm=True) == ()
+        await arrived(state, clock, f"m/{n}")
+    clock.now -= 8 * DAY
+    (full,) = await ask(state, "m/4", FOUR)
+    assert full.used == ((NEWS, 4),), "the one that was under way has become a send of then"
+
+
 async def test_all_bounds_hold_and_each_in_the_way_is_named(state: State, clock: Clock) -> None:
     none = Bound(Rate(1, 3_600, "", "1/hour"), "UTC", frozenset({OTHER}))
     await ask(state, "m/0", firm=True)

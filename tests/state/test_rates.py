@@ -136,7 +136,7 @@ async def test_who_has_more_than_his_share_gives_parts_up_while_he_uses_them_up(
         for _ in range(40):
             await send(one, TWENTY)
         monkeypatch.setattr("relay.state.rates.asyncio.get_running_loop", Loop)
-        one.rates.sweep()
+        one.rates.sweep([*one.rates._flows])
         monkeypatch.undo()
         assert "17 parts" in repr(one.rates)
         ((seconds, step, name),) = later
@@ -152,11 +152,28 @@ async def test_a_site_that_is_left_alone_costs_nothing(backend: Callable[[], Sta
         for _ in range(40):
             await send(one, TWENTY)
         clock.now += int(IDLE * 1000)
-        one.rates.sweep()
+        one.rates.sweep([*one.rates._flows])
         assert repr(one.rates) == "<RateLeases 0 rates, 0 parts>"
         await one.leases.keep()
         await other.leases.keep()
         assert await sent(other, TWENTY, 40) == 18
+
+
+async def test_many_sites_are_looked_at_in_several_turns_of_the_loop(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.state.rates.SWEEP", 0)
+    monkeypatch.setattr("relay.state.rates.SWEPT", 2)
+    async with workers(lambda: SqliteState(tmp_path / "state.db", clock), clock, 1) as (one,):
+        for number in range(7):
+            await send(one, TWENTY, f"rate/{number}")
+        clock.now += int(IDLE * 1000)
+        running, seen = asyncio.create_task(one.rates.run()), set()
+        while one.rates._flows:
+            seen.add(len(one.rates._flows))
+            await asyncio.sleep(0)
+        running.cancel()
+    assert seen == {7, 5, 3, 1}
 
 
 async def test_who_is_cut_off_stops_and_only_what_is_urgent_goes_on_within_one_share(
@@ -168,7 +185,7 @@ async def test_who_is_cut_off_stops_and_only_what_is_urgent_goes_on_within_one_s
         assert await send(one, TWENTY) == STATE_DOWN
         urgent = [await one.rates.take("rate/s", TWENTY, 1, "UTC", urgent=True) for _ in range(10)]
         assert urgent == [0] * 6 + [STATE_DOWN] * 4, "20 parts, three workers"
-        one.rates.sweep()
+        one.rates.sweep([*one.rates._flows])
         assert "0 parts" in repr(one.rates), "others will have them"
 
 
@@ -191,12 +208,12 @@ async def test_reserved_parts_are_for_urgent_mail_alone(backend: Callable[[], St
         clock.now += 1_100
         assert await went(one, 40, urgent=False) == 15, "its two of the reserved ones are not for other mail"
         assert await went(one, 9, urgent=True) == 2
-        one.rates.sweep()
+        one.rates.sweep([*one.rates._flows])
         clock.now += 1_100
         assert await went(one, 5, urgent=False) == 5
-        one.rates.sweep()
+        one.rates.sweep([*one.rates._flows])
         clock.now += 1_100
-        one.rates.sweep()
+        one.rates.sweep([*one.rates._flows])
         await one.leases.keep()
         assert "15 parts" not in repr(one.rates), "what nobody needs goes back, the reserved ones first"
         assert await went(other, 9, urgent=True) == 9
@@ -291,7 +308,7 @@ async def pass_time(crew: list[Worker], clock: Clock, ms: int) -> None:
             ms -= 10_000
             clock.now += 10_000
             for one in crew:
-                one.rates.sweep()
+                one.rates.sweep([*one.rates._flows])
                 await one.leases.keep()
     clock.now += ms
     for one in crew:
@@ -333,7 +350,7 @@ async def test_no_rate_is_ever_exceeded_in_forty_days(
                 left.append(clock.now)
         if then == "sweep":
             for one in crew:
-                one.rates.sweep()
+                one.rates.sweep([*one.rates._flows])
         elif then:
             await crew[0].end()
             crew = [*crew[1:], await worker(backend, clock, f"{clock.now}/{number}/new")]
@@ -367,7 +384,7 @@ async def test_a_part_that_comes_too_late_goes_back(backend: Callable[[], State]
         asking = asyncio.create_task(one.rates.take("rate/s", TWENTY, 1, "UTC", urgent=False))
         await granting.wait()
         clock.now += int(IDLE * 1000)
-        one.rates.sweep()
+        one.rates.sweep([*one.rates._flows])
         held.set()
         assert await asking > 0
         assert one.leases.owed == ["rate/s 20/1"]

@@ -18,7 +18,8 @@ Json = dict[str, Any]
 
 
 class DeskNode(FakeNode):
-    """`said`: the events it recorded; `queued`: what waits, as `queue.page` tells it; `cancelled`: what was cancelled."""
+    """`said`: the events it recorded; `queued`: what waits, as `queue.page` tells it; `cancelled`: what was cancelled;
+    `unsent`: what it is to remember no more."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -26,6 +27,7 @@ class DeskNode(FakeNode):
         self.said: list[tuple[str, Facts]] = []
         self.queued: list[Json] = []
         self.cancelled: list[Json] = []
+        self.unsent: list[list[Any]] = []
 
     def reply(self, question: Json) -> Json:
         match question["do"]:
@@ -36,6 +38,9 @@ class DeskNode(FakeNode):
                 self.said.append((question["kind"], question["facts"]))
             case "queue.page":
                 return {"items": self.queued, "cursor": None}
+            case "queue.unsend":
+                self.unsent += question["sent"]
+                return {"cursor": None}
             case "queue.change":
                 self.cancelled.append(question["selector"])
                 return {"changed": 1, "in_flight": 0, "cursor": None}

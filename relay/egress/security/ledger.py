@@ -61,16 +61,16 @@ class Ledger:
     async def flush(self) -> None:
         """Write down what was counted of domains that want reports."""
         counted, self._counted = self._counted, {}
-        gate = asyncio.Semaphore(AT_ONCE)
+        asked = iter(dict.fromkeys(d for (_, d, applied), counts in counted.items() if self._asks(d, applied, counts)))
+        wanting: set[str] = set()
 
-        async def wants(domain: str) -> bool:
-            async with gate:
-                return bool(await self.addresses(domain))
+        async def ask() -> None:
+            for domain in asked:
+                if await self.addresses(domain):
+                    wanting.add(domain)
+                await asyncio.sleep(0)  # answers that are known already take no time for others
 
-        domains = list(
-            dict.fromkeys(d for (_, d, applied), counts in counted.items() if self._asks(d, applied, counts))
-        )
-        wanting = {d for d, yes in zip(domains, await asyncio.gather(*map(wants, domains)), strict=True) if yes}
+        await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
         self._wanting = wanting if len(self._wanting) > MOST else self._wanting | wanting
         for day in {day for day, _, _ in counted}:
             kept = [(d, applied, counts) for (at, d, applied), counts in counted.items() if at == day and d in wanting]

@@ -8,10 +8,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from relay.ids import time_of
 from relay.masking import mask_text
 from relay.recipient import normalised
+from relay.reporting import Question
 from relay.web.desk import people, reports
-from relay.web.desk.asked import BY, FILTERS, WORDS, Asked, Nothing, asked, moment
+from relay.web.desk.asked import BY, FILTERS, HOUR, WORDS, Asked, Nothing, asked, moment
 from relay.web.desk.asking import Asking, Unanswered
 from relay.web.desk.glance import cards, needs
 from relay.web.desk.people import EVENTS, TYPES
@@ -24,11 +26,13 @@ from relay.web.metrics import troubles
 from relay.web.node import Node
 from relay.web.rendering import Pages
 from relay.web.settings import WebSettings
+from relay.wildcard import AnyOf
 
 Found = TypeVar("Found")
 Json = dict[str, Any]
 
 AGAIN = 5  # seconds, for who asked while others were before
+STORY = 2_000  # events of one message
 LISTED = 100  # suppressions on a page
 LOOKS = 20  # pages of people looked through for them: State tells 1,000 at a time
 COLUMNS = {  # of the small tables of today
@@ -146,6 +150,16 @@ class Desk:
 
     def _messages(self, about: Asked, limit: int) -> list[Json]:
         return self._reader.messages(question(about, self._zone), limit)
+
+    async def story(self, identifier: str) -> list[Json]:
+        """A message's events, oldest first, also of a node whose folder is shared with this one; for who may see them."""
+        now, made = self._settings.clock(), time_of(identifier)
+        since = made - HOUR if made is not None else now - people.LOOKED
+        if "*" in identifier or since >= now:
+            return []
+        about = Question("summary", since, now + HOUR, (), {"id": AnyOf((identifier.lower(),))}, usual=0)
+        told = await self._answered(("story", identifier), lambda: self._reader.messages(about, STORY, TYPES))
+        return [event for event in reversed(told[0]) if event.get("id") == identifier] if told is not None else []
 
     # --- recipients ---------------------------------------------------------------------------------------------
 

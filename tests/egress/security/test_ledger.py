@@ -1,7 +1,9 @@
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from relay.egress.mx import Answer, Found
 from relay.egress.resolver import Resolver
 from relay.egress.security import ledger as module
 from relay.egress.security.ledger import Ledger, day_of
@@ -41,6 +43,37 @@ async def test_only_who_wants_reports_is_written_down(tmp_path: Path) -> None:
         assert dns.asked("_smtp._tls.b.test", "TXT") == 1
         assert await ledger.addresses("a.test") == ("mailto:tls@a.test",)
         store.close()
+
+
+async def test_few_are_asked_at_once_and_answers_that_are_known_leave_time_for_others(tmp_path: Path) -> None:
+    asking: list[str] = []
+    most = turns = 0
+
+    class Names:
+        async def look_up(self, name: str, kind: str) -> Answer:
+            nonlocal most
+            asking.append(name)
+            most = max(most, len(asking))
+            if slow:
+                await asyncio.sleep(0)
+            asking.remove(name)
+            return Answer(Found.NOTHING)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ledger = Ledger(Names(), Store(tmp_path / "tls.db"), lambda: NOW)
+    for slow in (True, False):  # noqa: B007 Names looks at it
+        for number in range(95):
+            ledger.count(f"{number}.test", none(f"{number}.test"), BAD)
+        task, turns = asyncio.create_task(others()), 0
+        await ledger.flush()
+        task.cancel()
+        assert turns >= 9
+    assert most == 10
 
 
 async def test_days_are_kept_apart(tmp_path: Path) -> None:

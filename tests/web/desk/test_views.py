@@ -149,6 +149,17 @@ async def test_one_messages_story_has_what_was_said_in_its_sessions(enter: Enter
     assert "/recipient?r=" in page
 
 
+async def test_a_message_of_another_node_is_found_by_its_id_alone(enter: Enter) -> None:
+    client = await enter("noa")
+    identifier = re.search(r'href="/m/(m\d+)"', (await client.get("/found?category=auth-failure")).text)
+    assert identifier is not None
+    page = (await client.get(f"/m/{identifier[1]}")).text
+    assert "DKIM = did not pass" in page
+    for pattern in ("m*", f"{identifier[1]}*", "*", "%", "m_"):
+        assert (await client.get(f"/m/{pattern}")).status_code == 404, pattern
+    assert (await (await enter("shop")).get(f"/m/{identifier[1]}")).status_code == 404
+
+
 async def test_files_for_a_spreadsheet(enter: Enter) -> None:
     client = await enter("noa")
     answer = await client.get("/report/bounces/csv?by=category")

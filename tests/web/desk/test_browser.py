@@ -1,0 +1,200 @@
+"""The desk as postmasters meet it: a real Chromium, light and dark, wide and narrow, by keyboard, without scripts.
+
+SCREENSHOTS=docs/desk pytest tests/web/desk/test_browser.py   writes the pictures that the documents show.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from relay.reporting import Reader
+from tests.support import needs
+from tests.support.desk import STORY, Company, Node, Remembered, desk_site, served, users
+from tests.support.logins import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.scenario
+
+PAGES = {
+    "today": "/today",
+    "bounces": "/report/bounces",
+    "provider": "/report/bounces?site=microsoft&by=stream&span=7d",
+    "latency": "/report/latency",
+    "messages": "/found?report=bounces&category=auth-failure",
+    "recipient": "/recipient?address=dana.levi@gmail.com",
+    "message": f"/m/{STORY}",
+    "suppressed": "/suppressed",
+    "queue": "/queue",
+    "search": "/recipient",
+    "not-found": "/nothing",
+}
+SHOWN = ("today", "bounces", "provider", "recipient", "message", "suppressed")  # in both schemes
+RULES = {"target-size": {"enabled": True}}  # WCAG 2.2, 2.5.8; axe does not ask it by itself
+
+Open = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    """Debian's: nothing is downloaded."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        needs.lack("playwright is not installed: make test does it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=needs.program("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("company")
+    Company(folder)
+    users(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reader(folder: Path) -> Remembered:
+    return Remembered(Reader([folder / "events"]))
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    node = Node(tmp_path)
+    node.block()
+    node.block("noa.cohen@outlook.com", "avi@walla.co.il", stop="marketing", reason="complaint", site="microsoft")
+    return node
+
+
+@pytest.fixture
+def visit(chromium: "Browser", folder: Path, reader: Remembered, node: Node) -> Iterator[Open]:
+    """Opens a path in a new window, logged in; what it said on its console and fetched elsewhere fails the test."""
+    contexts = []
+    heard: list[str] = []
+    with served(desk_site(folder, node, reader=reader)) as port:
+
+        def open_(path: str, name: str = "noa", width: int = 1280, **settings: Any) -> "Page":
+            context = chromium.new_context(
+                base_url=f"http://127.0.0.1:{port}", viewport={"width": width, "height": 800}, **settings
+            )
+            contexts.append(context)
+            page = context.new_page()
+            page.on("console", lambda one: heard.append(one.text) if "/nothing" not in one.location["url"] else None)
+            page.on("request", lambda one: heard.append(one.url) if f"127.0.0.1:{port}" not in one.url else None)
+            page.goto(path)
+            if name:
+                page.fill("[name=name]", name)
+                page.fill("[name=password]", PASSWORD)
+                page.press("[name=password]", "Enter")
+                page.wait_for_url(lambda url: "/login" not in url)
+            return page
+
+        yield open_
+        for context in contexts:
+            context.close()
+    assert heard == []
+
+
+def violations(page: "Page") -> list[str]:
+    """What axe-core finds, all its rules asked."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={"rules": RULES, "resultTypes": ["violations"]}).response["violations"]
+    return [f"{page.url} {one['id']}: {node['html'][:300]}" for one in found for node in one["nodes"]]
+
+
+def fits(page: "Page") -> bool:
+    """Nothing is wider than the window (WCAG 2.2, 1.4.10)."""
+    fits: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    return fits
+
+
+def picture(page: "Page", name: str) -> None:
+    folder = os.environ.get("SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible_and_fits(visit: Open, scheme: str) -> None:
+    page = visit("/login", name="", color_scheme=scheme, bypass_csp=True)
+    assert violations(page) == []
+    picture(page, f"login-{scheme}")
+    page = visit("/today", color_scheme=scheme, bypass_csp=True)
+    for name, path in PAGES.items():
+        page.goto(path)
+        assert violations(page) == []
+        assert fits(page), path
+        if name in SHOWN:
+            picture(page, f"{name}-{scheme}")
+    page.set_viewport_size({"width": 390, "height": 800})
+    for name, path in PAGES.items():
+        page.goto(path)
+        assert fits(page), path
+        assert violations(page) == []
+        if name in ("today", "bounces") and scheme == "light":
+            picture(page, f"{name}-phone")
+
+
+def test_all_of_it_works_without_scripts_and_by_keyboard(visit: Open, node: Node) -> None:
+    page = visit(PAGES["recipient"], java_script_enabled=False)
+    assert page.locator("h1").inner_text() == "dana.levi@gmail.com"
+    page.fill("[name=why]", "customer corrected the mailbox, ticket 5512")
+    page.press("[name=why]", "Enter")
+    assert page.locator("[role=status]").inner_text().startswith("Done")
+    assert [one["by"] for one in node.people.events("unsuppressed")] == ["noa"]
+    page.goto("/today")
+    page.fill("[name=why]", "list cleaned")
+    page.press("[name=why]", "Enter")
+    assert page.get_by_text("Suspended: stream win-back").count() == 0
+    page.get_by_role("button", name="Log out").press("Enter")
+    assert page.title().startswith("Log in")
+    page.goto("/today")
+    assert page.title().startswith("Log in")
+
+
+def test_from_a_spike_to_its_messages(visit: Open) -> None:
+    page = visit("/report/bounces")
+    column = page.locator("a.column", has=page.locator("title", has_text="Sat 21 Nov 11:00")).locator("rect").first
+    column.click()
+    assert page.get_by_text("weren't sent").count() >= 61
+    page.locator("td a").first.click()
+    assert page.locator("h2", has_text="Story").count() == 1
+    page.goto("/report/bounces")
+    page.locator("summary").first.press("Enter")
+    page.get_by_role("link", name="Sat 21 Nov 11:00").press("Enter")
+    assert page.get_by_text("weren't sent").count() >= 61
+    page.goto("/report/bounces")
+    with page.expect_download() as told:
+        page.get_by_role("link", name="CSV").click()
+    assert told.value.suggested_filename == "postlane-bounces-by-category.csv"
+    assert "reputation-block,126" in told.value.path().read_text()
+
+
+def test_one_sees_where_one_is(visit: Open) -> None:
+    page = visit("/today")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        seen = page.evaluate(
+            "(() => { let one = document.activeElement; for (; one; one = one.parentElement) "
+            "if (getComputedStyle(one).outlineStyle === 'solid') return true; return false })()"
+        )
+        assert seen, page.evaluate("document.activeElement.outerHTML")
+
+
+def test_a_viewer_sees_masked_addresses_in_the_browser_too(visit: Open) -> None:
+    page = visit(PAGES["recipient"], name="dan")
+    assert page.locator("h1").inner_text() == "d***@gmail.com"
+    assert page.locator("form[action='/undo']").count() == 0
+    assert "dana" not in page.url
+    picture(page, "recipient-viewer")
