@@ -254,14 +254,16 @@ def unhealthy_over(one: Standing) -> Alert:
 def bad_hour(one: BadHour) -> Alert:
     """A site says of nearly everybody that there is no such user."""
     summary = (
-        f"{one.site} bounced {percent(one.share)} of {one.of:,} as unknown users, usually {percent(one.usual)}: "
+        f"{one.site} bounced {percent(one.share)} of {one.of:,} as unknown users"
+        f"{f', usually {percent(one.usual)}' if one.known else ', and little is known of it'}: "
         f"nobody is suppressed on its word{' any more' if one.until is not None else ''}, what it said is pending"
     )
     site = shlex.quote(one.site)
     advice = (
         f"postlane suppress list --stop pending --site {site}; then suppress confirm or suppress drop --site {site}"
     )
-    return Alert(BAD_HOUR, summary, advice=advice, severity="critical", what={"site": one.site})
+    severity = "critical" if one.known else "warning"
+    return Alert(BAD_HOUR, summary, advice=advice, severity=severity, what={"site": one.site})
 
 
 def bad_hour_over(one: BadHour) -> Alert:

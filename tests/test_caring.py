@@ -352,6 +352,15 @@ async def test_whoever_confirms_is_believed(one: Worker) -> None:
     assert await one.suppressed() == 41
 
 
+async def test_a_dead_domain_of_an_old_list_counts_against_its_stream(one: Worker) -> None:
+    await one.hear(Kind.DELIVERED, 180)
+    await one.hear(Kind.HARD, 20, site="dead")
+    await one.look()
+    assert [told["reason"] for told in one.events("suspended")] == ["hard bounces 10 % of 200 in 24h, limit 5 %"]
+    assert [told["severity"] for told in one.events("alert") if told["name"] == "bad-hour"] == ["warning"]
+    assert await one.suppressed() == 0, "and yet it may be a bad hour: a second word settles it"
+
+
 async def test_a_drop_while_it_goes_on_leaves_it_doubted(one: Worker) -> None:
     await one.hear(Kind.HARD, 20, site="b")
     await one.look()
