@@ -234,7 +234,7 @@ def state_back() -> Alert:
 
 def unhealthy(one: Standing) -> Alert:
     """A stream's mail is not welcome."""
-    advice = "postlane health --by campaign shows whose mail it is; limits: [health] in policies/bounces.toml"
+    advice = "postlane health show --by campaign (or credential, site) shows whose; limits: [health] in policies/bounces.toml"
     done = {
         SLOW: f"so it goes at {one.rate:,}/hour",
         SUSPENDED: f"so it is suspended; postlane resume --stream {shlex.quote(one.stream)} lets it go, by and by",
@@ -242,7 +242,8 @@ def unhealthy(one: Standing) -> Alert:
     stream = f"transactional mail of stream {one.stream}" if one.urgent else f"stream {one.stream}"
     severity = "critical" if one.state == SUSPENDED or one.urgent else "warning"
     what = {"stream": one.stream} | ({"class": "transactional"} if one.urgent else {})
-    return Alert(HEALTH, f"{stream}: {one.reason}, {done}", advice=advice, severity=severity, what=what)
+    where = f" ({one.mostly})" if one.mostly else ""
+    return Alert(HEALTH, f"{stream}: {one.reason}{where}, {done}", advice=advice, severity=severity, what=what)
 
 
 def unhealthy_over(one: Standing) -> Alert:
