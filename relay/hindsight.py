@@ -149,7 +149,9 @@ class Hindsight:
         """Strangers cause it: a fault of ours with one must not end the worker, which would meet it again when it is back."""
         self.counters["failed"] += 1
         what = "a note of returned mail is dropped; a newer Postlane's, or a fault of ours"
-        log.error(what, note=note[:200], exc_info=error)
+        log.error(
+            what, about=note[:30], exc_info=error
+        )  # the message's id: behind it stands what was said, and of whom
 
     async def _place(self, report: Report) -> bool:
         for shard, _, maker in self._shards:

@@ -100,6 +100,13 @@ class TestWhoMay:
         ((block),) = told["suppressions"]
         assert (block["reason"], block["every_brand"], block["note"]) == ("dead-mailbox", True, "")
 
+    async def test_what_is_pending_is_told_to_no_app(self, node: Node) -> None:
+        entries = [{"recipient": ADA, "stop": "pending:all", "reason": "dead-mailbox"}]
+        done = await node.people.answer({"do": "people", "what": "block", "entries": entries, "via": "feedback"})
+        assert done["changed"] == 1
+        told = await ask(node, "show", recipient=ADA)
+        assert (told["marketing"], told["suppressions"]) == (True, [])
+
 
 class TestOfOneRecipient:
     async def test_nothing_is_known(self, node: Node) -> None:
@@ -140,6 +147,15 @@ class TestOfOneRecipient:
         answer = await ask(node, "consent", recipient=ADA, body={"marketing": True})
         assert (answer["status"], answer["code"]) == (409, "still-stopped")
         assert "complaint" in answer["detail"]
+
+    async def test_consent_that_cannot_be_given_changes_nothing(self, node: Node) -> None:
+        await ask(node, "consent", recipient=ADA, body={"marketing": False})
+        await ask(node, "suppress", recipient=ADA, body={"reason": "complaint"})
+        before = await ask(node, "show", recipient=ADA)
+        answer = await ask(node, "consent", recipient=ADA, body={"marketing": True, "topics": {"news": False}})
+        assert (answer["status"], answer["code"]) == (409, "still-stopped")
+        assert "unsubscribed" not in answer["detail"], "that is what he would take back"
+        assert await ask(node, "show", recipient=ADA) == before
 
     async def test_consent_to_nothing(self, node: Node) -> None:
         assert (await ask(node, "consent", recipient=ADA, body={}))["status"] == 422

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.effects import Effects
 from relay.feedback.aftermath import Aftermath
@@ -221,7 +222,10 @@ async def test_a_fault_of_ours_with_one_note_ends_neither_the_worker_nor_the_oth
     monkeypatch.setattr("relay.hindsight.owes_failure_report", lambda _: 1 / 0)
     for report in (FAILED, COMPLAINED):
         await scene.state.pin(board(MAKER), name_of(report), dumped(report))
-    await scene.hindsight.look()
+    with capture_logs() as logs:
+        await scene.hindsight.look()
+    (line,) = [line for line in logs if "dropped" in line["event"]]
+    assert (ID in line["about"], "@" in line["about"]) == (True, False)
     assert [event["type"] for event in await scene.events()] == ["complained"]
     assert await scene.state.pinned(board(MAKER)) == {}
     assert scene.hindsight.counters["failed"] == 1

@@ -22,7 +22,9 @@ log = structlog.get_logger()
 
 MARKS = "removed.json"
 MOST = 50  # files in a pass ...
-MOST_OCTETS = 64 << 20  # ... or until so much was read, one file at least: some seconds of one processor
+MOST_OCTETS = (
+    8 << 20
+)  # ... or until so much was read, one file at least: some 100,000 events, whose addresses take 4 s of CPU
 _LEFT = ("*.lines", "*.rewritten")  # what a crash leaves of a file that was being written anew: addresses are in it
 _FIELDS = {SUBJECTS: "subject", TRANSCRIPTS: "transcript"}
 
@@ -75,7 +77,7 @@ def _marks(directory: Path) -> dict[str, list[str]]:
         found = orjson.loads((directory / MARKS).read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):  # all is looked at again: nothing comes of that but work
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: kinds for name, kinds in found.items() if isinstance(kinds, list)} if isinstance(found, dict) else {}
 
 
 def _mark(directory: Path, done: Mapping[str, list[str]]) -> None:
