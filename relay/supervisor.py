@@ -38,6 +38,7 @@ from relay.forked import Work
 from relay.hook_watch import dead, gauges, webhooks
 from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
+from relay.neighbours import Neighbours
 from relay.order import Order, Place
 from relay.settings import certificate_trouble
 from relay.shaping.pacemaker import brief, ends, merged
@@ -86,6 +87,7 @@ class Supervisor:
         )
         shared = self.in_force.deployment.state.url != "sqlite:"
         self.cluster = Cluster(self._name, self.workers, self._ask_any, self, self._tell_alert) if shared else None
+        self.neighbours = Neighbours(self._name, self._ask_any, self._moment) if shared else None
         self._stopping = asyncio.Event()
         self.changing = asyncio.Lock()  # one change at a time
         self._telling = asyncio.Lock()  # events in the order in which things happened
@@ -188,6 +190,8 @@ class Supervisor:
         self._do(self.alerting.run())
         if self.cluster is not None:
             self._do(self.cluster.run())
+        if self.neighbours is not None:
+            self._do(self.neighbours.run())
         if self.alert is not None:
             self._tell_alert("firing", self.alert)
         log.info("node runs", node=self._name, workers=self.workers, version=__version__)
@@ -341,21 +345,35 @@ class Supervisor:
         return rows
 
     async def _top(self, site: str) -> Json:
-        """What the node does at this moment (relay/top.py), and for one `site` (relay/top_site.py)."""
+        """What all nodes do at this moment (relay/top.py), and for one `site` what this one does (relay/top_site.py)."""
         answers = await asyncio.gather(*(self._part(child, site) for child in self.children))
+        others = await self.neighbours.others() if self.neighbours is not None and not site else {}
         about = {
             "node": self._name,
-            "others": not self.in_force.deployment.state.url.startswith("sqlite:"),
+            "nodes": [self._name, *sorted(others)],
+            "unseen": [one for one in self._others_up() if one not in others],
             "policies": self.in_force.version,
             "silent": [child.name for child, answer in zip(self.children, answers, strict=True) if answer is None],
         }
         stats = await self.stats()
-        found = top.snapshot([one for one in answers if one is not None], about, stats["suspensions"], _now())
+        parts = [one for one in answers if one is not None]
+        found = top.snapshot([*parts, *others.values()], about, stats["suspensions"], _now())
         top.pace(found["sites"], brief(stats["shaping"]["paces"]), ends(stats["shaping"]["standing"]))
         if site:
             told = [one["site"] for one in answers if one is not None]
             found["site"] = top_site.joined(site, told, await self._paces(), _now())
         return found
+
+    def _others_up(self) -> list[str]:
+        """Nodes that are there, but for this one."""
+        seen = self.cluster.shown() if self.cluster is not None else []
+        return [str(one["node"]) for one in seen if one["up"] and one["node"] != self._name]
+
+    async def _moment(self) -> Json:
+        """What this node does now, for the others."""
+        answers = await asyncio.gather(*(self._part(child, "") for child in self.children))
+        paces = brief((await self._paces())["paces"])
+        return top.together([one for one in answers if one is not None], paces)
 
     async def _part(self, child: Child, site: str) -> Json | None:
         with contextlib.suppress(NodeDown):

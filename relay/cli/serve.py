@@ -29,6 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
+    os.umask(os.umask(0o077) | 0o027)  # what mail says of people is for this user and group, whoever made data_dir
     try:
         supervisor = Supervisor(args.config.resolve(), args.policies.resolve(), worker.work, _web)
     except PortTaken as error:
