@@ -176,8 +176,8 @@ class Company:
 
 
 QUEUE: Json = {
-    "time": iso(NOON), "node": "relay-1", "silent": [], "totals": {"in": 41.2}, "p99_ms": 61, "oldest_due": None,
-    "held": 0, "guarded": 0, "runaways": [f"shop-web to {DANA}, more than 6/hour"], "suspensions": [], "sites": [],
+    "time": iso(NOON), "node": "relay-1", "nodes": ["relay-1"], "unseen": [], "silent": [], "totals": {"in": 41.2},
+    "p99_ms": 61, "oldest_due": None, "held": 0, "guarded": 0, "runaways": [f"shop-web to {DANA}, more than 6/hour"], "suspensions": [], "sites": [],
 }  # fmt: skip
 TRANSCRIPT = [
     "< 220 mx.google.com ESMTP",
