@@ -12,7 +12,7 @@ import pytest
 
 from relay.reporting import Reader
 from tests.support import needs
-from tests.support.desk import STORY, Company, Node, Remembered, desk_site, served, users
+from tests.support.desk import DANA, STORY, Company, Node, Remembered, desk_site, served, users
 from tests.support.logins import PASSWORD
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def reader(folder: Path) -> Remembered:
 def node(tmp_path: Path) -> Node:
     node = Node(tmp_path)
     node.block()
+    told = {"what": "wish", "recipient": DANA, "brand": "arava", "topics_off": ["offers"], "at_most": "1/week"}
+    node.people.reply({"do": "people", "by": "", "via": "page", **told})
     node.block("noa.cohen@outlook.com", "avi@walla.co.il", stop="marketing", reason="complaint", site="microsoft")
     return node
 
@@ -134,6 +136,8 @@ def test_every_page_is_accessible_and_fits(visit: Open, scheme: str) -> None:
         assert violations(page) == []
         assert fits(page), path
         if name in SHOWN:
+            for session in page.locator("details.session summary").all()[:1]:
+                session.click()
             picture(page, f"{name}-{scheme}")
     page.set_viewport_size({"width": 390, "height": 800})
     for name, path in PAGES.items():
