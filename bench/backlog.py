@@ -151,7 +151,7 @@ class Memory:
 
 def _is_web(pid: int) -> bool:
     try:
-        return b"relay.web" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return Path(f"/proc/{pid}/comm").read_text() == "web\n"
     except OSError:
         return False  # it has ended
 

@@ -99,7 +99,7 @@ def _child(directory: Path, name: str, *words: str) -> tuple[Program, Path]:
 def _web(node: PostlaneNode) -> int:
     """The process that serves the pages."""
     processes = tree(node.pids()[0])
-    return next(pid for pid in processes if b"relay.web" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return next(pid for pid in processes if Path(f"/proc/{pid}/comm").read_text() == "web\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

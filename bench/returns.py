@@ -6,7 +6,7 @@ A reply is classified: many usual ones, and those made to take long within what 
 usual forms; `--mails` names a folder of others, one mail a file. Both are this process's CPU, of each the least of some rounds,
 so that what else the machine does counts little. `--program` starts a node of one worker, has it deliver as many messages by
 return paths, and hands in a bounce of each over some connections: bounces a second from the first connection to the last event,
-and the CPU of the worker for one, in which the report to the app and its delivery are. It prints Markdown.
+and the node's CPU for one, in which the report to the app and its delivery are. It prints Markdown.
 """
 
 import argparse
@@ -23,7 +23,7 @@ import orjson
 
 from bench.load import Sink
 from bench.postlane_node import PostlaneNode
-from bench.processes import BenchError, cpu_seconds, free_port, tree
+from bench.processes import BenchError, cpu_seconds, free_port
 from bench.signing_key import DOMAIN, SigningKey
 from relay.feedback.parts import MAX_OCTETS
 from relay.feedback.replies import diagnose
@@ -256,8 +256,7 @@ def through_the_program(directory: Path, count: int) -> Iterator[str]:
         wait(node.data, "delivered", count, 120)
         paths = ReturnPaths([(node.data / "secret").read_bytes()])
         addresses = [paths.address(identifier, 0, RETURN_PATH) for identifier in ids]
-        worker = [pid for pid in tree(node.pids()[0]) if b"relay.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        cpu, begun = cpu_seconds(worker), time.monotonic()
+        cpu, begun = cpu_seconds(node.pids()), time.monotonic()
         threads = [Thread(target=hand_in, args=(port, addresses[first::SESSIONS])) for first in range(SESSIONS)]
         for thread in threads:
             thread.start()
@@ -265,14 +264,14 @@ def through_the_program(directory: Path, count: int) -> Iterator[str]:
             thread.join()
         taken = time.monotonic()
         heard = wait(node.data, "bounced-late", count, 120)
-        cpu = cpu_seconds(worker) - cpu
+        cpu = cpu_seconds(node.pids()) - cpu
     finally:
         node.stop()
         sink.stop()
     yield f"| {count} bounces of {len(report('')) // 1024} KB at one worker, {SESSIONS} connections | | wanted |\n|---|---|---|"
     yield f"| taken | {count / (taken - begun):.0f}/s | 300/s |"
     yield f"| until the last is on record, told and learnt from | {count / (heard - begun):.0f}/s | 300/s |"
-    yield f"| CPU of the worker for one | {cpu / count * 1_000:.2f} ms | |"
+    yield f"| CPU of the node for one | {cpu / count * 1_000:.2f} ms | |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,9 +14,9 @@ from relay.identity import Brand
 from relay.policy.badhour import BadHour
 from relay.policy.decay import Weeks
 from relay.policy.feedback_id import FeedbackIds
-from relay.policy.health import share_of
+from relay.policy.health import counted, share_of
 from relay.policy.postmaster import SITE, Figure, Figures
-from relay.policy.tallies import ENGAGED, HOUR, KNOWN, QUARTER, Facts, Hour, Row, Sheet, Sums, hour_of, sums_of
+from relay.policy.tallies import ENGAGED, HOUR, KNOWN, QUARTER, Facts, Hour, Key, Row, Sheet, Sums, hour_of, sums_of
 from relay.state.interface import State
 from relay.tallying import HOURS, REPORTERS, board
 
@@ -164,6 +164,21 @@ class Accounts:
                 log.error("a note of engagement cannot be read; a newer Postlane's?", error=str(error))
         return found
 
+    async def whose(self, key: Key, measure: str, beside: Beside, since: int, now: int) -> str:
+        """In which campaign, by which app, to which site most of what a share is about was sent. Raises StateError."""
+        facts, parts = self._facts(beside, now), dict[tuple[str, str], float]()
+        for hour in sorted(self._hours):
+            if (hour + 1) * HOUR <= since:
+                continue
+            for sheet in await self._read(hour, keep=False):
+                for row, counts in sheet.counts.items() if sheet.stream == key[0] else ():
+                    if row.urgent == key[1]:
+                        number = counted(measure, sums_of(row, counts, sheet.stream, hour * HOUR, facts))
+                        for by in ("campaign", "credential", "site"):
+                            name = by, str(getattr(row, by))
+                            parts[name] = parts.get(name, 0.0) + number
+        return mostly(parts)
+
     async def table(self, by: str, beside: Beside, since: int, now: int) -> list[dict[str, object]]:
         """Of what was sent since, the most mail first. `by`: stream, credential, brand, campaign or site. Raises StateError."""
         await self._look_beside(now)
@@ -176,6 +191,17 @@ class Accounts:
                     found.setdefault(name, Sums()).add(sums)
         rows = [_shown(by, name, sums) for name, sums in found.items()]
         return sorted(rows, key=lambda row: -int(str(row["sent"])))
+
+
+def mostly(parts: Mapping[tuple[str, str], float]) -> str:
+    """`parts`: how many of what is called how. "mostly campaign may (40 of 41), site google (30 of 41)": what has half of all."""
+    said = []
+    for by in ("campaign", "credential", "site"):
+        named = {name: number for (kind, name), number in parts.items() if kind == by}
+        total, worst = sum(named.values()), max(named, key=lambda name: (named[name], name), default="")
+        if worst and total and named[worst] >= total / 2:
+            said.append(f"{by} {worst} ({named[worst]:.0f} of {total:.0f})")
+    return f"mostly {', '.join(said)}" if said else ""
 
 
 def _by(by: str, sheet: Sheet, begin: int, since: int, facts: Facts) -> Iterator[tuple[str, Sums]]:

@@ -234,7 +234,7 @@ def state_back() -> Alert:
 
 def unhealthy(one: Standing) -> Alert:
     """A stream's mail is not welcome."""
-    advice = "postlane health --by campaign shows whose mail it is; limits: [health] in policies/bounces.toml"
+    advice = "postlane health show --by campaign (or credential, site) shows whose; limits: [health] in policies/bounces.toml"
     done = {
         SLOW: f"so it goes at {one.rate:,}/hour",
         SUSPENDED: f"so it is suspended; postlane resume --stream {shlex.quote(one.stream)} lets it go, by and by",
@@ -242,7 +242,8 @@ def unhealthy(one: Standing) -> Alert:
     stream = f"transactional mail of stream {one.stream}" if one.urgent else f"stream {one.stream}"
     severity = "critical" if one.state == SUSPENDED or one.urgent else "warning"
     what = {"stream": one.stream} | ({"class": "transactional"} if one.urgent else {})
-    return Alert(HEALTH, f"{stream}: {one.reason}, {done}", advice=advice, severity=severity, what=what)
+    where = f" ({one.mostly})" if one.mostly else ""
+    return Alert(HEALTH, f"{stream}: {one.reason}{where}, {done}", advice=advice, severity=severity, what=what)
 
 
 def unhealthy_over(one: Standing) -> Alert:
@@ -254,14 +255,16 @@ def unhealthy_over(one: Standing) -> Alert:
 def bad_hour(one: BadHour) -> Alert:
     """A site says of nearly everybody that there is no such user."""
     summary = (
-        f"{one.site} bounced {percent(one.share)} of {one.of:,} as unknown users, usually {percent(one.usual)}: "
+        f"{one.site} bounced {percent(one.share)} of {one.of:,} as unknown users"
+        f"{f', usually {percent(one.usual)}' if one.known else ', and little is known of it'}: "
         f"nobody is suppressed on its word{' any more' if one.until is not None else ''}, what it said is pending"
     )
     site = shlex.quote(one.site)
     advice = (
         f"postlane suppress list --stop pending --site {site}; then suppress confirm or suppress drop --site {site}"
     )
-    return Alert(BAD_HOUR, summary, advice=advice, severity="critical", what={"site": one.site})
+    severity = "critical" if one.known else "warning"
+    return Alert(BAD_HOUR, summary, advice=advice, severity=severity, what={"site": one.site})
 
 
 def bad_hour_over(one: BadHour) -> Alert:

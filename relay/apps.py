@@ -20,6 +20,7 @@ from relay.edge.credentials import Directory
 from relay.identity import Brand, Credential, speaks_for
 from relay.message import RcptTo
 from relay.outcome import Reply
+from relay.person import PENDING
 from relay.policy.addresses.check import Finding, refusal
 
 # What an app may take off again: what a person, an import or it itself asked for. What follows from a complaint or a mailbox that
@@ -351,6 +352,7 @@ def _checked(address: str, verdict: str, tags: list[str], meant: str | None, det
 def shown(brand: str, known: Json) -> Json:
     """What the desk tells of a recipient, as far as it is this brand's business. Pure."""
     blocks = [one for one in known["blocks"] if one["brand"] in (None, brand) and not one["over"]]
+    blocks = [one for one in blocks if not one["stop"].startswith(PENDING)]  # they stop nothing, and may be wrong
     wish = known["preferences"].get(brand) or {"topics_off": [], "at_most": "each", "paused_until": None}
     engaged = known["engaged"].get(brand) or {"last_engaged": None, "unanswered": 0, "tier": ""}
     return {

@@ -152,6 +152,10 @@ class Caring:
             assert before is not None
             await self._state.unpin(STANDING, before.name)
         else:
+            if after.reason and (before is None or before.reason != after.reason):
+                since = max(after.since, now - self.limits.horizon)
+                whose = await self._accounts.whose(key, after.measure, self._beside(), since, now)
+                after = replace(after, mostly=whose)
             if after.state == SUSPENDED and not after.suspension:
                 after = await self._suspended(after)
             await self._state.pin(STANDING, after.name, after.dump())
@@ -208,7 +212,8 @@ class Caring:
             one = self.sites.get(site)
             if one is not None and not one.word:
                 where = {"reason": DEAD_MAILBOX, "source": "feedback", "site": site, "since": one.since}
-                done = await self._through({"what": "doubt", "where": where})
+                reason = f"{site} says so of nearly everybody"
+                done = await self._through({"what": "doubt", "where": where, "reason": reason})
                 if done:
                     log.warning("suppressions are held back", site=site, people=done)
             at.pop(0)

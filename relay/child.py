@@ -23,17 +23,16 @@ STOP_SECONDS = DRAIN_SECONDS + 10.0  # then SIGKILL
 
 @dataclass(slots=True, eq=False)
 class Child:
-    """`command` makes, anew each start, the argument list of a program, or what a copy of this process is to do (forked.py), and
-    the descriptors it inherits; the last of these is its end of the channel. When the channel closes, the supervisor is gone,
-    and the child ends.
+    """`command` makes, anew each start, what a copy of this process is to do (forked.py), and the descriptors it keeps; the last
+    of these is its end of the channel. When the channel closes, the supervisor is gone, and the child ends.
 
     deaths   in a row and unasked
     """
 
     name: str
-    command: Callable[["Child"], tuple[list[str] | Work, list[int]]]
+    command: Callable[["Child"], tuple[Work, list[int]]]
     shards: tuple[int, ...] = ()
-    process: asyncio.subprocess.Process | Forked | None = None
+    process: Forked | None = None
     channel: Channel | None = None
     deaths: int = 0
     _renewing: bool = False
@@ -85,7 +84,7 @@ class Child:
             await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
         self._kill(self.process)
 
-    def _kill(self, process: asyncio.subprocess.Process | Forked) -> None:
+    def _kill(self, process: Forked) -> None:
         if process.returncode is None:
             log.warning("a process did not stop in time", name=self.name, pid=process.pid)
             process.kill()
@@ -103,18 +102,10 @@ class Child:
             if not stopping.is_set():
                 await self._pause(stopping, status, time.monotonic() - started)
 
-    async def _start(self) -> asyncio.subprocess.Process | Forked:
+    async def _start(self) -> Forked:
         async with self._spawning:
-            command, descriptors = self.command(self)
-            if callable(command):
-                self.process = fork(self.name, command, descriptors)
-            else:
-                self.process = await asyncio.create_subprocess_exec(
-                    *command,
-                    pass_fds=descriptors,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C is for us alone; we tell the children
-                )
+            work, descriptors = self.command(self)
+            self.process = fork(self.name, work, descriptors)
             os.close(descriptors[-1])  # the child's end of the pair: it must be the only holder
             assert self.channel is not None
             await self.channel.open()

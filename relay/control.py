@@ -113,13 +113,23 @@ async def _answer(line: bytes, handler: Handler) -> bytes:
     try:
         answer = await handler(orjson.loads(line))
     except Exception as error:  # a fault of ours must reach the person who asked, and the log
-        log.exception("a command failed", request=line[:500].decode(errors="replace"))
+        log.exception("a command failed", request=_named(line))
         answer = {"error": f"{type(error).__name__}: {error}"}
     octets = orjson.dumps(answer)
     if len(octets) > MAX_OBJECT:  # who reads a longer line hears nothing any more, of whatever is asked afterwards
-        log.error("an answer is too long", request=line[:500].decode(errors="replace"), octets=len(octets))
+        log.error("an answer is too long", request=_named(line), octets=len(octets))
         octets = orjson.dumps({"error": f"the answer has {len(octets):,} octets, more than fit; ask for less"})
     return octets
+
+
+def _named(line: bytes) -> str:
+    """Which request it is, for the log: what it asks for may be a person's address, or a proof of a token."""
+    try:
+        request = orjson.loads(line)
+    except ValueError:
+        return f"{len(line)} octets"
+    said = [request.get(name) for name in ("do", "what")] if isinstance(request, dict) else []
+    return " ".join(one[:50] for one in said if isinstance(one, str))
 
 
 class Channel:

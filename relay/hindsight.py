@@ -11,7 +11,7 @@ and the one that finds it moves it to its own board. What nobody finds waits the
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -39,7 +39,7 @@ from relay.tally import LATE, Kind, happened
 log = structlog.get_logger()
 
 LOOK = 1.0  # s between looks at the boards
-AT_ONCE = 64  # notes heard together
+AT_ONCE = 48  # notes heard together, so that they share commits: in one turn of the loop 12 ms at most, with the reports to apps
 FORGET = 60.0  # s between looks for what is too old to come back
 HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
 SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent
@@ -103,13 +103,14 @@ class Hindsight:
                 await shard.forget_sent(before)
 
     async def look(self) -> None:
-        """All that is pinned for us; some at once, so that they share commits."""
+        """All that is pinned for us."""
         await self._look_for_unplaced()
         for shard, house, maker in self._shards:
-            notes = list((await self._state.pinned(board(maker))).items())
-            for first in range(0, len(notes), AT_ONCE):
-                some = notes[first : first + AT_ONCE]
-                await asyncio.gather(*(self._take(name, note, maker, shard, house) for name, note in some))
+            waiting = iter((await self._state.pinned(board(maker))).items())
+            hearing = (self._take_in_turn(waiting, maker, shard, house) for _ in range(AT_ONCE))
+            for error in await asyncio.gather(*hearing, return_exceptions=True):
+                if error is not None:  # when all have ended: no note is heard by this look and by the next
+                    raise error
 
     async def _look_for_unplaced(self) -> None:
         """Strangers can put notes there, so how many are looked for at once, and how many wait, is bounded."""
@@ -117,10 +118,10 @@ class Hindsight:
         self._looked_for &= notes.keys()
         new = [(name, note) for name, note in notes.items() if name not in self._looked_for]
         for name, note in new[:SEARCHES]:
-            self._looked_for.add(name)
-            if await self._place(note):
+            if await self._is_placed(note):
                 await self._state.unpin(UNPLACED, name)
                 del notes[name]
+            self._looked_for.add(name)
         for name in self._too_old(notes):
             self.counters["unplaced"] += await self._state.unpin(UNPLACED, name)
 
@@ -134,13 +135,25 @@ class Hindsight:
         self._oldest = by_age[len(gone)][0] if len(gone) < len(by_age) else self._clock()
         return gone
 
-    async def _place(self, note: str) -> bool:
-        """Is the board rid of it? Moved to ours, if one of our shards sent what it is about; dropped if it cannot be read."""
+    async def _is_placed(self, note: str) -> bool:
+        """Is the board of all rid of it? It is if one of our shards sent what it is about, and if nobody can read it."""
         try:
-            report = loaded(note)
-        except (ValueError, TypeError):
-            self.counters["failed"] += 1
+            return await self._place(loaded(note))
+        except (StateError, SpoolError):
+            raise
+        except Exception as error:
+            self._drop(note, error)
             return True
+
+    def _drop(self, note: str, error: Exception) -> None:
+        """Strangers cause it: a fault of ours with one must not end the worker, which would meet it again when it is back."""
+        self.counters["failed"] += 1
+        what = "a note of returned mail is dropped; a newer Postlane's, or a fault of ours"
+        log.error(
+            what, about=note[:30], exc_info=error
+        )  # the message's id: behind it stands what was said, and of whom
+
+    async def _place(self, report: Report) -> bool:
         for shard, _, maker in self._shards:
             about = await shard.sent_as(report.sought)
             if about is not None:
@@ -149,16 +162,18 @@ class Hindsight:
                 return True
         return False
 
+    async def _take_in_turn(self, waiting: Iterator[tuple[str, str]], maker: str, shard: Shard, house: House) -> None:
+        for name, note in waiting:
+            await self._take(name, note, maker, shard, house)
+
     async def _take(self, name: str, note: str, maker: str, shard: Shard, house: House) -> None:
-        """Hear one note, and take it off. Strangers cause it: a fault of ours with one must not end the worker, which would
-        meet it again as soon as it is back."""
+        """Hear one note, and take it off."""
         try:
             await self._hear(loaded(note), shard, house)
         except (StateError, SpoolError):
             raise
-        except Exception:
-            self.counters["failed"] += 1
-            log.exception("a note of returned mail is dropped; a newer Postlane's, or a fault of ours", note=note[:200])
+        except Exception as error:
+            self._drop(note, error)
         await self._state.unpin(board(maker), name)
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:
@@ -175,8 +190,9 @@ class Hindsight:
         change = Change(heard=[(*report.about, bit)])
         if report.kind != "unsubscribed":  # the desk tells that
             change.events.append(house.recorder.of_delivery(report.kind, delivery, facts))
-        learnt = self._learnt(report, facts, delivery)
-        counts = _counts(report.kind, facts)
+        sure = _is_sure(report, delivery)
+        learnt = self._learnt(report, facts, delivery) if sure else None
+        counts = _counts(report.kind, facts) if sure else None
         if counts is not None:
             name = f"{report.about[0]}-{report.about[1]}"
             change.told_of.append((name, happened(delivery, counts, delivery.site, delivery.arrived)))
@@ -186,7 +202,7 @@ class Hindsight:
             await add_report(change, Notification.FAILED, delivery, _outcome(facts), _remembered(delivery), house)
         await shard.settle(change)
         self.counters[report.kind] += 1
-        if report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
+        if sure and report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
             self._complained(delivery.source, delivery.site)
         for _, waiting in change.put:
             house.offer(waiting)
@@ -202,9 +218,7 @@ class Hindsight:
         return facts | ({"matched_by": "message-id"} if report.sought != ("", "") else {})
 
     def _learnt(self, report: Report, facts: Facts, delivery: Delivery) -> Facts | None:
-        """What follows for later mail. Nothing where only a Message-ID told which message it is, and others know that one."""
-        if report.sought != ("", "") and delivery.message.many:
-            return None
+        """What follows for later mail."""
         if report.kind == "unsubscribed":
             return unsubscription(delivery, self._clock())
         if report.kind == "complained":
@@ -218,6 +232,12 @@ def _begun(note: str) -> int:
         return loaded(note).at
     except (ValueError, TypeError):
         return 0
+
+
+def _is_sure(report: Report, delivery: Delivery) -> bool:
+    """Is it more than a Message-ID that says so? Of a message to several people each of them knows it, and could speak for the
+    others: what they say is told, and nothing follows."""
+    return report.sought == ("", "") or not delivery.message.many
 
 
 def _counts(kind: str, facts: Facts) -> Kind | None:

@@ -15,13 +15,14 @@ import structlog
 
 from relay.control import Json
 from relay.effects import Effect
-from relay.people import MAX_ENTRIES, PENDING_FOR, People
+from relay.people import PENDING_FOR, People
 from relay.person import DEAD_MAILBOX, PENDING, person_of
 from relay.recipient import Keys
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
 
+TOGETHER = 50  # of the 500 that the desk takes in one question, which it answers in one turn of the loop
 DAY = 86_400_000
 MOST = 20  # failures that are kept of one person and reason
 
@@ -59,8 +60,8 @@ class Learning:
             await self._ask({"what": "unblock", "recipient": entry["recipient"], "where": where, "via": "feedback"})
         entries = [entry for token, entry in learnt if not entry.get("arrived") and await self._is_enough(token, entry)]
         entries = await self._believable(entries)
-        for start in range(0, len(entries), MAX_ENTRIES):
-            await self._ask({"what": "block", "via": "feedback", "entries": entries[start : start + MAX_ENTRIES]})
+        for start in range(0, len(entries), TOGETHER):
+            await self._ask({"what": "block", "via": "feedback", "entries": entries[start : start + TOGETHER]})
 
     async def _ask(self, question: Json) -> None:
         answer = await self._people.answer(question)

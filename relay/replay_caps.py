@@ -167,10 +167,11 @@ class CapReplay:
         number, at = self._number(named), _ms(event.get("time"))
         extra = [(kind, _ms(event.get(name))) for name, kind in _MOMENTS if event.get(name)]
         until = _ms(event.get("until")) if event.get("over_quota") else 0
-        priority = event.get("priority")
+        asked = event.get("priority")
+        priority = max(-9, min(asked, 9)) if isinstance(asked, int) else 0  # RFC 6710
         for index, address in enumerate(message.recipients):
             key = self._person(address), message.id.encode()[:16], index
-            self._heaps.add(_Row(*key, at, until, number, _Is.LIFE, priority if isinstance(priority, int) else 0))
+            self._heaps.add(_Row(*key, at, until, number, _Is.LIFE, priority))
             for kind, value in extra:
                 self._heaps.add(_Row(*key, at, value, number, kind, 0))
 
@@ -193,7 +194,7 @@ class CapReplay:
             if row is None or mail_class not in _CLASSES or not address:  # forgotten: State does not count it any more
                 continue
             number = self._number(Named(Facts(brand, mail_class, "", spared=False), None))
-            key = self._person(address), identifier.encode()[:16], rcpt
+            key = self._person(address), (identifier or "").encode()[:16], rcpt or 0
             wish = _wish(detail or "") if row == _Is.WISH else 0
             self._heaps.add(_Row(*key, at, until or 0, number, row, wish))
 
@@ -310,7 +311,8 @@ class _Lives:
                 return None
             life.over = end.at
         if first.until:
-            life.pauses.append((first.at, first.until))
+            following = next((row.at for row in rows if row.kind >= _Is.CAPPED), first.until)
+            life.pauses.append((first.at, min(first.until, following)))
         for number, row in enumerate(rows):
             if row.kind == _Is.PAUSED:  # it is not the last one: see _waits
                 following = rows[number + 1].at

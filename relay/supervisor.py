@@ -12,10 +12,9 @@ import contextlib
 import fcntl
 import os
 import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -39,7 +38,8 @@ from relay.forked import Work
 from relay.hook_watch import dead, gauges, webhooks
 from relay.in_force import FilesChanged, InForce, OnDisk, accept, examine_files, last_good, load
 from relay.kept import Decision, Store, read_decision, tidy, write_decision
-from relay.order import Order
+from relay.neighbours import Neighbours
+from relay.order import Order, Place
 from relay.settings import certificate_trouble
 from relay.shaping.pacemaker import brief, ends, merged
 from relay.signing.entries import KeysError
@@ -53,11 +53,18 @@ TELL_AGAIN = 1.0  # seconds: an event of the node waits for a worker that is up
 
 
 class Supervisor:
-    """Bind first (constructor), then `run()` until SIGTERM or SIGINT. `work`: what a worker does; its exit status."""
+    """Bind first (constructor), then `run()` until SIGTERM or SIGINT. `work`: what a worker does; `web`: what the web process
+    does with what is in force, policies/ on disk, and the descriptors it has. Both give their exit status."""
 
-    def __init__(self, config: Path, policies: Path, work: Callable[[Order], int]) -> None:
+    def __init__(
+        self,
+        config: Path,
+        policies: Path,
+        work: Callable[[Order], int],
+        web: Callable[[Place, Path, Mapping[str, int]], int],
+    ) -> None:
         self.config, self.policies = config, policies
-        self._work = work
+        self._work, self._serve = work, web
         self.alert: Alert | None = None
         self.in_force, self.decision = self._begin()
         node = self.in_force.deployment.node  # of the start: what is in force later has the same
@@ -80,6 +87,7 @@ class Supervisor:
         )
         shared = self.in_force.deployment.state.url != "sqlite:"
         self.cluster = Cluster(self._name, self.workers, self._ask_any, self, self._tell_alert) if shared else None
+        self.neighbours = Neighbours(self._name, self._ask_any, self._moment) if shared else None
         self._stopping = asyncio.Event()
         self.changing = asyncio.Lock()  # one change at a time
         self._telling = asyncio.Lock()  # events in the order in which things happened
@@ -160,14 +168,13 @@ class Supervisor:
         )
         return partial(self._work, order), [*listeners, order.control]
 
-    def _web_command(self, child: Child) -> tuple[list[str], list[int]]:
+    def _web_command(self, child: Child) -> tuple[Work, list[int]]:
         links = self.sockets
         capture = links.capture if self.in_force.deployment.captures else None
         named = {"admin": links.admin, "api": links.api, "public": links.public, "capture": capture}
         fds = {name: link.fileno() for name, link in named.items() if link is not None}
         fds["control"] = child.connect()
-        order = orjson.dumps({"place": asdict(self.in_force.place), "policies": str(self.policies), **fds}).decode()
-        return [sys.executable, "-m", "relay.web", order], list(fds.values())
+        return partial(self._serve, self.in_force.place, self.policies, fds), list(fds.values())
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -183,6 +190,8 @@ class Supervisor:
         self._do(self.alerting.run())
         if self.cluster is not None:
             self._do(self.cluster.run())
+        if self.neighbours is not None:
+            self._do(self.neighbours.run())
         if self.alert is not None:
             self._tell_alert("firing", self.alert)
         log.info("node runs", node=self._name, workers=self.workers, version=__version__)
@@ -336,21 +345,35 @@ class Supervisor:
         return rows
 
     async def _top(self, site: str) -> Json:
-        """What the node does at this moment (relay/top.py), and for one `site` (relay/top_site.py)."""
+        """What all nodes do at this moment (relay/top.py), and for one `site` what this one does (relay/top_site.py)."""
         answers = await asyncio.gather(*(self._part(child, site) for child in self.children))
+        others = await self.neighbours.others() if self.neighbours is not None and not site else {}
         about = {
             "node": self._name,
-            "others": not self.in_force.deployment.state.url.startswith("sqlite:"),
+            "nodes": [self._name, *sorted(others)],
+            "unseen": [one for one in self._others_up() if one not in others],
             "policies": self.in_force.version,
             "silent": [child.name for child, answer in zip(self.children, answers, strict=True) if answer is None],
         }
         stats = await self.stats()
-        found = top.snapshot([one for one in answers if one is not None], about, stats["suspensions"], _now())
+        parts = [one for one in answers if one is not None]
+        found = top.snapshot([*parts, *others.values()], about, stats["suspensions"], _now())
         top.pace(found["sites"], brief(stats["shaping"]["paces"]), ends(stats["shaping"]["standing"]))
         if site:
             told = [one["site"] for one in answers if one is not None]
             found["site"] = top_site.joined(site, told, await self._paces(), _now())
         return found
+
+    def _others_up(self) -> list[str]:
+        """Nodes that are there, but for this one."""
+        seen = self.cluster.shown() if self.cluster is not None else []
+        return [str(one["node"]) for one in seen if one["up"] and one["node"] != self._name]
+
+    async def _moment(self) -> Json:
+        """What this node does now, for the others."""
+        answers = await asyncio.gather(*(self._part(child, "") for child in self.children))
+        paces = brief((await self._paces())["paces"])
+        return top.together([one for one in answers if one is not None], paces)
 
     async def _part(self, child: Child, site: str) -> Json | None:
         with contextlib.suppress(NodeDown):

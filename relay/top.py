@@ -18,6 +18,7 @@ Json = dict[str, Any]
 Place = tuple[str, str]  # site and pool
 FREE = "free"  # the pace of a site that nothing slows
 _FOLDER = re.compile(r"\bpolicies/(?=[\w-]+\.toml)")
+MOST = 300  # places of a node that others hear of: 100 KB
 QUIET = 600_000  # ms after which a site that has nothing waiting leaves the list
 
 
@@ -118,13 +119,28 @@ def first_of(one: int | None, other: int | None) -> int | None:
     return min(found, default=None)
 
 
+def together(parts: Sequence[Json], paces: Mapping[Place, str]) -> Json:
+    """The parts of a node's workers as one for other nodes: the MOST places with the most, and one row of the rest."""
+    rows = _places(parts)
+    for place, row in rows.items():
+        row["pace"] = paces.get(place, row["pace"])
+    by_weight = sorted(rows.values(), key=lambda row: (-row["waiting"] - row["sending"], -row["rate"], row["site"]))
+    more = rest(by_weight[MOST:])
+    return {
+        "rows": [*by_weight[:MOST], *([{**more, "windows": []}] if more is not None else [])],
+        "totals": {kind: sum(one["totals"].get(kind, 0) for one in parts) for one in parts for kind in one["totals"]},
+        "p99_ms": max((one["p99_ms"] for one in parts if one["p99_ms"] is not None), default=None),
+        "oldest": min((tuple(one["oldest"]) for one in parts if one["oldest"]), default=None),
+        "held": sum(one["held"] for one in parts),
+        "guarded": sum(one["guarded"] for one in parts),
+        "runaways": sorted({said for one in parts for said in one["runaways"]}),
+    }
+
+
 def snapshot(parts: Sequence[Json], about: Json, suspensions: Sequence[Json], now: int) -> Json:
-    """A node, as one JSON object: times as in events. `about`: node, policies, workers that did not answer."""
-    rows: dict[Place, Json] = {}
-    for one in parts:
-        for row in one["rows"]:
-            place = row["site"], row["pool"]
-            rows[place] = _joined(rows[place], row) if place in rows else row
+    """One or more nodes, as one JSON object: times as in events. `about`: node, policies, workers that did not answer, `nodes`:
+    those that are in it."""
+    rows = _places(parts)
     totals: dict[str, float] = {}
     for one in parts:
         for kind, rate in one["totals"].items():
@@ -142,6 +158,16 @@ def snapshot(parts: Sequence[Json], about: Json, suspensions: Sequence[Json], no
         "guarded": sum(one["guarded"] for one in parts),
         "runaways": sorted({said for one in parts for said in one["runaways"]}),
     }
+
+
+def _places(parts: Sequence[Json]) -> dict[Place, Json]:
+    """The rows of all."""
+    rows: dict[Place, Json] = {}
+    for one in parts:
+        for row in one["rows"]:
+            place = row["site"], row["pool"]
+            rows[place] = _joined(rows[place], row) if place in rows else row
+    return rows
 
 
 def _joined(one: Json, other: Json) -> Json:

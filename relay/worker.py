@@ -23,6 +23,7 @@ from relay.config.policies import everybody
 from relay.control import Json, answer_channel
 from relay.edge.credentials import Directory
 from relay.in_force import InForce
+from relay.masking import mask_text
 from relay.notice import put_alert
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.queue_commands import QueueCommands
@@ -165,7 +166,7 @@ class Worker:
             await asyncio.sleep(LOOK_AT_ALERTS)
             self.totals.note(clock())
             for state, alert in self.alerts.news(clock()):
-                log.warning("alert", state=state, summary=alert.summary)
+                log.warning("alert", state=state, summary=mask_text(alert.summary))
                 self.stages.door.record("alert", alert.event(state))
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:

@@ -1,3 +1,4 @@
+import gc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that start the program come first, those of the longest tests before all: what waits runs beside what computes,
     and no processor is idle at the end because of one long test."""
     items.sort(key=_leads)
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # where this process was forked; else DuckDB complains of what is left
 
 
 def _leads(item: pytest.Item) -> tuple[bool, int]:

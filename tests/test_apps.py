@@ -100,6 +100,13 @@ class TestWhoMay:
         ((block),) = told["suppressions"]
         assert (block["reason"], block["every_brand"], block["note"]) == ("dead-mailbox", True, "")
 
+    async def test_what_is_pending_is_told_to_no_app(self, node: Node) -> None:
+        entries = [{"recipient": ADA, "stop": "pending:all", "reason": "dead-mailbox"}]
+        done = await node.people.answer({"do": "people", "what": "block", "entries": entries, "via": "feedback"})
+        assert done["changed"] == 1
+        told = await ask(node, "show", recipient=ADA)
+        assert (told["marketing"], told["suppressions"]) == (True, [])
+
 
 class TestOfOneRecipient:
     async def test_nothing_is_known(self, node: Node) -> None:

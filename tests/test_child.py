@@ -1,31 +1,37 @@
-"""A process under supervision, with real processes of the shell's."""
+"""A process under supervision, with real processes."""
 
 import asyncio
 import contextlib
+import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
 from relay import child as module
 from relay.child import Child
 from relay.control import NodeDown
-
-# Answers each question with its own, as relay.control's end of a channel does.
-ECHO = """
-import os, sys
-link = os.fdopen(int(sys.argv[1]), "r+b", buffering=0)
-while line := link.readline():
-    link.write(line)
-"""
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + ECHO
+from relay.forked import Work
 
 
-def child(script: str) -> Child:
-    def command(one: Child) -> tuple[list[str], list[int]]:
+def echo(descriptor: int) -> int:
+    """Answers each question with its own, as relay.control's end of a channel does."""
+    with os.fdopen(descriptor, "r+b", buffering=0) as link:
+        while line := link.readline():
+            link.write(line)
+    return 0
+
+
+def deaf(descriptor: int) -> int:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    return echo(descriptor)
+
+
+def child(does: Callable[[int], int]) -> Child:
+    def command(one: Child) -> tuple[Work, list[int]]:
         descriptor = one.connect()
-        return [sys.executable, "-S", "-c", script, str(descriptor)], [descriptor]
+        return partial(does, descriptor), [descriptor]
 
     return Child("worker-0", command, (0,))
 
@@ -56,7 +62,7 @@ def pid(one: Child) -> int:
 
 
 async def test_it_can_be_asked_until_it_stops() -> None:
-    one = child(ECHO)
+    one = child(echo)
     with pytest.raises(NodeDown, match="not running"):
         await one.ask({"do": "stats"})
     async with kept(one):
@@ -68,7 +74,7 @@ async def test_it_can_be_asked_until_it_stops() -> None:
 
 
 async def test_one_that_dies_is_started_again() -> None:
-    one = child(ECHO)
+    one = child(echo)
     async with kept(one):
         first = pid(one)
         assert one.process is not None
@@ -80,7 +86,7 @@ async def test_one_that_dies_is_started_again() -> None:
 
 
 async def test_one_that_is_renewed_did_not_die() -> None:
-    one = child(ECHO)
+    one = child(echo)
     async with kept(one):
         first = pid(one)
         one.renew()
@@ -93,7 +99,7 @@ async def test_one_that_is_renewed_did_not_die() -> None:
 
 async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
-    one = child(DEAF)
+    one = child(deaf)
     async with kept(one):
         first = pid(one)
         await one.ask({})  # it is deaf by now
@@ -103,7 +109,7 @@ async def test_one_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) 
 
 
 async def test_stopping_while_it_starts() -> None:
-    one = child(ECHO)
+    one = child(echo)
     stopping = asyncio.Event()
     keeping = asyncio.create_task(one.keep(stopping))
     await asyncio.sleep(0)

@@ -16,6 +16,7 @@ from relay.kept import Store, read_decision
 from relay.motion import BOARD, FILES, HEARD, Seat, dump
 from relay.state.sqlite import SqliteState
 from relay.supervisor import Supervisor
+from relay.web import process
 from tests.support.clocks import Clock
 
 Json = dict[str, Any]
@@ -70,7 +71,7 @@ class One:
         return {"error": "State is gone, and what it said"} if self.lost(question) else answer
 
     def start(self) -> "One":
-        self.supervisor = Supervisor(self.folder / "config", self.folder / "policies", worker.work)
+        self.supervisor = Supervisor(self.folder / "config", self.folder / "policies", worker.work, process.work)
         assert self.supervisor.cluster is not None
         self.cluster = self.supervisor.cluster
         self.cluster._ask = self.supervisor._ask_any = self.ask  # type: ignore[method-assign]

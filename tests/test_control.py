@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay import control
 from relay.control import Channel, Json, NodeDown
@@ -52,6 +53,20 @@ async def test_only_the_owner_may_ask(tmp_path: Path) -> None:
 async def test_our_own_faults_are_an_answer(tmp_path: Path) -> None:
     async with node(tmp_path):
         assert await control.ask(tmp_path, {"do": "fail"}) == {"error": "ValueError: as asked"}
+
+
+async def test_the_log_names_a_request_and_tells_nobody_of_whom_it_was(tmp_path: Path) -> None:
+    asked = {"what": "block", "recipient": "dana@b.example", "proof": "5ec4e7"}
+    async with node(tmp_path):
+        with capture_logs() as logs:
+            for do in ("fail", "much"):
+                await asyncio.to_thread(control.request, tmp_path, {"do": do, **asked})
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / control.SOCKET_NAME))
+            writer.write(b"dana@b.example\n")
+            assert b"error" in await reader.readline()
+            writer.close()
+    assert [line["request"] for line in logs] == ["fail block", "much block", "15 octets"]
+    assert "dana" not in str([line for line in logs if line["request"] != "15 octets"])
 
 
 async def test_nobody_there(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What is heard of mail after it was delivered, over a real spool and State."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -7,18 +8,21 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.effects import Effects
 from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import NOBODY, Report
 from relay.feedback.rulings import Ruling, Rulings
 from relay.feedback.taxonomy import Category
-from relay.hindsight import HELD, SEARCHES, Hindsight, _counts
+from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight, _counts
 from relay.ids import Ids, first_at, maker_of
 from relay.message import Change, Delivery, MailClass
 from relay.return_path import MAX_AGE
 from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
+from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
+from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
 from tests.support.house import NOW, Rig, waiting_delivery
 
@@ -36,7 +40,7 @@ LEFT = Report((ID, 0), "unsubscribed", {})
 
 
 class Scene:
-    """`learnt`: what the desk was asked for."""
+    """`learnt`: what the desk was asked for; `tallies`: what then was counted for the health of streams."""
 
     def __init__(self, spool: Spool, state: SqliteState) -> None:
         self.spool, self.state = spool, state
@@ -44,6 +48,7 @@ class Scene:
         house = self.rig.acceptance()
         house.spool = spool
         self.complained: list[tuple[str, str]] = []
+        self.tallies: list[Any] = []
         self.hindsight = Hindsight(
             state, [(spool, house, MAKER)], self.rig.clock, lambda *told: self.complained.append(told)
         )
@@ -71,6 +76,7 @@ class Scene:
 
         async def listen(effects: Any) -> None:
             heard.extend(cast(dict[str, Any], one.learnt) for one in effects if one.learnt)
+            self.tallies.extend(one.tally for one in effects if one.tally is not None)
 
         await Effects(self.spool, [listen]).step()
         return heard
@@ -216,7 +222,10 @@ async def test_a_fault_of_ours_with_one_note_ends_neither_the_worker_nor_the_oth
     monkeypatch.setattr("relay.hindsight.owes_failure_report", lambda _: 1 / 0)
     for report in (FAILED, COMPLAINED):
         await scene.state.pin(board(MAKER), name_of(report), dumped(report))
-    await scene.hindsight.look()
+    with capture_logs() as logs:
+        await scene.hindsight.look()
+    (line,) = [line for line in logs if "dropped" in line["event"]]
+    assert (ID in line["about"], "@" in line["about"]) == (True, False)
     assert [event["type"] for event in await scene.events()] == ["complained"]
     assert await scene.state.pinned(board(MAKER)) == {}
     assert scene.hindsight.counters["failed"] == 1
@@ -233,6 +242,34 @@ async def test_a_busy_days_mail_is_forgotten_to_the_last(scene: Scene, monkeypat
     scene.rig.now += 1
     await scene.hindsight.forget()
     assert [await scene.spool.sent(ID, index) for index in range(8)] == [None] * 8
+
+
+async def test_a_look_that_state_breaks_off_has_ended_before_the_next_begins(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = await scene.deliver()
+    count = 2 * AT_ONCE + 1
+    for index in range(1, count):
+        await scene.spool.settle(Change(sent=[(replace(delivery, index=index), "", "")]))
+    for index in range(count):
+        report = COMPLAINED._replace(about=(ID, index))
+        await scene.state.pin(board(MAKER), name_of(report), dumped(report))
+    unpin, left = scene.state.unpin, [AT_ONCE // 2]
+
+    async def breaks(at: str, name: str) -> bool:
+        left[0] -= 1
+        if left[0] < 0:
+            raise StateError("no answer")
+        return await unpin(at, name)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scene.state, "unpin", breaks)
+        with pytest.raises(StateError):
+            await scene.hindsight.look()
+        assert len(asyncio.all_tasks()) == 1, "nothing goes on behind our back"
+    await scene.hindsight.look()
+    assert len(await scene.events()) == count, "each once"
+    assert await scene.state.pinned(board(MAKER)) == {}
 
 
 async def test_what_can_come_back_no_more_is_forgotten(scene: Scene) -> None:
@@ -305,7 +342,41 @@ async def test_it_is_looked_for_in_what_each_worker_sent(scene: Scene) -> None:
     assert (late["type"], late["id"], late["matched_by"]) == ("bounced-late", ID, "message-id")
     assert told["report_of"] == ID
     assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert len(scene.tallies) == 1
     assert await scene.state.pinned(UNPLACED) == await scene.state.pinned(board(MAKER)) == {}
+
+
+async def test_a_search_that_failed_is_made_again(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    await sent_as(scene)
+    report = sought(FAILED)
+    await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    with monkeypatch.context() as broken:
+
+        async def fails(_: tuple[str, str]) -> None:
+            raise SpoolError("the disk does not answer")
+
+        broken.setattr(scene.spool, "sent_as", fails)
+        with pytest.raises(SpoolError):
+            await scene.hindsight.look()
+    await scene.hindsight.look()
+    assert scene.hindsight.counters == {"bounced-late": 1}
+
+
+async def test_what_cannot_be_read_is_taken_off(scene: Scene) -> None:
+    for number, note in enumerate(("{", "[1]", '["", 0, "bounced-late", {}, 1, 2]')):
+        await scene.state.pin(UNPLACED, str(number), note)
+    await scene.hindsight.look()
+    assert await scene.state.pinned(UNPLACED) == {}
+    assert scene.hindsight.counters == {"failed": 3}
+
+
+async def test_a_report_without_any_reason_is_told_as_such(scene: Scene) -> None:
+    await scene.deliver()
+    await scene.hear(Report((ID, 0), "bounced-late", {"permanent": True}))
+    (told,) = scene.rig.offered
+    content = (await scene.spool.content(told.message)).decode()
+    assert "Diagnostic-Code: smtp; 550 5.0.0 It came back; the report gives no reason" in content
+    assert await scene.learnt() == []
 
 
 async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene: Scene) -> None:
@@ -315,6 +386,7 @@ async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene:
     await scene.hindsight.look()
     assert [event["type"] for event in await scene.events()] == ["bounced-late", "accepted", "complained"]
     assert await scene.learnt() == []
+    assert (scene.complained, scene.tallies) == ([], []), "nor does it speak against a source or a stream"
 
 
 @pytest.mark.parametrize("about", [("other@a.example", "dana@b.example"), ("order.7@a.example", "noa@b.example")])

@@ -14,6 +14,7 @@ from relay.config import ConfigErrors
 from relay.kept import Decision, write_decision
 from relay.sockets import StartError
 from relay.supervisor import Supervisor
+from relay.web import process
 from tests.support.certificates import self_signed
 
 LISTENER = '[[listener]]\nbind = "127.0.0.1:0"\n'
@@ -25,7 +26,7 @@ def start(folder: Path, *, node: str = "", rest: str = LISTENER) -> None:
         (folder / name).mkdir()
     text = f'[node]\nhostname = "relay.test.example"\n{node}\n{rest}'
     (folder / "config" / "postlane.toml").write_text(text)
-    Supervisor(folder / "config", folder / "policies", worker.work)
+    Supervisor(folder / "config", folder / "policies", worker.work, process.work)
 
 
 def with_tls(cert: Path, key: Path) -> str:
@@ -71,7 +72,7 @@ def test_a_data_dir_that_cannot_be_written(tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def starting(folder: Path) -> Iterator[Supervisor]:
-    made = Supervisor(folder / "config", folder / "policies", worker.work)
+    made = Supervisor(folder / "config", folder / "policies", worker.work, process.work)
     try:
         yield made
     finally:
@@ -98,7 +99,7 @@ def retry(node: Path, text: str) -> None:
 def test_files_that_are_broken_from_the_first_day_on(node: Path) -> None:
     retry(node, "[urgent]\n")
     with pytest.raises(ConfigErrors, match="urgent: unknown key"):
-        Supervisor(node / "config", node / "policies", worker.work)
+        Supervisor(node / "config", node / "policies", worker.work, process.work)
     assert not (node / "data").exists()
 
 
@@ -173,7 +174,7 @@ def test_what_cannot_be_kept_is_not_started(node: Path) -> None:
     (node / "data").mkdir()
     (node / "data" / "versions").write_text("in the way")
     with pytest.raises(StartError, match=r"the files in force cannot be kept in .*/data: Not a directory"):
-        Supervisor(node / "config", node / "policies", worker.work)
+        Supervisor(node / "config", node / "policies", worker.work, process.work)
 
 
 def test_on_a_full_disk_it_starts_with_the_last_good_files(node: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,22 @@
 """What became of mail is counted once, whatever is told again, by whichever shard."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relay import tallying
-from relay.effects import Effect
-from relay.message import MailClass
+from relay.effects import Effect, Effects
+from relay.message import Change, MailClass
 from relay.policy.tallies import HOUR, Sheet
+from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
-from relay.tally import Kind, Tally
+from relay.tally import Kind, Tally, happened
 from relay.tallying import HOURS, REPORTERS, Tallying, board
 from tests.support.clocks import Clock
+from tests.support.house import waiting_delivery
 
 
 def effect(number: int, kind: str = Kind.DELIVERED, stream: str = "news", at: int = 0, site: str = "google") -> Effect:
@@ -114,3 +117,32 @@ async def test_a_sheet_that_cannot_be_read_begins_anew(scene: Scene) -> None:
     await scene.state.pin(board(scene.now // HOUR), "relay-1/0 news", "nonsense")
     await scene.tallying.count([effect(1, at=scene.now)])
     assert await scene.counts() == [1, 0, 0, 0, 0, 0]
+
+
+async def test_from_the_spool_to_the_sheet_through_a_crash_between(scene: Scene, tmp_path: Path) -> None:
+    """State has counted, and the process dies before the spool forgets; more ends before the next life hears of it."""
+    spool = Spool(tmp_path / "0.db", clock=lambda: scene.now, on_fatal=lambda _: None)
+    await spool.open()
+
+    async def end(number: int, kind: str) -> None:
+        delivery = waiting_delivery()
+        delivery.index, delivery.message = number, replace(delivery.message, id=f"{number:016d}", stream="news")
+        await spool.put(Change(put=[(delivery.message, [delivery])]))
+        delivery.happened = happened(delivery, kind, "yahoo", scene.now)
+        told = [(f"late-{number}", happened(delivery, Kind.LATE_SPAM, "yahoo", scene.now))]
+        await spool.settle(Change(finished=[delivery], told_of=told))
+
+    async def dies(_: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in range(3):
+        await end(number, Kind.DELIVERED)
+    with pytest.raises(KeyboardInterrupt):
+        await Effects(spool, [scene.tallying.count, dies]).step()
+    assert await scene.counts() == [3, 0, 0, 3, 0, 0]
+    await end(3, Kind.HARD)
+    for _ in range(2):
+        await Effects(spool, [Tallying(scene.state, "relay-1/0").count]).step()
+    assert await scene.counts() == [3, 1, 1, 4, 0, 0]
+    assert await spool.effects(10) is None
+    await spool.close()

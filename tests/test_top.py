@@ -158,3 +158,23 @@ def test_rows_are_filtered_arranged_and_summed() -> None:
     assert left is not None
     assert (left["site"], left["waiting"], left["due"]) == ("(2 more)", 3, 17)
     assert top.rest([]) is None
+
+
+def test_a_nodes_workers_are_one_part_for_other_nodes() -> None:
+    workers = [
+        top.part(facts(waiting={(MARKETING, f"s{n:03}.example", "news"): Waiting(n, 1, NOW)}), NOW)
+        for n in (*range(1, top.MOST + 3), 5)
+    ]
+    one = top.together(workers, {("s005.example", "bulk"): "5 of 9/s"})
+    assert len(one["rows"]) == top.MOST + 1
+    assert one["rows"][0]["site"] == f"s{top.MOST + 2:03}.example"
+    assert one["rows"][-1]["site"] == "(2 more)"
+    assert (one["rows"][-1]["waiting"], one["rows"][-1]["windows"]) == (3, [])
+    (row,) = (row for row in one["rows"] if row["site"] == "s005.example")
+    assert (row["waiting"], row["due"], row["pace"]) == (10, 2, "5 of 9/s")
+    whole = top.snapshot([one, *workers[:1]], {"node": "relay-1", "nodes": ["relay-1", "relay-2"]}, [], NOW)
+    assert sum(row["waiting"] for row in whole["sites"]) == sum(range(1, top.MOST + 3)) + 5 + 1
+    assert whole["oldest_due"] is not None
+    assert top.together([], {}) == {
+        "rows": [], "totals": {}, "p99_ms": None, "oldest": None, "held": 0, "guarded": 0, "runaways": [],
+    }  # fmt: skip

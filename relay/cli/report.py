@@ -8,24 +8,43 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from relay.cli.events import Event, class_pattern, duration_ms, now_ms, parse_since, render_line
-from relay.cli.report_view import Page, columns, findings_table, head, needs_lines, sample_lines, shown, table
-from relay.config import Whereabouts, whereabouts
+from relay.cli.report_view import (
+    Page,
+    budget_facts,
+    budget_lines,
+    columns,
+    findings_table,
+    head,
+    needs_lines,
+    sample_lines,
+    shown,
+    table,
+)
+from relay.config import Whereabouts, load_deployment, load_policies, whereabouts
 from relay.control import NodeDown, request
+from relay.in_force import last_good
 from relay.reporting import DIMENSIONS, REPORTS, Question, Reader
-from relay.reporting.needs import NOT_RUNNING, of_findings, of_status, worst_first
+from relay.reporting.budget import allowances
+from relay.reporting.needs import NOT_RUNNING, Need, of_findings, of_status, worst_first
 from relay.reporting.question import ask
-from relay.wildcard import PatternError
+from relay.wildcard import PatternError, any_of
 
 Json = dict[str, Any]
 
 _HINT = f"More: --by {'|'.join(DIMENSIONS)}   --samples   --csv   --json   --compare 7d"
+_CAPS = (
+    "The segment is the people of --people, or those who got mail that the selectors fit since --since. Used is what arrived in "
+    "the window of each limit until now, by address as written; of one person postlane recipient ADDRESS knows what is under "
+    "way, too."
+)
 _SELECTORS = (
     "node",
     "type",
@@ -43,6 +62,7 @@ _SELECTORS = (
 _MORE = ("domain", "skeleton", "id", "recipient")  # these are read from events themselves, which takes longer
 MEMORY = "512MB"  # of one question: a command may take more than the admin site, and gives it back
 MOST_SHOWN = 1_000  # rows of somebody's own question, on a terminal
+_QUOTED = 4  # needs that are shown with a reply: each takes a look at the events
 _ROWS, _MESSAGES, _SAMPLES = 50, 100, 10
 _HELP = {
     "summary": "the day at a glance",
@@ -54,6 +74,7 @@ _HELP = {
     "latency": "how long delivery takes",
     "suppressions": "recipients that get no more mail, and why",
     "messages": "the very messages, the newest first",
+    "caps": "how much of its caps a segment has used, and by whom",
     "sql": "a question of one's own",
 }
 
@@ -77,6 +98,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
             "--limit", type=int, metavar="N", help=f"rows (default {_MESSAGES if name == 'messages' else _ROWS})"
         )
         one.set_defaults(run=run_messages if name == "messages" else run)
+    caps = reports.add_parser("caps", help=_HELP["caps"], description=_CAPS)
+    _add_times(caps)
+    _add_selectors(caps)
+    caps.add_argument("--cap", metavar="NAME", action="append", help="of caps.toml; may be repeated (default: all)")
+    caps.add_argument("--people", metavar="FILE", type=Path, help="the segment: an address a line")
+    caps.set_defaults(run=run_caps, limit=None)
     sql = reports.add_parser(
         "sql", help=_HELP["sql"], description="Read-only; the view events has a row for each event."
     )
@@ -134,7 +161,15 @@ def _page(args: argparse.Namespace, node: Whereabouts, reader: Reader, question:
     if args.samples:
         lines += ["", *sample_lines(reader.samples(question, _SAMPLES))]
     needs = worst_first([*of_findings(found), *([NOT_RUNNING] if status is None else of_status(status))])
-    return [*lines, "", *needs_lines(needs), "", _HINT]
+    return [*lines, "", *needs_lines([*_with_words(reader, question, needs)]), "", _HINT]
+
+
+def _with_words(reader: Reader, question: Question, needs: Sequence[Need]) -> Iterator[Need]:
+    """The first ones with a reply as it came, which often says it all."""
+    for number, need in enumerate(needs):
+        where = {**question.where, **{name: any_of(value) for name, value in need.where.items()}}
+        samples = reader.samples(replace(question, where=where), 1) if need.where and number < _QUOTED else []
+        yield replace(need, said=samples[0].reply) if samples else need
 
 
 def _status(node: Whereabouts) -> Json | None:
@@ -170,6 +205,32 @@ def run_messages(args: argparse.Namespace) -> int:
     if not events and not args.json:
         print("No event fits.")
     return 0
+
+
+def run_caps(args: argparse.Namespace) -> int:
+    """Of the caps in force; of those on disk where nothing is."""
+    node, now = whereabouts(args.config), now_ms()
+    last = last_good(args.config)
+    caps = (
+        last[1].policies.caps if last is not None else load_policies(args.policies, load_deployment(args.config)).caps
+    )
+    try:
+        question = replace(_question(args, node, "summary"), until=now)
+        unknown = {*(args.cap or ())} - {cap.name for cap in caps.caps}
+        if unknown:
+            raise ValueError(f"no cap {', '.join(sorted(unknown))} in caps.toml")
+        people = _people(args.people) if args.people is not None else None
+    except (ValueError, OSError) as error:
+        return _misuse(args, error)
+    for one in _reader(node).budgets(allowances(caps, now, args.cap or ()), question, people):
+        print(json.dumps(budget_facts(one)) if args.json else "\n".join(budget_lines(one, ZoneInfo(node.timezone))))
+    return 0
+
+
+def _people(file: Path) -> list[str]:
+    """An address a line; what has none, a heading say, is passed over."""
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    return [address for line in lines if "@" in (address := line.partition(",")[0].strip().strip('"'))]
 
 
 def run_sql(args: argparse.Namespace) -> int:

@@ -6,8 +6,10 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from relay.cli.events import printable
+from relay.event import iso
 from relay.feedback.taxonomy import MEANINGS, Reach
 from relay.person import DEAD_MAILBOX
+from relay.reporting.budget import Budget
 from relay.reporting.figures import SHARES, SPANS, Answer, Row
 from relay.reporting.findings import Finding
 from relay.reporting.needs import Need
@@ -166,6 +168,39 @@ def needs_lines(needs: Sequence[Need]) -> list[str]:
             lines.append(f"    {printable(cure)}")
     if len(needs) > _NEEDS:
         lines.append(f"  ({len(needs) - _NEEDS} more)")
+    return lines
+
+
+def budget_facts(one: Budget) -> dict[str, Any]:
+    """One object: `used` says how many people got so much, the last number all that got so much or more."""
+    by = [{**share._asdict(), "share": share.sends / one.sends} for share in one.shares]
+    limit = one.allowance
+    return {
+        "cap": limit.cap,
+        "limit": limit.limit,
+        "since": iso(limit.since),
+        "people": one.people,
+        "used": one.used,
+        "by": by,
+    }
+
+
+def budget_lines(one: Budget, zone: tzinfo) -> list[str]:
+    """cap arava 3/week, since Sun 15 Nov 00:00: 182,406 people, 12,004 (6.6 %) have no place left"""
+    limit, full = one.allowance, number("bounce_share", one.full / one.people if one.people else None)
+    lines = [
+        f"cap {limit.cap} {limit.limit}, since {_at(limit.since, zone)}: {one.people:,} people, "
+        f"{one.full:,} ({full}) have no place left"
+    ]
+    used = "   ".join(f"{many:,} used {count}" for count, many in one.used.items() if many)
+    lines.append(f"  {used or 'nobody is of it'}")
+    rows = [
+        [share.credential or "-", share.stream or "-", f"{share.sends:,}", number("bounce_share", share.sends / one.sends),
+         f"{share.people:,}"]
+        for share in one.shares
+    ]  # fmt: skip
+    if rows:
+        lines += columns([["CREDENTIAL", "STREAM", "SENDS", "SHARE", "PEOPLE"], *rows], left=2)
     return lines
 
 

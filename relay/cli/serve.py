@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from relay.cli.ports import holder_of
 from relay.cli.status import staging
 from relay.config import Deployment
 from relay.feedback.eventlog import follow
+from relay.order import Place
 from relay.sockets import PortTaken
 from relay.supervisor import Supervisor
 
@@ -27,8 +29,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
+    os.umask(os.umask(0o077) | 0o027)  # what mail says of people is for this user and group, whoever made data_dir
     try:
-        supervisor = Supervisor(args.config.resolve(), args.policies.resolve(), worker.work)
+        supervisor = Supervisor(args.config.resolve(), args.policies.resolve(), worker.work, _web)
     except PortTaken as error:
         print(taken(error), file=sys.stderr)
         return 1
@@ -43,6 +46,12 @@ def run(args: argparse.Namespace) -> int:
     worker.ready(supervisor.in_force)
     uvloop.run(_serve(supervisor, sandbox))
     return 0
+
+
+def _web(place: Place, policies: Path, descriptors: Mapping[str, int]) -> int:
+    from relay.web.process import work  # noqa: PLC0415 (10 MB that no other process needs)
+
+    return work(place, policies, descriptors)
 
 
 async def _serve(supervisor: Supervisor, sandbox: bool) -> None:

@@ -478,8 +478,8 @@ def _where(args: argparse.Namespace) -> Json | None:
     except ValueError as error:
         print(f"postlane suppress {args.action}: {error}", file=sys.stderr)
         return None
-    where["pending"] = where.get("stop") == PENDING[:-1]
-    if where["pending"]:
+    where["pending"] = f"{where.get('stop', '')}:".startswith(PENDING)
+    if where.get("stop") == PENDING[:-1]:
         del where["stop"]
     return where | ({"over": True} if args.over else {})
 

@@ -21,9 +21,11 @@ _KINDS = ("in", "delivered", "deferred", "bounced", "withheld")
 
 
 def head(snapshot: Json, zone: ZoneInfo, every: float) -> list[str]:
-    """Two lines: who and when; what moves, and how well. Where other nodes share State, it is said that this is one of them."""
+    """Two lines: who and when; what moves, and how well. Nodes that are there and have not said what they do are named."""
     at = datetime.fromisoformat(snapshot["time"]).astimezone(zone)
-    node = f"{snapshot['node']} (this node alone)" if snapshot.get("others") else snapshot["node"]
+    node = ", ".join(snapshot.get("nodes") or [snapshot["node"]])
+    if unseen := snapshot.get("unseen"):
+        node += f" (without {', '.join(unseen)})"
     first = f"postlane queue top · {node} · policies {snapshot['policies']} · {at:%a %-d %b %H:%M:%S}"
     if every:
         first += f" · every {every:g} s"

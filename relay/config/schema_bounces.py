@@ -96,9 +96,10 @@ def _over_shipped(value: object) -> object:
     """What the program ships is overridden key by key."""
     if not isinstance(value, dict):
         return value
-    return {
+    said = {
         kind: {**_shipped(str(kind)), **table} if isinstance(table, dict) else table for kind, table in value.items()
     }
+    return {kind: _shipped(kind) for kind in SHIPPED} | said
 
 
 def _shipped(kind: str) -> dict[str, Any]:

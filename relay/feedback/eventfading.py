@@ -22,7 +22,9 @@ log = structlog.get_logger()
 
 MARKS = "removed.json"
 MOST = 50  # files in a pass ...
-MOST_OCTETS = 64 << 20  # ... or until so much was read, one file at least: some seconds of one processor
+MOST_OCTETS = (
+    8 << 20
+)  # ... or until so much was read, one file at least: some 100,000 events, whose addresses take 4 s of CPU
 _LEFT = ("*.lines", "*.rewritten")  # what a crash leaves of a file that was being written anew: addresses are in it
 _FIELDS = {SUBJECTS: "subject", TRANSCRIPTS: "transcript"}
 

@@ -115,7 +115,9 @@ def parse(line: bytes) -> Event | None:
     try:
         event = orjson.loads(line)
     except orjson.JSONDecodeError:
-        log.warning("unreadable line in the event log", line=line[:80])
+        log.warning(
+            "unreadable line in the event log", octets=len(line)
+        )  # not the line: somebody's address may be in it
         return None
     return event if isinstance(event, dict) else None
 

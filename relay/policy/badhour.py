@@ -16,7 +16,7 @@ from relay.policy.tallies import HOUR, QUARTER, Hour
 
 FEWEST = 10  # such bounces: below that a typing error of a list may be all
 SHARE, ALONE, TIMES = 0.2, 0.5, 5.0
-NEW = 0.02  # the usual share of a site of which too little is known: what lists that are kept up have
+NEW = 0.02  # is taken for usual where too little is known: what lists that are kept up have
 ENOUGH = 100  # mails of former hours by which its usual share is known
 OVER = 5  # mails of half an hour by which it shows that all is well again
 SILENT = 2 * HOUR  # without such a bounce, after which it is over, too
@@ -28,7 +28,8 @@ CONFIRMED, DROPPED = "confirmed", "dropped"
 @dataclass(frozen=True, slots=True)
 class BadHour:
     """Of a site. `since`: from when its word is doubted; `until`: None as long as it is; `share`, `of`: when it was noticed;
-    `usual`: before; `last`: when it was last seen; `word`: what was said of the pending ones, confirmed | dropped | ""."""
+    `usual`: before, and whether it is `known`; `last`: when it was last seen; `word`: what an operator said of the pending
+    ones, confirmed | dropped | ""."""
 
     site: str
     since: int
@@ -38,6 +39,7 @@ class BadHour:
     last: int
     until: int | None = None
     word: str = ""
+    known: bool = True
 
     def dump(self) -> str:
         return orjson.dumps(asdict(self)).decode()
@@ -54,8 +56,9 @@ class BadHour:
         return self.until is None
 
     def covers(self, at: int) -> bool:
-        """Does what was sent then say nothing of its stream?"""
-        if self.word == CONFIRMED:
+        """Does what was sent then say nothing of its stream? Where nobody knows that the site ever took mail, it may be a dead
+        domain of an old list."""
+        if self.word == CONFIRMED or not self.known:
             return False
         return self.since <= at and (self.until is None or at < self.until)
 
@@ -96,9 +99,9 @@ def _begins(site: str, hours: Collection[Hour], before: BadHour | None, now: int
     if hard < FEWEST:
         return None
     usual = _usual(site, hours, begin, before)
-    if hard / sent < max(SHARE if bad > 1 else ALONE, TIMES * usual):
+    if hard / sent < max(SHARE if bad > 1 else ALONE, TIMES * (NEW if usual is None else usual)):
         return None
-    return BadHour(site, begin, hard / sent, sent, usual, now)
+    return BadHour(site, begin, hard / sent, sent, NEW if usual is None else usual, now, known=usual is not None)
 
 
 def _still(one: BadHour, hours: Collection[Hour], now: int) -> BadHour:
@@ -125,11 +128,11 @@ def _streams(
     return ((stream, sent, hard) for stream, (sent, hard) in found.items())
 
 
-def _usual(site: str, hours: Collection[Hour], before: int, last: BadHour | None) -> float:
-    """The share of hard bounces before that; what was sent in a bad hour is not usual."""
+def _usual(site: str, hours: Collection[Hour], before: int, last: BadHour | None) -> float | None:
+    """The share of hard bounces before that; what was sent in a bad hour is not usual. None: too little is known."""
     sent = hard = 0
     for hour in hours:
         for (at, _), (number, bounced) in hour.sites.get(site, {}).items():
             if at < before and not (last is not None and last.covers(at)):
                 sent, hard = sent + number, hard + bounced
-    return hard / sent if sent >= ENOUGH else NEW
+    return hard / sent if sent >= ENOUGH else None

@@ -104,18 +104,19 @@ def span(ms: int) -> str:
     return f"{ms // HOUR}h" if ms <= 2 * DAY or ms % DAY else f"{ms // DAY}d"
 
 
+def counted(measure: str, sums: Sums) -> float:
+    """Those that a share of this measure is about."""
+    found: float = getattr(sums, _COUNTED[measure])
+    return found
+
+
+_COUNTED = {"complaints": "complaints", "hard_bounces": "hard", "spam_blocks": "spam", "unsubscribes": "unsubscribed"}
+
+
 def share_of(measure: str, sums: Sums) -> tuple[float, int]:
     """How much of how many."""
-    match measure:
-        case "complaints":
-            number, of = sums.complaints, sums.reporting
-        case "hard_bounces":
-            number, of = float(sums.hard), sums.sent
-        case "spam_blocks":
-            number, of = float(sums.spam), sums.sent
-        case _:
-            number, of = float(sums.unsubscribed), sums.delivered
-    return (number / of if of else 0.0), of
+    of = {"complaints": sums.reporting, "unsubscribes": sums.delivered}.get(measure, sums.sent)
+    return (counted(measure, sums) / of if of else 0.0), of
 
 
 def find(hours: Collection[Hour], key: Key, limits: Limits, since: int, now: int) -> Finding | None:
@@ -165,7 +166,7 @@ class Standing:
     state     watched (it is told of) | slow | suspended | returning | well (what was before `since` does not count)
     rate      messages an hour it goes at; 0: as it likes     usual    its busiest hour before that
     since     what was sent before is not held against it     changed  when its rate was last changed
-    reason    what was found                                  suspension  the id of ours
+    reason    what was found; `mostly`: in whose mail         suspension  the id of ours
     urgent    it is about its transactional mail: only told of
     """
 
@@ -179,6 +180,7 @@ class Standing:
     changed: int = 0
     suspension: int = 0
     urgent: bool = False
+    mostly: str = ""
 
     @property
     def name(self) -> str:

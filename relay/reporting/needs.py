@@ -5,7 +5,7 @@ blame us or are far above what is usual. What heals by itself (a full mailbox, a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
@@ -35,7 +35,8 @@ _ADVICE = {
 @dataclass(frozen=True, slots=True)
 class Need:
     """`rank`: CRITICAL first; `weight`: within a rank, the number of mails that it is about; `what` in one line, `advice` the
-    cure, `said`: a reply as it came, `see`: the command that shows more."""
+    cure, `said`: a reply as it came (whoever shows it may look it up by the selectors of `where`), `see`: the command that
+    shows more."""
 
     rank: int
     weight: int
@@ -43,6 +44,7 @@ class Need:
     advice: str = ""
     said: str = ""
     see: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
 
 
 def worst_first(needs: Iterable[Need]) -> list[Need]:
@@ -90,7 +92,8 @@ def _of_finding(finding: Finding) -> Need | None:
         rank = MORE
     else:
         return None
-    return Need(rank, finding.count, _told(finding), _ADVICE.get(category, ""), see=finding.command)
+    where = {**({"category": finding.category} if finding.category else {}), **finding.scope}
+    return Need(rank, finding.count, _told(finding), _ADVICE.get(category, ""), see=finding.command, where=where)
 
 
 def _unusual(finding: Finding) -> bool:

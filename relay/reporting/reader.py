@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from relay.reporting import files, sql
+from relay.reporting.budget import Allowance, Budget, Share, budget
 from relay.reporting.counting import copy_lines
 from relay.reporting.database import THREADS, Database, opened
 from relay.reporting.figures import Answer, Figures, Row, begins
@@ -181,6 +182,29 @@ class Reader:
             return found
 
         return self._asked(ask)
+
+    def budgets(
+        self, allowances: Sequence[Allowance], question: Question, people: Sequence[str] | None = None
+    ) -> list[Budget]:
+        """Who used the places of these limits: of the people of a list, or of those who got mail that fits the question's
+        selectors in its time. It reads the events themselves; what does not fit into memory goes to disk."""
+
+        def ask(database: Database, _: Path) -> list[Budget]:
+            if people is None:
+                statement, values = sql.segment(question, self._recorded(question, database))
+            else:
+                statement, values = "SELECT DISTINCT lower(unnest(?::VARCHAR[])) AS who", [list(people)]
+            database.execute(f"CREATE TEMP TABLE segment AS {statement}", values)
+            ((known,),) = database.execute("SELECT count(*) FROM segment").fetchall()
+            return [self._budget(one, question, known, database) for one in allowances]
+
+        return self._asked(ask)
+
+    def _budget(self, allowance: Allowance, question: Question, people: int, database: Database) -> Budget:
+        source = _threads(database, files.recorded(self.folders, allowance.since, question.until))
+        used, shares = sql.budget(allowance, source, question.until)
+        by_number = dict(database.execute(*used).fetchall())
+        return budget(allowance, by_number, [Share(*row) for row in database.execute(*shares).fetchall()], people)
 
     @contextmanager
     def query(self, query: str, since: int, until: int) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from relay.feedback.eventarchive import COLUMNS, SHAPED
+from relay.reporting.budget import Allowance
 from relay.reporting.figures import FINENESS
 from relay.reporting.findings import SCOPES
 from relay.reporting.question import DELAYS, FAILURE, KEPT, LEVELS, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
@@ -69,6 +70,11 @@ def events(source: Source) -> Statement:
             f"{', '.join(map(_quoted, _TEXTS))} FROM read_ndjson(?, columns = {_struct(columns)}, {_LINES})"
         )
         values.append(list(source.lines))
+    if not parts:
+        texts = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in _TEXTS)
+        parts.append(
+            f"SELECT NULL::TIMESTAMP AS time, NULL::BIGINT AS delay_ms, NULL::VARCHAR AS said, {texts} WHERE false"
+        )
     return " UNION ALL ".join(parts), values
 
 
@@ -358,6 +364,35 @@ def slots(question: Question, source: Source, types: Sequence[str]) -> Statement
         f"GROUP BY slot ORDER BY slot DESC",
         [*values, *asked_values, *types],
     )
+
+
+def segment(question: Question, source: Source) -> Statement:
+    """Who got mail that fits the selectors, each once: a table of `who`."""
+    told, values = _with_skeletons(events(source), source, question)
+    where, more = _of_events(question, ("delivered",))
+    return f"SELECT DISTINCT lower(recipient) AS who FROM ({told}) WHERE {where} AND recipient IS NOT NULL", [
+        *values,
+        *more,
+    ]
+
+
+def budget(allowance: Allowance, source: Source, until: int) -> tuple[Statement, Statement]:
+    """Of the people in the table `segment`: how many got how much of what is counted, and whose mail it was."""
+    told, values = events(source)
+    brands, classes = sorted(allowance.brands), sorted(allowance.classes)
+    mail = (
+        f"SELECT lower(recipient) AS who, credential, stream FROM ({told}) WHERE type = 'delivered' "
+        f"AND time >= {moment(allowance.since)} AND time < {moment(until)} "
+        f"AND brand IN ({', '.join('?' * len(brands))}) AND class IN ({', '.join('?' * len(classes))}) "
+        f"AND lower(recipient) IN (SELECT who FROM segment)"
+    )
+    values = [*values, *brands, *classes]
+    used = f"SELECT n, count(*) FROM (SELECT who, count(*) AS n FROM ({mail}) GROUP BY who) GROUP BY n"
+    shares = (
+        f"SELECT credential, stream, count(*) AS sends, count(DISTINCT who) FROM ({mail}) "
+        f"GROUP BY ALL ORDER BY sends DESC, credential, stream"
+    )
+    return (used, values), (shares, values)
 
 
 EXAMPLE = ("id", "recipient", "site", "source", "stream", "command")

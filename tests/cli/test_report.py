@@ -69,7 +69,8 @@ def test_bounces_are_told_with_what_is_usual_and_what_needs_you(
         "What needs you, worst first",
         "  suspended stream win-back, 9,120 waiting: old",
         "    postlane resume",
-        "  bad-mailbox, stream win-back, credential crm, site google, source 198.51.100.20: 41 of 41 (100.0 %)",
+        "  bad-mailbox, stream win-back, credential crm, site google, source 198.51.100.20: 41 of 41 (100.0 %)"
+        ': "=no such user"',
     ]
     assert "postlane report messages --category bad-mailbox --stream win-back" in lines[10]
 
@@ -195,3 +196,29 @@ def test_other_nodes_events_are_in_it(node: list[str], capsys: pytest.CaptureFix
     file.write_text(f'{file.read_text()}[web]\nevents = ["relay-2/events", 7]\n')
     assert run(node, "summary", "--by", "node", "--json") == 0
     assert {json.loads(line)["node"] for line in capsys.readouterr().out.splitlines()} == {"relay-1", "relay-2"}
+
+
+def test_how_much_of_its_caps_a_segment_has_used(
+    node: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    policies = Path(node[3])
+    (policies / "brands.toml").write_text('[brand.arava]\nname = "Arava"\ndomains = ["arava.example"]\n')
+    (policies / "caps.toml").write_text('[cap.arava]\nbrands = ["arava"]\nlimits = ["1/7d"]\n')
+    assert run(node, "caps", "--stream", "news") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cap arava 1/7d, since Sat 14 Nov 12:00: 59 people, 59 (100 %) have no place left"
+    assert lines[1] == "  59 used 1"
+    assert [line.split() for line in lines[2:]] == [
+        ["CREDENTIAL", "STREAM", "SENDS", "SHARE", "PEOPLE"],
+        ["crm", "news", "59", "100", "%", "59"],
+    ]
+    people = tmp_path / "people.csv"
+    people.write_text('address,name\n"nobody@gmail.com",Nobody\np104@gmail.com\n')
+    assert run(node, "caps", "--cap", "arava", "--people", str(people), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["cap"], found["limit"], found["people"], found["used"]) == ("arava", "1/7d", 2, {"0": 1, "1": 1})
+    assert found["by"] == [{"credential": "crm", "stream": "news", "sends": 1, "people": 1, "share": 1.0}]
+    assert run(node, "caps", "--cap", "marom") == 2
+    assert run(node, "caps", "--people", str(tmp_path / "none")) == 2
+    assert run(node, "caps", "--stream", "nothing") == 0
+    assert "nobody is of it" in capsys.readouterr().out

@@ -296,6 +296,9 @@ def test_what_is_pending_stops_nothing_and_is_shown_apart(
     assert run(folders, "list", "--stop", "pending") == 0
     assert "nothing yet (pending: all mail)  dead-mailbox, feedback" in capsys.readouterr().out
     assert run(folders, "show", "dana@gmail.com") == 1, "nothing stops mail"
+    undo = capsys.readouterr().out.splitlines()[1].split()
+    assert run(folders, *undo[2:]) == 0
+    assert len(listed(folders, capsys, "--stop", "pending")) == 1
     answer = node.reply(
         {"do": "people", "what": "block", "via": "cli", "entries": [{"recipient": "x@y", "stop": "pending:all"}]}
     )

@@ -92,8 +92,10 @@ def test_what_does_not_fit_is_one_row() -> None:
 
 
 def test_beside_other_nodes_it_says_whose_numbers_they_are() -> None:
-    assert "· relay-1 (this node alone) ·" in top_view.head({**SNAPSHOT, "others": True}, ZONE, 2.0)[0]
-    assert "alone" not in top_view.head({**SNAPSHOT, "others": False}, ZONE, 2.0)[0]
+    two = {**SNAPSHOT, "nodes": ["relay-1", "relay-2"], "unseen": []}
+    assert "· relay-1, relay-2 · policies" in top_view.head(two, ZONE, 2.0)[0]
+    alone = {**SNAPSHOT, "nodes": ["relay-1"], "unseen": ["relay-2"]}
+    assert "· relay-1 (without relay-2) ·" in top_view.head(alone, ZONE, 2.0)[0]
 
 
 OF_SITE: dict[str, Any] = {

@@ -99,3 +99,12 @@ def test_each_value_and_where_it_comes_from(tmp_path: Path) -> None:
     assert found["health.stream.win-back.over"] == ("7d", 6)
     assert found["health.stream.win-back.complaints.suspend"] == ("0.4%", 3), "as the default has it"
     assert found["health.stream.digest.hard_bounces.suspend"] == ("5%", 0)
+
+
+def test_what_bounces_stop_is_shown_whole(tmp_path: Path) -> None:
+    (tmp_path / "bounces.toml").write_text("[suppress]\nquota = { after = 5 }\n")
+    found = {one.key: (one.value, one.line) for one in settings_of(tmp_path, "bounces.toml")}
+    assert found["suppress.quota.after"] == (5, 2)
+    assert found["suppress.quota.for"] == ("30d", 0)
+    assert found["suppress.bad-mailbox.stop"] == ("all", 0)
+    assert found["suppress.complaint.brand"] == ("same", 0)

@@ -8,9 +8,11 @@ from typing import Any
 
 import duckdb
 import pytest
+from structlog.testing import capture_logs
 
 from relay.event import iso
 from relay.feedback import eventarchive
+from relay.feedback.eventarchive import events_of, strip
 from relay.feedback.eventlog import Exporter, Tail, follow, matches, read, scan, to_parquet
 from relay.message import Change
 from relay.spool.store import Spool
@@ -480,3 +482,22 @@ async def test_a_real_spool_and_a_crash_in_between(directory: Path, tmp_path: Pa
     assert texts(directory) == {OPEN: line(1) + line(2) + line(3)}
     assert await spool.outbox(1) is None
     await spool.close()
+
+
+def test_where_memory_does_not_hold_a_large_group_of_rows_it_is_written_by_small_ones(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB's own groups of 122,880 rows ended with an hour of 200,000 events: here some of both, smaller."""
+    monkeypatch.setattr(eventarchive, "_MEMORY", "160MB")
+    monkeypatch.setattr(eventarchive, "ROWS_IN_GROUP", 122_880)
+    text = "".join(chr(35 + n * n % 50) for n in range(1_000))
+    facts: list[dict[str, Any]] = [
+        {"subject": f"{n} {text}", "transcript": [f"{n}{text}", f"{text}{n}"]} for n in range(25_000)
+    ]
+    write(directory, "2025-11-21T12.0.jsonl", b"".join(line(n, **one) for n, one in enumerate(facts)))
+    with capture_logs() as logs:
+        (target,) = to_parquet(directory, T0 + HOUR)
+        (rows,) = duckdb.execute("SELECT max(row_group_num_rows) FROM parquet_metadata(?)", [str(target)]).fetchall()
+        assert strip(target, ["transcript"])
+    assert (logs, rows[0] < 2 * eventarchive.ROWS_AT_LEAST) == ([], True)
+    assert [(int(one["event_id"]), len(one)) for one in events_of(target)] == [(n, 5) for n in range(25_000)]

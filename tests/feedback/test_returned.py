@@ -470,3 +470,13 @@ def test_they_see_each_text_that_may_be_the_reply_and_the_bare_status() -> None:
     assert (ruled(delayed, ASLEEP, "walla").rule, ruled(delayed, ASLEEP, "walla").permanent) == ("b:1", False)
     fine = Recipient("lea@example.com", action="delivered", texts=("box is asleep",))
     assert ruled(fine, ASLEEP, "walla") == fine, "what did not fail means nothing"
+
+
+def test_of_several_recipients_the_words_for_people_name_no_reason_where_each_has_its_reply() -> None:
+    vague = "Final-Recipient: rfc822; {}\nAction: failed\nStatus: 5.0.0\nDiagnostic-Code: smtp; 550 odd\n"
+    fields = vague.format("lea@example.com") + "\n" + vague.format("noa@example.com")
+    found = read(report(fields, words="lea@example.com\n  Mailbox full"))
+    assert [(one.category, one.texts) for one in found.recipients] == [
+        ("quota", ("550 odd", "lea@example.com Mailbox full")),
+        ("quota", ("550 odd", "lea@example.com Mailbox full")),
+    ], "what is said of all may be said of each, and is no suppression"

@@ -30,8 +30,8 @@ def test_everybody_unknown_for_two_streams_or_half_of_all_of_one_is_a_bad_hour()
     assert (one.site, one.of, one.until) == (SITE, 60, None)
     assert one.share == pytest.approx(16 / 60)
     assert one.doubted
-    assert one.covers(NOW)
-    assert not one.covers(NOW - HOUR)
+    assert not one.known
+    assert not one.covers(NOW), "nobody knows that it ever took mail: it may be a dead domain of an old list"
     assert found(hours((0, "news", 40, 16))) == [], "one stream may have a bad list"
     assert [two.share for two in found(hours((1, "news", 40, 20)))] == [0.5]
     assert found(hours((0, "news", 9, 9))) == [], "so few may be a typing error"
@@ -44,10 +44,13 @@ def test_what_is_usual_there_is_none() -> None:
     low = [(ago, "news", 100, 1) for ago in range(6, 20)]
     (one,) = found(hours(*low, (0, "news", 100, 60)))
     assert one.usual == pytest.approx(0.01)
+    assert one.known
+    assert one.covers(NOW)
+    assert not one.covers(NOW - HOUR)
 
 
 def test_it_goes_on_while_it_is_seen_and_is_over_when_mail_is_taken_again() -> None:
-    (bad,) = found(hours((0, "news", 20, 20)))
+    (bad,) = found(hours(*((ago, "news", 100, 1) for ago in range(6, 9)), (0, "news", 20, 20)))
     known = {SITE: bad}
     assert found(hours((0, "news", 20, 20)), known) == [], "nothing new"
     later = NOW + QUARTER
@@ -73,7 +76,7 @@ def test_another_one_is_of_what_came_after_the_first() -> None:
     assert found(old, {SITE: over}) == []
     (again,) = found([*old, *hours((0, "news", 20, 20))], {SITE: over})
     assert again.of == 20
-    assert again.usual == 0.02, "what was bad is not usual"
+    assert (again.usual, again.known) == (0.02, False), "what was bad is not usual"
 
 
 def test_whoever_confirms_it_is_believed_for_a_day() -> None:

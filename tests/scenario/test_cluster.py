@@ -57,6 +57,7 @@ def test_a_cluster_changes_as_one_and_outlives_the_death_of_its_master(tmp_path:
         two_nodes(tmp_path, sink, pair.url, workers=1, bounces=ports) as (one, other),
     ):
         nodes = (one, other)
+        wait_for("one screen for both", lambda: one.ask({"do": "queue.top"})["nodes"] == ["relay-1", "relay-2"])
         wait_for("all workers to know of each other", lambda: metric(one, "postlane_state_sharers") == {"2"})
         credentials_of_one_node_are_those_of_all(one, other)
         a_refused_change_leaves_all_as_they_were(one, other)

@@ -113,7 +113,7 @@ def an_old_list_is_stopped(node: Node, app: HttpPeer, mx: PostfixMx, port: int) 
     assert node.final(node.send("u7@mail.example"))["type"] == "delivered", "transactional mail is untouched"
     status = node.run("status")
     assert "suspended stream bulk, " in status.stdout
-    assert f"stream bulk: {reasons[0]}, so it is suspended" in status.stdout
+    assert f"stream bulk: {reasons[0]} (mostly campaign old-list (" in status.stdout
     told = wait_for(
         "the app to be told",
         lambda: found if len(found := [one for one in events(app) if one["type"] == "bounced-late"]) == 8 else None,

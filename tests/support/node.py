@@ -120,7 +120,7 @@ def _taken(port: int) -> bool:
         return bool(port) and link.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for(what: str, ready: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(what: str, ready: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Ask again and again until `ready()` is true; its value. Fails by name after `seconds`."""
     end = time.monotonic() + seconds
     while True:
@@ -343,7 +343,7 @@ class Node:
             return
         yield from sorted(lines, key=lambda event: event["time"])
 
-    def final(self, identifier: str, seconds: float = 30.0) -> Event:
+    def final(self, identifier: str, seconds: float = 60.0) -> Event:
         """How the (only) delivery of a message ended."""
         ends = ("delivered", "bounced", "withheld")
         found = wait_for(

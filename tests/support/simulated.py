@@ -25,6 +25,7 @@ from relay.message import MailClass
 from relay.order import Order
 from relay.state.sqlite import SqliteState
 from relay.supervisor import Supervisor
+from relay.web import process
 from tests.support.node import Node
 
 LOOK = 0.01  # s of real time between two looks, in which a second passes
@@ -49,7 +50,7 @@ class Simulated:
         self._patches = ExitStack()
 
     async def __aenter__(self) -> Self:
-        supervisor = Supervisor(self.node.folder / "config", self.node.folder / "policies", worker.work)
+        supervisor = Supervisor(self.node.folder / "config", self.node.folder / "policies", worker.work, process.work)
         self._lock, links = supervisor._lock, supervisor.sockets
         listeners = tuple(os.dup(link.fileno()) for link in links.listeners[0])
         for link in (*links.listeners[0], links.admin, links.api, links.public, links.capture):

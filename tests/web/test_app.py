@@ -395,7 +395,7 @@ STOPPED = {
     "by": "noa", "undo": "postlane resume --stream win-back",
 }  # fmt: skip
 TOP = {
-    "time": "2026-11-21T12:05:31.000Z", "node": "relay-1", "policies": "3f9a1c", "silent": [],
+    "time": "2026-11-21T12:05:31.000Z", "node": "relay-1", "nodes": ["relay-1"], "unseen": [], "policies": "3f9a1c", "silent": [],
     "totals": {"in": 412.4, "delivered": 398.0, "deferred": 6.0, "bounced": 1.25, "withheld": 0},
     "guarded": 0, "runaways": [], "p99_ms": 61, "oldest_due": {"class": "marketing", "ms": 41_000}, "suspensions": [STOPPED],
     "held": 2,

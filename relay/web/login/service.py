@@ -75,7 +75,7 @@ class Login:
         user = users.get(name)
         browser = self._sessions.known_browser(cookies.get(BROWSER, ""), user)
         if wait := self._tries.wait(name, peer, browser, users, self._clock() / 1000):
-            log.warning("too many tries to log in", user=name, peer=peer)
+            log.warning("too many tries to log in", user=_told(user), peer=peer)
             return Denied(wait)
         try:
             kept = user.password if user is not None else None
@@ -83,7 +83,7 @@ class Login:
         except Busy:
             return Denied(BUSY)
         if not good or user is None:
-            log.warning("a login failed", user=name, peer=peer)
+            log.warning("a login failed", user=_told(user), peer=peer)
             return Denied()
         return await self._begun(user, peer)
 
@@ -121,3 +121,8 @@ class Login:
 
     def close(self) -> None:
         self._checker.close()
+
+
+def _told(user: User | None) -> str:
+    """For the log. Whose name it is not may be a password, in the wrong field."""
+    return user.name if user is not None else "(nobody)"

@@ -179,7 +179,7 @@ def _read(path: Path) -> list[Entry]:
         try:
             entries.append(orjson.loads(line))
         except ValueError:
-            log.error("a line of the journal cannot be read", file=path.name, line=line[:200].decode(errors="replace"))
+            log.error("a line of the journal cannot be read", file=path.name, octets=len(line))
     return entries
 
 

@@ -82,7 +82,9 @@ class Telling:
         try:
             host = urlsplit(url).hostname
         except ValueError:
-            log.error("what an app gave as its unsubscribe URL is none", url=url[:100])
+            log.error(
+                "what an app gave as its unsubscribe URL is none", octets=len(url)
+            )  # a person's token may be in it
             return
         for wait in (*CALL_AGAIN, None):
             try:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.web.login import checking
 from relay.web.login.limits import OF_NAME
@@ -103,6 +104,12 @@ async def test_wrong_name_and_wrong_password_look_the_same(data_dir: Path) -> No
         assert first == second
         assert "do not fit" in first
         assert "postlane_session" not in client.cookies
+        with capture_logs() as logs:
+            for name in ("noa", "my secret password"):
+                await log_in(client, name, "wrong")
+        assert [line["user"] for line in logs] == ["noa", "(nobody)"], (
+            "a password in the wrong field is not written down"
+        )
         hostile = await log_in(client, '"><script>x</script>', "wrong")
         assert "<script" not in hostile.text
 

@@ -6,15 +6,13 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 import uvicorn
 import uvloop
@@ -51,7 +49,6 @@ log = structlog.get_logger()
 ARCHIVE_EVERY = 60.0  # seconds between looks for hours that are over: Parquet is for reports, which can wait a minute
 DAY = 86_400_000
 NICE = 5  # mail comes first: where all want the processors, a third of a worker's share
-_LINKS = ("control", "admin", "api", "public", "capture")
 
 
 def clock() -> int:
@@ -232,16 +229,12 @@ def _public_keys(ring: KeyRing) -> Any:
     return find
 
 
-def main() -> None:
-    order = orjson.loads(sys.argv[1])
+def work(place: Place, policies: Path, descriptors: Mapping[str, int]) -> int:
+    """All that the web process does; its exit status. `descriptors`: of `control` and of the listening sockets there are."""
     logs.configure("web", os.environ.get("POSTLANE_LOG", "info"))
-    links = {name: socket.socket(fileno=order[name]) for name in _LINKS if name in order}
-    in_force = load(Place(**order["place"]), checked=False)
-    admin, api, public, capture = (links.get(name) for name in _LINKS[1:])
-    process = WebProcess(in_force, links["control"], admin, api, public, capture, Path(order["policies"]))
+    links = {name: socket.socket(fileno=number) for name, number in descriptors.items()}
+    admin, api, public, capture = (links.get(name) for name in ("admin", "api", "public", "capture"))
+    process = WebProcess(load(place, checked=False), links["control"], admin, api, public, capture, policies)
     os.nice(NICE)
     uvloop.run(process.run())
-
-
-if __name__ == "__main__":
-    main()
+    return 0
