@@ -4,7 +4,8 @@ Sheets of this hour and the last are read at each look, and parsed where they ch
 alone change, in turn, one hour at each. Hours that count no more are taken off. That is some MB in the one worker that judges.
 """
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -16,7 +17,7 @@ from relay.policy.decay import Weeks
 from relay.policy.feedback_id import FeedbackIds
 from relay.policy.health import counted, share_of
 from relay.policy.postmaster import SITE, Figure, Figures
-from relay.policy.tallies import ENGAGED, HOUR, KNOWN, QUARTER, Facts, Hour, Key, Row, Sheet, Sums, hour_of, sums_of
+from relay.policy.tallies import ENGAGED, HOUR, KNOWN, QUARTER, Facts, Hour, Key, Row, Sheet, Sums, sums_of
 from relay.state.interface import State
 from relay.tallying import HOURS, REPORTERS, board
 
@@ -80,7 +81,7 @@ class Accounts:
             before = self._texts.get(hour)
             sheets = await self._read(hour, keep=hour > this - FRESH)
             if hour not in self._hours or before is None or before != self._texts.get(hour):
-                self._hours[hour] = hour_of(hour * HOUR, sheets, facts)
+                self._hours[hour] = await hour_of(hour * HOUR, sheets, facts)
         self._texts = {hour: texts for hour, texts in self._texts.items() if hour > this - FRESH}
         self._sheets = {at: sheet for at, sheet in self._sheets.items() if at[0] > this - FRESH}
         self._hours = {hour: found for hour, found in self._hours.items() if hour in counting}
@@ -132,6 +133,7 @@ class Accounts:
                 log.error("a sheet of counts cannot be read; a newer Postlane's?", error=str(error))
                 continue
             sheets.append(sheet)
+            await asyncio.sleep(0)  # of many sites, each takes a millisecond in which no mail moves
             if keep:
                 self._sheets[hour, name] = text, sheet
         return sheets
@@ -191,6 +193,15 @@ class Accounts:
                     found.setdefault(name, Sums()).add(sums)
         rows = [_shown(by, name, sums) for name, sums in found.items()]
         return sorted(rows, key=lambda row: -int(str(row["sent"])))
+
+
+async def hour_of(begin: int, sheets: Iterable[Sheet], facts: Facts) -> Hour:
+    """Mail goes on in between."""
+    hour = Hour(begin)
+    for sheet in sheets:
+        hour.add(sheet, facts)
+        await asyncio.sleep(0)
+    return hour
 
 
 def mostly(parts: Mapping[tuple[str, str], float]) -> str:

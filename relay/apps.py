@@ -172,9 +172,13 @@ class Apps:
         marketing, topics = call.body.get("marketing"), call.body.get("topics") or {}
         if marketing is None and not topics:
             raise _Refused(422, "body", "Say marketing, topics, or both", (("", "nothing is said"),))
+        known = await self._show(call)
+        if marketing and (reasons := _stays_stopped(known)):  # before anything is changed: it is all or nothing
+            raise _Refused(
+                409, "still-stopped", f"Marketing stays stopped: {', '.join(reasons)}. Only operators can take that off"
+            )
         if topics:
             self._all_known(call, topics, "/topics")
-            known = await self._show(call)
             off = set(known["preferences"]["topics_off"])
             off |= {topic for topic, wanted in topics.items() if not wanted}
             off -= {topic for topic, wanted in topics.items() if wanted}
@@ -187,13 +191,7 @@ class Apps:
         if marketing:
             where = {"stop": "marketing", "brand": call.brand, "reason": "unsubscribed"}
             await self._asked(call, "unblock", where=where, reason="agreed to marketing")
-        found = await self._show(call)
-        if marketing and not found["marketing"]:
-            reasons = ", ".join(sorted({one["reason"] for one in found["suppressions"]}))
-            raise _Refused(
-                409, "still-stopped", f"Marketing stays stopped: {reasons}. Only operators can take that off"
-            )
-        return found
+        return await self._show(call)
 
     async def _withdraw(self, call: _Call) -> Json:
         entry = {
@@ -363,6 +361,13 @@ def shown(brand: str, known: Json) -> Json:
         "preferences": wish,
         "engagement": engaged,
     }
+
+
+def _stays_stopped(known: Json) -> list[str]:
+    """Why the brand may not send marketing even to who agrees to it: the reasons of what no app takes off. Pure."""
+    stops = [one for one in known["suppressions"] if one["stop"] in ("all", "marketing")]
+    others = [one for one in stops if one["every_brand"] or one["stop"] == "all" or one["reason"] != "unsubscribed"]
+    return sorted({one["reason"] for one in others})
 
 
 def _suppression(block: Json) -> Json:

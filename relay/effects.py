@@ -17,8 +17,10 @@ from relay.tally import Tally
 
 log = structlog.get_logger()
 
-INTERVAL = 0.25  # s between looks: a place that mail gave up is free to others soon
-COMMITS = 64  # of the spool in one go: some thousand effects at most
+INTERVAL = (
+    0.5  # s between looks: a place that mail gave up is free to others soon; each look writes sheets of some 100 KB
+)
+COMMITS = 128  # of the spool in one go: what a busy one makes in that time; some thousand effects at most
 AGAIN = 1.0  # s until State is asked again that could not be reached
 
 

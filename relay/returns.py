@@ -187,7 +187,7 @@ class Returns:
 
     async def _forward(self, submission: Submission) -> Reply:
         """As it is, to those who run this node, from nobody, marked by whom it was taken for: what they send back here ends here
-        (RFC 5321 6.3). Raises SpoolError where it cannot be saved, and where strangers write too often."""
+        (RFC 5321 6.3). Raises SpoolError where it cannot be saved."""
         now, recipients = submission.received_at, submission.envelope.recipients
         taken_for = next(one.address for one in recipients if self._is_for_people(one)).lower()
         if not self.postmasters:
@@ -202,7 +202,8 @@ class Returns:
             self.counters["too_big"] += 1
             return TOO_BIG
         if len(self._forwarded) == FORWARDED_AN_HOUR and now - self._forwarded[0] < HOUR:
-            raise SpoolError(f"{FORWARDED_AN_HOUR} mails for people here in an hour are enough")
+            self.counters["too_many"] += 1
+            return LATER
         self._forwarded.append(now)
         content = f"Delivered-To: {taken_for}\r\n".encode() + submission.content
         await put_alert(content, "mail for postmaster", self._house.next_id(), self.postmasters, self._house)

@@ -148,6 +148,15 @@ class TestOfOneRecipient:
         assert (answer["status"], answer["code"]) == (409, "still-stopped")
         assert "complaint" in answer["detail"]
 
+    async def test_consent_that_cannot_be_given_changes_nothing(self, node: Node) -> None:
+        await ask(node, "consent", recipient=ADA, body={"marketing": False})
+        await ask(node, "suppress", recipient=ADA, body={"reason": "complaint"})
+        before = await ask(node, "show", recipient=ADA)
+        answer = await ask(node, "consent", recipient=ADA, body={"marketing": True, "topics": {"news": False}})
+        assert (answer["status"], answer["code"]) == (409, "still-stopped")
+        assert "unsubscribed" not in answer["detail"], "that is what he would take back"
+        assert await ask(node, "show", recipient=ADA) == before
+
     async def test_consent_to_nothing(self, node: Node) -> None:
         assert (await ask(node, "consent", recipient=ADA, body={}))["status"] == 422
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from relay.accounts import hour_of
 from relay.caring import LEASE, SELDOM, SITES, STANDING, Caring
 from relay.effects import Effect
 from relay.egress.pools import Pool, Source
@@ -19,7 +20,7 @@ from relay.people import People
 from relay.policy.badhour import CONFIRMED, DROPPED
 from relay.policy.engagement import Tiers
 from relay.policy.health import DAY, Health, Limits, Slowed
-from relay.policy.tallies import HOUR, QUARTER, Hour, hour_of
+from relay.policy.tallies import HOUR, QUARTER, Hour
 from relay.queue_commands import QueueCommands
 from relay.recipient import Keys
 from relay.schedule.dispatcher import Dispatcher
@@ -427,9 +428,9 @@ async def test_without_state_what_was_known_stays(one: Worker, monkeypatch: pyte
 async def test_what_did_not_change_is_not_added_up_again(one: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     added: list[int] = []
 
-    def noted(begin: int, sheets: Any, facts: Any) -> Hour:
+    async def noted(begin: int, sheets: Any, facts: Any) -> Hour:
         added.append(begin)
-        return hour_of(begin, sheets, facts)
+        return await hour_of(begin, sheets, facts)
 
     monkeypatch.setattr("relay.accounts.hour_of", noted)
     await one.hear(Kind.DELIVERED, 5, at=one.clock.now - 5 * HOUR)

@@ -286,6 +286,7 @@ async def test_mail_for_postmasters_is_bounded_and_never_lost_in_silence(state: 
     for _ in range(FORWARDED_AN_HOUR):
         assert await one.accept(letter) is TAKEN
     assert await one.accept(letter) is LATER
+    assert one.counters["too_many"] == 1
     letter.received_at += HOUR
     assert await one.accept(letter) is TAKEN
     rig.spool.full = True

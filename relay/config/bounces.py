@@ -92,6 +92,16 @@ def _ruling(table: ReplyTable, place: str, patterns: list[Pattern]) -> Ruling:
     )
 
 
+def nobody_there(document: Document, *, listens: bool, read: bool) -> Iterator[Problem]:
+    """Of feedback_addresses: is there a listener that takes what comes, and somebody who reads what no report is?"""
+    if not listens:
+        message = 'no listener here has role = "bounces": unless another node has, what comes there reaches nobody'
+        yield document.problem(("feedback_addresses",), message, "no-effect", warning=True)
+    if not read:
+        message = "what a provider asks there, before it sends complaints, goes to [alerts] mail, and that names nobody"
+        yield document.problem(("feedback_addresses",), message, "no-effect", warning=True)
+
+
 def problems_of(file: BouncesFile, document: Document) -> Iterator[Problem]:
     for number, table in enumerate(file.reply):
         match = table.match

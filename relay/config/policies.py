@@ -160,7 +160,7 @@ def examine_policies(
     shaping = folder.load("shaping.toml", ShapingFile)
     streams = folder.load("streams.toml", StreamsFile)
     if checked:
-        folder.problems += _of_bounces(folder, bounces, credentials)
+        folder.problems += _of_bounces(folder, bounces, credentials, deployment)
         folder.problems += _of_brands(folder, brands, deployment)
         folder.problems += _of_caps(folder, caps)
         folder.problems += _of_credentials(folder, credentials, deployment)
@@ -393,11 +393,16 @@ def _of_exceptions(folder: _Folder, file: RoutesFile, deployment: Deployment | N
     yield from routes_file.problems_of(file, document, names)
 
 
-def _of_bounces(folder: _Folder, file: BouncesFile, credentials: CredentialsFile) -> Iterator[Problem]:
+def _of_bounces(
+    folder: _Folder, file: BouncesFile, credentials: CredentialsFile, deployment: Deployment | None
+) -> Iterator[Problem]:
     document = folder.documents.get("bounces.toml")
     if document is None:
         return
     yield from bounces_file.problems_of(file, document)
+    if deployment is not None and file.feedback_addresses:
+        listens, read = takes_returns(deployment.listeners), bool(deployment.alerts.mail)
+        yield from bounces_file.nobody_there(document, listens=listens, read=read)
     streams, apps = folder.documents.get("streams.toml"), folder.documents.get("credentials.toml")
     sure = folder.readable("streams.toml") and folder.readable("credentials.toml")
     known = [*(streams.titles("stream") if streams else ()), *folder.names("credentials.toml", "credential")]

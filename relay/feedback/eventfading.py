@@ -77,7 +77,7 @@ def _marks(directory: Path) -> dict[str, list[str]]:
         found = orjson.loads((directory / MARKS).read_bytes())
     except (FileNotFoundError, orjson.JSONDecodeError):  # all is looked at again: nothing comes of that but work
         return {}
-    return found if isinstance(found, dict) else {}
+    return {name: kinds for name, kinds in found.items() if isinstance(kinds, list)} if isinstance(found, dict) else {}
 
 
 def _mark(directory: Path, done: Mapping[str, list[str]]) -> None:

@@ -161,31 +161,33 @@ def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> 
 
 @dataclass(slots=True)
 class Hour:
-    """All that was sent in the hour that begins then: by stream and quarter, and of each stream in all; by site what was sent and
-    bounced hard, by quarter and stream."""
+    """All that was sent in the hour that begins then, sheets of all shards added up: by stream and quarter, and of each stream in
+    all; by site what was sent and bounced hard, by quarter and stream."""
 
     begin: int
     streams: dict[Key, dict[int, Sums]] = field(default_factory=dict)
     totals: dict[Key, Sums] = field(default_factory=dict)
     sites: dict[str, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
 
-
-def hour_of(begin: int, sheets: Iterable[Sheet], facts: Facts) -> Hour:
-    """Sheets of all shards of the hour that begins then, added up."""
-    hour = Hour(begin)
-    for sheet in sheets:
+    def add(self, sheet: Sheet, facts: Facts) -> None:
+        """One of its sheets: a millisecond, where there is mail to many sites."""
+        stream, found = sheet.stream, dict[tuple[bool, int], Sums]()
         for row, counts in sheet.counts.items():
-            at = begin + row.quarter * QUARTER
-            by_quarter = hour.streams.setdefault((sheet.stream, row.urgent), {})
-            sums = sums_of(row, counts, sheet.stream, at, facts)
-            by_quarter.setdefault(at, Sums()).add(sums)
-            hour.totals.setdefault((sheet.stream, row.urgent), Sums()).add(sums)
-            if row.site not in ("", REST):
-                by_stream = hour.sites.setdefault(row.site, {})
-                sent, hard = by_stream.get((at, sheet.stream), (0, 0))
-                more = counts[DELIVERED] + counts[BOUNCED]
-                by_stream[at, sheet.stream] = sent + more, hard + counts[HARD]
-    return hour
+            quarter, urgent, _, _, _, site = row
+            at = self.begin + quarter * QUARTER
+            sums, known = sums_of(row, counts, stream, at, facts), found.get((urgent, at))
+            if known is None:
+                found[urgent, at] = sums
+            else:
+                known.add(sums)
+            if site not in ("", REST):
+                by_stream = self.sites.setdefault(site, {})
+                sent, hard = by_stream.get((at, stream), (0, 0))
+                by_stream[at, stream] = sent + counts[DELIVERED] + counts[BOUNCED], hard + counts[HARD]
+        for (urgent, at), sums in found.items():
+            key = stream, urgent
+            self.streams.setdefault(key, {}).setdefault(at, Sums()).add(sums)
+            self.totals.setdefault(key, Sums()).add(sums)
 
 
 def within(hours: Iterable[Hour], key: Key, since: int, until: int) -> Sums:

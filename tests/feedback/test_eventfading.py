@@ -31,7 +31,7 @@ def event(identity: str, kind: str = "delivered", **more: Any) -> dict[str, Any]
         "message_id": "<1@a.example>",
     }
     who = {"from": "shop@a.example", "recipient": "dana@b.example", "domain": "b.example"}
-    return facts | who | {"metadata": {"note": 'a "quoted" word, שלום'}} | more
+    return facts | who | {"metadata": {"note": 'a "quoted" word, שלום', "no": None}, "campaign": None} | more
 
 
 EVENTS = [
@@ -198,7 +198,7 @@ def test_marks_of_files_that_are_gone_go(tmp_path: Path, parquet: Path) -> None:
     assert orjson.loads((tmp_path / MARKS).read_bytes()) == {parquet.name: [SUBJECTS]}
 
 
-@pytest.mark.parametrize("marks", [b"", b"[1]", b"{torn"])
+@pytest.mark.parametrize("marks", [b"", b"[1]", b"{torn", b'{"2025-11-21T10.0.parquet": 5}'])
 def test_marks_that_cannot_be_read_cost_work_alone(tmp_path: Path, parquet: Path, marks: bytes) -> None:
     (tmp_path / MARKS).write_bytes(marks)
     assert passed(tmp_path, transcripts=0) == 1

@@ -3,8 +3,16 @@
 import pytest
 
 from relay.policy import tallies
-from relay.policy.tallies import HOUR, KNOWN, QUARTER, Facts, Hour, Row, Sheet, Sums, alike, hour_of, within
+from relay.policy.tallies import HOUR, KNOWN, QUARTER, Facts, Hour, Row, Sheet, Sums, alike, within
 from relay.tally import LATE, Kind, Tally
+
+
+def hour_of(begin: int, sheets: list[Sheet], facts: Facts) -> Hour:
+    hour = Hour(begin)
+    for sheet in sheets:
+        hour.add(sheet, facts)
+    return hour
+
 
 NOW = 494_400 * HOUR + 2 * QUARTER + 1_000
 
