@@ -421,6 +421,7 @@ async def test_a_company_without_events(tmp_path: Path, node: Node) -> None:
 async def test_what_takes_long_comes_in_two_parts(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which is the same page as at once, but for the words that say so and go by themselves."""
     client = await enter("noa")
+    monkeypatch.setattr(views, "QUICK", 60.0)
     at_once = (await client.get("/report/bounces")).text
 
     async def never(_: object) -> bool:
