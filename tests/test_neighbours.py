@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay import boards
 from relay.neighbours import BOARD, FRESH, WATCHED, Neighbours
@@ -102,10 +103,24 @@ async def test_without_state_each_is_alone_and_goes_on_when_it_is_back(
         two.down = False
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    with pytest.raises(RuntimeError, match="enough"):
+    with capture_logs() as logs, pytest.raises(RuntimeError, match="enough"):
         await two.one.run()
+    assert [one["log_level"] for one in logs] == ["debug"]
     two.down = True
     assert await two.one.others() == {}
+
+
+async def test_a_fault_of_ours_is_logged_and_looked_past(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: Json) -> Json:
+        raise KeyError("x")
+
+    async def sleep(_: float) -> None:
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with capture_logs() as logs, pytest.raises(RuntimeError, match="enough"):
+        await Neighbours("one", broken, two.part_of("one")).run()
+    assert logs[0]["event"] == "a look at what other nodes do failed"
 
 
 async def test_notes_that_cannot_be_read_are_passed_over(two: Two) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
 from relay import top
@@ -18,6 +19,9 @@ from relay.web.stories import STATES, reply_text
 
 HERE = Path(__file__).parent
 STATIC = {"postlane.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
+
+
+MARKER = Markup("<!-- here -->")
 
 
 class Pages:
@@ -59,5 +63,14 @@ class Pages:
 
     def page(self, template: str, visitor: Visitor | None, *, status: int = 200, **facts: Any) -> Response:
         """`visitor`: None where nobody is let in yet, and the page has no way to others."""
-        text = self._pages.get_template(template).render(visitor=visitor, **facts)
-        return HTMLResponse(text, status_code=status)
+        return HTMLResponse(self.text(template, visitor, **facts), status_code=status)
+
+    def text(self, template: str, visitor: Visitor | None, layout: str = "layout.html", **facts: Any) -> str:
+        """Of a page that may come in two parts: its main part alone with the layout "fragment.html"."""
+        return self._pages.get_template(template).render(visitor=visitor, layout=layout, **facts)
+
+    def around(self, visitor: Visitor, title: str, here: str) -> tuple[str, str]:
+        """What stands before and behind the main part of a page that is still to come."""
+        whole = self.text("desk/reading.html", visitor, title=title, here=here, marker=MARKER)
+        before, _, behind = whole.partition(MARKER)
+        return before, behind

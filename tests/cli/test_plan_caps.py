@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import ANY, patch
 
@@ -16,7 +17,7 @@ from relay.feedback.eventlog import to_parquet
 from relay.masking import pseudonym
 from relay.policy.caps import Caps
 from relay.recipient import Keys
-from relay.replay_caps import affected
+from relay.replay_caps import CapReplay, affected
 from tests.support.company import Node
 from tests.test_replay_person import A_DAY, TWO_A_WEEK, cap
 
@@ -138,8 +139,9 @@ def test_older_mail_under_way_counts_once_it_arrives_and_what_waits_does_not(pla
     planning.caps(CAPS.replace('"3/7d"', '"9/7d"'))
     planning.node.put_in_force()
     planning.node.now = planning.now - 30 * HOUR
-    under_way, waiting, over = (planning.accepted() for _ in range(3))
-    for one, until in ((waiting, -20), (over, -26)):
+    under_way, waiting, over, still, bounced = (planning.accepted() for _ in range(5))
+    planning.event("bounced", bounced)
+    for one, until in ((waiting, -20), (over, -26), (still, 20)):
         planning.event("postponed", one, reason="capped", until=iso(planning.now + until * HOUR))
     planning.node.now = planning.now - 21 * HOUR
     early = planning.sent()
@@ -271,6 +273,9 @@ def test_what_the_files_refuse_is_told_as_that_alone(planning: Planning) -> None
         "policies/credentials.toml", 'domains = ["marom.example"]\nstreams', 'domains = ["x.example"]\nstreams'
     )
     assert planning.screen()[-1] == "       no recorded message would meet it otherwise"
+    planning.node.put_in_force()
+    planning.caps(CAPS)
+    assert planning.cap()["asked"] == {"service": 0, "marketing": 0}, "nor is anybody asked where both refuse it"
 
 
 def test_other_waits_are_waited_for_again(planning: Planning) -> None:
@@ -350,6 +355,12 @@ def test_events_that_do_not_reach_back_far_enough_are_said(planning: Planning) -
     assert "caps look back to " in lines[-2]
     assert lines[-2].endswith(": what people got before that is not counted")
     assert planning.cap()["counted_since"] is not None
+
+
+def test_it_shows_what_it_compares(tmp_path: Path) -> None:
+    files: Any = SimpleNamespace(caps=Caps())
+    replay = CapReplay(files, files, 0, 1, tmp_path, lambda _: b"")
+    assert repr(replay) == "<CapReplay of <Caps > and <Caps >, <_Heaps of 0 rows>>"
 
 
 def test_brands_that_share_a_cap_are_looked_at_together() -> None:

@@ -175,8 +175,12 @@ class Company:
         )  # fmt: skip
 
 
+CAPS = [
+    {"cap": "arava", "limit": "3/week", "used": 2, "by": {"arava marketing": 2}, "under_way": 1},
+    {"cap": "all", "limit": "8/30d", "used": 5, "by": {"arava marketing": 4, "marom marketing": 1}, "under_way": 1},
+]
 QUEUE: Json = {
-    "time": iso(NOON), "node": "relay-1", "silent": [], "totals": {"in": 41.2}, "p99_ms": 61, "oldest_due": None,
+    "time": iso(NOON), "nodes": ["relay-1"], "unseen": [], "silent": [], "totals": {"in": 41.2}, "p99_ms": 61, "oldest_due": None,
     "held": 0, "guarded": 0, "runaways": [f"shop-web to {DANA}, more than 6/hour"], "suspensions": [], "sites": [],
 }  # fmt: skip
 TRANSCRIPT = [
@@ -229,7 +233,8 @@ class Node:
                 return {"items": [], "cursor": None}
             case "queue.top":
                 return QUEUE
-        return await asyncio.to_thread(self.people, Path(), question)
+        answer: Json = await asyncio.to_thread(self.people, Path(), question)
+        return answer | {"caps": CAPS} if question.get("what") == "show" else answer
 
     def block(self, *addresses: str, **facts: Any) -> None:
         entry = {"stop": "all", "reason": "bad-mailbox", "site": "google", **facts}
@@ -240,7 +245,11 @@ class Node:
             "via": "feedback",
             "entries": [{"recipient": one, **entry} for one in addresses or (DANA,)],
         }
-        asking = threading.Thread(target=self.people.reply, args=(question,))  # it runs a loop of its own
+        self.tell(question)
+
+    def tell(self, question: Json) -> None:
+        """The desk of people, which runs a loop of its own."""
+        asking = threading.Thread(target=self.people.reply, args=(question,))
         asking.start()
         asking.join()
 

@@ -51,7 +51,9 @@ class Asking:
     def __repr__(self) -> str:
         return f"<Asking kept={len(self._kept)} waiting={len(self._under_way)}>"
 
-    async def __call__(self, key: Hashable, work: Callable[[], Found]) -> tuple[Found, int]:
+    async def __call__(
+        self, key: Hashable, work: Callable[[], Found], patience: float | None = None
+    ) -> tuple[Found, int]:
         """What `work` finds, and of when (ms) that is. `key`: all that the answer depends on. Raises Unanswered."""
         kept = self._kept.get(key)
         if kept is not None:
@@ -65,7 +67,7 @@ class Asking:
         if key not in self._under_way and len(self._under_way) >= WAITING:
             raise Unanswered(busy=True)
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE if patience is None else patience):
                 found: tuple[Found, int] = await asyncio.shield(self._begin(key, work))
                 return found
         except TimeoutError:

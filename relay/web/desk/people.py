@@ -19,12 +19,22 @@ TYPES = tuple(
 )
 
 
-def events_of(address: str, key: str, visitor: Visitor, now: int) -> Question:
-    """All that was recorded of him lately, whatever the spelling, or under his `key`; still to be compared by `is_his`."""
-    where: dict[str, AnyOf] = {**spellings(normalised(address), key)}
+def events_of(address: str, key: str, visitor: Visitor, since: int, until: int) -> Question:
+    """All that was recorded of him, whatever the spelling, or under his `key`; still to be compared by `is_his`."""
+    who = normalised(address)
+    where: dict[str, AnyOf] = {**spellings(who, key)}
+    if "recipient" in where:
+        # Of very many events his are found four times as fast: most are of another domain, most others begin with another letter.
+        where["domain"] = AnyOf(tuple(one.rpartition("@")[2] for one in where["recipient"].patterns if one[0] == "*"))
+        where["recipient"] = AnyOf(tuple(two for one in where["recipient"].patterns for two in _begun(one)))
     if visitor.limited:
         where["credential"] = AnyOf(tuple(one for one in visitor.credentials if "*" not in one))
-    return Question("summary", now - LOOKED, now + 60_000, (), where, usual=0)
+    return Question("summary", since, until, (), where, usual=0)
+
+
+def _begun(pattern: str) -> tuple[str, ...]:
+    """A spelling begins with the first letter, or with a quote before it."""
+    return (pattern[1:], f'"{pattern[1:]}') if pattern.startswith("*") else (pattern,)
 
 
 def is_his(event: Mapping[str, Any], who: str, key: str) -> bool:

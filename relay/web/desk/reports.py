@@ -113,6 +113,14 @@ def _of(figures: Figures, measure: str) -> float:
     return float(figures.value(measure) or 0)
 
 
+def _together(at: int, series: Series) -> Figures:
+    """Of all lines, of one hour or day."""
+    found = Figures()
+    for line in series.lines.values():
+        found.add(line[at])
+    return found
+
+
 def _place(mail_class: str) -> int:
     return list(CLASS_TONES).index(mail_class) if mail_class in CLASS_TONES else len(CLASS_TONES)
 
@@ -123,20 +131,19 @@ def today(reader: Reader, asked: Asked, zone: str) -> Today:
 
     summary = reader.answer(of("summary", []).total())
     by_class = reader.series(of("summary", ["class"]), asked.step, TONES - 1)
-    whole = reader.series(of("bounces", []).total(), asked.step)
     there = ZoneInfo(zone)
     lines = [
         Line(name or "(none)", [_of(one, "delivered") for one in figures], CLASS_TONES.get(name))
         for name, figures in sorted(by_class.lines.items(), key=lambda line: _place(line[0]))
     ]
-    shares = [one.value("bounce_share") for one in whole.lines[""]]
+    shares = [_together(at, by_class).value("bounce_share") for at in range(len(by_class.begins))]
     usual = summary.usual(summary.total, "bounce_share")
     return Today(
         summary=summary,
         delivered=bars(f"Delivered per {asked.step}", by_class.begins, asked.step, lines, there, HALF),
         shares=curves(
             f"Bounced share per {asked.step}",
-            whole.begins,
+            by_class.begins,
             asked.step,
             [Line("bounced", shares)],
             there,

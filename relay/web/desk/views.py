@@ -1,20 +1,21 @@
 """The pages of the desk. Each asks for what its visitor may see, hands it to a template, and changes nothing; changes.py does."""
 
-from collections.abc import Callable, Hashable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from relay.ids import time_of
 from relay.masking import mask_text
 from relay.recipient import normalised
 from relay.reporting import Question
 from relay.web.desk import people, reports
-from relay.web.desk.asked import BY, FILTERS, HOUR, WORDS, Asked, Nothing, asked, moment
-from relay.web.desk.asking import Asking, Unanswered
+from relay.web.desk.asked import BY, HOUR, WORDS, Asked, Nothing, asked, moment
+from relay.web.desk.asking import PATIENCE, Asking, Unanswered
 from relay.web.desk.glance import cards, needs
 from relay.web.desk.people import EVENTS, TYPES
 from relay.web.desk.reports import IN_CSV, MESSAGES, Reader, question
@@ -31,6 +32,9 @@ from relay.wildcard import AnyOf
 Found = TypeVar("Found")
 Json = dict[str, Any]
 
+QUICK = 0.25  # s: who waits longer sees what stands around the answer
+SOON = 3.0  # s that the page of a recipient waits for events; what State knows is there, and the events the next time
+MINUTE = 60_000
 AGAIN = 5  # seconds, for who asked while others were before
 STORY = 2_000  # events of one message
 LISTED = 100  # suppressions on a page
@@ -43,6 +47,15 @@ COLUMNS = {  # of the small tables of today
 }
 _CSV = ("time", "type", "id", "recipient", "domain", "credential", "brand", "stream", "class", "campaign", "site", "pool",
         "source", "mx", "category", "permanent", "code", "enhanced", "text")  # fmt: skip
+
+
+class Shown(NamedTuple):
+    """A page: `facts` makes of an answer, and of when it is, what its template needs."""
+
+    template: str
+    title: str
+    here: str
+    facts: Callable[[Any, int], Awaitable[Json]]
 
 
 class Desk:
@@ -60,50 +73,46 @@ class Desk:
     async def today(self, request: Request) -> Response:
         visitor = visitor_of(request)
         about = asked("summary", request.query_params, visitor, self._settings.clock())
-        stats = None if visitor.limited else await self._node.ask({"do": "stats"})
-        found = await self._looked(request, about, lambda: reports.today(self._reader, about, self._zone))
-        if isinstance(found, Response):
-            return found
-        told, at = found
-        tables = {
-            name: table(answer, _of(about, name), COLUMNS[name])
-            for name, answer in (
-                ("bounces", told.categories), ("streams", told.streams), ("sites", told.sites), ("latency", told.latency)
-            )
-        }  # fmt: skip
-        return self._page(
-            request,
-            "desk/today.html",
-            about=about,
-            at=at,
-            cards=cards(told.summary, about),
-            today=told,
-            about_bounces=_of(about, "bounces"),
-            tables=tables,
-            stats=stats,
-            needs=needs(told.findings, stats, about),
-            troubles=[] if visitor.limited else troubles(stats),
-            whole=not visitor.limited,
-        )
+        status = asyncio.ensure_future(self._status(visitor))
+
+        async def shown(told: reports.Today, at: int) -> Json:
+            stats = await status
+            tables = {
+                name: table(answer, _of(about, name), COLUMNS[name])
+                for name, answer in (
+                    ("bounces", told.categories), ("streams", told.streams), ("sites", told.sites), ("latency", told.latency)
+                )
+            }  # fmt: skip
+            return {
+                "about_bounces": _of(about, "bounces"),
+                "cards": cards(told.summary, about),
+                "today": told,
+                "tables": tables,
+                "stats": stats,
+                "needs": needs(told.findings, stats, about),
+                "troubles": [] if visitor.limited else troubles(stats),
+            }
+
+        page = Shown("desk/today.html", "Today", "today", shown)
+        return await self._in_time(request, about, lambda: reports.today(self._reader, about, self._zone), page)
+
+    async def _status(self, visitor: Visitor) -> Json | None:
+        """Of the node as a whole, of which who is limited is told nothing."""
+        return None if visitor.limited else await self._node.ask({"do": "stats"})
 
     async def report(self, request: Request) -> Response:
-        about = self._asked(request)
-        found = await self._looked(request, about, lambda: reports.report(self._reader, about, self._zone))
-        if isinstance(found, Response):
-            return found
-        told, at = found
-        masked = visitor_of(request).masked
-        samples = [self._sample(one, masked=masked) for one in told.samples]
-        return self._page(
-            request,
-            "desk/report.html",
-            about=about,
-            at=at,
-            options=BY[about.report],
-            table=table(told.answer, about),
-            chart_drawn=told.chart,
-            samples=samples,
-        )
+        about, masked = self._asked(request), visitor_of(request).masked
+
+        async def shown(told: reports.Report, at: int) -> Json:
+            return {
+                "options": BY[about.report],
+                "table": table(told.answer, about),
+                "chart_drawn": told.chart,
+                "samples": [self._sample(one, masked=masked) for one in told.samples],
+            }
+
+        page = Shown("desk/report.html", about.report.capitalize(), "reports", shown)
+        return await self._in_time(request, about, lambda: reports.report(self._reader, about, self._zone), page)
 
     def _sample(self, one: Any, *, masked: bool) -> Json:
         told: Json = {**one._asdict(), "sealed": self._login.seal(one.recipient) if one.recipient else ""}
@@ -126,19 +135,13 @@ class Desk:
 
     async def found(self, request: Request) -> Response:
         visitor, about = visitor_of(request), self._asked(request, named=False)
-        found = await self._looked(request, about, lambda: self._messages(about, MESSAGES + 1), "messages")
-        if isinstance(found, Response):
-            return found
-        events, at = found
-        shown = shown_to(visitor, events[:MESSAGES], self._login.seal)
-        return self._page(
-            request,
-            "desk/found.html",
-            about=about,
-            at=at,
-            events=shown,
-            older=_older(about, events) if len(events) > MESSAGES else "",
-        )
+
+        async def shown(events: list[Json], at: int) -> Json:
+            older = _older(about, events) if len(events) > MESSAGES else ""
+            return {"events": shown_to(visitor, events[:MESSAGES], self._login.seal), "older": older}
+
+        page = Shown("desk/found.html", "Messages", "reports", shown)
+        return await self._in_time(request, about, lambda: self._messages(about, MESSAGES + 1), page, "messages")
 
     async def found_csv(self, request: Request) -> Response:
         visitor, about = visitor_of(request), self._asked(request, named=False)
@@ -181,15 +184,17 @@ class Desk:
     async def _person(self, request: Request, visitor: Visitor, address: str) -> Response:
         known = await self._known(address)
         key = known["key"] if known is not None else ""
-        about, who = people.events_of(address, key, visitor, self._settings.clock()), normalised(address)
-        asked_for = ("person", who, key, visitor.credentials)
-        told = await self._answered(asked_for, lambda: self._reader.messages(about, 2 * EVENTS, TYPES))
+        about, who = asked("bounces", request.query_params, visitor, self._settings.clock(), "7d"), normalised(address)
+        question = people.events_of(address, key, visitor, about.since, about.until + MINUTE)
+        asked_for = ("person", who, key, *about.key)
+        told = await self._answered(asked_for, lambda: self._reader.messages(question, 2 * EVENTS, TYPES), SOON)
         events = None if told is None else [one for one in told[0] if people.is_his(one, who, key)][:EVENTS]
         return self._page(
             request,
             "desk/recipient.html",
             address=mask_text(address) if visitor.masked else address,
             sealed=self._login.seal(address),
+            about=about,
             # What State knows of him belongs to no app.
             known=None if visitor.limited or known is None else people.shown_person(known, visitor),
             events=None if events is None else shown_to(visitor, events, self._login.seal),
@@ -238,29 +243,73 @@ class Desk:
         return asked(name, request.query_params, visitor_of(request), self._settings.clock())
 
     async def _looked(
-        self, request: Request, about: Asked, work: Callable[[], Found], kind: str = "page"
+        self, request: Request, about: Asked, work: Callable[[], Found], kind: str
     ) -> tuple[Found, int] | Response:
-        try:
-            about.selected()
-        except Nothing:
-            raise HTTPException(403) from None
+        """For a file, which cannot come in parts."""
+        _allowed(about)
         try:
             return await self._asking((kind, *about.key), work)
         except Unanswered as error:
-            answer = self._page(request, "desk/unanswered.html", status=503, about=about, busy=error.busy)
-            answer.headers["Retry-After"] = str(AGAIN)
-            return answer
+            return self._unanswered(request, about, error)
 
-    async def _answered(self, key: Hashable, work: Callable[[], Found]) -> tuple[Found, int] | None:
+    async def _in_time(
+        self, request: Request, about: Asked, work: Callable[[], Any], page: "Shown", kind: str = "page"
+    ) -> Response:
+        """At once where the answer is known or quickly found; else what stands around it, and the rest when it is there."""
+        _allowed(about)
+        asking = asyncio.ensure_future(self._asking((page.template, kind, *about.key), work))
+        asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # who asked may be gone by then
+        if not await quickly(asking):
+            return StreamingResponse(self._in_parts(request, about, asking, page), media_type="text/html")
         try:
-            return await self._asking(key, work)
+            found, at = asking.result()
+        except Unanswered as error:
+            return self._unanswered(request, about, error)
+        return self._page(request, page.template, about=about, at=at, **await page.facts(found, at))
+
+    async def _in_parts(
+        self, request: Request, about: Asked, asking: "asyncio.Future[tuple[Any, int]]", page: "Shown"
+    ) -> AsyncIterator[str]:
+        before, behind = self._pages.around(visitor_of(request), page.title, page.here)
+        yield before
+        template, facts = page.template, Json()
+        try:
+            found, at = await asking
+            facts = {"at": at, **await page.facts(found, at)}
+        except Unanswered as error:
+            template, facts = "desk/unanswered.html", {"busy": error.busy}
+        yield self._pages.text(template, visitor_of(request), "fragment.html", about=about, spans=WORDS, **facts)
+        yield behind
+
+    def _unanswered(self, request: Request, about: Asked, error: Unanswered) -> Response:
+        answer = self._page(request, "desk/unanswered.html", status=503, about=about, busy=error.busy)
+        answer.headers["Retry-After"] = str(AGAIN)
+        return answer
+
+    async def _answered(
+        self, key: Hashable, work: Callable[[], Found], patience: float = PATIENCE
+    ) -> tuple[Found, int] | None:
+        try:
+            return await self._asking(key, work, patience)
         except Unanswered:
             return None
 
     def _page(self, request: Request, template: str, *, status: int = 200, **facts: Any) -> Response:
-        return self._pages.page(
-            template, visitor_of(request), status=status, spans=WORDS, filters=FILTERS, zone=self._zone, **facts
-        )
+        return self._pages.page(template, visitor_of(request), status=status, spans=WORDS, **facts)
+
+
+async def quickly(asking: "asyncio.Future[Any]") -> bool:
+    """Is it answered before anybody would see that he waits?"""
+    await asyncio.wait([asking], timeout=QUICK)
+    return asking.done()
+
+
+def _allowed(about: Asked) -> None:
+    """Raises HTTPException where this visitor asks for mail that he may not see."""
+    try:
+        about.selected()
+    except Nothing:
+        raise HTTPException(403) from None
 
 
 def _of(about: Asked, report: str) -> Asked:

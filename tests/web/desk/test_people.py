@@ -10,15 +10,18 @@ KEY = "0f" * 16
 
 
 def test_events_of_a_person_are_asked_by_every_spelling_and_by_his_key() -> None:
-    question = people.events_of("Dana.Levi@googlemail.com", KEY, NOA, NOON)
-    assert "danalevi@gmail.com" in question.where["recipient"]
+    question = people.events_of("Dana.Levi@googlemail.com", KEY, NOA, NOON - 5, NOON)
+    for spelling in ("danalevi@gmail.com", "Dana.Levi+x@gmail.com", '"dana.levi"@googlemail.com'):
+        assert spelling in question.where["recipient"]
+    assert "xdanalevi@gmail.com" not in question.where["recipient"]
+    assert question.where["domain"].patterns == ("gmail.com", "googlemail.com")
     assert f"~{KEY}@gmail.com" in question.where["recipient"]
     assert "credential" not in question.where
-    assert NOON - question.since == people.LOOKED
+    assert (question.since, question.until) == (NOON - 5, NOON)
 
 
 def test_who_is_limited_is_shown_his_apps_events_of_anybody() -> None:
-    question = people.events_of("dana@gmail.com", "", SHOP, NOON)
+    question = people.events_of("dana@gmail.com", "", SHOP, NOON - 5, NOON)
     assert question.where["credential"].patterns == ("shop-web",)
     assert set(question.where) <= set(SELECTORS)
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.routing import Route
 
 from relay.reporting import Reader
-from relay.web.desk import asking
+from relay.web.desk import asking, views
 from relay.web.desk.asked import BY
 from relay.web.login import checking
 from tests.support.desk import DANA, STORY, SUSPENSION, Company, Node, Remembered, desk_site, users
@@ -137,7 +137,7 @@ async def test_one_recipients_whole_story(enter: Enter) -> None:
     assert f'<h1><bdi dir="ltr">{DANA}</bdi></h1>' in page
     assert "<strong>bad-mailbox</strong> stops all mail of every brand" in page
     assert page.count("is over quota") == 2
-    assert "No cap counts this person" in page
+    assert ["arava", "3/week", "2", "1", "arava marketing 2"] in cells(page)
     assert (await client.get("/recipient?r=nonsense")).status_code == 404
     assert "is no address" in (await client.get("/recipient?address=<script>")).text
 
@@ -416,6 +416,31 @@ async def test_a_company_without_events(tmp_path: Path, node: Node) -> None:
             assert (await client.get(path)).status_code == 200, path
         assert "Nothing in this time." in (await client.get("/report/bounces")).text
         assert "Nothing was recorded." in (await client.get("/found")).text
+
+
+async def test_what_takes_long_comes_in_two_parts(enter: Enter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is the same page as at once, but for the words that say so and go by themselves."""
+    client = await enter("noa")
+    monkeypatch.setattr(views, "QUICK", 60.0)
+    at_once = (await client.get("/report/bounces")).text
+
+    async def never(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(views, "quickly", never)
+    for path in ("/today", "/report/bounces", "/found"):
+        page = (await client.get(path)).text
+        assert page.count("Reading the event log") == 1
+        assert page.count("<main") == page.count("</html>") == page.count("<h1") == 1
+        assert page.index("Reading the event log") < page.index("<h1") < page.index("</main>")
+        assert "<!-- here -->" not in page
+    said = (await client.get("/report/bounces")).text
+    parts, whole = (text[text.index('<nav class="sub"') :].partition("</main>")[0].split() for text in (said, at_once))
+    assert parts == [*whole, "</div>"]
+    monkeypatch.setattr(asking, "WAITING", 0)
+    for kept in ("FRESH", "KEPT"):
+        monkeypatch.setattr(asking, kept, -1)
+    assert "One moment" in (await client.get("/report/bounces")).text
 
 
 async def test_what_is_no_report_is_not_found(enter: Enter) -> None:
