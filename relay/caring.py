@@ -101,6 +101,8 @@ class Caring:
                 await self._work()
         except StateError as error:
             log.debug("health: State has no answer; again soon", error=str(error))
+        except Exception:  # ours, or a newer Postlane's note: no reason to stop mail
+            log.exception("the health of streams could not be looked at; again soon")
         self._looks += 1
 
     def _beside(self) -> Beside:
@@ -157,14 +159,17 @@ class Caring:
                 whose = await self._accounts.whose(key, after.measure, self._beside(), since, now)
                 after = replace(after, mostly=whose)
             if after.state == SUSPENDED and not after.suspension:
-                after = await self._suspended(after)
+                identity = await self._suspend(after)
+                if not identity:
+                    return
+                after = replace(after, suspension=identity)
             await self._state.pin(STANDING, after.name, after.dump())
         self._put({name: one for name, one in self.streams.items() if before is None or name != before.name})
         self._put(self.streams | ({after.name: after} if after is not None else {}))
         self._tell(before, after)
 
-    async def _suspended(self, one: Standing) -> Standing:
-        """As an operator would; where we did so before we died, that one holds. Raises StateError."""
+    async def _suspend(self, one: Standing) -> int:
+        """As an operator would; where we did so before we died, that one holds. Its id; 0: it could not be done now."""
         identity = self._suspending.of_health(one.stream)
         if not identity:
             waiting = await self._suspending.waiting(one.stream)
@@ -174,9 +179,9 @@ class Caring:
             )
             if "error" in answer:
                 log.error("a stream over its limits is not suspended", stream=one.stream, why=answer["error"])
-                raise StateError(str(answer["error"]))
+                return 0
             identity = int(answer["suspension"]["id"])
-        return replace(one, suspension=identity)
+        return identity
 
     def _tell(self, before: Standing | None, after: Standing | None) -> None:
         told = before is not None and before.troubled

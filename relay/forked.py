@@ -14,6 +14,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,16 +33,28 @@ class Forked:
         self.returncode: int | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self._descriptor = os.pidfd_open(pid)
-        self._loop.add_reader(self._descriptor, self._end)
+        try:
+            self._descriptor = os.pidfd_open(pid)
+        except OSError:  # a sandbox that does not know it; Linux before 5.3
+            threading.Thread(target=self._watch, name=f"waits for {pid}", daemon=True).start()
+        else:
+            self._loop.add_reader(self._descriptor, self._readable)
 
     def __repr__(self) -> str:
         return f"<Forked {self.pid} {'up' if self.returncode is None else self.returncode}>"
 
-    def _end(self) -> None:
+    def _readable(self) -> None:
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
-        _, status = os.waitpid(self.pid, 0)
+        self._end(os.waitpid(self.pid, 0)[1])
+
+    def _watch(self) -> None:
+        """In a thread."""
+        status = os.waitpid(self.pid, 0)[1]
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._end, status)
+
+    def _end(self, status: int) -> None:
         self.returncode = os.waitstatus_to_exitcode(status)
         self._ended.set()
 

@@ -400,6 +400,30 @@ async def test_what_was_suspended_before_a_crash_is_not_suspended_twice(one: Wor
     assert len(list(one.suspending._table)) == 1
 
 
+async def test_a_stream_that_cannot_be_suspended_hinders_no_other(one: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.suspending.MAX", 0)
+    for stream in ("news", "digest"):
+        await one.hear(Kind.DELIVERED, 90, stream=stream)
+        await one.hear(Kind.HARD, 10, stream=stream)
+    await one.hear(Kind.DELIVERED, 1000, stream="offers", site="gmx")
+    await one.hear(Kind.COMPLAINT, 1, stream="offers", site="gmx")
+    await one.look()
+    assert (one.events("suspended"), len(one.alerts)) == ([], 1)
+    monkeypatch.setattr("relay.suspending.MAX", 9)
+    await one.look()
+    assert sorted(told["what"]["stream"] for told in one.events("suspended")) == ["digest", "news"]
+
+
+async def test_a_note_that_nobody_understands_stops_nothing(one: Worker) -> None:
+    await one.state.pin(HOURS, "some day", "")
+    await one.look()
+    await one.state.unpin(HOURS, "some day")
+    await one.hear(Kind.DELIVERED, 90)
+    await one.hear(Kind.HARD, 10)
+    await one.look()
+    assert len(one.events("suspended")) == 1
+
+
 async def test_without_state_what_was_known_stays(one: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     await one.hear(Kind.DELIVERED, 1000)
     await one.hear(Kind.COMPLAINT, 1)

@@ -45,6 +45,19 @@ async def test_its_status_is_what_its_work_returns() -> None:
     assert repr(copy) == f"<Forked {copy.pid} 7>"
 
 
+async def test_where_the_kernel_has_no_descriptors_of_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(pid: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "pidfd_open", unknown)
+    ended, killed = fork("copy", lambda: 7, ()), fork("copy", sleep, ())
+    assert await ended.wait() == 7
+    killed.kill()
+    assert await killed.wait() == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        killed.terminate()
+
+
 @pytest.mark.parametrize(("leaves_by", "status"), [(3, 3), (None, 0), ("a word", 1)])
 async def test_its_work_may_leave(leaves_by: object, status: int) -> None:
     def work() -> int:

@@ -235,6 +235,7 @@ def _database() -> Iterator["duckdb.DuckDBPyConnection"]:
     with tempfile.TemporaryDirectory(prefix="postlane-") as scratch:
         settings = {"threads": 1, "memory_limit": _MEMORY, "temp_directory": scratch}
         with duckdb.connect(config=settings) as database:
+            database.execute("SET enable_progress_bar = false")  # it would stand in the middle of what a command prints
             yield database
 
 

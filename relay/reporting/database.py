@@ -20,10 +20,11 @@ def opened(memory: str, threads: int = THREADS) -> Iterator[Database]:
 
     with tempfile.TemporaryDirectory(prefix="postlane-") as scratch:
         settings = {
-            "threads": THREADS,
+            "threads": threads,
             "memory_limit": memory,
             "temp_directory": scratch,
             "preserve_insertion_order": False,
         }
         with duckdb.connect(config=settings) as database:
+            database.execute("SET enable_progress_bar = false")  # it would stand in the middle of what a command prints
             yield database

@@ -165,12 +165,22 @@ def _level(name: str, kept: Sequence[str], bucket: str, where: str) -> str:
     return f"SELECT {added} FROM everything{where} GROUP BY ALL"
 
 
-def added(minutes: int) -> str:
-    """Several files of counts as one, by slots of so many minutes."""
-    return (
-        f"SELECT level, time_bucket(INTERVAL '{minutes} minutes', slot) AS slot, {_kept()}, bucket, sum(n)::UINTEGER AS n "
-        f"FROM read_parquet(?) GROUP BY ALL ORDER BY level, type, slot"
+def added(minutes: int, levels: Sequence[str] = ()) -> str:
+    """Several files of counts as one, by slots of so many minutes. Of these levels (all, where none is named) rows that are alike
+    are added up; others are kept as they are, which needs no memory."""
+    columns = f"{_kept()}, bucket"
+    some = f" WHERE level IN ({', '.join(repr(one) for one in levels)})" if levels else ""
+    summed = (
+        f"SELECT level, time_bucket(INTERVAL '{minutes} minutes', slot) AS slot, {columns}, sum(n)::UINTEGER AS n "
+        f"FROM read_parquet(?){some} GROUP BY ALL ORDER BY level, type, slot"
     )
+    if not levels:
+        return summed
+    return f"({summed}) UNION ALL SELECT level, slot, {columns}, n FROM read_parquet(?) {some.replace('IN', 'NOT IN')}"
+
+
+FEW = ("apps", "sources", f"apps{_DELAYS}", f"sources{_DELAYS}")
+"""The levels that stay small, whoever gets the mail."""
 
 
 def condition(column: str, wanted: AnyOf) -> Statement:
