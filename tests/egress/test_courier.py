@@ -428,7 +428,7 @@ async def test_new_name_servers_are_asked_from_now_on() -> None:
             after.add("mx.other.test", "A", "127.0.0.6")
             after.add("example.test", "MX", "0 mx0.example.test.")
             settings = EgressSettings("relay.test", old.port, allow_private=True)
-            one.reconfigure(settings, Sites(), Resolver([after.address], timeout=0.3, lifetime=0.3))
+            one.reconfigure(settings, Sites(), Resolver([after.address], timeout=2, lifetime=2))
             assert (await carry(one, delivery(), BODY, HERE)).delivered
             assert (await carry(one, delivery("joe@other.test"), BODY, HERE)).delivered
             one.reconfigure(settings, Sites())  # the same as before

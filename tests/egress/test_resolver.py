@@ -42,7 +42,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def resolver(dns: DnsServer, clock: Callable[[], int]) -> Resolver:
-    return Resolver([dns.address], clock=clock, rand=lambda: 0.5, timeout=0.2, lifetime=0.4)
+    return Resolver([dns.address], clock=clock, rand=lambda: 0.5, timeout=2, lifetime=4)
 
 
 def hosts(route: Route | Outcome) -> list[tuple[str, tuple[str, ...]]]:
@@ -225,8 +225,8 @@ async def test_dnssec_counts_only_where_the_servers_word_is_believed(dns: DnsSer
     dns.add("alias.example.test", "CNAME", "mx1.example.test.")
     dns.add("out.example.test", "CNAME", "host.other.test.")
     dns.add("host.other.test", "A", "127.0.0.1")
-    trusting = Resolver([dns.address], trust_ad=True, timeout=0.2, lifetime=0.4)
-    doubting = Resolver([dns.address], timeout=0.2, lifetime=0.4)
+    trusting = Resolver([dns.address], trust_ad=True, timeout=2, lifetime=4)
+    doubting = Resolver([dns.address], timeout=2, lifetime=4)
     for name, kind, secure in (
         ("example.test", "MX", True),
         ("example.test", "AAAA", True),

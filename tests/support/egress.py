@@ -137,7 +137,7 @@ async def courier(
             dns.add("example.test", "MX", f"{number} mx{number}.example.test.")
             dns.add(f"mx{number}.example.test", "A", host)
         said = EgressSettings(**values)
-        resolver = Resolver([dns.address], trust_ad=said.trust_ad, timeout=0.3, lifetime=0.3)
+        resolver = Resolver([dns.address], trust_ad=said.trust_ad, timeout=2, lifetime=2)
         with TemporaryDirectory() as folder:
             guard = guard_of(resolver, Store(Path(folder) / "tls.db"), said, https)
             one = Courier(said, resolver, permits, permits, Sites(), guard)

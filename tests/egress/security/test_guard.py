@@ -29,7 +29,7 @@ class World:
         self.dns = dns
         self.now = 1_795_000_000_000
         self.store = Store(folder / "tls.db")
-        self.resolver = Resolver([dns.address], trust_ad=trust_ad, clock=lambda: self.now, timeout=0.3, lifetime=0.3)
+        self.resolver = Resolver([dns.address], trust_ad=trust_ad, clock=lambda: self.now, timeout=2, lifetime=2)
         self.ledger = Ledger(self.resolver, self.store, lambda: self.now)
         self.policies = StsPolicies(self.resolver, self.store, lambda: self.now, self.ledger.count)
         self.guard = Guard(self.resolver, self.policies, self.ledger, lambda: self.now, trust_ad=trust_ad)
