@@ -184,7 +184,7 @@ def test_from_a_spike_to_its_messages(visit: Open) -> None:
     page.get_by_text("weren't sent").nth(60).wait_for()
     page.goto("/report/bounces")
     with page.expect_download() as told:
-        page.get_by_role("link", name="CSV").click()
+        page.get_by_role("link", name="CSV", exact=True).click()
     assert told.value.suggested_filename == "postlane-bounces-by-category.csv"
     assert "reputation-block,126" in told.value.path().read_text()
 

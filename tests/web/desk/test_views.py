@@ -167,6 +167,8 @@ async def test_files_for_a_spreadsheet(enter: Enter) -> None:
     assert answer.headers["content-disposition"] == 'attachment; filename="postlane-bounces-by-category.csv"'
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert (rows[0]["category"], rows[0]["bounces"]) == ("reputation-block", "126")
+    rows = list(csv.DictReader(io.StringIO((await client.get("/report/bounces/csv?by=hour")).text)))
+    assert {row["hour"]: row["bounces"] for row in rows}["2026-11-21T11:00:00.000Z"] == "23"
     rows = list(csv.DictReader(io.StringIO((await client.get("/found/csv?category=auth-failure")).text)))
     assert len(rows) == 14
     assert {row["code"] for row in rows} == {"550"}
