@@ -13,6 +13,7 @@ from relay.consent import at_rcpt
 from relay.edge.credentials import Directory, Login
 from relay.edge.submission import Submission, TurnedAway
 from relay.event import Facts, reply_facts
+from relay.header import MAX_HEADER, MAX_LINES, is_overlong
 from relay.house import KeysFor
 from relay.identity import Credential
 from relay.message import Change, RcptTo
@@ -28,6 +29,9 @@ log = structlog.get_logger()
 # `rejected` events a worker writes in a second: strangers can cause them, so they are bounded; the rest is only counted.
 # A postmaster learns nothing from the 51st copy in a second.
 MAX_REJECTED_A_SECOND = 50
+OVERLONG = Refusal(
+    Reply(552, "5.3.4", f"The header has more than {MAX_HEADER >> 10} KB or {MAX_LINES} lines"), "header"
+)
 
 
 def known(name: str, credential: Credential | None) -> Credential | Refusal:
@@ -118,7 +122,7 @@ class Door:
             return current.reply
         submission.credential = current
         try:
-            answer = await accept(submission, self._house)
+            answer = OVERLONG if is_overlong(submission.content) else await accept(submission, self._house)
         except Exception:
             log.exception("accept failed", credential=submission.credential.name, size=len(submission.content))
             self.counters["failed"] += 1

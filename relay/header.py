@@ -11,6 +11,9 @@ from email.header import decode_header
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+MAX_HEADER = 256 << 10  # octets: a thousand recipients named in To take 40 KB; Postfix cuts at 100 (header_size_limit)
+MAX_LINES = 10_000
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _SIGNED_LIST = re.compile(rb"(?:^|;)\s*h\s*=([^;]*)")
 
 
@@ -37,6 +40,16 @@ def _name(octets: bytes) -> str:
     return "" if b" " in name else name.decode("latin-1").lower()
 
 
+def is_overlong(content: bytes) -> bool:
+    """Whether its header has more octets or lines than MAX_HEADER and MAX_LINES: to look at each would hold up all others."""
+    if content.startswith(b"\r\n"):
+        return False
+    end = content.find(b"\r\n\r\n", 0, MAX_HEADER + 2)
+    if end < 0:
+        return len(content) > MAX_HEADER or content.count(b"\r\n") > MAX_LINES
+    return end > 2 * MAX_LINES and content.count(b"\r\n", 0, end) >= MAX_LINES
+
+
 def split(content: bytes) -> tuple[list[Field], int]:
     """Header fields of `content` (CRLF line ends), and where the rest starts: at the blank line, or at the end.
 
@@ -46,14 +59,10 @@ def split(content: bytes) -> tuple[list[Field], int]:
         return [], 0
     end = content.find(b"\r\n\r\n")
     end = len(content) if end < 0 else end + 2
-    fields: list[Field] = []
-    for line in content[:end].removesuffix(b"\r\n").split(b"\r\n"):
-        if line[:1] in (b" ", b"\t") and fields:
-            last = fields[-1]
-            fields[-1] = Field(last.name, last.raw + line + b"\r\n")
-        else:
-            name, colon, _ = line.partition(b":")
-            fields.append(_field((_name(name) if colon else "", line + b"\r\n")))
+    fields = []
+    for line in _FIELD_END.split(content[:end].removesuffix(b"\r\n")):
+        name, colon, _ = line.partition(b":")
+        fields.append(_field((_name(name) if colon else "", line + b"\r\n")))
     return fields, end
 
 

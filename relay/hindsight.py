@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from relay.clue import Sought
+from relay.event import iso, reply_facts
 from relay.feedback.aftermath import Aftermath, kind_of, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report
@@ -189,7 +190,7 @@ class Hindsight:
         facts = self._facts(report, delivery)
         change = Change(heard=[(*report.about, bit)])
         if report.kind != "unsubscribed":  # the desk tells that
-            change.events.append(house.recorder.of_delivery(report.kind, delivery, facts))
+            change.events.append(house.recorder.of_delivery(report.kind, delivery, _told(facts, delivery)))
         sure = _is_sure(report, delivery)
         learnt = self._learnt(report, facts, delivery) if sure else None
         counts = _counts(report.kind, facts) if sure else None
@@ -214,8 +215,7 @@ class Hindsight:
             one = ruled(failed_of(facts), self.rulings, delivery.site)
             facts |= {"category": one.category, "permanent": one.permanent, "rule": one.rule}
             facts |= {"reply": one.reply, "command": one.command}
-        facts.pop("texts", None)
-        return facts | ({"matched_by": "message-id"} if report.sought != ("", "") else {})
+        return facts
 
     def _learnt(self, report: Report, facts: Facts, delivery: Delivery) -> Facts | None:
         """What follows for later mail."""
@@ -249,13 +249,25 @@ def _counts(kind: str, facts: Facts) -> Kind | None:
     return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
 
 
-def _outcome(facts: Facts) -> Outcome:
-    """As the app is told of it."""
+def _told(facts: Facts, delivery: Delivery) -> Facts:
+    """What the event says."""
+    told = {name: value for name, value in facts.items() if name not in ("texts", "status")}
+    if "reply" in told:
+        told["reply"] = reply_facts(_reply(facts))
+    return told | {"delivered_at": iso(delivery.arrived)}
+
+
+def _reply(facts: Facts) -> Reply:
     words, status = str(facts.get("reply") or ""), str(facts.get("status") or "5.0.0")
-    reply = (
+    return (
         reply_of(words, status, "failed") if words else Reply(550, status, "It came back; the report gives no reason")
     )
-    mx, category = str(facts.get("reporter") or ""), str(facts.get("category") or "")
+
+
+def _outcome(facts: Facts) -> Outcome:
+    """As the app is told of it."""
+    reply = _reply(facts)
+    mx, category = str(facts.get("reported_by") or ""), str(facts.get("category") or "")
     return Outcome(reply, str(facts.get("command") or "END"), Scope.RECIPIENT, mx, category=category)
 
 

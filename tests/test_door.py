@@ -10,6 +10,7 @@ import pytest
 from relay.door import MAX_REJECTED_A_SECOND, Door
 from relay.edge.credentials import Directory
 from relay.edge.submission import TurnedAway
+from relay.header import MAX_HEADER
 from relay.identity import Credential
 from relay.message import MailClass, RcptTo
 from relay.outcome import Reply
@@ -44,6 +45,15 @@ async def test_a_refusal_is_an_event() -> None:
         "rejected", "from-domain", "shop", "192.0.2.7",
     )  # fmt: skip
     assert made.counters["refused"] == 1
+
+
+async def test_a_header_beyond_all_measure_is_refused_before_anybody_looks_at_it() -> None:
+    rig = Rig()
+    made = door(rig)
+    reply = await made.accept(submission(b"X-Fold: a\r\n" + b" b\r\n" * (MAX_HEADER // 4) + LETTER))
+    assert str(reply) == "552 5.3.4 The header has more than 256 KB or 10000 lines"
+    await settled(made)
+    assert [event["reason"] for event in rig.spool.events()] == ["header"]
 
 
 async def test_the_event_of_a_refusal_by_a_check_names_it() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.header import Field, readable, split
+from relay.header import MAX_HEADER, MAX_LINES, Field, is_overlong, readable, split
 
 
 def test_fields_keep_folds_and_line_ends() -> None:
@@ -17,6 +17,29 @@ def test_fields_keep_folds_and_line_ends() -> None:
 def test_lines_that_are_no_field_have_no_name() -> None:
     fields, _ = split(b"From sender Sat\r\n folded at once\r\nno colon\r\nA: b\r\n\r\n")
     assert [f.name for f in fields] == ["", "", "a"]
+
+
+@given(st.lists(st.sampled_from([b"A: b", b" c", b"\td", b"e", b": f", b"\r", b"\n", b""]), max_size=12))
+def test_all_of_the_header_is_in_its_fields_and_no_field_begins_with_a_blank(lines: list[bytes]) -> None:
+    content = b"\r\n".join(lines)
+    fields, rest = split(content)
+    whole = content[:rest].removesuffix(b"\r\n") + b"\r\n"
+    assert b"".join(field.raw for field in fields) == (whole if fields else b"")
+    assert not any(field.raw[:1] in (b" ", b"\t") for field in fields[1:])
+
+
+def test_a_header_has_so_many_octets_and_no_more() -> None:
+    header = b"X: " + b"y" * (MAX_HEADER - 5) + b"\r\n"
+    assert not is_overlong(header + b"\r\nbody")
+    assert is_overlong(b"Z" + header + b"\r\nbody")
+    assert is_overlong(b"Z" + header + b"body")
+    assert not is_overlong(b"\r\n" + 2 * header)
+    assert not is_overlong(header)
+    lines = b"X:\r\n" * MAX_LINES
+    assert not is_overlong(lines)
+    assert not is_overlong(lines + b"\r\n" + lines)
+    assert is_overlong(lines + b"Y:\r\n" + b"\r\nbody")
+    assert is_overlong(lines + b"Y:\r\n")
 
 
 def test_a_header_without_body_and_a_body_without_header() -> None:

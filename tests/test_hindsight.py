@@ -33,7 +33,9 @@ FAILED = Report(
     "bounced-late",
     {"category": "bad-mailbox", "permanent": True, "status": "5.1.1", "reply": "550 no such user"},
 )
-COMPLAINED = Report((ID, 0), "complained", {"feedback_type": "abuse", "reporter": "fbl.example"})
+COMPLAINED = Report(
+    (ID, 0), "complained", {"feedback_type": "abuse", "reported_by": "fbl.example", "matched_by": "trace-id"}
+)
 
 
 LEFT = Report((ID, 0), "unsubscribed", {})
@@ -119,7 +121,7 @@ async def test_a_report_from_further_on_reaches_the_app_under_the_names_that_the
     delivery.mail_from, delivery.arrived = "b-1@bounce.arava.example", NOW
     await scene.spool.put(Change(put=[(message, [delivery])]))
     await scene.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
-    facts = {**FAILED.facts, "reply": "550 5.1.1 <x7@in.example>: no such user", "reporter": "mx.in.example"}
+    facts = {**FAILED.facts, "reply": "550 5.1.1 <x7@in.example>: no such user", "reported_by": "mx.in.example"}
     await scene.hear(FAILED._replace(facts=facts))
     (report,) = scene.rig.offered
     told = (await scene.spool.content(report.message)).decode()
@@ -307,7 +309,7 @@ async def test_the_admins_rules_say_what_a_late_bounce_means_at_the_site_that_to
     facts = {"category": "other", "permanent": True, "status": "5.7.99", "reply": "", "texts": ["550 5.7.99 asleep"]}
     await scene.hear(Report((ID, 0), "bounced-late", facts))
     late = (await scene.events())[0]
-    assert (late["category"], late["rule"], late["reply"]) == ("inactive-mailbox", ruling.place, "550 5.7.99 asleep")
+    assert (late["category"], late["rule"], late["reply"]["text"]) == ("inactive-mailbox", ruling.place, "asleep")
     assert "texts" not in late
     (entry,) = await scene.learnt()
     assert entry["reason"] == "inactive-mailbox"
@@ -339,7 +341,9 @@ async def test_it_is_looked_for_in_what_each_worker_sent(scene: Scene) -> None:
     await scene.state.pin(UNPLACED, name_of(report), dumped(report))
     await scene.hindsight.look()
     late, told = await scene.events()
-    assert (late["type"], late["id"], late["matched_by"]) == ("bounced-late", ID, "message-id")
+    assert (late["type"], late["id"]) == ("bounced-late", ID)
+    assert late["reply"] == {"code": 550, "enhanced": "5.1.1", "text": "no such user"}, "as of any other failure"
+    assert late["delivered_at"] <= late["time"]
     assert told["report_of"] == ID
     assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
     assert len(scene.tallies) == 1

@@ -50,14 +50,19 @@ def reports(mail: Mail, returned_to: Sequence[About], traced: About | None) -> l
         failed = [one for one in mail.recipients if one.action == "failed"]
         if not failed:  # delayed, delivered, relayed, expanded: nothing has ended that had not
             return []
-        about = list(returned_to) or ([traced] if traced is not None else [])
-        if about:
-            return [Report(one, "bounced-late", _failure(mail, failed[0])) for one in about]
-        return [Report(NOBODY, "bounced-late", _failure(mail, one), sought) for one, sought in _sought(mail, failed)]
-    if mail.kind is Kind.COMPLAINT:
-        facts: Facts = {"feedback_type": mail.feedback_type, "reporter": mail.reporter}
+        if returned_to:
+            return [Report(one, "bounced-late", _failure(mail, failed[0], "token")) for one in returned_to]
         if traced is not None:
-            return [Report(traced, "complained", facts)]
+            return [Report(traced, "bounced-late", _failure(mail, failed[0], "trace-id"))]
+        return [
+            Report(NOBODY, "bounced-late", _failure(mail, one, "message-id"), sought)
+            for one, sought in _sought(mail, failed)
+        ]
+    if mail.kind is Kind.COMPLAINT:
+        facts: Facts = {"feedback_type": mail.feedback_type, "reported_by": mail.reporter}
+        if traced is not None:
+            return [Report(traced, "complained", facts | {"matched_by": "trace-id"})]
+        facts["matched_by"] = "message-id"
         return [Report(NOBODY, "complained", facts, sought) for _, sought in _sought(mail, mail.recipients)]
     return []
 
@@ -75,7 +80,7 @@ def _sought(mail: Mail, people: Sequence[Recipient]) -> list[tuple[Recipient, So
     return [(one, (named, one.address)) for one in people[:SOUGHT]] if named else []
 
 
-def _failure(mail: Mail, failed: Recipient) -> Facts:
+def _failure(mail: Mail, failed: Recipient, matched_by: str) -> Facts:
     return {
         "category": failed.category or Category.OTHER,
         "permanent": failed.permanent,
@@ -83,7 +88,8 @@ def _failure(mail: Mail, failed: Recipient) -> Facts:
         "reply": (failed.reply or next(iter(failed.texts), ""))[:MAX_TEXT],
         "command": failed.command,
         "rule": failed.rule,
-        "reporter": mail.reporter,
+        "reported_by": mail.reporter,
+        "matched_by": matched_by,
         "final_recipient": failed.final or failed.address,
         "texts": failed.texts,
     }

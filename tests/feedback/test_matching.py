@@ -62,7 +62,7 @@ def test_a_complaint_needs_the_message_it_is_about() -> None:
     complaint = Mail(Kind.COMPLAINT, feedback_type="abuse", reporter="fbl.example.net")
     (report,) = reports(complaint, [], TRACED)
     assert (report.about, report.kind) == (TRACED, "complained")
-    assert report.facts == {"feedback_type": "abuse", "reporter": "fbl.example.net"}
+    assert report.facts == {"feedback_type": "abuse", "reported_by": "fbl.example.net", "matched_by": "trace-id"}
     assert reports(complaint, [ABOUT], None) == [], "that somebody hands one in at a return path proves nothing"
     named = Mail(Kind.COMPLAINT, feedback_type="abuse", recipients=(Recipient("lea@example.com"),), message_id="<7@a>")
     (report,) = reports(named, [ABOUT], None)
