@@ -235,6 +235,7 @@ def an_admins_rule_says_what_it_means(node: Node, sink: Sink, port: int) -> None
     hand_in(port, path, told.replace("<tal@example.com>: no such user here", "Box is asleep"))
     late = wait_for("the bounce", partial(node.events, id=receipt, type="bounced-late"))
     assert [(one["category"], one["rule"]) for one in late] == [("inactive-mailbox", "policies/bounces.toml:3")]
+    wait_for("its suppression", partial(node.events, id=receipt, type="suppressed"))
     assert returned(node, "delayed") == 1
 
 
