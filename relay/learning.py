@@ -4,7 +4,7 @@ While a site says of nearly everybody that there is no such user (relay/policy/b
 word settles that: the same answer on another day, when the site is not doubted any more, suppresses; mail that arrives takes it
 off; so does an operator.
 
-It listens to effects (relay/effects.py), which come again after a crash: the days counted of a person are kept in State, each with
+It listens to effects (relay/effects.py), which come again after a crash: the days counted of a person stand in State, each with
 the delivery that failed first, so that none counts twice. Days, because an evening's ten mails to a full mailbox say no more than
 one.
 """

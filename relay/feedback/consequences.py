@@ -16,6 +16,9 @@ from relay.feedback.taxonomy import Category
 from relay.message import Delivery
 from relay.outcome import Outcome, Reply
 
+# What a site takes later, also where it says so with a 5xx: 550 5.4.5 of a daily limit, 554 of greylisting.
+PASSING = frozenset({Category.RATE_LIMITED, Category.GREYLISTED})
+
 
 class Report(Enum):
     """The delivery status notifications of RFC 3464 that we send, by their Action."""
@@ -71,12 +74,16 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
     return Verdict(events, plan.again, _delay_report(delivery, plan), outcome)
 
 
-def category_of(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> str:
-    """What a failure means, for a recipient of `site`; "" of a success. Our own words are for no rule of the admin's."""
+def understand(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> None:
+    """Puts down what a failure means, for a recipient of `site`: its category, and whether it will pass. Our own words are for no
+    rule of the admin's, and mean what their code says."""
     if outcome.delivered:
-        return ""
+        return
     own = NO_RULINGS if outcome.internal else rulings
-    return diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own).category
+    found = diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own)
+    outcome.category = found.category
+    later = found.category in PASSING or not found.permanent
+    outcome.passing = outcome.reply.permanent and later and not outcome.internal
 
 
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:
