@@ -254,7 +254,9 @@ def _told(facts: Facts, delivery: Delivery) -> Facts:
     told = {name: value for name, value in facts.items() if name not in ("texts", "status")}
     if "reply" in told:
         told["reply"] = reply_facts(_reply(facts))
-    return told | {"delivered_at": iso(delivery.arrived)}
+    # By whom and from where it was taken: reports of bounces and complaints are by provider and by source.
+    way = {"site": delivery.site or None, "source": delivery.source or None}
+    return told | way | {"delivered_at": iso(delivery.arrived)}
 
 
 def _reply(facts: Facts) -> Reply:

@@ -144,6 +144,7 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     await scene.hear(COMPLAINED)
     (event,) = await scene.events()
     assert (event["type"], event["feedback_type"]) == ("complained", "abuse")
+    assert (event["site"], event["source"]) == ("google", "192.0.2.3")
     (entry,) = await scene.learnt()
     assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
     assert entry["site"] == "google", "the site that took it, also where that was not known when it was accepted"

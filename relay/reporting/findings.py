@@ -57,21 +57,34 @@ class Bounces(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A finding before anybody has looked what it is a share of. `within`: how many of its bounces are of its scope."""
+    """A finding before anybody has looked what it is a share of."""
 
     category: str | None
     many: int
-    within: int
     scope: Scope
     spread: Mapping[str, int]
 
 
 class Whole(NamedTuple):
-    """Of a scope: all that ended, now and usually, and the bounces of a category that there usually were."""
+    """Of a scope: all that ended, now and usually, and the bounces of a category that there are, and usually were."""
 
     ended: int = 0
     usual_ended: int = 0
+    bounces: int = 0
     usual_bounces: int = 0
+
+
+def completed(
+    rows: Sequence[Bounces], exact: Sequence[tuple[str | None, str | None, str | None, int]]
+) -> list[Bounces]:
+    """`rows` are the largest combinations alone; `exact`: how many there are of each category, stream and credential. What is
+    missing is of sites and sources that nobody asked for."""
+    left = {(category, stream, credential): many for category, stream, credential, many in exact}
+    for row in rows:
+        key = row.category, row.stream, row.credential
+        left[key] = left.get(key, 0) - row.many
+    rest = [Bounces(*key, None, None, many) for key, many in left.items() if many > 0]
+    return [*rows, *rest]
 
 
 def lines(rows: Sequence[Bounces], ended: Mapping[str | None, int]) -> list[Line]:
@@ -89,7 +102,7 @@ def lines(rows: Sequence[Bounces], ended: Mapping[str | None, int]) -> list[Line
 
 
 def finding(line: Line, whole: Whole) -> Finding:
-    share = line.within / whole.ended if whole.ended else None
+    share = whole.bounces / whole.ended if whole.ended else None
     usual = whole.usual_bounces / whole.usual_ended if whole.usual_ended else None
     return Finding(line.category, line.many, whole.ended, share, usual, line.scope, line.spread)
 
@@ -126,5 +139,4 @@ def _line(category: str | None, rows: Sequence[Bounces]) -> Line:
         if first is not None and by[first] >= MOSTLY * count:
             scope[name] = first
         spread[name] = len(by)
-    within = sum(row.many for row in rows if all(getattr(row, name) == value for name, value in scope.items()))
-    return Line(category, count, within, scope, spread)
+    return Line(category, count, scope, spread)

@@ -17,7 +17,7 @@ from relay.reporting.budget import Allowance, Budget, Share, budget
 from relay.reporting.counting import copy_lines
 from relay.reporting.database import THREADS, Database, opened
 from relay.reporting.figures import Answer, Figures, Row, begins
-from relay.reporting.findings import SCOPES, Bounces, Finding, Line, Whole, finding, lines
+from relay.reporting.findings import SCOPES, Bounces, Finding, Line, Whole, completed, finding, lines
 from relay.reporting.question import DAY, DELAYS, FAILURE, KEPT, MEASURES, Question, QuestionError
 from relay.wildcard import any_of
 
@@ -87,9 +87,10 @@ class Reader:
         question = replace(question, report="bounces", by=("stream",), compare=0)
 
         def ask(database: Database, scratch: Path) -> list[Finding]:
-            of_all = replace(question, by=("category", *SCOPES))
-            source = self._source(of_all, of_all.level(), database, scratch)
-            rows = [Bounces(*row) for row in database.execute(*sql.bounces(question, source, _COMBINATIONS)).fetchall()]
+            rows = completed(
+                [Bounces(*row) for row in self._bounces(question, SCOPES, database, scratch)],
+                self._bounces(question, ("stream", "credential"), database, scratch),
+            )
             whose = {name: wanted for name, wanted in question.where.items() if name not in FAILURE}
             by_stream = self._ended(replace(question, where=whose, limit=_COMBINATIONS), database, scratch)
             found = lines(rows, by_stream)
@@ -100,6 +101,13 @@ class Reader:
             return [finding(line, _whole(line, wholes)) for line in found]
 
         return self._asked(ask)
+
+    def _bounces(
+        self, question: Question, scopes: tuple[str, ...], database: Database, scratch: Path
+    ) -> list[tuple[Any, ...]]:
+        asked = replace(question, by=("category", *scopes))
+        source = self._source(asked, asked.level(), database, scratch)
+        return list(database.execute(*sql.bounces(question, source, scopes, _COMBINATIONS)).fetchall())
 
     def _ended(self, question: Question, database: Database, scratch: Path) -> dict[str | None, int]:
         """Of each stream."""
@@ -119,8 +127,8 @@ class Reader:
         source = self._source(asked, asked.level(), database, scratch)
         found: dict[tuple[tuple[str, ...], tuple[str, ...], str | None], Whole] = {}
         for row in database.execute(*sql.wholes(question, source, names, scopes)).fetchall():
-            values, (category, ended, usual_ended, bounces) = tuple(row[: len(names)]), row[len(names) :]
-            found[names, values, category] = Whole(usual_bounces=bounces)
+            values, (category, ended, usual_ended, bounces, usual) = tuple(row[: len(names)]), row[len(names) :]
+            found[names, values, category] = Whole(bounces=bounces, usual_bounces=usual)
             before = found.get((names, values, ""), Whole())
             found[names, values, ""] = Whole(before.ended + ended, before.usual_ended + usual_ended)
         return found
@@ -276,8 +284,8 @@ class Reader:
 
 def _whole(line: Line, wholes: Mapping[tuple[tuple[str, ...], tuple[str, ...], str | None], Whole]) -> Whole:
     key = tuple(line.scope), tuple(line.scope.values())
-    bounces = wholes.get((*key, line.category), Whole()).usual_bounces
-    return wholes.get((*key, ""), Whole())._replace(usual_bounces=bounces)
+    mine = wholes.get((*key, line.category), Whole())
+    return wholes.get((*key, ""), Whole())._replace(bounces=mine.bounces, usual_bounces=mine.usual_bounces)
 
 
 def newest(hours: Sequence[tuple[int, int]], least: int) -> int:

@@ -15,7 +15,6 @@ import orjson
 from relay.feedback.eventarchive import COLUMNS, SHAPED
 from relay.reporting.budget import Allowance
 from relay.reporting.figures import FINENESS
-from relay.reporting.findings import SCOPES
 from relay.reporting.question import DELAYS, FAILURE, KEPT, LEVELS, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
 from relay.wildcard import AnyOf, re2
 
@@ -310,12 +309,12 @@ def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]])
     return f"SELECT {columns} FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY ALL", [*values, *other_values]
 
 
-def bounces(question: Question, source: Source, limit: int) -> Statement:
-    """Of each category and combination of SCOPES how many bounces, those with most first."""
-    told, values = relation(source, replace(question, by=("category", *SCOPES)))
+def bounces(question: Question, source: Source, scopes: Sequence[str], limit: int) -> Statement:
+    """Of each category and combination of these SCOPES how many bounces, those with most first."""
+    told, values = relation(source, replace(question, by=("category", *scopes)))
     asked, asked_values = conditions(question.where, question.where)
     parts = filter(None, [_in(question.windows["now"]), f"type IN {_BOUNCES}", asked])
-    names = ", ".join(("category", *SCOPES))
+    names = ", ".join(("category", *scopes))
     return (
         f"SELECT {names}, sum(n)::BIGINT AS many FROM ({told}) WHERE {' AND '.join(parts)} "
         f"GROUP BY ALL ORDER BY many DESC, {names} LIMIT {int(limit)}",
@@ -325,7 +324,7 @@ def bounces(question: Question, source: Source, limit: int) -> Statement:
 
 def wholes(question: Question, source: Source, names: Sequence[str], scopes: Sequence[Sequence[str]]) -> Statement:
     """Of each of these scopes, values of `names`: the values, the category (None of what was delivered), what ended now, what
-    ended usually, and the bounces there usually were."""
+    ended usually, and the bounces there are, and usually were."""
     told, values = relation(source, replace(question, by=("category", *names)))
     asked, asked_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
     windows = {"now": question.windows["now"], "usual": question.windows.get("usual", (0, 0))}
@@ -338,6 +337,7 @@ def wholes(question: Question, source: Source, names: Sequence[str], scopes: Seq
     columns = (
         f"coalesce(sum(n) FILTER (WHERE {_in(windows['now'])} AND {ended}), 0)::BIGINT",
         f"coalesce(sum(n) FILTER (WHERE {_in(windows['usual'])} AND {ended}), 0)::BIGINT",
+        f"coalesce(sum(n) FILTER (WHERE {_in(windows['now'])} AND type IN {_BOUNCES}), 0)::BIGINT",
         f"coalesce(sum(n) FILTER (WHERE {_in(windows['usual'])} AND type IN {_BOUNCES}), 0)::BIGINT",
     )
     keys = ", ".join([*map(_quoted, names), "category"])

@@ -1,6 +1,6 @@
 """Bounces told as what goes wrong, not as combinations."""
 
-from relay.reporting.findings import Bounces, Finding, Whole, finding, lines
+from relay.reporting.findings import Bounces, Finding, Whole, completed, finding, lines
 
 
 def row(category: str | None, stream: str | None, site: str, count: int) -> Bounces:
@@ -9,7 +9,7 @@ def row(category: str | None, stream: str | None, site: str, count: int) -> Boun
 
 def found(*rows: Bounces, ended: int = 1000) -> list[Finding]:
     """Each stream with as much mail."""
-    return [finding(line, Whole(2000, 1000, 1)) for line in lines(rows, {row.stream: ended for row in rows})]
+    return [finding(line, Whole(2000, 1000, 90, 1)) for line in lines(rows, {row.stream: ended for row in rows})]
 
 
 def test_what_is_of_one_site_is_told_as_that_sites() -> None:
@@ -54,3 +54,16 @@ def test_of_a_scope_without_mail_there_is_no_share() -> None:
     (line,) = lines([row("quota", "news", "google", 1)], {})
     assert finding(line, Whole()).share is None
     assert finding(line, Whole()).usual is None
+
+
+def test_what_the_largest_combinations_leave_out_is_counted_all_the_same() -> None:
+    rows = [row("quota", "news", "google", 5), row("quota", "news", "gmx", 3)]
+    exact = [("quota", "news", "crm", 20), ("bad-mailbox", "club", "crm", 7)]
+    whole = completed(rows, exact)
+    assert [(one.category, one.stream, one.site, one.many) for one in whole[2:]] == [
+        ("quota", "news", None, 12),
+        ("bad-mailbox", "club", None, 7),
+    ]
+    quota, _ = lines(whole, {})
+    assert (quota.many, quota.scope) == (20, {"stream": "news", "credential": "crm"})
+    assert completed(rows, [("quota", "news", "crm", 8)]) == rows

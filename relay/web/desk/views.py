@@ -9,10 +9,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
+from relay.event import iso
 from relay.ids import time_of
 from relay.masking import mask_text
 from relay.recipient import normalised
 from relay.reporting import Question
+from relay.reporting.question import TIMES
 from relay.web.desk import people, reports
 from relay.web.desk.asked import BY, HOUR, WORDS, Asked, Nothing, asked, moment
 from relay.web.desk.asking import PATIENCE, Asking, Unanswered
@@ -119,17 +121,20 @@ class Desk:
         return {name: mask_text(v) if masked and isinstance(v, str) else v for name, v in told.items()}
 
     async def report_csv(self, request: Request) -> Response:
-        about = self._asked(request)
-        found = await self._looked(
-            request,
-            about,
-            lambda: self._reader.answer(question(about, self._zone, [about.by], IN_CSV)).table(),
-            "csv",
-        )
+        """By what the page is by, or by the hour or day, as its chart."""
+        about, wanted = self._asked(request), request.query_params.get("by", "")
+        by = wanted if wanted in TIMES else about.by
+
+        def work() -> tuple[list[str], list[list[Any]]]:
+            return self._reader.answer(question(about, self._zone, [by], IN_CSV)).table()
+
+        found = await self._looked(request, about, work, f"csv {by}")
         if isinstance(found, Response):
             return found
         (names, rows), _ = found
-        return _as_file(as_csv(names, rows, masked=visitor_of(request).masked), f"{about.report}-by-{about.by}")
+        if by in TIMES:
+            rows = [[iso(row[0]), *row[1:]] for row in rows]
+        return _as_file(as_csv(names, rows, masked=visitor_of(request).masked), f"{about.report}-by-{by}")
 
     # --- messages -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,34 @@
+"""Many tests make a site of their own: what its templates are compiled to is shared, as it is by all pages of a running node."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from jinja2 import BytecodeCache, Environment
+from jinja2.bccache import Bucket
+
+from relay.web import rendering
+from relay.web.public import site
+
+
+class Compiled(BytecodeCache):
+    """In memory, by file."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once() -> Iterator[None]:
+    environment = partial(Environment, bytecode_cache=Compiled())
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (rendering, site):
+            patch.setattr(module, "Environment", environment)
+        yield
