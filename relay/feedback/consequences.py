@@ -16,9 +16,6 @@ from relay.feedback.taxonomy import Category
 from relay.message import Delivery
 from relay.outcome import Outcome, Reply
 
-# What a site takes later, also where it says so with a 5xx: 550 5.4.5 of a daily limit, 554 of greylisting.
-PASSING = frozenset({Category.RATE_LIMITED, Category.GREYLISTED})
-
 
 class Report(Enum):
     """The delivery status notifications of RFC 3464 that we send, by their Action."""
@@ -82,8 +79,7 @@ def understand(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> No
     own = NO_RULINGS if outcome.internal else rulings
     found = diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own)
     outcome.category = found.category
-    later = found.category in PASSING or not found.permanent
-    outcome.passing = outcome.reply.permanent and later and not outcome.internal
+    outcome.passing = outcome.reply.permanent and not found.permanent and not outcome.internal
 
 
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:
