@@ -175,7 +175,8 @@ class Accounts:
             for sheet in await self._read(hour, keep=False):
                 for row, counts in sheet.counts.items() if sheet.stream == key[0] else ():
                     if row.urgent == key[1]:
-                        number = counted(measure, sums_of(row, counts, sheet.stream, hour * HOUR, facts))
+                        at = hour * HOUR + row.quarter * QUARTER
+                        number = counted(measure, sums_of(row, counts, sheet.stream, at, facts))
                         for by in ("campaign", "credential", "site"):
                             name = by, str(getattr(row, by))
                             parts[name] = parts.get(name, 0.0) + number

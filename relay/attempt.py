@@ -10,7 +10,7 @@ from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.aftermath import Aftermath, kind_of
-from relay.feedback.consequences import Report, Retry, category_of, judge, owes_delay_report
+from relay.feedback.consequences import Report, Retry, judge, owes_delay_report, understand
 from relay.feedback.rulings import Rulings
 from relay.house import House
 from relay.identity import Rate
@@ -126,7 +126,8 @@ async def attempt(delivery: Delivery, house: Attempting) -> int | Pause | None:
 async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, house: Attempting) -> int | None:
     """What the attempt came to, on disk and told; when (ms) it goes again."""
     message = delivery.message
-    outcome.category = outcome.category or category_of(outcome, delivery.site, house.rulings)
+    if not outcome.category:
+        understand(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
     if outcome.delivered:
         delivery.arrived = house.clock()
@@ -154,10 +155,10 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
 
 
 def _happened(delivery: Delivery, outcome: Outcome, house: Attempting) -> tuple[object, ...]:
-    """How it ended, as it counts for the health of its stream."""
+    """How it ended, as it counts for the health of its stream. What was said until it expired is as final as a 5xx."""
     if outcome.delivered:
         return happened(delivery, Kind.DELIVERED, outcome.site or delivery.site, delivery.arrived)
-    kind = kind_of(outcome.category, permanent=outcome.permanent)
+    kind = kind_of(outcome.category, permanent=outcome.condemning)
     return happened(delivery, kind, outcome.site or delivery.site, house.clock())
 
 
@@ -176,7 +177,8 @@ async def _tell_late(delivery: Delivery, house: Attempting) -> None:
 
 
 def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int, aftermath: Aftermath) -> None:
-    """What may still come back is about, and what a peer's refusal means for later mail."""
+    """What may still come back is about, and what a peer's refusal means for later mail: of a mailbox that was unknown until the
+    message expired the same as of a 5xx."""
     if outcome.captured or outcome.internal:
         return
     if outcome.delivered:
@@ -184,7 +186,7 @@ def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int, af
         if delivery.doubted:  # there is such a mailbox
             change.learnt.append((delivery, {"recipient": delivery.recipient, "arrived": True}))
         return
-    learnt = aftermath.of_failure(delivery, outcome.category, outcome.permanent, outcome.site, now)
+    learnt = aftermath.of_failure(delivery, outcome.category, outcome.condemning, outcome.site, now)
     change.learnt += [(delivery, learnt)] if learnt is not None else []
 
 
@@ -253,7 +255,7 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
             pause = _first(pause, Pause(house.clock() + found.wait, found.why, way.site, pool.name))
             continue
         outcome = found
-        outcome.category = category_of(outcome, way.site, house.rulings)
+        understand(outcome, way.site, house.rulings)
         house.shaper.observe(berth, outcome, "" if outcome.internal else outcome.category)
         if not _blames_source(outcome):
             return outcome

@@ -1,11 +1,12 @@
-"""What bounces and complaints teach of people, told to the desk: at once, or after so many failures within some time.
+"""What bounces and complaints teach of people, told to the desk: at once, or after failures on so many days within some time.
 
 While a site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending. A second
 word settles that: the same answer on another day, when the site is not doubted any more, suppresses; mail that arrives takes it
 off; so does an operator.
 
-It listens to effects (relay/effects.py), which come again after a crash: the failures counted of a person are kept in State by
-the token of their delivery, so that none counts twice.
+It listens to effects (relay/effects.py), which come again after a crash: the days counted of a person stand in State, each with
+the delivery that failed first, so that none counts twice. Days, because an evening's ten mails to a full mailbox say no more than
+one.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 TOGETHER = 50  # of the 500 that the desk takes in one question, which it answers in one turn of the loop
 DAY = 86_400_000
-MOST = 20  # failures that are kept of one person and reason
+MOST = 20  # days with failures that are kept of one person and reason
 
 
 Doubted = Callable[[Collection[str]], Awaitable[Collection[str]]]
@@ -87,15 +88,16 @@ class Learning:
         return said
 
     async def _is_enough(self, token: str, entry: Json) -> bool:
-        """Has it happened often enough? What has not yet is counted."""
-        after, now = int(entry.get("after", 1)), self._clock()
+        """Has it happened on days enough? What has not yet is counted."""
+        after = int(entry.get("after", 1))
         if after <= 1:
             return True
+        at = int(entry.get("at") or self._clock())  # a former Postlane's effects do not say when
         key, name = self.keys.key(str(entry["recipient"])), f"f:{entry['reason']}"
         (facts,) = await self._state.told([key])
-        failures = counted(facts.get(name, "[]"), token, now, int(entry["within"]))
-        await self._state.tell(key, {name: orjson.dumps(failures).decode()})
-        return len(failures) >= after
+        days = counted(facts.get(name, "[]"), token, at, int(entry["within"]))
+        await self._state.tell(key, {name: orjson.dumps(days).decode()})
+        return len(days) >= after
 
 
 def is_older(since: int, now: int) -> bool:
@@ -103,8 +105,10 @@ def is_older(since: int, now: int) -> bool:
     return now // DAY > since // DAY and now - since >= DAY // 2
 
 
-def counted(known: str, token: str, now: int, within: int) -> list[tuple[str, int]]:
-    """The failures that count, this one too: each delivery once. Pure."""
-    lately = {one: at for one, at in orjson.loads(known) if now - within < at}
-    lately.setdefault(token, now)
-    return list(lately.items())[-MOST:]
+def counted(known: str, token: str, at: int, within: int) -> list[tuple[str, int]]:
+    """The failures that count, this one too: of each day (UTC) the first, each delivery once. Pure."""
+    days = dict[int, tuple[str, int]]()
+    for one, before in [*orjson.loads(known), (token, at)]:
+        if at - within < before and all(one != first for first, _ in days.values()):
+            days.setdefault(before // DAY, (one, before))
+    return list(days.values())[-MOST:]

@@ -57,6 +57,7 @@ class Outcome:
     internal  these are our own words (timeouts, DNS, connection lost): back-off rules for replies never see them
     captured  it was for the built-in capture server, not for the world
     category  what a failure means, as feedback/taxonomy.py names it; "" of a success, and until it was asked
+    passing   it says that it will pass, however hard its code is: a limit, greylisting (feedback/consequences.py)
     transcript  of a failure, what was said in the session, a line each (egress/transcript.py)
     relayed_dsn  the peer offered DSN and was handed NOTIFY, RET, ENVID, ORCPT: success reports are its duty (RFC 3461 5.2.2)
     """
@@ -72,6 +73,7 @@ class Outcome:
     captured: bool = False
     site: str = ""
     category: str = ""
+    passing: bool = False
     transcript: tuple[str, ...] = ()
 
     @property
@@ -81,7 +83,12 @@ class Outcome:
     @property
     def permanent(self) -> bool:
         """Will trying again not help? A host's or source's refusal, however hard, says nothing of the recipient."""
-        return self.reply.permanent and self.scope in (Scope.RECIPIENT, Scope.MESSAGE)
+        return self.reply.permanent and self.condemning and not self.passing
+
+    @property
+    def condemning(self) -> bool:
+        """Is it about this recipient or message, so that it is the last word where the delivery ends with it?"""
+        return self.scope in (Scope.RECIPIENT, Scope.MESSAGE)
 
     @property
     def keeps_source(self) -> bool:
@@ -90,4 +97,5 @@ class Outcome:
         Greylisting has no code of its own (RFC 6647 4.1: any 4yz at RCPT or DATA), so each host that put off this
         recipient or message, and not all mail, is taken for one.
         """
-        return not self.internal and self.reply.temporary and self.command in ("RCPT", "DATA", "END")
+        later = self.reply.temporary or self.passing
+        return not self.internal and later and self.command in ("RCPT", "DATA", "END")

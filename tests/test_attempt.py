@@ -29,6 +29,7 @@ from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
 from relay.spool.errors import SpoolError
 from relay.state.places import Person
+from relay.tally import Kind
 from tests.support.house import LETTER, NOW, Rig, waiting_delivery
 from tests.support.signatures import both_keys, verdicts
 
@@ -157,6 +158,17 @@ async def test_given_up_after_its_time() -> None:
     rig, delivery = Rig(BUSY, give_up=500), waiting_delivery()
     assert await attempt(delivery, rig.attempting()) is None
     assert rig.spool.events()[0]["category"] == "expired"
+
+
+async def test_a_mailbox_that_was_unknown_until_the_message_expired_is_as_gone_as_one_at_once() -> None:
+    unknown = Outcome(Reply(450, "4.1.1", "user unknown"), "RCPT", Scope.RECIPIENT, "mx.b.example")
+    for give_up, scope, learnt in ((500, Scope.RECIPIENT, 1), (500, Scope.SITE, 0), (DAY, Scope.RECIPIENT, 0)):
+        rig, delivery = Rig(replace(unknown, scope=scope), give_up=give_up), waiting_delivery()
+        await attempt(delivery, rig.attempting())
+        assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+        if give_up < DAY:
+            assert rig.spool.events()[0]["category"] == "expired"
+            assert (delivery.happened or ("",))[0] == (Kind.HARD if learnt else Kind.BOUNCED)
 
 
 async def test_over_quota_takes_its_permit_first() -> None:

@@ -57,20 +57,36 @@ async def test_a_mailbox_that_is_gone_is_told_at_once(scene: Scene) -> None:
     assert scene.desk.asked == [GONE]
 
 
-async def test_a_full_one_after_three_different_messages(scene: Scene) -> None:
-    for token in ("a/0", "a/0", "b/0", "a/0"):
+async def test_a_full_one_after_failures_on_three_days(scene: Scene) -> None:
+    for token in ("a/0", "a/0", "b/0", "c/0", "d/0"):
         await scene.learn(token, FULL)
-    assert scene.desk.asked == [], "two messages, however often they were told"
-    await scene.learn("c/0", FULL)
+    scene.clock.now += DAY
+    await scene.learn("e/0", FULL)
+    scene.clock.now += DAY
+    for token in ("a/0", "e/0"):
+        await scene.learn(token, FULL)
+    assert scene.desk.asked == [], "two days, however many messages, and however often they were told"
+    await scene.learn("f/0", FULL)
     assert scene.desk.asked == [FULL]
+
+
+async def test_a_failure_counts_for_the_day_on_which_it_was(scene: Scene) -> None:
+    yesterday = FULL | {"after": 2, "at": scene.clock.now}
+    scene.clock.now += DAY
+    await scene.learn("a/0", yesterday)
+    await scene.learn("b/0", yesterday)
+    assert scene.desk.asked == [], "one day, told late"
+    await scene.learn("c/0", yesterday | {"at": scene.clock.now})
+    assert len(scene.desk.asked) == 1
 
 
 async def test_failures_long_ago_do_not_count(scene: Scene) -> None:
     for token in ("a/0", "b/0"):
         await scene.learn(token, FULL)
-    scene.clock.now += 14 * DAY
+        scene.clock.now += DAY
+    scene.clock.now += 12 * DAY
     await scene.learn("c/0", FULL)
-    assert scene.desk.asked == []
+    assert scene.desk.asked == [], "the first is 14 days ago"
 
 
 async def test_it_is_told_again_where_state_did_not_hear(scene: Scene) -> None:
@@ -84,7 +100,7 @@ async def test_it_is_told_again_where_state_did_not_hear(scene: Scene) -> None:
 def test_what_is_kept_of_failures_is_bounded() -> None:
     known = "[]"
     for number in range(3 * MOST):
-        found = counted(known, f"m{number}/0", number, 1_000)
+        found = counted(known, f"m{number}/0", number * DAY, 1_000 * DAY)
         known = str([list(one) for one in found]).replace("'", '"')
     assert len(found) == MOST
-    assert found[-1] == (f"m{3 * MOST - 1}/0", 3 * MOST - 1)
+    assert found[-1] == (f"m{3 * MOST - 1}/0", (3 * MOST - 1) * DAY)

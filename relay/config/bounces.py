@@ -7,7 +7,7 @@ from relay.config.reader import Document, Section
 from relay.config.schema_bounces import OFF, BouncesFile, DefaultHealthTable, HealthTable, LimitTable, ReplyTable
 from relay.config.streams import boundary
 from relay.config.wording import Loc
-from relay.feedback.aftermath import SHIPPED, Aftermath, Rule
+from relay.feedback.aftermath import DAY, SHIPPED, Aftermath, Rule
 from relay.feedback.rulings import Ruling, Rulings
 from relay.policy.health import MEASURES, Health, Limit, Limits, percent
 from relay.policy.patterns import Matcher, Pattern
@@ -103,6 +103,10 @@ def nobody_there(document: Document, *, listens: bool, read: bool) -> Iterator[P
 
 
 def problems_of(file: BouncesFile, document: Document) -> Iterator[Problem]:
+    for kind, said in file.suppress.items():
+        if said.after > 1 and said.after * DAY > said.within + DAY:
+            message = f"failures on {said.after} days are more than within can hold; nobody would ever be suppressed"
+            yield document.problem(("suppress", kind, "after"), message, "range")
     for number, table in enumerate(file.reply):
         match = table.match
         if not (match.site or match.text or match.code or match.command):

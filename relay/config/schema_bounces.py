@@ -17,7 +17,7 @@ from relay.policy.health import LONGEST
 from relay.policy.patterns import Pattern, parse
 
 HOUR = 3_600_000
-MOST = 20  # failures that are kept of a person (relay/learning.py)
+MOST = 20  # days with failures that are kept of a person (relay/learning.py)
 
 
 def site_pattern(value: object) -> Pattern:
@@ -87,7 +87,7 @@ class SuppressTable(Section):
 
     stop: Literal["all", "marketing", "stream", "nothing"] = Field(description="stream: that of the message")
     brand: Literal["same", "every"] = setting("every", "same: mail of the message's brand alone")
-    after: Annotated[int, Field(ge=1, le=MOST)] = setting(1, "failures of different messages until then")
+    after: Annotated[int, Field(ge=1, le=MOST)] = setting(1, "days (UTC) with a failure until then")
     within: PositiveDuration = setting("14d", "in which they count")
     span: PositiveDuration | None = setting(None, "for how long; else until it is undone", alias="for")
 
@@ -208,7 +208,7 @@ class BouncesFile(Section):
     reply: list[ReplyTable] = setting([])
     suppress: Annotated[
         dict[Annotated[str, *text_of(suppressing, "quota")], SuppressTable], BeforeValidator(_over_shipped)
-    ] = setting({}, "per category, or complaint: what is stopped, after how many failures, for how long")
+    ] = setting({}, "per category, or complaint: what is stopped, after failures on how many days, for how long")
     health: HealthTables = setting(HealthTables())
     feedback_addresses: list[OwnAddress] = setting(
         [], "where providers send complaints: fbl@shop.example, or fbl alone for that at each return_path_domain"

@@ -3,7 +3,7 @@ says. Pure.
 
 It follows the category, never the bare code (DESIGN, invariant 7): what blames us, the message or the hour stops nothing, and no
 file can say otherwise. As shipped, a mailbox that does not exist stops all mail to it, whoever sends it; one that sleeps, for
-half a year; a full one only after several failures over days; a complaint the marketing of the brand that it is about, not
+half a year; a full one only after failures on several days; a complaint the marketing of the brand that it is about, not
 its receipts.
 """
 
@@ -45,7 +45,7 @@ def kind_of(category: str, *, permanent: bool) -> Kind:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """stop     all | marketing | stream (of the message) | nothing      same_brand   of its brand alone
-    after    failures (of different messages) before it does, within so many ms
+    after    days (UTC) with such a failure before it does, within so many ms
     span     for how many ms; None: until somebody undoes it"""
 
     stop: str
@@ -112,6 +112,7 @@ def _entry(delivery: Delivery, rule: Rule, reason: str, site: str, now: int) -> 
         "until": now + rule.span if rule.span is not None else None,
         "site": site or delivery.site,
         "stream": stream,
+        "at": now,
         "after": rule.after,
         "within": rule.within,
     }

@@ -71,12 +71,15 @@ def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool
     return Verdict(events, plan.again, _delay_report(delivery, plan), outcome)
 
 
-def category_of(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> str:
-    """What a failure means, for a recipient of `site`; "" of a success. Our own words are for no rule of the admin's."""
+def understand(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> None:
+    """Puts down what a failure means, for a recipient of `site`: its category, and whether it will pass. Our own words are for no
+    rule of the admin's, and mean what their code says."""
     if outcome.delivered:
-        return ""
+        return
     own = NO_RULINGS if outcome.internal else rulings
-    return diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own).category
+    found = diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own)
+    outcome.category = found.category
+    outcome.passing = outcome.reply.permanent and not found.permanent and not outcome.internal
 
 
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:

@@ -38,16 +38,16 @@ class Report(NamedTuple):
 
 def label(mail: Mail) -> str:
     """What it is, in a word, for who counts: a bounce says that something failed, the others by their action (RFC 3464 2.3.3)."""
-    if mail.kind is not Kind.BOUNCE or not mail.recipients:
+    actions = [one.action for one in _told(mail)]
+    if mail.kind is not Kind.BOUNCE or not actions:
         return mail.kind.value
-    actions = [one.action for one in mail.recipients]
     return mail.kind.value if "failed" in actions else actions[0]
 
 
 def reports(mail: Mail, returned_to: Sequence[About], traced: About | None) -> list[Report]:
     """`returned_to`: by the return paths it arrived at; `traced`: by the trace id in what came back."""
     if mail.kind is Kind.BOUNCE:
-        failed = [one for one in mail.recipients if one.action == "failed"]
+        failed = [one for one in _told(mail) if one.action == "failed"]
         if not failed:  # delayed, delivered, relayed, expanded: nothing has ended that had not
             return []
         if returned_to:
@@ -75,9 +75,14 @@ def farewells(mail: Mail, sender: str, leavers: Sequence[About]) -> list[Report]
     return [Report(one, "unsubscribed", {}) for one in leavers]
 
 
+def _told(mail: Mail) -> Sequence[Recipient]:
+    """What a bounce says, of each whom it names, or of the one whom it does not."""
+    return mail.recipients or ([mail.unnamed] if mail.unnamed is not None else [])
+
+
 def _sought(mail: Mail, people: Sequence[Recipient]) -> list[tuple[Recipient, Sought]]:
     named = plain(mail.message_id)
-    return [(one, (named, one.address)) for one in people[:SOUGHT]] if named else []
+    return [(one, (named, one.address)) for one in people[:SOUGHT] if one.address] if named else []
 
 
 def _failure(mail: Mail, failed: Recipient, matched_by: str) -> Facts:

@@ -53,8 +53,8 @@ def diagnose(
     """The meaning of a failed reply to `command` (as Outcome.command, or "" where it is not known).
 
     `provider` is a name of providers.CODES, or "": then the reply's own words may tell it; `site`, whose it is for the
-    admin's `rulings`. Permanent means that the code and the enhanced code both say so, and that it is no full mailbox told
-    at RCPT TO.
+    admin's `rulings`. Permanent means that the code and the enhanced code both say so, and that it is neither a full mailbox told
+    at RCPT TO nor what passes by its nature.
     """
     text = reply.text[:TEXT_LIMIT].casefold()
     ruling = rulings.find(reply, command, site)
@@ -69,7 +69,8 @@ def diagnose(
 
 def _permanent(category: Category, reply: Reply, command: str) -> bool:
     lenient = category is Category.QUOTA and reply.code == 552 and command == "RCPT"
-    return reply.permanent and not reply.enhanced.startswith("4") and not lenient
+    passes = lenient or MEANINGS[category].passes
+    return reply.permanent and not reply.enhanced.startswith("4") and not passes
 
 
 def classify(reply: Reply, command: str, provider: str = "") -> tuple[Category, bool]:

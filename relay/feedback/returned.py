@@ -71,6 +71,7 @@ class Mail:
     message_id, trace   of the message that came back, "" where it did not
     envelope_id         Original-Envelope-Id (RFC 3461 ENVID)
     reporter            the reporting MTA or the feedback loop's name
+    unnamed             what a report says that names nobody: who knows by its return path whom it is about knows all
     """
 
     kind: Kind
@@ -81,6 +82,7 @@ class Mail:
     trace: str = ""
     envelope_id: str = ""
     reporter: str = ""
+    unnamed: Recipient | None = None
 
 
 _LINK = re.compile(r"https?://\S{1,200}")
@@ -104,7 +106,9 @@ def read_mail(content: bytes) -> Mail:
     ):
         mail = reader(seen)
         if mail is not None:
-            return replace(mail, recipients=tuple(_spared(one, seen.senders) for one in mail.recipients))
+            unnamed = _spared(mail.unnamed, seen.senders) if mail.unnamed is not None else None
+            people = tuple(_spared(one, seen.senders) for one in mail.recipients)
+            return replace(mail, recipients=people, unnamed=unnamed)
     return Mail(Kind.OTHER)
 
 
@@ -460,7 +464,8 @@ def _in_prose(seen: _Seen) -> Mail | None:
         _failure(n.address, "", action, "", (n.reason, words if alone else "", seen.subject if alone else ""))
         for n in named
     ]
-    return Mail(Kind.BOUNCE, "text", "", tuple(people), *seen.original)
+    unnamed = _failure("", "", action, "", (words, seen.subject)) if told and not people else None
+    return Mail(Kind.BOUNCE, "text", "", tuple(people), *seen.original, unnamed=unnamed)
 
 
 def _action(seen: _Seen) -> str:

@@ -45,10 +45,12 @@ class Category(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a category says: whom it is about, and whether it condemns the address (when the reply is permanent)."""
+    """What a category says: whom it is about, whether it condemns the address (when the reply is permanent), and whether it
+    passes, however hard the code: 550 5.4.5 of a daily limit, 554 of greylisting."""
 
     reach: Reach
     condemns: bool = False
+    passes: bool = False
 
 
 MEANINGS: dict[Category, Meaning] = {
@@ -62,8 +64,8 @@ MEANINGS: dict[Category, Meaning] = {
     Category.AUTH_FAILURE: Meaning(Reach.SENDER),
     Category.POLICY_BLOCK: Meaning(Reach.SENDER),
     Category.REPUTATION_BLOCK: Meaning(Reach.CONNECTION),
-    Category.RATE_LIMITED: Meaning(Reach.CONNECTION),
-    Category.GREYLISTED: Meaning(Reach.CONNECTION),
+    Category.RATE_LIMITED: Meaning(Reach.CONNECTION, passes=True),
+    Category.GREYLISTED: Meaning(Reach.CONNECTION, passes=True),
     Category.RELAY_DENIED: Meaning(Reach.CONNECTION),
     Category.SPAM_BLOCK: Meaning(Reach.MESSAGE),
     Category.CONTENT_ERROR: Meaning(Reach.MESSAGE),

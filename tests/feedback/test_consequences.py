@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from relay.event import Recorder
-from relay.feedback.consequences import Report, Retry, Verdict, category_of, judge, owes_withheld_report
-from relay.feedback.rulings import Ruling, Rulings
+from relay.feedback.consequences import Report, Retry, Verdict, judge, owes_withheld_report, understand
+from relay.feedback.rulings import NO_RULINGS, Ruling, Rulings
 from relay.feedback.taxonomy import Category
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
@@ -27,7 +27,7 @@ def delivery(
 
 def judged(one: Delivery, outcome: Outcome, retry: Retry | None = None) -> tuple[Verdict, dict[str, Any]]:
     recorder = Recorder("n", lambda: NOW, lambda: "e", "p")
-    outcome.category = category_of(outcome, one.site)
+    understand(outcome, one.site)
     verdict = judge(one, outcome, lambda: retry or Retry(NOW + 1000, warn=False), "transactional", recorder)
     assert len(verdict.events) == 1
     return verdict, json.loads(verdict.events[0])
@@ -202,15 +202,46 @@ def test_a_providers_own_code_is_read_as_the_provider_means_it() -> None:
     assert judged(delivery(), outcome)[1]["category"] == "auth-failure"
 
 
+def understood(outcome: Outcome, rulings: Rulings = NO_RULINGS) -> tuple[str, bool]:
+    understand(outcome, "b.example", rulings)
+    return outcome.category, outcome.permanent
+
+
 def test_a_failure_has_a_category_and_a_success_has_none() -> None:
     slow = refused(421, "4.7.28", "unusual rate of unsolicited mail", command="MAIL")
-    assert category_of(slow, "b.example") == "rate-limited"
-    assert category_of(Outcome(Reply(250, "2.0.0", "OK"), "END"), "b.example") == ""
+    assert understood(slow) == ("rate-limited", False)
+    assert understood(Outcome(Reply(250, "2.0.0", "OK"), "END")) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "command", "category"),
+    [
+        ((550, "5.4.5", "Daily user sending limit exceeded. gsmtp"), "END", "rate-limited"),
+        ((550, "5.7.1", "Greylisted, please try again later"), "RCPT", "greylisted"),
+        ((552, "5.2.2", "mailbox full"), "RCPT", "quota"),
+        ((550, "4.1.1", "user unknown"), "RCPT", "bad-mailbox"),
+    ],
+)
+def test_what_will_pass_is_tried_again_however_hard_its_code(
+    reply: tuple[int, str, str], command: str, category: str
+) -> None:
+    verdict, event = judged(delivery(), refused(*reply, command=command))
+    assert (event["type"], event["category"], event["permanent"]) == ("deferred", category, False)
+    assert verdict.again == NOW + 1000
+    ours = refused(*reply, command=command)
+    ours.internal = True
+    assert judged(delivery(), ours)[1]["type"] == "bounced", "our own words mean what their code says"
+
+
+@pytest.mark.parametrize("text", ["blocked by policy", "message looks like spam", "SPF check failed"])
+def test_a_hard_refusal_of_another_kind_is_final(text: str) -> None:
+    assert judged(delivery(), refused(550, "5.7.1", text))[1]["type"] == "bounced"
 
 
 def test_the_admins_word_on_replies_comes_first_and_never_holds_for_ours() -> None:
     dormant = Rulings([Ruling(Category.INACTIVE_MAILBOX, "policies/bounces.toml:1")])
     outcome = refused(550, "5.1.1", "no such user")
-    assert category_of(outcome, "b.example", dormant) == "inactive-mailbox"
+    assert understood(outcome, dormant) == ("inactive-mailbox", True)
+    assert understood(outcome, Rulings([Ruling(Category.GREYLISTED, "b:1")])) == ("greylisted", False)
     outcome.internal = True
-    assert category_of(outcome, "b.example", dormant) == "bad-mailbox"
+    assert understood(outcome, dormant) == ("bad-mailbox", True)

@@ -1,5 +1,7 @@
 """Whom a returned mail is about."""
 
+from dataclasses import replace
+
 import pytest
 
 from relay.feedback.matching import MAX_TEXT, NOBODY, SOUGHT, failed_of, farewells, label, reports
@@ -50,6 +52,16 @@ def test_else_by_message_id_and_address() -> None:
 def test_else_it_is_nobodys() -> None:
     assert reports(bounce(FAILED), [], None) == []
     assert reports(Mail(Kind.BOUNCE, message_id="7@a.example"), [], None) == []
+
+
+def test_a_report_that_names_nobody_is_about_whom_its_way_back_names() -> None:
+    mail = Mail(Kind.BOUNCE, message_id="7@a.example", unnamed=replace(FAILED, address="", final=""))
+    (report,) = reports(mail, [ABOUT], None)
+    assert (report.about, report.facts["category"], report.facts["final_recipient"]) == (ABOUT, "bad-mailbox", "")
+    assert [one.about for one in reports(mail, [], TRACED)] == [TRACED]
+    assert reports(mail, [], None) == [], "a Message-ID alone says nothing of anybody"
+    late = replace(mail, unnamed=replace(FAILED, action="delayed"))
+    assert (reports(late, [ABOUT], None), label(late)) == ([], "delayed")
 
 
 @pytest.mark.parametrize("action", ["delayed", "delivered", "relayed", "expanded"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.feedback.consequences import category_of
+from relay.feedback.consequences import understand
 from relay.feedback.reports import MAX_HEADER, MAX_LINE, report
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply
@@ -52,7 +52,9 @@ def delivery(**changes: object) -> Delivery:
 def write(action: str = "failed", *, outcome: Outcome = REFUSED, content: bytes = CONTENT, **changes: object) -> bytes:
     times = {"again": NOW + 600_000, "until": NOW + 86_400_000} if action == "delayed" else {}
     about = delivery(**changes)
-    named = replace(outcome, category=outcome.category or category_of(outcome, about.site))
+    named = replace(outcome)
+    if not named.category:
+        understand(named, about.site)
     return report(
         action, about, content, named, now=NOW, hostname="relay.example", identifier="01kaj2report0000", **times
     )

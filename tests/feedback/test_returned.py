@@ -211,6 +211,16 @@ def test_reports_in_prose(words: str, subject: str, expected: tuple[str, str | N
     assert [(one.address, one.action, one.category) for one in mail.recipients] == [("dana@example.com", *expected)]
 
 
+def test_a_report_in_prose_that_names_nobody_says_why_all_the_same() -> None:
+    head = "From: MAILER-DAEMON@mx.example\nSubject: Undelivered Mail Returned to Sender\n\n"
+    mail = read(f"{head}Your message could not be delivered. The reason: user unknown\n")
+    assert (mail.kind, mail.recipients) == (Kind.BOUNCE, ())
+    assert mail.unnamed is not None
+    assert (mail.unnamed.action, mail.unnamed.category, mail.unnamed.permanent) == ("failed", "bad-mailbox", True)
+    vague = read(f"{head}Please see what is attached\n")
+    assert (vague.recipients, vague.unnamed) == ((), None)
+
+
 def test_a_report_in_prose_with_its_message_behind_a_mark() -> None:
     mail = read(
         prose(f"<dana@example.com>: user unknown\n\n--- Below this line is a copy of the message.\n\n{ORIGINAL}")
