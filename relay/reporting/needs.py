@@ -17,7 +17,7 @@ LEAST = 10  # failures: fewer say nothing
 SHARE = 0.05  # of mail refused because of us, or for want of a mailbox: the limit at which a stream is suspended, too
 TIMES = 3.0  # as many as usual
 _ADVICE = {
-    Category.AUTH_FAILURE: "what DKIM, SPF or DMARC of the From domain lack: postlane keys check DOMAIN",
+    Category.AUTH_FAILURE: "what DKIM, SPF or DMARC of the From domain lack: postlane keys dns DOMAIN prints the records",
     Category.BAD_SENDER: "the sender's own address is refused: does its domain exist, and take mail?",
     Category.POLICY_BLOCK: "the site has a rule against this mail; its words say which",
     Category.REPUTATION_BLOCK: "ask the site's postmaster desk for delisting; postlane pace slows what still goes",

@@ -63,7 +63,7 @@ def test_a_need_says_what_where_and_how_much() -> None:
             2,
             100,
             "auth-failure, stream news: 100 of 200 (50.0 %, usually 0.1 %)",
-            "what DKIM, SPF or DMARC of the From domain lack: postlane keys check DOMAIN",
+            "what DKIM, SPF or DMARC of the From domain lack: postlane keys dns DOMAIN prints the records",
             see="postlane report messages --category auth-failure --stream news",
             where={"category": "auth-failure", "stream": "news"},
         )

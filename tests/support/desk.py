@@ -213,7 +213,7 @@ class Node:
             {
                 "name": "auth-failure", "severity": "critical", "what": {"stream": "helpdesk"},
                 "summary": "helpdesk: 14 of 14 refused with 550 5.7.26 (DKIM did not pass)",
-                "advice": "postlane keys check marom.example",
+                "advice": "postlane keys dns marom.example",
             }
         ]  # fmt: skip
 
