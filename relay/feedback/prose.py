@@ -81,6 +81,7 @@ _HEAD = re.compile(
     r"^[\s>*#|•·\d.)-]*(?:\w{1,40}:\d{1,9}:)?[<\[\"'(]*(?:smtp:|mailto:)?$",
     re.I,
 )
+_WORDLESS = re.compile(r"\.\.\. (?:remote protocol error|service unavailable)\s*$", re.I)
 _GENERATED = re.compile(
     r"\(?(?:generated|expanded|forwarded|redirected|ultimately generated) from",
     re.I,
@@ -141,13 +142,19 @@ def named(lines: Sequence[str], own: frozenset[str]) -> list[Named]:
             elif strength is Strength.NONE or (address.lower() in own and strength < Strength.HEAD):
                 continue
             elif not found or _begins(found[-1], address, strength):
-                found.append(Named(address, strength, [line[end:]]))
+                found.append(Named(address, strength, _heard(lines, number) or [line[end:]]))
                 begun = True
         if found and not begun and len(found[-1].lines) < MAX_REASON_LINES:
             found[-1].lines.append(line)
         if len(found) >= MAX_NAMED:
             break
     return _strongest(found, own)
+
+
+def _heard(lines: Sequence[str], number: int) -> list[str]:
+    """What the peer said, where the line before is its reply in a transcript of sendmail and this one has no words of its own."""
+    before = lines[number - 1] if number else ""
+    return [before[4:]] if before.startswith("<<< ") and _WORDLESS.search(lines[number]) else []
 
 
 def _begins(last: Named, address: str, strength: Strength) -> bool:

@@ -56,6 +56,15 @@ def test_the_reason_stands_behind_or_below_the_address() -> None:
     assert noa.reason == "552 too big"
 
 
+@pytest.mark.parametrize("own_words", ["Remote protocol error", "Service unavailable"])
+def test_where_sendmail_has_no_words_of_its_own_the_reply_above_counts(own_words: str) -> None:
+    session = ">>> MAIL From:<shop@marom.example>\n<<< 554 we take nothing from 192.0.2.1\n"
+    (one,) = named(human(f"{session}554 <dana@example.com>... {own_words}\n")[0], OWN)
+    assert (one.address, one.reason) == ("dana@example.com", "554 we take nothing from 192.0.2.1")
+    (other,) = named(human(f"{session}550 <dana@example.com>... User unknown\n")[0], OWN)
+    assert other.reason.endswith("User unknown")
+
+
 def test_an_address_named_twice_has_both_reasons() -> None:
     dana, noa = named(human("<dana@example.com>: one\n<noa@example.com>: two\n<dana@example.com>: three")[0], OWN)
     assert (dana.reason, noa.reason) == ("one three", "two")
