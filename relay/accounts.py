@@ -15,7 +15,7 @@ from relay.identity import Brand
 from relay.policy.badhour import BadHour
 from relay.policy.decay import Weeks
 from relay.policy.feedback_id import FeedbackIds
-from relay.policy.health import counted, share_of
+from relay.policy.health import MEASURES, counted, share_of
 from relay.policy.postmaster import SITE, Figure, Figures
 from relay.policy.tallies import ENGAGED, HOUR, KNOWN, QUARTER, Facts, Hour, Key, Row, Sheet, Sums, sums_of
 from relay.state.interface import State
@@ -30,7 +30,7 @@ FIGURES_KEPT = 30  # days
 FRESH = 2  # hours that are read at each look
 _DAY = 86_400_000
 
-Dimensions = ("stream", "credential", "brand", "campaign", "site")
+BY = ("campaign", "credential", "site")  # where it is looked for in whose mail most of a share was
 
 
 @dataclass(slots=True)
@@ -119,9 +119,13 @@ class Accounts:
         return Facts(lambda site: site in reporting, share, aside)
 
     async def _read(self, hour: int, *, keep: bool) -> list[Sheet]:
-        sheets, texts = [], dict(await self._state.pinned(board(hour)))
+        texts = dict(await self._state.pinned(board(hour)))
         if keep:
             self._texts[hour] = texts
+        return await self._sheets_of(hour, texts, keep=keep)
+
+    async def _sheets_of(self, hour: int, texts: Mapping[str, str], *, keep: bool) -> list[Sheet]:
+        sheets = []
         for name, text in texts.items():
             known = self._sheets.get((hour, name))
             if known is not None and known[0] == text:
@@ -140,9 +144,9 @@ class Accounts:
 
     async def _take_off(self, hour: int) -> None:
         """Of what it counted only this is kept: how many recipients of each stream cared for it."""
-        texts = await self._state.pinned(board(hour))
+        texts = dict(await self._state.pinned(board(hour)))
         care: dict[str, list[int]] = {}
-        for sheet in await self._read(hour, keep=False):
+        for sheet in await self._sheets_of(hour, texts, keep=False):
             sums = care.setdefault(sheet.stream, [0, 0])
             for counts in sheet.counts.values():
                 sums[0], sums[1] = sums[0] + counts[KNOWN], sums[1] + counts[ENGAGED]
@@ -177,7 +181,7 @@ class Accounts:
                     if row.urgent == key[1]:
                         at = hour * HOUR + row.quarter * QUARTER
                         number = counted(measure, sums_of(row, counts, sheet.stream, at, facts))
-                        for by in ("campaign", "credential", "site"):
+                        for by in BY:
                             name = by, str(getattr(row, by))
                             parts[name] = parts.get(name, 0.0) + number
         return mostly(parts)
@@ -208,7 +212,7 @@ async def hour_of(begin: int, sheets: Iterable[Sheet], facts: Facts) -> Hour:
 def mostly(parts: Mapping[tuple[str, str], float]) -> str:
     """`parts`: how many of what is called how. "mostly campaign may (40 of 41), site google (30 of 41)": what has half of all."""
     said = []
-    for by in ("campaign", "credential", "site"):
+    for by in BY:
         named = {name: number for (kind, name), number in parts.items() if kind == by}
         total, worst = sum(named.values()), max(named, key=lambda name: (named[name], name), default="")
         if worst and total and named[worst] >= total / 2:
@@ -225,9 +229,7 @@ def _by(by: str, sheet: Sheet, begin: int, since: int, facts: Facts) -> Iterator
 
 
 def _shown(by: str, name: str, sums: Sums) -> dict[str, object]:
-    shares = {
-        measure: share_of(measure, sums) for measure in ("complaints", "hard_bounces", "spam_blocks", "unsubscribes")
-    }
+    shares = {measure: share_of(measure, sums) for measure in MEASURES}
     return {
         by: name or None,
         "sent": sums.sent,
