@@ -31,6 +31,9 @@ look at a page is no such thing, since scanners open every link. What an app or 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
 With `silent` it is told alone: events of it are there.
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
+
+The module is long because each of these questions reads one person, tells State and records the same way: parted, the halves
+would share all that is below their `_` names.
 """
 
 import asyncio

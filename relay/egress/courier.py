@@ -64,7 +64,7 @@ class Permit(Protocol):
 
 
 class Free:
-    """A permit of what has no limit."""
+    """A permit of what has no limit: nothing is counted when it leaves, and another is always there."""
 
     def depart(self) -> None: ...
 
