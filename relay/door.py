@@ -154,7 +154,8 @@ class Door:
         for kind, facts in records:
             change.events.append(self._house.recorder.record(kind, facts))
             if kind == "unsubscribed" and facts.get("stream"):
-                change.told_of.append((self._house.next_id(), unsubscribed(facts, self._house.clock())))
+                told = unsubscribed(facts["stream"], facts["brand"] or "", self._house.clock())
+                change.told_of.append((self._house.next_id(), told))
         if change.events:
             await self._put(change)
 

@@ -3,7 +3,6 @@
 from enum import StrEnum
 from typing import NamedTuple
 
-from relay.event import Facts
 from relay.message import Delivery, MailClass
 
 
@@ -46,14 +45,14 @@ def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object,
     return what if not delivery.tier else (*what, 1 if delivery.engaged else 2)
 
 
-def unsubscribed(facts: Facts, at: int) -> tuple[object, ...]:
+def unsubscribed(stream: str, brand: str, at: int) -> tuple[object, ...]:
     """The same, of who left by a page: stream and brand are known of the mail that led there, and no tier."""
     told = Tally(
         kind=Kind.UNSUBSCRIBED.value,
-        stream=facts["stream"],
+        stream=stream,
         urgent=False,
         credential="",
-        brand=facts["brand"] or "",
+        brand=brand,
         campaign="",
         site="",
         at=at,
