@@ -5,8 +5,9 @@ alone change, in turn, one hour at each. Hours that count no more are taken off.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 import structlog
@@ -22,6 +23,7 @@ from relay.state.interface import State
 from relay.tallying import HOURS, REPORTERS, board
 
 log = structlog.get_logger()
+N = TypeVar("N")
 
 WEEKS = "health/weeks"  # board: stream -> Weeks
 FIGURES = "health/figures"  # board: domain and day -> shares by identifier, as imported
@@ -162,13 +164,7 @@ class Accounts:
 
     async def weeks(self) -> dict[str, Weeks]:
         """Of each stream how many of its recipients cared, but for the last days. Raises StateError."""
-        found = {}
-        for stream, text in (await self._state.pinned(WEEKS)).items():
-            try:
-                found[stream] = Weeks.load(text)
-            except (ValueError, TypeError) as error:
-                log.error("a note of engagement cannot be read; a newer Postlane's?", error=str(error))
-        return found
+        return loaded(await self._state.pinned(WEEKS), Weeks.load)
 
     async def whose(self, key: Key, measure: str, beside: Beside, since: int, now: int) -> str:
         """In which campaign, by which app, to which site most of what a share is about was sent. Raises StateError."""
@@ -243,3 +239,14 @@ def _figures(notes: Mapping[str, str]) -> Iterator[Figure]:
     for name, text in notes.items():
         domain, _, day = name.rpartition(" ")
         yield from (Figure(domain, int(day), identifier, share) for identifier, share in orjson.loads(text).items())
+
+
+def loaded(notes: Mapping[str, str], load: Callable[[str], N]) -> dict[str, N]:
+    """Notes of health, but for those that cannot be read. `load` raises ValueError, TypeError."""
+    found = {}
+    for name, text in notes.items():
+        try:
+            found[name] = load(text)
+        except (ValueError, TypeError) as error:
+            log.error("a note of health cannot be read; a newer Postlane's?", text=text[:200], error=repr(error))
+    return found
