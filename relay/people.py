@@ -89,7 +89,8 @@ class BadQuestion(ValueError):
 
 class People:
     """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site; `used`: how much of what
-    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload."""
+    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload.
+    A method for each question, and the few by which all of them read and record."""
 
     def __init__(
         self,
