@@ -34,7 +34,7 @@ from relay.in_force import last_good
 from relay.reporting import DIMENSIONS, REPORTS, Question, Reader
 from relay.reporting.budget import allowances
 from relay.reporting.needs import NOT_RUNNING, Need, of_findings, of_status, worst_first
-from relay.reporting.question import ask
+from relay.reporting.question import SELECTORS, ask
 from relay.wildcard import PatternError, any_of
 
 Json = dict[str, Any]
@@ -45,21 +45,6 @@ _CAPS = (
     "the window of each limit until now, by address as written; of one person postlane recipient ADDRESS knows what is under "
     "way, too."
 )
-_SELECTORS = (
-    "node",
-    "type",
-    "class",
-    "brand",
-    "stream",
-    "credential",
-    "campaign",
-    "site",
-    "pool",
-    "source",
-    "category",
-    "reason",
-)
-_MORE = ("domain", "skeleton", "id", "recipient")  # these are read from events themselves, which takes longer
 MEMORY = "512MB"  # of one question: a command may take more than the admin site, and gives it back
 MOST_SHOWN = 1_000  # rows of somebody's own question, on a terminal
 _QUOTED = 4  # needs that are shown with a reply: each takes a look at the events
@@ -119,7 +104,7 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_selectors(parser: argparse.ArgumentParser) -> None:
-    for name in (*_SELECTORS, *_MORE):
+    for name in SELECTORS:
         kind = class_pattern if name == "class" else str
         text = "only of this; may hold *, may be repeated" if name == "node" else None
         parser.add_argument(
@@ -197,7 +182,7 @@ def run_messages(args: argparse.Namespace) -> int:
         question = _question(args, node, "bounces")
     except (ValueError, PatternError) as error:
         return _misuse(args, error)
-    types = () if args.where_type else ("bounced", "bounced-late")
+    types = () if args.where_type else None
     events = _reader(node).messages(question, args.limit or _MESSAGES, types)
     zone = ZoneInfo(node.timezone)
     for event in events:
@@ -258,7 +243,7 @@ def _question(args: argparse.Namespace, node: Whereabouts, report: str) -> Quest
     """Raises QuestionError, PatternError, and ValueError for a time that is none."""
     zone = ZoneInfo(node.timezone)
     since, until = _times(args, zone, now_ms())
-    where = {name: getattr(args, f"where_{name}") or () for name in (*_SELECTORS, *_MORE)}
+    where = {name: getattr(args, f"where_{name}") or () for name in SELECTORS}
     by = [one.strip() for one in (getattr(args, "by", None) or "").split(",") if one.strip()]
     compare = getattr(args, "compare", None) or until - since
     limit = args.limit or _ROWS
