@@ -51,9 +51,7 @@ def _nulls(names: Iterable[str]) -> str:
 
 
 # A file has the columns of its day: those that are missing are NULL, also where no file has one.
-_COLUMNAR = (
-    f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {_nulls(_TEXTS)} WHERE false"
-)
+_COLUMNAR = f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {_nulls(_TEXTS)} WHERE false"
 
 
 def moment(ms: int) -> str:
@@ -75,7 +73,9 @@ def events(source: Source) -> Statement:
         )
         values.append(list(source.lines))
     if not parts:
-        parts.append(f"SELECT NULL::TIMESTAMP AS time, NULL::BIGINT AS delay_ms, {_nulls(('said', *_TEXTS))} WHERE false")
+        parts.append(
+            f"SELECT NULL::TIMESTAMP AS time, NULL::BIGINT AS delay_ms, {_nulls(('said', *_TEXTS))} WHERE false"
+        )
     return " UNION ALL ".join(parts), values
 
 
