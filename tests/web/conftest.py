@@ -7,8 +7,7 @@ import pytest
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 
-from relay.web import rendering
-from relay.web.public import site
+from relay.web import templating
 
 
 class Compiled(BytecodeCache):
@@ -29,6 +28,5 @@ class Compiled(BytecodeCache):
 def compiled_once() -> Iterator[None]:
     environment = partial(Environment, bytecode_cache=Compiled())
     with pytest.MonkeyPatch.context() as patch:
-        for module in (rendering, site):
-            patch.setattr(module, "Environment", environment)
+        patch.setattr(templating, "Environment", environment)
         yield
