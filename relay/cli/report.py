@@ -35,6 +35,8 @@ from relay.reporting import DIMENSIONS, REPORTS, Question, Reader
 from relay.reporting.budget import allowances
 from relay.reporting.needs import NOT_RUNNING, Need, of_findings, of_status, worst_first
 from relay.reporting.question import SELECTORS, ask
+from relay.reporting.reader import Sample
+from relay.reporting.spreadsheet import harmless
 from relay.wildcard import PatternError, any_of
 
 Json = dict[str, Any]
@@ -120,12 +122,10 @@ def run(args: argparse.Namespace) -> int:
         return _misuse(args, error)
     reader = _reader(node)
     if args.samples and (args.json or args.csv):
-        rows = [sample._asdict() for sample in reader.samples(question, args.limit or _SAMPLES)]
-        _write(rows, as_csv=args.csv)
+        _write(Sample._fields, reader.samples(question, args.limit or _SAMPLES), as_csv=args.csv)
         return 0
     if args.json or args.csv:
-        names, values = reader.answer(question).table()
-        _write([dict(zip(names, row, strict=True)) for row in values], as_csv=args.csv, names=names)
+        _write(*reader.answer(question).table(), as_csv=args.csv)
         return 0
     print("\n".join(_page(args, node, reader, question)))
     return 0
@@ -225,13 +225,10 @@ def run_sql(args: argparse.Namespace) -> int:
         since, until = _times(args, zone, now)
         with _reader(node).query(args.query, since, until) as (names, rows):
             if args.json or args.csv:
-                _write((dict(zip(names, row, strict=True)) for row in rows), as_csv=args.csv, names=names)
+                _write(names, rows, as_csv=args.csv)
             else:
-                print(
-                    "\n".join(
-                        columns([list(names), *([shown(one) for one in row] for row in islice(rows, MOST_SHOWN))])
-                    )
-                )
+                first = ([shown(one) for one in row] for row in islice(rows, MOST_SHOWN))
+                print("\n".join(columns([names, *first])))
                 if next(rows, None) is not None:
                     print(f"... only the first {MOST_SHOWN:,} rows are shown: --csv or --json has them all")
     except ValueError as error:
@@ -258,26 +255,15 @@ def _reader(node: Whereabouts) -> Reader:
     return Reader(node.events, MEMORY)
 
 
-def _write(rows: Iterable[dict[str, Any]], *, as_csv: bool, names: Sequence[str] = ()) -> None:
-    if not as_csv:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False, default=str))
+def _write(names: Sequence[str], rows: Iterable[Sequence[Any]], *, as_csv: bool) -> None:
+    """As CSV, or an object a line."""
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([harmless(value) for value in row] for row in rows)
         return
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    header = list(names)
-    for number, row in enumerate(rows):
-        if not number and not header:
-            header = list(row)
-        if not number:
-            writer.writerow(header)
-        writer.writerow([harmless(row[name]) for name in header])
-    if not rows and header:
-        writer.writerow(header)
-
-
-def harmless(value: Any) -> Any:
-    """What a spreadsheet would take for a formula, and run, begins with a quote: subjects and replies are strangers' words."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    for row in rows:
+        print(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str))
 
 
 def _dated(event: Event, zone: ZoneInfo) -> str:
