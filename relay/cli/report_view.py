@@ -15,6 +15,7 @@ from relay.reporting.findings import Finding
 from relay.reporting.needs import Need
 from relay.reporting.question import DAY
 from relay.reporting.reader import Sample
+from relay.times import span
 
 _LABELS = {
     "bounces": "BOUNCED", "bounce_share": "SHARE", "complaint_share": "SHARE", "unsubscribe_share": "SHARE",
@@ -27,7 +28,6 @@ _REASONS = {
 }  # of a suppression, by the category that it follows
 _SAID = 150  # characters of a reply in a line
 _NEEDS = 12  # that are shown
-_HOUR, _MINUTE = 3_600_000, 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,14 +228,6 @@ def share(value: float | None) -> str:
     if hundred >= 99.95:
         return f"{hundred:.0f} %"
     return f"{hundred:.1f} %" if hundred >= 1 or not hundred else f"{hundred:.2f} %"
-
-
-def span(ms: float) -> str:
-    """61 ms, 4.2 s, 12 min, 3 h, 7 d"""
-    for unit, length in (("d", DAY), ("h", _HOUR), ("min", _MINUTE)):
-        if ms >= length:
-            return f"{ms / length:.0f} {unit}"
-    return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
 
 
 def shown(value: Any) -> str:
