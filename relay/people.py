@@ -78,7 +78,8 @@ _OURS = ("feedback", "health")  # ways by which Postlane itself asks: it alone l
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
-_SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+"""Of a list of suppressions."""
 
 Records = Iterable[tuple[str, Facts]]
 
@@ -446,7 +447,7 @@ def fits(block: Block, where: Mapping[str, Any], now: int) -> bool:
         return False
     if where.get("pending", block.pending) != block.pending:
         return False
-    if any(getattr(block, name) != where[name] for name in _SELECTORS if where.get(name) is not None):
+    if any(getattr(block, name) != where[name] for name in SELECTORS if where.get(name) is not None):
         return False
     since, until = where.get("since"), where.get("until")
     return (since is None or block.since >= since) and (until is None or block.since < until)

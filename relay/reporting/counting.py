@@ -23,7 +23,8 @@ import structlog
 from relay.durable import sync
 from relay.reporting import sql
 from relay.reporting.database import Database, opened
-from relay.reporting.files import COUNTS, HOUR, LAST, counted_lines, days, event_files, stem_of
+from relay.reporting.files import COUNTS, HOUR, counted_lines, days, event_files, stem_of
+from relay.times import LATEST
 
 log = structlog.get_logger()
 
@@ -56,7 +57,7 @@ def count(folder: Path, now: int, zone: str = "UTC") -> int:
 
 def _clear(folder: Path, place: Path) -> None:
     """What a crash left, and counts of events that are gone ([retention] events)."""
-    there = {stem_of(path.name) for path in event_files(folder, 0, LAST)}
+    there = {stem_of(path.name) for path in event_files(folder, 0, LATEST)}
     for path in place.glob("*.partial"):
         path.unlink(missing_ok=True)
     for day, stems in days(place).items():
