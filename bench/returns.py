@@ -23,7 +23,7 @@ import orjson
 
 from bench.load import Sink
 from bench.postlane_node import PostlaneNode
-from bench.processes import BenchError, cpu_seconds, free_port
+from bench.processes import BenchError, cpu_seconds, free_port, wait_until
 from bench.signing_key import DOMAIN, SigningKey
 from relay.feedback.parts import MAX_OCTETS
 from relay.feedback.replies import diagnose
@@ -229,11 +229,7 @@ def events(data: Path, kind: str) -> int:
 
 def wait(data: Path, kind: str, count: int, seconds: float) -> float:
     """When there were so many events."""
-    end = time.monotonic() + seconds
-    while (found := events(data, kind)) < count:
-        if time.monotonic() > end:
-            raise BenchError(f"{found} of {count} events {kind}")
-        time.sleep(0.5)
+    wait_until(lambda: events(data, kind) >= count, seconds, f"not {count} events {kind}", every=0.5)
     return time.monotonic()
 
 

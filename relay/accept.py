@@ -198,9 +198,10 @@ async def _heads(
         head = await shared_head(letter, hashed, keys if any(go) else (), house.signer, now)
         return [head] * len(recipients)
     stream, brand = weighed.decision.stream, weighed.decision.brand
-    comes_back = bool(submission.envelope.sender)  # what leaves from <> is not remembered
+    # What leaves from <> is not remembered; and an address has no room for the app's own URL, which is to be told as well.
+    by_mail = bool(submission.envelope.sender) and not weighed.offer.calls
     goes = [
-        (rcpt, house.leaving(message_id, i, brand) if comes_back else "")
+        (rcpt, house.leaving(message_id, i, brand) if by_mail else "")
         for i, (rcpt, one) in enumerate(zip(recipients, go, strict=True))
         if one
     ]

@@ -5,8 +5,9 @@ alone change, in turn, one hour at each. Hours that count no more are taken off.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 import structlog
@@ -15,13 +16,14 @@ from relay.identity import Brand
 from relay.policy.badhour import BadHour
 from relay.policy.decay import Weeks
 from relay.policy.feedback_id import FeedbackIds
-from relay.policy.health import counted, share_of
+from relay.policy.health import MEASURES, counted, share_of
 from relay.policy.postmaster import SITE, Figure, Figures
 from relay.policy.tallies import ENGAGED, HOUR, KNOWN, QUARTER, Facts, Hour, Key, Row, Sheet, Sums, sums_of
 from relay.state.interface import State
 from relay.tallying import HOURS, REPORTERS, board
 
 log = structlog.get_logger()
+N = TypeVar("N")
 
 WEEKS = "health/weeks"  # board: stream -> Weeks
 FIGURES = "health/figures"  # board: domain and day -> shares by identifier, as imported
@@ -30,7 +32,7 @@ FIGURES_KEPT = 30  # days
 FRESH = 2  # hours that are read at each look
 _DAY = 86_400_000
 
-Dimensions = ("stream", "credential", "brand", "campaign", "site")
+BY = ("campaign", "credential", "site")  # where it is looked for in whose mail most of a share was
 
 
 @dataclass(slots=True)
@@ -119,9 +121,13 @@ class Accounts:
         return Facts(lambda site: site in reporting, share, aside)
 
     async def _read(self, hour: int, *, keep: bool) -> list[Sheet]:
-        sheets, texts = [], dict(await self._state.pinned(board(hour)))
+        texts = dict(await self._state.pinned(board(hour)))
         if keep:
             self._texts[hour] = texts
+        return await self._sheets_of(hour, texts, keep=keep)
+
+    async def _sheets_of(self, hour: int, texts: Mapping[str, str], *, keep: bool) -> list[Sheet]:
+        sheets = []
         for name, text in texts.items():
             known = self._sheets.get((hour, name))
             if known is not None and known[0] == text:
@@ -140,9 +146,9 @@ class Accounts:
 
     async def _take_off(self, hour: int) -> None:
         """Of what it counted only this is kept: how many recipients of each stream cared for it."""
-        texts = await self._state.pinned(board(hour))
+        texts = dict(await self._state.pinned(board(hour)))
         care: dict[str, list[int]] = {}
-        for sheet in await self._read(hour, keep=False):
+        for sheet in await self._sheets_of(hour, texts, keep=False):
             sums = care.setdefault(sheet.stream, [0, 0])
             for counts in sheet.counts.values():
                 sums[0], sums[1] = sums[0] + counts[KNOWN], sums[1] + counts[ENGAGED]
@@ -158,13 +164,7 @@ class Accounts:
 
     async def weeks(self) -> dict[str, Weeks]:
         """Of each stream how many of its recipients cared, but for the last days. Raises StateError."""
-        found = {}
-        for stream, text in (await self._state.pinned(WEEKS)).items():
-            try:
-                found[stream] = Weeks.load(text)
-            except (ValueError, TypeError) as error:
-                log.error("a note of engagement cannot be read; a newer Postlane's?", error=str(error))
-        return found
+        return loaded(await self._state.pinned(WEEKS), Weeks.load)
 
     async def whose(self, key: Key, measure: str, beside: Beside, since: int, now: int) -> str:
         """In which campaign, by which app, to which site most of what a share is about was sent. Raises StateError."""
@@ -177,7 +177,7 @@ class Accounts:
                     if row.urgent == key[1]:
                         at = hour * HOUR + row.quarter * QUARTER
                         number = counted(measure, sums_of(row, counts, sheet.stream, at, facts))
-                        for by in ("campaign", "credential", "site"):
+                        for by in BY:
                             name = by, str(getattr(row, by))
                             parts[name] = parts.get(name, 0.0) + number
         return mostly(parts)
@@ -208,7 +208,7 @@ async def hour_of(begin: int, sheets: Iterable[Sheet], facts: Facts) -> Hour:
 def mostly(parts: Mapping[tuple[str, str], float]) -> str:
     """`parts`: how many of what is called how. "mostly campaign may (40 of 41), site google (30 of 41)": what has half of all."""
     said = []
-    for by in ("campaign", "credential", "site"):
+    for by in BY:
         named = {name: number for (kind, name), number in parts.items() if kind == by}
         total, worst = sum(named.values()), max(named, key=lambda name: (named[name], name), default="")
         if worst and total and named[worst] >= total / 2:
@@ -225,9 +225,7 @@ def _by(by: str, sheet: Sheet, begin: int, since: int, facts: Facts) -> Iterator
 
 
 def _shown(by: str, name: str, sums: Sums) -> dict[str, object]:
-    shares = {
-        measure: share_of(measure, sums) for measure in ("complaints", "hard_bounces", "spam_blocks", "unsubscribes")
-    }
+    shares = {measure: share_of(measure, sums) for measure in MEASURES}
     return {
         by: name or None,
         "sent": sums.sent,
@@ -241,3 +239,14 @@ def _figures(notes: Mapping[str, str]) -> Iterator[Figure]:
     for name, text in notes.items():
         domain, _, day = name.rpartition(" ")
         yield from (Figure(domain, int(day), identifier, share) for identifier, share in orjson.loads(text).items())
+
+
+def loaded(notes: Mapping[str, str], load: Callable[[str], N]) -> dict[str, N]:
+    """Notes of health, but for those that cannot be read. `load` raises ValueError, TypeError."""
+    found = {}
+    for name, text in notes.items():
+        try:
+            found[name] = load(text)
+        except (ValueError, TypeError) as error:
+            log.error("a note of health cannot be read; a newer Postlane's?", text=text[:200], error=repr(error))
+    return found

@@ -135,9 +135,8 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.again is None:
         _remember(change, delivery, outcome, now, house.aftermath)
-        if not outcome.captured and (
-            delivery.sender or delivery.notify != "NEVER"
-        ):  # our own reports say nothing of an app
+        our_report = not delivery.sender and delivery.notify == "NEVER"  # says nothing of an app
+        if not outcome.captured and not our_report:
             delivery.happened = _happened(delivery, outcome, house)
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None

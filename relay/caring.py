@@ -1,7 +1,7 @@
 """The health of streams and sites, looked after: rates from the sheets that all shards keep in State, and what follows from them.
 
 One worker of the cluster judges at a time, the one that has a lease; it alone reads sheets. What it finds stands in State as
-notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad one (relay/policy/badhour.py).
+notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad hour (relay/doubting.py).
 Whoever judges next goes on from there. A stream is suspended as an operator does it (relay/suspending.py), and resumed by one.
 
 While State cannot be reached what was known stays in force. Of a Redis that lost its data each worker tells again what it knew;
@@ -11,21 +11,20 @@ counts of shards that are gone are lost then, and their rates begin anew.
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
 import structlog
 
-from relay.accounts import FIGURES, Accounts, Beside
-from relay.alert import Alert, bad_hour, bad_hour_over, unhealthy, unhealthy_over
+from relay.accounts import FIGURES, Accounts, Beside, loaded
+from relay.alert import Alert, unhealthy, unhealthy_over
+from relay.doubting import Doubting
 from relay.event import Facts
 from relay.identity import Brand
 from relay.people import People
-from relay.person import DEAD_MAILBOX
-from relay.policy import badhour, health
-from relay.policy.badhour import BadHour
+from relay.policy import health
 from relay.policy.decay import Decay, decaying
 from relay.policy.feedback_id import FeedbackIds
 from relay.policy.health import SUSPENDED, Health, Slowed, Standing
@@ -35,14 +34,11 @@ from relay.state.interface import State, StateError
 from relay.suspending import Suspending
 
 log = structlog.get_logger()
-N = TypeVar("N", Standing, BadHour)
 
 Json = dict[str, Any]
 LOOK = 2.0  # s between looks: how long a stream goes on that is over its limit
 LEASE = 20_000  # ms after which another worker judges where the one that did is gone
 STANDING = "health/streams"  # board: stream -> Standing
-SITES = "health/sites"  # board: site -> BadHour
-SWEEPS = (0, 5, 30)  # looks after which what a bad hour suppressed is held back: others may just be at it
 SELDOM = 150  # looks between two at what changes by the week
 SHOWN = 500  # rows of an answer
 
@@ -63,21 +59,20 @@ class Caring:
     ) -> None:
         self.limits, self.brands, self.feedback_ids = limits, brands, FeedbackIds(brands)
         self.streams: dict[str, Standing] = {}
-        self.sites: dict[str, BadHour] = {}
         self._state = state
         self._suspending = suspending
-        self._people = people
         self._record = record
         self._holder = f"health/{secrets.token_hex(6)}"
         self._leads_until = 0  # ms, by State's clock
         self._slowed = slowed
         self._accounts = Accounts(state)
-        self._sweeps: dict[str, list[int]] = {}  # of sites: after how many looks
+        self.doubting = Doubting(state, people, record)
         self._looks = 0
         self._decays: list[Decay] = []
 
     def __repr__(self) -> str:
-        return f"<Caring for {len(self.streams)} streams, {len(self.sites)} sites{', judges' if self._leads_until else ''}>"
+        judges = ", judges" if self._leads_until else ""
+        return f"<Caring for {len(self.streams)} streams, {len(self.doubting.sites)} sites{judges}>"
 
     # -- keeping in step
 
@@ -106,11 +101,11 @@ class Caring:
         self._looks += 1
 
     def _beside(self) -> Beside:
-        return Beside(self.sites, self.brands, self.feedback_ids)
+        return Beside(self.doubting.sites, self.brands, self.feedback_ids)
 
     async def _read(self) -> None:
-        self._put(_loaded(await self._state.pinned(STANDING), Standing.load))
-        self.sites = _loaded(await self._state.pinned(SITES), BadHour.load)
+        self._put(loaded(await self._state.pinned(STANDING), Standing.load))
+        await self.doubting.read()
 
     def _put(self, streams: dict[str, Standing]) -> None:
         self.streams = streams
@@ -131,10 +126,7 @@ class Caring:
     async def _work(self) -> None:
         now = self._state.now()
         hours = await self._accounts.hours(self._beside(), now - self.limits.horizon, now, self._looks)
-        for one in list(badhour.look(hours, self.sites, now)):
-            await self._of_site(one)
-        await self._take_back()
-        await self._forget_sites(now)
+        await self.doubting.look(hours, now - self.limits.horizon, now, self._looks)
         for key in {key for hour in hours for key in hour.streams} | {
             (s.stream, s.urgent) for s in self.streams.values()
         }:
@@ -192,56 +184,6 @@ class Caring:
         elif told and not tells and before is not None:
             self._record("alert", unhealthy_over(before).event("resolved"))
 
-    # -- sites
-
-    async def doubted(self, sites: Collection[str]) -> Collection[str]:
-        """Those of these sites whose word is not taken now, as State says: it may be a moment ago that it was noticed."""
-        notes = await self._state.pinned(SITES) if sites else {}
-        return {site for site, one in _loaded(notes, BadHour.load).items() if one.doubted and site in sites}
-
-    async def _of_site(self, one: BadHour) -> None:
-        before = self.sites.get(one.site)
-        await self._state.pin(SITES, one.site, one.dump())
-        self.sites = {**self.sites, one.site: one}
-        if before is None or before.since != one.since:
-            log.warning("a site says of nearly everybody that there is no such user", site=one.site, share=one.share)
-            self._record("alert", bad_hour(one).event("firing"))
-        if before is None or (before.since, before.until) != (one.since, one.until):
-            self._sweeps[one.site] = [self._looks + wait for wait in SWEEPS]
-
-    async def _take_back(self) -> None:
-        """What was suppressed by its word, since it is doubted, before that was known everywhere."""
-        for site, at in list(self._sweeps.items()):
-            if at[0] > self._looks:
-                continue
-            one = self.sites.get(site)
-            if one is not None and not one.word:
-                where = {"reason": DEAD_MAILBOX, "source": "feedback", "site": site, "since": one.since}
-                reason = f"{site} says so of nearly everybody"
-                done = await self._through({"what": "doubt", "where": where, "reason": reason})
-                if done:
-                    log.warning("suppressions are held back", site=site, people=done)
-            at.pop(0)
-            if not at:
-                del self._sweeps[site]
-
-    async def _through(self, question: Json) -> int:
-        """Page by page; how many were changed. Raises StateError."""
-        changed, cursor = 0, ""
-        while True:
-            answer = await self._people.answer({**question, "via": "health", "by": "postlane", "cursor": cursor})
-            if "error" in answer:
-                raise StateError(str(answer["error"]))
-            changed, cursor = changed + int(answer["changed"]), str(answer["cursor"])
-            if not cursor:
-                return changed
-
-    async def _forget_sites(self, now: int) -> None:
-        for one in list(self.sites.values()):
-            if one.until is not None and one.until + self.limits.horizon <= now:
-                await self._state.unpin(SITES, one.site)
-                del self.sites[one.site]
-
     # -- questions
 
     async def answer(self, question: Json) -> Json:
@@ -252,7 +194,7 @@ class Caring:
                 case "figures":
                     return await self._figures(question)
                 case "settle":
-                    return await self._settle(str(question.get("site") or ""), str(question["word"]))
+                    return await self.doubting.settle(str(question.get("site") or ""), str(question["word"]))
                 case "show":
                     return await self._show(question)
         except StateError as error:
@@ -272,17 +214,6 @@ class Caring:
             await self._state.pin(FIGURES, name, orjson.dumps(shares).decode())
         return {"changed": changed}
 
-    async def _settle(self, site: str, word: str) -> Json:
-        """Who drops what a site said of late doubts it as long as it goes on; who confirms it believes it."""
-        await self._read()
-        for one in [one for one in self.sites.values() if site in ("", one.site) and not one.word]:
-            if word == badhour.CONFIRMED or not one.doubted:
-                until = self._state.now() if one.until is None else one.until
-                await self._state.pin(SITES, one.site, replace(one, word=word, until=until).dump())
-                self._record("alert", bad_hour_over(one).event("resolved"))
-        await self._read()
-        return {}
-
     async def _show(self, question: Json) -> Json:
         """Rates of what was sent since, by what is asked for."""
         now = self._state.now()
@@ -292,18 +223,14 @@ class Caring:
         return {
             "rows": rows[:SHOWN],
             "streams": [shown(one) for one in self.streams.values() if one.state != health.WELL],
-            "sites": [{**orjson.loads(one.dump())} for one in self.sites.values()],
+            "sites": [{**orjson.loads(one.dump())} for one in self.doubting.sites.values()],
         }
 
     # -- for people
 
     def standing(self) -> list[Alert]:
         """What is told of as long as it stands. All workers know the same; it is told once (relay/alert.py, `one_each`)."""
-        alerts = [unhealthy(one) for one in self.streams.values() if one.troubled]
-        return alerts + [bad_hour(one) for one in self.sites.values() if not one.word and self._lately(one)]
-
-    def _lately(self, one: BadHour) -> bool:
-        return one.until is None or one.until + badhour.TOLD > self._state.now()
+        return [unhealthy(one) for one in self.streams.values() if one.troubled] + self.doubting.standing()
 
     def needs(self) -> list[Json]:
         """What a person should look at some time (relay/reporting/needs.py): automations that fewer and fewer care for."""
@@ -320,13 +247,3 @@ def shown(one: Standing) -> Json:
         "rate": f"{one.rate}/hour" if one.slowed else None,
         "changed": one.changed,
     }
-
-
-def _loaded(notes: Mapping[str, str], load: Callable[[str], N]) -> dict[str, N]:
-    found = {}
-    for name, text in notes.items():
-        try:
-            found[name] = load(text)
-        except (ValueError, TypeError) as error:
-            log.error("a note of health cannot be read; a newer Postlane's?", text=text[:200], error=repr(error))
-    return found

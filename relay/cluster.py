@@ -54,7 +54,10 @@ class NotNow(Exception):
 
 
 class Cluster:
-    """`ask` asks a worker of this node that is up; `workers`: how many there are; `tell` records an alert's begin and end."""
+    """`ask` asks a worker of this node that is up; `workers`: how many there are; `tell` records an alert's begin and end.
+
+    Its many methods are the steps of three roles, which are one object's because all compare the table with the same decision and
+    what this node voted: who asks catches up with the others first."""
 
     def __init__(
         self,

@@ -64,6 +64,13 @@ def request(data_dir: Path, question: Json, timeout: float = 60.0) -> Json:
     return answer
 
 
+def granted(answer: Json) -> Json:
+    """The answer of a node that did what it was asked for. Raises Refused."""
+    if "error" in answer:
+        raise Refused(answer["error"])
+    return answer
+
+
 async def ask(data_dir: Path, question: Json, timeout: float = 10.0) -> Json:
     """The same for a process that must not block."""
     try:

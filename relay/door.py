@@ -20,7 +20,7 @@ from relay.message import Change, RcptTo
 from relay.outcome import Reply
 from relay.policy.decide import Law, Refusal
 from relay.spool.errors import SpoolError
-from relay.tally import Kind
+from relay.tally import unsubscribed
 from relay.tokens import Tokens
 from relay.trace import Tracer
 
@@ -154,17 +154,8 @@ class Door:
         for kind, facts in records:
             change.events.append(self._house.recorder.record(kind, facts))
             if kind == "unsubscribed" and facts.get("stream"):
-                what = (
-                    Kind.UNSUBSCRIBED,
-                    facts["stream"],
-                    False,
-                    "",
-                    facts["brand"] or "",
-                    "",
-                    "",
-                    self._house.clock(),
-                )
-                change.told_of.append((self._house.next_id(), what))
+                told = unsubscribed(facts["stream"], facts["brand"] or "", self._house.clock())
+                change.told_of.append((self._house.next_id(), told))
         if change.events:
             await self._put(change)
 

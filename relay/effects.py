@@ -11,15 +11,14 @@ from typing import Any, NamedTuple, Protocol
 import orjson
 import structlog
 
-from relay.message import MailClass
+from relay.message import CLASSES, MailClass
 from relay.state.interface import StateError
 from relay.tally import Tally
 
 log = structlog.get_logger()
 
-INTERVAL = (
-    0.5  # s between looks: a place that mail gave up is free to others soon; each look writes sheets of some 100 KB
-)
+# s between looks: a place that mail gave up is free to others soon; each look writes sheets of some 100 KB.
+INTERVAL = 0.5
 COMMITS = 128  # of the spool in one go: what a busy one makes in that time; some thousand effects at most
 AGAIN = 1.0  # s until State is asked again that could not be reached
 
@@ -89,6 +88,6 @@ class Effects:
 
 def _effect(line: bytes) -> Effect:
     identifier, index, recipient, brand, mail_class, arrived, counted, *more = orjson.loads(line)
-    learnt, happened = (*more, None, None)[:2]  # a former Postlane's said less
+    learnt, happened = more if len(more) == 2 else (*more, None, None)[:2]  # a former Postlane's said less
     tally = Tally(*happened) if happened is not None else None
-    return Effect(f"{identifier}/{index}", recipient, brand, MailClass(mail_class), arrived, counted, learnt, tally)
+    return Effect(f"{identifier}/{index}", recipient, brand, CLASSES[mail_class], arrived, counted, learnt, tally)

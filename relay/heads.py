@@ -43,10 +43,7 @@ async def own_heads(
     content_hash = hashed() if keys and recipients else b""
 
     async def head(recipient: RcptTo, leaving: str) -> bytes:
-        # An address has no room for the app's own URL, which is to be told as well.
-        added = header(
-            offer.page, _token(recipient.address, stream, offer, tokens, now), "" if offer.calls else leaving
-        )
+        added = header(offer.page, _token(recipient.address, stream, offer, tokens, now), leaving)
         ours = added.removesuffix(POST)
         fields = [Field("list-unsubscribe", ours), Field("list-unsubscribe-post", POST), *letter.fields]
         return await signer.sign(fields, content_hash, keys, now) + letter.added + added

@@ -19,9 +19,8 @@ SHORT = 2  # letters of a name of which none is shown
 SHOWN = frozenset({"from", "message_id"})  # of an event: the app's own, which look like addresses of people
 
 _PSEUDONYM = re.compile(r"~([0-9a-f]{32})")
-_ENDS = (
-    r"""\s@<>()\[\],;:"\\"""  # no name without quotes goes on beyond these (RFC 5321 4.1.2), nor one in a URL or a list
-)
+# No name without quotes goes on beyond these (RFC 5321 4.1.2), nor one in a URL or a list.
+_ENDS = r"""\s@<>()\[\],;:"\\"""
 _NAME = rf"(?:[^{_ENDS}%&]|%(?!40)|&(?!#64;|#x40;))+"
 _ADDRESS = re.compile(
     rf"""(?:"(?:[^"\\\n]|\\.){{1,80}}"|(?:(?<![^{_ENDS}])|(?<=%40)){_NAME})(?=(?:@|%40|&\#64;|&\#x40;)[\w\[])""",

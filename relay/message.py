@@ -22,7 +22,8 @@ class MailClass(IntEnum):
 
 HELD, RUNAWAY = 1, 2  # Delivery.held by hand, and by the guard against runaways
 
-_LABELS = tuple(mail_class.name.lower() for mail_class in MailClass)
+CLASSES = tuple(MailClass)  # by their value; asking a tuple takes a tenth of what asking the enumeration takes
+_LABELS = tuple(mail_class.name.lower() for mail_class in CLASSES)
 
 
 # Mail that waits in one line: its class, its site, its stream and its priority (RFC 6710: -9 to 9, 9 goes first).

@@ -31,6 +31,9 @@ look at a page is no such thing, since scanners open every link. What an app or 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
 With `silent` it is told alone: events of it are there.
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
+
+The module is long because each of these questions reads one person, tells State and records the same way: parted, the halves
+would share all that is below their `_` names.
 """
 
 import asyncio
@@ -75,7 +78,8 @@ _OURS = ("feedback", "health")  # ways by which Postlane itself asks: it alone l
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
-_SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
+"""Of a list of suppressions."""
 
 Records = Iterable[tuple[str, Facts]]
 
@@ -86,7 +90,8 @@ class BadQuestion(ValueError):
 
 class People:
     """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site; `used`: how much of what
-    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload."""
+    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload.
+    A method for each question, and the few by which all of them read and record."""
 
     def __init__(
         self,
@@ -445,7 +450,7 @@ def fits(block: Block, where: Mapping[str, Any], now: int) -> bool:
         return False
     if where.get("pending", block.pending) != block.pending:
         return False
-    if any(getattr(block, name) != where[name] for name in _SELECTORS if where.get(name) is not None):
+    if any(getattr(block, name) != where[name] for name in SELECTORS if where.get(name) is not None):
         return False
     since, until = where.get("since"), where.get("until")
     return (since is None or block.since >= since) and (until is None or block.since < until)

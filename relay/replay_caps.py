@@ -242,7 +242,6 @@ class _Lives:
     """Of one person after the other: what became of his mail, and what would."""
 
     def __init__(self, replay: CapReplay, named: list[Named], brands: Collection[str]) -> None:
-        self._replay = replay
         self._since, self._now = replay._since, replay._now
         self._named = named
         self._brands = brands

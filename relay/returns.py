@@ -43,9 +43,8 @@ NOBODY_HERE = TurnedAway(Reply(550, "5.1.1", "No such address here"), "address")
 FORWARDED_AN_HOUR = 60  # a person reads no more, and strangers can cause them
 # Of one, and of its header: to sign the worst of that size takes the loop some 10 ms.
 FORWARDED_OCTETS, FORWARDED_HEADER = 500_000, 64_000
-READ_AT_ONCE = (
-    12_000  # octets: the usual report takes 0.3 ms, the worst of them 10; a thread for each would double that
-)
+# Octets: the usual report takes 0.3 ms, the worst of them 10; a thread for each would double that.
+READ_AT_ONCE = 12_000
 NAMED_AT_ONCE = 40  # "recipient" in it: some 20 are told of, each of whom takes up to 0.5 ms
 HOUR = 3_600_000
 SECOND = 1_000

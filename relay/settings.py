@@ -12,7 +12,7 @@ from relay.edge.certificate import Certificate
 from relay.edge.credentials import Directory
 from relay.edge.limits import Limits, ListenerSettings
 from relay.edge.listener import server_context
-from relay.egress.mx import site_of
+from relay.egress.mx import CAPTURED, site_of
 from relay.egress.pools import Pool
 from relay.egress.settings import Capture, EgressSettings, Relay, Share
 from relay.in_force import InForce
@@ -195,5 +195,5 @@ def site_chooser(settings: EgressSettings, sites: Sites) -> Callable[[str, str],
     by_domain = sites.expected if relay is None else lambda _: site_of(relay)
     if capture is None:
         return lambda _, domain: by_domain(domain)
-    only_to, server = capture.only_to, site_of(capture.server)
+    only_to, server = capture.only_to, CAPTURED
     return lambda address, domain: by_domain(domain) if only_to.mean(address, domain) else server

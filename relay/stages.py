@@ -333,7 +333,7 @@ class Stages:
             policies.brands,
             self.slow,
         )
-        self.learning = Learning(self.state, self.people, self.known.keys, clock, self.caring.doubted)
+        self.learning = Learning(self.state, self.people, self.known.keys, clock, self.caring.doubting.doubted)
 
     def _return_path(self, message_id: str, index: int, brand: str) -> str:
         domain = settings.return_path_domain(self.settings.in_force, brand)

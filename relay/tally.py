@@ -43,3 +43,18 @@ def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object,
     urgent = message.mail_class is MailClass.TRANSACTIONAL or message.spared
     what = str(kind), message.stream, urgent, message.credential, message.brand, message.campaign or "", site, at
     return what if not delivery.tier else (*what, 1 if delivery.engaged else 2)
+
+
+def unsubscribed(stream: str, brand: str, at: int) -> tuple[object, ...]:
+    """The same, of who left by a page: stream and brand are known of the mail that led there, and no tier."""
+    told = Tally(
+        kind=Kind.UNSUBSCRIBED.value,
+        stream=stream,
+        urgent=False,
+        credential="",
+        brand=brand,
+        campaign="",
+        site="",
+        at=at,
+    )
+    return tuple(told[:-1])

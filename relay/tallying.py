@@ -44,11 +44,11 @@ class Tallying:
 
     async def count(self, effects: Sequence[Effect]) -> None:
         """Raises StateError where it has to be told again."""
-        told = [(one.token, one.tally) for one in effects if one.tally is not None]
-        if not told:
+        tallies = [one.tally for one in effects if one.tally is not None]
+        if not tallies:
             return
-        first = f"{told[0][0]} {told[0][1].kind}"  # one delivery has one of a kind, so no other batch begins like this
-        tallies = [tally for _, tally in told]
+        token = next(one.token for one in effects if one.tally is not None)
+        first = f"{token} {tallies[0].kind}"  # one delivery has one of a kind, so no other batch begins like this
         adding = (self._add(at, mine, first, tallies) for at, mine in alike(tallies).items())
         for failed in await asyncio.gather(*adding, return_exceptions=True):
             if failed is not None:

@@ -1,4 +1,4 @@
-"""Times as people and apps write them, in ms. Pure; the clock is the caller's."""
+"""Times as people and apps write and read them, in ms. Pure; the clock is the caller's."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,14 @@ def duration(text: str) -> int | None:
     """`90s 15m 2h 7d`; None: it is none."""
     match = _DURATION.fullmatch(text)
     return int(match[1]) * _UNIT_MS[match[2]] if match else None
+
+
+def span(ms: float) -> str:
+    """As people read how long something took or takes: "61 ms", "4.2 s", "12 min", "3 h", "7 d"."""
+    for letter, unit in (("d", "d"), ("h", "h"), ("m", "min")):
+        if ms >= _UNIT_MS[letter]:
+            return f"{ms / _UNIT_MS[letter]:.0f} {unit}"
+    return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
 
 
 def moment(text: str) -> int | None:

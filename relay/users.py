@@ -22,9 +22,8 @@ from relay.durable import replace_private
 
 FILE = "users.json"
 ROLES = ("viewer", "operator")
-SHORTEST = (
-    12  # characters of a password that a person makes up (NIST SP 800-63B-4: 15 where it is all there is, 8 at least)
-)
+# Characters of a password that a person makes up (NIST SP 800-63B-4: 15 where it is all there is, 8 at least).
+SHORTEST = 12
 LONGEST = 256  # more is no password; hashing it would still be quick
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,62}", re.ASCII)
 

@@ -1,4 +1,4 @@
-"""Streams over their limits and sites in a bad hour, end to end over State: sheets of shards, one judge, notes, suppressions."""
+"""Streams over their limits, end to end over State: sheets of shards, one judge, notes, suspensions."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.accounts import hour_of
-from relay.caring import LEASE, SELDOM, SITES, STANDING, Caring
+from relay.caring import LEASE, SELDOM, STANDING, Caring
 from relay.effects import Effect
 from relay.egress.pools import Pool, Source
 from relay.engaging import Engaging
@@ -17,7 +17,6 @@ from relay.learning import Learning
 from relay.message import Change, MailClass
 from relay.outcome import Outcome, Reply
 from relay.people import People
-from relay.policy.badhour import CONFIRMED, DROPPED
 from relay.policy.engagement import Tiers
 from relay.policy.health import DAY, Health, Limits, Slowed
 from relay.policy.tallies import HOUR, QUARTER, Hour
@@ -58,7 +57,7 @@ class Worker:
         self.suspending = Suspending(self.state, house.suspensions, [commands], self._say, name)
         self.slowed = Slowed()
         self.caring = Caring(self.state, self.suspending, self.people, self._say, LIMITS, BRANDS, self.slowed)
-        self.learning = Learning(self.state, self.people, keys, clock, self.caring.doubted)
+        self.learning = Learning(self.state, self.people, keys, clock, self.caring.doubting.doubted)
         self.tallying = Tallying(self.state, f"{name}/0")
         self._number = 0
         self._name = name
@@ -280,102 +279,6 @@ async def test_rates_are_shown_by_whatever_is_asked(one: Worker) -> None:
     assert "error" in await one.caring.answer({"what": "show"})
 
 
-async def test_after_an_hour_in_which_everybody_was_unknown_nobody_is_suppressed(
-    workers: tuple[Worker, Worker],
-) -> None:
-    """Google's December of 2020: first a usual day, then an hour, of which both workers hear a part."""
-    one, other = workers
-    clock = one.clock
-    for _ in range(24):
-        await one.hear(Kind.DELIVERED, 20, site="google")
-        await one.hear(Kind.DELIVERED, 20, site="google", stream="order")
-        clock.now += HOUR
-    (gone,) = await one.hear(Kind.HARD, 1, site="google")
-    await one.look()
-    assert await one.suppressed() == 1
-    clock.now += 2 * HOUR
-    unknown: list[str] = []
-    for minute in range(60):
-        for worker in workers:
-            unknown += await worker.hear(Kind.HARD, 2, site="google", stream="news" if minute % 2 else "order")
-            await worker.look()
-        clock.now += 58_000
-    assert len(unknown) == 240
-    await one.look(40)
-    assert {tuple(await one.stops(address)) for address in unknown} == {("pending:all",)}
-    assert await one.stops(gone) == ["all"], "what was said before is believed"
-    firing = [told for worker in workers for told in worker.events("alert") if told["name"] == "bad-hour"]
-    assert [(told["state"], told["what"]) for told in firing] == [("firing", {"site": "google"})]
-    for worker in workers:
-        (summary,) = [text for text in worker.alerts if text.startswith("google")]
-        assert "nobody is suppressed on its word" in summary
-    assert not one.events("suspended") + other.events("suspended"), "nor is a stream stopped for it"
-
-    clock.now += 2 * QUARTER
-    await one.hear(Kind.DELIVERED, 30, site="google")
-    await one.look()
-    assert [bad["until"] is None for bad in (await one.caring.answer({"what": "show"}))["sites"]] == [False]
-    await one.arrives(unknown[0])
-    assert await one.stops(unknown[0]) == [], "mail arrived there"
-    await one.bounce_again(unknown[1], "google")
-    assert await one.stops(unknown[1]) == ["pending:all"], "the same day's word is no second one"
-    clock.now += DAY
-    await one.bounce_again(unknown[1], "google")
-    assert await one.stops(unknown[1]) == ["all"]
-    await one.look()
-    assert one.alerts, "it is told of until a person has looked"
-
-    where = {"site": "google", "pending": True}
-    assert (await one.people.answer({"what": "clear", "where": where}))["removed"] == 238
-    assert await one.caring.answer({"what": "settle", "site": "google", "word": DROPPED}) == {}
-    await other.look()
-    assert [worker.alerts for worker in workers] == [[], []]
-    assert one.events("alert")[-1]["state"] == "resolved"
-    assert await one.suppressed() == 2
-    clock.now += 9 * DAY
-    await one.look(2)
-    assert await one.state.pinned(SITES) == {}
-
-
-async def test_whoever_confirms_is_believed(one: Worker) -> None:
-    unknown = await one.hear(Kind.HARD, 20, site="b")
-    assert await one.suppressed() == 20, "before anybody could notice"
-    await one.look()
-    assert await one.suppressed() == 0
-    events = [told for told in one.events("unsuppressed") if told["was"] == "dead-mailbox"]
-    assert len(events) == 20
-    more = await one.hear(Kind.HARD, 1, site="b")
-    assert await one.stops(more[0]) == ["pending:all"]
-    await one.bounce_again(more[0], "b")
-    assert await one.stops(more[0]) == ["pending:all"]
-    assert (await one.people.answer({"what": "confirm", "where": {"site": "b"}}))["changed"] == 21
-    assert await one.caring.answer({"what": "settle", "site": "", "word": CONFIRMED}) == {}
-    assert await one.suppressed() == 21
-    assert await one.stops(unknown[0]) == ["all"]
-    await one.hear(Kind.HARD, 20, site="b")
-    await one.look(5)
-    assert await one.suppressed() == 41
-
-
-async def test_a_dead_domain_of_an_old_list_counts_against_its_stream(one: Worker) -> None:
-    await one.hear(Kind.DELIVERED, 180)
-    await one.hear(Kind.HARD, 20, site="dead")
-    await one.look()
-    assert [told["reason"] for told in one.events("suspended")] == ["hard bounces 10 % of 200 in 24h, limit 5 %"]
-    assert [told["severity"] for told in one.events("alert") if told["name"] == "bad-hour"] == ["warning"]
-    assert await one.suppressed() == 0, "and yet it may be a bad hour: a second word settles it"
-
-
-async def test_a_drop_while_it_goes_on_leaves_it_doubted(one: Worker) -> None:
-    await one.hear(Kind.HARD, 20, site="b")
-    await one.look()
-    assert await one.caring.answer({"what": "settle", "site": "b", "word": DROPPED}) == {}
-    await one.hear(Kind.HARD, 5, site="b")
-    await one.look()
-    assert await one.suppressed() == 0
-    assert len(one.alerts) == 1
-
-
 async def test_another_worker_judges_where_the_one_that_did_is_gone(workers: tuple[Worker, Worker]) -> None:
     one, other = workers
     await one.look()
@@ -433,7 +336,7 @@ async def test_without_state_what_was_known_stays(one: Worker, monkeypatch: pyte
     await one.caring.know()
     assert one.slowed
     with pytest.raises(StateError):
-        await one.caring.doubted(["b"])
+        await one.caring.doubting.doubted(["b"])
     one.state.down = False
     await one.state.pin(STANDING, "x", "nonsense")
     await one.caring.know()

@@ -1,4 +1,4 @@
-"""Times as apps write them."""
+"""Times as apps write them, and people read them."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.times import LATEST, duration, moment
+from relay.times import LATEST, duration, moment, span
 
 NOON = 1_795_262_400_000  # 2026-11-21T12:00:00Z
 
@@ -76,3 +76,19 @@ def test_every_moment_reads_back(naive: datetime, minutes: int) -> None:
     at = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
     exact = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
     assert moment(at.isoformat()) == exact
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"),
+    [
+        (0, "0 ms"),
+        (61.4, "61 ms"),
+        (4_240, "4.2 s"),
+        (59_999, "60.0 s"),
+        (60_000, "1 min"),
+        (3_600_000, "1 h"),
+        (86_400_000, "1 d"),
+    ],
+)
+def test_how_long_it_took(ms: float, text: str) -> None:
+    assert span(ms) == text

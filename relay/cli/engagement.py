@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from relay.cli.events import printable
 from relay.cli.progress import Progress
 from relay.config import whereabouts
-from relay.control import Refused, request
+from relay.control import granted, request
 
 Json = dict[str, Any]
 
@@ -178,7 +178,4 @@ def _opened(path: Path) -> TextIO:
 
 def ask(data_dir: Path, question: Json) -> Json:
     """Of the desk; raises Refused."""
-    answer = request(data_dir, {"do": "people", **question})
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer
+    return granted(request(data_dir, {"do": "people", **question}))

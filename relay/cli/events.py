@@ -199,7 +199,16 @@ def _told(event: Event, zone: tzinfo) -> str:
     if kind in ("withheld", "postponed"):
         why = _joined(": ", _joined(" ", _text(event, "recipient"), _text(event, "reason")), _text(event, "detail"))
         return _joined("; ", why, _later(event, zone, "until", "until"))
+    if kind in ("suppressed", "unsuppressed"):
+        return _joined("  ", _text(event, "recipient"), _stopped(event))
     return _other(event)
+
+
+def _stopped(event: Event) -> str:
+    """What no longer goes, or goes again, and why."""
+    stop = _text(event, "stop")
+    mail = "all mail" if stop == "all" else stop
+    return _joined(": ", _joined(" of ", mail, _text(event, "brand")), _text(event, "reason"))
 
 
 def _delivered(event: Event) -> str:

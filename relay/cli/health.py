@@ -12,7 +12,7 @@ from typing import Any
 
 from relay.cli.events import duration_ms, now_ms, printable
 from relay.config import whereabouts
-from relay.control import Refused, request
+from relay.control import granted, request
 from relay.policy.health import percent
 from relay.policy.postmaster import Fault, Figure, read
 
@@ -114,7 +114,4 @@ def _send(args: argparse.Namespace, figures: list[Figure]) -> int:
 
 def ask(data_dir: Path, question: Json) -> Json:
     """Of a worker (relay/caring.py). Raises Refused."""
-    answer = request(data_dir, {"do": "health", **question})
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer
+    return granted(request(data_dir, {"do": "health", **question}))

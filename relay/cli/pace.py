@@ -10,7 +10,7 @@ from typing import Any
 from relay.cli.events import duration_ms
 from relay.cli.status import ordered
 from relay.config import whereabouts
-from relay.control import Refused, request
+from relay.control import granted, request
 from relay.event import iso
 
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ def _order(args: argparse.Namespace) -> int:
         where = f"{args.site}, pool {args.pool}" if args.pool else args.site
         _say(args, asked, f"{where}: would be at most {args.rate} from each source. Nothing was changed.")
         return 0
-    order = _told(request(whereabouts(args.config).data_dir, {"do": "pace", **asked, **_by(args)}))["order"]
+    order = granted(request(whereabouts(args.config).data_dir, {"do": "pace", **asked, **_by(args)}))["order"]
     where = f"{order['site']}, pool {order['pool']}" if order["pool"] else order["site"]
     pool = f" --pool {order['pool']}" if order["pool"] else ""
     undo = f"postlane pace --site {order['site']}{pool} --end"
@@ -64,11 +64,11 @@ def _order(args: argparse.Namespace) -> int:
 def _end(args: argparse.Namespace) -> int:
     data_dir = whereabouts(args.config).data_dir
     if args.dry_run:
-        standing = _told(request(data_dir, {"do": "paces"}))["standing"]
+        standing = granted(request(data_dir, {"do": "paces"}))["standing"]
         found = [one for one in standing if one["site"] == args.site and args.pool in (None, one.get("pool"))]
     else:
         question = {"do": "pace", "site": args.site, "pool": args.pool or "", "end": True, **_by(args)}
-        found = _told(request(data_dir, question))["ended"]
+        found = granted(request(data_dir, question))["ended"]
     if args.json:
         print(json.dumps({"would_end" if args.dry_run else "ended": found}))
     elif found:
@@ -79,7 +79,7 @@ def _end(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    answer = _told(request(whereabouts(args.config).data_dir, {"do": "paces"}))
+    answer = granted(request(whereabouts(args.config).data_dir, {"do": "paces"}))
     rows = [
         row for row in answer["paces"] if _meant(args, row) and (args.all or args.site or row["direction"] != "free")
     ]
@@ -123,12 +123,6 @@ def _standing(one: Json) -> str:
 
 def _by(args: argparse.Namespace) -> Json:
     return {"by": getpass.getuser(), "via": "cli", "reason": args.reason}
-
-
-def _told(answer: Json) -> Json:
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer
 
 
 def _say(args: argparse.Namespace, facts: Json, text: str) -> None:

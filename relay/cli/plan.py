@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -30,6 +29,7 @@ from relay.policy.recorded import Event, Past
 from relay.recipient import Keys
 from relay.replay import Answer, Change, Comparison, asks, messages
 from relay.replay_caps import CapReplay
+from relay.times import moment
 
 Json = dict[str, object]
 
@@ -95,11 +95,8 @@ def _decide(comparison: Comparison, caps: CapReplay, folders: Iterable[Path], si
 
 def _share(event: Event, since: int, now: int) -> float:
     """How far it lies between then and now."""
-    try:
-        at = datetime.fromisoformat(str(event.get("time"))).timestamp() * 1000
-    except ValueError:
-        return 0.0
-    return (at - since) / max(1, now - since)
+    at = moment(str(event.get("time")))
+    return (at - since) / max(1, now - since) if at is not None else 0.0
 
 
 # For people.

@@ -11,7 +11,7 @@ from typing import Any
 from relay.cli import top
 from relay.cli.events import class_pattern, duration_ms
 from relay.config import whereabouts
-from relay.control import Refused, request
+from relay.control import granted, request
 
 Json = dict[str, Any]
 _SELECTORS = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "class", "recipient")
@@ -79,9 +79,7 @@ def _meant(args: argparse.Namespace) -> list[Json]:
 def pages(data_dir: Path, question: Json) -> Iterator[Json]:
     cursor: list[int] | None = None
     while True:
-        answer = request(data_dir, {**question, "cursor": cursor})
-        if "error" in answer:
-            raise Refused(answer["error"])
+        answer = granted(request(data_dir, {**question, "cursor": cursor}))
         yield answer
         cursor = answer["cursor"]
         if cursor is None:

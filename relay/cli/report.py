@@ -34,7 +34,9 @@ from relay.in_force import last_good
 from relay.reporting import DIMENSIONS, REPORTS, Question, Reader
 from relay.reporting.budget import allowances
 from relay.reporting.needs import NOT_RUNNING, Need, of_findings, of_status, worst_first
-from relay.reporting.question import ask
+from relay.reporting.question import SELECTORS, ask
+from relay.reporting.reader import Sample
+from relay.reporting.spreadsheet import harmless
 from relay.wildcard import PatternError, any_of
 
 Json = dict[str, Any]
@@ -45,21 +47,6 @@ _CAPS = (
     "the window of each limit until now, by address as written; of one person postlane recipient ADDRESS knows what is under "
     "way, too."
 )
-_SELECTORS = (
-    "node",
-    "type",
-    "class",
-    "brand",
-    "stream",
-    "credential",
-    "campaign",
-    "site",
-    "pool",
-    "source",
-    "category",
-    "reason",
-)
-_MORE = ("domain", "skeleton", "id", "recipient")  # these are read from events themselves, which takes longer
 MEMORY = "512MB"  # of one question: a command may take more than the admin site, and gives it back
 MOST_SHOWN = 1_000  # rows of somebody's own question, on a terminal
 _QUOTED = 4  # needs that are shown with a reply: each takes a look at the events
@@ -119,7 +106,7 @@ def _add_times(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_selectors(parser: argparse.ArgumentParser) -> None:
-    for name in (*_SELECTORS, *_MORE):
+    for name in SELECTORS:
         kind = class_pattern if name == "class" else str
         text = "only of this; may hold *, may be repeated" if name == "node" else None
         parser.add_argument(
@@ -135,12 +122,10 @@ def run(args: argparse.Namespace) -> int:
         return _misuse(args, error)
     reader = _reader(node)
     if args.samples and (args.json or args.csv):
-        rows = [sample._asdict() for sample in reader.samples(question, args.limit or _SAMPLES)]
-        _write(rows, as_csv=args.csv)
+        _write(Sample._fields, reader.samples(question, args.limit or _SAMPLES), as_csv=args.csv)
         return 0
     if args.json or args.csv:
-        names, values = reader.answer(question).table()
-        _write([dict(zip(names, row, strict=True)) for row in values], as_csv=args.csv, names=names)
+        _write(*reader.answer(question).table(), as_csv=args.csv)
         return 0
     print("\n".join(_page(args, node, reader, question)))
     return 0
@@ -197,7 +182,7 @@ def run_messages(args: argparse.Namespace) -> int:
         question = _question(args, node, "bounces")
     except (ValueError, PatternError) as error:
         return _misuse(args, error)
-    types = () if args.where_type else ("bounced", "bounced-late")
+    types = () if args.where_type else None
     events = _reader(node).messages(question, args.limit or _MESSAGES, types)
     zone = ZoneInfo(node.timezone)
     for event in events:
@@ -240,13 +225,10 @@ def run_sql(args: argparse.Namespace) -> int:
         since, until = _times(args, zone, now)
         with _reader(node).query(args.query, since, until) as (names, rows):
             if args.json or args.csv:
-                _write((dict(zip(names, row, strict=True)) for row in rows), as_csv=args.csv, names=names)
+                _write(names, rows, as_csv=args.csv)
             else:
-                print(
-                    "\n".join(
-                        columns([list(names), *([shown(one) for one in row] for row in islice(rows, MOST_SHOWN))])
-                    )
-                )
+                first = ([shown(one) for one in row] for row in islice(rows, MOST_SHOWN))
+                print("\n".join(columns([names, *first])))
                 if next(rows, None) is not None:
                     print(f"... only the first {MOST_SHOWN:,} rows are shown: --csv or --json has them all")
     except ValueError as error:
@@ -258,7 +240,7 @@ def _question(args: argparse.Namespace, node: Whereabouts, report: str) -> Quest
     """Raises QuestionError, PatternError, and ValueError for a time that is none."""
     zone = ZoneInfo(node.timezone)
     since, until = _times(args, zone, now_ms())
-    where = {name: getattr(args, f"where_{name}") or () for name in (*_SELECTORS, *_MORE)}
+    where = {name: getattr(args, f"where_{name}") or () for name in SELECTORS}
     by = [one.strip() for one in (getattr(args, "by", None) or "").split(",") if one.strip()]
     compare = getattr(args, "compare", None) or until - since
     limit = args.limit or _ROWS
@@ -273,26 +255,15 @@ def _reader(node: Whereabouts) -> Reader:
     return Reader(node.events, MEMORY)
 
 
-def _write(rows: Iterable[dict[str, Any]], *, as_csv: bool, names: Sequence[str] = ()) -> None:
-    if not as_csv:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False, default=str))
+def _write(names: Sequence[str], rows: Iterable[Sequence[Any]], *, as_csv: bool) -> None:
+    """As CSV, or an object a line."""
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([harmless(value) for value in row] for row in rows)
         return
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    header = list(names)
-    for number, row in enumerate(rows):
-        if not number and not header:
-            header = list(row)
-        if not number:
-            writer.writerow(header)
-        writer.writerow([harmless(row[name]) for name in header])
-    if not rows and header:
-        writer.writerow(header)
-
-
-def harmless(value: Any) -> Any:
-    """What a spreadsheet would take for a formula, and run, begins with a quote: subjects and replies are strangers' words."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    for row in rows:
+        print(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=str))
 
 
 def _dated(event: Event, zone: ZoneInfo) -> str:

@@ -15,6 +15,7 @@ from relay.reporting.findings import Finding
 from relay.reporting.needs import Need
 from relay.reporting.question import DAY
 from relay.reporting.reader import Sample
+from relay.times import span
 
 _LABELS = {
     "bounces": "BOUNCED", "bounce_share": "SHARE", "complaint_share": "SHARE", "unsubscribe_share": "SHARE",
@@ -27,7 +28,6 @@ _REASONS = {
 }  # of a suppression, by the category that it follows
 _SAID = 150  # characters of a reply in a line
 _NEEDS = 12  # that are shown
-_HOUR, _MINUTE = 3_600_000, 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,10 @@ def head(page: Page) -> list[str]:
     title = f"{name}, {_at(since, page.zone)} to {_at(min(until, question.until), page.zone)} ({question.zone})"
     now = total.now
     counts = f"{now['ended']:,} sent   {now['delivered']:,} delivered   {now.value('bounces'):,} bounced"
-    share = number("bounce_share", now.value("bounce_share"))
-    lines = [f"{title}   {counts}  {share}"]
+    lines = [f"{title}   {counts}  {share(now.value('bounce_share'))}"]
     if total.then is not None:
         when = "the day before" if question.compare == DAY else f"{span(question.compare)} before"
-        before = f"{when}: {number('bounce_share', total.then.value('bounce_share'))}"
+        before = f"{when}: {share(total.then.value('bounce_share'))}"
         lines.append(" " * (len(title) + 3) + before)
     return lines
 
@@ -107,7 +106,7 @@ def findings_table(
     told: set[str | None] = set()
     for one in found:
         scope = [_scope(one, name) for name in ("stream", "credential", "site", "source")]
-        shares = [number("bounce_share", one.share), number("bounce_share", one.usual)]
+        shares = [share(one.share), share(one.usual)]
         rows.append([one.category or "-", f"{one.count:,}", *shares, *scope, _done(one, suppressed, stopped, told)])
         told.add(one.category)
     return columns(rows, left=1, right=3)
@@ -117,13 +116,9 @@ def _scope(finding: Finding, name: str) -> str:
     value = finding.scope.get(name)
     if value is not None:
         return printable(value)
-    return (
-        f"({finding.spread[name]} {name}s)"
-        if name == "stream"
-        else f"({finding.spread[name]})"
-        if name == "credential"
-        else "all"
-    )
+    if name == "stream":
+        return f"({finding.spread[name]} streams)"
+    return f"({finding.spread[name]})" if name == "credential" else "all"
 
 
 def _done(
@@ -173,7 +168,7 @@ def needs_lines(needs: Sequence[Need]) -> list[str]:
 
 def budget_facts(one: Budget) -> dict[str, Any]:
     """One object: `used` says how many people got so much, the last number all that got so much or more."""
-    by = [{**share._asdict(), "share": share.sends / one.sends} for share in one.shares]
+    by = [{**mine._asdict(), "share": mine.sends / one.sends} for mine in one.shares]
     limit = one.allowance
     return {
         "cap": limit.cap,
@@ -187,7 +182,7 @@ def budget_facts(one: Budget) -> dict[str, Any]:
 
 def budget_lines(one: Budget, zone: tzinfo) -> list[str]:
     """cap arava 3/week, since Sun 15 Nov 00:00: 182,406 people, 12,004 (6.6 %) have no place left"""
-    limit, full = one.allowance, number("bounce_share", one.full / one.people if one.people else None)
+    limit, full = one.allowance, share(one.full / one.people if one.people else None)
     lines = [
         f"cap {limit.cap} {limit.limit}, since {_at(limit.since, zone)}: {one.people:,} people, "
         f"{one.full:,} ({full}) have no place left"
@@ -195,9 +190,8 @@ def budget_lines(one: Budget, zone: tzinfo) -> list[str]:
     used = "   ".join(f"{many:,} used {count}" for count, many in one.used.items() if many)
     lines.append(f"  {used or 'nobody is of it'}")
     rows = [
-        [share.credential or "-", share.stream or "-", f"{share.sends:,}", number("bounce_share", share.sends / one.sends),
-         f"{share.people:,}"]
-        for share in one.shares
+        [mine.credential or "-", mine.stream or "-", f"{mine.sends:,}", share(mine.sends / one.sends), f"{mine.people:,}"]
+        for mine in one.shares
     ]  # fmt: skip
     if rows:
         lines += columns([["CREDENTIAL", "STREAM", "SENDS", "SHARE", "PEOPLE"], *rows], left=2)
@@ -222,23 +216,18 @@ def number(name: str, value: float | int | None) -> str:
     if value is None:
         return "-"
     if name in SHARES:
-        hundred = 100 * value
-        return (
-            f"{hundred:.0f} %"
-            if hundred >= 99.95
-            else f"{hundred:.1f} %"
-            if hundred >= 1 or not hundred
-            else f"{hundred:.2f} %"
-        )
+        return share(value)
     return span(value) if name in SPANS else f"{value:,}"
 
 
-def span(ms: float) -> str:
-    """61 ms, 4.2 s, 12 min, 3 h, 7 d"""
-    for unit, length in (("d", DAY), ("h", _HOUR), ("min", _MINUTE)):
-        if ms >= length:
-            return f"{ms / length:.0f} {unit}"
-    return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.0f} ms"
+def share(value: float | None) -> str:
+    """4.8 %, 0.75 %, 100 %"""
+    if value is None:
+        return "-"
+    hundred = 100 * value
+    if hundred >= 99.95:
+        return f"{hundred:.0f} %"
+    return f"{hundred:.1f} %" if hundred >= 1 or not hundred else f"{hundred:.2f} %"
 
 
 def shown(value: Any) -> str:

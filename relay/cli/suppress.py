@@ -14,12 +14,12 @@ from relay.cli import suppress_csv, suppress_restore
 from relay.cli.events import duration_ms, now_ms, parse_since, printable
 from relay.cli.progress import Progress
 from relay.config import whereabouts
-from relay.control import Refused, request
+from relay.control import granted, request
 from relay.feedback.eventarchive import read, scan
+from relay.people import SELECTORS
 from relay.person import PENDING
 
 Json = dict[str, Any]
-_SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 ALL: Json = {"pending": False}  # the selectors where none are given
 _SETTLED = {"confirm": "confirmed", "drop": "dropped"}
 _COUNTED = 100 * 86_400_000  # ms: no cap counts longer ago, but those of whoever wants it so
@@ -95,7 +95,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _add_selectors(parser: argparse.ArgumentParser) -> None:
-    for name in _SELECTORS:
+    for name in SELECTORS:
         text = "all, marketing, topic:T, stream:S, pending" if name == "stop" else None
         parser.add_argument(f"--{name}", dest=f"by_{name}", metavar=name.upper(), help=text)
     parser.add_argument("--since", metavar="24h", help="that began since; a time ago or an RFC 3339 time")
@@ -350,9 +350,7 @@ def run_settle(args: argparse.Namespace) -> int:
         done += page[field]
     if set(where) <= {"pending", "site"}:  # the alert ends with all of a site, or of all
         word = _SETTLED[args.action]
-        answer = request(data_dir, {"do": "health", "what": "settle", "site": where.get("site", ""), "word": word})
-        if "error" in answer:
-            raise Refused(answer["error"])
+        granted(request(data_dir, {"do": "health", "what": "settle", "site": where.get("site", ""), "word": word}))
     _audit(data_dir, args, where, {_SETTLED[args.action]: done})
     told = f"{_count(done, 'pending suppression')} {_SETTLED[args.action]}."
     print(json.dumps({_SETTLED[args.action]: done}) if args.json else told)
@@ -384,7 +382,7 @@ def _remove_of(args: argparse.Namespace, where: Json, data_dir: Path) -> int:
 
 def _fits(block: Json, where: Json) -> bool:
     """As the node would judge, but for times, which a dry run of single addresses leaves out."""
-    return all((block[name] or "") == where[name] for name in _SELECTORS if name in where)
+    return all((block[name] or "") == where[name] for name in SELECTORS if name in where)
 
 
 def _send(
@@ -451,10 +449,7 @@ def _send_got(data_dir: Path) -> int:
 
 def ask(data_dir: Path, question: Json) -> Json:
     """Of the desk (relay/people.py). Raises Refused."""
-    answer = request(data_dir, {"do": "people", **question})
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer
+    return granted(request(data_dir, {"do": "people", **question}))
 
 
 def _pages(data_dir: Path, question: Json) -> Iterator[Json]:
@@ -469,7 +464,7 @@ def _pages(data_dir: Path, question: Json) -> Iterator[Json]:
 
 def _where(args: argparse.Namespace) -> Json | None:
     """The selectors that were given; None, and it is said, where one is no time."""
-    where: Json = {name: found for name in _SELECTORS if (found := getattr(args, f"by_{name}")) is not None}
+    where: Json = {name: found for name in SELECTORS if (found := getattr(args, f"by_{name}")) is not None}
     zone = ZoneInfo(whereabouts(args.config).timezone)
     try:
         for name in ("since", "until"):

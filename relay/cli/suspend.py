@@ -10,7 +10,7 @@ from typing import Any
 from relay.cli.events import class_pattern, duration_ms
 from relay.cli.queue import pages
 from relay.config import whereabouts
-from relay.control import Refused, request
+from relay.control import granted, request
 from relay.policy.suspension import OLDER, SELECTORS
 
 Json = dict[str, Any]
@@ -84,7 +84,7 @@ def run_suspend(args: argparse.Namespace) -> int:
     ):
         return _unchanged()
     question = {"do": "suspend", "what": what, "for": args.span, "waiting": waiting, **_by(args)}
-    answer = _told(request(data_dir, question))
+    answer = granted(request(data_dir, question))
     if args.json:
         print(json.dumps({**answer["suspension"], "waiting": waiting, "left_alone": spared}))
         return 0
@@ -118,7 +118,7 @@ def run_resume(args: argparse.Namespace) -> int:
         return 2
     data_dir = whereabouts(args.config).data_dir
     question = {"do": "resume", "what": _what(args), **_by(args)}
-    planned = _told(request(data_dir, {**question, "dry_run": True}))
+    planned = granted(request(data_dir, {**question, "dry_run": True}))
     if not planned["ended"]:
         return _nothing(planned["left"], as_json=args.json)
     if args.dry_run:
@@ -127,7 +127,7 @@ def run_resume(args: argparse.Namespace) -> int:
     named = "; ".join(one["said"] for one in planned["ended"])
     if not args.yes and sys.stdin.isatty() and not _confirmed(f"This resumes {named}"):
         return _unchanged()
-    _tell(_told(request(data_dir, question)), "Resumed", as_json=args.json)
+    _tell(granted(request(data_dir, question)), "Resumed", as_json=args.json)
     return 0
 
 
@@ -161,12 +161,6 @@ def line(one: Json) -> str:
 
 def _by(args: argparse.Namespace) -> Json:
     return {"by": getpass.getuser(), "via": "cli", "reason": args.reason}
-
-
-def _told(answer: Json) -> Json:
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer
 
 
 def _confirmed(what: str) -> bool:

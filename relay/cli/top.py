@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from relay import top
 from relay.cli import top_view
 from relay.config import whereabouts
-from relay.control import NodeDown, Refused, request
+from relay.control import NodeDown, Refused, granted, request
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -59,10 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def snapshot(data_dir: Path, site: str = "") -> Json:
-    answer = request(data_dir, {"do": "queue.top", **({"site": site} if site else {})})
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer
+    return granted(request(data_dir, {"do": "queue.top", **({"site": site} if site else {})}))
 
 
 def _lines(data_dir: Path, every: float, count: int, site: str) -> None:

@@ -122,13 +122,16 @@ def _chosen(args: argparse.Namespace) -> str | None:
 
 
 def _shown(args: argparse.Namespace, user: User, password: str) -> None:
-    told = {"name": user.name, "role": user.role, "credentials": list(user.credentials)}
     if args.json:
-        print(json.dumps(told if args.ask else {**told, "password": password}))
+        print(json.dumps(_facts(user) | ({} if args.ask else {"password": password})))
         return
     print(f"{user.name}   {user.role}, {_scope(user)}")
     if not args.ask:
         print(f"password   {password}   (shown this once)")
+
+
+def _facts(user: User) -> dict[str, Any]:
+    return {"name": user.name, "role": user.role, "credentials": list(user.credentials)}
 
 
 def _scope(user: User) -> str:
@@ -145,8 +148,7 @@ def _list(args: argparse.Namespace) -> int:
     zone = ZoneInfo(node.timezone)
     for user in sorted(users.values(), key=lambda one: one.name):
         if args.json:
-            facts = {"name": user.name, "role": user.role, "credentials": list(user.credentials), "since": user.since}
-            print(json.dumps(facts))
+            print(json.dumps(_facts(user) | {"since": user.since}))
         else:
             since = datetime.fromtimestamp(user.since / 1000, UTC).astimezone(zone)
             print(f"{user.name:<24} {user.role:<9} {_scope(user)}, since {since:%-d %b %Y}")

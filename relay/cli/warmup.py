@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from relay.config import whereabouts
-from relay.control import Refused, request
+from relay.control import granted, request
 
 Json = dict[str, Any]
 
@@ -46,9 +46,7 @@ def run(args: argparse.Namespace) -> int:
         "via": "cli",
         "reason": getattr(args, "reason", ""),
     }
-    answer = request(whereabouts(args.config).data_dir, question)
-    if "error" in answer:
-        raise Refused(answer["error"])
+    answer = granted(request(whereabouts(args.config).data_dir, question))
     for row in answer["rows"]:
         print(json.dumps(row) if args.json else line(row))
     if not args.json:

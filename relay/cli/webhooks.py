@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from relay.cli.events import duration_ms, now_ms, parse_since
 from relay.config import Whereabouts, whereabouts
 from relay.config.schema_policies import EventType
-from relay.control import Refused, request
+from relay.control import Refused, granted, request
 from relay.hooks.reading import past
 from relay.hooks.telling import Endpoint
 
@@ -60,10 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _ask(node: Whereabouts, what: str, **more: Any) -> Json:
-    answer = request(node.data_dir, {"do": "webhooks", "what": what, **more})
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return answer
+    return granted(request(node.data_dir, {"do": "webhooks", "what": what, **more}))
 
 
 def _list(args: argparse.Namespace, node: Whereabouts) -> int:

@@ -99,10 +99,10 @@ class Wire(SMTP):  # type: ignore[misc]  # aiosmtpd has no type information
         raise NotImplementedError
 
     def _rested(self) -> None:
-        """Called when all input is answered, once the session was asked to leave."""
+        """Called when all input is answered, once the session was asked to leave. A hook: who reads nothing has nothing to do."""
 
     def _lost(self) -> None:
-        """Called once when the connection is gone."""
+        """Called once when the connection is gone. A hook for whoever holds more than the wire does."""
 
     # -- asyncio.Protocol
 

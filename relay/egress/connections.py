@@ -8,6 +8,9 @@ domains of a provider share its few connections. Where the rate of new connectio
 lane has none that could come free, who waits is told when to come again (Later). The caller must `release` each connection it
 got, whatever happened. While we shut down nobody gets one: who asks or waits is cancelled, since an outcome would count as an
 attempt that never was.
+
+What a lane and a quay know of themselves is in quay.py, how one connection is opened in dialer.py; the rest is long because who
+waits, who has and who may open are one decision: each change of one is looked at for the others in the same turn of the loop.
 """
 
 import asyncio
@@ -19,10 +22,10 @@ from typing import Any, Protocol
 from relay.egress.connection import Connection
 from relay.egress.dialer import SLOW_FAILURE, Dialer, Wanted
 from relay.egress.pools import Source
-from relay.egress.quay import CLASSES, URGENT, Grant, Held, Lane, Quay, Turn
+from relay.egress.quay import URGENT, Grant, Held, Lane, Quay, Turn
 from relay.egress.settings import EgressSettings
 from relay.identity import Rate
-from relay.message import MailClass
+from relay.message import CLASSES, MailClass
 from relay.outcome import Outcome
 from relay.pause import Later
 
@@ -31,9 +34,8 @@ ASK_AGAIN = 0.25  # seconds after a refused permit: another worker's connection 
 TURN = 2.0  # seconds for which a lane keeps a connection while others wait for it: some hundred messages, or a slow one
 LONG = 1.0  # seconds for which it is not worth standing in line: an attempt takes places that others could use
 REST = 2 * ASK_AGAIN  # seconds after a turn at a site with fewer connections than workers: the others ask meanwhile
-SWEPT = (
-    50  # lanes or quays looked at in a turn of the loop: a fraction of a millisecond, or some ms where each says QUIT
-)
+# Lanes or quays looked at in a turn of the loop: a fraction of a millisecond, or some ms where each says QUIT.
+SWEPT = 50
 REMEMBER = 30.0  # seconds at most that a site's long silence answers for the attempts that follow
 
 Key = tuple[str, str, str, str, str]

@@ -16,7 +16,7 @@ from relay.egress.connection import Connection
 from relay.egress.connections import Connections, Openings, Permits, key_of
 from relay.egress.dialer import Terms, Wanted
 from relay.egress.failure import ours, scope_of
-from relay.egress.mx import Answer, Route, Rules, exchanges, site_of
+from relay.egress.mx import CAPTURED, Answer, Route, Rules, exchanges, site_of
 from relay.egress.pools import Source
 from relay.egress.resolver import MAX_ENTRIES, Resolver
 from relay.egress.security.demands import LEVELS, Need, Security, Wish, uniform
@@ -64,7 +64,7 @@ class Permit(Protocol):
 
 
 class Free:
-    """A permit of what has no limit."""
+    """A permit of what has no limit: nothing is counted when it leaves, and another is always there."""
 
     def depart(self) -> None: ...
 
@@ -103,7 +103,8 @@ class Courier:
         self._rules = Rules(settings.port, settings.allow_private, settings.own_hostnames, settings.own_addresses)
         self._all = self._way_to(settings.relay) if settings.relay is not None else None
         capture = settings.capture
-        self._captured = replace(self._way_to(capture.server), captured=True) if capture is not None else None
+        here = self._way_to(capture.server) if capture is not None else None
+        self._captured = replace(here, site=CAPTURED, captured=True) if here is not None else None
         self._known: dict[str, tuple[Answer, Way]] = {}
 
     def __repr__(self) -> str:

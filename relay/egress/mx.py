@@ -77,6 +77,9 @@ class Rules:
     own_addresses: frozenset[str]
 
 
+CAPTURED = "capture"  # the site of mail that the capture server gets, on whatever port it listens this time
+
+
 def site_of(relay: Relay) -> str:
     """The site of a host that the admin named: all mail it takes shares its limits."""
     return f"[{relay.host}]:{relay.port}" if ":" in relay.host else f"{relay.host}:{relay.port}"

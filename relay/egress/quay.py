@@ -26,10 +26,8 @@ from relay.outcome import Outcome
 from relay.pause import Later
 
 URGENT = MailClass.TRANSACTIONAL
-CLASSES = tuple(MailClass)
-NOBODY: "deque[Any]" = deque(
-    maxlen=0
-)  # all lines in which nobody stands: an empty deque takes 600 bytes, and sites are many
+# All lines in which nobody stands: an empty deque takes 600 bytes, and sites are many.
+NOBODY: "deque[Any]" = deque(maxlen=0)
 
 
 class Quay:

@@ -9,6 +9,9 @@ lists. Only what leads back to our own record of it is read there: Message-ID an
 
 The action is that of the report: "delayed" is no failure. Where the report gives no reply, the words for people are
 classified instead.
+
+How a part is found and read is in parts.py, status.py, prose.py and telltale.py; the readers of all kinds stand here together,
+long as they are, because they share what was seen of a mail (_Seen) and their order is the rule.
 """
 
 import json

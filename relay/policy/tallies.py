@@ -93,7 +93,8 @@ def alike(tallies: Iterable[Tally]) -> dict[tuple[int, str], dict[Tally, int]]:
     numbers: dict[tuple[object, ...], int] = {}
     first: dict[tuple[object, ...], Tally] = {}
     for tally in tallies:
-        place = (tally[7] // QUARTER, *tally[:7], tally[8])
+        kind, stream, urgent, credential, brand, campaign, site, at, tier = tally
+        place = at // QUARTER, kind, stream, urgent, credential, brand, campaign, site, tier
         if place in numbers:
             numbers[place] += 1
         else:

@@ -24,7 +24,8 @@ from relay.durable import sync
 from relay.feedback.eventarchive import alone
 from relay.reporting import sql
 from relay.reporting.database import Database, opened
-from relay.reporting.files import COUNTS, HOUR, LAST, counted_lines, days, event_files, stem_of
+from relay.reporting.files import COUNTS, HOUR, counted_lines, days, event_files, stem_of
+from relay.times import LATEST
 
 log = structlog.get_logger()
 
@@ -40,9 +41,9 @@ _LATEST = 24 * HOUR
 
 
 def count(folder: Path, now: int, zone: str = "UTC") -> int:
-    """Counts what is not counted yet, in the order of time; how many files it made. Safe to repeat after a crash; a second process
-    waits until the first is done. A file that cannot be read is told of and left out. Raises OSError and duckdb.Error where days
-    cannot be added up; what was made by then stays."""
+    """Counts what is not counted yet, in the order of time; how many files it made. Safe to repeat after a crash; a second
+    process waits until the first is done. A file that cannot be read is told of and left out. Raises OSError and duckdb.Error
+    where days cannot be added up; what was made by then stays."""
     if not folder.exists():
         return 0
     place = folder / COUNTS
@@ -67,7 +68,7 @@ def _counted(path: Path, place: Path) -> int:
 
 def _clear(folder: Path, place: Path) -> None:
     """What a crash left, and counts of events that are gone ([retention] events)."""
-    there = {stem_of(path.name) for path in event_files(folder, 0, LAST)}
+    there = {stem_of(path.name) for path in event_files(folder, 0, LATEST)}
     for path in place.glob("*.partial"):
         path.unlink(missing_ok=True)
     for day, stems in days(place).items():

@@ -15,17 +15,17 @@ from typing import NamedTuple
 import orjson
 
 from relay.reporting.sql import Source
+from relay.times import LATEST
 
 COUNTS = "counts"  # the folder beside events
 HOUR = 3_600_000
 DAY = 24 * HOUR
 LATE = DAY  # an event may stand in the file of a later hour (a full disk, a stop), hardly of a later day
-LAST = 253_402_300_799_000  # the end of the year 9999
 KINDS = (".parquet", ".jsonl", ".open.jsonl")  # the best one first, where a conversion has just made two of one
 
 
 def hour(ms: int) -> str:
-    return datetime.fromtimestamp(min(max(0, ms), LAST) / 1000, UTC).strftime("%Y-%m-%dT%H")
+    return datetime.fromtimestamp(min(max(0, ms), LATEST) / 1000, UTC).strftime("%Y-%m-%dT%H")
 
 
 def recorded(folders: Sequence[Path], since: int, until: int) -> Source:

@@ -38,11 +38,13 @@ class Finding:
         return [f"{name} {value}" for name, value in self.scope.items()]
 
     @property
+    def where(self) -> Scope:
+        """The selectors of its mail."""
+        return {**({"category": self.category} if self.category else {}), **self.scope}
+
+    @property
     def command(self) -> str:
-        options = [f"--{name} {value}" for name, value in self.scope.items()]
-        return " ".join(
-            ["postlane report messages", *([f"--category {self.category}"] if self.category else []), *options]
-        )
+        return " ".join(["postlane report messages", *(f"--{name} {value}" for name, value in self.where.items())])
 
 
 class Bounces(NamedTuple):

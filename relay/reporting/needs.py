@@ -92,8 +92,8 @@ def _of_finding(finding: Finding) -> Need | None:
         rank = MORE
     else:
         return None
-    where = {**({"category": finding.category} if finding.category else {}), **finding.scope}
-    return Need(rank, finding.count, _told(finding), _ADVICE.get(category, ""), see=finding.command, where=where)
+    advice = _ADVICE.get(category, "")
+    return Need(rank, finding.count, _told(finding), advice, see=finding.command, where=finding.where)
 
 
 def _unusual(finding: Finding) -> bool:

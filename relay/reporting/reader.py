@@ -19,6 +19,7 @@ from relay.reporting.database import THREADS, Database, opened
 from relay.reporting.figures import Answer, Figures, Row, begins
 from relay.reporting.findings import SCOPES, Bounces, Finding, Line, Whole, completed, finding, lines
 from relay.reporting.question import DAY, DELAYS, FAILURE, KEPT, MEASURES, Question, QuestionError
+from relay.times import LATEST
 from relay.wildcard import any_of
 
 Event = dict[str, Any]
@@ -28,7 +29,6 @@ MEMORY = "128MB"  # of one question; the admin site has 300 MB in all
 _COMBINATIONS = 5_000  # of categories, streams, sites and sources that findings are made of: the largest
 _FETCHED = 1_000  # rows at a time
 SAMPLED = 5_000  # events of which replies are shown: a second's worth of reading
-_NEVER = 253_402_300_799_999
 TRIES = 3  # of a question whose files are turned into Parquet, or given up, under its hands
 
 
@@ -295,7 +295,7 @@ def newest(hours: Sequence[tuple[int, int]], least: int) -> int:
         many += count
         if many >= least:
             return begin
-    return hours[-1][0] if hours else _NEVER
+    return hours[-1][0] if hours else LATEST
 
 
 def _fetched(result: Database) -> Iterator[tuple[Any, ...]]:

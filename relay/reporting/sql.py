@@ -46,6 +46,14 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
+def _nulls(names: Iterable[str]) -> str:
+    return ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in names)
+
+
+# A file has the columns of its day: those that are missing are NULL, also where no file has one.
+_COLUMNAR = f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {_nulls(_TEXTS)} WHERE false"
+
+
 def moment(ms: int) -> str:
     """As DuckDB's TIMESTAMP, which knows no zone."""
     return f"TIMESTAMP '{datetime(1970, 1, 1) + timedelta(milliseconds=ms)}'"
@@ -55,12 +63,7 @@ def events(source: Source) -> Statement:
     """Every event of the files as a row: `time, delay_ms, reply` and the texts, NULL where it has none."""
     parts, values = [], []
     if source.columnar:
-        # A file has the columns of its day: those that are missing are NULL, also where no file has one.
-        none = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in _TEXTS)
-        parts.append(
-            f"SELECT time, delay_ms, reply.text AS said, {', '.join(map(_quoted, _TEXTS))} FROM ("
-            f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {none} WHERE false)"
-        )
+        parts.append(f"SELECT time, delay_ms, reply.text AS said, {', '.join(map(_quoted, _TEXTS))} FROM ({_COLUMNAR})")
         values.append(list(source.columnar))
     if source.lines:
         columns = {"time": "VARCHAR", "delay_ms": "BIGINT", "reply": "JSON", **dict.fromkeys(_TEXTS, "VARCHAR")}
@@ -70,9 +73,8 @@ def events(source: Source) -> Statement:
         )
         values.append(list(source.lines))
     if not parts:
-        texts = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in _TEXTS)
         parts.append(
-            f"SELECT NULL::TIMESTAMP AS time, NULL::BIGINT AS delay_ms, NULL::VARCHAR AS said, {texts} WHERE false"
+            f"SELECT NULL::TIMESTAMP AS time, NULL::BIGINT AS delay_ms, {_nulls(('said', *_TEXTS))} WHERE false"
         )
     return " UNION ALL ".join(parts), values
 
@@ -85,16 +87,16 @@ def relation(source: Source, question: Question) -> Statement:
     """`slot`, KEPT, RECORDED, `n`; of counts those of the smallest level."""
     parts, values = [], []
     if source.counts:
-        recorded = ", ".join(f"NULL::VARCHAR AS {name}" for name in RECORDED)
-        parts.append(f"SELECT slot, {_kept()}, {recorded}, n FROM read_parquet(?) WHERE level = '{question.level()}'")
+        parts.append(
+            f"SELECT slot, {_kept()}, {_nulls(RECORDED)}, n FROM read_parquet(?) WHERE level = '{question.level()}'"
+        )
         values.append(list(source.counts))
     if source.columnar or source.lines:
         told, more = _with_skeletons(events(source), source, question)
         parts.append(f"SELECT {_slot()} AS slot, {_asked_kept()}, {', '.join(RECORDED)}, 1 AS n FROM ({told})")
         values += more
     if not parts:
-        columns = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in (*KEPT, *RECORDED))
-        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {columns}, 0 AS n WHERE false")
+        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {_nulls((*KEPT, *RECORDED))}, 0 AS n WHERE false")
     return " UNION ALL ".join(parts), values
 
 
@@ -125,9 +127,9 @@ def delays(source: Source, question: Question) -> Statement:
     """`slot`, KEPT, RECORDED, `bucket`, `n` of deliveries; of counts those of the smallest level."""
     parts, values = [], []
     if source.counts:
-        recorded, level = ", ".join(f"NULL::VARCHAR AS {name}" for name in RECORDED), question.level(DELAYS)
+        level = question.level(DELAYS)
         parts.append(
-            f"SELECT slot, {_kept()}, {recorded}, bucket, n FROM read_parquet(?) WHERE level = '{level}{_DELAYS}'"
+            f"SELECT slot, {_kept()}, {_nulls(RECORDED)}, bucket, n FROM read_parquet(?) WHERE level = '{level}{_DELAYS}'"
         )
         values.append(list(source.counts))
     if source.columnar or source.lines:
@@ -138,8 +140,7 @@ def delays(source: Source, question: Question) -> Statement:
         )
         values += more
     if not parts:
-        columns = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in (*KEPT, *RECORDED))
-        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {columns}, 0 AS bucket, 0 AS n WHERE false")
+        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {_nulls((*KEPT, *RECORDED))}, 0 AS bucket, 0 AS n WHERE false")
     return " UNION ALL ".join(parts), values
 
 
@@ -162,7 +163,7 @@ def counts_of(source: Source) -> Statement:
 
 
 def _level(name: str, kept: Sequence[str], bucket: str, where: str) -> str:
-    columns = ", ".join(_quoted(one) if one in kept else f"NULL::VARCHAR AS {_quoted(one)}" for one in KEPT)
+    columns = ", ".join(_quoted(one) if one in kept else _nulls([one]) for one in KEPT)
     added = f"'{name}' AS level, slot, {columns}, {bucket} AS bucket, sum(n)::UINTEGER AS n"
     return f"SELECT {added} FROM everything{where} GROUP BY ALL"
 
@@ -416,11 +417,7 @@ def found(question: Question, source: Source, types: Sequence[str], limit: int) 
     parts, values = [], []
     where, more = _of_events(question, types)
     if source.columnar:
-        none = ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in _TEXTS)
-        parts.append(
-            f"SELECT time, event, event_id, {_asked(_quoted)} FROM ("
-            f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {none} WHERE false)"
-        )
+        parts.append(f"SELECT time, event, event_id, {_asked(_quoted)} FROM ({_COLUMNAR})")
         values.append(list(source.columnar))
     if source.lines:
         parts.append(

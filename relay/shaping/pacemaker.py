@@ -126,9 +126,8 @@ class Pacemaker:
         self.rules = rules or Backoff()
         self.warmup = warmup or WarmUp()
         self.news: list[News] = []
-        self.opened: set[str] = (
-            set()
-        )  # sites where an order or what was put aside has ended: for the wiring, which empties it
+        # Sites where an order or what was put aside has ended: for the wiring, which empties it.
+        self.opened: set[str] = set()
         self._name = name
         self._sharers = 1
         self._shares: dict[Bounds, Bounds] = {}

@@ -117,31 +117,24 @@ class WebProcess:
         """The apps' API, where it has an address of its own, is bounded like the public pages: it may face the world."""
         servers: list[tuple[uvicorn.Server, socket.socket]] = []
         if self._admin is not None:
-            servers.append(
-                (
-                    _Pages(
-                        create_app(
-                            self._settings(),
-                            self._ask,
-                            self._login(),
-                            Reader([self._directory, *self._deployment.web.events]),
-                        )
-                    ),
-                    self._admin,
-                )
-            )
+            reader = Reader([self._directory, *self._deployment.web.events])
+            app = create_app(self._settings(), self._ask, self._login(), reader)
+            servers.append((_Pages(app), self._admin))
         if self._api is not None:
             gate = Gate(pages=Allowance(POSTS_A_SECOND))  # an app may ask as often as it tells
             servers.append((PublicServer(alone(create_api(self._ask)), gate), self._api))
         return servers
 
     def _login(self) -> Login:
-        host = self._deployment.web.admin.rpartition(":")[0].strip("[]")
-        return Login(self._deployment.node.data_dir, loopback=ip_address(host).is_loopback, clock=clock)
+        loopback = ip_address(self._admin_host).is_loopback
+        return Login(self._deployment.node.data_dir, loopback=loopback, clock=clock)
+
+    @property
+    def _admin_host(self) -> str:
+        return self._deployment.web.admin.rpartition(":")[0].strip("[]")
 
     def _settings(self) -> WebSettings:
         deployment = self._deployment
-        host = deployment.web.admin.rpartition(":")[0].strip("[]")
         return WebSettings(
             node=deployment.node.name,
             hostname=deployment.node.hostname,
@@ -157,7 +150,7 @@ class WebProcess:
                 if one.role == "submission"
             ),
             hosts=frozenset({deployment.node.hostname}),
-            any_address=host in ("0.0.0.0", "::"),  # noqa: S104 compared, not bound
+            any_address=self._admin_host in ("0.0.0.0", "::"),  # noqa: S104 compared, not bound
             api=self._api is None,
             captures=self._captures,
             public_keys=_public_keys(self._keys),

@@ -1,12 +1,10 @@
-"""Pages from templates: what strangers wrote is escaped (autoescape), and a name that is missing is a fault of ours."""
+"""The pages of the admin site from their templates."""
 
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, Response
 
@@ -16,11 +14,10 @@ from relay.web.desk.tables import NAMES
 from relay.web.login.visitor import Visitor
 from relay.web.settings import WebSettings
 from relay.web.stories import STATES, reply_text
+from relay.web.templating import environment, versioned
 
 HERE = Path(__file__).parent
 STATIC = {"postlane.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
-
-
 MARKER = Markup("<!-- here -->")
 
 
@@ -29,20 +26,13 @@ class Pages:
 
     def __init__(self, settings: WebSettings) -> None:
         self.static = {name: (HERE / "static" / name).read_bytes() for name in STATIC}
-        self._pages = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._pages = environment(HERE / "templates")
         self._pages.globals.update(
             settings=settings,
             states=STATES,
             classes=metrics.CLASSES,
             dimensions=NAMES,
-            # The content's hash in its address: it may be kept for ever, and a new version is fetched at once.
-            static={name: f"/static/{name}?{sha256(data).hexdigest()[:12]}" for name, data in self.static.items()},
+            static={name: f"/static/{versioned(name, data)}" for name, data in self.static.items()},
         )
         zone = ZoneInfo(settings.timezone)
         self._pages.filters.update(

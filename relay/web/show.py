@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
+from relay import times
 from relay.event import iso
 from relay.web.login.visitor import SEALED
 from relay.web.metrics import CLASSES, Stats, lanes, totals
@@ -83,16 +84,8 @@ def size(octets: object) -> str:
 
 
 def span(ms: object) -> str:
-    """ "38 ms", "2.4 s", "3 min", "5 h", "2 d"."""
-    if not isinstance(ms, int | float):
-        return ""
-    if ms < 1000:
-        return f"{ms:.0f} ms"
-    if ms < 60_000:
-        return f"{ms / 1000:.1f} s"
-    if ms < 3_600_000:
-        return f"{ms / 60_000:.0f} min"
-    return f"{ms / 3_600_000:.0f} h" if ms < 86_400_000 else f"{ms / 86_400_000:.0f} d"
+    """ "38 ms", "2.4 s", "3 min", "5 h", "2 d"; "" of what is no time."""
+    return times.span(ms) if isinstance(ms, int | float) else ""
 
 
 def count(number: object) -> str:

@@ -88,6 +88,21 @@ LINES = [
         f"14:05:31 withheld   {ID}  d@gmail.com cancelled: by noa",
     ),
     (
+        {**BARE, "type": "suppressed", "recipient": "d@gmail.com", "stop": "all", "reason": "dead-mailbox"},
+        "14:05:31 suppressed  d@gmail.com  all mail: dead-mailbox",
+    ),
+    (
+        {
+            **BARE,
+            "type": "unsuppressed",
+            "recipient": "d@gmail.com",
+            "stop": "marketing",
+            "brand": "arava",
+            "site": "x",
+        },
+        "14:05:31 unsuppressed  d@gmail.com  marketing of arava",
+    ),
+    (
         {**BARE, "type": "rejected", "peer": "10.0.0.1", "reason": "auth", "reply": WRONG},
         "14:05:31 rejected   10.0.0.1  auth: 535 5.7.8 User name or password wrong",
     ),

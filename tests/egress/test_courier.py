@@ -367,7 +367,7 @@ async def test_mail_for_some_goes_its_way_and_all_other_to_the_capture_server() 
         leaves = await carry(one, delivery("Dana@example.test"), BODY, Source("127.0.0.5", "s5.test"))
         stays = await carry(one, delivery("joe@example.test"), BODY, Source("127.0.0.5", "s5.test"))
         assert [leaves.delivered, leaves.captured, leaves.mx] == [True, False, "mx0.example.test"]
-        assert [stays.delivered, stays.captured, stays.mx] == [True, True, "127.0.0.1"]
+        assert [stays.delivered, stays.captured, stays.mx, stays.site] == [True, True, "127.0.0.1", "capture"]
         assert leaves.source == stays.source == "127.0.0.5", "the pool's choice either way"
         assert [heard.rcpt for heard in world.transactions] == ["RCPT TO:<Dana@example.test>"]
         assert [(heard.rcpt, heard.ehlo) for heard in kept.transactions] == [("RCPT TO:<joe@example.test>", "s5.test")]

@@ -1,15 +1,12 @@
 """A company's week as the postmaster's desk sees it: events on disk, a node that answers, users, the site served for browsers."""
 
 import asyncio
-import contextlib
-import socket
 import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-import uvloop
 from starlette.applications import Starlette
 
 from relay.event import iso
@@ -18,6 +15,7 @@ from relay.web.tail import EventTail
 from tests.support.desk_node import DeskNode
 from tests.support.event_folder import DAY, HOUR, NOON, EventFolder, said
 from tests.support.logins import add_user, login_of
+from tests.support.serving import on_loopback
 from tests.support.web import site, stats
 
 Json = dict[str, Any]
@@ -263,32 +261,13 @@ def desk_site(folder: Path, node: Node, **changes: Any) -> Starlette:
     return site(tail, node=node, login=login, reader=facts.pop("reader", None) or Reader([folder / "events"]), **facts)  # type: ignore[arg-type]
 
 
-@contextlib.contextmanager
-def served(app: Starlette) -> Iterator[int]:
+def served(app: Starlette) -> AbstractContextManager[int]:
     """On a port of loopback, in a thread of its own."""
-    link = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", loop="uvloop"))
-    started = threading.Event()
-
-    async def run() -> None:
-        started.set()
-        await server.serve([link])
-
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    thread = threading.Thread(target=uvloop.run, args=(run(),), daemon=True)
-    thread.start()
-    assert started.wait(10)
-    try:
-        yield int(link.getsockname()[1])
-    finally:
-        server.should_exit = True
-        thread.join(20)
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", loop="uvloop")
+    return on_loopback(lambda: uvicorn.Server(config))
 
 
 def users(folder: Path) -> None:
     add_user(folder, "noa", "operator")
     add_user(folder, "dan", "viewer")
     add_user(folder, "shop", "viewer", "shop-web")
-
-
-__all__ = ["DANA", "DAY", "STORY", "Company", "Node", "desk_site", "served", "users"]

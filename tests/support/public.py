@@ -1,15 +1,11 @@
 """The public pages over a desk made of a dict, for tests through their ASGI door and in a browser."""
 
 import asyncio
-import contextlib
-import socket
-import threading
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvloop
 from starlette.applications import Starlette
 
 from relay.control import NodeDown
@@ -22,6 +18,7 @@ from relay.web.public.journal import Journal
 from relay.web.public.server import PublicServer
 from relay.web.public.site import PublicSettings, create_public_app
 from relay.web.public.telling import Telling
+from tests.support.serving import on_loopback
 
 NOW = 1_795_262_731_104
 TOKENS = Tokens([b"s" * 32])
@@ -120,26 +117,6 @@ class Site:
         )
 
 
-@contextlib.contextmanager
-def served(site: Site, gate: Gate | None = None) -> Iterator[int]:
+def served(site: Site, gate: Gate | None = None) -> AbstractContextManager[int]:
     """The site on a port of loopback, in a thread of its own."""
-    link = socket.create_server(("127.0.0.1", 0))
-    ended, started = threading.Event(), threading.Event()
-
-    async def run() -> None:
-        async with site:
-            server = PublicServer(site.app, gate or Gate())
-            serving = asyncio.create_task(server.serve([link]))
-            started.set()
-            await asyncio.to_thread(ended.wait)
-            server.should_exit = True
-            await serving
-
-    thread = threading.Thread(target=uvloop.run, args=(run(),), daemon=True)
-    thread.start()
-    assert started.wait(10)
-    try:
-        yield int(link.getsockname()[1])
-    finally:
-        ended.set()
-        thread.join(20)
+    return on_loopback(lambda: PublicServer(site.app, gate or Gate()), site)

@@ -1,14 +1,19 @@
-"""Many tests make a site of their own: what its templates are compiled to is shared, as it is by all pages of a running node."""
+"""A browser; and, since many tests make a site of their own: what its templates are compiled to is shared, as it is by all
+pages of a running node."""
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 from jinja2 import BytecodeCache, Environment
 from jinja2.bccache import Bucket
 
-from relay.web import rendering
-from relay.web.public import site
+from relay.web import templating
+from tests.support.browser import launched
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 class Compiled(BytecodeCache):
@@ -25,10 +30,15 @@ class Compiled(BytecodeCache):
         self._kept[bucket.key] = bucket.bytecode_to_string()
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    with launched() as browser:
+        yield browser
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled_once() -> Iterator[None]:
     environment = partial(Environment, bytecode_cache=Compiled())
     with pytest.MonkeyPatch.context() as patch:
-        for module in (rendering, site):
-            patch.setattr(module, "Environment", environment)
+        patch.setattr(templating, "Environment", environment)
         yield

@@ -3,7 +3,6 @@
 Calls carry their token in a header, never in a cookie: no page elsewhere can make a browser send one.
 """
 
-import asyncio
 import re
 import time
 from collections import Counter
@@ -17,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
@@ -27,6 +26,7 @@ from relay.web.api.limits import Limits
 from relay.web.api.openapi import description
 from relay.web.api.operations import BRAND, OPERATIONS, PREFIX, Operation
 from relay.web.api.problems import Trouble, no_token, not_now, too_many
+from relay.web.body import Broken, TooLong, body_of
 
 Ask = Callable[[Json], Awaitable[Json]]
 
@@ -158,16 +158,12 @@ def _parameters(operation: Operation, request: Request) -> Json:
 async def _body(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Trouble(415, "media-type", "Send the body as Content-Type: application/json")
-    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise Trouble(413, "too-long", f"A body may have {MAX_BODY} octets; send less in more calls")
-    except (TimeoutError, ClientDisconnect):
+        return await body_of(request, MAX_BODY, BODY_SECONDS)
+    except TooLong:
+        raise Trouble(413, "too-long", f"A body may have {MAX_BODY} octets; send less in more calls") from None
+    except Broken:
         raise Trouble(400, "body", "The body did not arrive as a whole") from None
-    return bytes(body)
 
 
 def _validated(body: bytes, model: type[BaseModel]) -> Any:

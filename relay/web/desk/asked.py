@@ -6,11 +6,12 @@ asks of these, whatever he writes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from urllib.parse import quote, urlencode
 
 from starlette.datastructures import QueryParams
 
+from relay.web import show
 from relay.web.login.visitor import Visitor
 
 HOUR = 3_600_000
@@ -143,8 +144,5 @@ def moment(text: str) -> int | None:
     """ms, or an RFC 3339 time."""
     if text.isascii() and text.isdigit() and len(text) <= 14:
         return int(text)
-    try:
-        moment = datetime.fromisoformat(text[:40])
-    except ValueError:
-        return None
-    return round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+    found = show.moment(text, UTC)
+    return round(found.timestamp() * 1000) if found is not None else None

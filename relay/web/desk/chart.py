@@ -234,7 +234,8 @@ def _marks(begins: Sequence[int], step: str, zone: tzinfo, width: float) -> tupl
     found: list[Mark] = []
     for at in chosen[::room]:
         moment = datetime.fromtimestamp(begins[at] / 1000, zone)
-        label = f"{moment:%a} {moment.day} {moment:%b}" if step == "day" or moment.hour == 0 else f"{moment:%H:%M}"
+        midnight = step == "day" or moment.hour == 0
+        label = words.slot(begins[at], "day", zone) if midnight else f"{moment:%H:%M}"
         x = LEFT + (at + 0.5) * each
         if not found or x - found[-1].x >= _LABEL * 0.75:
             found.append(Mark(round(x, 2), label))

@@ -47,15 +47,11 @@ class Todo:
 def needs(findings: Sequence[Finding], status: Mapping[str, Any] | None, asked: Asked) -> list[Todo]:
     """Worst first. What stands suspended has a place of its own on the page."""
     of_node = of_status({**status, "suspensions": ()}) if status is not None else []
-    about = [(need, _behind(one, asked)) for one in findings for need in of_findings([one])]
-    found = [Todo(need) for need in of_node] + [Todo(need, address) for need, address in about]
-    order = worst_first([todo.need for todo in found])
-    return sorted(found, key=lambda todo: order.index(todo.need))[:MOST]
-
-
-def _behind(finding: Finding, asked: Asked) -> str:
     bounces = replace(asked, report="bounces", by="")
-    return bounces.messages(**({"category": finding.category} if finding.category else {}), **finding.scope)
+    return [
+        Todo(need, bounces.messages(**need.where) if need.where else "")
+        for need in worst_first([*of_node, *of_findings(findings)])[:MOST]
+    ]
 
 
 def cards(summary: Answer, asked: Asked) -> list[Card]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relay.masking import key_in, masked
+from relay.people import SELECTORS
 from relay.recipient import normalised, spellings
 from relay.reporting import Question
 from relay.reporting.question import MEASURES
@@ -13,7 +14,6 @@ from relay.wildcard import AnyOf
 Json = dict[str, Any]
 LOOKED = 31 * 86_400_000  # ms of events that are looked at: the longest window of a cap but a month's
 EVENTS = 200  # shown of one recipient
-_SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 TYPES = tuple(
     dict.fromkeys([*(kind for kinds in MEASURES.values() for kind in kinds), "unsuppressed", "preferences-changed"])
 )
@@ -58,7 +58,7 @@ def shown_row(row: Json, visitor: Visitor, seal: Callable[[str], str]) -> Json:
 
 def where_of(query: Mapping[str, str]) -> dict[str, str]:
     """Filters of the list."""
-    return {name: value for name in _SELECTORS if (value := query.get(name, "")[:100])}
+    return {name: value for name in SELECTORS if (value := query.get(name, "")[:100])}
 
 
 def block_in(fields: Callable[[str], str]) -> dict[str, str]:

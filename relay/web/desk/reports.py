@@ -17,6 +17,7 @@ SAMPLES = 12
 MESSAGES = 100
 IN_CSV = 10_000
 SHORT = 6  # rows of the tables of today
+HALF = 520.0  # width of a chart that has another beside it
 CHARTS = {  # title, measure
     "bounces": ("Bounced", "bounces"),
     "complaints": ("Complaints", "complained"),
@@ -157,6 +158,3 @@ def today(reader: Reader, asked: Asked, zone: str) -> Today:
         latency=reader.answer(of("latency", ["class"])),
         findings=reader.findings(of("bounces", ["category"])),
     )
-
-
-HALF = 520.0  # width of a chart that has another beside it

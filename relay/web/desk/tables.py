@@ -8,6 +8,7 @@ from typing import Any
 
 from relay.masking import mask_text
 from relay.reporting.figures import SHARES, SPANS, Answer, Row
+from relay.reporting.spreadsheet import harmless
 from relay.web.desk import words
 from relay.web.desk.asked import FILTERS, Asked
 
@@ -36,7 +37,6 @@ WHAT = {  # of a share: what goes wrong
     "deferral_share": "deferred",
     "unsubscribe_share": "unsubscribed",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for one, whoever wrote it (OWASP: CSV injection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +125,4 @@ def as_csv(names: Sequence[str], rows: Iterable[Sequence[Any]], *, masked: bool)
 def _plain(value: Any, *, masked: bool) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = mask_text(str(value)) if masked else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return harmless(mask_text(str(value)) if masked else str(value))

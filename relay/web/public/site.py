@@ -10,22 +10,21 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from relay.control import Json, NodeDown
 from relay.identity import Face
 from relay.tokens import Ticket, Tokens
+from relay.web.body import Broken, TooLong, body_of
 from relay.web.guard import PAGE_POLICY, Hardened
 from relay.web.public import standing
 from relay.web.public.faces import Looks
@@ -35,6 +34,7 @@ from relay.web.public.languages import CODES, Language, isolated, language, list
 from relay.web.public.limits import PerTicket
 from relay.web.public.standing import FREQUENCIES, Standing
 from relay.web.public.telling import entry
+from relay.web.templating import environment, versioned
 
 HERE = Path(__file__).parent
 SHOW_SECONDS = 3.0  # a page waits for the desk
@@ -99,16 +99,8 @@ class Pages:
         self._by_key = {looks.key: looks for looks in (*settings.looks.values(), self._nobody)}
         self._per_ticket = PerTicket()
         self._css = (HERE / "static" / "public.css").read_bytes()
-        self._env = Environment(
-            loader=FileSystemLoader(HERE / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        # The content's hash in its address: it may be kept for ever, and a new version is fetched at once.
-        self._env.globals.update(css=f"public.css?{sha256(self._css).hexdigest()[:12]}", frequencies=tuple(FREQUENCIES))
+        self._env = environment(HERE / "templates")
+        self._env.globals.update(css=versioned("public.css", self._css), frequencies=tuple(FREQUENCIES))
 
     def __repr__(self) -> str:
         return f"<Pages of {len(self._settings.looks)} brands>"
@@ -294,13 +286,8 @@ def _asked(request: Request) -> str:
 
 async def _fields(request: Request) -> Fields:
     """What was posted; nothing where it is too much, too slow, or no form."""
-    body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > MAX_BODY:
-                    return {}
-    except (TimeoutError, ClientDisconnect):
+        body = await body_of(request, MAX_BODY, BODY_SECONDS)
+    except (TooLong, Broken):
         return {}
-    return fields_of(request.headers.get("content-type", ""), bytes(body))
+    return fields_of(request.headers.get("content-type", ""), body)

@@ -3,16 +3,14 @@
 SCREENSHOTS=docs/desk pytest tests/web/desk/test_browser.py   writes the pictures that the documents show.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from relay.reporting import Reader
 from relay.web.desk import views
-from tests.support import needs
+from tests.support.browser import Open, fits, picture, violations, windows
 from tests.support.desk import DANA, STORY, Company, Node, Remembered, desk_site, served, users
 from tests.support.logins import PASSWORD
 
@@ -35,22 +33,6 @@ PAGES = {
     "not-found": "/nothing",
 }
 SHOWN = ("today", "bounces", "provider", "recipient", "message", "suppressed")  # in both schemes
-RULES = {"target-size": {"enabled": True}}  # WCAG 2.2, 2.5.8; axe does not ask it by itself
-
-Open = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator["Browser"]:
-    """Debian's: nothing is downloaded."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        needs.lack("playwright is not installed: make test does it")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=needs.program("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def reader(folder: Path) -> Remembered:
-    return Remembered(Reader([folder / "events"]))
-
-
 @pytest.fixture
-def node(tmp_path: Path) -> Node:
-    node = Node(tmp_path)
-    node.block()
+def node(node: Node) -> Node:
     told = {"what": "wish", "recipient": DANA, "brand": "arava", "topics_off": ["offers"], "at_most": "1/week"}
     node.tell({"do": "people", "by": "", "via": "page", **told})
     node.block("noa.cohen@outlook.com", "avi@walla.co.il", stop="marketing", reason="complaint", site="microsoft")
@@ -80,21 +55,15 @@ def node(tmp_path: Path) -> Node:
 def visit(
     chromium: "Browser", folder: Path, reader: Remembered, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Open]:
-    """Opens a path in a new window, logged in; what it said on its console and fetched elsewhere fails the test."""
+    """Opens a path in a new window, logged in."""
     monkeypatch.setattr(views, "SOON", 60.0)  # a busy machine shows the whole page too
-    contexts = []
-    heard: list[str] = []
-    with served(desk_site(folder, node, reader=reader)) as port:
+    with (
+        served(desk_site(folder, node, reader=reader)) as port,
+        windows(chromium, port, lambda url: "/nothing" in url) as open_,
+    ):
 
-        def open_(path: str, name: str = "noa", width: int = 1280, **settings: Any) -> "Page":
-            context = chromium.new_context(
-                base_url=f"http://127.0.0.1:{port}", viewport={"width": width, "height": 800}, **settings
-            )
-            contexts.append(context)
-            page = context.new_page()
-            page.on("console", lambda one: heard.append(one.text) if "/nothing" not in one.location["url"] else None)
-            page.on("request", lambda one: heard.append(one.url) if f"127.0.0.1:{port}" not in one.url else None)
-            page.goto(path)
+        def logged_in(path: str, name: str = "noa", width: int = 1280, **settings: Any) -> "Page":
+            page = open_(path, width, **settings)
             if name:
                 page.fill("[name=name]", name)
                 page.fill("[name=password]", PASSWORD)
@@ -102,31 +71,7 @@ def visit(
                 page.wait_for_url(lambda url: "/login" not in url)
             return page
 
-        yield open_
-        for context in contexts:
-            context.close()
-    assert heard == []
-
-
-def violations(page: "Page") -> list[str]:
-    """What axe-core finds, all its rules asked."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, options={"rules": RULES, "resultTypes": ["violations"]}).response["violations"]
-    return [f"{page.url} {one['id']}: {node['html'][:300]}" for one in found for node in one["nodes"]]
-
-
-def fits(page: "Page") -> bool:
-    """Nothing is wider than the window (WCAG 2.2, 1.4.10)."""
-    fits: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    return fits
-
-
-def picture(page: "Page", name: str) -> None:
-    folder = os.environ.get("SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        yield logged_in
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

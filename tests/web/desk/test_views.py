@@ -11,7 +11,6 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from relay.reporting import Reader
 from relay.web.desk import asking, views
 from relay.web.desk.asked import BY
 from relay.web.login import checking
@@ -33,18 +32,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Company(folder, days=2)
     users(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def reader(folder: Path) -> Remembered:
-    return Remembered(Reader([folder / "events"]))
-
-
-@pytest.fixture
-def node(tmp_path: Path) -> Node:
-    node = Node(tmp_path)
-    node.block()
-    return node
 
 
 @pytest.fixture

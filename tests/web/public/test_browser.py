@@ -3,15 +3,14 @@
 SCREENSHOTS=docs/pages pytest tests/web/public/test_browser.py   writes the pictures that the documents show.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from relay.web.public.languages import CODES
-from tests.support import needs
+from tests.support.browser import Open, fits, picture, violations, windows
 from tests.support.public import NOW, TOKEN, Site, served
 
 if TYPE_CHECKING:
@@ -21,23 +20,6 @@ pytestmark = pytest.mark.scenario
 
 WIDTHS = {"phone": 390, "desktop": 1280}
 PAGES = {"unsubscribe": f"/u/{TOKEN}", "preferences": f"/p/{TOKEN}"}
-RULES = {"target-size": {"enabled": True}}  # WCAG 2.2, 2.5.8; axe does not ask it by itself
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator["Browser"]:
-    """Debian's: nothing is downloaded."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        needs.lack("playwright is not installed: make test does it")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=needs.program("chromium"), args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-Open = Callable[..., "Page"]
 
 
 @pytest.fixture
@@ -47,51 +29,15 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def visit(chromium: "Browser", site: Site) -> Iterator[Open]:
-    """Opens a path in a new window; what it said on its console and fetched elsewhere fails the test."""
-    contexts = []
-    heard: list[str] = []
+    """Opens a path in a new window."""
     with served(site) as port:
         documents = [f"http://127.0.0.1:{port}{path}" for path in (*PAGES.values(), "/u/broken")]
+        with windows(chromium, port, documents.__contains__) as open_:
 
-        def open_(path: str, language: str = "en", width: int = 390, **settings: Any) -> "Page":
-            context = chromium.new_context(
-                base_url=f"http://127.0.0.1:{port}",
-                locale=language,
-                viewport={"width": width, "height": 800},
-                **settings,
-            )
-            contexts.append(context)
-            page = context.new_page()
-            page.on("console", lambda one: heard.append(one.text) if one.location["url"] not in documents else None)
-            page.on("request", lambda one: heard.append(one.url) if f"127.0.0.1:{port}" not in one.url else None)
-            page.goto(path)
-            return page
+            def in_language(path: str, language: str = "en", width: int = 390, **settings: Any) -> "Page":
+                return open_(path, width, locale=language, **settings)
 
-        yield open_
-        for context in contexts:
-            context.close()
-    assert heard == []
-
-
-def violations(page: "Page") -> list[str]:
-    """What axe-core finds, all its rules asked."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, options={"rules": RULES, "resultTypes": ["violations"]}).response["violations"]
-    return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
-
-
-def fits(page: "Page") -> bool:
-    """Nothing is wider than the window (WCAG 2.2, 1.4.10)."""
-    fits: bool = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    return fits
-
-
-def picture(page: "Page", name: str) -> None:
-    folder = os.environ.get("SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+            yield in_language
 
 
 @pytest.mark.parametrize("which", PAGES)
