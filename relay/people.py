@@ -157,7 +157,10 @@ class People:
     async def _page(self, question: Json) -> tuple[list[tuple[bytes, Person, list[Block]]], str]:
         """People of whom a block is meant, with those blocks; the cursor of the next page."""
         where, limit = dict(question.get("where") or {}), min(int(question.get("limit") or PAGE), PAGE)
-        page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
+        try:
+            page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
+        except ValueError:  # it may come from the address of a page, which anybody can write
+            raise BadQuestion("this cursor is not one of ours; begin without one") from None
         now, people = self._state.now(), []
         for key, facts in page:
             try:

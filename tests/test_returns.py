@@ -2,14 +2,17 @@
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from relay import returns
 from relay.edge.submission import Submission
 from relay.feedback.matching import NOBODY
+from relay.feedback.returned import Mail, read_mail
 from relay.ids import Ids, maker_of
 from relay.message import Envelope, Peer, RcptTo
 from relay.return_path import MAX_AGE, ReturnPaths
@@ -24,6 +27,7 @@ from relay.returns import (
     LATER,
     MOST_UNPLACED,
     NOBODY_HERE,
+    READ_AT_ONCE,
     TAKEN,
     TOO_BIG,
     UNPLACED,
@@ -343,6 +347,24 @@ async def test_the_loop_goes_on_while_the_worst_is_read(state: SqliteState) -> N
         turns += 1
     assert await reading is TAKEN
     assert turns > 100
+
+
+@pytest.mark.parametrize(("recipients", "beside"), [(1, False), (20, False), (150, True)])
+async def test_a_short_report_of_many_is_read_beside_the_loop(
+    state: SqliteState, monkeypatch: pytest.MonkeyPatch, *, recipients: int, beside: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noting(content: bytes) -> Mail:
+        threads.append(threading.current_thread())
+        return read_mail(content)
+
+    monkeypatch.setattr(returns, "read_mail", noting)
+    group = "\nFinal-Recipient: rfc822; x@y.example\nAction: failed\n"
+    report = BOUNCE.replace("--b--", group * (recipients - 1) + "--b--")
+    assert len(report.replace("\n", "\r\n")) <= READ_AT_ONCE
+    assert await door(state).accept(mail(report, PATH)) is TAKEN
+    assert [thread is not threading.main_thread() for thread in threads] == [beside]
 
 
 async def test_forged_tokens_by_the_thousand_are_refused_one_as_the_other(state: SqliteState) -> None:
