@@ -4,7 +4,7 @@ A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | 
 an object, with `error` where nothing was done.
 
     show      recipient                                                              -> what is known of him
-    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since}]
+    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, and of MAIL}]
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
     wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
@@ -29,7 +29,8 @@ look at a page is no such thing, since scanners open every link. What an app or 
 (relay/policy/engagement.py).
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
-With `silent` it is told alone: events of it are there.
+With `silent` it is told alone: events of it are there. What an entry says of the mail that led to it (MAIL) stands in the event;
+who left by a message is counted by the worker that sent it, which knows when and to which site (relay/hindsight.py).
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
 
 The module is long because each of these questions reads one person, tells State and records the same way: parted, the halves
@@ -40,6 +41,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -48,6 +50,8 @@ from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
 from relay.event import Facts, iso
+from relay.feedback.matching import Report
+from relay.ids import maker_of, time_of
 from relay.person import (
     ADDRESS,
     AT_MOST,
@@ -64,6 +68,8 @@ from relay.person import (
 )
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
+from relay.return_path import MAX_AGE
+from relay.returns import board, dumped, name_of
 from relay.room import Send, mark_of
 from relay.state.interface import State, StateError
 
@@ -75,9 +81,12 @@ PENDING_FOR = 30 * 86_400_000  # ms a suppression waits for a second word
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _OURS = ("feedback", "health")  # ways by which Postlane itself asks: it alone leaves things pending
+NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
+MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from")
+"""Of a message and its recipient, as events say it."""
 SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 """Of a list of suppressions."""
 
@@ -197,7 +206,7 @@ class People:
         found = await self._state.told([key for (_, key), _ in wanted], left=True)
         changes: list[Awaitable[None]] = []
         records: list[tuple[str, Facts]] = []
-        for ((address, key), block), known in zip(wanted, found, strict=True):
+        for entry, ((address, key), block), known in zip(entries, wanted, found, strict=True):
             person = person_of(known)
             if any(_same(one, block, now) for one in person.blocks):
                 continue
@@ -207,13 +216,26 @@ class People:
             if address and not person.sealed and not person.erased:
                 facts[ADDRESS] = self.keys.sealed_text(address)
             if not block.pending:
-                records.append(_blocked(address, key, block, question))
+                mail = {name: entry[name] for name in MAIL if name in entry}
+                records.append(_blocked(address, key, block, question, mail))
                 facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
             changes.append(self._state.tell(key, facts))
         await asyncio.gather(*changes)
         if not silent:
             await self._record(records)
+            await self._count(facts for kind, facts in records if kind == "unsubscribed" and "id" in facts)
         return {"changed": len(changes), "same": len(entries) - len(changes)}
+
+    async def _count(self, left: Iterable[Facts]) -> None:
+        """Of messages that are not remembered any more nothing counts."""
+        notes = []
+        for facts in left:
+            made = time_of(facts["id"])
+            if made is not None and made > self._state.now() - MAX_AGE:
+                told = {name: facts.get(name) or "" for name in ("stream", "brand", "credential", "campaign", "site")}
+                report = Report((facts["id"], int(facts["rcpt"])), "left", told)
+                notes.append((board(maker_of(facts["id"])), name_of(report), dumped(report)))
+        await asyncio.gather(*(self._state.pin(*note) for note in notes))
 
     def _who(self, entry: Json) -> tuple[str, bytes]:
         """An address and its key; of whom asked to be forgotten there is the key alone."""
@@ -464,16 +486,20 @@ def _same(there: Block, wanted: Block, now: int) -> bool:
     return longer and wanted.note in ("", there.note)
 
 
-def _blocked(address: str, key: bytes, block: Block, question: Json) -> tuple[str, Facts]:
+def _blocked(
+    address: str, key: bytes, block: Block, question: Json, mail: Mapping[str, Any] = NO_MAIL
+) -> tuple[str, Facts]:
     kind, _, name = block.stop.partition(":")
     by, brand = str(question.get("by") or ""), block.brand or None
     if block.reason == UNSUBSCRIBED:
         facts = {
+            **mail,
             "brand": brand,
             "stream": name if kind == "stream" else block.stream or None,
             "topic": name if kind == "topic" else None,
             "stop": block.stop,
             **_whose(address, key),
+            "site": block.site or None,
             "via": block.source,
         }
         return "unsubscribed", facts | ({"by": by} if by else {})
