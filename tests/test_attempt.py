@@ -74,10 +74,11 @@ async def test_what_left_by_a_return_path_of_ours_is_kept_for_what_may_come_back
 
 async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_alone() -> None:
     gone = Outcome(Reply(550, "5.1.1", "no such user"), "RCPT", mx="mx.b.example")
-    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 0)):
+    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 1)):
         rig, delivery = Rig(outcome), waiting_delivery()
         await attempt(delivery, rig.attempting())
         assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+        assert rig.spool.events()[0]["suppressed"] == ("all" if learnt else None)
     rig = Rig(Outcome(Reply(550, "5.7.1", "blocked for spam"), "RCPT", mx="mx.b.example"))
     await attempt(waiting_delivery(), rig.attempting())
     assert rig.spool.settled[0].learnt == [], "a reputation block says nothing of the address"
