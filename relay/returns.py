@@ -22,6 +22,7 @@ from relay.clue import clue
 from relay.edge.credentials import Login
 from relay.edge.limits import IPNetwork
 from relay.edge.submission import Submission, TurnedAway
+from relay.feedback.aftermath import condemns
 from relay.feedback.matching import KINDS, NOBODY, Report, farewells, label, reports
 from relay.feedback.parts import MAX_OCTETS
 from relay.feedback.returned import Kind, Mail, read_mail
@@ -222,12 +223,17 @@ def delivered_to(content: bytes) -> set[str]:
     return {found.decode(errors="replace").lower() for found in _DELIVERED_TO.findall(header)}
 
 
+CLEAR = "/clear"  # at the end of the name of a bounce that says for good that nobody is there
+
+
 def name_of(report: Report) -> str:
-    """The same for all that say the same: whoever hands it in a thousand times leaves one note."""
+    """The same for all that say the same: whoever hands it in a thousand times leaves one note, or two, since a bounce that says
+    little must not be in the place of a clear one."""
     identifier, index = report.about
+    said = f"{report.kind}{CLEAR if report.kind == 'bounced-late' and condemns(report.facts) else ''}"
     if report.about == NOBODY:
-        return f"{clue(*report.sought):x}/{report.kind}"
-    return f"{identifier}/{index}/{report.kind}"
+        return f"{clue(*report.sought):x}/{said}"
+    return f"{identifier}/{index}/{said}"
 
 
 def dumped(report: Report) -> str:

@@ -201,6 +201,55 @@ async def test_what_is_heard_again_counts_once(scene: Scene) -> None:
     assert repr(scene.hindsight).startswith("<Hindsight {'bounced-late': 1")
 
 
+def said(category: str, status: str = "5.0.0", *, permanent: bool = True) -> Report:
+    return FAILED._replace(facts={"category": category, "permanent": permanent, "status": status, "reply": ""})
+
+
+async def test_a_clear_bounce_counts_after_those_that_said_little(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    expired = said("expired", "4.4.7", permanent=False)
+    for report in (expired, said("other"), said("bad-mailbox", permanent=False), FAILED, FAILED, said("bad-domain")):
+        await scene.hear(report)
+    events = await scene.events()
+    assert [event.get("category") for event in events if event["type"] == "bounced-late"] == ["expired", "bad-mailbox"]
+    assert [event["type"] for event in events].count("accepted") == 1, "the app is told by one report"
+    assert scene.hindsight.counters == {"bounced-late": 2, "again": 4}
+    (entry,) = await scene.learnt()
+    assert (entry["recipient"], entry["reason"]) == (delivery.recipient, "dead-mailbox")
+    assert [tally.kind for tally in scene.tallies] == ["H"]
+
+
+async def test_of_bounces_of_one_delivery_one_counts_for_the_health_of_its_stream(scene: Scene) -> None:
+    await scene.deliver()
+    for report in (said("spam-block", "5.7.1"), said("spam-block", "5.7.1"), FAILED, said("spam-block", "5.7.1")):
+        await scene.hear(report)
+    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert [tally.kind for tally in scene.tallies] == ["S"]
+    assert scene.hindsight.counters == {"bounced-late": 2, "again": 2}
+
+
+async def test_a_clear_bounce_counts_also_where_both_wait_for_the_node_that_sent_it(scene: Scene) -> None:
+    await scene.deliver()
+    for report in (said("other"), FAILED, COMPLAINED, said("remote-error", "4.3.0", permanent=False)):
+        await scene.state.pin(board(MAKER), name_of(report), dumped(report))
+    assert len(await scene.state.pinned(board(MAKER))) == 3, "however many come, there are two of bounces"
+    for _ in range(2):
+        await scene.hindsight.look()
+    assert await scene.state.pinned(board(MAKER)) == {}
+    assert scene.hindsight.counters == {"bounced-late": 1, "complained": 1, "again": 1}
+    assert {entry["reason"] for entry in await scene.learnt()} == {"dead-mailbox", "complaint"}
+
+
+async def test_a_rule_of_the_admin_can_say_what_makes_a_later_bounce_clear(scene: Scene) -> None:
+    ruling = Ruling(Category.BAD_MAILBOX, "policies/bounces.toml:4", codes=frozenset({"5.7.99"}))
+    scene.hindsight.rulings = Rulings([ruling])
+    await scene.deliver()
+    gone = said("other", "5.7.99")
+    for report in (said("other"), gone._replace(facts={**gone.facts, "texts": ["550 5.7.99 gone"]})):
+        await scene.hear(report)
+    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+
+
 async def test_of_what_nobody_sent_nothing_follows(scene: Scene) -> None:
     await scene.hear(FAILED)
     assert await scene.events() == []
@@ -388,6 +437,16 @@ async def test_a_report_without_any_reason_is_told_as_such(scene: Scene) -> None
     content = (await scene.spool.content(told.message)).decode()
     assert "Diagnostic-Code: smtp; 550 5.0.0 It came back; the report gives no reason" in content
     assert await scene.learnt() == []
+
+
+async def test_what_others_may_have_said_does_not_hide_what_is_sure(scene: Scene) -> None:
+    await sent_as(scene, many=True)
+    report = sought(FAILED)
+    await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    await scene.hindsight.look()
+    assert await scene.learnt() == []
+    await scene.hear(FAILED)
+    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
 
 
 async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene: Scene) -> None:

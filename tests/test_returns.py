@@ -18,6 +18,7 @@ from relay.message import Envelope, Peer, RcptTo
 from relay.return_path import MAX_AGE, ReturnPaths
 from relay.returns import (
     ANYBODY,
+    CLEAR,
     FORWARDED_AN_HOUR,
     FORWARDED_HEADER,
     FORWARDED_OCTETS,
@@ -59,6 +60,7 @@ Status: 5.1.1
 Diagnostic-Code: smtp; 550 5.1.1 no such user
 --b--
 """
+VAGUE = BOUNCE.replace("5.1.1", "4.4.7").replace("550 4.4.7 no such user", "delivery time expired")
 COMPLAINT = """From: fbl@provider.example
 Subject: abuse
 Content-Type: multipart/report; report-type=feedback-report; boundary="b"
@@ -123,9 +125,12 @@ async def test_a_bounce_is_told_to_who_sent_the_message(state: SqliteState) -> N
         assert await one.accept(mail(BOUNCE, PATHS.address(ID, 3, DOMAIN))) is TAKEN
     ((name, note),) = (await told(state)).items()
     report = loaded(note)
-    assert (name, report.about, report.kind) == (f"{ID}/3/bounced-late", (ID, 3), "bounced-late")
+    assert (name, report.about, report.kind) == (f"{ID}/3/bounced-late/clear", (ID, 3), "bounced-late")
     assert (report.facts["category"], report.facts["permanent"]) == ("bad-mailbox", True)
     assert repr(one) == "<Returns {'bounce': 3}>"
+    for _ in range(3):
+        assert await one.accept(mail(VAGUE, PATHS.address(ID, 3, DOMAIN))) is TAKEN
+    assert set(await told(state)) == {name, f"{ID}/3/bounced-late"}, "what says little takes no clear one's place"
 
 
 async def test_a_complaint_finds_its_message_by_the_trace_id(state: SqliteState) -> None:
@@ -174,7 +179,7 @@ async def test_a_report_with_message_id_and_address_alone_is_looked_for_by_all(s
     ((name, note),) = (await state.pinned(UNPLACED)).items()
     report = loaded(note)
     assert (report.about, report.sought, report.at) == (NOBODY, ("order.7@marom.example", "lea@example.com"), now)
-    assert name.endswith("/bounced-late")
+    assert name.endswith("/bounced-late/clear")
     assert one.counters == {"bounce": 2}
 
 
@@ -316,7 +321,9 @@ async def test_bad_mail_is_taken_and_counted_and_says_nothing_of_others(state: S
     assert await one.accept(handed(BAD[name], PATH)) is TAKEN
     assert time.process_time() - begun < CPU
     assert sum(one.counters[kind] for kind in ("bounce", "complaint", "auto-reply", "other")) == 1
-    assert set(await told(state)) <= {f"{ID}/3/bounced-late"}, "at most of whom it came back from"
+    assert set(await told(state)) <= {f"{ID}/3/bounced-late{end}" for end in ("", CLEAR)}, (
+        "at most of whom it came back from"
+    )
     assert await state.pinned(UNPLACED) == {}
 
 

@@ -46,6 +46,11 @@ def kind_of(category: str, *, permanent: bool) -> Kind:
     return Kind.SPAM if category == Category.SPAM_BLOCK else Kind.BOUNCED
 
 
+def condemns(facts: Facts) -> bool:
+    """Does a failure, as its event tells it, say for good that nobody is there?"""
+    return kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))) is Kind.HARD
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """stop     all | marketing | stream (of the message) | nothing      same_brand   of its brand alone
