@@ -9,7 +9,7 @@ from typing import Protocol
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
-from relay.feedback.aftermath import Aftermath, kind_of
+from relay.feedback.aftermath import FAULTS, Aftermath, kind_of
 from relay.feedback.consequences import (
     Report,
     Retry,
@@ -37,7 +37,7 @@ from relay.policy.suspension import Suspension
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
-from relay.tally import Kind, happened
+from relay.tally import Kind, fault, happened
 
 MOST_SOURCES = (
     3  # tried in one attempt: each costs a transaction, and a site that refuses all sees no more of them at once
@@ -151,6 +151,9 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
         our_report = not delivery.sender and delivery.notify == "NEVER"  # says nothing of an app
         if not outcome.captured and not our_report:
             delivery.happened = _happened(delivery, outcome, house)
+    elif delivery.attempts == 1 and outcome.category in FAULTS and not (outcome.captured or outcome.internal):
+        told = fault(delivery, Kind.PUT_OFF, _site(delivery, outcome), now, outcome.category, outcome.reply)
+        change.told_of.append((f"{message.id}-{delivery.index}-1", told))
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
@@ -169,9 +172,18 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
 def _happened(delivery: Delivery, outcome: Outcome, house: Attempting) -> tuple[object, ...]:
     """How it ended, as it counts for the health of its stream. What was said until it expired is as final as a 5xx."""
     if outcome.delivered:
-        return happened(delivery, Kind.DELIVERED, outcome.site or delivery.site, delivery.arrived)
-    kind = kind_of(outcome.category, permanent=outcome.condemning)
-    return happened(delivery, kind, outcome.site or delivery.site, house.clock())
+        return happened(delivery, Kind.DELIVERED, _site(delivery, outcome), delivery.arrived)
+    kind, site, now = kind_of(outcome.category, permanent=outcome.condemning), _site(delivery, outcome), house.clock()
+    if kind is not Kind.FAULT:
+        return happened(delivery, kind, site, now)
+    if outcome.internal or (delivery.attempts > 1 and not outcome.permanent):
+        # Our own words blame nobody; and of what was put off it has been told.
+        return happened(delivery, Kind.BOUNCED, site, now)
+    return fault(delivery, kind, site, now, outcome.category, outcome.reply)
+
+
+def _site(delivery: Delivery, outcome: Outcome) -> str:
+    return outcome.site or delivery.site
 
 
 async def _tell_late(delivery: Delivery, house: Attempting) -> None:

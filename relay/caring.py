@@ -1,8 +1,9 @@
 """The health of streams and sites, looked after: rates from the sheets that all shards keep in State, and what follows from them.
 
 One worker of the cluster judges at a time, the one that has a lease; it alone reads sheets. What it finds stands in State as
-notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad hour (relay/doubting.py).
-Whoever judges next goes on from there. A stream is suspended as an operator does it (relay/suspending.py), and resumed by one.
+notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad hour (relay/doubting.py),
+whose mail is refused for a fault of the sender's (relay/blaming.py). Whoever judges next goes on from there. A stream is
+suspended as an operator does it (relay/suspending.py), and resumed by one.
 
 While State cannot be reached what was known stays in force. Of a Redis that lost its data each worker tells again what it knew;
 counts of shards that are gone are lost then, and their rates begin anew.
@@ -20,6 +21,7 @@ import structlog
 
 from relay.accounts import FIGURES, Accounts, Beside, loaded
 from relay.alert import Alert, unhealthy, unhealthy_over
+from relay.blaming import Blaming
 from relay.doubting import Doubting
 from relay.event import Facts
 from relay.identity import Brand
@@ -67,6 +69,7 @@ class Caring:
         self._slowed = slowed
         self._accounts = Accounts(state)
         self.doubting = Doubting(state, people, record)
+        self._blaming = Blaming(state, record)
         self._looks = 0
         self._decays: list[Decay] = []
 
@@ -106,6 +109,7 @@ class Caring:
     async def _read(self) -> None:
         self._put(loaded(await self._state.pinned(STANDING), Standing.load))
         await self.doubting.read()
+        await self._blaming.read()
 
     def _put(self, streams: dict[str, Standing]) -> None:
         self.streams = streams
@@ -127,6 +131,7 @@ class Caring:
         now = self._state.now()
         hours = await self._accounts.hours(self._beside(), now - self.limits.horizon, now, self._looks)
         await self.doubting.look(hours, now - self.limits.horizon, now, self._looks)
+        await self._blaming.look(hours, now)
         for key in {key for hour in hours for key in hour.streams} | {
             (s.stream, s.urgent) for s in self.streams.values()
         }:
@@ -230,7 +235,8 @@ class Caring:
 
     def standing(self) -> list[Alert]:
         """What is told of as long as it stands. All workers know the same; it is told once (relay/alert.py, `one_each`)."""
-        return [unhealthy(one) for one in self.streams.values() if one.troubled] + self.doubting.standing()
+        streams = [unhealthy(one) for one in self.streams.values() if one.troubled]
+        return streams + self.doubting.standing() + self._blaming.standing()
 
     def needs(self) -> list[Json]:
         """What a person should look at some time (relay/reporting/needs.py): automations that fewer and fewer care for."""

@@ -39,7 +39,7 @@ from relay.return_path import MAX_AGE, About
 from relay.returns import CLEAR, MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
-from relay.tally import LATE, Kind, happened
+from relay.tally import LATE, Kind, fault, happened
 
 log = structlog.get_logger()
 
@@ -206,7 +206,7 @@ class Hindsight:
         counts = _counts(report.kind, facts) if sure and (first or not heard & COUNTED) else None
         if counts is not None:
             name = f"{report.about[0]}-{report.about[1]}"
-            change.told_of.append((name, happened(delivery, counts, delivery.site, delivery.arrived)))
+            change.told_of.append((name, _happened(delivery, counts, facts)))
         if learnt is not None:
             change.learnt.append((delivery, learnt))
         if report.kind == "bounced-late" and first and owes_failure_report(delivery):
@@ -265,6 +265,12 @@ def _counts(kind: str, facts: Facts) -> Kind | None:
     if kind != "bounced-late":
         return None
     return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
+
+
+def _happened(delivery: Delivery, kind: Kind, facts: Facts) -> tuple[object, ...]:
+    if kind is not Kind.LATE_FAULT:
+        return happened(delivery, kind, delivery.site, delivery.arrived)
+    return fault(delivery, kind, delivery.site, delivery.arrived, str(facts["category"]), _reply(facts))
 
 
 def _told(facts: Facts, delivery: Delivery) -> Facts:

@@ -15,7 +15,7 @@ from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import NOBODY, Report
 from relay.feedback.rulings import Ruling, Rulings
 from relay.feedback.taxonomy import Category
-from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight, _counts
+from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight, _counts, _happened
 from relay.ids import Ids, first_at, maker_of
 from relay.message import Change, Delivery, MailClass
 from relay.return_path import MAX_AGE
@@ -24,6 +24,7 @@ from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
+from relay.tally import Kind
 from tests.support.house import NOW, Rig, waiting_delivery
 
 ID = Ids("test", 0, lambda: NOW).next()
@@ -176,6 +177,7 @@ async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: S
     delivery = await scene.deliver()
     message = delivery.message
     quota = FAILED._replace(facts={**FAILED.facts, "category": "quota"})
+    forged = {**FAILED.facts, "category": "auth-failure", "status": "5.7.26", "reply": "550 5.7.26 not authenticated"}
     for report in (COMPLAINED, COMPLAINED, FAILED, FAILED, LEFT):
         await scene.hear(report)
     tallies: list[Any] = []
@@ -186,9 +188,13 @@ async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: S
     await Effects(scene.spool, [listen]).step()
     urgent = message.mail_class is MailClass.TRANSACTIONAL
     about = (message.stream, urgent, message.credential, "arava", "", "google", NOW, 0)
-    assert [tuple(tally) for _, tally in tallies] == [("c", *about), ("H", *about)]
+    assert [tuple(tally) for _, tally in tallies] == [("c", *about, "", "", ""), ("H", *about, "", "", "")]
     assert len({token + tally.kind for token, tally in tallies}) == 2
     assert _counts("bounced-late", quota.facts) is None
+    assert _counts("bounced-late", forged) is Kind.LATE_FAULT
+    late = _happened(delivery, Kind.LATE_FAULT, forged)
+    assert late[:2] == ("F", message.stream)
+    assert late[8:] == (0, "auth-failure", "550 5.7.26", message.author.partition("@")[2])
     assert _counts("complained", {"feedback_type": "not-spam"}) is None
 
 

@@ -32,6 +32,8 @@ _ABUSE = frozenset(
     {"abuse", "fraud", "other", ""}
 )  # RFC 5965 7.3; virus and not-spam say nothing of what a person wants
 _OPT_OUT = frozenset({"opt-out", "opt-out-list"})  # RFC 5965 once had them, some loops still do
+# Of the sending side: the postmaster is told, as only a person can mend them.
+FAULTS = frozenset({Category.AUTH_FAILURE.value, Category.BAD_SENDER.value, Category.PROTOCOL_ERROR.value})
 _HARD = frozenset(one.value for one, meaning in MEANINGS.items() if meaning.condemns)
 
 
@@ -42,6 +44,8 @@ def unwanted(feedback_type: str) -> bool:
 
 def kind_of(category: str, *, permanent: bool) -> Kind:
     """What a failure counts as for the health of its stream."""
+    if category in FAULTS:
+        return Kind.FAULT
     if permanent and category in _HARD:
         return Kind.HARD
     return Kind.SPAM if category == Category.SPAM_BLOCK else Kind.BOUNCED

@@ -12,7 +12,7 @@ its recipient with aftermath.py, which has the rules of [suppress]:
 | the app is told | bounced, late or relayed, as NOTIFY, BY and the credential's `dsn` have it | `owes_...` |
 | the address is suppressed | bounced in a peer's words, never our own; by its category | `judge`, `aftermath` |
 | what was pending is taken off | delivered | `judge` |
-| it counts for or against its stream | its end, hard or as spam | `aftermath.kind_of` |
+| it counts for or against its stream | its end: hard, as spam, for a fault of ours | `aftermath.kind_of` |
 
 `follows` says for each category in words what that comes to. What needs more than this outcome, mostly what many add up to, is
 decided elsewhere:
@@ -26,7 +26,8 @@ decided elsewhere:
 | a suppression waits for a second word | aftermath.py `believed`, likewise | whether its site is believed |
 | a site is not believed | policy/badhour.py | its share of unknown users against its usual one |
 | a stream is slowed or suspended | policy/health.py | shares of its mail over a day |
-| the postmaster is told | alert.py, reporting/needs.py | what stands of all this |
+| the postmaster is told of the sender's faults | policy/faults.py | shares of what sites refuse for them |
+| and of all this | alert.py, reporting/needs.py | what stands |
 """
 
 from collections.abc import Callable

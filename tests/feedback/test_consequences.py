@@ -23,6 +23,7 @@ from relay.feedback.rulings import NO_RULINGS, Ruling, Rulings
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
+from relay.tally import Kind
 
 NOW = 1_795_267_531_104
 
@@ -282,7 +283,7 @@ def test_the_admins_word_on_replies_comes_first_and_never_holds_for_ours() -> No
 
 # -- each category, from a recipient's hard refusal, and from a soft one that lasted until its time was over
 
-GONE, COUNTED, STAYS = "all", "counted", None
+GONE, COUNTED, STAYS, FAULT = "all", "counted", None, Kind.FAULT.value
 TABLE = {  # what a 5xx comes to, what is suppressed then and for a 4xx until it expired, what it counts as, 5xx
     Category.BAD_MAILBOX: ("bounced", GONE, GONE, "h"),
     Category.INACTIVE_MAILBOX: ("bounced", GONE, GONE, "h"),
@@ -290,8 +291,8 @@ TABLE = {  # what a 5xx comes to, what is suppressed then and for a 4xx until it
     Category.RECIPIENT_REFUSED: ("bounced", COUNTED, COUNTED, "b"),
     Category.QUOTA: ("bounced", COUNTED, COUNTED, "b"),
     Category.SUPPRESSED: ("bounced", STAYS, STAYS, "b"),
-    Category.BAD_SENDER: ("bounced", STAYS, STAYS, "b"),
-    Category.AUTH_FAILURE: ("bounced", STAYS, STAYS, "b"),
+    Category.BAD_SENDER: ("bounced", STAYS, STAYS, FAULT),
+    Category.AUTH_FAILURE: ("bounced", STAYS, STAYS, FAULT),
     Category.POLICY_BLOCK: ("bounced", STAYS, STAYS, "b"),
     Category.REPUTATION_BLOCK: ("another source", STAYS, STAYS, "b"),
     Category.RATE_LIMITED: ("deferred", STAYS, STAYS, "b"),
@@ -301,7 +302,7 @@ TABLE = {  # what a 5xx comes to, what is suppressed then and for a 4xx until it
     Category.CONTENT_ERROR: ("bounced", STAYS, STAYS, "b"),
     Category.MESSAGE_TOO_LARGE: ("bounced", STAYS, STAYS, "b"),
     Category.EXPIRED: ("bounced", STAYS, STAYS, "b"),
-    Category.PROTOCOL_ERROR: ("bounced", STAYS, STAYS, "b"),
+    Category.PROTOCOL_ERROR: ("bounced", STAYS, STAYS, FAULT),
     Category.REMOTE_ERROR: ("bounced", STAYS, STAYS, "b"),
     Category.DNS_FAILURE: ("bounced", STAYS, STAYS, "b"),
     Category.NETWORK_ERROR: ("bounced", STAYS, STAYS, "b"),
