@@ -130,6 +130,9 @@ def an_old_list_is_stopped(node: Node, app: HttpPeer, mx: PostfixMx, port: int) 
     assert counted["bulk"]["hard_bounces"] == pytest.approx(8 / counted["bulk"]["sent"], abs=1e-6)
     assert counted["local"]["hard_bounces"] == 0
     assert len(node.events(type="suspended")) == 1
+    page = node.page("/metrics")
+    assert 'postlane_stream_standing{stream="bulk",transactional="no",state="suspended"} 1\n' in page
+    assert 'postlane_stream_share{stream="bulk",transactional="no",measure="hard_bounces"} 0.03' in page
 
 
 def rates(node: Node) -> dict[str, dict[str, float]]:
