@@ -4,7 +4,8 @@ A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | 
 an object, with `error` where nothing was done.
 
     show      recipient                                                              -> what is known of him
-    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, and of MAIL}]
+    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told,
+                       and of MAIL}]
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
     wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
@@ -18,6 +19,8 @@ an object, with `error` where nothing was done.
     list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
 
+Of an entry, what MAIL names is of the message that led to it, for its event; `told`: what it stops, as an event said already.
+
 `where`: stop, brand, reason, source, site, stream; pending: whether it waits for a second word; since and until, between
 which it began; over: true, also those that ended.
 
@@ -29,8 +32,8 @@ look at a page is no such thing, since scanners open every link. What an app or 
 (relay/policy/engagement.py).
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
-With `silent` it is told alone: events of it are there. What an entry says of the mail that led to it (MAIL) stands in the event;
-who left by a message is counted by the worker that sent it, which knows when and to which site (relay/hindsight.py).
+With `silent` it is told alone: events of it are there. Who left by a message is counted by the worker that sent it, which knows
+when and to which site (relay/hindsight.py).
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
 
 The module is long because each of these questions reads one person, tells State and records the same way: parted, the halves
@@ -66,6 +69,7 @@ from relay.person import (
     Wish,
     person_of,
 )
+from relay.policy.badhour import said_of_everybody
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.return_path import MAX_AGE
@@ -77,10 +81,10 @@ log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
 LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go in some zone
-PENDING_FOR = 30 * 86_400_000  # ms a suppression waits for a second word
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _OURS = ("feedback", "health")  # ways by which Postlane itself asks: it alone leaves things pending
+POSTLANE = "postlane"  # who asks so
 NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
@@ -215,7 +219,13 @@ class People:
                 facts |= self._by_himself(person, block.brand, _his_own(block.reason, question))
             if address and not person.sealed and not person.erased:
                 facts[ADDRESS] = self.keys.sealed_text(address)
-            if not block.pending:
+            if block.pending:
+                if (
+                    entry.get("told") == block.stop[len(PENDING) :]
+                ):  # by a worker that had not heard yet that its site is doubted
+                    why = {**question, "by": POSTLANE, "reason": said_of_everybody(block.site)}
+                    records.append(_unblocked(address, key, replace(block, stop=entry["told"]), why))
+            else:
                 mail = {name: entry[name] for name in MAIL if name in entry}
                 records.append(_blocked(address, key, block, question, mail))
                 facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
@@ -272,6 +282,7 @@ class People:
             note=str(entry.get("note") or ""),
             site=str(entry.get("site") or (self.site_of(address, domain_of(address)) if address else "")),
             stream=str(entry.get("stream") or ""),
+            span=_moment(entry.get("span")),
         )
 
     async def _unblock(self, question: Json) -> Json:
@@ -303,11 +314,11 @@ class People:
     async def _doubt(self, question: Json) -> Json:
         """It stops nothing meanwhile; if nobody says more of it, it is gone in time."""
         question = {**question, "where": {**(question.get("where") or {}), "pending": False}}
-        return await self._turn(question, pending)
+        return await self._turn(question, Block.doubted)
 
     async def _confirm(self, question: Json) -> Json:
         question = {**question, "where": {**(question.get("where") or {}), "pending": True}}
-        return await self._turn(question, lambda block, _: replace(block, stop=block.stop[len(PENDING) :], until=None))
+        return await self._turn(question, Block.confirmed)
 
     async def _turn(self, question: Json, turned: Callable[[Block, int], Block]) -> Json:
         people, cursor = await self._page(question)
@@ -317,12 +328,11 @@ class People:
             for block in blocks:
                 after = turned(block, now)
                 told |= {block.name: None, after.name: after.dump()}
-                kind = (
+                records.append(
                     _unblocked(address, key, block, question)
                     if after.pending
                     else _blocked(address, key, after, question)
                 )
-                records.append(kind)
             changes.append(self._state.tell(key, told))
         await asyncio.gather(*changes)
         await self._record(records)
@@ -412,11 +422,6 @@ def _his_own(reason: str, question: Json) -> bool:
     return via in _HIS_OWN or (via == "feedback" and reason in (COMPLAINT, UNSUBSCRIBED))
 
 
-def pending(block: Block, now: int) -> Block:
-    """The same, waiting for a second word."""
-    return replace(block, stop=f"{PENDING}{block.stop}", until=now + PENDING_FOR)
-
-
 # -- in words and JSON
 
 
@@ -489,6 +494,7 @@ def _same(there: Block, wanted: Block, now: int) -> bool:
 def _blocked(
     address: str, key: bytes, block: Block, question: Json, mail: Mapping[str, Any] = NO_MAIL
 ) -> tuple[str, Facts]:
+    """`mail`: by which message it came to it."""
     kind, _, name = block.stop.partition(":")
     by, brand = str(question.get("by") or ""), block.brand or None
     if block.reason == UNSUBSCRIBED:
@@ -504,8 +510,9 @@ def _blocked(
         }
         return "unsubscribed", facts | ({"by": by} if by else {})
     expires = iso(block.until) if block.until is not None else None
-    facts = {**_whose(address, key), "stop": block.stop, "brand": brand, "reason": block.reason, "expires": expires}
-    facts |= {"source": block.source, "note": block.note, "site": block.site, "by": by}
+    by = by or (POSTLANE if question.get("via") in _OURS else "")
+    facts = {**mail, **_whose(address, key), "stop": block.stop, "brand": brand, "reason": block.reason}
+    facts |= {"expires": expires, "source": block.source, "note": block.note, "site": block.site, "by": by}
     return "suppressed", facts
 
 
