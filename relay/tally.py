@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.message import Delivery, MailClass
+from relay.outcome import Reply
 
 
 class Kind(StrEnum):
@@ -17,14 +18,21 @@ class Kind(StrEnum):
     LATE_SPAM = "S"
     COMPLAINT = "c"
     UNSUBSCRIBED = "u"
+    FAULT = "f"  # bounced: the sending side is at fault (relay/policy/faults.py)
+    LATE_FAULT = "F"
+    PUT_OFF = "w"  # for such a fault, when it was first tried; how it ends is told then
 
 
-LATE = {Kind.HARD: Kind.LATE_HARD, Kind.SPAM: Kind.LATE_SPAM}  # of what had been delivered; the rest counts no more
+LATE = {  # of what had been delivered; the rest counts no more
+    Kind.HARD: Kind.LATE_HARD,
+    Kind.SPAM: Kind.LATE_SPAM,
+    Kind.FAULT: Kind.LATE_FAULT,
+}
 
 
 class Tally(NamedTuple):
     """One of them. `urgent`: it is transactional, or carried as such; `at`: ms, when it was sent; `tier`: of its recipient, 1
-    engaged, 2 another, 0 not known."""
+    engaged, 2 another, 0 not known. Of a fault: its category, by which codes it was `said`, and the `domain` of its From."""
 
     kind: str
     stream: str
@@ -35,6 +43,9 @@ class Tally(NamedTuple):
     site: str
     at: int
     tier: int = 0
+    fault: str = ""
+    said: str = ""
+    domain: str = ""
 
 
 def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object, ...]:
@@ -45,16 +56,14 @@ def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object,
     return what if not delivery.tier else (*what, 1 if delivery.engaged else 2)
 
 
-def unsubscribed(stream: str, brand: str, at: int) -> tuple[object, ...]:
-    """The same, of who left by a page: stream and brand are known of the mail that led there, and no tier."""
-    told = Tally(
-        kind=Kind.UNSUBSCRIBED.value,
-        stream=stream,
-        urgent=False,
-        credential="",
-        brand=brand,
-        campaign="",
-        site="",
-        at=at,
-    )
-    return tuple(told[:-1])
+def fault(delivery: Delivery, kind: str, site: str, at: int, category: str, reply: Reply) -> tuple[object, ...]:
+    """The same of what was refused for a fault of ours."""
+    said, domain = f"{reply.code} {reply.enhanced}".rstrip(), delivery.message.author.rpartition("@")[2].lower()
+    return *happened(delivery, kind, site, at)[:8], 0, category, said, domain
+
+
+def unsubscribed(
+    stream: str, brand: str, at: int, credential: str = "", campaign: str = "", site: str = ""
+) -> tuple[object, ...]:
+    """The same, of who left, where what was sent is not remembered: what the link says of its mail, and no tier."""
+    return Kind.UNSUBSCRIBED.value, stream, False, credential, brand, campaign, site, at
