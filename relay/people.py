@@ -3,14 +3,9 @@
 A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | page | one-click | ..., "reason": ...}; the answer
 an object, with `error` where nothing was done.
 
-<<<<<<< HEAD
     show      recipient; all (true: also what caps count of him, and failures that do) -> what is known of him
-    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since}]
-=======
-    show      recipient                                                              -> what is known of him
     block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told,
                        and of MAIL}]
->>>>>>> main
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
     wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
