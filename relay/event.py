@@ -76,6 +76,8 @@ class Recorder:
             "domain": delivery.domain,
             **facts,
         }
+        if message.skeleton:
+            about["skeleton"] = message.skeleton
         return orjson.dumps(self._common(kind) | about)
 
     def of_attempt(self, kind: str, delivery: Delivery, outcome: Outcome, pool: str, facts: Facts) -> bytes:

@@ -159,11 +159,6 @@ class Question:
         return next((one for one in self.by if one in TIMES), "")
 
     @property
-    def by_template(self) -> bool:
-        """Is the skeleton asked for, which only `accepted` tells?"""
-        return "skeleton" in self.keys or "skeleton" in self.where
-
-    @property
     def order(self) -> tuple[str, ...]:
         """`by` as SQL has it: times last."""
         return (*self.keys, *filter(None, [self.step]))

@@ -18,7 +18,7 @@ from relay.reporting.counting import copy_lines
 from relay.reporting.database import THREADS, Database, opened
 from relay.reporting.figures import Answer, Figures, Row, begins
 from relay.reporting.findings import SCOPES, Bounces, Finding, Line, Whole, completed, finding, lines
-from relay.reporting.question import DAY, DELAYS, FAILURE, KEPT, MEASURES, Question, QuestionError
+from relay.reporting.question import DELAYS, FAILURE, KEPT, MEASURES, Question, QuestionError
 from relay.times import LATEST
 from relay.wildcard import any_of
 
@@ -258,8 +258,7 @@ class Reader:
         return _threads(database, found.source._replace(lines=tuple(lines)))
 
     def _recorded(self, question: Question, database: Database) -> sql.Source:
-        earlier = DAY if question.by_template else 0  # mail may have been accepted the day before
-        return _threads(database, files.recorded(self.folders, question.first - earlier, question.until))
+        return _threads(database, files.recorded(self.folders, question.first, question.until))
 
     def _span(self, question: Question) -> int:
         """Of what is usual: how much of that time there are files of, in ms."""

@@ -92,22 +92,12 @@ def relation(source: Source, question: Question) -> Statement:
         )
         values.append(list(source.counts))
     if source.columnar or source.lines:
-        told, more = _with_skeletons(events(source), source, question)
+        told, more = events(source)
         parts.append(f"SELECT {_slot()} AS slot, {_asked_kept()}, {', '.join(RECORDED)}, 1 AS n FROM ({told})")
         values += more
     if not parts:
         parts.append(f"SELECT NULL::TIMESTAMP AS slot, {_nulls((*KEPT, *RECORDED))}, 0 AS n WHERE false")
     return " UNION ALL ".join(parts), values
-
-
-def _with_skeletons(told: Statement, source: Source, question: Question) -> Statement:
-    """Of each event the skeleton of its message, if it is asked for."""
-    if not question.by_template:
-        return told
-    accepted, values = events(source)
-    known = f"SELECT id, any_value(skeleton) AS skeleton FROM ({accepted}) WHERE skeleton IS NOT NULL GROUP BY id"
-    joined = f"({told[0]}) AS told LEFT JOIN ({known}) AS known USING (id)"
-    return f"SELECT told.* REPLACE (known.skeleton AS skeleton) FROM {joined}", [*told[1], *values]
 
 
 def _kept() -> str:
@@ -222,7 +212,7 @@ def counted(question: Question, source: Source) -> Statement:
     inner = f"SELECT {', '.join([*names, *(f'{how} AS {name}' for name, how in measures)])} FROM ({added})"
     if names:
         inner += f" GROUP BY {', '.join(names)}"
-    groups = f"count(*) FILTER (WHERE {_worth(question)} > 0) OVER ()"
+    groups = f"count_if({_worth(question)} > 0) OVER ()"  # with FILTER it would take the square of their number
     outer = ", ".join([*names, groups, *(_outer(name, question) for name, _ in measures)])
     ordered = _ordered(question, names) if names else ""
     return f"SELECT {outer} FROM ({inner}){ordered}", [*failing_values, *values, *other_values]
@@ -351,7 +341,7 @@ def wholes(question: Question, source: Source, names: Sequence[str], scopes: Seq
 def replies(question: Question, source: Source, types: Sequence[str], limit: int) -> Statement:
     """What was answered, the most frequent first: type, category, one of the replies alike, how many, and of the newest of them
     when, and EXAMPLE."""
-    told, values = _with_skeletons(events(source), source, question)
+    told, values = events(source)
     where, more = _of_events(question, types)
     alike = r"regexp_replace(lower(said), '[^ ]*[0-9@][^ ]*', '#', 'g')"  # without ids, addresses, times
     columns = ", ".join(f"arg_max({_quoted(name)}, time) AS {name}" for name in EXAMPLE)
@@ -379,7 +369,7 @@ def slots(question: Question, source: Source, types: Sequence[str]) -> Statement
 
 def segment(question: Question, source: Source) -> Statement:
     """Who got mail that fits the selectors, each once: a table of `who`."""
-    told, values = _with_skeletons(events(source), source, question)
+    told, values = events(source)
     where, more = _of_events(question, ("delivered",))
     return f"SELECT DISTINCT lower(recipient) AS who FROM ({told}) WHERE {where} AND recipient IS NOT NULL", [
         *values,
@@ -422,7 +412,7 @@ def found(question: Question, source: Source, types: Sequence[str], limit: int) 
             f"{_asked(_of_json)} FROM read_ndjson_objects(?, {_LINES})"
         )
         values.append(list(source.lines))
-    told, values = _with_skeletons((" UNION ALL ".join(parts), values), source, question)
+    told = " UNION ALL ".join(parts)
     return f"SELECT event FROM ({told}) WHERE {where} ORDER BY time DESC, event_id DESC LIMIT {int(limit)}", [
         *values,
         *more,
