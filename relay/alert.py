@@ -14,6 +14,7 @@ from relay.config.reader import shown_path
 from relay.kept import Decision
 from relay.policy.badhour import BadHour
 from relay.policy.contradiction import Trouble
+from relay.policy.faults import Fault
 from relay.policy.flags import Flag
 from relay.policy.health import SLOW, SUSPENDED, Standing, percent
 from relay.policy.runaway import Runaway
@@ -250,6 +251,34 @@ def unhealthy_over(one: Standing) -> Alert:
     """The same, ended."""
     what = {"stream": one.stream} | ({"class": "transactional"} if one.urgent else {})
     return Alert(HEALTH, f"stream {one.stream} goes again", severity="warning", what=what)
+
+
+def at_fault(one: Fault) -> Alert:
+    """Sites refuse a stream's mail for a fault of the sending side; the alert is called as the category of the refusals."""
+    see = f"postlane report bounces --category {one.category} --stream {shlex.quote(one.stream)} --samples"
+    severity = "critical" if one.most else "warning"
+    summary = f"stream {one.stream}: {percent(one.share)} of {one.of:,} messages refused with {one.said}"
+    advice = f"{_cure(one)}; {see} shows their words"
+    return Alert(one.category, summary, advice=advice, severity=severity, what={"stream": one.stream})
+
+
+def _cure(one: Fault) -> str:
+    if one.category == "bad-sender":
+        return f"do {one.domain} and the domain of the return path exist, and take mail?"
+    if one.category == "protocol-error":
+        return "most likely a fault of this program: please report it"
+    if one.said[:3] in _LOGIN:
+        return "the next host wants another login: relay_user and relay_password_file in config/postlane.toml"
+    return f"postlane keys dns {one.domain} prints the DKIM records that DNS must have; its SPF must name our addresses"
+
+
+_LOGIN = ("530", "534", "535", "538")  # RFC 4954 6
+
+
+def at_fault_no_more(one: Fault) -> Alert:
+    """The same, ended."""
+    summary = f"mail of stream {one.stream} is not refused with {one.said} any more"
+    return Alert(one.category, summary, severity="warning", what={"stream": one.stream})
 
 
 def bad_hour(one: BadHour) -> Alert:

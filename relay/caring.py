@@ -1,8 +1,9 @@
 """The health of streams and sites, looked after: rates from the sheets that all shards keep in State, and what follows from them.
 
 One worker of the cluster judges at a time, the one that has a lease; it alone reads sheets. What it finds stands in State as
-notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad hour (relay/doubting.py).
-Whoever judges next goes on from there. A stream is suspended as an operator does it (relay/suspending.py), and resumed by one.
+notes, which all workers read: how a stream stands (relay/policy/health.py), which sites have a bad hour (relay/doubting.py),
+whose mail is refused for a fault of the sender's (relay/blaming.py). Whoever judges next goes on from there. A stream is
+suspended as an operator does it (relay/suspending.py), and resumed by one.
 
 While State cannot be reached what was known stays in force. Of a Redis that lost its data each worker tells again what it knew;
 counts of shards that are gone are lost then, and their rates begin anew.
@@ -20,6 +21,7 @@ import structlog
 
 from relay.accounts import FIGURES, Accounts, Beside, loaded
 from relay.alert import Alert, unhealthy, unhealthy_over
+from relay.blaming import Blaming
 from relay.doubting import Doubting
 from relay.event import Facts
 from relay.identity import Brand
@@ -29,7 +31,7 @@ from relay.policy.decay import Decay, decaying
 from relay.policy.feedback_id import FeedbackIds
 from relay.policy.health import SUSPENDED, Health, Slowed, Standing
 from relay.policy.postmaster import Figure
-from relay.policy.tallies import Hour, Key
+from relay.policy.tallies import Hour, Key, within
 from relay.state.interface import State, StateError
 from relay.suspending import Suspending
 
@@ -41,6 +43,7 @@ LEASE = 20_000  # ms after which another worker judges where the one that did is
 STANDING = "health/streams"  # board: stream -> Standing
 SELDOM = 150  # looks between two at what changes by the week
 SHOWN = 500  # rows of an answer
+GRAPHED = 200  # streams named in metrics: some series each, for as long as Prometheus keeps them
 
 
 class Caring:
@@ -66,7 +69,9 @@ class Caring:
         self._leads_until = 0  # ms, by State's clock
         self._slowed = slowed
         self._accounts = Accounts(state)
+        self._hours: list[Hour] = []  # of who judges
         self.doubting = Doubting(state, people, record)
+        self._blaming = Blaming(state, record)
         self._looks = 0
         self._decays: list[Decay] = []
 
@@ -106,6 +111,7 @@ class Caring:
     async def _read(self) -> None:
         self._put(loaded(await self._state.pinned(STANDING), Standing.load))
         await self.doubting.read()
+        await self._blaming.read()
 
     def _put(self, streams: dict[str, Standing]) -> None:
         self.streams = streams
@@ -119,14 +125,16 @@ class Caring:
             await self._state.renew(self._holder, LEASE)
         elif not await self._state.acquire("health", 1, self._holder, LEASE):
             self._accounts.forget()
+            self._hours = []
             return False
         self._leads_until = now + LEASE
         return True
 
     async def _work(self) -> None:
         now = self._state.now()
-        hours = await self._accounts.hours(self._beside(), now - self.limits.horizon, now, self._looks)
+        hours = self._hours = await self._accounts.hours(self._beside(), now - self.limits.horizon, now, self._looks)
         await self.doubting.look(hours, now - self.limits.horizon, now, self._looks)
+        await self._blaming.look(hours, now)
         for key in {key for hour in hours for key in hour.streams} | {
             (s.stream, s.urgent) for s in self.streams.values()
         }:
@@ -230,12 +238,47 @@ class Caring:
 
     def standing(self) -> list[Alert]:
         """What is told of as long as it stands. All workers know the same; it is told once (relay/alert.py, `one_each`)."""
-        return [unhealthy(one) for one in self.streams.values() if one.troubled] + self.doubting.standing()
+        streams = [unhealthy(one) for one in self.streams.values() if one.troubled]
+        return streams + self.doubting.standing() + self._blaming.standing()
+
+    def gauges(self) -> Json:
+        """For metrics: shares of each stream's latest mail, those with the most first, where we judge; how each stands that does
+        not stand well, wherever it is asked."""
+        told = sorted(self.streams.values(), key=lambda one: one.name)
+        standing = [one for one in told if one.state != health.WELL][:GRAPHED]
+        slowed = [one for one in standing if one.slowed and one.state != SUSPENDED]
+        found: Json = {
+            "stream_standing": [
+                {**_labels(one.stream, one.urgent), "state": one.state, "value": 1} for one in standing
+            ],
+            "stream_slowed_to": [{"stream": one.stream, "value": one.rate} for one in slowed],
+        }
+        return found | (self._shares() if self._hours else {})
+
+    def _shares(self) -> Json:
+        now = self._state.now()
+        keys = {key for hour in self._hours for key in hour.totals}
+        sums = {key: within(self._hours, key, now - self.limits.of(key[0]).over, now) for key in keys}
+        most = sorted((key for key in sums if sums[key].sent), key=lambda key: (-sums[key].sent, key))[:GRAPHED]
+        shares = [
+            {**_labels(*key), "measure": measure, "value": share}
+            for key in most
+            for measure, (share, of) in ((measure, health.share_of(measure, sums[key])) for measure in health.MEASURES)
+            if of
+        ]
+        return {
+            "stream_share": shares,
+            "stream_sent": [{**_labels(*key), "value": sums[key].sent} for key in most],
+        }
 
     def needs(self) -> list[Json]:
         """What a person should look at some time (relay/reporting/needs.py): automations that fewer and fewer care for."""
         advice = "is it still wanted? its owner should look at whom it goes to, or end it"
         return [{"what": str(one), "advice": advice, "see": ""} for one in self._decays]
+
+
+def _labels(stream: str, urgent: bool) -> Json:
+    return {"stream": stream, "transactional": "yes" if urgent else "no"}
 
 
 def shown(one: Standing) -> Json:

@@ -18,7 +18,12 @@ log = structlog.get_logger()
 
 RESTART_SECONDS = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0)  # waits after 1st, 2nd ... death in a row: mail waits meanwhile
 STEADY_SECONDS = 10.0  # a child that ran this long does not "keep dying"
+CANNOT = 126  # the status told of one that could not be started: a shell's of a command that it cannot run
 STOP_SECONDS = DRAIN_SECONDS + 10.0  # then SIGKILL
+
+
+class CannotStart(Exception):
+    """No memory, processes or descriptors are left."""
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +98,14 @@ class Child:
         """Start it, and again whenever it ends before we stop."""
         while not stopping.is_set():
             started = time.monotonic()
-            process = await self._start()
+            try:
+                process = await self._start()
+            except CannotStart as error:  # the others go on, and this one comes later
+                log.error("a process cannot be started", name=self.name, error=str(error))
+                if self.channel is not None:
+                    self.channel.close()
+                await self._pause(stopping, CANNOT, 0.0)
+                continue
             if stopping.is_set():  # told to stop while it was being started: nobody else ends it
                 self.terminate()
             status = await process.wait()
@@ -103,10 +115,16 @@ class Child:
                 await self._pause(stopping, status, time.monotonic() - started)
 
     async def _start(self) -> Forked:
+        """Raises CannotStart."""
         async with self._spawning:
-            work, descriptors = self.command(self)
-            self.process = fork(self.name, work, descriptors)
-            os.close(descriptors[-1])  # the child's end of the pair: it must be the only holder
+            try:
+                work, descriptors = self.command(self)
+                try:
+                    self.process = fork(self.name, work, descriptors)
+                finally:
+                    os.close(descriptors[-1])  # the child's end of the pair: it must be the only holder
+            except OSError as error:
+                raise CannotStart(error.strerror) from error
             assert self.channel is not None
             await self.channel.open()
             return self.process

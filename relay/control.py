@@ -195,6 +195,8 @@ class Channel:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        elif self._reading is None:  # it was never opened
+            self._link.close()
 
 
 async def answer_channel(link: socket.socket, handler: Handler) -> None:

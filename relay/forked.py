@@ -22,6 +22,7 @@ from typing import NoReturn
 
 Work = Callable[[], int]  # its exit status; SystemExit does as well
 
+UNKNOWN = 255  # the exit status of one that is gone and left none, as asyncio has it
 NAME_OCTETS = 15  # that the kernel keeps of a name (prctl(2), PR_SET_NAME)
 
 
@@ -46,11 +47,11 @@ class Forked:
     def _readable(self) -> None:
         self._loop.remove_reader(self._descriptor)
         os.close(self._descriptor)
-        self._end(os.waitpid(self.pid, 0)[1])
+        self._end(_status(self.pid))
 
     def _watch(self) -> None:
         """In a thread."""
-        status = os.waitpid(self.pid, 0)[1]
+        status = _status(self.pid)
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._end, status)
 
@@ -75,6 +76,14 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+
+def _status(pid: int) -> int:
+    """As waitpid(2) has it. Where we were started with SIGCHLD ignored (a shell's `trap '' CHLD`) the kernel keeps none."""
+    try:
+        return os.waitpid(pid, 0)[1]
+    except ChildProcessError:
+        return UNKNOWN << 8
 
 
 def fork(name: str, work: Work, descriptors: Iterable[int]) -> Forked:

@@ -5,6 +5,10 @@ that has the shard reads it here, finds what was sent in the spool, and in one t
 later mail, and the report that the app is owed. A note is taken off last: a crash between hears it twice, and the second time the
 spool knows that it was heard. What nobody sent, or too long ago, is dropped.
 
+Of the bounces of one delivery the first counts, and once more one that is clear after others that were not: systems on the way
+say that they give up, and days later one says that there is no such user. So whoever forges them has two events and the
+consequences of one.
+
 A report that only tells Message-ID and address hangs on a board of all (UNPLACED): each worker looks for it once in what it sent,
 and the one that finds it moves it to its own board. What nobody finds waits there for nodes that are down, HELD long.
 """
@@ -19,9 +23,9 @@ import structlog
 
 from relay.clue import Sought
 from relay.event import iso, reply_facts
-from relay.feedback.aftermath import Aftermath, kind_of, unsubscription, unwanted
+from relay.feedback.aftermath import Aftermath, condemns, kind_of, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
-from relay.feedback.consequences import owes_failure_report
+from relay.feedback.consequences import owes_failure_report, told_of
 from relay.feedback.matching import Facts, Report, failed_of
 from relay.feedback.quoted import reply_of
 from relay.feedback.returned import ruled
@@ -32,10 +36,10 @@ from relay.message import Change, Delivery
 from relay.notice import add_report
 from relay.outcome import Outcome, Reply, Scope
 from relay.return_path import MAX_AGE, About
-from relay.returns import MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
+from relay.returns import CLEAR, MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
-from relay.tally import LATE, Kind, happened
+from relay.tally import LATE, Kind, fault, happened
 
 log = structlog.get_logger()
 
@@ -45,6 +49,7 @@ FORGET = 60.0  # s between looks for what is too old to come back
 HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
 SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent
 BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4}
+CONDEMNED, COUNTED = 8, 16  # of bounces: one was clear; one has counted for the health of the stream
 
 
 class Shard(Protocol):
@@ -59,8 +64,8 @@ class Shard(Protocol):
 
 class Hindsight:
     """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
-    somebody complained about. `aftermath`, `rulings` and `max_age` (ms for which what was sent is remembered) are replaced by the
-    wiring at a reload."""
+    somebody complained about; `doubted`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
+    `max_age` (ms for which what was sent is remembered) are replaced by the wiring at a reload."""
 
     def __init__(
         self,
@@ -68,6 +73,7 @@ class Hindsight:
         shards: Sequence[tuple[Shard, House, str]],
         clock: Callable[[], int],
         complained: Callable[[str, str], None],
+        doubted: Callable[[str], bool],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.aftermath, self.rulings, self.max_age = Aftermath(), NO_RULINGS, MAX_AGE
@@ -77,6 +83,7 @@ class Hindsight:
         self._shards = shards
         self._clock = clock
         self._complained = complained
+        self._doubted = doubted
 
     def __repr__(self) -> str:
         return f"<Hindsight {dict(self.counters)}>"
@@ -107,7 +114,9 @@ class Hindsight:
         """All that is pinned for us."""
         await self._look_for_unplaced()
         for shard, house, maker in self._shards:
-            waiting = iter((await self._state.pinned(board(maker))).items())
+            notes = await self._state.pinned(board(maker))
+            # Where a clear one is there the other is heard after it, and then tells nothing new.
+            waiting = iter([(name, note) for name, note in notes.items() if f"{name}{CLEAR}" not in notes])
             hearing = (self._take_in_turn(waiting, maker, shard, house) for _ in range(AT_ONCE))
             for error in await asyncio.gather(*hearing, return_exceptions=True):
                 if error is not None:  # when all have ended: no note is heard by this look and by the next
@@ -183,24 +192,27 @@ class Hindsight:
             self.counters["unknown"] += 1
             return
         delivery, heard = found
-        bit = BITS[report.kind]
-        if heard & bit:
+        facts, sure = self._facts(report, delivery), _is_sure(report, delivery)
+        clear = sure and report.kind == "bounced-late" and condemns(facts)
+        first = not heard & BITS[report.kind]
+        if not first and (heard & CONDEMNED or not clear):
             self.counters["again"] += 1
             return
-        facts = self._facts(report, delivery)
-        change = Change(heard=[(*report.about, bit)])
+        change = Change()
+        learnt = await self._learnt(report, facts, delivery, house) if sure else None
         if report.kind != "unsubscribed":  # the desk tells that
-            change.events.append(house.recorder.of_delivery(report.kind, delivery, _told(facts, delivery)))
-        sure = _is_sure(report, delivery)
-        learnt = self._learnt(report, facts, delivery) if sure else None
-        counts = _counts(report.kind, facts) if sure else None
+            suppressed = {"suppressed": learnt["told"] if learnt is not None else None}
+            change.events.append(house.recorder.of_delivery(report.kind, delivery, _told(facts, delivery) | suppressed))
+        counts = _counts(report.kind, facts) if sure and (first or not heard & COUNTED) else None
         if counts is not None:
             name = f"{report.about[0]}-{report.about[1]}"
-            change.told_of.append((name, happened(delivery, counts, delivery.site, delivery.arrived)))
+            change.told_of.append((name, _happened(delivery, counts, facts)))
         if learnt is not None:
             change.learnt.append((delivery, learnt))
-        if report.kind == "bounced-late" and owes_failure_report(delivery):
+        if report.kind == "bounced-late" and first and owes_failure_report(delivery):
             await add_report(change, Notification.FAILED, delivery, _outcome(facts), _remembered(delivery), house)
+        bits = BITS[report.kind] | CONDEMNED * clear | COUNTED * (counts in LATE.values())
+        change.heard.append((*report.about, bits))
         await shard.settle(change)
         self.counters[report.kind] += 1
         if sure and report.kind == "complained" and unwanted(str(facts.get("feedback_type", ""))):
@@ -217,14 +229,20 @@ class Hindsight:
             facts |= {"reply": one.reply, "command": one.command}
         return facts
 
-    def _learnt(self, report: Report, facts: Facts, delivery: Delivery) -> Facts | None:
+    async def _learnt(self, report: Report, facts: Facts, delivery: Delivery, house: House) -> Facts | None:
         """What follows for later mail."""
+        now = self._clock()
         if report.kind == "unsubscribed":
-            return unsubscription(delivery, self._clock())
+            return unsubscription(delivery, now)
         if report.kind == "complained":
-            return self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), self._clock())
-        category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
-        return self.aftermath.of_failure(delivery, category, permanent, delivery.site, self._clock())
+            called_for = self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), now)
+        else:
+            category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
+            called_for = self.aftermath.of_failure(delivery, category, permanent, delivery.site, now)
+            if called_for is not None:
+                with suppress(StateError):  # it is asked again, and heard, when the desk is told (relay/learning.py)
+                    delivery.doubted = (await house.known.of([delivery.recipient]))[0].doubted
+        return told_of(called_for, delivery, now, self._doubted)
 
 
 def _begun(note: str) -> int:
@@ -247,6 +265,12 @@ def _counts(kind: str, facts: Facts) -> Kind | None:
     if kind != "bounced-late":
         return None
     return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
+
+
+def _happened(delivery: Delivery, kind: Kind, facts: Facts) -> tuple[object, ...]:
+    if kind is not Kind.LATE_FAULT:
+        return happened(delivery, kind, delivery.site, delivery.arrived)
+    return fault(delivery, kind, delivery.site, delivery.arrived, str(facts["category"]), _reply(facts))
 
 
 def _told(facts: Facts, delivery: Delivery) -> Facts:

@@ -1,12 +1,12 @@
 """What bounces and complaints teach of people, told to the desk: at once, or after failures on so many days within some time.
 
-While a site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending. A second
-word settles that: the same answer on another day, when the site is not doubted any more, suppresses; mail that arrives takes it
-off; so does an operator.
+What is decided is relay/feedback/aftermath.py's; here it is asked with what State knows of the person and of the site. While a
+site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending. A second word
+settles that: the same answer on another day, when the site is not doubted any more, suppresses; mail that arrives takes it off;
+so does an operator.
 
 It listens to effects (relay/effects.py), which come again after a crash: the days counted of a person stand in State, each with
-the delivery that failed first, so that none counts twice. Days, because an evening's ten mails to a full mailbox say no more than
-one.
+the delivery that failed first, so that none counts twice.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -16,17 +16,15 @@ import structlog
 
 from relay.control import Json
 from relay.effects import Effect
-from relay.people import PENDING_FOR, People
-from relay.person import DEAD_MAILBOX, PENDING, person_of
+from relay.feedback.aftermath import believed, counted
+from relay.people import People
+from relay.person import DEAD_MAILBOX, person_of
 from relay.recipient import Keys
 from relay.state.interface import State, StateError
 
 log = structlog.get_logger()
 
 TOGETHER = 50  # of the 500 that the desk takes in one question, which it answers in one turn of the loop
-DAY = 86_400_000
-MOST = 20  # days with failures that are kept of one person and reason
-
 
 Doubted = Callable[[Collection[str]], Awaitable[Collection[str]]]
 
@@ -59,7 +57,11 @@ class Learning:
         for entry in (entry for _, entry in learnt if entry.get("arrived")):
             where = {"pending": True}
             await self._ask({"what": "unblock", "recipient": entry["recipient"], "where": where, "via": "feedback"})
-        entries = [entry for token, entry in learnt if not entry.get("arrived") and await self._is_enough(token, entry)]
+        entries = [
+            _of_mail(token, entry)
+            for token, entry in learnt
+            if not entry.get("arrived") and await self._is_enough(token, entry)
+        ]
         entries = await self._believable(entries)
         for start in range(0, len(entries), TOGETHER):
             await self._ask({"what": "block", "via": "feedback", "entries": entries[start : start + TOGETHER]})
@@ -80,11 +82,9 @@ class Learning:
         found = await self._state.told([self.keys.key(str(entry["recipient"])) for entry in dead], left=True)
         now, said = self._clock(), [entry for entry in entries if entry["reason"] != DEAD_MAILBOX]
         for entry, facts in zip(dead, found, strict=True):
-            waits = [block for block in person_of(facts).blocks if block.pending and not block.over(now)]
-            if entry.get("site") in doubted and not waits:
-                said.append({**entry, "stop": f"{PENDING}{entry['stop']}", "until": now + PENDING_FOR})
-            elif not waits or (entry.get("site") not in doubted and all(is_older(block.since, now) for block in waits)):
-                said.append(entry)
+            waits = [block.since for block in person_of(facts).blocks if block.pending and not block.over(now)]
+            done = believed(entry, waits, now, doubted=entry.get("site") in doubted)
+            said += [done] if done is not None else []
         return said
 
     async def _is_enough(self, token: str, entry: Json) -> bool:
@@ -95,20 +95,12 @@ class Learning:
         at = int(entry.get("at") or self._clock())  # a former Postlane's effects do not say when
         key, name = self.keys.key(str(entry["recipient"])), f"f:{entry['reason']}"
         (facts,) = await self._state.told([key])
-        days = counted(facts.get(name, "[]"), token, at, int(entry["within"]))
+        days = counted(orjson.loads(facts.get(name, "[]")), token, at, int(entry["within"]))
         await self._state.tell(key, {name: orjson.dumps(days).decode()})
         return len(days) >= after
 
 
-def is_older(since: int, now: int) -> bool:
-    """Was it said on another day? A provider's bad hour may go over midnight. Pure."""
-    return now // DAY > since // DAY and now - since >= DAY // 2
-
-
-def counted(known: str, token: str, at: int, within: int) -> list[tuple[str, int]]:
-    """The failures that count, this one too: of each day (UTC) the first, each delivery once. Pure."""
-    days = dict[int, tuple[str, int]]()
-    for one, before in [*orjson.loads(known), (token, at)]:
-        if at - within < before and all(one != first for first, _ in days.values()):
-            days.setdefault(before // DAY, (one, before))
-    return list(days.values())[-MOST:]
+def _of_mail(token: str, entry: Json) -> Json:
+    """With the delivery that taught it."""
+    identifier, _, index = token.partition("/")
+    return {**entry, "id": identifier, "rcpt": int(index)}

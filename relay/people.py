@@ -4,7 +4,7 @@ A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | 
 an object, with `error` where nothing was done.
 
     show      recipient                                                              -> what is known of him
-    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since}]
+    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told, id, rcpt}]
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
     wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
@@ -17,6 +17,8 @@ an object, with `error` where nothing was done.
     confirm   the same: what waits stops mail from then on                            -> {"changed", "cursor"}
     list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
+
+Of an entry, `id` and `rcpt` are of the mail that led to it, for its event; `told`: what it stops, as an event said already.
 
 `where`: stop, brand, reason, source, site, stream; pending: whether it waits for a second word; since and until, between
 which it began; over: true, also those that ended.
@@ -40,6 +42,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -62,6 +65,7 @@ from relay.person import (
     Wish,
     person_of,
 )
+from relay.policy.badhour import said_of_everybody
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
 from relay.room import Send, mark_of
@@ -71,10 +75,12 @@ log = structlog.get_logger()
 
 MAX_ENTRIES = 500  # of one question
 LAST = 253_370_764_800_000  # ms: 9999-01-01, behind which datetime may not go in some zone
-PENDING_FOR = 30 * 86_400_000  # ms a suppression waits for a second word
 PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5 ms
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _OURS = ("feedback", "health")  # ways by which Postlane itself asks: it alone leaves things pending
+POSTLANE = "postlane"  # who asks so
+_MAIL = ("id", "rcpt")
+NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
@@ -157,7 +163,10 @@ class People:
     async def _page(self, question: Json) -> tuple[list[tuple[bytes, Person, list[Block]]], str]:
         """People of whom a block is meant, with those blocks; the cursor of the next page."""
         where, limit = dict(question.get("where") or {}), min(int(question.get("limit") or PAGE), PAGE)
-        page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
+        try:
+            page, cursor = await self._state.everyone(str(question.get("cursor") or ""), limit)
+        except ValueError:  # it may come from the address of a page, which anybody can write
+            raise BadQuestion("this cursor is not one of ours; begin without one") from None
         now, people = self._state.now(), []
         for key, facts in page:
             try:
@@ -194,7 +203,7 @@ class People:
         found = await self._state.told([key for (_, key), _ in wanted], left=True)
         changes: list[Awaitable[None]] = []
         records: list[tuple[str, Facts]] = []
-        for ((address, key), block), known in zip(wanted, found, strict=True):
+        for entry, ((address, key), block), known in zip(entries, wanted, found, strict=True):
             person = person_of(known)
             if any(_same(one, block, now) for one in person.blocks):
                 continue
@@ -203,8 +212,16 @@ class People:
                 facts |= self._by_himself(person, block.brand, _his_own(block.reason, question))
             if address and not person.sealed and not person.erased:
                 facts[ADDRESS] = self.keys.sealed_text(address)
-            if not block.pending:
-                records.append(_blocked(address, key, block, question))
+            if block.pending:
+                if (
+                    entry.get("told") == block.stop[len(PENDING) :]
+                ):  # by a worker that had not heard yet that its site is doubted
+                    why = {**question, "by": POSTLANE, "reason": said_of_everybody(block.site)}
+                    records.append(_unblocked(address, key, replace(block, stop=entry["told"]), why))
+            else:
+                records.append(
+                    _blocked(address, key, block, question, {name: entry[name] for name in _MAIL if name in entry})
+                )
                 facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
             changes.append(self._state.tell(key, facts))
         await asyncio.gather(*changes)
@@ -247,6 +264,7 @@ class People:
             note=str(entry.get("note") or ""),
             site=str(entry.get("site") or (self.site_of(address, domain_of(address)) if address else "")),
             stream=str(entry.get("stream") or ""),
+            span=_moment(entry.get("span")),
         )
 
     async def _unblock(self, question: Json) -> Json:
@@ -278,11 +296,11 @@ class People:
     async def _doubt(self, question: Json) -> Json:
         """It stops nothing meanwhile; if nobody says more of it, it is gone in time."""
         question = {**question, "where": {**(question.get("where") or {}), "pending": False}}
-        return await self._turn(question, pending)
+        return await self._turn(question, Block.doubted)
 
     async def _confirm(self, question: Json) -> Json:
         question = {**question, "where": {**(question.get("where") or {}), "pending": True}}
-        return await self._turn(question, lambda block, _: replace(block, stop=block.stop[len(PENDING) :], until=None))
+        return await self._turn(question, Block.confirmed)
 
     async def _turn(self, question: Json, turned: Callable[[Block, int], Block]) -> Json:
         people, cursor = await self._page(question)
@@ -292,12 +310,11 @@ class People:
             for block in blocks:
                 after = turned(block, now)
                 told |= {block.name: None, after.name: after.dump()}
-                kind = (
+                records.append(
                     _unblocked(address, key, block, question)
                     if after.pending
                     else _blocked(address, key, after, question)
                 )
-                records.append(kind)
             changes.append(self._state.tell(key, told))
         await asyncio.gather(*changes)
         await self._record(records)
@@ -387,11 +404,6 @@ def _his_own(reason: str, question: Json) -> bool:
     return via in _HIS_OWN or (via == "feedback" and reason in (COMPLAINT, UNSUBSCRIBED))
 
 
-def pending(block: Block, now: int) -> Block:
-    """The same, waiting for a second word."""
-    return replace(block, stop=f"{PENDING}{block.stop}", until=now + PENDING_FOR)
-
-
 # -- in words and JSON
 
 
@@ -461,11 +473,15 @@ def _same(there: Block, wanted: Block, now: int) -> bool:
     return longer and wanted.note in ("", there.note)
 
 
-def _blocked(address: str, key: bytes, block: Block, question: Json) -> tuple[str, Facts]:
+def _blocked(
+    address: str, key: bytes, block: Block, question: Json, mail: Mapping[str, Any] = NO_MAIL
+) -> tuple[str, Facts]:
+    """`mail`: by which message it came to it."""
     kind, _, name = block.stop.partition(":")
     by, brand = str(question.get("by") or ""), block.brand or None
     if block.reason == UNSUBSCRIBED:
         facts = {
+            **mail,
             "brand": brand,
             "stream": name if kind == "stream" else block.stream or None,
             "topic": name if kind == "topic" else None,
@@ -475,8 +491,9 @@ def _blocked(address: str, key: bytes, block: Block, question: Json) -> tuple[st
         }
         return "unsubscribed", facts | ({"by": by} if by else {})
     expires = iso(block.until) if block.until is not None else None
-    facts = {**_whose(address, key), "stop": block.stop, "brand": brand, "reason": block.reason, "expires": expires}
-    facts |= {"source": block.source, "note": block.note, "site": block.site, "by": by}
+    by = by or (POSTLANE if question.get("via") in _OURS else "")
+    facts = {**mail, **_whose(address, key), "stop": block.stop, "brand": brand, "reason": block.reason}
+    facts |= {"expires": expires, "source": block.source, "note": block.note, "site": block.site, "by": by}
     return "suppressed", facts
 
 

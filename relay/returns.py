@@ -22,6 +22,7 @@ from relay.clue import clue
 from relay.edge.credentials import Login
 from relay.edge.limits import IPNetwork
 from relay.edge.submission import Submission, TurnedAway
+from relay.feedback.aftermath import condemns
 from relay.feedback.matching import KINDS, NOBODY, Report, farewells, label, reports
 from relay.feedback.parts import MAX_OCTETS
 from relay.feedback.returned import Kind, Mail, read_mail
@@ -45,6 +46,7 @@ FORWARDED_AN_HOUR = 60  # a person reads no more, and strangers can cause them
 FORWARDED_OCTETS, FORWARDED_HEADER = 500_000, 64_000
 # Octets: the usual report takes 0.3 ms, the worst of them 10; a thread for each would double that.
 READ_AT_ONCE = 12_000
+NAMED_AT_ONCE = 40  # "recipient" in it: some 20 are told of, each of whom takes up to 0.5 ms
 HOUR = 3_600_000
 SECOND = 1_000
 MOST_UNPLACED = 500  # reports that wait for who sent their message: all workers read them each second
@@ -156,7 +158,7 @@ class Returns:
         return TAKEN
 
     async def _read(self, content: bytes) -> Mail:
-        if len(content) <= READ_AT_ONCE:
+        if len(content) <= READ_AT_ONCE and content.lower().count(b"recipient") <= NAMED_AT_ONCE:
             return read_mail(content)
         async with self._reading:
             return await asyncio.to_thread(read_mail, content)
@@ -221,12 +223,17 @@ def delivered_to(content: bytes) -> set[str]:
     return {found.decode(errors="replace").lower() for found in _DELIVERED_TO.findall(header)}
 
 
+CLEAR = "/clear"  # at the end of the name of a bounce that says for good that nobody is there
+
+
 def name_of(report: Report) -> str:
-    """The same for all that say the same: whoever hands it in a thousand times leaves one note."""
+    """The same for all that say the same: whoever hands it in a thousand times leaves one note, or two, since a bounce that says
+    little must not be in the place of a clear one."""
     identifier, index = report.about
+    said = f"{report.kind}{CLEAR if report.kind == 'bounced-late' and condemns(report.facts) else ''}"
     if report.about == NOBODY:
-        return f"{clue(*report.sought):x}/{report.kind}"
-    return f"{identifier}/{index}/{report.kind}"
+        return f"{clue(*report.sought):x}/{said}"
+    return f"{identifier}/{index}/{said}"
 
 
 def dumped(report: Report) -> str:

@@ -231,6 +231,7 @@ class Stages:
             retry=in_force.policies.retry,
             rulings=in_force.policies.rulings,
             aftermath=in_force.policies.aftermath,
+            doubted=self._doubts,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
@@ -318,7 +319,16 @@ class Stages:
     def _build_hindsight(self, node: str) -> Hindsight:
         makers = [(shard, Ids(node, shard.number, clock).maker) for shard in self.shards]
         shards = [(shard.spool, shard.attempting, maker) for shard, maker in makers]
-        return Hindsight(self.state, shards, clock, lambda source, site: self.steering.complained(source, site))  # noqa: PLW0108 it does not exist yet
+        return Hindsight(
+            self.state,
+            shards,
+            clock,
+            lambda source, site: self.steering.complained(source, site),  # noqa: PLW0108 it does not exist yet
+            self._doubts,
+        )
+
+    def _doubts(self, site: str) -> bool:
+        return self.caring.doubting.doubts(site)
 
     def _build_caring(self, node: str) -> None:
         """What operators stop, what the health of streams does, and what bounces teach of people."""

@@ -288,7 +288,7 @@ class Supervisor:
         workers, rows, standing = list[Json](), list[Json](), list[Json]()
         alerts = [asdict(alert) for alert in self._own_alerts() + self.alerting.found]
         suspended: dict[int, Json] = {}  # what any worker knows of
-        needs: dict[str, Json] = {}
+        needs, health = dict[str, Json](), Json()
         waiting: Counter[int] = Counter()
         for child in self.children:
             facts: Json = {"name": child.name, "up": False, "deaths": child.deaths}
@@ -297,6 +297,7 @@ class Supervisor:
                 facts |= {**answer, "up": "error" not in answer}
             alerts += facts.pop("alerts", [])
             needs |= {str(one["what"]): one for one in facts.pop("needs", [])}
+            health |= facts.pop("health", {})  # of all the same, but for shares, which the one knows that judges
             shaping = facts.pop("shaping", {})
             rows += shaping.get("paces", [])
             standing += shaping.get("standing", [])
@@ -331,6 +332,7 @@ class Supervisor:
                 **_gauges(shaping["paces"]),
                 "suspensions": len(suspensions),
                 **gauges(hooks, _now()),
+                **health,
             },
             "counters": {"webhook_posts": hooks.get("counts", [])},
             "workers": workers,

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from relay.message import Delivery, MailClass
+from relay.outcome import Reply
 
 
 class Kind(StrEnum):
@@ -17,14 +18,21 @@ class Kind(StrEnum):
     LATE_SPAM = "S"
     COMPLAINT = "c"
     UNSUBSCRIBED = "u"
+    FAULT = "f"  # bounced: the sending side is at fault (relay/policy/faults.py)
+    LATE_FAULT = "F"
+    PUT_OFF = "w"  # for such a fault, when it was first tried; how it ends is told then
 
 
-LATE = {Kind.HARD: Kind.LATE_HARD, Kind.SPAM: Kind.LATE_SPAM}  # of what had been delivered; the rest counts no more
+LATE = {  # of what had been delivered; the rest counts no more
+    Kind.HARD: Kind.LATE_HARD,
+    Kind.SPAM: Kind.LATE_SPAM,
+    Kind.FAULT: Kind.LATE_FAULT,
+}
 
 
 class Tally(NamedTuple):
     """One of them. `urgent`: it is transactional, or carried as such; `at`: ms, when it was sent; `tier`: of its recipient, 1
-    engaged, 2 another, 0 not known."""
+    engaged, 2 another, 0 not known. Of a fault: its category, by which codes it was `said`, and the `domain` of its From."""
 
     kind: str
     stream: str
@@ -35,6 +43,9 @@ class Tally(NamedTuple):
     site: str
     at: int
     tier: int = 0
+    fault: str = ""
+    said: str = ""
+    domain: str = ""
 
 
 def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object, ...]:
@@ -43,6 +54,12 @@ def happened(delivery: Delivery, kind: str, site: str, at: int) -> tuple[object,
     urgent = message.mail_class is MailClass.TRANSACTIONAL or message.spared
     what = str(kind), message.stream, urgent, message.credential, message.brand, message.campaign or "", site, at
     return what if not delivery.tier else (*what, 1 if delivery.engaged else 2)
+
+
+def fault(delivery: Delivery, kind: str, site: str, at: int, category: str, reply: Reply) -> tuple[object, ...]:
+    """The same of what was refused for a fault of ours."""
+    said, domain = f"{reply.code} {reply.enhanced}".rstrip(), delivery.message.author.rpartition("@")[2].lower()
+    return *happened(delivery, kind, site, at)[:8], 0, category, said, domain
 
 
 def unsubscribed(stream: str, brand: str, at: int) -> tuple[object, ...]:
@@ -57,4 +74,4 @@ def unsubscribed(stream: str, brand: str, at: int) -> tuple[object, ...]:
         site="",
         at=at,
     )
-    return tuple(told[:-1])
+    return tuple(told[:8])

@@ -167,6 +167,7 @@ async def stats(stages: Stages, alerts: WorkerAlerts, started: int) -> Json:
         },
         "alerts": [asdict(alert) for alert in alerts.standing()],
         "needs": stages.caring.needs(),
+        "health": stages.caring.gauges(),
         "troubles": [asdict(trouble) for trouble in troubles],
         "state_trouble": stages.state.trouble,
         "shaping": stages.steering.shown(slowed=True),

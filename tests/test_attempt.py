@@ -24,6 +24,7 @@ from relay.policy.streams import Stream, Streams
 from relay.policy.suspension import Suspension, Suspensions, given
 from relay.policy.windows import Window
 from relay.room import mark_of
+from relay.schedule.retry import RetryPolicy
 from relay.shaping.health import BLOCK_PAUSE, FAULT_PAUSE, PATIENCE
 from relay.shaping.shape import ProviderTable, Shapes
 from relay.shaping.shaper import Shaper
@@ -74,10 +75,11 @@ async def test_what_left_by_a_return_path_of_ours_is_kept_for_what_may_come_back
 
 async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_alone() -> None:
     gone = Outcome(Reply(550, "5.1.1", "no such user"), "RCPT", mx="mx.b.example")
-    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 0)):
+    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 1)):
         rig, delivery = Rig(outcome), waiting_delivery()
         await attempt(delivery, rig.attempting())
         assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+        assert rig.spool.events()[0]["suppressed"] == ("all" if learnt else None)
     rig = Rig(Outcome(Reply(550, "5.7.1", "blocked for spam"), "RCPT", mx="mx.b.example"))
     await attempt(waiting_delivery(), rig.attempting())
     assert rig.spool.settled[0].learnt == [], "a reputation block says nothing of the address"
@@ -460,6 +462,35 @@ async def test_how_it_ended_counts_for_the_health_of_its_stream_unless_it_was_ca
     delivery = waiting_delivery()
     assert await attempt(delivery, Rig(DONE).attempting()) is None
     assert delivery.happened == ("d", "order", True, "shop", "a", "", "b.example", NOW)
+
+
+async def test_who_is_refused_for_a_fault_of_his_own_is_told_of_once() -> None:
+    refused = Outcome(Reply(550, "5.7.26", "not authenticated"), "END", Scope.MESSAGE)
+    put_off = Outcome(Reply(421, "4.7.26", "not authenticated"), "END", Scope.HOST)
+    at_once = ("order", True, "shop", "a", "", "b.example", NOW, 0, "auth-failure")
+    rig, delivery = Rig(refused), waiting_delivery()
+    await attempt(delivery, rig.attempting())
+    assert delivery.happened == ("f", *at_once, "550 5.7.26", "a.example")
+    own = waiting_delivery()
+    await attempt(own, Rig(replace(refused, internal=True)).attempting())
+    assert own.happened is not None
+    assert own.happened[0] == "b", "our own words blame nobody"
+
+    rig, delivery = Rig(put_off), waiting_delivery()
+    house = rig.attempting()
+    assert await attempt(delivery, house) is not None
+    told = ("w", *at_once, "421 4.7.26", "a.example")
+    assert rig.spool.settled[-1].told_of == [(f"{delivery.message.id}-0-1", told)]
+    assert await attempt(delivery, house) is not None
+    assert rig.spool.settled[-1].told_of == []
+    house.retry = dict.fromkeys(MailClass, RetryPolicy((1,), 1, 1))
+    assert await attempt(delivery, house) is None
+    assert delivery.happened == ("b", *at_once[:-2])
+
+    for other in (replace(put_off, internal=True), replace(put_off, captured=True), BUSY):
+        rig = Rig(other)
+        await attempt(waiting_delivery(), rig.attempting())
+        assert rig.spool.settled[-1].told_of == []
 
 
 async def test_mail_that_arrives_settles_what_was_pending_of_its_recipient() -> None:

@@ -28,6 +28,7 @@ from relay.state.interface import StateError
 from relay.suspending import Suspending
 from relay.tally import Kind, Tally
 from relay.tallying import HOURS, Tallying, board
+from relay.web.metrics import exposition
 from tests.support.clocks import Clock
 from tests.support.house import Rig
 from tests.support.letters import letter
@@ -277,6 +278,41 @@ async def test_rates_are_shown_by_whatever_is_asked(one: Worker) -> None:
     assert "error" in await one.caring.answer({"what": "dance"})
     one.state.down = True
     assert "error" in await one.caring.answer({"what": "show"})
+
+
+async def test_metrics_have_the_shares_of_who_judges_and_how_each_stream_stands(
+    workers: tuple[Worker, Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = workers
+    await one.hear(Kind.DELIVERED, 1000)
+    await one.hear(Kind.COMPLAINT, 1)
+    await one.hear(Kind.HARD, 5, stream="reset", urgent=True, site="b")
+    await one.look()
+    await other.look()
+    standing = [{"stream": "news", "transactional": "no", "state": "slow", "value": 1}]
+    slowed = [{"stream": "news", "value": 250}]
+    assert other.caring.gauges() == {"stream_standing": standing, "stream_slowed_to": slowed}
+    told = one.caring.gauges()
+    assert {name: told[name] for name in ("stream_standing", "stream_slowed_to")} == other.caring.gauges()
+    news = {"stream": "news", "transactional": "no"}
+    assert told["stream_sent"] == [{**news, "value": 1000}, {"stream": "reset", "transactional": "yes", "value": 5}]
+    assert told["stream_share"][:2] == [
+        {**news, "measure": "complaints", "value": 0.001},
+        {**news, "measure": "hard_bounces", "value": 0.0},
+    ]
+    page = exposition({"gauges": told}, one.clock.now)
+    assert 'postlane_stream_share{stream="reset",transactional="yes",measure="hard_bounces"} 1\n' in page
+    assert 'stream="reset",transactional="yes",measure="complaints"' not in page, "where nobody could complain"
+    monkeypatch.setattr("relay.caring.GRAPHED", 1)
+    assert [row["stream"] for row in one.caring.gauges()["stream_sent"]] == ["news"]
+    one.clock.now += LEASE
+    await other.look()
+    await one.look()
+    assert "stream_share" in other.caring.gauges()
+    assert "stream_share" not in one.caring.gauges(), "another judges now"
+    one.clock.now += 2 * DAY
+    await other.look()
+    assert other.caring.gauges()["stream_share"] == [], "that was long ago"
 
 
 async def test_another_worker_judges_where_the_one_that_did_is_gone(workers: tuple[Worker, Worker]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +13,7 @@ import pytest
 from relay import child as module
 from relay.child import Child
 from relay.control import NodeDown
-from relay.forked import Work
+from relay.forked import Forked, Work, fork
 
 
 def echo(descriptor: int) -> int:
@@ -83,6 +84,21 @@ async def test_one_that_dies_is_started_again() -> None:
         assert one.deaths == 1
         await one.settled()
         assert await one.ask({}) == {}
+
+
+async def test_one_that_cannot_be_started_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = [errno.EAGAIN, errno.ENOMEM]
+
+    def full(name: str, work: Work, descriptors: list[int]) -> Forked:
+        if refused:
+            raise OSError(refused.pop(), "no room for another process")
+        return fork(name, work, descriptors)
+
+    monkeypatch.setattr(module, "fork", full)
+    one = child(echo)
+    async with kept(one):
+        assert one.deaths == 2
+        assert await one.ask({"do": "stats"}) == {"do": "stats"}
 
 
 async def test_one_that_is_renewed_did_not_die() -> None:

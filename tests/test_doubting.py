@@ -74,6 +74,7 @@ async def test_whoever_confirms_is_believed(one: Worker) -> None:
     assert await one.suppressed() == 0
     events = [told for told in one.events("unsuppressed") if told["was"] == "dead-mailbox"]
     assert len(events) == 20
+    assert (one.caring.doubting.doubts("b"), one.caring.doubting.doubts("c")) == (True, False)
     more = await one.hear(Kind.HARD, 1, site="b")
     assert await one.stops(more[0]) == ["pending:all"]
     await one.bounce_again(more[0], "b")
@@ -82,6 +83,7 @@ async def test_whoever_confirms_is_believed(one: Worker) -> None:
     assert await one.caring.answer({"what": "settle", "site": "", "word": CONFIRMED}) == {}
     assert await one.suppressed() == 21
     assert await one.stops(unknown[0]) == ["all"]
+    assert not one.caring.doubting.doubts("b")
     await one.hear(Kind.HARD, 20, site="b")
     await one.look(5)
     assert await one.suppressed() == 41

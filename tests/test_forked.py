@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from relay.forked import Forked, fork
+from relay.forked import UNKNOWN, Forked, fork
 
 
 @pytest.fixture
@@ -56,6 +56,22 @@ async def test_where_the_kernel_has_no_descriptors_of_processes(monkeypatch: pyt
     assert await killed.wait() == -signal.SIGKILL
     with pytest.raises(ProcessLookupError):
         killed.terminate()
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_that_it_ends_is_heard_where_the_kernel_keeps_no_status(
+    monkeypatch: pytest.MonkeyPatch, *, known: bool
+) -> None:
+    def unknown(pid: int) -> int:
+        raise PermissionError
+
+    if not known:
+        monkeypatch.setattr(os, "pidfd_open", unknown)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert await asyncio.wait_for(fork("copy", lambda: 7, ()).wait(), 20) == UNKNOWN
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 @pytest.mark.parametrize(("leaves_by", "status"), [(3, 3), (None, 0), ("a word", 1)])

@@ -15,7 +15,7 @@ from relay.feedback.aftermath import Aftermath
 from relay.feedback.matching import NOBODY, Report
 from relay.feedback.rulings import Ruling, Rulings
 from relay.feedback.taxonomy import Category
-from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight, _counts
+from relay.hindsight import AT_ONCE, HELD, SEARCHES, Hindsight, _counts, _happened
 from relay.ids import Ids, first_at, maker_of
 from relay.message import Change, Delivery, MailClass
 from relay.return_path import MAX_AGE
@@ -24,6 +24,7 @@ from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
+from relay.tally import Kind
 from tests.support.house import NOW, Rig, waiting_delivery
 
 ID = Ids("test", 0, lambda: NOW).next()
@@ -52,7 +53,11 @@ class Scene:
         self.complained: list[tuple[str, str]] = []
         self.tallies: list[Any] = []
         self.hindsight = Hindsight(
-            state, [(spool, house, MAKER)], self.rig.clock, lambda *told: self.complained.append(told)
+            state,
+            [(spool, house, MAKER)],
+            self.rig.clock,
+            lambda *told: self.complained.append(told),
+            self.rig.doubted.__contains__,
         )
 
     async def deliver(self) -> Delivery:
@@ -110,6 +115,23 @@ async def test_a_bounce_after_delivery_is_on_record_reported_and_learnt_from(sce
     assert [one.recipient for one in scene.rig.offered] == [delivery.sender], "the app's report is on its way"
     (entry,) = await scene.learnt()
     assert (entry["recipient"], entry["stop"], entry["reason"]) == (delivery.recipient, "all", "dead-mailbox")
+    assert late["suppressed"] == "all"
+
+
+async def test_a_late_bounce_whose_word_is_not_taken_says_that_it_is_pending(scene: Scene) -> None:
+    await scene.deliver()
+    scene.rig.people.block("dana@b.example", "pending:all", "dead-mailbox", since=NOW)
+    await scene.hear(FAILED)
+    assert (await scene.events())[0]["suppressed"] == "pending:all", "the same day's word is no second one"
+    assert [entry["told"] for entry in await scene.learnt()] == ["pending:all"]
+
+
+async def test_a_late_bounce_of_a_doubted_site_says_so_too_and_without_state_as_much_as_is_known(scene: Scene) -> None:
+    await scene.deliver()
+    scene.rig.doubted.add("google")
+    scene.rig.people.down = True
+    await scene.hear(FAILED)
+    assert (await scene.events())[0]["suppressed"] == "pending:all"
 
 
 async def test_a_report_from_further_on_reaches_the_app_under_the_names_that_the_app_gave(scene: Scene) -> None:
@@ -144,7 +166,7 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     await scene.hear(COMPLAINED)
     (event,) = await scene.events()
     assert (event["type"], event["feedback_type"]) == ("complained", "abuse")
-    assert (event["site"], event["source"]) == ("google", "192.0.2.3")
+    assert (event["site"], event["source"], event["suppressed"]) == ("google", "192.0.2.3", "marketing")
     (entry,) = await scene.learnt()
     assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
     assert entry["site"] == "google", "the site that took it, also where that was not known when it was accepted"
@@ -155,6 +177,7 @@ async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: S
     delivery = await scene.deliver()
     message = delivery.message
     quota = FAILED._replace(facts={**FAILED.facts, "category": "quota"})
+    forged = {**FAILED.facts, "category": "auth-failure", "status": "5.7.26", "reply": "550 5.7.26 not authenticated"}
     for report in (COMPLAINED, COMPLAINED, FAILED, FAILED, LEFT):
         await scene.hear(report)
     tallies: list[Any] = []
@@ -165,9 +188,13 @@ async def test_what_comes_back_counts_for_the_health_of_its_stream_once(scene: S
     await Effects(scene.spool, [listen]).step()
     urgent = message.mail_class is MailClass.TRANSACTIONAL
     about = (message.stream, urgent, message.credential, "arava", "", "google", NOW, 0)
-    assert [tuple(tally) for _, tally in tallies] == [("c", *about), ("H", *about)]
+    assert [tuple(tally) for _, tally in tallies] == [("c", *about, "", "", ""), ("H", *about, "", "", "")]
     assert len({token + tally.kind for token, tally in tallies}) == 2
     assert _counts("bounced-late", quota.facts) is None
+    assert _counts("bounced-late", forged) is Kind.LATE_FAULT
+    late = _happened(delivery, Kind.LATE_FAULT, forged)
+    assert late[:2] == ("F", message.stream)
+    assert late[8:] == (0, "auth-failure", "550 5.7.26", message.author.partition("@")[2])
     assert _counts("complained", {"feedback_type": "not-spam"}) is None
 
 
@@ -193,6 +220,55 @@ async def test_what_is_heard_again_counts_once(scene: Scene) -> None:
     assert [event["type"] for event in await scene.events()] == ["bounced-late", "accepted", "complained"]
     assert scene.hindsight.counters == {"bounced-late": 1, "complained": 1, "again": 3}
     assert repr(scene.hindsight).startswith("<Hindsight {'bounced-late': 1")
+
+
+def said(category: str, status: str = "5.0.0", *, permanent: bool = True) -> Report:
+    return FAILED._replace(facts={"category": category, "permanent": permanent, "status": status, "reply": ""})
+
+
+async def test_a_clear_bounce_counts_after_those_that_said_little(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    expired = said("expired", "4.4.7", permanent=False)
+    for report in (expired, said("other"), said("bad-mailbox", permanent=False), FAILED, FAILED, said("bad-domain")):
+        await scene.hear(report)
+    events = await scene.events()
+    assert [event.get("category") for event in events if event["type"] == "bounced-late"] == ["expired", "bad-mailbox"]
+    assert [event["type"] for event in events].count("accepted") == 1, "the app is told by one report"
+    assert scene.hindsight.counters == {"bounced-late": 2, "again": 4}
+    (entry,) = await scene.learnt()
+    assert (entry["recipient"], entry["reason"]) == (delivery.recipient, "dead-mailbox")
+    assert [tally.kind for tally in scene.tallies] == ["H"]
+
+
+async def test_of_bounces_of_one_delivery_one_counts_for_the_health_of_its_stream(scene: Scene) -> None:
+    await scene.deliver()
+    for report in (said("spam-block", "5.7.1"), said("spam-block", "5.7.1"), FAILED, said("spam-block", "5.7.1")):
+        await scene.hear(report)
+    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert [tally.kind for tally in scene.tallies] == ["S"]
+    assert scene.hindsight.counters == {"bounced-late": 2, "again": 2}
+
+
+async def test_a_clear_bounce_counts_also_where_both_wait_for_the_node_that_sent_it(scene: Scene) -> None:
+    await scene.deliver()
+    for report in (said("other"), FAILED, COMPLAINED, said("remote-error", "4.3.0", permanent=False)):
+        await scene.state.pin(board(MAKER), name_of(report), dumped(report))
+    assert len(await scene.state.pinned(board(MAKER))) == 3, "however many come, there are two of bounces"
+    for _ in range(2):
+        await scene.hindsight.look()
+    assert await scene.state.pinned(board(MAKER)) == {}
+    assert scene.hindsight.counters == {"bounced-late": 1, "complained": 1, "again": 1}
+    assert {entry["reason"] for entry in await scene.learnt()} == {"dead-mailbox", "complaint"}
+
+
+async def test_a_rule_of_the_admin_can_say_what_makes_a_later_bounce_clear(scene: Scene) -> None:
+    ruling = Ruling(Category.BAD_MAILBOX, "policies/bounces.toml:4", codes=frozenset({"5.7.99"}))
+    scene.hindsight.rulings = Rulings([ruling])
+    await scene.deliver()
+    gone = said("other", "5.7.99")
+    for report in (said("other"), gone._replace(facts={**gone.facts, "texts": ["550 5.7.99 gone"]})):
+        await scene.hear(report)
+    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
 
 
 async def test_of_what_nobody_sent_nothing_follows(scene: Scene) -> None:
@@ -384,6 +460,16 @@ async def test_a_report_without_any_reason_is_told_as_such(scene: Scene) -> None
     assert await scene.learnt() == []
 
 
+async def test_what_others_may_have_said_does_not_hide_what_is_sure(scene: Scene) -> None:
+    await sent_as(scene, many=True)
+    report = sought(FAILED)
+    await scene.state.pin(UNPLACED, name_of(report), dumped(report))
+    await scene.hindsight.look()
+    assert await scene.learnt() == []
+    await scene.hear(FAILED)
+    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+
+
 async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene: Scene) -> None:
     await sent_as(scene, many=True)
     for report in (sought(FAILED), sought(COMPLAINED)):
@@ -413,7 +499,8 @@ async def test_the_node_that_was_down_finds_its_own_when_it_is_back(scene: Scene
     """By trace id its board is known; by Message-ID the others have looked, and left it there."""
     other = Spool(tmp_path / "1.db", clock=lambda: NOW, on_fatal=lambda error: pytest.fail(repr(error)))
     await other.open()
-    elsewhere = Hindsight(scene.state, [(other, scene.rig.acceptance(), "0000")], scene.rig.clock, lambda *_: None)
+    shards = [(other, scene.rig.acceptance(), "0000")]
+    elsewhere = Hindsight(scene.state, shards, scene.rig.clock, lambda *_: None, lambda _: False)
     for report in (sought(FAILED), COMPLAINED):
         await scene.state.pin(board("" if report.about == NOBODY else MAKER), name_of(report), dumped(report))
     await elsewhere.look()

@@ -313,6 +313,51 @@ async def test_many_blocks_are_taken_off_page_by_page_by_what_they_are(desk: Des
     assert [one["reason"] for one in await desk.blocks("d3@b.example")] == ["complaint"]
 
 
+async def test_what_a_bounce_suppresses_is_told_with_its_mail_and_as_our_own_doing(desk: Desk) -> None:
+    gone = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback", "told": "all"}
+    await desk.ask("block", entries=[{**gone, "id": "01kaj2n1c0b3", "rcpt": 2}], via="feedback", by="")
+    left = {"recipient": "noa@b.example", "stop": "marketing", "brand": "a", "reason": "unsubscribed", "id": "m1"}
+    await desk.ask("block", entries=[left], via="feedback", by="")
+    (kind, event), (other, unsubscribed) = desk.said
+    assert (kind, event["id"], event["rcpt"], event["by"]) == ("suppressed", "01kaj2n1c0b3", 2, "postlane")
+    assert (event["stop"], event["brand"], event["reason"], event["expires"]) == ("all", None, "dead-mailbox", None)
+    assert (other, unsubscribed["id"], "by" in unsubscribed) == ("unsubscribed", "m1", False)
+    await desk.block("tal@b.example")
+    assert "id" not in desk.said[-1][1], "no mail led to it"
+
+
+@pytest.mark.parametrize("span", [None, 90 * DAY])
+async def test_what_was_pending_stops_mail_for_as_long_as_the_rule_had_it(
+    desk: Desk, clock: Clock, span: int | None
+) -> None:
+    """Counted from when it is confirmed: while it waited it stopped nothing."""
+    entry = {"recipient": "dana@b.example", "reason": "dead-mailbox", "site": "google"}
+    left = {**entry, "stop": "pending:all", "until": clock.now + 30 * DAY, "span": span}
+    await desk.ask("block", entries=[left], via="feedback")
+    before = {**entry, "recipient": "noa@b.example", "until": clock.now + span if span else None}
+    await desk.ask("block", entries=[before], via="feedback")
+    assert (await desk.ask("doubt", where={"site": "google"}))["changed"] == 1
+    clock.now += 20 * DAY
+    assert (await desk.ask("confirm", where={"site": "google"}))["changed"] == 2
+    expires = iso(clock.now + span) if span is not None else None
+    for name in ("dana", "noa"):
+        assert [(one["stop"], one["expires"]) for one in await desk.blocks(f"{name}@b.example")] == [("all", expires)]
+    confirmed = [event for kind, event in desk.said if kind == "suppressed"][-2:]
+    assert [event["expires"] for event in confirmed] == [expires] * 2
+
+
+async def test_an_event_that_said_too_much_before_its_worker_heard_of_the_doubt_is_taken_back(desk: Desk) -> None:
+    left = {"recipient": "dana@b.example", "stop": "pending:all", "reason": "dead-mailbox", "site": "google"}
+    await desk.ask("block", entries=[{**left, "told": "pending:all"}], via="feedback", by="")
+    assert desk.said == []
+    await desk.ask("block", entries=[{**left, "recipient": "noa@b.example", "told": "all"}], via="feedback", by="")
+    ((kind, event),) = desk.said
+    assert (kind, event["recipient"], event["stop"], event["was"]) == (
+        "unsuppressed", "noa@b.example", "all", "dead-mailbox",
+    )  # fmt: skip
+    assert (event["by"], event["reason"]) == ("postlane", "google says so of nearly everybody")
+
+
 async def test_who_asks_to_be_forgotten_is_known_by_his_key_alone_and_what_stops_mail_stays(desk: Desk) -> None:
     await desk.block("dana@b.example", note="Dana called", reason="complaint", stop="marketing", brand="a")
     await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day")

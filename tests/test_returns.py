@@ -2,19 +2,23 @@
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from relay import returns
 from relay.edge.submission import Submission
 from relay.feedback.matching import NOBODY
+from relay.feedback.returned import Mail, read_mail
 from relay.ids import Ids, maker_of
 from relay.message import Envelope, Peer, RcptTo
 from relay.return_path import MAX_AGE, ReturnPaths
 from relay.returns import (
     ANYBODY,
+    CLEAR,
     FORWARDED_AN_HOUR,
     FORWARDED_HEADER,
     FORWARDED_OCTETS,
@@ -23,6 +27,7 @@ from relay.returns import (
     LATER,
     MOST_UNPLACED,
     NOBODY_HERE,
+    READ_AT_ONCE,
     TAKEN,
     TOO_BIG,
     UNPLACED,
@@ -55,6 +60,7 @@ Status: 5.1.1
 Diagnostic-Code: smtp; 550 5.1.1 no such user
 --b--
 """
+VAGUE = BOUNCE.replace("5.1.1", "4.4.7").replace("550 4.4.7 no such user", "delivery time expired")
 COMPLAINT = """From: fbl@provider.example
 Subject: abuse
 Content-Type: multipart/report; report-type=feedback-report; boundary="b"
@@ -119,9 +125,12 @@ async def test_a_bounce_is_told_to_who_sent_the_message(state: SqliteState) -> N
         assert await one.accept(mail(BOUNCE, PATHS.address(ID, 3, DOMAIN))) is TAKEN
     ((name, note),) = (await told(state)).items()
     report = loaded(note)
-    assert (name, report.about, report.kind) == (f"{ID}/3/bounced-late", (ID, 3), "bounced-late")
+    assert (name, report.about, report.kind) == (f"{ID}/3/bounced-late/clear", (ID, 3), "bounced-late")
     assert (report.facts["category"], report.facts["permanent"]) == ("bad-mailbox", True)
     assert repr(one) == "<Returns {'bounce': 3}>"
+    for _ in range(3):
+        assert await one.accept(mail(VAGUE, PATHS.address(ID, 3, DOMAIN))) is TAKEN
+    assert set(await told(state)) == {name, f"{ID}/3/bounced-late"}, "what says little takes no clear one's place"
 
 
 async def test_a_complaint_finds_its_message_by_the_trace_id(state: SqliteState) -> None:
@@ -170,7 +179,7 @@ async def test_a_report_with_message_id_and_address_alone_is_looked_for_by_all(s
     ((name, note),) = (await state.pinned(UNPLACED)).items()
     report = loaded(note)
     assert (report.about, report.sought, report.at) == (NOBODY, ("order.7@marom.example", "lea@example.com"), now)
-    assert name.endswith("/bounced-late")
+    assert name.endswith("/bounced-late/clear")
     assert one.counters == {"bounce": 2}
 
 
@@ -312,7 +321,9 @@ async def test_bad_mail_is_taken_and_counted_and_says_nothing_of_others(state: S
     assert await one.accept(handed(BAD[name], PATH)) is TAKEN
     assert time.process_time() - begun < CPU
     assert sum(one.counters[kind] for kind in ("bounce", "complaint", "auto-reply", "other")) == 1
-    assert set(await told(state)) <= {f"{ID}/3/bounced-late"}, "at most of whom it came back from"
+    assert set(await told(state)) <= {f"{ID}/3/bounced-late{end}" for end in ("", CLEAR)}, (
+        "at most of whom it came back from"
+    )
     assert await state.pinned(UNPLACED) == {}
 
 
@@ -336,6 +347,24 @@ async def test_the_loop_goes_on_while_the_worst_is_read(state: SqliteState) -> N
         turns += 1
     assert await reading is TAKEN
     assert turns > 100
+
+
+@pytest.mark.parametrize(("recipients", "beside"), [(1, False), (20, False), (150, True)])
+async def test_a_short_report_of_many_is_read_beside_the_loop(
+    state: SqliteState, monkeypatch: pytest.MonkeyPatch, *, recipients: int, beside: bool
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noting(content: bytes) -> Mail:
+        threads.append(threading.current_thread())
+        return read_mail(content)
+
+    monkeypatch.setattr(returns, "read_mail", noting)
+    group = "\nFinal-Recipient: rfc822; x@y.example\nAction: failed\n"
+    report = BOUNCE.replace("--b--", group * (recipients - 1) + "--b--")
+    assert len(report.replace("\n", "\r\n")) <= READ_AT_ONCE
+    assert await door(state).accept(mail(report, PATH)) is TAKEN
+    assert [thread is not threading.main_thread() for thread in threads] == [beside]
 
 
 async def test_forged_tokens_by_the_thousand_are_refused_one_as_the_other(state: SqliteState) -> None:

@@ -18,6 +18,7 @@ Before RCPT TO nothing can be said of a recipient: what is said of an unknown us
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.feedback.codes import BASIC, COMMANDS, FIRM, SUBJECTS, WEAK
 from relay.feedback.providers import CODES, NAMES, provider_of
@@ -98,7 +99,7 @@ def _decide(code: int, detail: str, text: str, command: str, provider: str) -> t
     told = FIRM.get(detail)
     if told is not None:
         return told, f"code x.{detail}"
-    rank = WORDS.find(words_of(text))
+    rank = _rank(text)
     if rank < _FIRST_VAGUE:
         return _by_words(rank)
     if not text.isascii():
@@ -111,6 +112,12 @@ def _decide(code: int, detail: str, text: str, command: str, provider: str) -> t
     if rank < len(WORDS.ranked):
         return WORDS.ranked[rank][0], f'vague words "{WORDS.ranked[rank][1]}"'
     return _by_code(code, detail, command)
+
+
+@lru_cache(maxsize=64)
+def _rank(text: str) -> int:
+    """Remembered, since a report of many recipients says the same of each, and a site to each of its mail."""
+    return WORDS.find(words_of(text))
 
 
 def _by_words(rank: int) -> tuple[Category, str]:

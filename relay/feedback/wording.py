@@ -363,7 +363,8 @@ class _Step(NamedTuple):
 
 
 _WORDS = re.compile(r"\d+(?:\.\d+)+|[^\W_]+")
-_ADDRESSES = re.compile(r"[^\s<>(\[@]+@[^\s<>)\]@:]+")
+# Possessive, and with what is no address: a search for addresses alone begins anew at each character of a long run.
+_ADDRESSES = re.compile(r"[^\s<>(\[@]++(@[^\s<>)\]@:]++)?")
 
 
 def words_of(text: str) -> list[str]:
@@ -371,7 +372,7 @@ def words_of(text: str) -> list[str]:
     if "'" in text or "’" in text:
         text = text.replace("’", "").replace("'", "")
     if "@" in text:
-        text = _ADDRESSES.sub(" ", text)
+        text = _ADDRESSES.sub(lambda run: run[0] if run[1] is None else " ", text)
     return _WORDS.findall(text)[:WORD_LIMIT]
 
 

@@ -63,6 +63,11 @@ class BadHour:
         return self.since <= at and (self.until is None or at < self.until)
 
 
+def said_of_everybody(site: str) -> str:
+    """Why what was suppressed by its word is taken back, for events."""
+    return f"{site} says so of nearly everybody"
+
+
 def look(hours: Collection[Hour], known: Mapping[str, BadHour], now: int) -> Iterator[BadHour]:
     """Bad hours that begin, and those that change. `known`: the latest of each site."""
     for site in sorted(_suspects(hours, now) | {one.site for one in known.values() if one.until is None}):

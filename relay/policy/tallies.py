@@ -31,6 +31,7 @@ _ADDS: Mapping[str, tuple[int, ...]] = {
     Kind.LATE_SPAM: (SPAM,),
     Kind.COMPLAINT: (COMPLAINTS,),
     Kind.UNSUBSCRIBED: (UNSUBSCRIBED,),
+    Kind.FAULT: (BOUNCED,),
 }
 
 
@@ -45,15 +46,29 @@ class Row(NamedTuple):
     site: str
 
 
+class Faults(NamedTuple):
+    """Refusals for a fault of the sending side: how many; how many of them are not among what was sent, as they are tried again;
+    by which codes the last, and the domain of its From."""
+
+    number: int
+    put_off: int
+    said: str
+    domain: str
+
+    def plus(self, other: "Faults") -> "Faults":
+        return other._replace(number=self.number + other.number, put_off=self.put_off + other.put_off)
+
+
 @dataclass(slots=True)
 class Sheet:
     """One shard's counts of one stream and hour. `first`, `done`: of the last batch that changed it, what it began with and how
-    many of its tallies were counted, here and elsewhere."""
+    many of its tallies were counted, here and elsewhere. `faults`: beside the rows, by quarter of the hour and category."""
 
     stream: str
     first: str = ""
     done: int = 0
     counts: dict[Row, list[int]] = field(default_factory=dict)
+    faults: dict[tuple[int, str], Faults] = field(default_factory=dict)
 
     def add(self, tally: Tally, number: int = 1) -> None:
         """So many that are alike."""
@@ -63,6 +78,10 @@ class Sheet:
         if tally.tier and tally.kind == Kind.DELIVERED:
             counts[KNOWN] += number
             counts[ENGAGED] += number * (tally.tier == 1)
+        if tally.fault:
+            put_off = number if tally.kind == Kind.PUT_OFF else 0
+            one, place = Faults(number, put_off, tally.said, tally.domain), (tally.at % HOUR // QUARTER, tally.fault)
+            self.faults[place] = self.faults[place].plus(one) if place in self.faults else one
 
     def _row(self, tally: Tally) -> list[int]:
         quarter = tally.at % HOUR // QUARTER
@@ -75,14 +94,16 @@ class Sheet:
 
     def dump(self) -> str:
         rows = [[*row, *counts] for row, counts in self.counts.items()]
-        return orjson.dumps([self.stream, self.first, self.done, rows]).decode()
+        faults = [[*place, *found] for place, found in self.faults.items()]
+        return orjson.dumps([self.stream, self.first, self.done, rows, *([faults] if faults else [])]).decode()
 
     @classmethod
     def load(cls, text: str) -> "Sheet":
         """Raises ValueError."""
         try:
-            stream, first, done, rows = orjson.loads(text)
-            return cls(stream, first, done, {Row(*row[:6]): list(row[6:14]) for row in rows})
+            stream, first, done, rows, *more = orjson.loads(text)
+            faults = {(one[0], one[1]): Faults(*one[2:6]) for one in (more[0] if more else ())}
+            return cls(stream, first, done, {Row(*row[:6]): list(row[6:14]) for row in rows}, faults)
         except TypeError as error:
             raise ValueError(f"it is no sheet: {text[:100]}") from error
 
@@ -93,8 +114,8 @@ def alike(tallies: Iterable[Tally]) -> dict[tuple[int, str], dict[Tally, int]]:
     numbers: dict[tuple[object, ...], int] = {}
     first: dict[tuple[object, ...], Tally] = {}
     for tally in tallies:
-        kind, stream, urgent, credential, brand, campaign, site, at, tier = tally
-        place = at // QUARTER, kind, stream, urgent, credential, brand, campaign, site, tier
+        kind, stream, urgent, credential, brand, campaign, site, at, tier, fault, _, _ = tally
+        place = at // QUARTER, kind, stream, urgent, credential, brand, campaign, site, tier, fault
         if place in numbers:
             numbers[place] += 1
         else:
@@ -163,12 +184,13 @@ def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> 
 @dataclass(slots=True)
 class Hour:
     """All that was sent in the hour that begins then, sheets of all shards added up: by stream and quarter, and of each stream in
-    all; by site what was sent and bounced hard, by quarter and stream."""
+    all; by site what was sent and bounced hard, by quarter and stream; faults by stream and category, and by quarter."""
 
     begin: int
     streams: dict[Key, dict[int, Sums]] = field(default_factory=dict)
     totals: dict[Key, Sums] = field(default_factory=dict)
     sites: dict[str, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
+    faults: dict[tuple[str, str], dict[int, Faults]] = field(default_factory=dict)
 
     def add(self, sheet: Sheet, facts: Facts) -> None:
         """One of its sheets: a millisecond, where there is mail to many sites."""
@@ -189,6 +211,9 @@ class Hour:
             key = stream, urgent
             self.streams.setdefault(key, {}).setdefault(at, Sums()).add(sums)
             self.totals.setdefault(key, Sums()).add(sums)
+        for (quarter, category), one in sheet.faults.items():
+            by_quarter, at = self.faults.setdefault((stream, category), {}), self.begin + quarter * QUARTER
+            by_quarter[at] = by_quarter[at].plus(one) if at in by_quarter else one
 
 
 def within(hours: Iterable[Hour], key: Key, since: int, until: int) -> Sums:

@@ -21,6 +21,7 @@ import orjson
 import structlog
 
 from relay.durable import sync
+from relay.feedback.eventarchive import alone
 from relay.reporting import sql
 from relay.reporting.database import Database, opened
 from relay.reporting.files import COUNTS, HOUR, counted_lines, days, event_files, stem_of
@@ -40,19 +41,29 @@ _LATEST = 24 * HOUR
 
 
 def count(folder: Path, now: int, zone: str = "UTC") -> int:
-    """Counts what is not counted yet, in the order of time; how many files it made. Safe to repeat after a crash, and for one
-    process at a time. Raises OSError and duckdb.Error where a file cannot be read or written; what was made by then stays."""
+    """Counts what is not counted yet, in the order of time; how many files it made. Safe to repeat after a crash; a second
+    process waits until the first is done. A file that cannot be read is told of and left out. Raises OSError and duckdb.Error
+    where days cannot be added up; what was made by then stays."""
     if not folder.exists():
         return 0
     place = folder / COUNTS
     place.mkdir(exist_ok=True)
-    _clear(folder, place)
-    made = 0
-    for path in event_files(folder, 0, now + _LATEST):
-        if made == AT_ONCE:
-            break
-        made += _count_columns(path, place) if path.suffix == ".parquet" else _count_lines(path, place)
-    return made + _add_up(folder, place, now, zone)
+    with alone(place):
+        _clear(folder, place)
+        made = 0
+        for path in event_files(folder, 0, now + _LATEST):
+            if made == AT_ONCE:
+                break
+            made += _counted(path, place)
+        return made + _add_up(folder, place, now, zone)
+
+
+def _counted(path: Path, place: Path) -> int:
+    try:
+        return _count_columns(path, place) if path.suffix == ".parquet" else _count_lines(path, place)
+    except Exception as error:  # one bad file must not keep the others from being counted
+        log.error("an event file cannot be counted; trying again", file=str(path), error=repr(error))
+        return 0
 
 
 def _clear(folder: Path, place: Path) -> None:

@@ -113,21 +113,24 @@ def _slot(minutes: int = SLOT // 60_000) -> str:
     return f"time_bucket(INTERVAL '{minutes} minutes', time)"
 
 
-def delays(source: Source, level: str) -> Statement:
-    """`slot`, KEPT, `bucket`, `n` of deliveries"""
+def delays(source: Source, question: Question) -> Statement:
+    """`slot`, KEPT, RECORDED, `bucket`, `n` of deliveries; of counts those of the smallest level."""
     parts, values = [], []
     if source.counts:
-        parts.append(f"SELECT slot, {_kept()}, bucket, n FROM read_parquet(?) WHERE level = '{level}{_DELAYS}'")
+        level = question.level(DELAYS)
+        parts.append(
+            f"SELECT slot, {_kept()}, {_nulls(RECORDED)}, bucket, n FROM read_parquet(?) WHERE level = '{level}{_DELAYS}'"
+        )
         values.append(list(source.counts))
     if source.columnar or source.lines:
-        told, more = events(source)
+        told, more = _with_skeletons(events(source), source, question)
         parts.append(
-            f"SELECT {_slot()} AS slot, {_kept()}, {_BUCKET} AS bucket, 1 AS n FROM ({told}) "
+            f"SELECT {_slot()} AS slot, {_kept()}, {', '.join(RECORDED)}, {_BUCKET} AS bucket, 1 AS n FROM ({told}) "
             f"WHERE type = 'delivered' AND delay_ms IS NOT NULL"
         )
         values += more
     if not parts:
-        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {_nulls(KEPT)}, 0 AS bucket, 0 AS n WHERE false")
+        parts.append(f"SELECT NULL::TIMESTAMP AS slot, {_nulls((*KEPT, *RECORDED))}, 0 AS bucket, 0 AS n WHERE false")
     return " UNION ALL ".join(parts), values
 
 
@@ -284,7 +287,7 @@ def _within(windows: Mapping[str, tuple[int, int]]) -> str:
 def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]]) -> Statement:
     """Of these keys (of all mail, where it is not asked by anything): the key, times behind the others, the bucket, and of each
     window how many."""
-    told, values = delays(source, question.level(DELAYS))
+    told, values = delays(source, question)
     other, other_values = conditions(question.where, question.where)
     parts = [_within(question.windows), *([other] if other else [])]
     if question.keys:

@@ -133,7 +133,8 @@ class State(Protocol):
 
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         """A page of all of whom something is known, with some `limit` of them, perhaps none, and the cursor of the next;
-        "" is the first, and after the last. Who is told of meanwhile may be left out or come twice."""
+        "" is the first, and after the last. Who is told of meanwhile may be left out or come twice. Raises ValueError for a
+        cursor that no page had."""
         ...
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:

@@ -334,6 +334,8 @@ class RedisState:
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         """The cursor: a tag of the server that is looked through, and how far that is."""
         tag, _, at = (cursor or "0:0").partition(":")
+        if not (at.isascii() and at.isdigit() and 0 <= int(tag) < TAGS):
+            raise ValueError("no cursor of ours")
 
         def settle(answers: list[Any]) -> tuple[str, list[bytes]]:
             at, names = answers[0][2]

@@ -211,8 +211,9 @@ class SqliteState:
     async def brought_back(self) -> None: ...
 
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+        after = bytes.fromhex(cursor)  # here: what raises in the thread fails for all that ask at the same time
         page: tuple[list[tuple[bytes, dict[str, str]]], str] = await self._ask(
-            lambda _: sqlite_people.everyone(self._db, cursor, limit)
+            lambda _: sqlite_people.everyone(self._db, after, limit)
         )
         return page
 

@@ -37,10 +37,8 @@ def facts_of(db: Any, key: bytes) -> dict[str, str]:
     return orjson.loads(row[0]) if row is not None else {}
 
 
-def everyone(db: Any, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
+def everyone(db: Any, after: bytes, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
     """In the order of their keys; the cursor is the last one."""
-    rows = db.execute(
-        "SELECT key, facts FROM known WHERE key > ? ORDER BY key LIMIT ?", (bytes.fromhex(cursor), limit)
-    ).fetchall()
+    rows = db.execute("SELECT key, facts FROM known WHERE key > ? ORDER BY key LIMIT ?", (after, limit)).fetchall()
     page = [(key, orjson.loads(facts)) for key, facts in rows]
     return page, page[-1][0].hex() if len(page) == limit else ""

@@ -61,6 +61,17 @@ HELP: dict[str, tuple[str, str]] = {
     "postlane_paces_slowed": ("gauge", "Sources that a site slows down, or that stay away from one, by site."),
     "postlane_paces_aside": ("gauge", "Sources and streams that a back-off rule keeps away from a site."),
     "postlane_pace_orders": ("gauge", "Orders of postlane pace that a worker knows of."),
+    "postlane_stream_share": (
+        "gauge",
+        "Share of a stream's latest mail, as [health] counts it: complaints, hard_bounces, spam_blocks, unsubscribes. On the "
+        "node that judges; the 200 streams with the most mail.",
+    ),
+    "postlane_stream_sent": ("gauge", "Mail of a stream that was delivered or bounced in the time its shares are of."),
+    "postlane_stream_standing": (
+        "gauge",
+        "1 for each stream that is watched, slow, suspended or returning for its health.",
+    ),
+    "postlane_stream_slowed_to": ("gauge", "Messages an hour at which a stream goes that is slowed for its health."),
     "postlane_suspensions": ("gauge", "Suspensions in force; what they hold is counted in postlane_queue_held."),
     "postlane_webhook_waiting": ("gauge", "Events that wait to be taken by a credential's webhook."),
     "postlane_webhook_oldest_seconds": ("gauge", "Age of the oldest event that waits for a webhook, 0 if none does."),

@@ -68,6 +68,25 @@ def test_work_is_bounded(few: Phrases) -> None:
     assert several.find(["busy", "busy", "spam"]) == len(several.ranked)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("no <lea@a.example> here", "no here"),
+        ("lea@a.example: unknown", "unknown"),
+        ("(lea@a.example)dan@b.example", ""),
+        ("lea@ a.example", "lea a example"),
+        ("@a.example", "a example"),
+        ("lea@a.example:dan@b.example full", "full"),
+    ],
+)
+def test_what_stands_in_addresses_says_nothing(text: str, words: str) -> None:
+    assert words_of(text) == words.split()
+
+
+def test_a_long_run_that_is_no_address_is_looked_through_once() -> None:
+    assert words_of(";" * 200_000 + " full @") == ["full"]  # a minute and more where each character begins it anew
+
+
 def test_repr_tells_its_size(few: Phrases) -> None:
     assert repr(few).startswith("<Phrases: 5 phrases, ")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.policy import tallies
-from relay.policy.tallies import HOUR, KNOWN, QUARTER, Facts, Hour, Row, Sheet, Sums, alike, within
+from relay.policy.tallies import HOUR, KNOWN, QUARTER, Facts, Faults, Hour, Row, Sheet, Sums, alike, within
 from relay.tally import LATE, Kind, Tally
 
 
@@ -29,8 +29,31 @@ def test_each_kind_counts_as_what_it_is() -> None:
     sheet = Sheet("news")
     for kind in Kind:
         sheet.add(tally(kind))
-    assert sheet.counts == {Row(2, False, "crm", "arava", "may", "google"): [1, 3, 2, 2, 1, 1, 0, 0]}
-    assert {*LATE.values()} == {Kind.LATE_HARD, Kind.LATE_SPAM}
+    assert sheet.counts == {Row(2, False, "crm", "arava", "may", "google"): [1, 4, 2, 2, 1, 1, 0, 0]}
+    assert {*LATE.values()} == {Kind.LATE_HARD, Kind.LATE_SPAM, Kind.LATE_FAULT}
+
+
+def test_faults_of_the_sender_are_counted_beside_the_rows() -> None:
+    sheet, facts = Sheet("news"), {"fault": "auth-failure", "said": "550 5.7.26", "domain": "a.example"}
+    for number, kind in enumerate((Kind.FAULT, Kind.LATE_FAULT, Kind.PUT_OFF), 1):
+        sheet.add(tally(kind, **facts), number)
+    sheet.add(tally(Kind.FAULT, at=NOW + QUARTER, **{**facts, "said": "421 4.7.0"}))
+    sheet.add(tally(Kind.FAULT, **{**facts, "fault": "bad-sender"}))
+    found = {
+        (2, "auth-failure"): Faults(6, 3, "550 5.7.26", "a.example"),
+        (3, "auth-failure"): Faults(1, 0, "421 4.7.0", "a.example"),
+        (2, "bad-sender"): Faults(1, 0, "550 5.7.26", "a.example"),
+    }
+    assert sheet.faults == found
+    assert Sheet.load(sheet.dump()) == sheet
+    begin = NOW // HOUR * HOUR
+    hour = hour_of(begin, [sheet, sheet], nothing())
+    assert hour.faults[("news", "auth-failure")] == {
+        begin + 2 * QUARTER: Faults(12, 6, "550 5.7.26", "a.example"),
+        begin + 3 * QUARTER: Faults(2, 0, "421 4.7.0", "a.example"),
+    }
+    told = [tally(Kind.FAULT, **facts), tally(Kind.FAULT, **{**facts, "fault": "bad-sender"})]
+    assert alike(told) == {(NOW // HOUR, "news"): {told[0]: 1, told[1]: 1}}
 
 
 def test_how_many_recipients_of_what_arrived_still_cared() -> None:

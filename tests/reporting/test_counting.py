@@ -38,6 +38,16 @@ def test_each_file_is_counted_once(folder: EventFolder) -> None:
     assert delivered(folder) == 5
 
 
+def test_a_file_that_cannot_be_read_does_not_keep_the_others(
+    folder: EventFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder.folder / "2026-11-21T10.0.parquet").write_bytes(b"PAR1, and then the disk failed")
+    assert count(folder.folder, NOON) == 1
+    assert counts(folder) == ["2026-11-21T11.0.parquet"]
+    assert "2026-11-21T10.0.parquet" in capsys.readouterr().out
+    assert count(folder.folder, NOON + 3 * DAY) == 0  # its day is not added up
+
+
 def test_what_is_removed_is_counted_again(folder: EventFolder) -> None:
     count(folder.folder, NOON)
     (folder.folder / "counts" / "2026-11-21T11.0.parquet").unlink()

@@ -165,6 +165,13 @@ def test_latency_by_class_with_what_is_usual(reader: Reader) -> None:
     ]
 
 
+def test_latency_of_what_is_not_counted_beforehand(reader: Reader) -> None:
+    answer = today(reader, "latency", where={"domain": ["gmx.de"]})
+    assert [row.key for row in answer.rows] == [("transactional",)]
+    assert answer.total.now.value("p50") == pytest.approx(50, rel=0.2)
+    assert today(reader, "latency", where={"skeleton": ["k2"]}).total.now.value("p50") is None
+
+
 def test_a_chart_shows_hours_without_mail_too(reader: Reader) -> None:
     chart = reader.series(ask("bounces", NOON - DAY, NOON, by=["category"]), "hour", lines=1)
     assert len(chart.begins) == 24

@@ -60,10 +60,12 @@ def test_an_old_list_is_stopped_and_a_providers_bad_hour_suppresses_nobody(tmp_p
     app = HttpPeer(port=free_port())
     with PostfixMx("mail.example", host="127.0.0.2", bounces=port) as mx:
         angry = SmtpPeer(host="127.0.0.3", port=mx.port, script={"RCPT": "550 5.1.1 no such user"})
-        for domain, address in (("mail.example", "127.0.0.2"), ("angry.example", "127.0.0.3")):
+        strict = SmtpPeer(host="127.0.0.4", port=mx.port, script={"END": "550 5.7.26 This mail is not authenticated"})
+        hosts = {"mail.example": "127.0.0.2", "angry.example": "127.0.0.3", "strict.example": "127.0.0.4"}
+        for domain, address in hosts.items():
             dns.add(domain, "MX", f"10 mx.{domain}.")
             dns.add(f"mx.{domain}", "A", address)
-        with serving(dns, app, angry):
+        with serving(dns, app, angry, strict):
             node = Node(
                 tmp_path,
                 delivery=f'mode = "live"\nport = {mx.port}\nallow_private = true',
@@ -81,6 +83,7 @@ def test_an_old_list_is_stopped_and_a_providers_bad_hour_suppresses_nobody(tmp_p
             with node:
                 an_old_list_is_stopped(node, app, mx, port)
                 a_bad_hour_suppresses_nobody(node)
+                what_sites_refuse_our_mail_for_is_told(node)
 
 
 def an_old_list_is_stopped(node: Node, app: HttpPeer, mx: PostfixMx, port: int) -> None:
@@ -127,6 +130,9 @@ def an_old_list_is_stopped(node: Node, app: HttpPeer, mx: PostfixMx, port: int) 
     assert counted["bulk"]["hard_bounces"] == pytest.approx(8 / counted["bulk"]["sent"], abs=1e-6)
     assert counted["local"]["hard_bounces"] == 0
     assert len(node.events(type="suspended")) == 1
+    page = node.page("/metrics")
+    assert 'postlane_stream_standing{stream="bulk",transactional="no",state="suspended"} 1\n' in page
+    assert 'postlane_stream_share{stream="bulk",transactional="no",measure="hard_bounces"} 0.03' in page
 
 
 def rates(node: Node) -> dict[str, dict[str, float]]:
@@ -150,3 +156,16 @@ def a_bad_hour_suppresses_nobody(node: Node) -> None:
     assert node.final(send(node, ["c1@angry.example"], "127.0.0.1")[0])["type"] == "bounced", "it was tried"
     dropped = node.run("suppress", "drop", "--site", "angry.example", "--yes")
     assert dropped.stdout == "30 pending suppressions dropped.\n"
+
+
+def what_sites_refuse_our_mail_for_is_told(node: Node) -> None:
+    """Of transactional mail, too; no more follows from it."""
+    ids = send(node, [f"s{number}@strict.example" for number in range(12)], "127.0.0.1")
+    found = wait_for("the alert", lambda: [one for one in node.events(type="alert") if one["name"] == "auth-failure"])
+    assert (found[0]["state"], found[0]["what"]) == ("firing", {"stream": "local"})
+    assert found[0]["summary"].startswith("stream local: ")
+    assert found[0]["summary"].endswith("messages refused with 550 5.7.26")
+    assert "postlane keys dns test.example" in found[0]["advice"]
+    assert found[0]["summary"] in node.run("status").stdout
+    wait_for("them to bounce", lambda: set(ids) <= {one["id"] for one in node.events(type="bounced")})
+    assert node.run("suppress", "list", "--site", "strict.example").stdout == "Nothing fits.\n"

@@ -131,7 +131,7 @@ def _values(query: QueryParams, name: str) -> tuple[str, ...]:
 
 def _time(query: QueryParams, now: int, usual: str) -> tuple[int, int, str]:
     since, until = moment(query.get("since", "")), moment(query.get("until", ""))
-    if since is not None:
+    if since is not None and since >= 0:  # no mail is older, and calendars end in the year 1
         end = min(until if until is not None else now, now + DAY)
         if since < end <= since + 400 * DAY:
             return since, end, ""

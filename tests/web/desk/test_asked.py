@@ -34,6 +34,7 @@ def query_of(address: str) -> dict[str, list[str]]:
         (f"since={NOON}&until={NOON - HOUR}", NOON - DAY, NOON, "24h"),
         (f"since={NOON + 5 * DAY}", NOON - DAY, NOON, "24h"),
         ("since=1&until=2000000000000", NOON - DAY, NOON, "24h"),
+        ("since=0001-01-01&until=0001-06-01", NOON - DAY, NOON, "24h"),
         ("since=²", NOON - DAY, NOON, "24h"),
         ("since=" + "9" * 30, NOON - DAY, NOON, "24h"),
     ],
