@@ -96,7 +96,14 @@ def generate(folder: Path, events: int, hours: int = HOURS) -> None:
                 continue
             first = (hour * SHARDS + shard) * count
             partial = target.with_suffix(".partial")
-            facts = {"first": first, "day": hour // 24, "begin": begin, "hour": HOUR, "count": count, "rows": ROWS_IN_GROUP}
+            facts = {
+                "first": first,
+                "day": hour // 24,
+                "begin": begin,
+                "hour": HOUR,
+                "count": count,
+                "rows": ROWS_IN_GROUP,
+            }
             with duckdb.connect(config={"threads": 1, "memory_limit": "1GB"}) as database:
                 database.execute(_EVENTS.format(target=partial, **facts))
             partial.rename(target)

@@ -169,7 +169,8 @@ def sent_of(identifier: str, index: int, packed: str) -> Delivery:
     accepted_at, arrived, mail_class, author, subject, *facts = found[: -len(_SENT_NAMED)]
     recipient, domain, sender, notify, orcpt, site, source = found[-len(_SENT_NAMED) :]
     known = {"mail_class": mail_class, "author": author or sender, "subject": subject, "size": 0}
-    message = message_of(0, identifier, accepted_at, known | dict(zip(_SENT_FACTS, facts)))  # the oldest know no skeleton
+    told = dict(zip(_SENT_FACTS, facts, strict=False))  # an older row has no skeleton
+    message = message_of(0, identifier, accepted_at, known | told)
     domain = domain or _domain_of(recipient)
     return Delivery(
         message, index, recipient, domain, site, sender, "", b"", notify, orcpt, source=source, arrived=arrived

@@ -91,8 +91,8 @@ class Company:
         for number, (stream, facts) in enumerate(STREAMS.items()):
             for place, (name, domain) in enumerate(SITES.items()):
                 many = max(1, _HOURLY[stream] * _SHARE[name] * lively // 60)
-                mail = {**facts, "stream": stream, "site": name, "domain": domain}
-                self.events.add("accepted", at + 60_000, many, skeleton=f"tpl-{stream}", **mail)
+                mail = {**facts, "stream": stream, "site": name, "domain": domain, "skeleton": f"tpl-{stream}"}
+                self.events.add("accepted", at + 60_000, many, **mail)
                 self.events.add("delivered", at + 61_000, many, delay_ms=180 + 40 * number + 90 * place, **mail)
                 if (ago * 7 + number * 3 + place) % 29 == 0:
                     self._bounce(at + 62_000, 1, "bad-mailbox", "550 5.1.1 The email account does not exist", mail)
@@ -158,9 +158,10 @@ class Company:
             "subject": "Your order #1042",
             "from": "orders@arava.example",
             "message_id": "<1042@arava>",
+            "skeleton": "tpl-order",
         }
         at = NOON - 40 * 60_000
-        self.events.add("accepted", at, size=18_231, skeleton="tpl-order", **mail)
+        self.events.add("accepted", at, size=18_231, **mail)
         for attempt in (1, 2):
             reply = {"code": 452, "enhanced": "4.2.2", "text": f"The recipient {DANA} is over quota"}
             self.events.add(
