@@ -17,7 +17,7 @@ from relay.identity import Rate
 from relay.lately import Lately
 from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold
-from relay.outcome import Outcome, Reply, Scope
+from relay.outcome import NO_DOMAIN, Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
 from relay.pause import Later, Pause
 from relay.policy import relevance
@@ -29,7 +29,7 @@ from relay.policy.suspension import Suspension
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
-from relay.tally import Kind, fault, happened
+from relay.tally import DNS, Kind, fault, happened
 
 MOST_SOURCES = (
     3  # tried in one attempt: each costs a transaction, and a site that refuses all sees no more of them at once
@@ -159,7 +159,7 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
 def _happened(delivery: Delivery, outcome: Outcome, house: Attempting) -> tuple[object, ...]:
     """How it ended, as it counts for the health of its stream. What was said until it expired is as final as a 5xx."""
     if outcome.delivered:
-        return happened(delivery, Kind.DELIVERED, _site(delivery, outcome), delivery.arrived)
+        return happened(delivery, Kind.DELIVERED, outcome.site or delivery.site, delivery.arrived)
     kind, site, now = kind_of(outcome.category, permanent=outcome.condemning), _site(delivery, outcome), house.clock()
     if kind is not Kind.FAULT:
         return happened(delivery, kind, site, now)
@@ -170,7 +170,8 @@ def _happened(delivery: Delivery, outcome: Outcome, house: Attempting) -> tuple[
 
 
 def _site(delivery: Delivery, outcome: Outcome) -> str:
-    return outcome.site or delivery.site
+    """By whose word it ended."""
+    return outcome.site or (DNS if outcome.dns == NO_DOMAIN else delivery.site)
 
 
 async def _tell_late(delivery: Delivery, house: Attempting) -> None:
@@ -188,16 +189,17 @@ async def _tell_late(delivery: Delivery, house: Attempting) -> None:
 
 
 def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int, aftermath: Aftermath) -> None:
-    """What may still come back is about, and what a peer's refusal means for later mail: of a mailbox that was unknown until the
-    message expired the same as of a 5xx."""
-    if outcome.captured or outcome.internal:
+    """What may still come back is about, and what a peer's refusal means for later mail, or DNS's word: of a mailbox that was
+    unknown until the message expired the same as of a 5xx."""
+    if outcome.captured or (outcome.internal and not outcome.dns):
         return
     if outcome.delivered:
         change.sent += [(delivery, outcome.source, outcome.site or delivery.site)] if delivery.ours else []
         if delivery.doubted:  # there is such a mailbox
             change.learnt.append((delivery, {"recipient": delivery.recipient, "arrived": True}))
         return
-    learnt = aftermath.of_failure(delivery, outcome.category, outcome.condemning, outcome.site, now)
+    site = _site(delivery, outcome)
+    learnt = aftermath.of_failure(delivery, outcome.category, outcome.condemning, site, now)
     change.learnt += [(delivery, learnt)] if learnt is not None else []
 
 

@@ -24,6 +24,7 @@ from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
 from relay.copies import Copies
+from relay.denials import Denials
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, ListenerSettings
@@ -264,8 +265,9 @@ class Stages:
             [
                 self.capping.settle,
                 self.engaging.count,
-                Tallying(self.state, f"{in_force.deployment.node.name}/{number}").count,
+                # Before what is counted: that DNS is in doubt is known when its denials count against a stream.
                 lambda effects: self.learning.learn(effects),  # noqa: PLW0108 not yet there
+                Tallying(self.state, f"{in_force.deployment.node.name}/{number}").count,
             ],
         )
         return Shard(
@@ -333,7 +335,13 @@ class Stages:
             policies.brands,
             self.slow,
         )
-        self.learning = Learning(self.state, self.people, self.known.keys, clock, self.caring.doubting.doubted)
+        self.denials = Denials(
+            self.state,
+            lambda domain: self.courier.resolver.mx_now(domain),  # noqa: PLW0108 a reload may bring another
+            lambda: self.checking.traffic.counts,
+        )
+        doubted, denied = self.caring.doubting.doubted, self.denials.ask
+        self.learning = Learning(self.state, self.people, self.known.keys, clock, doubted, denied)
 
     def _return_path(self, message_id: str, index: int, brand: str) -> str:
         domain = settings.return_path_domain(self.settings.in_force, brand)
