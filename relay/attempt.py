@@ -3,21 +3,30 @@
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
 from relay.feedback.aftermath import FAULTS, Aftermath, kind_of
-from relay.feedback.consequences import Report, Retry, judge, owes_delay_report, understand
+from relay.feedback.consequences import (
+    Report,
+    Retry,
+    blames_source,
+    judge,
+    owes_delay_report,
+    put_off,
+    understand,
+    word_of,
+)
 from relay.feedback.rulings import Rulings
 from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
 from relay.message import Change, Delivery, MailClass, Message
 from relay.notice import add_report, withhold
-from relay.outcome import NO_DOMAIN, Outcome, Reply, Scope
+from relay.outcome import Outcome, Reply, Scope
 from relay.pacing import Limit, of_credential
 from relay.pause import Later, Pause
 from relay.policy import relevance
@@ -29,7 +38,7 @@ from relay.policy.suspension import Suspension
 from relay.schedule.retry import RetryPolicy, next_attempt, warn_due
 from relay.shaping.shape import Shape
 from relay.shaping.shaper import Berth
-from relay.tally import DNS, Kind, fault, happened
+from relay.tally import Kind, fault, happened
 
 MOST_SOURCES = (
     3  # tried in one attempt: each costs a transaction, and a site that refuses all sees no more of them at once
@@ -66,6 +75,7 @@ class Attempting(House):
 
     pools      each class's own                              named   all, by name, for `routes`
     rulings    what replies mean by the admin's word          aftermath   what failures mean for later mail
+    doubted    is a site's word that there is no such user not taken now?
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
@@ -80,6 +90,7 @@ class Attempting(House):
     retry: Mapping[MailClass, RetryPolicy]
     rulings: Rulings
     aftermath: Aftermath
+    doubted: Callable[[str], bool]
     streams: Mapping[str, Stream]
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
@@ -128,18 +139,21 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     message = delivery.message
     if not outcome.category:
         understand(outcome, delivery.site, house.rulings)
-    verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, house.recorder)
+    verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, now, house)
     if outcome.delivered:
         delivery.arrived = house.clock()
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
+    if verdict.learnt is not None:
+        change.learnt.append((delivery, verdict.learnt))
     if verdict.again is None:
-        _remember(change, delivery, outcome, now, house.aftermath)
+        if outcome.delivered and delivery.ours and not outcome.captured:  # what may still come back is about it
+            change.sent.append((delivery, outcome.source, outcome.site or delivery.site))
         our_report = not delivery.sender and delivery.notify == "NEVER"  # says nothing of an app
         if not outcome.captured and not our_report:
             delivery.happened = _happened(delivery, outcome, house)
     elif delivery.attempts == 1 and outcome.category in FAULTS and not (outcome.captured or outcome.internal):
-        told = fault(delivery, Kind.PUT_OFF, _site(delivery, outcome), now, outcome.category, outcome.reply)
+        told = fault(delivery, Kind.PUT_OFF, word_of(delivery, outcome), now, outcome.category, outcome.reply)
         change.told_of.append((f"{message.id}-{delivery.index}-1", told))
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
@@ -160,18 +174,13 @@ def _happened(delivery: Delivery, outcome: Outcome, house: Attempting) -> tuple[
     """How it ended, as it counts for the health of its stream. What was said until it expired is as final as a 5xx."""
     if outcome.delivered:
         return happened(delivery, Kind.DELIVERED, outcome.site or delivery.site, delivery.arrived)
-    kind, site, now = kind_of(outcome.category, permanent=outcome.condemning), _site(delivery, outcome), house.clock()
+    kind, site, now = kind_of(outcome.category, permanent=outcome.condemning), word_of(delivery, outcome), house.clock()
     if kind is not Kind.FAULT:
         return happened(delivery, kind, site, now)
     if outcome.internal or (delivery.attempts > 1 and not outcome.permanent):
         # Our own words blame nobody; and of what was put off it has been told.
         return happened(delivery, Kind.BOUNCED, site, now)
     return fault(delivery, kind, site, now, outcome.category, outcome.reply)
-
-
-def _site(delivery: Delivery, outcome: Outcome) -> str:
-    """By whose word it ended."""
-    return outcome.site or (DNS if outcome.dns == NO_DOMAIN else delivery.site)
 
 
 async def _tell_late(delivery: Delivery, house: Attempting) -> None:
@@ -186,21 +195,6 @@ async def _tell_late(delivery: Delivery, house: Attempting) -> None:
         content = await _content(delivery.message, house)
         await add_report(change, Report.DELAYED, delivery, outcome, content, house, until=_until(delivery, house))
     await _settle(change, house)
-
-
-def _remember(change: Change, delivery: Delivery, outcome: Outcome, now: int, aftermath: Aftermath) -> None:
-    """What may still come back is about, and what a peer's refusal means for later mail, or DNS's word: of a mailbox that was
-    unknown until the message expired the same as of a 5xx."""
-    if outcome.captured or (outcome.internal and not outcome.dns):
-        return
-    if outcome.delivered:
-        change.sent += [(delivery, outcome.source, outcome.site or delivery.site)] if delivery.ours else []
-        if delivery.doubted:  # there is such a mailbox
-            change.learnt.append((delivery, {"recipient": delivery.recipient, "arrived": True}))
-        return
-    site = _site(delivery, outcome)
-    learnt = aftermath.of_failure(delivery, outcome.category, outcome.condemning, site, now)
-    change.learnt += [(delivery, learnt)] if learnt is not None else []
 
 
 async def _hindrance(
@@ -255,7 +249,7 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
     tried: set[str] = set()
     while (berth := await house.shaper.berth(delivery, pool, way.site, way.host, families, tried)) is not None:
         if isinstance(berth, Pause):
-            return _put_off(outcome) if outcome is not None else _first(pause, berth)
+            return put_off(outcome) if outcome is not None else _first(pause, berth)
         house.going(delivery)
         try:
             content = await _content(delivery.message, house)
@@ -270,25 +264,14 @@ async def _carry(delivery: Delivery, pool: Pool, hop: tuple[str, int] | None, ho
         outcome = found
         understand(outcome, way.site, house.rulings)
         house.shaper.observe(berth, outcome, "" if outcome.internal else outcome.category)
-        if not _blames_source(outcome):
+        if not blames_source(outcome):
             return outcome
         if len(tried) == MOST_SOURCES < len(pool.sources):
-            return _put_off(outcome)
+            return put_off(outcome)
     if outcome is None:
         assert pause is not None  # every pool has a source
         return pause
-    return _put_off(outcome) if pause is not None else outcome
-
-
-def _blames_source(outcome: Outcome) -> bool:
-    """Is it our address that cannot be used, or that the site refuses for good? Then another may do."""
-    blocked = outcome.category == "reputation-block" and outcome.reply.permanent and not outcome.internal
-    return outcome.scope is Scope.SOURCE or blocked
-
-
-def _put_off(outcome: Outcome) -> Outcome:
-    """Sources are left that could try, but not now: however hard the reply was, it ends nothing."""
-    return replace(outcome, scope=Scope.SOURCE)
+    return put_off(outcome) if pause is not None else outcome
 
 
 def _first(one: Pause | None, other: Pause) -> Pause:

@@ -17,7 +17,6 @@ import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from heapq import nlargest
-from typing import NamedTuple
 
 import orjson
 import structlog
@@ -33,13 +32,6 @@ PATIENCE = 3.0  # s for all answers: what comes later is none
 AGAIN = 20.0  # s between looks at witnesses that were denied
 ANEW = 60_000  # ms after which it is looked up anew who gets most mail
 STALE = 120_000  # ms after which a note is that of a worker that is gone
-
-
-class Said(NamedTuple):
-    """What DNS says now. `gone`: domains that it is believed of; `there`: those that exist after all. Of others nobody knows."""
-
-    gone: frozenset[str] = frozenset()
-    there: frozenset[str] = frozenset()
 
 
 class Denials:
@@ -59,8 +51,13 @@ class Denials:
     def __repr__(self) -> str:
         return f"<Denials, {len(self._denied)} of witnesses>"
 
-    async def ask(self, domains: Collection[str]) -> Said:
-        """Raises StateError."""
+    @property
+    def doubtful(self) -> bool:
+        """Is DNS not to be believed, as far as is known without asking?"""
+        return bool(self._denied) or not self._delivered()
+
+    async def gone(self, domains: Collection[str]) -> set[str]:
+        """Those of them that DNS is believed not to exist. Raises StateError."""
         most, tops = self._most_mailed(), {top_level(one) for one in domains}
         witnesses = {top: chosen(most, top, domains) for top in tops}
         found = await self._answers({*domains, *(one for named in witnesses.values() for one in named)})
@@ -69,8 +66,7 @@ class Denials:
         for named in witnesses.values():
             if mostly(named, denied, there):
                 await self._tell(named, denied)
-        gone = {one for one in domains if one in denied and mostly(witnesses[top_level(one)], there, denied)}
-        return Said(frozenset(gone), frozenset(there.intersection(domains)))
+        return {one for one in domains if one in denied and mostly(witnesses[top_level(one)], there, denied)}
 
     def _most_mailed(self) -> Mapping[str, Sequence[str]]:
         now = self._state.now()

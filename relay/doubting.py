@@ -51,6 +51,11 @@ class Doubting:
         notes = await self._state.pinned(SITES) if sites else {}
         return {site for site, one in loaded(notes, BadHour.load).items() if one.doubted and site in sites}
 
+    def doubts(self, site: str) -> bool:
+        """Its word is not taken, as far as this worker has heard: some seconds ago."""
+        one = self.sites.get(site)
+        return one is not None and one.doubted
+
     async def look(self, hours: Collection[Hour], since: int, now: int, turn: int) -> bool:
         """For who judges. `hours`: all that count, from `since` on (ms); `turn` grows by one at each look. Does something else
         count now than in `hours`?"""
@@ -83,8 +88,7 @@ class Doubting:
             one = self.sites.get(site)
             if one is not None and not one.word:
                 where = {"reason": DEAD_MAILBOX, "source": "feedback", "site": site, "since": one.since}
-                reason = f"{site} says so of nearly everybody" if site != DNS else "DNS denies domains that exist"
-                done = await self._through({"what": "doubt", "where": where, "reason": reason})
+                done = await self._through({"what": "doubt", "where": where, "reason": badhour.said_of_everybody(site)})
                 if done:
                     log.warning("suppressions are held back", site=site, people=done)
             at.pop(0)

@@ -25,13 +25,13 @@ from relay.clue import Sought
 from relay.event import iso, reply_facts
 from relay.feedback.aftermath import Aftermath, condemns, kind_of, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
-from relay.feedback.consequences import owes_failure_report
+from relay.feedback.consequences import owes_failure_report, told_of
 from relay.feedback.matching import Facts, Report, failed_of
 from relay.feedback.quoted import reply_of
 from relay.feedback.returned import ruled
 from relay.feedback.rulings import NO_RULINGS
 from relay.house import House
-from relay.ids import first_at
+from relay.ids import first_at, time_of
 from relay.message import Change, Delivery
 from relay.notice import add_report
 from relay.outcome import Outcome, Reply, Scope
@@ -39,7 +39,7 @@ from relay.return_path import MAX_AGE, About
 from relay.returns import CLEAR, MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
-from relay.tally import LATE, Kind, fault, happened
+from relay.tally import LATE, Kind, fault, happened, unsubscribed
 
 log = structlog.get_logger()
 
@@ -48,7 +48,8 @@ AT_ONCE = 48  # notes heard together, so that they share commits: in one turn of
 FORGET = 60.0  # s between looks for what is too old to come back
 HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
 SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent
-BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4}
+BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4, "left": 32}
+_LEFT = ("stream", "brand", "credential", "campaign", "site")
 CONDEMNED, COUNTED = 8, 16  # of bounces: one was clear; one has counted for the health of the stream
 
 
@@ -64,8 +65,8 @@ class Shard(Protocol):
 
 class Hindsight:
     """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
-    somebody complained about. `aftermath`, `rulings` and `max_age` (ms for which what was sent is remembered) are replaced by the
-    wiring at a reload."""
+    somebody complained about; `doubted`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
+    `max_age` (ms for which what was sent is remembered) are replaced by the wiring at a reload."""
 
     def __init__(
         self,
@@ -73,6 +74,7 @@ class Hindsight:
         shards: Sequence[tuple[Shard, House, str]],
         clock: Callable[[], int],
         complained: Callable[[str, str], None],
+        doubted: Callable[[str], bool],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.aftermath, self.rulings, self.max_age = Aftermath(), NO_RULINGS, MAX_AGE
@@ -82,6 +84,7 @@ class Hindsight:
         self._shards = shards
         self._clock = clock
         self._complained = complained
+        self._doubted = doubted
 
     def __repr__(self) -> str:
         return f"<Hindsight {dict(self.counters)}>"
@@ -177,12 +180,29 @@ class Hindsight:
     async def _take(self, name: str, note: str, maker: str, shard: Shard, house: House) -> None:
         """Hear one note, and take it off."""
         try:
-            await self._hear(loaded(note), shard, house)
+            report = loaded(note)
+            await (self._count_left(report, shard) if report.kind == "left" else self._hear(report, shard, house))
         except (StateError, SpoolError):
             raise
         except Exception as error:
             self._drop(note, error)
         await self._state.unpin(board(maker), name)
+
+    async def _count_left(self, report: Report, shard: Shard) -> None:
+        """Somebody left by it, for the health of its stream: once, at the time and site of its delivery. What left by its app's
+        return path is not remembered: of that as much counts as the desk was told."""
+        found = await shard.sent(*report.about)
+        if found is not None and found[1] & BITS["left"]:
+            self.counters["again"] += 1
+            return
+        identifier, index = report.about
+        if found is not None:
+            tally = happened(found[0], Kind.UNSUBSCRIBED, found[0].site, found[0].arrived)
+        else:
+            tally = unsubscribed(**{name: str(report.facts[name]) for name in _LEFT}, at=time_of(identifier) or 0)
+        told_of, heard = [(f"{identifier}-{index}", tally)], [(identifier, index, BITS["left"])]
+        await shard.settle(Change(told_of=told_of, heard=heard))
+        self.counters["left"] += 1
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:
         found = await shard.sent(*report.about)
@@ -197,9 +217,10 @@ class Hindsight:
             self.counters["again"] += 1
             return
         change = Change()
+        learnt = await self._learnt(report, facts, delivery, house) if sure else None
         if report.kind != "unsubscribed":  # the desk tells that
-            change.events.append(house.recorder.of_delivery(report.kind, delivery, _told(facts, delivery)))
-        learnt = self._learnt(report, facts, delivery) if sure else None
+            suppressed = {"suppressed": learnt["told"] if learnt is not None else None}
+            change.events.append(house.recorder.of_delivery(report.kind, delivery, _told(facts, delivery) | suppressed))
         counts = _counts(report.kind, facts) if sure and (first or not heard & COUNTED) else None
         if counts is not None:
             name = f"{report.about[0]}-{report.about[1]}"
@@ -226,14 +247,20 @@ class Hindsight:
             facts |= {"reply": one.reply, "command": one.command}
         return facts
 
-    def _learnt(self, report: Report, facts: Facts, delivery: Delivery) -> Facts | None:
+    async def _learnt(self, report: Report, facts: Facts, delivery: Delivery, house: House) -> Facts | None:
         """What follows for later mail."""
+        now = self._clock()
         if report.kind == "unsubscribed":
-            return unsubscription(delivery, self._clock())
+            return unsubscription(delivery, now)
         if report.kind == "complained":
-            return self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), self._clock())
-        category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
-        return self.aftermath.of_failure(delivery, category, permanent, delivery.site, self._clock())
+            called_for = self.aftermath.of_complaint(delivery, str(facts.get("feedback_type", "")), now)
+        else:
+            category, permanent = str(facts.get("category", "")), bool(facts.get("permanent"))
+            called_for = self.aftermath.of_failure(delivery, category, permanent, delivery.site, now)
+            if called_for is not None:
+                with suppress(StateError):  # it is asked again, and heard, when the desk is told (relay/learning.py)
+                    delivery.doubted = (await house.known.of([delivery.recipient]))[0].doubted
+        return told_of(called_for, delivery, now, self._doubted)
 
 
 def _begun(note: str) -> int:

@@ -10,7 +10,7 @@ The texts are JSON lists without names, since fifty million of them take room; a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -24,6 +24,7 @@ UNSUBSCRIBED, COMPLAINT, DEAD_MAILBOX, MANUAL, IMPORTED, ERASED = (
 )  # fmt: skip
 
 PENDING = "pending:"  # how the stop begins of a suppression that waits for a second word, and stops nothing meanwhile
+PENDING_FOR = 30 * 86_400_000  # ms it waits so
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Block:
     reason  a slug                                           source  who or what said so: one-click, cli, dsn, import, ...
     since, until   ms; until None: for good                  note    an operator's words
     site, stream   of the mail that led to it, "" where there was none
+    span    ms that a pending one stops mail for once it is confirmed; None: for good
     A person has one of each (stop, brand, reason).
     """
 
@@ -46,6 +48,7 @@ class Block:
     note: str = ""
     site: str = ""
     stream: str = ""
+    span: int | None = None
 
     @property
     def name(self) -> str:
@@ -53,7 +56,7 @@ class Block:
         return f"b:{self.stop}|{self.brand}|{self.reason}"
 
     def dump(self) -> str:
-        return _dump(self.since, self.until, self.source, self.site, self.stream, self.note)
+        return _dump(self.since, self.until, self.source, self.site, self.stream, self.note, self.span)
 
     @classmethod
     def load(cls, name: str, text: str) -> "Block":
@@ -62,8 +65,8 @@ class Block:
         if len(parts) != 3:
             raise ValueError(f"{name} names no block")
         stop, brand, reason = parts
-        since, until, source, site, stream, note = _load(text, 0, None, "", "", "", "")
-        return cls(stop, brand, reason, source, since, until, note, site, stream)
+        since, until, source, site, stream, note, span = _load(text, 0, None, "", "", "", "", None)
+        return cls(stop, brand, reason, source, since, until, note, site, stream, span)
 
     def over(self, now: int) -> bool:
         return self.until is not None and self.until <= now
@@ -71,6 +74,16 @@ class Block:
     @property
     def pending(self) -> bool:
         return self.stop.startswith(PENDING)
+
+    def doubted(self, now: int) -> "Block":
+        """The same, waiting for a second word from `now` on."""
+        span = self.until - self.since if self.until is not None else None
+        return replace(self, stop=f"{PENDING}{self.stop}", until=now + PENDING_FOR, span=span)
+
+    def confirmed(self, now: int) -> "Block":
+        """Of a pending one: it stops mail from `now` on, as long as it was to."""
+        until = now + self.span if self.span is not None else None
+        return replace(self, stop=self.stop[len(PENDING) :], until=until, span=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +151,9 @@ class Person:
     sealed: str = ""
 
     @property
-    def doubted(self) -> bool:
-        """Something waits for a second word."""
-        return any(block.pending for block in self.blocks)
+    def doubted(self) -> int:
+        """Since when something waits for a second word, the latest of it; 0: nothing does."""
+        return max((block.since for block in self.blocks if block.pending), default=0)
 
     @property
     def erased(self) -> bool:

@@ -78,6 +78,7 @@ from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.rates import RateLeases
 from relay.steering import Steering
 from relay.suspending import Suspending
+from relay.tally import DNS
 from relay.tallying import Tallying
 from relay.tls_reports import TlsReports
 from relay.tokens import Tokens
@@ -232,6 +233,7 @@ class Stages:
             retry=in_force.policies.retry,
             rulings=in_force.policies.rulings,
             aftermath=in_force.policies.aftermath,
+            doubted=self._doubts,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
@@ -320,7 +322,16 @@ class Stages:
     def _build_hindsight(self, node: str) -> Hindsight:
         makers = [(shard, Ids(node, shard.number, clock).maker) for shard in self.shards]
         shards = [(shard.spool, shard.attempting, maker) for shard, maker in makers]
-        return Hindsight(self.state, shards, clock, lambda source, site: self.steering.complained(source, site))  # noqa: PLW0108 it does not exist yet
+        return Hindsight(
+            self.state,
+            shards,
+            clock,
+            lambda source, site: self.steering.complained(source, site),  # noqa: PLW0108 it does not exist yet
+            self._doubts,
+        )
+
+    def _doubts(self, site: str) -> bool:
+        return self.caring.doubting.doubts(site) or (site == DNS and self.denials.doubtful)
 
     def _build_caring(self, node: str) -> None:
         """What operators stop, what the health of streams does, and what bounces teach of people."""
@@ -340,8 +351,8 @@ class Stages:
             lambda domain: self.courier.resolver.mx_now(domain),  # noqa: PLW0108 a reload may bring another
             lambda: self.checking.traffic.counts,
         )
-        doubted, denied = self.caring.doubting.doubted, self.denials.ask
-        self.learning = Learning(self.state, self.people, self.known.keys, clock, doubted, denied)
+        doubted, gone = self.caring.doubting.doubted, self.denials.gone
+        self.learning = Learning(self.state, self.people, self.known.keys, clock, doubted, gone)
 
     def _return_path(self, message_id: str, index: int, brand: str) -> str:
         domain = settings.return_path_domain(self.settings.in_force, brand)

@@ -75,10 +75,11 @@ async def test_what_left_by_a_return_path_of_ours_is_kept_for_what_may_come_back
 
 async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_not_from_ours() -> None:
     gone = Outcome(Reply(550, "5.1.1", "no such user"), "RCPT", mx="mx.b.example")
-    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 0)):
+    for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 1)):
         rig, delivery = Rig(outcome), waiting_delivery()
         await attempt(delivery, rig.attempting())
         assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+        assert rig.spool.events()[0]["suppressed"] == ("all" if learnt else None)
     for dns, site in ((NO_DOMAIN, "dns"), (NO_MAIL, "b.example")):
         ours = Outcome(Reply(550, "5.1.2", "no"), "DNS", Scope.RECIPIENT, internal=True, dns=dns)
         rig, delivery = Rig(DONE), waiting_delivery()

@@ -63,8 +63,8 @@ class Worker:
         self.dns: dict[str, Found] = {}  # what it says but RECORDS
         self.delivered: dict[str, int] = {}
         self.denials = Denials(self.state, self._mx, lambda: self.delivered)
-        doubted, denied = self.caring.doubting.doubted, self.denials.ask
-        self.learning = Learning(self.state, self.people, keys, clock, doubted, denied)
+        doubted, gone = self.caring.doubting.doubted, self.denials.gone
+        self.learning = Learning(self.state, self.people, keys, clock, doubted, gone)
         self.tallying = Tallying(self.state, f"{name}/0")
         self._number = 0
         self._name = name

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay import denials
-from relay.denials import BOARD, STALE, Denials, Said, chosen, fresh_denials, most_mailed
+from relay.denials import BOARD, STALE, Denials, chosen, fresh_denials, most_mailed
 from relay.egress.mx import Answer, Found
 from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
@@ -39,7 +39,7 @@ class Scene:
 
     async def gone(self, *domains: str) -> set[str]:
         self.dns.says |= dict.fromkeys(domains, LOST)
-        return {*(await self.denials.ask(domains)).gone}
+        return await self.denials.gone(domains)
 
     async def notes(self) -> list[tuple[int, int]]:
         return await fresh_denials(self.state, self.clock.now)
@@ -63,15 +63,17 @@ async def test_it_is_believed_where_it_knows_witnesses(scene: Scene) -> None:
     assert repr(scene.denials) == "<Denials, 0 of witnesses>"
 
 
-async def test_what_it_knows_by_now_is_there(scene: Scene) -> None:
+async def test_what_it_knows_by_now_or_cannot_say_is_not_gone(scene: Scene) -> None:
     scene.dns.says = {"a.com": Found.NOTHING, "b.com": Found.FAILED}
-    assert await scene.denials.ask({"a.com", "b.com", "c.com"}) == Said(there=frozenset({"a.com", "c.com"}))
+    assert await scene.denials.gone({"a.com", "b.com", "c.com"}) == set()
+    assert not scene.denials.doubtful
 
 
 async def test_where_it_denies_witnesses_it_is_not_believed_and_that_is_told(scene: Scene) -> None:
     scene.dns.says = dict.fromkeys(scene.delivered, LOST)
     assert await scene.gone("typo.com") == set()
     assert await scene.notes() == [(3, 3)]
+    assert scene.denials.doubtful
     scene.dns.says = {"big.com": LOST}
     await scene.denials.look()
     assert await scene.notes() == []
@@ -127,6 +129,7 @@ async def test_without_witnesses_or_answers_nobody_knows(scene: Scene, monkeypat
     assert await scene.notes() == []
     scene.dns.silent = set()
     scene.delivered.clear()
+    assert scene.denials.doubtful
     scene.clock.now += denials.ANEW
     assert await scene.gone("other.com") == set()
     scene.delivered["new.example"] = 1

@@ -77,6 +77,7 @@ async def test_whoever_confirms_is_believed(one: Worker) -> None:
     assert await one.suppressed() == 0
     events = [told for told in one.events("unsuppressed") if told["was"] == "dead-mailbox"]
     assert len(events) == 20
+    assert (one.caring.doubting.doubts("b"), one.caring.doubting.doubts("c")) == (True, False)
     more = await one.hear(Kind.HARD, 1, site="b")
     assert await one.stops(more[0]) == ["pending:all"]
     await one.bounce_again(more[0], "b")
@@ -85,6 +86,7 @@ async def test_whoever_confirms_is_believed(one: Worker) -> None:
     assert await one.caring.answer({"what": "settle", "site": "", "word": CONFIRMED}) == {}
     assert await one.suppressed() == 21
     assert await one.stops(unknown[0]) == ["all"]
+    assert not one.caring.doubting.doubts("b")
     await one.hear(Kind.HARD, 20, site="b")
     await one.look(5)
     assert await one.suppressed() == 41
@@ -141,7 +143,9 @@ async def test_after_an_hour_in_which_dns_denied_everybody_nobody_is_suppressed(
     await one.look(40)
     assert {tuple(await one.stops(address)) for address in [*early, before]} == {("pending:all",)}, "of the hour before"
     assert await one.stops(typo) == ["all"], "what was said earlier is believed"
-    assert {tuple(await one.stops(await deny(other, f"e{number}.example"))) for number in range(3)} == {()}
+    assert {tuple(await one.stops(await deny(other, f"e{number}.example"))) for number in range(3)} == {
+        ("pending:all",)
+    }
     other.dns["f.example"] = Found.NO_NAME
     assert await other.stops(await deny(other, "f.example")) == ["pending:all"], (
         "whose DNS is right waits with the others"

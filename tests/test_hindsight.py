@@ -24,7 +24,7 @@ from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
-from relay.tally import Kind
+from relay.tally import Kind, Tally
 from tests.support.house import NOW, Rig, waiting_delivery
 
 ID = Ids("test", 0, lambda: NOW).next()
@@ -40,6 +40,8 @@ COMPLAINED = Report(
 
 
 LEFT = Report((ID, 0), "unsubscribed", {})
+SAID = {"stream": "news", "brand": "arava", "credential": "crm", "campaign": "may", "site": "b.example"}
+TOLD_LEFT = Report((ID, 0), "left", dict(SAID))
 
 
 class Scene:
@@ -53,7 +55,11 @@ class Scene:
         self.complained: list[tuple[str, str]] = []
         self.tallies: list[Any] = []
         self.hindsight = Hindsight(
-            state, [(spool, house, MAKER)], self.rig.clock, lambda *told: self.complained.append(told)
+            state,
+            [(spool, house, MAKER)],
+            self.rig.clock,
+            lambda *told: self.complained.append(told),
+            self.rig.doubted.__contains__,
         )
 
     async def deliver(self) -> Delivery:
@@ -111,6 +117,23 @@ async def test_a_bounce_after_delivery_is_on_record_reported_and_learnt_from(sce
     assert [one.recipient for one in scene.rig.offered] == [delivery.sender], "the app's report is on its way"
     (entry,) = await scene.learnt()
     assert (entry["recipient"], entry["stop"], entry["reason"]) == (delivery.recipient, "all", "dead-mailbox")
+    assert late["suppressed"] == "all"
+
+
+async def test_a_late_bounce_whose_word_is_not_taken_says_that_it_is_pending(scene: Scene) -> None:
+    await scene.deliver()
+    scene.rig.people.block("dana@b.example", "pending:all", "dead-mailbox", since=NOW)
+    await scene.hear(FAILED)
+    assert (await scene.events())[0]["suppressed"] == "pending:all", "the same day's word is no second one"
+    assert [entry["told"] for entry in await scene.learnt()] == ["pending:all"]
+
+
+async def test_a_late_bounce_of_a_doubted_site_says_so_too_and_without_state_as_much_as_is_known(scene: Scene) -> None:
+    await scene.deliver()
+    scene.rig.doubted.add("google")
+    scene.rig.people.down = True
+    await scene.hear(FAILED)
+    assert (await scene.events())[0]["suppressed"] == "pending:all"
 
 
 async def test_a_report_from_further_on_reaches_the_app_under_the_names_that_the_app_gave(scene: Scene) -> None:
@@ -145,7 +168,7 @@ async def test_a_complaint_is_no_failure_and_stops_marketing(scene: Scene) -> No
     await scene.hear(COMPLAINED)
     (event,) = await scene.events()
     assert (event["type"], event["feedback_type"]) == ("complained", "abuse")
-    assert (event["site"], event["source"]) == ("google", "192.0.2.3")
+    assert (event["site"], event["source"], event["suppressed"]) == ("google", "192.0.2.3", "marketing")
     (entry,) = await scene.learnt()
     assert (entry["stop"], entry["brand"], entry["reason"]) == ("marketing", "arava", "complaint")
     assert entry["site"] == "google", "the site that took it, also where that was not known when it was accepted"
@@ -287,6 +310,30 @@ async def test_a_fault_of_ours_with_one_note_ends_neither_the_worker_nor_the_oth
     assert [event["type"] for event in await scene.events()] == ["complained"]
     assert await scene.state.pinned(board(MAKER)) == {}
     assert scene.hindsight.counters["failed"] == 1
+
+
+async def test_who_left_by_it_counts_once_for_the_day_and_the_site_of_its_delivery(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    scene.rig.now = NOW + 3 * 86_400_000
+    for _ in range(2):
+        await scene.hear(TOLD_LEFT)
+    assert await scene.learnt() == []
+    message = delivery.message
+    (tally,) = scene.tallies
+    assert (tally.kind, tally.stream, tally.brand) == (Kind.UNSUBSCRIBED, message.stream, "arava")
+    assert (tally.credential, tally.campaign) == (message.credential, message.campaign or "")
+    assert (tally.at, tally.site) == (NOW, "google")
+    assert scene.hindsight.counters == {"left": 1, "again": 1}
+    assert await scene.events() == [], "the desk has told it"
+
+
+async def test_of_what_is_not_remembered_as_much_counts_as_the_link_said(scene: Scene) -> None:
+    scene.rig.now = NOW + 3 * 86_400_000
+    await scene.hear(TOLD_LEFT)
+    await scene.learnt()
+    assert scene.tallies == [Tally("u", "news", False, "crm", "arava", "may", "b.example", NOW)]
+    await scene.hear(TOLD_LEFT._replace(facts={}))
+    assert scene.hindsight.counters == {"left": 1, "failed": 1}, "a note that is none"
 
 
 async def test_a_busy_days_mail_is_forgotten_to_the_last(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,7 +525,8 @@ async def test_the_node_that_was_down_finds_its_own_when_it_is_back(scene: Scene
     """By trace id its board is known; by Message-ID the others have looked, and left it there."""
     other = Spool(tmp_path / "1.db", clock=lambda: NOW, on_fatal=lambda error: pytest.fail(repr(error)))
     await other.open()
-    elsewhere = Hindsight(scene.state, [(other, scene.rig.acceptance(), "0000")], scene.rig.clock, lambda *_: None)
+    shards = [(other, scene.rig.acceptance(), "0000")]
+    elsewhere = Hindsight(scene.state, shards, scene.rig.clock, lambda *_: None, lambda _: False)
     for report in (sought(FAILED), COMPLAINED):
         await scene.state.pin(board("" if report.about == NOBODY else MAKER), name_of(report), dumped(report))
     await elsewhere.look()

@@ -8,10 +8,13 @@ import pytest
 
 from relay.engaging import Engaging
 from relay.event import Facts, iso
+from relay.ids import Ids, maker_of
 from relay.people import MAX_ENTRIES, People, Records
 from relay.person import ADDRESS
 from relay.policy.engagement import DAY, Tiers
 from relay.recipient import Keys
+from relay.return_path import MAX_AGE
+from relay.returns import board, loaded
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 
@@ -110,6 +113,47 @@ async def test_an_unsubscribe_is_an_event_of_its_own(desk: Desk) -> None:
     assert {(event["via"], event["brand"]) for _, event in desk.said} == {("one-click", "a")}
 
 
+async def test_who_leaves_by_a_message_is_told_of_and_counted_by_it(desk: Desk, clock: Clock) -> None:
+    message = Ids("node", 1, clock).next()
+    mail = {
+        "id": message,
+        "rcpt": 3,
+        "credential": "crm",
+        "class": "marketing",
+        "campaign": "may",
+        "metadata": {"user": "8"},
+    }
+    left = {
+        "recipient": "dana@b.example",
+        "stop": "marketing",
+        "brand": "a",
+        "reason": "unsubscribed",
+        "stream": "news",
+    }
+    for _ in range(2):
+        await desk.ask("block", entries=[left | mail | {"source": "one-click"}], via="one-click")
+    ((kind, event),) = desk.said
+    assert kind == "unsubscribed"
+    assert {name: event[name] for name in mail} == mail
+    assert (event["recipient"], event["stream"], event["site"]) == ("dana@b.example", "news", "site of b.example")
+    notes = await desk.state.pinned(board(maker_of(message)))
+    (report,) = map(loaded, notes.values())
+    assert (report.about, report.kind) == ((message, 3), "left")
+    assert report.facts == {
+        "stream": "news", "brand": "a", "credential": "crm", "campaign": "may", "site": "site of b.example",
+    }  # fmt: skip
+
+
+async def test_by_which_message_somebody_left_long_ago_counts_no_more(desk: Desk, clock: Clock) -> None:
+    message = Ids("node", 1, clock).next()
+    clock.now += MAX_AGE
+    left = {"recipient": "dana@b.example", "stop": "marketing", "brand": "a", "reason": "unsubscribed"}
+    for who, identifier in (("dana", message), ("noa", "no id of ours")):
+        await desk.ask("block", entries=[left | {"recipient": f"{who}@b.example", "id": identifier, "rcpt": 0}])
+    assert [event["id"] for _, event in desk.said] == [message, "no id of ours"]
+    assert await desk.state.pinned(board(maker_of(message))) == {}
+
+
 async def test_a_block_is_taken_off_by_what_it_is_and_nothing_is_kept_of_whom_nothing_is_known(desk: Desk) -> None:
     for stop, brand in (("all", ""), ("marketing", "a"), ("marketing", "b")):
         await desk.block("dana@b.example", stop=stop, brand=brand)
@@ -138,6 +182,50 @@ async def test_a_wish_is_told_with_what_was_before_and_is_gone_when_it_is_every_
     assert shown["preferences"]["a"] == event["after"]
     await desk.ask("wish", **wish)
     assert "w:a" not in await desk.facts("dana@b.example")
+
+
+async def test_changes_of_one_person_are_made_together_each_after_those_before_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = {"recipient": "dana@b.example", "via": "page"}
+    left = {"brand": "a", "reason": "unsubscribed"}
+    for stop in ("topic:tips", "marketing"):
+        await desk.block("dana@b.example", stop=stop, **left)
+    desk.said.clear()
+    told: list[Any] = []
+    tell = desk.state.tell
+
+    async def once(key: bytes, facts: Any) -> None:
+        told.append(facts)
+        await tell(key, facts)
+
+    monkeypatch.setattr(desk.state, "tell", once)
+    changes = [
+        {"what": "wish", "brand": "a", "topics_off": ["offers"]},
+        {"what": "unblock", "where": {"stop": "topic:tips", **left}, "reason": "asked"},
+        {"what": "unblock", "where": {"stop": "topic:offers", **left}},
+        {"what": "block", "stop": "marketing", **left},
+        {"what": "block", "stop": "marketing", "brand": "b", "reason": "unsubscribed"},
+    ]
+    assert await desk.ask("together", **who, changes=changes) == {"changed": 3}
+    assert len(told) == 1
+    assert [kind for kind, _ in desk.said] == ["preferences-changed", "unsuppressed", "unsubscribed"]
+    assert (desk.said[1][1]["stop"], desk.said[1][1]["reason"]) == ("topic:tips", "asked")
+    shown = await desk.ask("show", **who)
+    assert shown["preferences"]["a"]["topics_off"] == ["offers"]
+    assert {(one["stop"], one["brand"]) for one in shown["blocks"]} == {("marketing", "a"), ("marketing", "b")}
+    assert await desk.ask("together", **who, changes=changes[:1]) == {"changed": 0}
+    assert len(told) == 1, "it is so already"
+
+
+async def test_of_changes_that_cannot_all_be_made_none_is(desk: Desk) -> None:
+    changes = [
+        {"what": "wish", "brand": "a", "topics_off": ["tips"]},
+        {"what": "wish", "brand": "b", "at_most": "2/day"},
+    ]
+    for bad in (changes, [changes[0], {"what": "forget"}], [changes[0], {"what": "block", "stop": "it"}]):
+        assert "error" in await desk.ask("together", recipient="dana@b.example", changes=bad)
+    assert (desk.said, await desk.facts("dana@b.example")) == ([], {})
 
 
 async def test_an_engagement_is_only_ever_later(desk: Desk) -> None:
@@ -311,6 +399,51 @@ async def test_many_blocks_are_taken_off_page_by_page_by_what_they_are(desk: Des
         ("unsuppressed", f"d{n}@b.example", "dead-mailbox") for n in range(5)
     }
     assert [one["reason"] for one in await desk.blocks("d3@b.example")] == ["complaint"]
+
+
+async def test_what_a_bounce_suppresses_is_told_with_its_mail_and_as_our_own_doing(desk: Desk) -> None:
+    gone = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback", "told": "all"}
+    await desk.ask("block", entries=[{**gone, "id": "01kaj2n1c0b3", "rcpt": 2}], via="feedback", by="")
+    left = {"recipient": "noa@b.example", "stop": "marketing", "brand": "a", "reason": "unsubscribed", "id": "m1"}
+    await desk.ask("block", entries=[left], via="feedback", by="")
+    (kind, event), (other, unsubscribed) = desk.said
+    assert (kind, event["id"], event["rcpt"], event["by"]) == ("suppressed", "01kaj2n1c0b3", 2, "postlane")
+    assert (event["stop"], event["brand"], event["reason"], event["expires"]) == ("all", None, "dead-mailbox", None)
+    assert (other, unsubscribed["id"], "by" in unsubscribed) == ("unsubscribed", "m1", False)
+    await desk.block("tal@b.example")
+    assert "id" not in desk.said[-1][1], "no mail led to it"
+
+
+@pytest.mark.parametrize("span", [None, 90 * DAY])
+async def test_what_was_pending_stops_mail_for_as_long_as_the_rule_had_it(
+    desk: Desk, clock: Clock, span: int | None
+) -> None:
+    """Counted from when it is confirmed: while it waited it stopped nothing."""
+    entry = {"recipient": "dana@b.example", "reason": "dead-mailbox", "site": "google"}
+    left = {**entry, "stop": "pending:all", "until": clock.now + 30 * DAY, "span": span}
+    await desk.ask("block", entries=[left], via="feedback")
+    before = {**entry, "recipient": "noa@b.example", "until": clock.now + span if span else None}
+    await desk.ask("block", entries=[before], via="feedback")
+    assert (await desk.ask("doubt", where={"site": "google"}))["changed"] == 1
+    clock.now += 20 * DAY
+    assert (await desk.ask("confirm", where={"site": "google"}))["changed"] == 2
+    expires = iso(clock.now + span) if span is not None else None
+    for name in ("dana", "noa"):
+        assert [(one["stop"], one["expires"]) for one in await desk.blocks(f"{name}@b.example")] == [("all", expires)]
+    confirmed = [event for kind, event in desk.said if kind == "suppressed"][-2:]
+    assert [event["expires"] for event in confirmed] == [expires] * 2
+
+
+async def test_an_event_that_said_too_much_before_its_worker_heard_of_the_doubt_is_taken_back(desk: Desk) -> None:
+    left = {"recipient": "dana@b.example", "stop": "pending:all", "reason": "dead-mailbox", "site": "google"}
+    await desk.ask("block", entries=[{**left, "told": "pending:all"}], via="feedback", by="")
+    assert desk.said == []
+    await desk.ask("block", entries=[{**left, "recipient": "noa@b.example", "told": "all"}], via="feedback", by="")
+    ((kind, event),) = desk.said
+    assert (kind, event["recipient"], event["stop"], event["was"]) == (
+        "unsuppressed", "noa@b.example", "all", "dead-mailbox",
+    )  # fmt: skip
+    assert (event["by"], event["reason"]) == ("postlane", "google says so of nearly everybody")
 
 
 async def test_who_asks_to_be_forgotten_is_known_by_his_key_alone_and_what_stops_mail_stays(desk: Desk) -> None:

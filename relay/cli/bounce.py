@@ -14,11 +14,12 @@ from relay.config.bounces import compiled
 from relay.config.places import find_policies
 from relay.config.reader import read
 from relay.config.schema_bounces import BouncesFile
+from relay.feedback.consequences import follows
 from relay.feedback.parts import MAX_OCTETS
 from relay.feedback.replies import Diagnosis, diagnose
 from relay.feedback.returned import Mail, Recipient, read_mail, ruled
 from relay.feedback.rulings import NO_RULINGS, Rulings
-from relay.feedback.taxonomy import MEANINGS, follows
+from relay.feedback.taxonomy import MEANINGS
 from relay.outcome import Reply
 
 Reading = Callable[[str, str], tuple[Reply, Diagnosis]]  # of a reply's text and the command it answered

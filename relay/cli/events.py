@@ -17,6 +17,7 @@ from relay.config.units import duration
 from relay.feedback.eventlog import Tail, matches, read
 from relay.ids import time_of
 from relay.message import MailClass
+from relay.person import PENDING
 from relay.wildcard import AnyOf, any_of
 
 Event = Mapping[str, Any]
@@ -225,8 +226,15 @@ def _refused(event: Event, zone: tzinfo) -> str:
     what = _text(event, "category") or _text(event, "reason")
     words = _joined(": ", _joined("  ", who, what), _reply(event))
     again = _later(event, zone, "next_attempt", "next attempt")
-    suppressed = "address suppressed" if event.get("suppressed") else ""
-    return _joined("; ", words, again, suppressed)
+    return _joined("; ", words, again, _suppressed(_text(event, "suppressed")))
+
+
+def _suppressed(stop: str) -> str:
+    """What a failure stops: address suppressed; stream news suppressed; suppression pending"""
+    if stop.startswith(PENDING):
+        return "suppression pending"
+    what = "address" if stop == "all" else stop.replace(":", " ")
+    return f"{what} suppressed" if stop else ""
 
 
 def _later(event: Event, zone: tzinfo, field: str, label: str) -> str:

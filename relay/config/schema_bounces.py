@@ -11,13 +11,12 @@ from relay.config.reader import Section, setting
 from relay.config.schema_backoff import Replies
 from relay.config.schema_streams import pattern
 from relay.config.units import positive_duration, shown
-from relay.feedback.aftermath import DAY, KINDS, SHIPPED
+from relay.feedback.aftermath import DAY, KINDS, MOST, SHIPPED
 from relay.feedback.taxonomy import Category
 from relay.policy.health import LONGEST
 from relay.policy.patterns import Pattern, parse
 
 HOUR = 3_600_000
-MOST = 20  # days with failures that are kept of a person (relay/learning.py)
 
 
 def site_pattern(value: object) -> Pattern:

@@ -1,23 +1,28 @@
 """What a failure or a complaint means for later mail to the same person: which suppression follows, as [suppress] of bounces.toml
-says. Pure.
+says. Pure; a part of consequences.py, for what is heard after delivery too.
 
 It follows the category, never the bare code (DESIGN, invariant 7): what blames us, the message or the hour stops nothing, and no
 file can say otherwise. As shipped, a mailbox that does not exist stops all mail to it, whoever sends it; one that sleeps, for
 half a year; a full one only after failures on several days; a complaint the marketing of the brand that it is about, not
 its receipts.
+
+It is decided in steps. What a failure calls for (`of_failure`) goes with the transaction that ends the delivery, and its event
+says so at once (`announced`). relay/learning.py hears it some moments later and asks what only State knows: on how many days
+it has failed (`counted`), and whether a site's word is taken now (`believed`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from relay.event import Facts
+from relay.event import Facts, about
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
 from relay.message import Delivery
-from relay.person import COMPLAINT, DEAD_MAILBOX, UNSUBSCRIBED
+from relay.person import COMPLAINT, DEAD_MAILBOX, PENDING, PENDING_FOR, UNSUBSCRIBED
 from relay.tally import Kind
 
 DAY = 86_400_000
+MOST = 20  # days with failures that are kept of one person and reason
 MAILTO = "mailto"  # the way by which he left, as one-click and page are
 ON_COMPLAINT = "complaint"  # beside the categories of failures
 # What may have consequences at all: failures that are about the recipient.
@@ -98,14 +103,20 @@ class Aftermath:
         """Likewise, of mail that somebody complained about."""
         kind, rule = feedback_type.lower(), self._rules.get(ON_COMPLAINT)
         if kind in _OPT_OUT:
-            return _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
+            return _farewell(delivery, now)
         return _entry(delivery, rule, COMPLAINT, delivery.site, now) if rule is not None and kind in _ABUSE else None
 
 
 def unsubscription(delivery: Delivery, now: int) -> Facts | None:
     """What follows from a mail by which its recipient unsubscribes: the same as from one click on the page."""
-    entry = _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
+    entry = _farewell(delivery, now)
     return entry | {"source": MAILTO} if entry is not None else None
+
+
+def _farewell(delivery: Delivery, now: int) -> Facts | None:
+    """With what its event is to say of the message."""
+    entry = _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
+    return about(delivery) | entry if entry is not None else None
 
 
 def _entry(delivery: Delivery, rule: Rule, reason: str, site: str, now: int) -> Facts | None:
@@ -125,3 +136,45 @@ def _entry(delivery: Delivery, rule: Rule, reason: str, site: str, now: int) -> 
         "after": rule.after,
         "within": rule.within,
     }
+
+
+def announced(called_for: Facts | None, waits: Sequence[int], now: int, *, doubted: bool) -> str | None:
+    """What the event of a failure or a complaint says that it suppresses: as its `suppressed` event will, "pending:" before it
+    where that waits for a second word. None: nothing, or nothing yet, since one failure is not enough. `waits`, `doubted`: as
+    `believed` has them, of what is known at the time."""
+    if called_for is None or called_for["after"] > 1:
+        return None
+    done = believed(called_for, waits, now, doubted=doubted)
+    return str(done["stop"]) if done is not None else f"{PENDING}{called_for['stop']}"
+
+
+def believed(called_for: Facts, waits: Collection[int], now: int, *, doubted: bool) -> Facts | None:
+    """What is done by a site's word that there is no such mailbox: while the site is `doubted` (relay/policy/badhour.py) it is
+    left pending; what is pending already (`waits`: since when) the same answer settles on another day. None: all stays."""
+    if called_for["reason"] != DEAD_MAILBOX:
+        return called_for
+    if doubted:
+        return None if waits else pending(called_for, now)
+    return called_for if all(is_older(since, now) for since in waits) else None
+
+
+def pending(called_for: Facts, now: int) -> Facts:
+    """The same, waiting for a second word; how long it is to stop mail then is kept."""
+    until = called_for.get("until")
+    span = until - int(called_for.get("at") or now) if until is not None else None
+    return {**called_for, "stop": f"{PENDING}{called_for['stop']}", "until": now + PENDING_FOR, "span": span}
+
+
+def is_older(since: int, now: int) -> bool:
+    """Was it said on another day? A provider's bad hour may go over midnight."""
+    return now // DAY > since // DAY and now - since >= DAY // 2
+
+
+def counted(known: Sequence[tuple[str, int]], token: str, at: int, within: int) -> list[tuple[str, int]]:
+    """The failures that count, this one too, each a delivery's token and when: of each day (UTC) the first, each delivery once.
+    Days, because an evening's ten mails to a full mailbox say no more than one."""
+    days = dict[int, tuple[str, int]]()
+    for one, before in [*known, (token, at)]:
+        if at - within < before and all(one != first for first, _ in days.values()):
+            days.setdefault(before // DAY, (one, before))
+    return list(days.values())[-MOST:]

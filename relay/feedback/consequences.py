@@ -1,20 +1,50 @@
-"""What follows from the outcome of an attempt: the one place that turns scope and hardness into consequences. Pure.
+"""What follows from the outcome of an attempt: the one place that turns scope, category and hardness into consequences. Pure.
 
-It returns a Verdict: the events to record, when to try again or that the delivery is finished, and which report the
-sender is owed. attempt() carries it out in one transaction.
+`judge` returns a Verdict, which attempt() carries out in one transaction. Of one delivery all is decided here, of later mail to
+its recipient with aftermath.py, which has the rules of [suppress]:
+
+| what follows | from | here |
+|---|---|---|
+| again at once, from another source of the pool | scope SOURCE; a reputation block with 5xx | `blames_source` |
+| again later | 4xx; scope HOST, SITE, SOURCE, however hard; 5xx of a category that passes (`taxonomy.MEANINGS`) | `judge` |
+| from the same source | 4xx to RCPT, DATA or the final dot, which may be greylisting | `Outcome.keeps_source` |
+| given up, bounced | 5xx about recipient or message; what was tried until its time was over | `judge` |
+| the app is told | bounced, late or relayed, as NOTIFY, BY and the credential's `dsn` have it | `owes_...` |
+| the address is suppressed | bounced in a peer's words or DNS's, never our own; by its category | `judge`, `aftermath` |
+| what was pending is taken off | delivered | `judge` |
+| it counts for or against its stream | its end: hard, as spam, for a fault of ours | `aftermath.kind_of` |
+
+`follows` says for each category in words what that comes to. What needs more than this outcome, mostly what many add up to, is
+decided elsewhere:
+
+| what follows | decided by | from |
+|---|---|---|
+| the next host of the site is tried | egress/courier.py, opening.py | scope HOST, where the hosts are known |
+| the pace at a site is cut | shaping/pace.py `sign_of`, shaping/backoff.py | replies to one source, rules on their words |
+| a source is set aside | shaping/health.py `sign_of` | scope SOURCE, blocks in a row |
+| failures on days enough suppress | aftermath.py `counted`, for relay/learning.py | those that State knows of |
+| a suppression waits for a second word | aftermath.py `believed`, likewise | whether its site is believed |
+| a site is not believed | policy/badhour.py | its share of unknown users against its usual one |
+| DNS is not believed | denials.py | whether it knows domains that took mail |
+| a stream is slowed or suspended | policy/health.py | shares of its mail over a day |
+| the postmaster is told of the sender's faults | policy/faults.py | shares of what sites refuse for them |
+| and of all this | alert.py, reporting/needs.py | what stands |
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Protocol
 
 from relay.event import Facts, Recorder, iso
+from relay.feedback.aftermath import Aftermath, announced
 from relay.feedback.providers import provider_of
 from relay.feedback.replies import diagnose
 from relay.feedback.rulings import NO_RULINGS, Rulings
-from relay.feedback.taxonomy import Category
+from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery
-from relay.outcome import Outcome, Reply
+from relay.outcome import NO_DOMAIN, Outcome, Reply, Scope
+from relay.tally import DNS
 
 
 class Report(Enum):
@@ -27,12 +57,14 @@ class Report(Enum):
 
 @dataclass(slots=True)
 class Verdict:
-    """again: ms when to try next, None if the delivery has ended. outcome: what a report is to tell."""
+    """again: ms when to try next, None if the delivery has ended. outcome: what a report is to tell. learnt: what follows for
+    later mail to the recipient (relay/learning.py)."""
 
     events: list[bytes]
     again: int | None
     report: Report | None
     outcome: Outcome
+    learnt: Facts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +76,45 @@ class Retry:
     warn: bool
 
 
-def judge(delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool: str, recorder: Recorder) -> Verdict:
-    """Updates the delivery's own row (attempts, last reply, source kept) and says what follows. `outcome` has its category."""
+class Bench(Protocol):
+    """What else a judgement needs. `aftermath`: which suppressions follow from what; `doubted`: is a site's word that there is no
+    such user not taken now?"""
+
+    @property
+    def recorder(self) -> Recorder: ...
+    @property
+    def aftermath(self) -> Aftermath: ...
+    @property
+    def doubted(self) -> Callable[[str], bool]: ...
+
+
+def judge(
+    delivery: Delivery, outcome: Outcome, retry: Callable[[], Retry], pool: str, now: int, bench: Bench
+) -> Verdict:
+    """Updates the delivery's own row (attempts, last reply, source kept) and says what follows. `outcome` has its category;
+    `now`: when it was tried."""
     delivery.attempts += 1
     if outcome.delivered:
-        return _delivered(delivery, outcome, pool, recorder)
+        return _delivered(delivery, outcome, pool, bench)
     category = outcome.category
     delivery.last_reply = str(outcome.reply)
     facts: Facts = {"category": category, "permanent": outcome.permanent}
     if outcome.transcript:
         facts["transcript"] = outcome.transcript
     if outcome.permanent:
-        return _bounced(delivery, outcome, pool, recorder, facts)
+        return _bounced(delivery, outcome, pool, now, bench, facts)
     plan = retry()
     if plan.again is None:
         late = Reply(550, "5.4.7", f"Not delivered in time; the last answer was: {outcome.reply}")
         facts["category"] = "expired"
-        verdict = _bounced(delivery, outcome, pool, recorder, facts)
+        verdict = _bounced(delivery, outcome, pool, now, bench, facts)
         verdict.outcome = replace(outcome, reply=late, category=Category.EXPIRED, internal=True)
         return verdict
     if outcome.keeps_source:
         delivery.source = outcome.source
     delivery.next_attempt = plan.again
     facts["next_attempt"] = iso(plan.again)
-    events = [recorder.of_attempt("deferred", delivery, outcome, pool, facts)]
+    events = [bench.recorder.of_attempt("deferred", delivery, outcome, pool, facts)]
     return Verdict(events, plan.again, _delay_report(delivery, plan), outcome)
 
 
@@ -82,9 +129,23 @@ def understand(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> No
     outcome.passing = outcome.reply.permanent and not found.permanent and not outcome.internal
 
 
-def _delivered(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder) -> Verdict:
-    event = recorder.of_attempt("delivered", delivery, outcome, pool, {})
-    return Verdict([event], None, Report.RELAYED if _owes_success_report(delivery, outcome) else None, outcome)
+def blames_source(outcome: Outcome) -> bool:
+    """Is it our address that cannot be used, or that the site refuses for good? Then another may do."""
+    blocked = outcome.category == Category.REPUTATION_BLOCK and outcome.reply.permanent and not outcome.internal
+    return outcome.scope is Scope.SOURCE or blocked
+
+
+def put_off(outcome: Outcome) -> Outcome:
+    """What follows where sources are left that could try, but not now: however hard the reply was, it ends nothing."""
+    return replace(outcome, scope=Scope.SOURCE)
+
+
+def _delivered(delivery: Delivery, outcome: Outcome, pool: str, bench: Bench) -> Verdict:
+    event = bench.recorder.of_attempt("delivered", delivery, outcome, pool, {})
+    report = Report.RELAYED if _owes_success_report(delivery, outcome) else None
+    there = delivery.doubted and not outcome.captured  # there is such a mailbox
+    learnt = {"recipient": delivery.recipient, "arrived": True} if there else None
+    return Verdict([event], None, report, outcome, learnt)
 
 
 def _owes_success_report(delivery: Delivery, outcome: Outcome) -> bool:
@@ -98,9 +159,34 @@ def _owes_success_report(delivery: Delivery, outcome: Outcome) -> bool:
     return "SUCCESS" in delivery.notify and not passed_on
 
 
-def _bounced(delivery: Delivery, outcome: Outcome, pool: str, recorder: Recorder, facts: Facts) -> Verdict:
-    event = recorder.of_attempt("bounced", delivery, outcome, pool, facts)
-    return Verdict([event], None, Report.FAILED if owes_failure_report(delivery) else None, outcome)
+def _bounced(delivery: Delivery, outcome: Outcome, pool: str, now: int, bench: Bench, facts: Facts) -> Verdict:
+    learnt = _learnt(delivery, outcome, now, bench)
+    facts["suppressed"] = learnt["told"] if learnt is not None else None
+    event = bench.recorder.of_attempt("bounced", delivery, outcome, pool, facts)
+    return Verdict([event], None, Report.FAILED if owes_failure_report(delivery) else None, outcome, learnt)
+
+
+def _learnt(delivery: Delivery, outcome: Outcome, now: int, bench: Bench) -> Facts | None:
+    """What a peer's refusal means for later mail, or DNS's word: of a mailbox unknown until the message expired the same as of a
+    5xx."""
+    if outcome.internal and not outcome.dns:
+        return None
+    site = word_of(delivery, outcome)
+    called_for = bench.aftermath.of_failure(delivery, outcome.category, outcome.condemning, site, now)
+    return told_of(called_for, delivery, now, bench.doubted)
+
+
+def word_of(delivery: Delivery, outcome: Outcome) -> str:
+    """By whose word it ended: a site's, or DNS's that there is no such domain, which is one site for all of them."""
+    return outcome.site or (DNS if outcome.dns == NO_DOMAIN else delivery.site)
+
+
+def told_of(called_for: Facts | None, delivery: Delivery, now: int, doubted: Callable[[str], bool]) -> Facts | None:
+    """With what the event says of it (`told`)."""
+    if called_for is None:
+        return None
+    waits = [delivery.doubted] if delivery.doubted else []
+    return {**called_for, "told": announced(called_for, waits, now, doubted=doubted(called_for["site"]))}
 
 
 def owes_failure_report(delivery: Delivery) -> bool:
@@ -130,3 +216,36 @@ def owes_delay_report(delivery: Delivery) -> bool:
     if not delivery.sender or delivery.message.dsn == "none":
         return False
     return "DELAY" in delivery.notify or (delivery.message.by is not None and not delivery.notify)
+
+
+_FOLLOWS: dict[Category, str] = {
+    Category.RECIPIENT_REFUSED: "give up; stop this sender's mail to the address after several refusals in a row",
+    Category.QUOTA: "retry slowly; suppress the address only after several such bounces over days",
+    Category.SUPPRESSED: "nothing more: the address stands on a suppression list already",
+    Category.BAD_SENDER: "give up; tell the postmaster: the sender's address or domain is not accepted",
+    Category.AUTH_FAILURE: "tell the postmaster: SPF, DKIM, DMARC or reverse DNS of the sending side",
+    Category.POLICY_BLOCK: "give up; the address stays good",
+    Category.REPUTATION_BLOCK: "retry later or from another address; alert: a source or domain of ours is blocked",
+    Category.RATE_LIMITED: "slow down to this site and retry",
+    Category.GREYLISTED: "retry in some minutes from the same address",
+    Category.RELAY_DENIED: "give up; the host contacted does not take mail for this domain",
+    Category.SPAM_BLOCK: "give up; counted against the stream and campaign, never against the address",
+    Category.CONTENT_ERROR: "give up; tell the app: the message is at fault",
+    Category.MESSAGE_TOO_LARGE: "give up; tell the app: the message is too large",
+    Category.EXPIRED: "count; the address stays good",
+    Category.PROTOCOL_ERROR: "tell the postmaster: most likely a fault of ours",
+    Category.REMOTE_ERROR: "retry: the receiving system is in trouble",
+    Category.DNS_FAILURE: "retry: DNS did not answer",
+    Category.NETWORK_ERROR: "retry, also by another host of the site",
+    Category.TLS_FAILURE: "retry; alert where policy demands TLS",
+    Category.OTHER: "by the code alone: retry 4xx, give up 5xx; the address stays good",
+}
+
+
+def follows(category: Category, permanent: bool, action: str) -> str:
+    """What is to be done about a failure, in words for people. `action` of a report: "delayed" changes nothing yet."""
+    if action == "delayed":
+        return "wait: delayed is no failure, the other side goes on trying"
+    if MEANINGS[category].condemns:
+        return "suppress the address" if permanent else "retry; suppress the address if the message expires like this"
+    return _FOLLOWS[category]

@@ -78,36 +78,3 @@ MEANINGS: dict[Category, Meaning] = {
     Category.TLS_FAILURE: Meaning(Reach.CONNECTION),
     Category.OTHER: Meaning(Reach.OTHER),
 }
-
-
-_FOLLOWS: dict[Category, str] = {
-    Category.RECIPIENT_REFUSED: "give up; stop this sender's mail to the address after several refusals in a row",
-    Category.QUOTA: "retry slowly; suppress the address only after several such bounces over days",
-    Category.SUPPRESSED: "nothing more: the address stands on a suppression list already",
-    Category.BAD_SENDER: "give up; tell the postmaster: the sender's address or domain is not accepted",
-    Category.AUTH_FAILURE: "tell the postmaster: SPF, DKIM, DMARC or reverse DNS of the sending side",
-    Category.POLICY_BLOCK: "give up; the address stays good",
-    Category.REPUTATION_BLOCK: "retry later or from another address; alert: a source or domain of ours is blocked",
-    Category.RATE_LIMITED: "slow down to this site and retry",
-    Category.GREYLISTED: "retry in some minutes from the same address",
-    Category.RELAY_DENIED: "give up; the host contacted does not take mail for this domain",
-    Category.SPAM_BLOCK: "give up; counted against the stream and campaign, never against the address",
-    Category.CONTENT_ERROR: "give up; tell the app: the message is at fault",
-    Category.MESSAGE_TOO_LARGE: "give up; tell the app: the message is too large",
-    Category.EXPIRED: "count; the address stays good",
-    Category.PROTOCOL_ERROR: "tell the postmaster: most likely a fault of ours",
-    Category.REMOTE_ERROR: "retry: the receiving system is in trouble",
-    Category.DNS_FAILURE: "retry: DNS did not answer",
-    Category.NETWORK_ERROR: "retry, also by another host of the site",
-    Category.TLS_FAILURE: "retry; alert where policy demands TLS",
-    Category.OTHER: "by the code alone: retry 4xx, give up 5xx; the address stays good",
-}
-
-
-def follows(category: Category, permanent: bool, action: str) -> str:
-    """What is to be done about a failure, in words for people. `action` of a report: "delayed" changes nothing yet."""
-    if action == "delayed":
-        return "wait: delayed is no failure, the other side goes on trying"
-    if MEANINGS[category].condemns:
-        return "suppress the address" if permanent else "retry; suppress the address if the message expires like this"
-    return _FOLLOWS[category]

@@ -68,6 +68,11 @@ class BadHour:
         return self.since <= at and (self.until is None or at < self.until)
 
 
+def said_of_everybody(site: str) -> str:
+    """Why what was suppressed by its word is taken back, for events."""
+    return f"{site} says so of nearly everybody" if site != DNS else "DNS alone says so, and may be wrong"
+
+
 def of_dns(denials: Collection[tuple[int, int]], before: BadHour | None, now: int) -> BadHour | None:
     """The bad hour of DNS that begins or changes. `denials`: of the workers whose DNS denies such domains now, how many of how
     many."""

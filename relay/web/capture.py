@@ -4,8 +4,9 @@ It speaks to one client, Postlane's own egress, over a loopback socket that the 
 talking; MAIL and RCPT are ours, because aiosmtpd's refuse DSN parameters, the null sender and quoted local parts.
 
 At sim.test (RFC 6761 reserves .test) the local part says what happens, so that an app's handling of failures can be
-tried: see PARTS. All other recipients are taken. Who complains or unsubscribes is suppressed as a person would be; an absence
-note is only a promise in the reply so far.
+tried: see PARTS. All other recipients are taken. Who bounces, complains or unsubscribes is suppressed as a person would be, so
+that a test that is run again needs another address: bounce+2@ plays the same part. An absence note is only a promise in the
+reply so far.
 """
 
 import asyncio
@@ -40,7 +41,11 @@ class Part(NamedTuple):
 
 
 PARTS: dict[str, Part] = {
-    "bounce": Part("550 5.1.1 no such user (simulated)", "refused: the address does not exist", early=True),
+    "bounce": Part(
+        "550 5.1.1 no such user (simulated)",
+        "refused: the address does not exist; all mail to it is withheld from then on",
+        early=True,
+    ),
     "full": Part("452 4.2.2 mailbox full (simulated)", "put off again and again: the mailbox is full", early=True),
     "later": Part("451 4.7.1 greylisted, try again later (simulated)", "put off once by greylisting, then taken"),
     "blocked": Part("550 5.7.1 blocked: poor reputation of the sending IP (simulated)", "refused: our IP is blocked"),
@@ -62,7 +67,8 @@ _RCPT = re.compile(r"TO: *" + _PATH, re.IGNORECASE)
 def part_of(recipient: str) -> str:
     """The part a recipient plays: a key of PARTS, or ""."""
     local, _, domain = recipient.lower().rpartition("@")
-    return local if domain == SIM_DOMAIN and local in PARTS else ""
+    part = local.partition("+")[0]
+    return part if domain == SIM_DOMAIN and part in PARTS else ""
 
 
 class CaptureSession(SMTP):  # type: ignore[misc]

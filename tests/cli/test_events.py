@@ -68,8 +68,16 @@ LINES = [
         f"14:05:31 bounced    {ID}  bad-mailbox: 550 5.1.1 no such user (simulated); address suppressed",
     ),
     (
-        event("bounced", **TO, category="bad-mailbox", reply=REPLY),
+        event("bounced", **TO, category="bad-mailbox", reply=REPLY, suppressed=None),
         f"14:05:31 bounced    {ID}  d@gmail.com  bad-mailbox: 550 5.1.1 no such user",
+    ),
+    (
+        event("bounced", **TO, category="bad-mailbox", reply=REPLY, suppressed="pending:all"),
+        f"14:05:31 bounced    {ID}  d@gmail.com  bad-mailbox: 550 5.1.1 no such user; suppression pending",
+    ),
+    (
+        event("bounced-late", **TO, category="bad-mailbox", reply=REPLY, suppressed="stream:news"),
+        f"14:05:31 bounced-late  {ID}  d@gmail.com  bad-mailbox: 550 5.1.1 no such user; stream news suppressed",
     ),
     (
         event("deferred", **TO, category="greylisted", reply=LATER, next_attempt=SOON),

@@ -2,8 +2,21 @@
 
 import pytest
 
-from relay.feedback.aftermath import DAY, KINDS, SHIPPED, Aftermath, Rule, unsubscription
+from relay.event import Facts
+from relay.feedback.aftermath import (
+    DAY,
+    KINDS,
+    MOST,
+    SHIPPED,
+    Aftermath,
+    Rule,
+    announced,
+    believed,
+    counted,
+    unsubscription,
+)
 from relay.feedback.taxonomy import Category
+from relay.person import PENDING_FOR
 from tests.support.house import NOW, waiting_delivery
 
 SHIPS = Aftermath()
@@ -54,6 +67,7 @@ def test_a_complaint_stops_the_brands_marketing(kind: str, reason: str) -> None:
     assert entry is not None
     assert (entry["stop"], entry["brand"], entry["reason"], entry["until"]) == ("marketing", "arava", reason, None)
     assert entry["site"] == delivery.site
+    assert ("campaign" in entry) is (reason == "unsubscribed"), "its event is one of the message"
 
 
 @pytest.mark.parametrize("kind", ["not-spam", "virus", "auth-failure"])
@@ -68,6 +82,9 @@ def test_who_leaves_by_mail_leaves_as_by_a_click() -> None:
     assert entry is not None
     assert (entry["recipient"], entry["stop"], entry["brand"]) == (delivery.recipient, "marketing", "arava")
     assert (entry["reason"], entry["source"], entry["until"], entry["after"]) == ("unsubscribed", "mailto", None, 1)
+    message = delivery.message
+    assert (entry["id"], entry["rcpt"], entry["credential"]) == (message.id, delivery.index, message.credential)
+    assert (entry["class"], entry["metadata"], entry["from"]) == (message.mail_class.label, {}, message.author)
 
 
 def test_the_files_word_counts() -> None:
@@ -85,3 +102,49 @@ def test_the_files_word_counts() -> None:
 def test_only_failures_about_the_recipient_may_have_consequences() -> None:
     assert set(SHIPPED) <= set(KINDS)
     assert not set(KINDS) & {"reputation-block", "policy-block", "spam-block", "rate-limited", "greylisted", "other"}
+
+
+def called_for(category: str = "bad-mailbox", span: int | None = None) -> Facts:
+    """What a failure of that category calls for, now; `span`: as the file has it."""
+    found = Aftermath({category: Rule("all", span=span)} if span else SHIPPED).of_failure(
+        waiting_delivery(), category, True, "google", NOW
+    )
+    assert found is not None
+    return found
+
+
+def test_an_event_says_what_is_suppressed_at_once() -> None:
+    assert announced(called_for(), [], NOW, doubted=False) == "all"
+    assert announced(None, [], NOW, doubted=False) is None
+    assert announced(called_for("quota"), [], NOW, doubted=False) is None, "its third day's failure does, not this one"
+
+
+def test_a_doubted_site_s_word_is_pending_until_the_same_comes_on_another_day() -> None:
+    entry, morning, yesterday = called_for(), NOW - DAY // 8, NOW - DAY
+    assert announced(entry, [], NOW, doubted=True) == "pending:all"
+    assert announced(entry, [morning], NOW, doubted=True) == "pending:all"
+    assert believed(entry, [morning], NOW, doubted=True) is None, "it waits already"
+    assert announced(entry, [morning], NOW, doubted=False) == "pending:all"
+    assert believed(entry, [morning], NOW, doubted=False) is None
+    assert announced(entry, [yesterday], NOW, doubted=False) == "all"
+    assert announced(entry, [yesterday, morning], NOW, doubted=False) == "pending:all"
+    assert believed(entry, [yesterday], NOW, doubted=False) == entry
+    sleeping = called_for("inactive-mailbox")
+    assert believed(sleeping, [morning], NOW, doubted=True) == sleeping, "a bad hour is of unknown users"
+
+
+def test_what_is_pending_keeps_how_long_it_is_to_stop_mail() -> None:
+    left = believed(called_for(), [], NOW + 9, doubted=True)
+    assert left is not None
+    assert (left["stop"], left["until"], left["span"]) == ("pending:all", NOW + 9 + PENDING_FOR, None)
+    left = believed(called_for(span=90 * DAY), [], NOW + 9, doubted=True)
+    assert left is not None
+    assert (left["until"], left["span"]) == (NOW + 9 + PENDING_FOR, 90 * DAY)
+
+
+def test_what_is_kept_of_failures_is_bounded() -> None:
+    known: list[tuple[str, int]] = []
+    for number in range(3 * MOST):
+        known = counted(known, f"m{number}/0", number * DAY, 1_000 * DAY)
+    assert len(known) == MOST
+    assert known[-1] == (f"m{3 * MOST - 1}/0", (3 * MOST - 1) * DAY)

@@ -1,16 +1,29 @@
 """From an outcome to what follows: events, next attempt, report. The one table of consequences."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from relay.event import Recorder
-from relay.feedback.consequences import Report, Retry, Verdict, judge, owes_withheld_report, understand
+from relay.feedback.aftermath import Aftermath, kind_of
+from relay.feedback.consequences import (
+    Report,
+    Retry,
+    Verdict,
+    blames_source,
+    follows,
+    judge,
+    owes_withheld_report,
+    put_off,
+    understand,
+)
 from relay.feedback.rulings import NO_RULINGS, Ruling, Rulings
-from relay.feedback.taxonomy import Category
+from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
+from relay.tally import Kind
 
 NOW = 1_795_267_531_104
 
@@ -25,10 +38,31 @@ def delivery(
     return Delivery(message, 0, "dana@b.example", "b.example", "b.example", sender, sender, b"", notify=notify)
 
 
-def judged(one: Delivery, outcome: Outcome, retry: Retry | None = None) -> tuple[Verdict, dict[str, Any]]:
-    recorder = Recorder("n", lambda: NOW, lambda: "e", "p")
+class Bench:
+    """`doubts`: sites whose word is not taken."""
+
+    def __init__(self, doubts: Collection[str] = ()) -> None:
+        self.recorder = Recorder("n", lambda: NOW, lambda: "e", "p")
+        self.aftermath = Aftermath()
+        self._doubts = doubts
+
+    def doubted(self, site: str) -> bool:
+        return site in self._doubts
+
+
+def judged(
+    one: Delivery, outcome: Outcome, retry: Retry | None = None, doubts: Collection[str] = ()
+) -> tuple[Verdict, dict[str, Any]]:
     understand(outcome, one.site)
-    verdict = judge(one, outcome, lambda: retry or Retry(NOW + 1000, warn=False), "transactional", recorder)
+    return found(one, outcome, retry, doubts)
+
+
+def found(
+    one: Delivery, outcome: Outcome, retry: Retry | None = None, doubts: Collection[str] = ()
+) -> tuple[Verdict, dict[str, Any]]:
+    """The same of an outcome that has its category."""
+    plan = retry or Retry(NOW + 1000, warn=False)
+    verdict = judge(one, outcome, lambda: plan, "transactional", NOW, Bench(doubts))
     assert len(verdict.events) == 1
     return verdict, json.loads(verdict.events[0])
 
@@ -245,3 +279,101 @@ def test_the_admins_word_on_replies_comes_first_and_never_holds_for_ours() -> No
     assert understood(outcome, Rulings([Ruling(Category.GREYLISTED, "b:1")])) == ("greylisted", False)
     outcome.internal = True
     assert understood(outcome, dormant) == ("bad-mailbox", True)
+
+
+# -- each category, from a recipient's hard refusal, and from a soft one that lasted until its time was over
+
+GONE, COUNTED, STAYS, FAULT = "all", "counted", None, Kind.FAULT.value
+TABLE = {  # what a 5xx comes to, what is suppressed then and for a 4xx until it expired, what it counts as, 5xx
+    Category.BAD_MAILBOX: ("bounced", GONE, GONE, "h"),
+    Category.INACTIVE_MAILBOX: ("bounced", GONE, GONE, "h"),
+    Category.BAD_DOMAIN: ("bounced", GONE, GONE, "h"),
+    Category.RECIPIENT_REFUSED: ("bounced", COUNTED, COUNTED, "b"),
+    Category.QUOTA: ("bounced", COUNTED, COUNTED, "b"),
+    Category.SUPPRESSED: ("bounced", STAYS, STAYS, "b"),
+    Category.BAD_SENDER: ("bounced", STAYS, STAYS, FAULT),
+    Category.AUTH_FAILURE: ("bounced", STAYS, STAYS, FAULT),
+    Category.POLICY_BLOCK: ("bounced", STAYS, STAYS, "b"),
+    Category.REPUTATION_BLOCK: ("another source", STAYS, STAYS, "b"),
+    Category.RATE_LIMITED: ("deferred", STAYS, STAYS, "b"),
+    Category.GREYLISTED: ("deferred", STAYS, STAYS, "b"),
+    Category.RELAY_DENIED: ("bounced", STAYS, STAYS, "b"),
+    Category.SPAM_BLOCK: ("bounced", STAYS, STAYS, "s"),
+    Category.CONTENT_ERROR: ("bounced", STAYS, STAYS, "b"),
+    Category.MESSAGE_TOO_LARGE: ("bounced", STAYS, STAYS, "b"),
+    Category.EXPIRED: ("bounced", STAYS, STAYS, "b"),
+    Category.PROTOCOL_ERROR: ("bounced", STAYS, STAYS, FAULT),
+    Category.REMOTE_ERROR: ("bounced", STAYS, STAYS, "b"),
+    Category.DNS_FAILURE: ("bounced", STAYS, STAYS, "b"),
+    Category.NETWORK_ERROR: ("bounced", STAYS, STAYS, "b"),
+    Category.TLS_FAILURE: ("bounced", STAYS, STAYS, "b"),
+    Category.OTHER: ("bounced", STAYS, STAYS, "b"),
+}
+
+
+def suppresses(verdict: Verdict, event: dict[str, Any]) -> str | None:
+    """As the event says it, which must be what the desk is asked for."""
+    if verdict.learnt is None:
+        assert event["suppressed"] is None
+        return STAYS
+    assert event["suppressed"] == verdict.learnt["told"]
+    return COUNTED if verdict.learnt["after"] > 1 else event["suppressed"]
+
+
+@pytest.mark.parametrize("category", Category)
+def test_what_follows_from_each_category(category: Category) -> None:
+    what, hard, soft, kind = TABLE[category]
+    outcome = refused(550, "5.0.0", "words")
+    outcome.category, outcome.passing = category, MEANINGS[category].passes
+    verdict, event = found(delivery(), outcome)
+    assert blames_source(outcome) is (what == "another source")
+    assert event["type"] == ("deferred" if what == "deferred" else "bounced")
+    if event["type"] == "bounced":
+        assert suppresses(verdict, event) == hard
+    assert kind_of(category, permanent=True) == kind
+    outcome = refused(450, "4.0.0", "words")
+    outcome.category = category
+    assert suppresses(*found(delivery(), outcome, Retry(None, warn=False))) == soft
+    assert found(delivery(), outcome)[0].learnt is None, "as long as it is tried nothing is known"
+
+
+def test_our_own_words_and_a_host_s_suppress_nobody() -> None:
+    for scope, internal in ((Scope.RECIPIENT, True), (Scope.HOST, False), (Scope.SITE, False)):
+        outcome = refused(450, "4.1.1", "no such user", scope)
+        outcome.internal = internal
+        assert suppresses(*judged(delivery(), outcome, Retry(None, warn=False))) is STAYS
+
+
+def test_a_bounce_of_a_doubted_site_says_that_its_suppression_is_pending() -> None:
+    verdict, event = judged(delivery(), refused(550, "5.1.1", "no such user"), doubts=["b.example"])
+    assert event["suppressed"] == "pending:all"
+    assert verdict.learnt is not None
+    assert verdict.learnt["stop"] == "all", "what is done is settled by who knows for sure (relay/learning.py)"
+    waiting = delivery()
+    waiting.doubted = NOW - 1000
+    assert judged(waiting, refused(550, "5.1.1", "no such user"))[1]["suppressed"] == "pending:all"
+
+
+def test_mail_that_arrives_takes_off_what_was_pending() -> None:
+    waiting = delivery()
+    waiting.doubted = NOW - 1000
+    done = Outcome(Reply(250, "2.0.0", "OK"), "END")
+    assert judged(waiting, done)[0].learnt == {"recipient": waiting.recipient, "arrived": True}
+    done.captured = True
+    assert judged(waiting, done)[0].learnt is None
+
+
+def test_where_sources_are_left_nothing_ends() -> None:
+    blocked = refused(550, "5.7.1", "blocked for its reputation")
+    blocked.category = Category.REPUTATION_BLOCK
+    assert found(delivery(), put_off(blocked))[1]["type"] == "deferred"
+    blocked.internal = True
+    assert not blames_source(blocked)
+    assert blames_source(refused(451, "4.4.0", "cannot bind", Scope.SOURCE, "CONNECT"))
+
+
+@pytest.mark.parametrize("category", Category)
+def test_only_what_condemns_an_address_is_said_to_suppress_it_at_once(category: Category) -> None:
+    assert (follows(category, True, "failed") == "suppress the address") == MEANINGS[category].condemns
+    assert follows(category, False, "failed") != "suppress the address"
+    assert follows(category, False, "delayed").startswith("wait")

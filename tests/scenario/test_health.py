@@ -200,3 +200,10 @@ def a_domain_is_given_up_where_dns_can_be_trusted(node: Node, dns: DnsServer) ->
     wait_for("what it said before to be held back", lambda: not listed(), 60)
     held = {one["recipient"] for one in listed("--stop", "pending")}
     assert {one["recipient"] for one in gone} <= held
+
+    def announced() -> bool:
+        send_one()
+        last = max(node.events(type="bounced"), key=lambda one: str(one["time"]))
+        return bool(last["suppressed"] == "pending:all")
+
+    wait_for("bounces to say so", announced)

@@ -84,10 +84,20 @@ def test_accepted_and_delivered_say_what_interface_promises(node: Node) -> None:
     assert b"\r\nbcc:" not in header, "three letters of a signature are none"
 
 
-def test_bounce_is_told_to_the_sender(node: Node) -> None:
+def test_bounce_is_told_to_the_sender_and_suppressed(node: Node) -> None:
     identifier = node.send("bounce@sim.test", sender="shop@anything.example")
     event = node.final(identifier)
     assert (event["type"], event["category"], event["permanent"]) == ("bounced", "bad-mailbox", True)
+    assert event["suppressed"] == "all"
+    assert (
+        node.run("events", "--id", identifier)
+        .stdout.splitlines()[1]
+        .endswith("bad-mailbox: 550 5.1.1 no such user (simulated); address suppressed")
+    )
+    (stopped,) = wait_for("the event", partial(node.events, type="suppressed", id=identifier))
+    assert (stopped["recipient"], stopped["stop"], stopped["by"]) == ("bounce@sim.test", "all", "postlane")
+    again = node.final(node.send("bounce@sim.test"))
+    assert (again["type"], again["reason"]) == ("withheld", "suppressed")
     assert event["reply"]["code"] == 550
     report = wait_for("the report", lambda: node.events(type="accepted", stream="dsn", report_of=identifier))[0]
     assert node.final(report["id"])["type"] == "delivered"
@@ -103,7 +113,7 @@ def test_a_bounce_of_a_bounce_is_never_sent(node: Node) -> None:
         client.ehlo("app")
         message = EmailMessage()
         message["From"] = "mailer@anything.example"
-        identifier = submit(client, "", ["bounce@sim.test"], message.as_bytes(policy=SMTP))
+        identifier = submit(client, "", ["bounce+2@sim.test"], message.as_bytes(policy=SMTP))
     assert node.final(identifier)["type"] == "bounced"
     last = node.send("dana@example.com")  # goes the same way behind it
     node.final(last)
@@ -135,7 +145,7 @@ def test_who_plays_somebody_that_unsubscribes_is_suppressed_from_then_on(node: N
 
 
 def test_each_recipient_of_one_message_has_an_end_of_its_own(node: Node) -> None:
-    identifier = node.send(["dana@example.com", "bounce@sim.test", "noa@example.org"])
+    identifier = node.send(["dana@example.com", "bounce+3@sim.test", "noa@example.org"])
     ends = wait_for(
         "three ends",
         lambda: (
@@ -161,13 +171,13 @@ def test_command_line_shows_what_happened(node: Node, tmp_path: Path) -> None:
     assert sent.returncode == 0, sent.stderr
     assert "250" not in sent.stderr
     assert "delivered" in sent.stdout
-    refused = node.run("send", "--to", "bounce@sim.test")
+    refused = node.run("send", "--to", "bounce+4@sim.test")
     assert refused.returncode == 1
     assert "bad-mailbox" in refused.stdout
     status = node.run("status")
     assert status.returncode == 0
     assert "2 workers" in status.stdout
-    (bounced,) = node.events(recipient="bounce@sim.test", type="bounced", id=refused.stdout.split()[3])
+    (bounced,) = node.events(recipient="bounce+4@sim.test", type="bounced", id=refused.stdout.split()[3])
     said = ["> DATA", "< 250 2.1.0 OK", "< 550 5.1.1 no such user (simulated)", "< 503 Error: need RCPT command"]
     assert bounced["transcript"][-4:] == said
     assert "\n      > DATA\n" in node.run("message", bounced["id"]).stdout

@@ -319,6 +319,7 @@ class Rig:
         self.guarding = Guarding(self.marks.state, self.copies.hashes)
         self.lately = Lately()
         self.slow = Slowed()
+        self.doubted: set[str] = set()  # sites
         self.delivered_to: list[str] = []
         self._ids = Ids("test", 0, self.clock)
         self._recorder = Recorder("test", self.clock, self._ids.next, "abc123")
@@ -394,6 +395,7 @@ class Rig:
             retry=self.retry,
             rulings=self.rulings,
             aftermath=Aftermath(),
+            doubted=self.doubted.__contains__,
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",

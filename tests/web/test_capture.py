@@ -195,6 +195,7 @@ async def test_who_wants_no_more_is_suppressed_before_the_mail_counts_as_deliver
 
 def test_parts_are_played_only_at_sim_test() -> None:
     assert {part_of(f"{part}@sim.test") for part in PARTS} == set(PARTS)
+    assert part_of("Bounce+2@sim.test") == "bounce", "suppressed once, another address plays it"
     assert part_of("bounce@sim.example") == part_of("nobody@sim.test") == part_of("bounce") == ""
 
 
