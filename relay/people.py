@@ -3,7 +3,7 @@
 A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | page | one-click | ..., "reason": ...}; the answer
 an object, with `error` where nothing was done.
 
-    show      recipient                                                              -> what is known of him
+    show      recipient; all (true: also what caps count of him, and failures that do) -> what is known of him
     block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told,
                        and of MAIL}]
                                                                                       -> {"changed", "same"}
@@ -49,6 +49,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import orjson
 import structlog
 
 from relay.control import Json
@@ -121,7 +122,8 @@ _Does = Callable[[_Who, Person, Json], _Step]
 
 class People:
     """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site; `used`: how much of what
-    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload.
+    one may get, `sends`: by what mail (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at
+    a reload.
     A method for each question, and the few by which all of them read and record."""
 
     def __init__(
@@ -139,6 +141,7 @@ class People:
         self._state = state
         self._record = record
         self.used: Callable[[str], Awaitable[list[Json]]] | None = None
+        self.sends: Callable[[str], Awaitable[list[Json]]] | None = None
 
     def __repr__(self) -> str:
         return f"<People of {self._state!r}>"
@@ -167,9 +170,16 @@ class People:
 
     async def _show(self, question: Json) -> Json:
         address = address_of(question)
-        key, person = (await self._known([address]))[0]
-        found = {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
-        return found | {"caps": await self.used(address)} if self.used is not None else found
+        key = self.keys.key(address)
+        (facts,) = await self._state.told([key], left=True)
+        found: Json = {"recipient": address, "key": key.hex()}
+        found |= shown(person_of(facts), self._state.now(), self._engaging.table)
+        if self.used is not None:
+            found["caps"] = await self.used(address)
+        if question.get("all"):
+            found["failures"] = failures_of(facts)
+            found["counted"] = await self.sends(address) if self.sends is not None else []
+        return found
 
     async def _brands(self, _: Json) -> Json:
         return {"brands": sorted(self.brands)}
@@ -516,6 +526,12 @@ def shown(person: Person, now: int, engagement: Engagement) -> Json:
         },
         "address_kept": bool(person.sealed),
     }
+
+
+def failures_of(facts: Mapping[str, str]) -> Json:
+    """Days on which mail to him failed, of which one alone does not suppress (relay/learning.py), by what failed."""
+    told = {name[2:]: orjson.loads(text) for name, text in facts.items() if name.startswith("f:")}
+    return {reason: [iso(at)[:10] for _, at in days] for reason, days in sorted(told.items())}
 
 
 def day_of(number: int | None) -> str | None:

@@ -481,6 +481,21 @@ async def test_what_is_stopped_for_who_is_forgotten_is_as_the_files_say(desk: De
     assert [one["stop"] for one in (await desk.ask("forget", recipient="dana@b.example"))["kept"]] == ["all"]
 
 
+async def test_who_asks_is_told_what_counts_and_what_failed(desk: Desk) -> None:
+    day = 86_400_000
+    await desk.state.tell(desk.keys.key("dana@b.example"), {"f:quota": f'[["m1/0", {5 * day}], ["m2/0", {6 * day}]]'})
+    assert "failures" not in await desk.ask("show", recipient="dana@b.example")
+    found = await desk.ask("show", recipient="dana@b.example", all=True)
+    assert (found["failures"], found["counted"]) == ({"quota": ["1970-01-06", "1970-01-07"]}, [])
+
+    async def sends(address: str) -> list[dict[str, Any]]:
+        return [{"at": "now", "of": f"mail to {address}"}]
+
+    desk.people.sends = sends
+    found = await desk.ask("show", recipient="dana@b.example", all=True)
+    assert found["counted"] == [{"at": "now", "of": "mail to dana@b.example"}]
+
+
 async def test_what_is_told_again_is_no_event(desk: Desk) -> None:
     await desk.ask("block", entries=[{"recipient": "dana@b.example", "brand": "gone"}], via="restore", silent=True)
     await desk.ask("wish", recipient="dana@b.example", brand="a", at_most="1/day", silent=True)
