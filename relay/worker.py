@@ -113,6 +113,7 @@ class Worker:
             stages.steering.run(),
             stages.engaging.run(),
             stages.caring.run(),
+            stages.denials.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),
@@ -208,7 +209,7 @@ class Worker:
         match question.get("do"):
             case "stats":
                 return await worker_view.stats(self.stages, self.alerts, self._started)
-            case "queue.page" | "queue.change" | "queue.count" | "queue.unsend":
+            case "queue.page" | "queue.change" | "queue.count" | "queue.sent" | "queue.unsend":
                 return await self._commands(question).answer(question)
             case "queue.top":
                 return await self._top(str(question.get("site", "")))

@@ -18,6 +18,8 @@ JITTER = 0.2  # of a wait: apps that failed together are not asked together for 
 GIVE_UP = 3 * DAY  # since an event was queued
 DEAD = HOUR  # without a success, and with something to tell: a person should look
 OF_PEOPLE = frozenset({"unsubscribed", "preferences-changed", "suppressed", "unsuppressed"})
+_OURS = frozenset({"transcript"})
+_ANOTHERS = _OURS | {"id", "rcpt", "message_id", "credential", "campaign", "metadata", "sender", "from", "skeleton"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +42,19 @@ def wants(endpoint: Endpoint, event: Event) -> bool:
     holds for every brand is told to none: it would name people that an app may never have written to."""
     if endpoint.events and event.get("type") not in endpoint.events:
         return False
-    if "credential" in event:
-        return bool(event["credential"] == endpoint.credential)
+    if event.get("credential") == endpoint.credential:
+        return True
     return event.get("type") in OF_PEOPLE and event.get("brand") in endpoint.brands
 
 
-def told(event: Event, line: bytes = b"") -> bytes:
+def told(event: Event, endpoint: Endpoint, line: bytes = b"") -> bytes:
     """What of it an app is told; `line`, as it stands in the log, where that is all. What was said in a session names our
-    addresses, hosts and return paths: it is for those who run the node."""
-    if line and "transcript" not in event:
+    addresses, hosts and return paths: it is for those who run the node. What a person chose by another app's mail is told without
+    what that app said of its mail."""
+    hidden = _OURS if event.get("credential", endpoint.credential) == endpoint.credential else _ANOTHERS
+    if line and hidden.isdisjoint(event):
         return line
-    return orjson.dumps({name: value for name, value in event.items() if name != "transcript"})
+    return orjson.dumps({name: value for name, value in event.items() if name not in hidden})
 
 
 def body(events: Sequence[bytes], node: str, at: int, kind: str = "events") -> bytes:
@@ -78,14 +82,10 @@ def example(kind: str, endpoint: Endpoint, node: str, identifier: str, now: int)
     }
     brand = min(endpoint.brands, default="")
     person = {"recipient": "dana@example.com", "domain": "example.com"}
+    mail = {"id": "0" * 16, "rcpt": 0, "credential": endpoint.credential, "class": "marketing", "campaign": None}
     if kind in OF_PEOPLE:
-        return orjson.dumps({**common, "brand": brand, **person, "stop": "marketing", "via": "one-click"})
+        by = mail if kind == "unsubscribed" else {}
+        return orjson.dumps({**common, **by, "brand": brand, **person, "stop": "marketing", "via": "one-click"})
     reply = {"code": 550, "enhanced": "5.1.1", "text": "no such user here"}
-    about = {
-        "id": "0" * 12,
-        "rcpt": 0,
-        "message_id": "<example@example.com>",
-        "credential": endpoint.credential,
-        "brand": brand,
-    }
+    about = {**mail, "message_id": "<example@example.com>", "brand": brand}
     return orjson.dumps({**common, **about, "metadata": {}, **person, "reply": reply})

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.control import Json
+from relay.message import MailClass
 from relay.tokens import Ticket
 from relay.web.public.forms import Fields, first
 
@@ -73,18 +74,31 @@ def leaves(ticket: Ticket, via: str, now: int) -> list[Json]:
         "source": via,
         "since": now,
         "stream": ticket.stream,
+        **_of_message(ticket),
     }
     return [{"do": "people", "what": "block", "via": via, "entries": [block]}]
 
 
+def _of_message(ticket: Ticket) -> Json:
+    """Of that which brought the link, as events say it: it is marketing, others have none."""
+    if not ticket.message:
+        return {}
+    about = {"id": ticket.message, "rcpt": ticket.rcpt, "credential": ticket.credential}
+    about |= {"skeleton": ticket.skeleton} if ticket.skeleton else {}
+    return about | {"class": MailClass.MARKETING.label, "campaign": ticket.campaign or None}
+
+
 def returns(ticket: Ticket) -> list[Json]:
-    return [_lifted(ticket, "marketing")]
+    return [_his(ticket, **_lifted(ticket, "marketing"))]
+
+
+def _his(ticket: Ticket, **asked: object) -> Json:
+    why = {"reason": "subscribed again", "by": "recipient", "via": "page"}
+    return {"do": "people", "recipient": ticket.recipient, **why, **asked}
 
 
 def _lifted(ticket: Ticket, stop: str) -> Json:
-    where = {"brand": ticket.brand, "stop": stop, "reason": _UNSUBSCRIBED}
-    who = {"recipient": ticket.recipient, "where": where}
-    return {"do": "people", "what": "unblock", **who, "reason": "subscribed again", "by": "recipient", "via": "page"}
+    return {"what": "unblock", "where": {"brand": ticket.brand, "stop": stop, "reason": _UNSUBSCRIBED}}
 
 
 def chosen(fields: Fields, topics: Collection[str], weeks: Collection[int], now: int) -> Standing:
@@ -110,13 +124,11 @@ def _pause(words: str, until: str, weeks: Collection[int], now: int) -> int | No
 def wishes(ticket: Ticket, choice: Standing, topics: Collection[str]) -> list[Json]:
     """The wish; and a topic that is on is not stopped by an earlier unsubscription from it."""
     wish = {
-        "do": "people",
         "what": "wish",
-        "recipient": ticket.recipient,
         "brand": ticket.brand,
         "topics_off": sorted(choice.topics_off),
         "at_most": FREQUENCIES[choice.frequency],
         "paused_until": choice.paused_until,
-        "via": "page",
     }
-    return [wish, *(_lifted(ticket, f"topic:{topic}") for topic in topics if topic not in choice.topics_off)]
+    lifted = [_lifted(ticket, f"topic:{topic}") for topic in topics if topic not in choice.topics_off]
+    return [_his(ticket, what="together", changes=[wish, *lifted])]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ async def test_an_app_whose_url_was_replaced_is_noted_down_to_be_told(
         heard.append(entry)
 
     monkeypatch.setattr(site.calls, "append", keep)
-    token = TOKENS.seal(replace(TICKET, calls="https://crm.example/u?id=7"))
+    token = TOKENS.seal(TICKET._replace(calls="https://crm.example/u?id=7"))
     await browser.post(f"/u/{token}", data=ONE_CLICK)
     await browser.post(f"/p/{token}", data=form("save") | {"stamp": TOKENS.stamp(token, NOW)})
     await told(site)
@@ -198,7 +197,7 @@ async def test_a_token_is_used_as_often_as_a_person_would(site: Site, browser: h
     many = await browser.get(f"/p/{TOKEN}", headers={"Accept-Language": "de"})
     assert (many.status_code, many.headers["retry-after"]) == (429, "60")
     assert "Einen Moment bitte" in many.text
-    other = TOKENS.seal(replace(TICKET, recipient="noa@gmail.com"))
+    other = TOKENS.seal(TICKET._replace(recipient="noa@gmail.com"))
     assert (await browser.get(f"/u/{other}")).status_code == 200, "nobody else waits for it"
     assert (await browser.post(f"/u/{TOKEN}", data=ONE_CLICK)).status_code == 200, "leaving is never refused"
     site.now += 60_000
@@ -221,26 +220,24 @@ async def test_the_page_shows_what_is_known_and_confirms_what_is_chosen(site: Si
     assert "Saved. This is what you have chosen:" in saved.text
     assert 'value="weekly" checked>' in saved.text
     assert "Until 19 December 2026" in saved.text
-    wish, lifted = await told(site)
+    (asked,) = await told(site)
+    wish, lifted = asked["changes"]
+    assert (asked["do"], asked["what"], asked["via"]) == ("people", "together", "page"), "all of it, or nothing"
+    assert asked["recipient"] == "dana.levi@gmail.com"
     assert wish == {
-        "do": "people",
         "what": "wish",
-        "recipient": "dana.levi@gmail.com",
         "brand": "arava",
         "topics_off": ["new", "offers"],
         "at_most": "1/week",
         "paused_until": NOW + 4 * WEEK,
-        "via": "page",
     }
-    assert (lifted["what"], lifted["where"]) == (
-        "unblock",
-        {"brand": "arava", "stop": "topic:tips", "reason": "unsubscribed"},
-    )
+    where = {"brand": "arava", "stop": "topic:tips", "reason": "unsubscribed"}
+    assert lifted == {"what": "unblock", "where": where}
     again = (await browser.get(f"/p/{TOKEN}")).text
     assert 'value="keep" selected>Until 19 December 2026' in again
     kept = form("save", topic=["tips"], frequency="weekly", pause="keep", until=str(NOW + 4 * WEEK))
     await browser.post(f"/p/{TOKEN}", data=kept)
-    assert (await told(site))[-2]["paused_until"] == NOW + 4 * WEEK
+    assert (await told(site))[-1]["changes"][0]["paused_until"] == NOW + 4 * WEEK
 
 
 async def test_unsubscribing_from_all_is_confirmed_and_can_be_undone(site: Site, browser: httpx.AsyncClient) -> None:
@@ -299,18 +296,18 @@ async def test_a_form_that_is_not_of_our_page_changes_nothing(
 async def test_nonsense_in_a_form_is_what_a_new_recipient_has(site: Site, browser: httpx.AsyncClient) -> None:
     bad = form("save", topic=["offers", "x", "<b>"], frequency="hourly", pause="999999999999", until="-1", lang="xx")
     assert (await browser.post(f"/p/{TOKEN}", data=bad)).status_code == 200
-    wish = (await told(site))[0]
+    wish = (await told(site))[0]["changes"][0]
     assert (wish["topics_off"], wish["at_most"], wish["paused_until"]) == (["new", "tips"], "", None)
     await browser.post(f"/p/{TOKEN}", data=form("save", pause="keep", until=str(NOW + 60 * WEEK)))
-    assert (await told(site))[-1]["paused_until"] is None, "no longer than a year"
+    assert (await told(site))[-1]["changes"][0]["paused_until"] is None, "no longer than a year"
 
 
 async def test_mail_of_no_brand_has_a_page_too(site: Site, browser: httpx.AsyncClient) -> None:
-    token = TOKENS.seal(replace(TICKET, brand=""))
+    token = TOKENS.seal(TICKET._replace(brand=""))
     page = (await browser.get(f"/p/{token}")).text
     assert "Your mail from <bdi>mail.relay.example</bdi>" in page
     assert "Topics" not in page
-    gone = TOKENS.seal(replace(TICKET, brand="sold-last-year"))
+    gone = TOKENS.seal(TICKET._replace(brand="sold-last-year"))
     assert (await browser.post(f"/u/{gone}", data=ONE_CLICK)).status_code == 200, "old mail may be unsubscribed from"
 
 
@@ -345,9 +342,9 @@ async def test_a_brand_shows_its_logo_and_colours_and_says_what_it_wants(
     assert picture.headers["content-type"] == "image/svg+xml"
     assert "sandbox" in picture.headers["content-security-policy"], "a picture that could hold a script"
     assert (await browser.get(f"/u/{colors}")).text == ":root{--accent:#0b6e4f;--on-accent:#ffffff}"
-    other = (await browser.get(f"/u/{TOKENS.seal(replace(TICKET, brand='marom'))}")).text
+    other = (await browser.get(f"/u/{TOKENS.seal(TICKET._replace(brand='marom'))}")).text
     assert "<img" not in other
-    words = (await browser.get(f"/p/{TOKENS.seal(replace(TICKET, brand='marom'))}?lang=he")).text
+    words = (await browser.get(f"/p/{TOKENS.seal(TICKET._replace(brand='marom'))}?lang=he")).text
     assert '<bdi lang="en">Pick &lt;your&gt; trails.</bdi>' in words, "its own words in place of ours"
     assert "colors.css" not in other
     for missing in ("/s/x.css", "/b/x/logo", "/b/x/colors.css", "/", "/u/"):
