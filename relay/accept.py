@@ -101,7 +101,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     go = [not isinstance(stand, Withheld) for stand in found.stands]
     if any(go):
         message.signed = [key.named for key in keys]
-    heads = await _heads(submission, weighed, letter, hashed, keys, go, message_id, house)
+    heads = await _heads(submission, weighed, letter, hashed, keys, go, message, house)
     deliveries = [
         _delivery(message, i, rcpt, submission.envelope.sender, head, house)
         for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
@@ -189,7 +189,7 @@ async def _heads(
     hashed: Callable[[], bytes],
     keys: Sequence[SigningKey],
     go: Sequence[bool],
-    message_id: str,
+    message: Message,
     house: Acceptance,
 ) -> Sequence[bytes]:
     """What stands in front of the message for each recipient; signed for those that it goes to. `hashed`: the body's hash."""
@@ -197,15 +197,14 @@ async def _heads(
     if weighed.offer is None:
         head = await shared_head(letter, hashed, keys if any(go) else (), house.signer, now)
         return [head] * len(recipients)
-    stream, brand = weighed.decision.stream, weighed.decision.brand
     # What leaves from <> is not remembered; and an address has no room for the app's own URL, which is to be told as well.
     by_mail = bool(submission.envelope.sender) and not weighed.offer.calls
     goes = [
-        (rcpt, house.leaving(message_id, i, brand) if by_mail else "")
+        (i, rcpt, house.leaving(message.id, i, message.brand) if by_mail else "")
         for i, (rcpt, one) in enumerate(zip(recipients, go, strict=True))
         if one
     ]
-    own = await own_heads(letter, hashed, goes, stream, weighed.offer, house.tokens, keys, house.signer, now)
+    own = await own_heads(letter, hashed, goes, message, weighed.offer, house.tokens, keys, house.signer, now)
     heads = iter(own)
     return [next(heads) if one else letter.added for one in go]
 

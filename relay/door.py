@@ -153,7 +153,7 @@ class Door:
         change = Change()
         for kind, facts in records:
             change.events.append(self._house.recorder.record(kind, facts))
-            if kind == "unsubscribed" and facts.get("stream"):
+            if kind == "unsubscribed" and facts.get("stream") and "id" not in facts:  # by whose mail, is counted there
                 told = unsubscribed(facts["stream"], facts["brand"] or "", self._house.clock())
                 change.told_of.append((self._house.next_id(), told))
         if change.events:

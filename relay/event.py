@@ -32,6 +32,26 @@ def reply_facts(reply: Reply) -> Facts:
     return {"code": reply.code, "enhanced": reply.enhanced, "text": reply.text}
 
 
+def about(delivery: Delivery) -> Facts:
+    """Of which message to whom an event is, as all events of one say it."""
+    message = delivery.message
+    return {
+        "id": message.id,
+        "rcpt": delivery.index,
+        "message_id": message.message_id,
+        "credential": message.credential,
+        "brand": message.brand,
+        "stream": message.stream,
+        "class": message.mail_class.label,
+        "campaign": message.campaign,
+        "metadata": message.metadata,
+        "sender": delivery.sender,
+        "from": message.author,
+        "recipient": delivery.recipient,
+        "domain": delivery.domain,
+    }
+
+
 class Recorder:
     """Builds records with the fields every event has: v, time, type, event_id, node, policies.
 
@@ -59,24 +79,9 @@ class Recorder:
 
     def of_delivery(self, kind: str, delivery: Delivery, facts: Facts) -> bytes:
         """An event of one recipient of one message."""
-        message = delivery.message
-        about: Facts = {
-            "id": message.id,
-            "rcpt": delivery.index,
-            "message_id": message.message_id,
-            "credential": message.credential,
-            "brand": message.brand,
-            "stream": message.stream,
-            "class": message.mail_class.label,
-            "campaign": message.campaign,
-            "metadata": message.metadata,
-            "sender": delivery.sender,
-            "from": message.author,
-            "recipient": delivery.recipient,
-            "domain": delivery.domain,
-            **facts,
-        }
-        return orjson.dumps(self._common(kind) | about)
+        said = about(delivery)
+        said |= facts
+        return orjson.dumps(self._common(kind) | said)
 
     def of_attempt(self, kind: str, delivery: Delivery, outcome: Outcome, pool: str, facts: Facts) -> bytes:
         """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept; `captured` is there,

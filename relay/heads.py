@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from relay.header import Field
 from relay.house import Signer
-from relay.message import RcptTo
+from relay.message import Message, RcptTo
 from relay.policy.unsubscribe import POST, Offer, header
 from relay.rewrite import Rewritten
 from relay.signing.keys import SigningKey
@@ -31,19 +31,20 @@ async def shared_head(
 async def own_heads(
     letter: Rewritten,
     hashed: Callable[[], bytes],
-    recipients: Sequence[tuple[RcptTo, str]],
-    stream: str,
+    recipients: Sequence[tuple[int, RcptTo, str]],
+    message: Message,
     offer: Offer,
     tokens: Tokens,
     keys: Sequence[SigningKey],
     signer: Signer,
     now: int,
 ) -> list[bytes]:
-    """One for each recipient, in their order, each with the address by which he leaves, or ""; `now` in ms."""
+    """One for each recipient of `message`, in their order, each with his index and the address by which he leaves, or ""; `now`
+    in ms."""
     content_hash = hashed() if keys and recipients else b""
 
-    async def head(recipient: RcptTo, leaving: str) -> bytes:
-        added = header(offer.page, _token(recipient.address, stream, offer, tokens, now), leaving)
+    async def head(index: int, recipient: RcptTo, leaving: str) -> bytes:
+        added = header(offer.page, _token(recipient.address, index, message, offer, tokens, now), leaving)
         ours = added.removesuffix(POST)
         fields = [Field("list-unsubscribe", ours), Field("list-unsubscribe-post", POST), *letter.fields]
         return await signer.sign(fields, content_hash, keys, now) + letter.added + added
@@ -56,9 +57,20 @@ async def own_heads(
     return heads
 
 
-def _token(address: str, stream: str, offer: Offer, tokens: Tokens, now: int) -> str:
-    ticket = Ticket(offer.brand, stream, address, now // DAY, offer.calls)
+def _token(address: str, index: int, message: Message, offer: Offer, tokens: Tokens, now: int) -> str:
+    campaign = message.campaign or ""
+    ticket = Ticket(
+        offer.brand, message.stream, address, now // DAY, offer.calls, message.id, index, message.credential, campaign
+    )
     try:
         return tokens.seal(ticket)
-    except ValueError:  # the longest of addresses beside the longest of URLs: the app hears of it by the event
-        return tokens.seal(Ticket(offer.brand, stream, address, now // DAY))
+    except ValueError:  # the longest of names and addresses beside the longest of URLs
+        return _shortened(ticket, tokens)
+
+
+def _shortened(ticket: Ticket, tokens: Tokens) -> str:
+    """Without the campaign, which is remembered of what was sent; or without the app's URL, too: it hears of it by the event."""
+    try:
+        return tokens.seal(ticket._replace(campaign=""))
+    except ValueError:
+        return tokens.seal(ticket._replace(campaign="", calls=""))

@@ -31,7 +31,7 @@ from relay.feedback.quoted import reply_of
 from relay.feedback.returned import ruled
 from relay.feedback.rulings import NO_RULINGS
 from relay.house import House
-from relay.ids import first_at
+from relay.ids import first_at, time_of
 from relay.message import Change, Delivery
 from relay.notice import add_report
 from relay.outcome import Outcome, Reply, Scope
@@ -39,7 +39,7 @@ from relay.return_path import MAX_AGE, About
 from relay.returns import CLEAR, MOST_UNPLACED, UNPLACED, board, dumped, loaded, name_of
 from relay.spool.errors import SpoolError
 from relay.state.interface import State, StateError
-from relay.tally import LATE, Kind, fault, happened
+from relay.tally import LATE, Kind, fault, happened, unsubscribed
 
 log = structlog.get_logger()
 
@@ -48,7 +48,8 @@ AT_ONCE = 48  # notes heard together, so that they share commits: in one turn of
 FORGET = 60.0  # s between looks for what is too old to come back
 HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
 SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent
-BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4}
+BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4, "left": 32}
+_LEFT = ("stream", "brand", "credential", "campaign", "site")
 CONDEMNED, COUNTED = 8, 16  # of bounces: one was clear; one has counted for the health of the stream
 
 
@@ -179,12 +180,29 @@ class Hindsight:
     async def _take(self, name: str, note: str, maker: str, shard: Shard, house: House) -> None:
         """Hear one note, and take it off."""
         try:
-            await self._hear(loaded(note), shard, house)
+            report = loaded(note)
+            await (self._count_left(report, shard) if report.kind == "left" else self._hear(report, shard, house))
         except (StateError, SpoolError):
             raise
         except Exception as error:
             self._drop(note, error)
         await self._state.unpin(board(maker), name)
+
+    async def _count_left(self, report: Report, shard: Shard) -> None:
+        """Somebody left by it, for the health of its stream: once, at the time and site of its delivery. What left by its app's
+        return path is not remembered: of that as much counts as the desk was told."""
+        found = await shard.sent(*report.about)
+        if found is not None and found[1] & BITS["left"]:
+            self.counters["again"] += 1
+            return
+        identifier, index = report.about
+        if found is not None:
+            tally = happened(found[0], Kind.UNSUBSCRIBED, found[0].site, found[0].arrived)
+        else:
+            tally = unsubscribed(**{name: str(report.facts[name]) for name in _LEFT}, at=time_of(identifier) or 0)
+        told_of, heard = [(f"{identifier}-{index}", tally)], [(identifier, index, BITS["left"])]
+        await shard.settle(Change(told_of=told_of, heard=heard))
+        self.counters["left"] += 1
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:
         found = await shard.sent(*report.about)

@@ -4,7 +4,8 @@ A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | 
 an object, with `error` where nothing was done.
 
     show      recipient                                                              -> what is known of him
-    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told, id, rcpt}]
+    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told,
+                       and of MAIL}]
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
     wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
@@ -18,7 +19,7 @@ an object, with `error` where nothing was done.
     list      where, cursor, limit, count (true: no rows)                   -> {"rows", "found", "people", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
 
-Of an entry, `id` and `rcpt` are of the mail that led to it, for its event; `told`: what it stops, as an event said already.
+Of an entry, what MAIL names is of the message that led to it, for its event; `told`: what it stops, as an event said already.
 
 `where`: stop, brand, reason, source, site, stream; pending: whether it waits for a second word; since and until, between
 which it began; over: true, also those that ended.
@@ -31,7 +32,8 @@ look at a page is no such thing, since scanners open every link. What an app or 
 (relay/policy/engagement.py).
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
-With `silent` it is told alone: events of it are there.
+With `silent` it is told alone: events of it are there. Who left by a message is counted by the worker that sent it, which knows
+when and to which site (relay/hindsight.py).
 Times are ms. Nothing here waits for a person: who asks first counts and asks him.
 
 The module is long because each of these questions reads one person, tells State and records the same way: parted, the halves
@@ -51,6 +53,8 @@ from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
 from relay.event import Facts, iso
+from relay.feedback.matching import Report
+from relay.ids import maker_of, time_of
 from relay.person import (
     ADDRESS,
     AT_MOST,
@@ -68,6 +72,8 @@ from relay.person import (
 from relay.policy.badhour import said_of_everybody
 from relay.policy.engagement import DAY, Engagement
 from relay.recipient import KEY_OCTETS, Keys, SealError
+from relay.return_path import MAX_AGE
+from relay.returns import board, dumped, name_of
 from relay.room import Send, mark_of
 from relay.state.interface import State, StateError
 
@@ -79,11 +85,12 @@ PAGE = 1_000  # people looked at for one answer: State's lock is held for some 5
 _STOP = re.compile(r"all|marketing|(?:topic|stream):[^|\s]+")
 _OURS = ("feedback", "health")  # ways by which Postlane itself asks: it alone leaves things pending
 POSTLANE = "postlane"  # who asks so
-_MAIL = ("id", "rcpt")
 NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
+MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from")
+"""Of a message and its recipient, as events say it."""
 SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 """Of a list of suppressions."""
 
@@ -219,15 +226,26 @@ class People:
                     why = {**question, "by": POSTLANE, "reason": said_of_everybody(block.site)}
                     records.append(_unblocked(address, key, replace(block, stop=entry["told"]), why))
             else:
-                records.append(
-                    _blocked(address, key, block, question, {name: entry[name] for name in _MAIL if name in entry})
-                )
+                mail = {name: entry[name] for name in MAIL if name in entry}
+                records.append(_blocked(address, key, block, question, mail))
                 facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
             changes.append(self._state.tell(key, facts))
         await asyncio.gather(*changes)
         if not silent:
             await self._record(records)
+            await self._count(facts for kind, facts in records if kind == "unsubscribed" and "id" in facts)
         return {"changed": len(changes), "same": len(entries) - len(changes)}
+
+    async def _count(self, left: Iterable[Facts]) -> None:
+        """Of messages that are not remembered any more nothing counts."""
+        notes = []
+        for facts in left:
+            made = time_of(facts["id"])
+            if made is not None and made > self._state.now() - MAX_AGE:
+                told = {name: facts.get(name) or "" for name in ("stream", "brand", "credential", "campaign", "site")}
+                report = Report((facts["id"], int(facts["rcpt"])), "left", told)
+                notes.append((board(maker_of(facts["id"])), name_of(report), dumped(report)))
+        await asyncio.gather(*(self._state.pin(*note) for note in notes))
 
     def _who(self, entry: Json) -> tuple[str, bytes]:
         """An address and its key; of whom asked to be forgotten there is the key alone."""
@@ -487,6 +505,7 @@ def _blocked(
             "topic": name if kind == "topic" else None,
             "stop": block.stop,
             **_whose(address, key),
+            "site": block.site or None,
             "via": block.source,
         }
         return "unsubscribed", facts | ({"by": by} if by else {})

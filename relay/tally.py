@@ -62,16 +62,8 @@ def fault(delivery: Delivery, kind: str, site: str, at: int, category: str, repl
     return *happened(delivery, kind, site, at)[:8], 0, category, said, domain
 
 
-def unsubscribed(stream: str, brand: str, at: int) -> tuple[object, ...]:
-    """The same, of who left by a page: stream and brand are known of the mail that led there, and no tier."""
-    told = Tally(
-        kind=Kind.UNSUBSCRIBED.value,
-        stream=stream,
-        urgent=False,
-        credential="",
-        brand=brand,
-        campaign="",
-        site="",
-        at=at,
-    )
-    return tuple(told[:8])
+def unsubscribed(
+    stream: str, brand: str, at: int, credential: str = "", campaign: str = "", site: str = ""
+) -> tuple[object, ...]:
+    """The same, of who left, where what was sent is not remembered: what the link says of its mail, and no tier."""
+    return Kind.UNSUBSCRIBED.value, stream, False, credential, brand, campaign, site, at

@@ -2,34 +2,41 @@
 
 A token is a key's id (one octet) and what AES-SIV (RFC 5297) makes of the ticket, in base64url: forged, cut and foreign ones do
 not open, equal tickets make equal tokens and need no nonce. It carries all that is needed to act on it, so nothing is stored
-for it and it is good for as long as its key is kept: an unsubscribe link must work for years of mail in archives. There may be
-several keys, oldest first; the last one seals, all of them open (config/secret.py says how keys are changed). Pure.
+for it and it is good for as long as its key is kept: an unsubscribe link must work for years of mail in archives. By the message
+it came with, whose facts are needed to tell of it and to count it, it says more than that message's id: what was sent is
+remembered for two months, by the node that sent it. There may be several keys, oldest first; the last one seals, all of them open
+(config/secret.py says how keys are changed). Pure.
 """
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from hashlib import blake2b
 from hmac import compare_digest
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from relay.ids import pack, unpack
+
 DAY = 86_400_000
 MAX_TOKEN = 860  # characters: with `List-Unsubscribe: <https://.../u/>` they fit into a line of 998 (RFC 5322 2.1.1)
 STAMP_HOURS = 24  # how long a page's form may be sent
-_FORMAT = [b"postlane ticket 1"]  # authenticated with each: what a later format seals does not open as this one
+# Authenticated with each: what one format seals does not open as another. The first is of tickets that no message brought, as
+# all were once.
+_PLAIN, _OF_MESSAGE = [b"postlane ticket 1"], [b"postlane ticket 2"]
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _HOUR = 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """What one recipient may change: the mail of `brand` ("": of all brands) to `recipient`.
 
     stream  of the message that brought it      day   it was sealed, counted from the epoch
     calls   the app's own unsubscribe URL, which is told as well; "" for none
+    message, rcpt, credential, campaign  of that message: its id, which of its recipients; "" where none brought it
     """
 
     brand: str
@@ -37,28 +44,49 @@ class Ticket:
     recipient: str
     day: int
     calls: str = ""
+    message: str = ""
+    rcpt: int = 0
+    credential: str = ""
+    campaign: str = ""
 
     def dump(self) -> bytes:
         """Octets that load() reads; raises ValueError where a part is too long."""
         brand, stream, recipient = self.brand.encode(), self.stream.encode(), self.recipient.encode()
         try:
             lengths = bytes((len(brand), len(stream))) + len(recipient).to_bytes(2, "big")
+            plain = self.day.to_bytes(3, "big") + lengths + brand + stream + recipient
+            return plain + (self._of_message() if self.message else b"") + self.calls.encode()
         except (ValueError, OverflowError) as error:
             raise ValueError("a name or an address is too long for a token") from error
-        return self.day.to_bytes(3, "big") + lengths + brand + stream + recipient + self.calls.encode()
+
+    def _of_message(self) -> bytes:
+        credential, campaign = self.credential.encode(), self.campaign.encode()
+        numbers = pack(self.message) + self.rcpt.to_bytes(2, "big") + bytes((len(credential), len(campaign)))
+        return numbers + credential + campaign
 
     @classmethod
-    def load(cls, octets: bytes) -> "Ticket":
+    def load(cls, octets: bytes, *, of_message: bool) -> "Ticket":
         brand = 7 + octets[3]
         stream = brand + octets[4]
         recipient = stream + int.from_bytes(octets[5:7], "big")
+        rest = octets[recipient:]
+        about, calls = _about(rest) if of_message else (("", 0, "", ""), rest)
         return cls(
-            brand=octets[7:brand].decode(),
-            stream=octets[brand:stream].decode(),
-            recipient=octets[stream:recipient].decode(),
-            day=int.from_bytes(octets[:3], "big"),
-            calls=octets[recipient:].decode(),
+            octets[7:brand].decode(),
+            octets[brand:stream].decode(),
+            octets[stream:recipient].decode(),
+            int.from_bytes(octets[:3], "big"),
+            calls.decode(),
+            *about,
         )
+
+
+def _about(octets: bytes) -> tuple[tuple[str, int, str, str], bytes]:
+    """Of its message: id, which recipient, credential, campaign; and what stands behind them."""
+    credential = 14 + octets[12]
+    campaign = credential + octets[13]
+    names = octets[14:credential].decode(), octets[credential:campaign].decode()
+    return (unpack(octets[:10]), int.from_bytes(octets[10:12], "big"), *names), octets[campaign:]
 
 
 class Tokens:
@@ -74,7 +102,7 @@ class Tokens:
     def seal(self, ticket: Ticket) -> str:
         """Raises ValueError where the token would be longer than a header line may hold."""
         identity, cipher = self._keys[-1]
-        token = _text(identity + cipher.encrypt(ticket.dump(), _FORMAT))
+        token = _text(identity + cipher.encrypt(ticket.dump(), _OF_MESSAGE if ticket.message else _PLAIN))
         if len(token) > MAX_TOKEN:
             raise ValueError("the token is too long")
         return token
@@ -84,10 +112,9 @@ class Tokens:
         octets = _octets(token)
         for identity, cipher in self._keys:
             if octets[:1] == identity:
-                try:
-                    return Ticket.load(cipher.decrypt(octets[1:], _FORMAT))
-                except (InvalidTag, ValueError):
-                    continue
+                for form in (_OF_MESSAGE, _PLAIN):
+                    with suppress(InvalidTag, ValueError):
+                        return Ticket.load(cipher.decrypt(octets[1:], form), of_message=form is _OF_MESSAGE)
         return None
 
     # A page's form carries a stamp: who sends it has had the page, lately, and for this very token.

@@ -164,11 +164,14 @@ async def test_who_unsubscribes_counts_for_the_health_of_that_stream() -> None:
         [
             ("unsubscribed", {"brand": "a", "stream": "news"}),
             ("unsubscribed", {"brand": "a", "stream": None}),
+            ("unsubscribed", {"brand": "a", "stream": "news", "id": "01m7z4h4b02vmt00", "rcpt": 0}),
             ("suppressed", {"brand": "a", "stream": "news"}),
         ]
     )
     (change,) = rig.spool.puts
-    assert len(change.events) == 3
-    assert [told for _, told in change.told_of] == [("u", "news", False, "", "a", "", "", rig.clock())]
+    assert len(change.events) == 4
+    assert [told for _, told in change.told_of] == [("u", "news", False, "", "a", "", "", rig.clock())], (
+        "and by a message, where that is known"
+    )
     await made.record_all([])
     assert len(rig.spool.puts) == 1

@@ -54,7 +54,9 @@ def ticket_of(letter: bytes) -> Ticket | None:
 
 async def test_marketing_gets_both_fields_signed_by_every_key() -> None:
     (letter,) = await letters(rig())
-    assert ticket_of(letter) == Ticket("a", "news", "dana@b.example", NOW // DAY)
+    ticket = ticket_of(letter)
+    assert ticket is not None
+    assert ticket == Ticket("a", "news", "dana@b.example", NOW // DAY, message=ticket.message, credential="crm")
     assert fields_of(letter, "list-unsubscribe-post") == ["List-Unsubscribe=One-Click"]
     assert verdicts(letter, both_keys("a.example"), 2) == [True, True]
     assert verdicts(letter.replace(b"/u/", b"/v/"), both_keys("a.example"), 2) == [False, False], "covered"
@@ -66,10 +68,41 @@ async def test_each_of_many_recipients_has_a_token_and_a_signature_of_his_own() 
     people = tuple(f"p{number}@b.example" for number in range(20))
     made = rig()
     found = await letters(made, recipients=people)
-    tickets = [ticket_of(letter) for letter in found]
-    assert [ticket.recipient for ticket in tickets if ticket is not None] == list(people), "in their order"
+    tickets = [ticket for letter in found if (ticket := ticket_of(letter)) is not None]
+    assert [ticket.recipient for ticket in tickets] == list(people), "in their order"
+    ((message, _),) = made.spool.puts[0].put
+    assert [(ticket.message, ticket.rcpt) for ticket in tickets] == [(message.id, index) for index in range(20)]
     assert all(verdicts(letter, both_keys("a.example"), 2) == [True, True] for letter in found[:3])
     assert len(made.spool.puts[0].put) == 1, "the content is stored once"
+
+
+async def test_who_has_left_already_takes_no_others_place_in_the_tokens() -> None:
+    made = rig()
+    made.people.block("p0@b.example", "marketing", "unsubscribed", "a")
+    (letter,) = await letters(made, recipients=("p0@b.example", "p1@b.example"))
+    ticket = ticket_of(letter)
+    assert ticket is not None
+    assert (ticket.recipient, ticket.rcpt) == ("p1@b.example", 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "url", "kept"),
+    [(2, 0, ("c" * 200, False)), (2, 150, ("", True)), (3, 330, ("", False))],
+)
+async def test_what_a_token_has_no_room_for_is_left_out_the_campaign_first(
+    labels: int, url: int, kept: tuple[str, bool]
+) -> None:
+    """Of a token of 860 characters 628 octets are what it says."""
+    long = "l" * 64 + "@" + ".".join(["d" * 60] * labels) + ".b.example"
+    own = b"List-Unsubscribe: <https://crm.example/" + b"x" * url + b">\r\n" if url else b""
+    made = rig()
+    made.streams = Streams([(Stream("s" * 63, "policies/streams.toml:1", unsubscribe="replace"), Match())])
+    (letter,) = await letters(made, b"X-Postlane-Campaign: " + b"c" * 200 + b"\r\n" + own + LETTER, (long,))
+    ticket = ticket_of(letter)
+    assert ticket is not None
+    assert (ticket.campaign, bool(ticket.calls)) == kept
+    assert ticket.message
+    assert max(map(len, letter.split(b"\r\n"))) <= 998
 
 
 async def test_what_the_app_has_set_leaves_as_it_is_and_is_signed_once() -> None:

@@ -24,7 +24,7 @@ from relay.spool.errors import SpoolError
 from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
-from relay.tally import Kind
+from relay.tally import Kind, Tally
 from tests.support.house import NOW, Rig, waiting_delivery
 
 ID = Ids("test", 0, lambda: NOW).next()
@@ -40,6 +40,8 @@ COMPLAINED = Report(
 
 
 LEFT = Report((ID, 0), "unsubscribed", {})
+SAID = {"stream": "news", "brand": "arava", "credential": "crm", "campaign": "may", "site": "b.example"}
+TOLD_LEFT = Report((ID, 0), "left", dict(SAID))
 
 
 class Scene:
@@ -308,6 +310,30 @@ async def test_a_fault_of_ours_with_one_note_ends_neither_the_worker_nor_the_oth
     assert [event["type"] for event in await scene.events()] == ["complained"]
     assert await scene.state.pinned(board(MAKER)) == {}
     assert scene.hindsight.counters["failed"] == 1
+
+
+async def test_who_left_by_it_counts_once_for_the_day_and_the_site_of_its_delivery(scene: Scene) -> None:
+    delivery = await scene.deliver()
+    scene.rig.now = NOW + 3 * 86_400_000
+    for _ in range(2):
+        await scene.hear(TOLD_LEFT)
+    assert await scene.learnt() == []
+    message = delivery.message
+    (tally,) = scene.tallies
+    assert (tally.kind, tally.stream, tally.brand) == (Kind.UNSUBSCRIBED, message.stream, "arava")
+    assert (tally.credential, tally.campaign) == (message.credential, message.campaign or "")
+    assert (tally.at, tally.site) == (NOW, "google")
+    assert scene.hindsight.counters == {"left": 1, "again": 1}
+    assert await scene.events() == [], "the desk has told it"
+
+
+async def test_of_what_is_not_remembered_as_much_counts_as_the_link_said(scene: Scene) -> None:
+    scene.rig.now = NOW + 3 * 86_400_000
+    await scene.hear(TOLD_LEFT)
+    await scene.learnt()
+    assert scene.tallies == [Tally("u", "news", False, "crm", "arava", "may", "b.example", NOW)]
+    await scene.hear(TOLD_LEFT._replace(facts={}))
+    assert scene.hindsight.counters == {"left": 1, "failed": 1}, "a note that is none"
 
 
 async def test_a_busy_days_mail_is_forgotten_to_the_last(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

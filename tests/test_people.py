@@ -8,10 +8,13 @@ import pytest
 
 from relay.engaging import Engaging
 from relay.event import Facts, iso
+from relay.ids import Ids, maker_of
 from relay.people import MAX_ENTRIES, People, Records
 from relay.person import ADDRESS
 from relay.policy.engagement import DAY, Tiers
 from relay.recipient import Keys
+from relay.return_path import MAX_AGE
+from relay.returns import board, loaded
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 
@@ -108,6 +111,47 @@ async def test_an_unsubscribe_is_an_event_of_its_own(desk: Desk) -> None:
     assert [event["topic"] for _, event in desk.said] == [None, "offers", None]
     assert {event["stream"] for _, event in desk.said} == {"news"}
     assert {(event["via"], event["brand"]) for _, event in desk.said} == {("one-click", "a")}
+
+
+async def test_who_leaves_by_a_message_is_told_of_and_counted_by_it(desk: Desk, clock: Clock) -> None:
+    message = Ids("node", 1, clock).next()
+    mail = {
+        "id": message,
+        "rcpt": 3,
+        "credential": "crm",
+        "class": "marketing",
+        "campaign": "may",
+        "metadata": {"user": "8"},
+    }
+    left = {
+        "recipient": "dana@b.example",
+        "stop": "marketing",
+        "brand": "a",
+        "reason": "unsubscribed",
+        "stream": "news",
+    }
+    for _ in range(2):
+        await desk.ask("block", entries=[left | mail | {"source": "one-click"}], via="one-click")
+    ((kind, event),) = desk.said
+    assert kind == "unsubscribed"
+    assert {name: event[name] for name in mail} == mail
+    assert (event["recipient"], event["stream"], event["site"]) == ("dana@b.example", "news", "site of b.example")
+    notes = await desk.state.pinned(board(maker_of(message)))
+    (report,) = map(loaded, notes.values())
+    assert (report.about, report.kind) == ((message, 3), "left")
+    assert report.facts == {
+        "stream": "news", "brand": "a", "credential": "crm", "campaign": "may", "site": "site of b.example",
+    }  # fmt: skip
+
+
+async def test_by_which_message_somebody_left_long_ago_counts_no_more(desk: Desk, clock: Clock) -> None:
+    message = Ids("node", 1, clock).next()
+    clock.now += MAX_AGE
+    left = {"recipient": "dana@b.example", "stop": "marketing", "brand": "a", "reason": "unsubscribed"}
+    for who, identifier in (("dana", message), ("noa", "no id of ours")):
+        await desk.ask("block", entries=[left | {"recipient": f"{who}@b.example", "id": identifier, "rcpt": 0}])
+    assert [event["id"] for _, event in desk.said] == [message, "no id of ours"]
+    assert await desk.state.pinned(board(maker_of(message))) == {}
 
 
 async def test_a_block_is_taken_off_by_what_it_is_and_nothing_is_kept_of_whom_nothing_is_known(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from relay.event import Facts
+from relay.event import Facts, about
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
 from relay.message import Delivery
 from relay.person import COMPLAINT, DEAD_MAILBOX, PENDING, PENDING_FOR, UNSUBSCRIBED
@@ -103,14 +103,20 @@ class Aftermath:
         """Likewise, of mail that somebody complained about."""
         kind, rule = feedback_type.lower(), self._rules.get(ON_COMPLAINT)
         if kind in _OPT_OUT:
-            return _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
+            return _farewell(delivery, now)
         return _entry(delivery, rule, COMPLAINT, delivery.site, now) if rule is not None and kind in _ABUSE else None
 
 
 def unsubscription(delivery: Delivery, now: int) -> Facts | None:
     """What follows from a mail by which its recipient unsubscribes: the same as from one click on the page."""
-    entry = _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
+    entry = _farewell(delivery, now)
     return entry | {"source": MAILTO} if entry is not None else None
+
+
+def _farewell(delivery: Delivery, now: int) -> Facts | None:
+    """With what its event is to say of the message."""
+    entry = _entry(delivery, SHIPPED[ON_COMPLAINT], UNSUBSCRIBED, delivery.site, now)
+    return about(delivery) | entry if entry is not None else None
 
 
 def _entry(delivery: Delivery, rule: Rule, reason: str, site: str, now: int) -> Facts | None:

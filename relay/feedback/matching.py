@@ -18,16 +18,16 @@ from relay.return_path import About
 MAX_TEXT = 1_000  # characters of a reply that are kept
 SOUGHT = 10  # recipients of one report that are looked for by Message-ID: we hand over a recipient at a time
 
-KINDS = ("bounced-late", "complained", "unsubscribed")
+KINDS = ("bounced-late", "complained", "unsubscribed", "left")
 NOBODY: About = ("", 0)
 
 Facts = dict[str, object]
 
 
 class Report(NamedTuple):
-    """One thing that is said of one delivery. `kind`: of KINDS; `facts`: what the event tells of it, and in `texts` what else
-    the report says of a failure. `sought`: by what the delivery is to be found where `about` is NOBODY, or was found; `at`: when
-    (ms) the search began."""
+    """One thing that is said of one delivery. `kind`: of KINDS ("left": the desk has told it, it is to be counted); `facts`: what
+    the event tells of it, and in `texts` what else the report says of a failure. `sought`: by what the delivery is to be found
+    where `about` is NOBODY, or was found; `at`: when (ms) the search began."""
 
     about: About
     kind: str

@@ -94,7 +94,7 @@ def wanted(lines: Iterable[bytes], endpoints: Iterable[Endpoint]) -> Iterator[Fo
         if event is not None and "event_id" in event:
             for endpoint in asked:
                 if wants(endpoint, event):
-                    yield Found(endpoint.credential, *_of(event), told(event, line))
+                    yield Found(endpoint.credential, *_of(event), told(event, endpoint, line))
 
 
 def _of(event: Mapping[str, Any]) -> tuple[str, int]:
@@ -118,7 +118,8 @@ def past(directory: Path, endpoint: Endpoint, since: int, until: int) -> Iterato
     parts = [read(directory, since=since, until=until, match={"credential": endpoint.credential, **kinds})]
     if endpoint.brands:
         people = {"type": endpoint.events & OF_PEOPLE if endpoint.events else OF_PEOPLE, "brand": endpoint.brands}
-        parts += [read(directory, since=since, until=until, match=people)] if people["type"] else []
+        chosen = read(directory, since=since, until=until, match=people) if people["type"] else iter(())
+        parts.append(event for event in chosen if event.get("credential") != endpoint.credential)
     for event in heapq.merge(*parts, key=lambda event: (event["time"], event["event_id"])):
         if wants(endpoint, event):
-            yield Found(endpoint.credential, *_of(event), told(event))
+            yield Found(endpoint.credential, *_of(event), told(event, endpoint))

@@ -18,6 +18,8 @@ JITTER = 0.2  # of a wait: apps that failed together are not asked together for 
 GIVE_UP = 3 * DAY  # since an event was queued
 DEAD = HOUR  # without a success, and with something to tell: a person should look
 OF_PEOPLE = frozenset({"unsubscribed", "preferences-changed", "suppressed", "unsuppressed"})
+_OURS = frozenset({"transcript"})
+_ANOTHERS = _OURS | {"id", "rcpt", "message_id", "credential", "campaign", "metadata", "sender", "from"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +42,19 @@ def wants(endpoint: Endpoint, event: Event) -> bool:
     holds for every brand is told to none: it would name people that an app may never have written to."""
     if endpoint.events and event.get("type") not in endpoint.events:
         return False
-    if "credential" in event:
-        return bool(event["credential"] == endpoint.credential)
+    if event.get("credential") == endpoint.credential:
+        return True
     return event.get("type") in OF_PEOPLE and event.get("brand") in endpoint.brands
 
 
-def told(event: Event, line: bytes = b"") -> bytes:
+def told(event: Event, endpoint: Endpoint, line: bytes = b"") -> bytes:
     """What of it an app is told; `line`, as it stands in the log, where that is all. What was said in a session names our
-    addresses, hosts and return paths: it is for those who run the node."""
-    if line and "transcript" not in event:
+    addresses, hosts and return paths: it is for those who run the node. What a person chose by another app's mail is told without
+    what that app said of its mail."""
+    hidden = _OURS if event.get("credential", endpoint.credential) == endpoint.credential else _ANOTHERS
+    if line and hidden.isdisjoint(event):
         return line
-    return orjson.dumps({name: value for name, value in event.items() if name != "transcript"})
+    return orjson.dumps({name: value for name, value in event.items() if name not in hidden})
 
 
 def body(events: Sequence[bytes], node: str, at: int, kind: str = "events") -> bytes:

@@ -67,6 +67,7 @@ def test_a_complaint_stops_the_brands_marketing(kind: str, reason: str) -> None:
     assert entry is not None
     assert (entry["stop"], entry["brand"], entry["reason"], entry["until"]) == ("marketing", "arava", reason, None)
     assert entry["site"] == delivery.site
+    assert ("campaign" in entry) is (reason == "unsubscribed"), "its event is one of the message"
 
 
 @pytest.mark.parametrize("kind", ["not-spam", "virus", "auth-failure"])
@@ -81,6 +82,9 @@ def test_who_leaves_by_mail_leaves_as_by_a_click() -> None:
     assert entry is not None
     assert (entry["recipient"], entry["stop"], entry["brand"]) == (delivery.recipient, "marketing", "arava")
     assert (entry["reason"], entry["source"], entry["until"], entry["after"]) == ("unsubscribed", "mailto", None, 1)
+    message = delivery.message
+    assert (entry["id"], entry["rcpt"], entry["credential"]) == (message.id, delivery.index, message.credential)
+    assert (entry["class"], entry["metadata"], entry["from"]) == (message.mail_class.label, {}, message.author)
 
 
 def test_the_files_word_counts() -> None:

@@ -106,16 +106,18 @@ def test_the_past_is_fetched_hour_by_hour_from_lines_and_columns(tmp_path: Path)
     lines = line("a") + line("b", START + 5, credential="crm") + line("c", START + 9, type="delivered")
     person = orjson.loads(line("p", START + 7)) | unsubscribed
     del person["credential"]
-    (tmp_path / ENDED).write_bytes(lines + orjson.dumps(person) + b"\n")
+    by_own_mail = line("q", START + 8, **unsubscribed)
+    by_anothers = line("r", START + 8, credential="crm", **unsubscribed)
+    (tmp_path / ENDED).write_bytes(lines + orjson.dumps(person) + b"\n" + by_own_mail + by_anothers)
     to_parquet(tmp_path, START + HOUR)
     (tmp_path / "2025-11-21T13.0.open.jsonl").write_bytes(line("d", START + HOUR + 5))
     end = START + 2 * HOUR
-    assert past(tmp_path, SHOP, START, end) == (["a", "p", "c"], START + HOUR)
+    assert past(tmp_path, SHOP, START, end) == (["a", "p", "q", "r", "c"], START + HOUR), "each once"
     assert past(tmp_path, SHOP, START + HOUR, end) == (["d"], end)
-    assert past(tmp_path, SHOP, START + 1, START + 9) == (["p"], START + 9)
+    assert past(tmp_path, SHOP, START + 1, START + 9) == (["p", "q", "r"], START + 9)
     bounces = Endpoint("shop", "", events=frozenset({"bounced"}), brands=SHOP.brands)
     assert past(tmp_path, bounces, START, START + HOUR) == (["a"], START + HOUR)
-    assert past(tmp_path, Endpoint("shop", ""), START, START + HOUR) == (["a", "c"], START + HOUR)
+    assert past(tmp_path, Endpoint("shop", ""), START, START + HOUR) == (["a", "q", "c"], START + HOUR)
 
 
 def test_a_piece_of_the_past_ends_between_two_moments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

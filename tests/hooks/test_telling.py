@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from relay.config.schema_policies import EventType
-from relay.hooks.telling import GIVE_UP, HOUR, SECOND, WAITS, Endpoint, body, example, wait, wants
+from relay.hooks.telling import GIVE_UP, HOUR, SECOND, WAITS, Endpoint, body, example, told, wait, wants
 from relay.identity import HookSecret
 from relay.webhook import signed
 from tests.support.clocks import START
@@ -30,6 +30,9 @@ BOUNCES = Endpoint(
         ({"type": "unsubscribed", "brand": "arava"}, True, True),
         ({"type": "preferences-changed", "brand": "arava"}, True, False),
         ({"type": "unsubscribed", "brand": "marom"}, False, False),
+        ({"type": "unsubscribed", "brand": "arava", "credential": "crm"}, True, True),
+        ({"type": "unsubscribed", "brand": None, "credential": "shop"}, True, True),
+        ({"type": "unsubscribed", "brand": "marom", "credential": "crm"}, False, False),
         ({"type": "suppressed", "brand": None}, False, False),
         ({"type": "alert", "brand": "arava"}, False, False),
         ({"type": "audit"}, False, False),
@@ -37,6 +40,21 @@ BOUNCES = Endpoint(
 )
 def test_an_app_hears_of_its_own_mail_and_its_brand(event: dict[str, object], all_of_them: bool, some: bool) -> None:
     assert (wants(SHOP, event), wants(BOUNCES, event)) == (all_of_them, some)
+
+
+def test_what_a_person_chose_by_another_apps_mail_is_told_without_that_mail() -> None:
+    left = {
+        "type": "unsubscribed",
+        "brand": "arava",
+        "recipient": "dana@b.example",
+        "stream": "news",
+        "via": "one-click",
+    }
+    mail = {"id": "01kaj2n1c0b30000", "rcpt": 0, "credential": "shop", "campaign": "may", "metadata": {"user": "8"}}
+    line = orjson.dumps(left | mail)
+    assert told(left | mail, SHOP, line) == line
+    assert orjson.loads(told(left | mail | {"credential": "crm"}, SHOP, line)) == left
+    assert told(left, SHOP, b"as it is") == b"as it is"
 
 
 def test_a_body_holds_events_as_the_log_has_them() -> None:

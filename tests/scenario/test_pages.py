@@ -9,6 +9,7 @@ import re
 import signal
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,7 +102,8 @@ def ask(node: Node, method: str, path: str, body: str = "", **headers: str) -> A
 
 
 def test_one_click_as_gmail_does_it(node: Node, sink: Sink) -> None:
-    letter = arrived(node, sink, market(node, "dana@gmail.com"))
+    news = market(node, "dana@gmail.com", **{"X-Postlane-Campaign": "weekend-47"})
+    letter = arrived(node, sink, news)
     assert letter.header("List-Unsubscribe-Post") == "List-Unsubscribe=One-Click"
     signed = re.search(r"h=([\w\s:-]+);", letter.header("DKIM-Signature"))
     assert signed
@@ -118,6 +120,12 @@ def test_one_click_as_gmail_does_it(node: Node, sink: Sink) -> None:
     assert not {"set-cookie", "location"} & set(answer.headers)
     (event,) = wait_for("the event", lambda: node.events(type="unsubscribed", recipient="dana@gmail.com"))
     assert (event["brand"], event["stream"], event["via"]) == ("arava", "offers", "one-click")
+    (delivered,) = node.events(id=news, type="delivered")
+    same = ("id", "rcpt", "credential", "class", "campaign", "site")
+    assert {name: event[name] for name in same} == {name: delivered[name] for name in same}
+    assert event["campaign"] == "weekend-47"
+    for by in ("campaign", "credential", "site"):
+        wait_for(f"its {by} in what streams are judged by", partial(left_of, node, by, delivered[by]))
 
     held = node.final(market(node, "d.ana+news@gmail.com"))
     assert (held["type"], held["reason"]) == ("withheld", "unsubscribed"), "the same mailbox, otherwise spelled"
@@ -126,6 +134,12 @@ def test_one_click_as_gmail_does_it(node: Node, sink: Sink) -> None:
     assert arrived(node, sink, market(node, "noa@gmail.com")), "nobody else left"
     assert ask(node, "POST", path, "List-Unsubscribe=One-Click", **GMAIL).status == 200
     assert len(node.events(type="unsubscribed", recipient="dana@gmail.com")) == 1, "replayed, it is no news"
+
+
+def left_of(node: Node, by: str, name: str) -> bool:
+    """Does somebody who left count there, among what was delivered?"""
+    rows = [json.loads(line) for line in node.run("health", "show", "--by", by, "--json").stdout.splitlines()]
+    return any(row[by] == name and row["delivered"] and row["unsubscribes"] for row in rows)
 
 
 def test_what_is_chosen_on_the_page_holds(node: Node, sink: Sink) -> None:

@@ -184,8 +184,10 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
 
 
 def who_writes_to_leave_leaves_once(node: Node, sink: Sink, port: int) -> None:
-    news = node.send("lea@example.com", source="127.0.0.9")
-    assert node.final(news)["type"] == "delivered"
+    headers = {"X-Postlane-Campaign": "weekend-47", "X-Postlane-Metadata-User": "8"}
+    news = node.send("lea@example.com", source="127.0.0.9", headers=headers)
+    delivered = node.final(news)
+    assert delivered["type"] == "delivered"
     field = next(one for one in sink.messages if one.recipients == ["lea@example.com"]).header("List-Unsubscribe")
     address = field.partition("<mailto:")[2].partition("?")[0]
     assert address.startswith("u-")
@@ -204,9 +206,29 @@ def who_writes_to_leave_leaves_once(node: Node, sink: Sink, port: int) -> None:
     assert [(one["recipient"], one["brand"], one["via"], one["stop"]) for one in left] == [
         ("lea@example.com", "test", "mailto", "marketing")
     ]
+    same = (
+        "id",
+        "rcpt",
+        "message_id",
+        "credential",
+        "class",
+        "stream",
+        "campaign",
+        "metadata",
+        "sender",
+        "from",
+        "site",
+    )
+    assert {name: left[0][name] for name in same} == {name: delivered[name] for name in same}
+    wait_for("its campaign in what streams are judged by", partial(counted, node, "weekend-47"))
     assert node.final(node.send("lea@example.com", source="127.0.0.9"))["type"] == "withheld"
     assert node.final(node.send("lea@example.com"))["type"] == "delivered", "a password reset still arrives"
     assert len(sink.messages) == before + 1, "and nobody was answered"
+
+
+def counted(node: Node, campaign: str) -> bool:
+    rows = [json.loads(line) for line in node.run("health", "show", "--by", "campaign", "--json").stdout.splitlines()]
+    return [row["unsubscribes"] for row in rows if row["campaign"] == campaign and row["delivered"]] == [1.0]
 
 
 def providers_complain_and_ask_at_the_feedback_address(node: Node, sink: Sink, port: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.control import Json
+from relay.message import MailClass
 from relay.tokens import Ticket
 from relay.web.public.forms import Fields, first
 
@@ -73,8 +74,17 @@ def leaves(ticket: Ticket, via: str, now: int) -> list[Json]:
         "source": via,
         "since": now,
         "stream": ticket.stream,
+        **_of_message(ticket),
     }
     return [{"do": "people", "what": "block", "via": via, "entries": [block]}]
+
+
+def _of_message(ticket: Ticket) -> Json:
+    """Of that which brought the link, as events say it: it is marketing, others have none."""
+    if not ticket.message:
+        return {}
+    about = {"id": ticket.message, "rcpt": ticket.rcpt, "credential": ticket.credential}
+    return about | {"class": MailClass.MARKETING.label, "campaign": ticket.campaign or None}
 
 
 def returns(ticket: Ticket) -> list[Json]:

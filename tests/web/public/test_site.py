@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +147,7 @@ async def test_an_app_whose_url_was_replaced_is_noted_down_to_be_told(
         heard.append(entry)
 
     monkeypatch.setattr(site.calls, "append", keep)
-    token = TOKENS.seal(replace(TICKET, calls="https://crm.example/u?id=7"))
+    token = TOKENS.seal(TICKET._replace(calls="https://crm.example/u?id=7"))
     await browser.post(f"/u/{token}", data=ONE_CLICK)
     await browser.post(f"/p/{token}", data=form("save") | {"stamp": TOKENS.stamp(token, NOW)})
     await told(site)
@@ -198,7 +197,7 @@ async def test_a_token_is_used_as_often_as_a_person_would(site: Site, browser: h
     many = await browser.get(f"/p/{TOKEN}", headers={"Accept-Language": "de"})
     assert (many.status_code, many.headers["retry-after"]) == (429, "60")
     assert "Einen Moment bitte" in many.text
-    other = TOKENS.seal(replace(TICKET, recipient="noa@gmail.com"))
+    other = TOKENS.seal(TICKET._replace(recipient="noa@gmail.com"))
     assert (await browser.get(f"/u/{other}")).status_code == 200, "nobody else waits for it"
     assert (await browser.post(f"/u/{TOKEN}", data=ONE_CLICK)).status_code == 200, "leaving is never refused"
     site.now += 60_000
@@ -306,11 +305,11 @@ async def test_nonsense_in_a_form_is_what_a_new_recipient_has(site: Site, browse
 
 
 async def test_mail_of_no_brand_has_a_page_too(site: Site, browser: httpx.AsyncClient) -> None:
-    token = TOKENS.seal(replace(TICKET, brand=""))
+    token = TOKENS.seal(TICKET._replace(brand=""))
     page = (await browser.get(f"/p/{token}")).text
     assert "Your mail from <bdi>mail.relay.example</bdi>" in page
     assert "Topics" not in page
-    gone = TOKENS.seal(replace(TICKET, brand="sold-last-year"))
+    gone = TOKENS.seal(TICKET._replace(brand="sold-last-year"))
     assert (await browser.post(f"/u/{gone}", data=ONE_CLICK)).status_code == 200, "old mail may be unsubscribed from"
 
 
@@ -345,9 +344,9 @@ async def test_a_brand_shows_its_logo_and_colours_and_says_what_it_wants(
     assert picture.headers["content-type"] == "image/svg+xml"
     assert "sandbox" in picture.headers["content-security-policy"], "a picture that could hold a script"
     assert (await browser.get(f"/u/{colors}")).text == ":root{--accent:#0b6e4f;--on-accent:#ffffff}"
-    other = (await browser.get(f"/u/{TOKENS.seal(replace(TICKET, brand='marom'))}")).text
+    other = (await browser.get(f"/u/{TOKENS.seal(TICKET._replace(brand='marom'))}")).text
     assert "<img" not in other
-    words = (await browser.get(f"/p/{TOKENS.seal(replace(TICKET, brand='marom'))}?lang=he")).text
+    words = (await browser.get(f"/p/{TOKENS.seal(TICKET._replace(brand='marom'))}?lang=he")).text
     assert '<bdi lang="en">Pick &lt;your&gt; trails.</bdi>' in words, "its own words in place of ours"
     assert "colors.css" not in other
     for missing in ("/s/x.css", "/b/x/logo", "/b/x/colors.css", "/", "/u/"):

@@ -1,12 +1,13 @@
 """What the desk says, in the eyes of a page; what a form says, in questions to the desk."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from relay.web.public.standing import MAX_WEEKS, UNKNOWN, WEEK, Standing, chosen, returns, standing_of, wishes
+from relay.web.public.standing import MAX_WEEKS, UNKNOWN, WEEK, Standing, chosen, leaves, returns, standing_of, wishes
 from tests.support.public import NOW, TICKET
+
+OF_MESSAGE = TICKET._replace(message="01kaj2n0b1k40000", rcpt=3, credential="crm", campaign="weekend-47")
 
 
 def block(stop: str, brand: str | None, reason: str = "unsubscribed", over: bool = False) -> dict[str, Any]:
@@ -56,8 +57,20 @@ def test_who_left_and_who_is_stopped_by_others(blocks: list[dict[str, Any]], lef
 
 def test_mail_of_no_brand_is_left_for_every_brand_and_can_be_returned_to() -> None:
     assert standing_of({"blocks": [block("marketing", None)], "preferences": {}}, "", NOW).left
-    (question,) = returns(replace(TICKET, brand=""))
+    (question,) = returns(TICKET._replace(brand=""))
     assert question["where"] == {"stop": "marketing", "brand": "", "reason": "unsubscribed"}
+
+
+def test_who_leaves_says_by_which_message_where_the_link_knows() -> None:
+    ((asked,), (plain,)) = (
+        question["entries"] for ticket in (OF_MESSAGE, TICKET) for question in leaves(ticket, "one-click", NOW)
+    )
+    assert asked == plain | {
+        "id": "01kaj2n0b1k40000", "rcpt": 3, "credential": "crm", "class": "marketing", "campaign": "weekend-47",
+    }  # fmt: skip
+    assert "id" not in plain, "an old link, or one that no message brought"
+    ((none,),) = (one["entries"] for one in leaves(OF_MESSAGE._replace(campaign=""), "page", NOW))
+    assert none["campaign"] is None
 
 
 @pytest.mark.parametrize(
