@@ -413,6 +413,18 @@ async def test_what_a_site_said_in_a_bad_hour_is_dropped_as_a_whole(enter: Enter
     assert {"do": "health", "what": "settle", "site": "google", "word": "dropped"} in node.asked
 
 
+async def test_of_one_recipient_it_is_shown_and_dropped_too(enter: Enter, node: Node) -> None:
+    node.doubt("google", DANA)
+    client = await enter("noa")
+    page = (await client.get(await sealed_dana(client))).text
+    assert "<strong>dead-mailbox</strong> waits for a second word, and would stop all mail of every brand" in page
+    form = page.split('action="/undo"')[-1]
+    fields = dict(re.findall(r'name="(form|r|stop|brand|reason)" value="([^"]*)"', form))
+    assert (await client.post("/undo", data={**fields, "why": "she wrote to us"})).status_code == 303
+    assert await stopped(node, pending=True) == 0
+    assert await stopped(node) == 1
+
+
 async def test_or_it_is_confirmed(enter: Enter, node: Node) -> None:
     node.doubt("google", *UNKNOWN[:3])
     client = await enter("noa")
