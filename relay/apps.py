@@ -8,7 +8,7 @@ A credential speaks for the brand it names, else for those that its From domains
 nothing; of what holds for every brand it sees that it holds.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol
@@ -172,57 +172,53 @@ class Apps:
         marketing, topics = call.body.get("marketing"), call.body.get("topics") or {}
         if marketing is None and not topics:
             raise _Refused(422, "body", "Say marketing, topics, or both", (("", "nothing is said"),))
-        known = await self._show(call)
-        if marketing and (reasons := _stays_stopped(known)):  # before anything is changed: it is all or nothing
-            raise _Refused(
-                409, "still-stopped", f"Marketing stays stopped: {', '.join(reasons)}. Only operators can take that off"
-            )
-        if topics:
-            self._all_known(call, topics, "/topics")
-            off = set(known["preferences"]["topics_off"])
-            off |= {topic for topic, wanted in topics.items() if not wanted}
-            off -= {topic for topic, wanted in topics.items() if wanted}
-            paused = known["preferences"]["paused_until"]
-            if paused is not None and _ms(paused) <= self._clock():
-                paused = None
-            await self._wish(call, {**known["preferences"], "topics_off": sorted(off), "paused_until": paused})
+        self._all_known(call, topics, "/topics")
+        known, agreed = await self._show(call), [f"topic:{topic}" for topic, wanted in topics.items() if wanted]
+        agreed += ["marketing"] if marketing else []
+        if detail := _stays_stopped(known, agreed):
+            raise _Refused(409, "still-stopped", detail)
+        changes = [self._wished(call, self._chosen(known["preferences"], topics))] if topics else []
+        changes += [_agreed(call, stop) for stop in agreed]
         if marketing is False:
-            return await self._withdraw(call)
-        if marketing:
-            where = {"stop": "marketing", "brand": call.brand, "reason": "unsubscribed"}
-            await self._asked(call, "unblock", where=where, reason="agreed to marketing")
+            changes.append(_withdrawn(call))
+        await self._together(call, changes)
         return await self._show(call)
 
     async def _withdraw(self, call: _Call) -> Json:
-        entry = {
-            "recipient": call.recipient,
-            "stop": "marketing",
-            "brand": call.brand,
-            "reason": "unsubscribed",
-            "source": "api",
-        }
-        await self._asked(call, "block", entries=[entry])
+        await self._together(call, [_withdrawn(call)])
         return await self._show(call)
 
     async def _prefer(self, call: _Call) -> Json:
         self._all_known(call, call.body.get("topics_off", ()), "/topics_off")
-        await self._wish(call, call.body)
+        await self._together(call, [self._wished(call, call.body)])
         return await self._show(call)
 
     async def _forget_preferences(self, call: _Call) -> Json:
-        await self._wish(call, {})
+        await self._together(call, [self._wished(call, {})])
         return await self._show(call)
 
-    async def _wish(self, call: _Call, wanted: Json) -> None:
+    async def _together(self, call: _Call, changes: Sequence[Json]) -> None:
+        """All or nothing."""
+        await self._asked(call, "together", changes=changes)
+
+    def _chosen(self, before: Json, topics: Mapping[str, bool]) -> Json:
+        """Preferences with these topics on or off."""
+        off = set(before["topics_off"]) | {topic for topic, wanted in topics.items() if not wanted}
+        paused = before["paused_until"]
+        if paused is not None and _ms(paused) <= self._clock():
+            paused = None
+        return {**before, "topics_off": sorted(off - {one for one in topics if topics[one]}), "paused_until": paused}
+
+    def _wished(self, call: _Call, wanted: Json) -> Json:
+        """A change, for the desk. Raises _Refused."""
         at_most = wanted.get("at_most", "each")
-        await self._asked(
-            call,
-            "wish",
-            brand=call.brand,
-            topics_off=wanted.get("topics_off", []),
-            at_most="" if at_most == "each" else at_most,
-            paused_until=self._moment(wanted.get("paused_until"), "/paused_until"),
-        )
+        return {
+            "what": "wish",
+            "brand": call.brand,
+            "topics_off": wanted.get("topics_off", []),
+            "at_most": "" if at_most == "each" else at_most,
+            "paused_until": self._moment(wanted.get("paused_until"), "/paused_until"),
+        }
 
     async def _suppress(self, call: _Call) -> Json:
         kind, _, name = call.body.get("stop", "").partition(":")
@@ -363,11 +359,31 @@ def shown(brand: str, known: Json) -> Json:
     }
 
 
-def _stays_stopped(known: Json) -> list[str]:
-    """Why the brand may not send marketing even to who agrees to it: the reasons of what no app takes off. Pure."""
-    stops = [one for one in known["suppressions"] if one["stop"] in ("all", "marketing")]
-    others = [one for one in stops if one["every_brand"] or one["stop"] == "all" or one["reason"] != "unsubscribed"]
-    return sorted({one["reason"] for one in others})
+def _stays_stopped(known: Json, agreed: Collection[str]) -> str:
+    """Why what he agreed to (marketing, topic:NAME) may not be sent all the same, in words; "": it may. Pure."""
+    stops = {*agreed, "all"} if "marketing" in agreed else set(agreed)
+    fitting = [one for one in known["suppressions"] if one["stop"] in stops]
+    others = [one for one in fitting if one["every_brand"] or one["stop"] == "all" or one["reason"] != "unsubscribed"]
+    if not others:
+        return ""
+    own = all(one["reason"] in _APPS_OWN and not one["every_brand"] for one in others)
+    who = "Take that suppression off first" if own else "Only operators can take that off"
+    what = sorted({f"{one['stop']} by {one['reason']}" for one in others})
+    return f"Stays stopped: {', '.join(what)}. {who}"
+
+
+# -- changes, for the desk
+
+
+def _agreed(call: _Call, stop: str) -> Json:
+    """He is not unsubscribed from it any more."""
+    where = {"stop": stop, "brand": call.brand, "reason": "unsubscribed"}
+    return {"what": "unblock", "where": where, "reason": f"agreed to {stop}"}
+
+
+def _withdrawn(call: _Call) -> Json:
+    reason = {"reason": "unsubscribed", "source": "api"}
+    return {"what": "block", "stop": "marketing", "brand": call.brand, **reason}
 
 
 def _suppression(block: Json) -> Json:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from relay.effects import Effect
+from relay.event import iso
 from relay.identity import Rate
 from relay.message import Delivery, Message
 from relay.policy.caps import Cap, Caps, Terms, begin_of, waits
@@ -98,6 +99,11 @@ class Capping:
         """How much of each limit one person has used up, and by which brands' mail. Raises StateError."""
         found, now = await self.standing(address), self._state.now()
         return [self._used(cap, limit, found, now) for cap in self.caps.caps for limit in cap.limits]
+
+    async def sends(self, address: str) -> list[dict[str, Any]]:
+        """What arrived that caps count, oldest first, as far as it is remembered. Raises StateError."""
+        found = await self.standing(address)
+        return [{"at": iso(at * 1000), "of": self.caps.names.get(mark, "another brand")} for at, mark in found.sends]
 
     def _used(self, cap: Cap, limit: Rate, found: Standing, now: int) -> dict[str, Any]:
         begin, _ = window(limit, self.caps.timezone(cap), now)

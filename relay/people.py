@@ -3,12 +3,14 @@
 A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | page | one-click | ..., "reason": ...}; the answer
 an object, with `error` where nothing was done.
 
-    show      recipient                                                              -> what is known of him
+    show      recipient; all (true: also what caps count of him, and failures that do) -> what is known of him
     block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told,
                        and of MAIL}]
                                                                                       -> {"changed", "same"}
     unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
     wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
+    together  recipient or key, changes: [block (one entry), unblock and wish, as they stand here]: all in one, or none of them
+                                                                                      -> {"changed"}
     engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did
                                                                                       -> {"changed"}
     brands                                                                            -> {"brands"}: all there are
@@ -45,8 +47,9 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 import structlog
 
 from relay.control import Json
@@ -101,9 +104,26 @@ class BadQuestion(ValueError):
     """With words for who asked."""
 
 
+NO_ANSWER: Json = {}
+_Who = tuple[str, bytes]  # an address, "" where there is none any more, and its key
+
+
+class _Step(NamedTuple):
+    """What a change of one person comes to: what State is to be told of him, and everybody else. No facts: it is so already."""
+
+    facts: Mapping[str, str | None]
+    records: Sequence[tuple[str, Facts]] = ()
+    answer: Json = NO_ANSWER
+
+
+NOTHING = _Step({})
+_Does = Callable[[_Who, Person, Json], _Step]
+
+
 class People:
     """`record` writes events and returns when they are on disk; `site_of`: recipient and domain -> site; `used`: how much of what
-    one may get (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at a reload.
+    one may get, `sends`: by what mail (relay/capping.py). The wiring replaces `keys`, `site_of`, `brands` and `stop_forgotten` at
+    a reload.
     A method for each question, and the few by which all of them read and record."""
 
     def __init__(
@@ -121,6 +141,7 @@ class People:
         self._state = state
         self._record = record
         self.used: Callable[[str], Awaitable[list[Json]]] | None = None
+        self.sends: Callable[[str], Awaitable[list[Json]]] | None = None
 
     def __repr__(self) -> str:
         return f"<People of {self._state!r}>"
@@ -129,7 +150,7 @@ class People:
         """Never raises for what is asked."""
         does = {
             "show": self._show, "block": self._block, "unblock": self._unblock,
-            "wish": self._wish, "engaged": self._engaged, "forget": self._forget,
+            "wish": self._wish, "together": self._together, "engaged": self._engaged, "forget": self._forget,
             "list": self._list, "clear": self._clear, "brands": self._brands,
             "got": self._got, "restored": self._restored, "doubt": self._doubt, "confirm": self._confirm,
         }.get(str(question.get("what")))  # fmt: skip
@@ -149,9 +170,16 @@ class People:
 
     async def _show(self, question: Json) -> Json:
         address = address_of(question)
-        key, person = (await self._known([address]))[0]
-        found = {"recipient": address, "key": key.hex(), **shown(person, self._state.now(), self._engaging.table)}
-        return found | {"caps": await self.used(address)} if self.used is not None else found
+        key = self.keys.key(address)
+        (facts,) = await self._state.told([key], left=True)
+        found: Json = {"recipient": address, "key": key.hex()}
+        found |= shown(person_of(facts), self._state.now(), self._engaging.table)
+        if self.used is not None:
+            found["caps"] = await self.used(address)
+        if question.get("all"):
+            found["failures"] = failures_of(facts)
+            found["counted"] = await self.sends(address) if self.sends is not None else []
+        return found
 
     async def _brands(self, _: Json) -> Json:
         return {"brands": sorted(self.brands)}
@@ -204,37 +232,54 @@ class People:
     # -- changes
 
     async def _block(self, question: Json) -> Json:
-        entries, silent = _entries(question), bool(question.get("silent"))
-        now = self._state.now()
+        entries, now = _entries(question), self._state.now()
         wanted = [(self._who(entry), self._made(entry, question, now)) for entry in entries]
         found = await self._state.told([key for (_, key), _ in wanted], left=True)
         changes: list[Awaitable[None]] = []
         records: list[tuple[str, Facts]] = []
-        for entry, ((address, key), block), known in zip(entries, wanted, found, strict=True):
-            person = person_of(known)
-            if any(_same(one, block, now) for one in person.blocks):
-                continue
-            facts: dict[str, str | None] = {block.name: block.dump()}
-            if not silent:
-                facts |= self._by_himself(person, block.brand, _his_own(block.reason, question))
-            if address and not person.sealed and not person.erased:
-                facts[ADDRESS] = self.keys.sealed_text(address)
-            if block.pending:
-                if (
-                    entry.get("told") == block.stop[len(PENDING) :]
-                ):  # by a worker that had not heard yet that its site is doubted
-                    why = {**question, "by": POSTLANE, "reason": said_of_everybody(block.site)}
-                    records.append(_unblocked(address, key, replace(block, stop=entry["told"]), why))
-            else:
-                mail = {name: entry[name] for name in MAIL if name in entry}
-                records.append(_blocked(address, key, block, question, mail))
-                facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
-            changes.append(self._state.tell(key, facts))
+        for entry, (who, block), known in zip(entries, wanted, found, strict=True):
+            step = self._stopped(who, person_of(known), block, entry, question)
+            if step.facts:
+                changes.append(self._state.tell(who[1], step.facts))
+                records += step.records
         await asyncio.gather(*changes)
-        if not silent:
+        await self._told(records, question)
+        return {"changed": len(changes), "same": len(entries) - len(changes)}
+
+    async def _unblock(self, question: Json) -> Json:
+        return await self._alone(question, self._lifted)
+
+    async def _wish(self, question: Json) -> Json:
+        return await self._alone(question, self._wished)
+
+    async def _alone(self, question: Json, does: _Does) -> Json:
+        who = self._who(question)
+        step = does(who, person_of((await self._state.told([who[1]], left=True))[0]), question)
+        if step.facts:
+            await self._state.tell(who[1], step.facts)
+            await self._told(step.records, question)
+        return step.answer
+
+    async def _together(self, question: Json) -> Json:
+        """Each as if those before it were done: all are, or none."""
+        who, does = self._who(question), {"block": self._begun, "unblock": self._lifted, "wish": self._wished}
+        (known,) = await self._state.told([who[1]], left=True)
+        facts, records = dict[str, str | None](), list[tuple[str, Facts]]()
+        for change in question["changes"]:
+            step = does[change["what"]](who, person_of(known), {**question, **change})
+            known = {name: text for name, text in {**known, **step.facts}.items() if text is not None}
+            facts |= step.facts
+            records += step.records
+        if facts:
+            await self._state.tell(who[1], facts)
+            await self._told(records, question)
+        return {"changed": len(records)}
+
+    async def _told(self, records: Sequence[tuple[str, Facts]], question: Json) -> None:
+        """In State: now for everybody else."""
+        if not question.get("silent"):
             await self._record(records)
             await self._count(facts for kind, facts in records if kind == "unsubscribed" and "id" in facts)
-        return {"changed": len(changes), "same": len(entries) - len(changes)}
 
     async def _count(self, left: Iterable[Facts]) -> None:
         """Of messages that are not remembered any more nothing counts."""
@@ -247,7 +292,7 @@ class People:
                 notes.append((board(maker_of(facts["id"])), name_of(report), dumped(report)))
         await asyncio.gather(*(self._state.pin(*note) for note in notes))
 
-    def _who(self, entry: Json) -> tuple[str, bytes]:
+    def _who(self, entry: Json) -> _Who:
         """An address and its key; of whom asked to be forgotten there is the key alone."""
         if entry.get("recipient") or not entry.get("key"):
             address = address_of(entry)
@@ -285,19 +330,61 @@ class People:
             span=_moment(entry.get("span")),
         )
 
-    async def _unblock(self, question: Json) -> Json:
-        address = address_of(question)
-        ((key, person),) = await self._known([address])
+    # What a change of one person is, from what is known of him.
+
+    def _begun(self, who: _Who, person: Person, question: Json) -> _Step:
+        return self._stopped(who, person, self._made(question, question, self._state.now()), question, question)
+
+    def _stopped(self, who: _Who, person: Person, block: Block, entry: Json, question: Json) -> _Step:
+        (address, key), now = who, self._state.now()
+        if any(_same(one, block, now) for one in person.blocks):
+            return NOTHING
+        facts: dict[str, str | None] = {block.name: block.dump()}
+        if not question.get("silent"):
+            facts |= self._by_himself(person, block.brand, _his_own(block.reason, question))
+        if address and not person.sealed and not person.erased:
+            facts[ADDRESS] = self.keys.sealed_text(address)
+        if not block.pending:
+            facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
+            mail = {name: entry[name] for name in MAIL if name in entry}
+            return _Step(facts, [_blocked(address, key, block, question, mail)])
+        if entry.get("told") != block.stop[len(PENDING) :]:
+            return _Step(facts)
+        # It was told by a worker that had not heard yet that its site is doubted.
+        why = {**question, "by": POSTLANE, "reason": said_of_everybody(block.site)}
+        return _Step(facts, [_unblocked(address, key, replace(block, stop=entry["told"]), why)])
+
+    def _lifted(self, who: _Who, person: Person, question: Json) -> _Step:
+        (address, key), now = who, self._state.now()
         if "where" not in question:
             raise BadQuestion("say which blocks: where, or {} for all")
-        where, now = dict(question["where"]), self._state.now()
+        where = dict(question["where"])
         gone = in_order(block for block in person.blocks if fits(block, {**where, "over": True}, now))
-        if gone:
-            came_back = self._by_himself(person, str(where.get("brand") or ""), _his_own("", question))
-            facts = came_back or self._without(person, gone)
-            await self._state.tell(key, facts | {block.name: None for block in gone})
-            await self._record([_unblocked(address, key, block, question) for block in gone if not block.pending])
-        return {"removed": [shown_block(one) for one in gone]}
+        if not gone:
+            return NOTHING._replace(answer={"removed": []})
+        came_back = self._by_himself(person, str(where.get("brand") or ""), _his_own("", question))
+        facts = (came_back or self._without(person, gone)) | {block.name: None for block in gone}
+        records = [_unblocked(address, key, block, question) for block in gone if not block.pending]
+        return _Step(facts, records, {"removed": [shown_block(one) for one in gone]})
+
+    def _wished(self, who: _Who, person: Person, question: Json) -> _Step:
+        (address, key), brand, now = who, str(question.get("brand") or ""), self._state.now()
+        at_most, paused = str(question.get("at_most") or ""), question.get("paused_until")
+        if at_most not in AT_MOST:
+            raise BadQuestion(f'"{at_most}" is no frequency: {", ".join(AT_MOST[1:])}, or empty for each mail')
+        before = person.wishes.get(brand, Wish())
+        off = frozenset(map(str, question.get("topics_off") or ()))
+        after = Wish(off, at_most, _moment(paused or None), now, str(question.get("via") or ""))
+        answer = {"before": said(before), "after": said(after)}
+        if said(before) == said(after):
+            return NOTHING._replace(answer=answer)
+        facts: dict[str, str | None] = {f"w:{brand}": after.dump() if said(after) != said(Wish()) else None}
+        if address and not person.erased:
+            facts[ADDRESS] = self.keys.sealed_text(address)
+        if not question.get("silent"):
+            facts |= self._by_himself(person, brand, _his_own("", question))
+        about = {"brand": brand or None, **_whose(address, key), "via": after.source}
+        return _Step(facts, [("preferences-changed", {**about, **answer})], answer)
 
     async def _clear(self, question: Json) -> Json:
         people, cursor = await self._page(question)
@@ -356,26 +443,6 @@ class People:
         if len(gone) == len(person.blocks) and not person.wishes and not person.engaged:
             facts[ADDRESS] = None
         return facts
-
-    async def _wish(self, question: Json) -> Json:
-        (address, key), brand, now = self._who(question), str(question.get("brand") or ""), self._state.now()
-        at_most, paused = str(question.get("at_most") or ""), question.get("paused_until")
-        silent = bool(question.get("silent"))
-        if at_most not in AT_MOST:
-            raise BadQuestion(f'"{at_most}" is no frequency: {", ".join(AT_MOST[1:])}, or empty for each mail')
-        person = person_of((await self._state.told([key], left=True))[0])
-        before = person.wishes.get(brand, Wish())
-        off = frozenset(map(str, question.get("topics_off") or ()))
-        after = Wish(off, at_most, _moment(paused or None), now, str(question.get("via") or ""))
-        if said(before) != said(after):
-            told = after.dump() if said(after) != said(Wish()) else None
-            engaged = {} if silent else self._by_himself(person, brand, _his_own("", question))
-            sealed = {} if person.erased or not address else {ADDRESS: self.keys.sealed_text(address)}
-            await self._state.tell(key, {f"w:{brand}": told, **sealed, **engaged})
-            facts = {"brand": brand or None, **_whose(address, key), "via": after.source}
-            if not silent:
-                await self._record([("preferences-changed", {**facts, "before": said(before), "after": said(after)})])
-        return {"before": said(before), "after": said(after)}
 
     async def _got(self, question: Json) -> Json:
         """Mail that arrived, from events: what caps count."""
@@ -459,6 +526,12 @@ def shown(person: Person, now: int, engagement: Engagement) -> Json:
         },
         "address_kept": bool(person.sealed),
     }
+
+
+def failures_of(facts: Mapping[str, str]) -> Json:
+    """Days on which mail to him failed, of which one alone does not suppress (relay/learning.py), by what failed."""
+    told = {name[2:]: orjson.loads(text) for name, text in facts.items() if name.startswith("f:")}
+    return {reason: [iso(at)[:10] for _, at in days] for reason, days in sorted(told.items())}
 
 
 def day_of(number: int | None) -> str | None:

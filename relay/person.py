@@ -23,6 +23,7 @@ UNSUBSCRIBED, COMPLAINT, DEAD_MAILBOX, MANUAL, IMPORTED, ERASED = (
     "unsubscribed", "complaint", "dead-mailbox", "manual", "imported", "erased",
 )  # fmt: skip
 
+FORGET = "recipient --forget"  # the action of an `audit` event, which tells what goes on to be stopped, by a hash alone
 PENDING = "pending:"  # how the stop begins of a suppression that waits for a second word, and stops nothing meanwhile
 PENDING_FOR = 30 * 86_400_000  # ms it waits so
 

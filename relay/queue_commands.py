@@ -17,6 +17,7 @@ from relay.event import iso
 from relay.message import HELD, RUNAWAY, Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
 from relay.policy.suspension import OLDER, Suspension, Suspensions
+from relay.recipient import domains_of, normalised
 from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Page, Selector, Spool
 from relay.wildcard import AnyOf, PatternError, any_of
@@ -26,6 +27,7 @@ Act = Callable[[list[Delivery]], tuple[list[Delivery], Change]]
 SPREAD = 20  # ms for each delivery set free together: a page of 500 within 10 s
 SPREAD_AT_MOST = 600_000  # ms: what was held for a day need not wait for another; sites have limits of their own
 PAGE = 500  # deliveries a page: some 300 KB of JSON, a few ms of the spool's thread
+SENT_PAGE = 10_000  # rows of what was sent that are looked through: some 15 ms of the spool's thread
 COUNT_PAGE = 5_000  # of which only numbers are told
 BREATH = 0.02  # s between the pages of what nobody waits for, so that it takes a third of the loop at most
 
@@ -43,9 +45,18 @@ class QueueCommands:
             "queue.page": self.page,
             "queue.count": self.count,
             "queue.change": self.change,
+            "queue.sent": self.sent,
             "queue.unsend": self.unsend,
         }
         return await do[question["do"]](question)
+
+    async def sent(self, question: Json) -> Json:
+        """{"recipient", "after"} -> {"items", "after"}: what was delivered to somebody, and is remembered for what comes back."""
+        who = normalised(str(question["recipient"]))
+        begin = question.get("after") or ["", 0]
+        signs = [f"@{domain}" for domain in sorted(domains_of(who))]
+        found, after = await self.spool.sent_to(signs, (begin[0], begin[1]), SENT_PAGE)
+        return {"items": [_sent(*one) for one in found if normalised(one[0].recipient) == who], "after": after}
 
     async def unsend(self, question: Json) -> Json:
         """{"sent": [[id, index], ...]} -> {"after": null}: what was delivered to somebody who is to be forgotten."""
@@ -336,6 +347,27 @@ class QueueCommands:
             return f"{postponed.reason}: {postponed.detail}"
         limits = [name for name, owed in (("quota", delivery.quota), ("rate", delivery.paced)) if owed]
         return ", ".join(limits) or None
+
+
+def _sent(delivery: Delivery, heard: int) -> Json:
+    message = delivery.message
+    return {
+        "id": message.id,
+        "rcpt": delivery.index,
+        "recipient": delivery.recipient,
+        "sender": delivery.sender,
+        "from": message.author,
+        "subject": message.subject,
+        "message_id": message.message_id,
+        "credential": message.credential,
+        "brand": message.brand,
+        "stream": message.stream,
+        "campaign": message.campaign,
+        "site": delivery.site,
+        "accepted": iso(message.accepted_at),
+        "delivered": iso(delivery.arrived) if delivery.arrived else None,
+        "came_back": bool(heard),
+    }
 
 
 def _earliest(deliveries: Iterable[Delivery]) -> dict[LaneKey, int]:

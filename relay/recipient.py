@@ -121,11 +121,15 @@ class Keys:
     def seal(self, address: str) -> bytes:
         """The id of the key, then the address by AES-SIV (RFC 5297), which needs no random number. Equal addresses look equal,
         as do the keys beside them. Opened for that person alone."""
+        return self.seal_for(self.key(address), address)
+
+    def seal_for(self, key: bytes, text: str) -> bytes:
+        """The same of any text about the person with this key."""
         identity, aead = self._seals[-1]
-        return identity + aead.encrypt(address.encode("utf-8", "surrogatepass"), [self.key(address)])
+        return identity + aead.encrypt(text.encode("utf-8", "surrogatepass"), [key])
 
     def open(self, sealed: bytes, key: bytes) -> str:
-        """The address of the person with this key; raises SealError."""
+        """What was sealed for the person with this key; raises SealError."""
         for identity, aead in self._seals:
             if sealed[:1] == identity:
                 try:
@@ -158,12 +162,18 @@ def _aead(secret: bytes) -> AESSIV:
 _WILD = frozenset("*?[]")
 
 
+def domains_of(who: str) -> set[str]:
+    """All that may stand behind the @ of a person, by his one spelling; in lower case."""
+    domain = who.rpartition("@")[2]
+    return {domain, u_label(domain)} | ({"googlemail.com"} if domain == "gmail.com" else set())
+
+
 def spellings(who: str, key: str = "") -> dict[str, AnyOf]:
     """What each event of a person (by his one spelling) fits, in words that columns can be asked for quickly: by his address, and
     by his key (in hexadecimal) where that took its place; or by the domain alone where it cannot be said. What fits is still to
     be normalised and compared."""
     local, _, domain = who.rpartition("@")
-    domains = {domain, u_label(domain)} | ({"googlemail.com"} if domain == "gmail.com" else set())
+    domains = domains_of(who)
     if not local.isascii() or not domain.isascii() or _WILD & {*who} or local.startswith('"'):
         return {"domain": AnyOf(tuple(sorted(domains)))}
     named = [f"*{'*'.join(local)}*@{one}" for one in sorted(domains)]

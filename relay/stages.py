@@ -161,7 +161,7 @@ class Stages:
             self.settings.in_force.policies.brands,
             self.engaging,
         )
-        self.people.used = self.capping.used
+        self.people.used, self.people.sends = self.capping.used, self.capping.sends
         self.steering = Steering(
             self.state,
             self.pacemaker,

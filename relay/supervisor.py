@@ -261,10 +261,12 @@ class Supervisor:
                 return await self.reload(by)
             case "rollback":
                 return await self.roll_back(str(question.get("version")), by, str(question.get("reason", "")))
-            case "queue.page" | "queue.change" | "queue.count" | "queue.unsend":
+            case "queue.page" | "queue.change" | "queue.count" | "queue.sent" | "queue.unsend":
                 return await self._page(question)
-            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health":
+            case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health" | "board":
                 return await self._ask_any(question)
+            case "errands":
+                return await self._ask_web(question)
             case "paces":
                 return await self._paces()
             case "webhooks":
@@ -273,15 +275,18 @@ class Supervisor:
 
     async def _webhooks(self, question: Json) -> Json:
         """They are the web process's business; what is told again, or signed by another secret, is on record."""
-        try:
-            answer = await self.web.ask(question)
-        except NodeDown as error:
-            return {"error": f"the web process, which tells webhooks: {error}; try again"}
+        answer = await self._ask_web(question)
         if question.get("what") in ("resend", "rotate") and "error" not in answer:
             said = {name: str(question.get(name, "")) for name in ("by", "via", "reason")}
             what = {name: value for name, value in answer.items() if name != "secret"}
             self._do(self._tell("audit", {**said, "action": f"webhooks {question['what']}", "what": what}))
         return answer
+
+    async def _ask_web(self, question: Json) -> Json:
+        try:
+            return await self.web.ask(question)
+        except NodeDown as error:
+            return {"error": f"the web process, which does this: {error}; try again"}
 
     async def stats(self) -> Json:
         """The node and each worker, for `status`, the admin page and metrics. What several workers met is one alert."""

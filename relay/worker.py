@@ -208,7 +208,7 @@ class Worker:
         match question.get("do"):
             case "stats":
                 return await worker_view.stats(self.stages, self.alerts, self._started)
-            case "queue.page" | "queue.change" | "queue.count" | "queue.unsend":
+            case "queue.page" | "queue.change" | "queue.count" | "queue.sent" | "queue.unsend":
                 return await self._commands(question).answer(question)
             case "queue.top":
                 return await self._top(str(question.get("site", "")))

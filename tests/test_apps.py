@@ -157,6 +157,30 @@ class TestOfOneRecipient:
         assert "unsubscribed" not in answer["detail"], "that is what he would take back"
         assert await ask(node, "show", recipient=ADA) == before
 
+    async def test_consent_is_one_change(self, node: Node) -> None:
+        body = {"reason": "unsubscribed", "stop": "topic:news"}
+        await ask(node, "suppress", recipient=ADA, body=body)
+        await ask(node, "consent", recipient=ADA, body={"marketing": False, "topics": {"offers": False}})
+        told = await ask(node, "consent", recipient=ADA, body={"marketing": True, "topics": {"news": True}})
+        assert (told["marketing"], told["suppressions"]) == (True, []), "who agrees to a topic has not left it any more"
+        assert told["preferences"]["topics_off"] == ["offers"]
+        assert kinds(node) == ["unsubscribed", "preferences-changed", "unsubscribed", "unsuppressed", "unsuppressed"]
+        assert node.said[-1][1]["reason"] == "agreed to marketing"
+
+    @pytest.mark.parametrize(
+        ("reason", "first"),
+        [("complaint", "Only operators can take that off"), ("manual", "Take that suppression off first")],
+    )
+    async def test_a_topic_that_stays_stopped_for_another_reason(self, node: Node, reason: str, first: str) -> None:
+        await ask(node, "suppress", recipient=ADA, body={"reason": reason, "stop": "topic:news"})
+        before = await ask(node, "show", recipient=ADA)
+        answer = await ask(node, "consent", recipient=ADA, body={"topics": {"news": True, "offers": False}})
+        assert (answer["status"], answer["code"]) == (409, "still-stopped")
+        assert answer["detail"] == f"Stays stopped: topic:news by {reason}. {first}"
+        assert await ask(node, "show", recipient=ADA) == before
+        told = await ask(node, "consent", recipient=ADA, body={"topics": {"offers": False}})
+        assert told["preferences"]["topics_off"] == ["offers"], "what he turns off is not asked about"
+
     async def test_consent_to_nothing(self, node: Node) -> None:
         assert (await ask(node, "consent", recipient=ADA, body={}))["status"] == 422
 

@@ -9,6 +9,7 @@ import pytest
 from relay import capping as module
 from relay.capping import CONFIRM_AFTER, HELD, UNSAFE, Capping
 from relay.effects import Effect
+from relay.event import iso
 from relay.identity import Rate
 from relay.message import MailClass
 from relay.policy.caps import Cap, Caps
@@ -105,6 +106,11 @@ async def test_how_much_of_each_limit_one_has_used_and_by_whose_mail() -> None:
         (NOW // 1000 - 9, mark_of("b", "service")),
     ]
     desk.places.people[DANA].sends = sends
+    assert await desk.capping.sends("dana@b.example") == [
+        {"at": iso(NOW // 1000 * 1000 - 86_401_000), "of": "a marketing"},
+        {"at": iso(NOW // 1000 * 1000 - 5_000), "of": "b marketing"},
+        {"at": iso(NOW // 1000 * 1000 - 9_000), "of": "b service"},
+    ]
     assert await desk.capping.used("dana@b.example") == [
         {"cap": "two", "limit": "2/24h", "used": 0, "under_way": 1, "by": {}},
         {"cap": "all", "limit": "3/day", "used": 1, "under_way": 1, "by": {"b marketing": 1}},

@@ -184,6 +184,50 @@ async def test_a_wish_is_told_with_what_was_before_and_is_gone_when_it_is_every_
     assert "w:a" not in await desk.facts("dana@b.example")
 
 
+async def test_changes_of_one_person_are_made_together_each_after_those_before_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    who = {"recipient": "dana@b.example", "via": "page"}
+    left = {"brand": "a", "reason": "unsubscribed"}
+    for stop in ("topic:tips", "marketing"):
+        await desk.block("dana@b.example", stop=stop, **left)
+    desk.said.clear()
+    told: list[Any] = []
+    tell = desk.state.tell
+
+    async def once(key: bytes, facts: Any) -> None:
+        told.append(facts)
+        await tell(key, facts)
+
+    monkeypatch.setattr(desk.state, "tell", once)
+    changes = [
+        {"what": "wish", "brand": "a", "topics_off": ["offers"]},
+        {"what": "unblock", "where": {"stop": "topic:tips", **left}, "reason": "asked"},
+        {"what": "unblock", "where": {"stop": "topic:offers", **left}},
+        {"what": "block", "stop": "marketing", **left},
+        {"what": "block", "stop": "marketing", "brand": "b", "reason": "unsubscribed"},
+    ]
+    assert await desk.ask("together", **who, changes=changes) == {"changed": 3}
+    assert len(told) == 1
+    assert [kind for kind, _ in desk.said] == ["preferences-changed", "unsuppressed", "unsubscribed"]
+    assert (desk.said[1][1]["stop"], desk.said[1][1]["reason"]) == ("topic:tips", "asked")
+    shown = await desk.ask("show", **who)
+    assert shown["preferences"]["a"]["topics_off"] == ["offers"]
+    assert {(one["stop"], one["brand"]) for one in shown["blocks"]} == {("marketing", "a"), ("marketing", "b")}
+    assert await desk.ask("together", **who, changes=changes[:1]) == {"changed": 0}
+    assert len(told) == 1, "it is so already"
+
+
+async def test_of_changes_that_cannot_all_be_made_none_is(desk: Desk) -> None:
+    changes = [
+        {"what": "wish", "brand": "a", "topics_off": ["tips"]},
+        {"what": "wish", "brand": "b", "at_most": "2/day"},
+    ]
+    for bad in (changes, [changes[0], {"what": "forget"}], [changes[0], {"what": "block", "stop": "it"}]):
+        assert "error" in await desk.ask("together", recipient="dana@b.example", changes=bad)
+    assert (desk.said, await desk.facts("dana@b.example")) == ([], {})
+
+
 async def test_an_engagement_is_only_ever_later(desk: Desk) -> None:
     for day, changed in ((20_000, 1), (19_999, 0), (20_001, 1)):
         entries = [{"recipient": "dana@b.example", "brand": "a", "day": day}]
@@ -437,6 +481,21 @@ async def test_what_is_known_by_key_alone_is_exported_and_comes_back(desk: Desk)
 async def test_what_is_stopped_for_who_is_forgotten_is_as_the_files_say(desk: Desk) -> None:
     desk.people.stop_forgotten = "all"
     assert [one["stop"] for one in (await desk.ask("forget", recipient="dana@b.example"))["kept"]] == ["all"]
+
+
+async def test_who_asks_is_told_what_counts_and_what_failed(desk: Desk) -> None:
+    day = 86_400_000
+    await desk.state.tell(desk.keys.key("dana@b.example"), {"f:quota": f'[["m1/0", {5 * day}], ["m2/0", {6 * day}]]'})
+    assert "failures" not in await desk.ask("show", recipient="dana@b.example")
+    found = await desk.ask("show", recipient="dana@b.example", all=True)
+    assert (found["failures"], found["counted"]) == ({"quota": ["1970-01-06", "1970-01-07"]}, [])
+
+    async def sends(address: str) -> list[dict[str, Any]]:
+        return [{"at": "now", "of": f"mail to {address}"}]
+
+    desk.people.sends = sends
+    found = await desk.ask("show", recipient="dana@b.example", all=True)
+    assert found["counted"] == [{"at": "now", "of": "mail to dana@b.example"}]
 
 
 async def test_what_is_told_again_is_no_event(desk: Desk) -> None:

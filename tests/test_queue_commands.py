@@ -1,6 +1,7 @@
 """An operator's hand on a shard: which mail a selector means, what is done to it, what is left alone."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import orjson
 import pytest
 
 from relay.egress.pools import Pool, Source
+from relay.event import iso
 from relay.message import HELD, RUNAWAY, Change, Delivery, MailClass
 from relay.outcome import Outcome, Reply
 from relay.pause import Pause
@@ -22,7 +24,7 @@ from relay.queue_commands import PAGE, QueueCommands, SelectorError, selector
 from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Selector, Spool
 from relay.wildcard import any_of
-from tests.support.house import Rig
+from tests.support.house import Rig, waiting_delivery
 from tests.support.letters import letter
 
 NOW = 1_763_800_000_000
@@ -265,6 +267,28 @@ async def test_what_was_sent_to_somebody_is_forgotten(spool: Spool, commands: Qu
     assert await spool.sent(about.id, 0) is not None
     assert await commands.answer({"do": "queue.unsend", "sent": [[about.id, 0]]}) == {"after": None}
     assert await spool.sent(about.id, 0) is None
+
+
+async def test_what_was_sent_to_somebody_is_found_in_pages(
+    spool: Spool, commands: QueueCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.queue_commands.SENT_PAGE", 3)
+    delivery = waiting_delivery()
+    people = ("Da.na@GMAIL.com", "dana@gmail.com.example", "noa@gmail.com", "d.ana+x@googlemail.com", "lea@b.example")
+    for index, address in enumerate(people):
+        sent = replace(delivery, index=index, recipient=address, domain=address.rpartition("@")[2].lower(), arrived=NOW)
+        await spool.settle(Change(sent=[(sent, "192.0.2.1", "google")]))
+    await spool.settle(Change(heard=[(delivery.message.id, 3, 1)]))
+    pages, after = list[dict[str, Any]](), None
+    while not pages or after is not None:
+        pages.append(await commands.answer({"do": "queue.sent", "recipient": "dana@gmail.com", "after": after}))
+        after = pages[-1]["after"]
+    first, last = (item for page in pages for item in page["items"])
+    assert len(pages) == 2
+    assert (first["recipient"], first["rcpt"], first["came_back"]) == ("Da.na@GMAIL.com", 0, False)
+    assert (last["recipient"], last["rcpt"], last["came_back"]) == ("d.ana+x@googlemail.com", 3, True)
+    assert (first["id"], first["site"], first["delivered"]) == (delivery.message.id, "google", iso(NOW))
+    assert (await commands.answer({"do": "queue.sent", "recipient": "tal@b.example"}))["items"] == []
 
 
 async def test_mail_is_moved_to_another_pool(spool: Spool, commands: QueueCommands) -> None:

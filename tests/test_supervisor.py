@@ -236,5 +236,5 @@ async def test_webhooks_are_asked_of_the_web_process(node: Path) -> None:
     with starting(node) as supervisor:
         answer = await supervisor._answer({"do": "webhooks", "what": "list"})
         stats = await supervisor.stats()
-    assert answer["error"] == "the web process, which tells webhooks: it is not running; try again"
+    assert answer["error"] == "the web process, which does this: it is not running; try again"
     assert (stats["gauges"]["webhook_waiting"], stats["counters"]) == ([], {"webhook_posts": []})

@@ -7,29 +7,22 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from relay.cli.events import now_ms, printable, render_line
-from relay.cli.queue import pages
 from relay.cli.suppress import ask, told, undo, what
-from relay.cli.suppress_restore import FORGET
 from relay.config import whereabouts
-from relay.control import request
-from relay.feedback.eventarchive import read
-from relay.feedback.eventforget import forget
-from relay.masking import key_in
-from relay.person import ERASED
-from relay.recipient import normalised, spellings
+from relay.control import granted, request
+from relay.dossier import KINDS, Dossier, events_of
 
 Json = dict[str, Any]
 _LAST = 10  # events that are shown
 _COUNTED = 31 * 86_400_000  # ms: the longest window of a cap but a month's
-_OUTBOX = 1.0  # seconds by when an event has left its outbox (feedback/eventlog.py: INTERVAL)
-_PASSES = 20  # through the event files: one that is being turned into Parquet may take some
-_SENT_PAGE = 1_000  # deliveries in one question
+_POLL = 0.25  # s between looks for what other nodes answered
+_PATIENCE = 60.0  # s without a word from any of them
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -42,7 +35,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--export", action="store_true", help="everything, events too, as JSON: for a request for access")
     way.add_argument(
-        "--forget", action="store_true", help="for good, in all files of this node; queued mail is cancelled"
+        "--forget", action="store_true", help="for good, in all files of all nodes; queued mail is cancelled"
     )
     parser.add_argument(
         "--stop",
@@ -140,128 +133,130 @@ def _day(event: Json) -> str:
     return str(event.get("time", ""))[:10]
 
 
-def events_of(directory: Path, address: str, key: str, since: int = 0) -> Iterator[Json]:
-    """His, by whatever spelling, in time order; also those from which addresses were removed, by his key."""
-    who, keyed = normalised(address), bytes.fromhex(key)
-    for event in read(directory, since=since, match=spellings(who, key)):
-        recipient = event.get("recipient")
-        if isinstance(recipient, str) and (normalised(recipient) == who or key_in(recipient) == keyed):
-            yield event
+# -- what other nodes keep
+
+
+class Others:
+    """The other nodes of a cluster, asked to do something with what they keep of a person (relay/errands.py). `node`: this one;
+    `later`: those that are not there. Raises Refused where they cannot be asked."""
+
+    def __init__(self, data_dir: Path, errand: str, address: str, said: Json | None = None) -> None:
+        self._data_dir, self._address = data_dir, address
+        sent = self._ask({"what": "send", "errand": errand, "recipient": address, "said": said or {}})
+        self._id: str = sent.get("id", "")
+        self.node: str = sent.get("node", "")
+        self.later: list[str] = sent.get("later", [])
+        self.heard: list[str] = []  # those that have said all
+        self.failed: dict[str, str] = {}  # those that could not, and why
+        self.silent: list[str] = [*sent.get("asked", ())]
+
+    def _ask(self, question: Json) -> Json:
+        return granted(request(self._data_dir, {"do": "errands", **question}))
+
+    def parts(self, patience: float) -> Iterator[Json]:
+        """As they come, until each that is there has said its last, or nobody has said anything for so many seconds; `silent` are
+        then those that have not."""
+        end = time.monotonic() + patience
+        while self.silent and time.monotonic() < end:
+            part = self._ask({"what": "take", "id": self._id, "recipient": self._address})
+            if not part:
+                time.sleep(_POLL)
+                continue
+            yield part
+            end = time.monotonic() + patience
+            if part["last"]:
+                self.silent.remove(part["node"])
+                self.heard.append(part["node"])
+            if "failed" in part:
+                self.failed[part["node"]] = part["failed"]
+        if self._id:
+            self._ask({"what": "end", "id": self._id})
+
+
+# -- giving
 
 
 def run_export(args: argparse.Namespace) -> int:
     """One object; its events are written as they are read."""
     node = whereabouts(args.config)
-    person = ask(node.data_dir, {"what": "show", "recipient": args.address})
-    waiting = list(_queued(node.data_dir, args.address))
-    head = json.dumps({"recipient": args.address, "known": person, "waiting": waiting}, ensure_ascii=False)
+    person = ask(node.data_dir, {"what": "show", "recipient": args.address, "all": True})
+    head = json.dumps({"recipient": args.address, "known": person}, ensure_ascii=False)
     print(f'{head[:-1]}, "events": [')
+    kept: dict[str, list[Json]] = {kind: [] for kind in KINDS if kind != "events"}
     before = ""
-    for event in events_of(node.data_dir / "events", args.address, person["key"]):
-        print(f"{before}  {json.dumps(event, ensure_ascii=False)}", end="")
+    others = Others(node.data_dir, "export", args.address)
+    for of, kind, one in _everywhere(_dossier(node.data_dir, args.address, person), others):
+        if kind != "events":
+            kept[kind].append({"node": of, **one})
+            continue
+        print(f"{before}  {json.dumps(one, ensure_ascii=False)}", end="")
         before = ",\n"
-    print("\n]}")
-    return 0
+    missing = sorted({*others.silent, *others.later, *others.failed})
+    nodes = {"answered": sorted({others.node, *others.heard} - {*missing}), "silent": missing}
+    tail = json.dumps({**kept, "nodes": nodes}, ensure_ascii=False)
+    print(f"\n], {tail[1:]}")
+    if missing:
+        print(f"{', '.join(missing)} did not answer: ask again when all nodes are there.", file=sys.stderr)
+    return 1 if missing else 0
 
 
-def _queued(data_dir: Path, address: str) -> Iterator[Json]:
-    """What waits for him."""
-    who = normalised(address)
-    domain = who.rpartition("@")[2]
-    selector = {"domain": [domain, "googlemail.com"] if domain == "gmail.com" else domain}
-    for page in pages(data_dir, {"do": "queue.page", "selector": selector}):
-        yield from (item for item in page["items"] if normalised(item["recipient"]) == who)
+def _everywhere(here: Dossier, others: Others) -> Iterator[tuple[str, str, Json]]:
+    """What each node keeps, with the node."""
+    for part in others.parts(_PATIENCE):
+        yield from ((part["node"], kind, one) for kind, one in part.get("items", ()))
+    yield from ((others.node, kind, one) for kind, one in here.found())
+
+
+def _dossier(data_dir: Path, address: str, person: Json) -> Dossier:
+    return Dossier(data_dir, partial(request, data_dir), address, bytes.fromhex(person["key"]))
 
 
 # -- forgetting
 
 
 def run_forget(args: argparse.Namespace) -> int:
-    """First nothing more is known, then nothing more goes, then what was written down is changed: each step leaves less for the
-    next one, and all of it may be done again."""
+    """First nothing more is known, then nothing more goes, then what was written down is changed, on each node: each step leaves
+    less for the next one, and all of it may be done again."""
     node = whereabouts(args.config)
-    data_dir, directory = node.data_dir, node.data_dir / "events"
+    data_dir = node.data_dir
     person = ask(data_dir, {"what": "show", "recipient": args.address})
-    waiting = [(item["id"], item["recipient"]) for item in _queued(data_dir, args.address)]
+    here = _dossier(data_dir, args.address, person)
     if args.dry_run:
-        found = {"events": sum(1 for _ in events_of(directory, args.address, person["key"])), "waiting": len(waiting)}
-        return _say(
-            args,
-            {**found, "known": person},
-            f"{found['events']:,} events and {found['waiting']:,} queued mails are of him. Nothing was changed.",
-        )
+        others = Others(data_dir, "count", args.address)
+        return _say(args, {**here.counted(), "known": person}, _FOUND, others, "Nothing was changed.")
     if not args.yes and sys.stdin.isatty():
-        print(
-            f"This forgets {printable(args.address)} for good: what he chose, {len(waiting):,} queued mails, all events."
-        )
+        waiting = sum(1 for _ in here.waiting())
+        print(f"This forgets {printable(args.address)} for good: what he chose, {waiting:,} queued mails, all events.")
         if input("Type the address to go on: ").strip() != args.address:
             print("Nothing was changed.", file=sys.stderr)
             return 1
     stop = {} if args.stop is None else {"stop": args.stop.replace("nothing", "")}
-    answer = ask(data_dir, {"what": "forget", "recipient": args.address, "via": "cli", **stop})
-    cancelled = _cancel(data_dir, waiting)
-    _unsend(data_dir, events_of(directory, args.address, person["key"]))
-    captures = _forget_captures(data_dir / "capture", normalised(args.address))
-    changed = _forget_events(directory, args.address, bytes.fromhex(person["key"]))
-    done = {"key": answer["key"], "cancelled": cancelled, "events": changed, "kept": answer["kept"]}
-    done |= {"captures": captures} if captures else {}
-    facts: Json = {"by": getpass.getuser(), "via": "cli", "action": FORGET, "what": {"key": answer["key"]}}
-    stopped = [{name: block[name] for name in ("stop", "brand", "reason")} for block in answer["kept"]]
-    facts |= {"reason": args.reason, "cancelled": cancelled, "events": changed, "kept": stopped}
-    request(data_dir, {"do": "record", "kind": "audit", "facts": facts})
-    kept = ", ".join(f"{what(block)} ({block['reason']})" for block in answer["kept"]) or "nothing"
-    return _say(
-        args,
-        done,
-        f"Forgotten: {changed:,} events changed, {cancelled:,} queued mails cancelled. By a hash alone it goes on to be "
-        f"known what is not sent: {kept}.\nNodes of a cluster have their own events: run it on each.",
-    )
+    kept = ask(data_dir, {"what": "forget", "recipient": args.address, "via": "cli", **stop})["kept"]
+    stopped = [{name: block[name] for name in ("stop", "brand", "reason")} for block in kept]
+    said: Json = {"by": getpass.getuser(), "via": "cli", "reason": args.reason, "kept": stopped}
+    others = Others(data_dir, "forget", args.address, said)
+    done = here.forget(said)
+    known = ", ".join(f"{what(block)} ({block['reason']})" for block in kept) or "nothing"
+    text = f"By a hash alone it goes on to be known what is not sent: {known}."
+    return _say(args, {"key": person["key"], **done, "kept": kept}, _FORGOTTEN, others, text)
 
 
-def _cancel(data_dir: Path, waiting: Iterable[tuple[str, str]]) -> int:
-    count = 0
-    for identity, recipient in waiting:
-        question = {"do": "queue.change", "action": "cancel", "reason": ERASED}
-        for page in pages(data_dir, {**question, "selector": {"id": identity, "recipient": recipient}}):
-            count += page["changed"]
-    return count
+_FOUND = "{events:,} events and {waiting:,} queued mails are of him"
+_FORGOTTEN = "Forgotten: {events:,} events changed, {cancelled:,} queued mails cancelled"
 
 
-def _unsend(data_dir: Path, events: Iterable[Json]) -> None:
-    """What the spools remember of mail to him, so that bounces find it, page by page."""
-    delivered = ((event["id"], event["rcpt"]) for event in events if event["type"] == "delivered")
-    while page := list(islice(delivered, _SENT_PAGE)):
-        for _ in pages(data_dir, {"do": "queue.unsend", "sent": page}):
-            pass
-
-
-def _forget_captures(directory: Path, who: str) -> int:
-    """Captured mail that went to him, also with others."""
-    count = 0
-    for envelope in directory.glob("*.json"):
-        try:
-            recipients = json.loads(envelope.read_bytes())["recipients"]
-        except (OSError, ValueError, KeyError):  # dropped meanwhile, or none of ours
-            continue
-        if who in map(normalised, recipients):
-            envelope.unlink(missing_ok=True)
-            envelope.with_suffix(".eml").unlink(missing_ok=True)
-            count += 1
-    return count
-
-
-def _forget_events(directory: Path, address: str, key: bytes) -> int:
-    """Until a pass finds nothing: what was in an outbox comes later, what was being turned into Parquet changes its file."""
-    total = 0
-    for _ in range(_PASSES):
-        time.sleep(_OUTBOX)
-        changed = forget(directory, address, key)
-        total += changed
-        if not changed:
-            break
-    return total
-
-
-def _say(args: argparse.Namespace, facts: Json, text: str) -> int:
-    print(json.dumps(facts) if args.json else text)
-    return 0
+def _say(args: argparse.Namespace, here: Json, words: str, others: Others, text: str) -> int:
+    """What came of it, here and on the other nodes. 1 where one of them failed or has not ended."""
+    nodes: dict[str, Json] = {part["node"]: part for part in others.parts(_PATIENCE)}
+    if args.json:
+        done = {name: part.get("done", {"failed": others.failed.get(name)}) for name, part in nodes.items()}
+        print(json.dumps({**here, "nodes": done, "later": others.later, "silent": others.silent}))
+    else:
+        print(f"{words.format_map(here)}. {text}")
+        for name, part in nodes.items():
+            print(f"{name}: {words.format_map(part['done']) if 'done' in part else part['failed']}.")
+        for name in others.later:
+            print(f"{name} is not there{'; it follows when it is back' if words is _FORGOTTEN else ''}.")
+        for name in others.silent:
+            print(f"{name} has not ended yet: its log says when.")
+    return 1 if others.silent or others.failed else 0

@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from relay.masking import key_in
-from relay.person import UNSUBSCRIBED
+from relay.person import FORGET, UNSUBSCRIBED
 
 Json = dict[str, Any]
 
 TYPES = ("suppressed", "unsubscribed", "unsuppressed", "preferences-changed", "audit")
 COUNTED = ("service", "marketing")  # classes that caps count (policy/caps.py)
-FORGET = "recipient --forget"  # the action of an `audit` event, which tells what goes on to be stopped, by a hash alone
 
 
 def known(events: Iterable[Json], key_of: Callable[[str], str]) -> tuple[list[Json], list[Json]]:

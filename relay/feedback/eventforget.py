@@ -15,10 +15,9 @@ from typing import Any
 import orjson
 import structlog
 
-from relay.domain import u_label
 from relay.feedback.eventarchive import Event, alone, events_of, write_parquet
 from relay.masking import key_in
-from relay.recipient import normalised
+from relay.recipient import domains_of, normalised
 
 log = structlog.get_logger()
 
@@ -40,9 +39,7 @@ class Forgotten:
 
     def __init__(self, address: str, key: bytes = b"") -> None:
         self._who, self._key = normalised(address), key
-        domain = self._who.rpartition("@")[2]
-        domains = {domain, u_label(domain)} | ({"googlemail.com"} if domain == "gmail.com" else set())
-        self.signs = tuple(f"@{one}" for one in domains)
+        self.signs = tuple(f"@{one}" for one in domains_of(self._who))
         self._signs = tuple(sign.encode() for sign in self.signs)
         self._ascii = all(sign.isascii() for sign in self.signs)
 
@@ -59,6 +56,10 @@ class Forgotten:
             return his
         cleared: Event = self.cleared(event)
         return cleared if cleared != event else None
+
+    def of_line(self, line: bytes) -> Event | None:
+        """The event of a line without him; None: it says nothing of him. Raises JSONDecodeError."""
+        return self.without(orjson.loads(line)) if self.concerns(line) else None
 
     def _is_his(self, value: object) -> bool:
         if not isinstance(value, str):

@@ -362,6 +362,18 @@ class Queue:
 
     # -- looking
 
+    def page(self, after: int, limit: int) -> list[tuple[int, str, bytes]]:
+        """Of what waits, the next behind `after`: its number, whose it is, and the event."""
+        rows = self._db.execute(
+            "SELECT sequence, credential, line FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?", (after, limit)
+        )
+        return list(rows)
+
+    def change(self, lines: Iterable[tuple[int, bytes]]) -> None:
+        """These events, by their numbers, are told so from now on."""
+        with self._change():
+            self._db.executemany("UPDATE event SET line = ? WHERE sequence = ?", [(line, one) for one, line in lines])
+
     def log(self, credential: str, limit: int, before: int | None = None) -> list[dict[str, Any]]:
         """The newest tries, the newest first; `before`: only those with a smaller `sequence`."""
         names = ("sequence", "at", "post", "events", "try", "status", "answer", "ms")

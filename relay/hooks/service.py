@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import orjson
 import structlog
 
 from relay.config import ConfigErrors, hook_secret_path, load_hook_secret, rotate_hook_secret
 from relay.control import Json
+from relay.feedback.eventforget import Forgotten
 from relay.hooks.queue import Post, Queue, Try
 from relay.hooks.reading import ends, new_events, past_events, stem, whole
 from relay.hooks.telling import DEAD, Endpoint, body, example, wait
@@ -29,6 +31,7 @@ T = TypeVar("T")
 LOOK = 1.0  # s between looks into the log: what happened is told within two
 TIDY = 60.0  # s between looks for what is too old
 AGAIN = 5.0  # s until what failed by our own fault (a full disk, say) is tried again
+PERSON_PAGE = 5_000  # events looked through for one person, beside the loop: some 20 ms
 ROWS = 1_000  # of the log of tries in one answer
 
 
@@ -201,10 +204,15 @@ class Hooks:
     # -- commands
 
     async def answer(self, question: Json) -> Json:
-        """{"do": "webhooks", "what": list | log | test | resend | rotate, ...}; see relay/cli/webhooks.py."""
+        """{"do": "webhooks", "what": list | log | test | resend | rotate, ...}; see relay/cli/webhooks.py.
+
+        {"what": "person", "recipient", "key", "forget", "cursor"} -> {"items", "changed", "cursor"}: a page of what waits to be
+        told of somebody; to `forget` him, how much of it there was, that tells nothing of him any more."""
         match question.get("what"):
             case "list":
                 return {"rows": [await self._row(one) for one in self._endpoints.values()], "counts": self._counted()}
+            case "person":
+                return await self._do(partial(self._of_person, question))
         endpoint = self._endpoints.get(str(question.get("credential")))
         if endpoint is None:
             known = ", ".join(sorted(self._endpoints)) or "none"
@@ -225,6 +233,19 @@ class Hooks:
             case "rotate":
                 return await self._rotate(endpoint, int(question["overlap"]))
         return {"error": f"nobody here knows how to {question.get('what')}"}
+
+    def _of_person(self, question: Json) -> Json:
+        if self._queue is None:
+            return {"items": [], "changed": 0, "cursor": None}
+        gone = Forgotten(str(question["recipient"]), bytes.fromhex(str(question["key"])))
+        page = self._queue.page(int(question.get("cursor") or 0), PERSON_PAGE)
+        found = [(sequence, credential, line, gone.of_line(line)) for sequence, credential, line in page]
+        his = [(sequence, credential, line, other) for sequence, credential, line, other in found if other is not None]
+        if question.get("forget"):
+            self._queue.change((sequence, orjson.dumps(other)) for sequence, _, _, other in his)
+        items = [{"credential": credential, "event": orjson.loads(line)} for _, credential, line, _ in his]
+        cursor = page[-1][0] if len(page) == PERSON_PAGE else None
+        return {"items": [] if question.get("forget") else items, "changed": len(his), "cursor": cursor}
 
     async def _rotate(self, endpoint: Endpoint, overlap: int) -> Json:
         """A new secret; also of other endpoints that share its file."""

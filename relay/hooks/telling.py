@@ -82,14 +82,10 @@ def example(kind: str, endpoint: Endpoint, node: str, identifier: str, now: int)
     }
     brand = min(endpoint.brands, default="")
     person = {"recipient": "dana@example.com", "domain": "example.com"}
+    mail = {"id": "0" * 16, "rcpt": 0, "credential": endpoint.credential, "class": "marketing", "campaign": None}
     if kind in OF_PEOPLE:
-        return orjson.dumps({**common, "brand": brand, **person, "stop": "marketing", "via": "one-click"})
+        by = mail if kind == "unsubscribed" else {}
+        return orjson.dumps({**common, **by, "brand": brand, **person, "stop": "marketing", "via": "one-click"})
     reply = {"code": 550, "enhanced": "5.1.1", "text": "no such user here"}
-    about = {
-        "id": "0" * 12,
-        "rcpt": 0,
-        "message_id": "<example@example.com>",
-        "credential": endpoint.credential,
-        "brand": brand,
-    }
+    about = {**mail, "message_id": "<example@example.com>", "brand": brand}
     return orjson.dumps({**common, **about, "metadata": {}, **person, "reply": reply})

@@ -5,7 +5,7 @@ SQLite gives up Python's lock at each row it returns, and winning it back from a
 """
 
 from array import array
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,9 @@ _END = "SELECT message, idx"
 _SENT_AS = """
 SELECT id, idx, facts FROM sent WHERE clue > 0 AND clue IN (SELECT value FROM carray(?)) ORDER BY clue DESC, id DESC
 """
+# There is no index by recipient: asked once for a person who wants to know, or to be forgotten.
+_SENT_PAGE = "SELECT * FROM (SELECT id, idx, facts, heard FROM sent WHERE (id, idx) > (?, ?) ORDER BY id, idx LIMIT ?)"
+_SENT_END = "SELECT id, idx FROM sent WHERE (id, idx) > (?, ?) ORDER BY id, idx LIMIT 1 OFFSET ?"
 _GENERATIONS = "SELECT (SELECT min(clue) FROM sent WHERE clue > 0), (SELECT max(clue) FROM sent WHERE clue > 0)"
 
 _DUE_KEYS = """
@@ -350,6 +353,21 @@ def generation(db: apsw.Connection) -> int:
     """The one that is to be begun: no other is as late."""
     last = db.execute(_GENERATIONS).get[1]
     return (last >> BITS) + 1 if last is not None else 0
+
+
+def sent_to(
+    db: apsw.Connection, signs: Sequence[str], after: tuple[str, int], scanned: int
+) -> tuple[list[tuple[Delivery, int]], tuple[str, int] | None]:
+    """Of the next rows behind `after`, `scanned` at most, those in which one of the `signs` (in lower case) stands, with what was
+    heard of them; where the next ones begin, None: there are none."""
+    end = db.execute(_SENT_END, (*after, scanned - 1)).fetchone()
+    holds = " OR ".join("instr(lower(facts), ?)" for _ in signs)
+    statement = f"{_SENT_PAGE} WHERE {holds}"
+    found = [
+        (rows.sent_of(identifier, index, packed), heard)
+        for identifier, index, packed, heard in db.execute(statement, (*after, scanned, *signs))
+    ]
+    return found, end
 
 
 def sent_before(db: apsw.Connection, before: str) -> bool:

@@ -182,6 +182,12 @@ class Spool:
         """Id and index of what left with this Message-ID to this address (relay/clue.py)."""
         return await self._read(lambda db: queries.sent_as(db, sought))
 
+    async def sent_to(
+        self, signs: Sequence[str], after: tuple[str, int], scanned: int
+    ) -> tuple[list[tuple[Delivery, int]], tuple[str, int] | None]:
+        """A page of what was delivered by return paths of ours, of it what may be to somebody: see queries.sent_to."""
+        return await self._read(lambda db: queries.sent_to(db, signs, after, scanned))
+
     async def sent_before(self, before: str) -> bool:
         """Is anything kept of what left under an id before this one?"""
         return await self._read(lambda db: queries.sent_before(db, before))

@@ -18,7 +18,8 @@ import uvicorn
 import uvloop
 
 from relay import __version__, control, logs
-from relay.config import load_secrets
+from relay.config import Deployment, load_secrets
+from relay.errands import Alone, Errands
 from relay.feedback.eventfading import fade
 from relay.feedback.eventlog import read, to_parquet
 from relay.feedback.eventretention import remove_expired
@@ -79,6 +80,9 @@ class WebProcess:
         self._captures = Captures(deployment.node.data_dir / "capture") if capture else None
         self._public = PublicService(public, in_force, policies, self._ask) if public is not None else None
         self._hooks = Hooks(in_force, clock)
+        node, shared = deployment.node, deployment.state.url != "sqlite:"
+        keys = partial(_keys, deployment)
+        self._errands = Errands(node.name, node.data_dir, self._ask, keys) if shared else Alone(node.name)
         self._server: CaptureServer | None = None
         if capture is not None and self._captures is not None:
             hostname = deployment.node.hostname
@@ -95,6 +99,7 @@ class WebProcess:
         watch.add_done_callback(lambda _: stop.set())
         archive = asyncio.create_task(self._archive())
         hooks = asyncio.create_task(self._hooks.run())
+        errands = asyncio.create_task(self._errands.run())
         public = asyncio.create_task(self._public.run(stop)) if self._public is not None else None
         if self._server is not None:
             await self._server.start()
@@ -108,9 +113,10 @@ class WebProcess:
             await public
         if self._server is not None:
             await self._server.stop()
-        for task in (archive, hooks, watch):
+        cares = (archive, hooks, errands, watch)
+        for task in cares:
             task.cancel()
-        await asyncio.gather(archive, hooks, watch, return_exceptions=True)
+        await asyncio.gather(*cares, return_exceptions=True)
         await self._hooks.close()
 
     def _servers(self) -> list[tuple[uvicorn.Server, socket.socket]]:
@@ -159,6 +165,8 @@ class WebProcess:
     async def _answer(self, question: control.Json) -> control.Json:
         if question.get("do") == "webhooks":
             return await self._hooks.answer(question)
+        if question.get("do") == "errands":
+            return await self._errands.answer(question)
         if question.get("do") != "pages":
             return {"error": f"the web process does not know how to {question.get('do')}"}
         in_force = await asyncio.to_thread(load, Place(**question["place"]), checked=False)
@@ -200,7 +208,7 @@ class WebProcess:
     def _fade(self, directory: Path, now: int) -> None:
         kept = self._deployment.retention
         inside = {SUBJECTS: kept.subjects, TRANSCRIPTS: kept.transcripts, ADDRESSES: kept.addresses}
-        fade(directory, now, inside, Keys(load_secrets(self._deployment)).key, self._hooks.read)
+        fade(directory, now, inside, _keys(self._deployment).key, self._hooks.read)
 
 
 class _Pages(uvicorn.Server):
@@ -212,6 +220,10 @@ class _Pages(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
         yield
+
+
+def _keys(deployment: Deployment) -> Keys:
+    return Keys(load_secrets(deployment))
 
 
 def _public_keys(ring: KeyRing) -> Any:

@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from relay.cli import queue, recipient, suppress
+from relay import dossier
+from relay.cli import recipient, suppress
 from relay.cli.events import now_ms
 from relay.cli.main import main
-from relay.cli.recipient import events_of
 from relay.config import whereabouts
 from relay.event import iso
 from relay.feedback.eventarchive import read, to_parquet
-from relay.feedback.eventforget import forget
-from relay.web.captures import Captures
 from tests.support.desk_node import DeskNode
 
 
@@ -27,9 +25,10 @@ def event(at: int, kind: str, who: str, number: int, **more: Any) -> bytes:
 @pytest.fixture
 def node(tmp_path: Path, folders: list[str], monkeypatch: pytest.MonkeyPatch) -> DeskNode:
     node = DeskNode(tmp_path)
-    for module in (suppress, recipient, queue):
+    for module in (suppress, recipient):
         monkeypatch.setattr(module, "request", node)
-    monkeypatch.setattr(recipient, "_OUTBOX", 0.0)
+    monkeypatch.setattr(dossier, "_OUTBOX", 0.0)
+    monkeypatch.setattr(recipient, "_POLL", 0.0)
     return node
 
 
@@ -92,20 +91,6 @@ def test_what_he_used_of_each_cap_is_shown() -> None:
     assert recipient._of_cap({**one, "used": 0, "by": {}, "under_way": 0}) == "  arava 3/week: 0 used, 0 under way"
 
 
-def test_captured_mail_goes_with_him(tmp_path: Path) -> None:
-    folder = tmp_path / "capture"
-    captures = Captures(folder)
-    kept, his = (
-        captures.add("app@a.example", to, [], b"Subject: Hi\r\n\r\nhello\r\n", 1)
-        for to in (["noa@gmail.com"], ["noa@gmail.com", "D.ana@gmail.com"])
-    )
-    (folder / "odd.json").write_text("{")
-    assert recipient._forget_captures(folder, "dana@gmail.com") == 1
-    assert {path.name for path in folder.iterdir()} == {f"{kept.name}.json", f"{kept.name}.eml", "odd.json"}
-    assert captures.get(kept.name) == kept
-    assert captures.get(his.name) is None, "nor does the page of a running node show him"
-
-
 def test_of_a_stranger_it_says_that_nothing_is_known(
     node: DeskNode, events: Path, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +112,8 @@ def test_a_request_for_access_is_answered_with_everything_also_from_parquet(
     assert [one["id"] for one in told["events"]] == ["m1", "m2", "m4", "m5", "m6"]
     assert told["known"]["blocks"][0]["stop"] == "all"
     assert [one["recipient"] for one in told["waiting"]] == ["d.a.n.a@gmail.com"]
+    assert (told["known"]["failures"], told["known"]["counted"]) == ({}, [])
+    assert told["nodes"] == {"answered": ["relay-1"], "silent": []}
     assert run(folders, "nobody@b.example", "--export") == 0
     assert json.loads(capsys.readouterr().out)["events"] == []
 
@@ -136,6 +123,7 @@ def test_who_is_forgotten_is_in_no_file_any_more_and_is_sent_nothing(
 ) -> None:
     main(["suppress", "add", "dana@gmail.com", "--note", "called by phone", *folders])
     node.queued = [{"id": "m9", "recipient": "d.a.n.a@gmail.com"}, {"id": "m9", "recipient": "noa@gmail.com"}]
+    node.sent = [{"id": "m1", "rcpt": 0, "recipient": "dana@gmail.com"}]
     assert run(folders, "dana@gmail.com", "--forget", "--dry-run") == 0
     assert "5 events and 1 queued mails are of him. Nothing was changed." in capsys.readouterr().out
     assert run(folders, "dana@gmail.com", "--forget", "--yes", "--reason", "letter of 21 Nov") == 0
@@ -143,7 +131,7 @@ def test_who_is_forgotten_is_in_no_file_any_more_and_is_sent_nothing(
     assert "Forgotten: 5 events changed, 1 queued mails cancelled" in said
     assert "all mail (manual), marketing (erased)" in said
     assert node.cancelled == [{"id": "m9", "recipient": "d.a.n.a@gmail.com"}]
-    assert [identifier for identifier, _ in node.unsent] == ["m1", "m2", "m4", "m5"]
+    assert node.unsent == [["m1", 0]]
     for file in events.iterdir():
         assert b"dana" not in file.read_bytes().lower()
         assert b"d.ana" not in file.read_bytes().lower()
@@ -158,19 +146,58 @@ def test_who_is_forgotten_is_in_no_file_any_more_and_is_sent_nothing(
     assert json.loads(capsys.readouterr().out)["events"] == 0
 
 
-def test_events_without_addresses_are_his_by_his_key(tmp_path: Path) -> None:
-    key = "0f" * 16
-    events = [
-        {
-            "time": f"2026-11-21T10:0{n}:00Z",
-            "type": "delivered",
-            "event_id": f"e{n}",
-            "recipient": who,
-            "domain": "b.example",
-        }
-        for n, who in enumerate([f"~{key}@b.example", "Dana@b.example", f"~{'1' * 32}@b.example", "noa@b.example"])
+def answered(of: str, **more: Any) -> dict[str, Any]:
+    return {"node": of, "last": True, **more}
+
+
+def test_what_other_nodes_keep_is_given_too_with_who_did_not_answer(
+    node: DeskNode, events: Path, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.queued = [{"id": "m9", "recipient": "dana@gmail.com"}]
+    node.sent_to = {"id": "a1", "node": "relay-1", "asked": ["relay-2", "relay-4"], "later": ["relay-3"]}
+    there = {"items": [["events", {"event_id": "far"}], ["sent", {"id": "m7"}]]}
+    node.others = [
+        {**answered("relay-2", **there), "last": False},
+        answered("relay-2", items=[]),
+        answered("relay-4", failed="it cannot be read; it tries again"),
     ]
-    (tmp_path / "2026-11-21T10.0.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
-    assert [one["event_id"] for one in events_of(tmp_path, "dana@b.example", key)] == ["e0", "e1"]
-    assert forget(tmp_path, "dana@b.example", bytes.fromhex(key)) == 2
-    assert list(events_of(tmp_path, "dana@b.example", key)) == []
+    assert run(folders, "dana@gmail.com", "--export") == 1
+    said = capsys.readouterr()
+    told = json.loads(said.out)
+    assert [one["event_id"] for one in told["events"]] == ["far", "e1", "e2", "e4", "e5", "e6"]
+    assert told["sent"] == [{"node": "relay-2", "id": "m7"}]
+    assert told["waiting"] == [{"node": "relay-1", "id": "m9", "recipient": "dana@gmail.com"}]
+    assert told["nodes"] == {"answered": ["relay-1", "relay-2"], "silent": ["relay-3", "relay-4"]}
+    assert said.err == "relay-3, relay-4 did not answer: ask again when all nodes are there.\n"
+    (sent,) = [one for one in node.asked if one.get("what") == "send"]
+    assert (sent["errand"], sent["recipient"]) == ("export", "dana@gmail.com")
+    assert [one["id"] for one in node.asked if one.get("what") == "end"] == ["a1"]
+
+
+def test_who_is_forgotten_is_forgotten_by_all_nodes(
+    node: DeskNode,
+    events: Path,
+    folders: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recipient, "_PATIENCE", 0.05)
+    node.sent_to = {"id": "a1", "node": "relay-1", "asked": ["relay-2", "relay-4"], "later": ["relay-3"]}
+    node.others = [answered("relay-2", done={"events": 3, "cancelled": 2, "captures": 0, "untold": 0}), {}]
+    assert run(folders, "dana@gmail.com", "--forget", "--yes", "--reason", "letter") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == [
+        "relay-2: Forgotten: 3 events changed, 2 queued mails cancelled.",
+        "relay-3 is not there; it follows when it is back.",
+        "relay-4 has not ended yet: its log says when.",
+    ]
+    (sent,) = [one for one in node.asked if one.get("what") == "send"]
+    assert sent["said"]["kept"] == [{"stop": "marketing", "brand": None, "reason": "erased"}]
+    assert sent["said"]["reason"] == "letter"
+    node.sent_to |= {"asked": ["relay-2"], "later": []}
+    node.others = [answered("relay-2", done={"events": 1, "waiting": 0})]
+    assert run(folders, "dana@gmail.com", "--forget", "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["relay-2: 1 events and 0 queued mails are of him."]
+    node.others = [answered("relay-2", failed="the disk is full; it tries again")]
+    assert run(folders, "dana@gmail.com", "--forget", "--yes", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["nodes"] == {"relay-2": {"failed": "the disk is full; it tries again"}}

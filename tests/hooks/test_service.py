@@ -55,7 +55,7 @@ class Rig:
         found = examine_files(config, policies).accepted()
         return accept(config, policies, self.folder / "data", found.policies)
 
-    def happens(self, *credentials: str) -> None:
+    def happens(self, *credentials: str, **more: Any) -> None:
         """An event of each, now."""
         with (self.events / "2025-11-21T12.0.open.jsonl").open("ab") as file:
             for name in credentials:
@@ -65,6 +65,7 @@ class Rig:
                     "type": "bounced",
                     "event_id": f"e{self._count}",
                     "credential": name,
+                    **more,
                 }
                 file.write(orjson.dumps(event) + b"\n")
 
@@ -343,6 +344,45 @@ async def test_what_is_given_up_is_counted(rig: Rig) -> None:
         assert {"credential": "shop", "result": "given-up", "value": 1} in (await hooks.answer({"what": "list"}))[
             "counts"
         ]
+
+
+async def test_of_who_is_forgotten_nothing_more_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.hooks.service.PERSON_PAGE", 2)
+    key = "0f" * 16
+    async with HttpPeer(NO) as peer, running(rig, shop=url(peer)) as hooks:
+        for who in ("noa@gmail.com", "Da.Na@gmail.com", f"~{key}@gmail.com", "lea@b.example", ""):
+            rig.happens("shop", recipient=who, subject="Hi", detail="of dana@gmail.com")
+        await hooks.step()
+        await settled(hooks, lambda row: row["waiting"] == 5)
+        about = {"do": "webhooks", "what": "person", "recipient": "dana@gmail.com", "key": key}
+
+        async def through(**more: Any) -> list[dict[str, Any]]:
+            pages = [await hooks.answer({**about, **more})]
+            while pages[-1]["cursor"] is not None:
+                pages.append(await hooks.answer({**about, **more, "cursor": pages[-1]["cursor"]}))
+            return pages
+
+        kept = [item for page in await through() for item in page["items"]]
+        assert [(one["credential"], one["event"]["recipient"][:2]) for one in kept][1:3] == [
+            ("shop", "Da"),
+            ("shop", "~0"),
+        ]
+        assert sum(page["changed"] for page in await through(forget=True)) == 5
+        assert sum(page["changed"] for page in await through()) == 0
+    async with HttpPeer(OK) as taking, running(rig, shop=url(taking)) as again:
+        rig.clock.now += HOUR
+        await settled(again, lambda row: row["waiting"] == 0)
+        told = [event for posted in taking.posted for event in orjson.loads(posted.content)["events"]]
+    assert [event["event_id"] for event in told] == [f"e{number}" for number in range(1, 6)]
+    assert [event["recipient"] for event in told] == ["noa@gmail.com", None, None, "lea@b.example", ""]
+    assert "dana" not in repr(told).lower()
+    assert [event.get("subject") for event in told] == ["Hi", None, None, "Hi", "Hi"]
+
+
+async def test_without_endpoints_nothing_is_told_of_anybody(rig: Rig) -> None:
+    async with running(rig) as hooks:
+        found = await hooks.answer({"what": "person", "recipient": "dana@gmail.com", "key": "00"})
+    assert found == {"items": [], "changed": 0, "cursor": None}
 
 
 async def test_what_nobody_wants_any_more_is_given_up(rig: Rig) -> None:

@@ -99,3 +99,4 @@ def test_an_example_is_an_event_that_the_app_would_get(kind: str) -> None:
     event = orjson.loads(example(kind, SHOP, "relay-1", "msg_1-0", START))
     assert wants(SHOP, event)
     assert (event["type"], event["event_id"], event["test"]) == (kind, "msg_1-0", True)
+    assert (event["credential"], event["rcpt"], event["class"]) == ("shop", 0, "marketing")

@@ -1,5 +1,6 @@
 """Two nodes on a Redis that a Sentinel watches: commands that act on all nodes, a node that was away, a master that dies."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.cli import recipient
 from tests.scenario.test_returns import BOUNCE, COMPLAINT, hand_in
 from tests.support.node import RETRY, Node, free_port, wait_for
 from tests.support.nodes_on_redis import (
@@ -61,6 +63,7 @@ def test_a_cluster_changes_as_one_and_outlives_the_death_of_its_master(tmp_path:
         wait_for("all workers to know of each other", lambda: metric(one, "postlane_state_sharers") == {"2"})
         credentials_of_one_node_are_those_of_all(one, other)
         a_refused_change_leaves_all_as_they_were(one, other)
+        who_asks_is_given_what_all_nodes_keep_and_may_be_forgotten_by_all(one, other)
         a_node_that_was_away_follows_and_hears_what_came_back_meanwhile(sink, one, other, ports[0])
         a_master_dies_under_load(pair, sink, nodes)
         write(other, "retry.toml", RETRY.replace("1s", "3s"))
@@ -114,15 +117,44 @@ def a_refused_change_leaves_all_as_they_were(one: Node, other: Node) -> None:
     assert [event["what"]["node"] for event in events][-1] == "relay-2"
 
 
+def given(node: Node, address: str) -> tuple[set[str], set[str], list[str]]:
+    """Nodes whose events of a person are in what he is given, that remember to have sent him mail, and that answered."""
+    told = json.loads(node.run("recipient", address, "--export").stdout)
+    return (
+        {event["node"] for event in told["events"]},
+        {sent["node"] for sent in told["sent"]},
+        told["nodes"]["answered"],
+    )
+
+
+def who_asks_is_given_what_all_nodes_keep_and_may_be_forgotten_by_all(one: Node, other: Node) -> None:
+    both = {"relay-1", "relay-2"}
+    for node in (one, other):
+        assert node.final(node.send("dor@example.com"))["type"] == "delivered"
+    assert given(one, "dor@example.com") == (both, both, ["relay-1", "relay-2"])
+    counted = one.run("recipient", "dor@example.com", "--forget", "--dry-run").stdout.splitlines()
+    assert counted[-1] == "relay-2: 2 events and 0 queued mails are of him."
+    gone = one.run("recipient", "dor@example.com", "--forget", "--stop", "nothing", "--reason", "letter", "--yes")
+    assert "relay-2: Forgotten: 2 events changed, 0 queued mails cancelled." in gone.stdout, gone.stderr
+    for node in (one, other):
+        assert given(node, "dor@example.com") == (set(), set(), ["relay-1", "relay-2"])
+        assert not [event for event in node.events() if "dor@" in json.dumps(event)]
+        assert len(node.events(type="audit", action="recipient --forget", reason="letter")) == 1
+
+
 def a_node_that_was_away_follows_and_hears_what_came_back_meanwhile(
     sink: Sink, one: Node, other: Node, port: int
 ) -> None:
-    people = ("rona", "noa", "gal")
+    people = ("rona", "noa", "gal", "tom")
     sent = {name: other.send(f"{name}@example.com") for name in people}
     for name in people:
         assert other.final(sent[name])["type"] == "delivered"
     came = {name: next(one for one in sink.messages if one.recipients == [f"{name}@example.com"]) for name in people}
     other.kill()
+    with pytest.MonkeyPatch.context() as impatient:  # it was there a moment ago
+        impatient.setattr(recipient, "_PATIENCE", 1.0)
+        later = one.run("recipient", "tom@example.com", "--forget", "--stop", "nothing", "--yes")
+    assert later.stdout.splitlines()[-1] == "relay-2 has not ended yet: its log says when."
     hand_in(port, came["rona"].sender, BOUNCE)
     traced = COMPLAINT.replace("{trace}", came["noa"].header("X-Postlane-Trace"))
     named = COMPLAINT.replace("X-Postlane-Trace: {trace}", f"Message-ID: {came['gal'].header('Message-ID')}")
@@ -140,6 +172,8 @@ def a_node_that_was_away_follows_and_hears_what_came_back_meanwhile(
     for name, kind in kinds.items():
         wait_for("what came back", partial(other.events, id=sent[name], type=kind))
     assert not [event for kind in set(kinds.values()) for event in one.events(type=kind)]
+    wait_for("it to forget", lambda: other.events(type="audit", action="recipient --forget", reason=""))
+    assert not [event for event in other.events() if "tom@" in json.dumps(event)]
     wait_for("it to be seen", lambda: f"relay-2  up   policies {version(one)}" in one.run("status").stdout)
 
 

@@ -19,7 +19,8 @@ Json = dict[str, Any]
 
 class DeskNode(FakeNode):
     """`said`: the events it recorded; `queued`: what waits, as `queue.page` tells it; `cancelled`: what was cancelled;
-    `unsent`: what it is to remember no more."""
+    `sent`: what it remembers to have sent; `unsent`: what it is to remember no more; `untold`: what webhooks are yet to be told;
+    `sent_to`: the other nodes that are asked about a person, and `others`: what they answer, part by part."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -28,6 +29,10 @@ class DeskNode(FakeNode):
         self.queued: list[Json] = []
         self.cancelled: list[Json] = []
         self.unsent: list[list[Any]] = []
+        self.sent: list[Json] = []
+        self.untold: list[Json] = []
+        self.sent_to: Json = {"id": "", "node": "relay-1", "asked": [], "later": []}
+        self.others: list[Json] = []
 
     def reply(self, question: Json) -> Json:
         match question["do"]:
@@ -38,6 +43,14 @@ class DeskNode(FakeNode):
                 self.said.append((question["kind"], question["facts"]))
             case "queue.page":
                 return {"items": self.queued, "cursor": None}
+            case "queue.sent":
+                return {"items": self.sent, "cursor": None}
+            case "webhooks":
+                return {"items": self.untold, "changed": len(self.untold), "cursor": None}
+            case "errands":
+                if question["what"] == "take":
+                    return self.others.pop(0) if self.others else {}
+                return self.sent_to
             case "queue.unsend":
                 self.unsent += question["sent"]
                 return {"cursor": None}

@@ -64,6 +64,11 @@ class Desk:
         if self.down:
             raise NodeDown("nobody is here")
         self.asked.append(question)
+        for change in question.get("changes") or [question]:
+            self._change(change)
+        return {"blocks": self.blocks, "preferences": self.preferences}
+
+    def _change(self, question: dict[str, Any]) -> None:
         match question["what"]:
             case "block":
                 for one in question["entries"]:
@@ -79,7 +84,6 @@ class Desk:
                     "at_most": question["at_most"] or "each",
                     "paused_until": iso(until) if until else None,
                 }
-        return {"blocks": self.blocks, "preferences": self.preferences}
 
     def block(self, stop: str, brand: str, reason: str) -> None:
         self.blocks.append({"stop": stop, "brand": brand or None, "reason": reason, "over": False})

@@ -52,7 +52,7 @@ OPERATIONS = (
     Operation("GET", _ONE, "show", "All that is known of a recipient at the brand", models.Recipient),
     Operation(
         "PUT", f"{_ONE}/consent", "consent", "Agreed to marketing or topics, or withdrawn", models.Recipient, models.Consent,
-        conflict="marketing stays stopped for another reason, such as a complaint",
+        conflict="it stays stopped for another reason, such as a complaint",
     ),
     Operation("DELETE", f"{_ONE}/consent", "withdraw", "Marketing ends, as if unsubscribed", models.Recipient),
     Operation(

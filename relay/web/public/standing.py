@@ -88,13 +88,16 @@ def _of_message(ticket: Ticket) -> Json:
 
 
 def returns(ticket: Ticket) -> list[Json]:
-    return [_lifted(ticket, "marketing")]
+    return [_his(ticket, **_lifted(ticket, "marketing"))]
+
+
+def _his(ticket: Ticket, **asked: object) -> Json:
+    why = {"reason": "subscribed again", "by": "recipient", "via": "page"}
+    return {"do": "people", "recipient": ticket.recipient, **why, **asked}
 
 
 def _lifted(ticket: Ticket, stop: str) -> Json:
-    where = {"brand": ticket.brand, "stop": stop, "reason": _UNSUBSCRIBED}
-    who = {"recipient": ticket.recipient, "where": where}
-    return {"do": "people", "what": "unblock", **who, "reason": "subscribed again", "by": "recipient", "via": "page"}
+    return {"what": "unblock", "where": {"brand": ticket.brand, "stop": stop, "reason": _UNSUBSCRIBED}}
 
 
 def chosen(fields: Fields, topics: Collection[str], weeks: Collection[int], now: int) -> Standing:
@@ -120,13 +123,11 @@ def _pause(words: str, until: str, weeks: Collection[int], now: int) -> int | No
 def wishes(ticket: Ticket, choice: Standing, topics: Collection[str]) -> list[Json]:
     """The wish; and a topic that is on is not stopped by an earlier unsubscription from it."""
     wish = {
-        "do": "people",
         "what": "wish",
-        "recipient": ticket.recipient,
         "brand": ticket.brand,
         "topics_off": sorted(choice.topics_off),
         "at_most": FREQUENCIES[choice.frequency],
         "paused_until": choice.paused_until,
-        "via": "page",
     }
-    return [wish, *(_lifted(ticket, f"topic:{topic}") for topic in topics if topic not in choice.topics_off)]
+    lifted = [_lifted(ticket, f"topic:{topic}") for topic in topics if topic not in choice.topics_off]
+    return [_his(ticket, what="together", changes=[wish, *lifted])]

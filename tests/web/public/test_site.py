@@ -220,26 +220,24 @@ async def test_the_page_shows_what_is_known_and_confirms_what_is_chosen(site: Si
     assert "Saved. This is what you have chosen:" in saved.text
     assert 'value="weekly" checked>' in saved.text
     assert "Until 19 December 2026" in saved.text
-    wish, lifted = await told(site)
+    (asked,) = await told(site)
+    wish, lifted = asked["changes"]
+    assert (asked["do"], asked["what"], asked["via"]) == ("people", "together", "page"), "all of it, or nothing"
+    assert asked["recipient"] == "dana.levi@gmail.com"
     assert wish == {
-        "do": "people",
         "what": "wish",
-        "recipient": "dana.levi@gmail.com",
         "brand": "arava",
         "topics_off": ["new", "offers"],
         "at_most": "1/week",
         "paused_until": NOW + 4 * WEEK,
-        "via": "page",
     }
-    assert (lifted["what"], lifted["where"]) == (
-        "unblock",
-        {"brand": "arava", "stop": "topic:tips", "reason": "unsubscribed"},
-    )
+    where = {"brand": "arava", "stop": "topic:tips", "reason": "unsubscribed"}
+    assert lifted == {"what": "unblock", "where": where}
     again = (await browser.get(f"/p/{TOKEN}")).text
     assert 'value="keep" selected>Until 19 December 2026' in again
     kept = form("save", topic=["tips"], frequency="weekly", pause="keep", until=str(NOW + 4 * WEEK))
     await browser.post(f"/p/{TOKEN}", data=kept)
-    assert (await told(site))[-2]["paused_until"] == NOW + 4 * WEEK
+    assert (await told(site))[-1]["changes"][0]["paused_until"] == NOW + 4 * WEEK
 
 
 async def test_unsubscribing_from_all_is_confirmed_and_can_be_undone(site: Site, browser: httpx.AsyncClient) -> None:
@@ -298,10 +296,10 @@ async def test_a_form_that_is_not_of_our_page_changes_nothing(
 async def test_nonsense_in_a_form_is_what_a_new_recipient_has(site: Site, browser: httpx.AsyncClient) -> None:
     bad = form("save", topic=["offers", "x", "<b>"], frequency="hourly", pause="999999999999", until="-1", lang="xx")
     assert (await browser.post(f"/p/{TOKEN}", data=bad)).status_code == 200
-    wish = (await told(site))[0]
+    wish = (await told(site))[0]["changes"][0]
     assert (wish["topics_off"], wish["at_most"], wish["paused_until"]) == (["new", "tips"], "", None)
     await browser.post(f"/p/{TOKEN}", data=form("save", pause="keep", until=str(NOW + 60 * WEEK)))
-    assert (await told(site))[-1]["paused_until"] is None, "no longer than a year"
+    assert (await told(site))[-1]["changes"][0]["paused_until"] is None, "no longer than a year"
 
 
 async def test_mail_of_no_brand_has_a_page_too(site: Site, browser: httpx.AsyncClient) -> None:

@@ -93,6 +93,7 @@ def test_pauses(fields: dict[str, list[str]], until: int | None) -> None:
 
 
 def test_what_is_wished_for_lifts_what_stood_against_it() -> None:
-    wish, lifted = wishes(TICKET, Standing(frozenset({"tips"}), "daily"), ["tips", "new"])
+    (asked,) = wishes(TICKET, Standing(frozenset({"tips"}), "daily"), ["tips", "new"])
+    wish, lifted = asked["changes"]
     assert (wish["topics_off"], wish["at_most"], wish["paused_until"]) == (["tips"], "1/day", None)
     assert (lifted["what"], lifted["where"]["stop"], lifted["where"]["brand"]) == ("unblock", "topic:new", "arava")
