@@ -160,7 +160,9 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
             "the app to be told",
             lambda: (found := [one for one in events(app) if one.get("id") == receipt])[1:] and found,
         )
-        assert told == [late, blocked], "once, and nothing that it did not ask for; and what its own mail led to"
+        assert sorted(told, key=lambda one: one["time"]) == [late, blocked], (
+            "once, and nothing that it did not ask for; and what its own mail led to"
+        )
         assert (late["suppressed"], blocked["stop"], blocked["by"]) == ("all", "all", "postlane")
         assert {one["credential"] for one in events(app) if "credential" in one} == {"local"}
         of_brand = wait_for(
