@@ -200,6 +200,7 @@ class Node:
         self.people = DeskNode(folder)
         self.asked: list[Json] = []
         self.down = False
+        self.refuses = ""  # what it is asked to do and does not
         self.suspensions: list[Json] = [
             {
                 "id": SUSPENSION, "what": {"stream": "win-back"}, "said": "stream win-back", "by": "postlane", "node": "relay-1",
@@ -220,6 +221,8 @@ class Node:
         if self.down:
             raise OSError("gone")
         match question["do"]:
+            case self.refuses:
+                return {"error": "State cannot be reached"}
             case "stats":
                 return {**stats(), "mode": "live", "suspensions": self.suspensions, "alerts": self.alerts}
             case "resume":

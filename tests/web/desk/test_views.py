@@ -512,6 +512,18 @@ async def test_what_cannot_be_counted_or_changed_is_said(
     assert 'action="/suppressed/many"' not in page
 
 
+async def test_what_was_done_in_part_is_said_and_on_record(enter: Enter, node: Node) -> None:
+    node.doubt("google", *UNKNOWN[:3])
+    client = await enter("noa")
+    fields = fields_in((await client.get("/suppressed/many?pending=1&site=google")).text, "confirm")
+    node.refuses = "health"
+    answer = await client.post("/suppressed/many", data={**fields, "why": "x"})
+    assert answer.status_code == 409
+    assert "Only some were changed" in answer.text
+    assert "State cannot be reached. 3 were confirmed before." in answer.text
+    assert [one["confirmed"] for one in node.people.events("audit")] == [3]
+
+
 async def test_what_takes_long_to_count_comes_in_two_parts(
     enter: Enter, node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
