@@ -201,6 +201,7 @@ class Node:
         self.people = DeskNode(folder)
         self.asked: list[Json] = []
         self.down = False
+        self.refuses = ""  # what it is asked to do and does not
         self.suspensions: list[Json] = [
             {
                 "id": SUSPENSION, "what": {"stream": "win-back"}, "said": "stream win-back", "by": "postlane", "node": "relay-1",
@@ -221,6 +222,8 @@ class Node:
         if self.down:
             raise OSError("gone")
         match question["do"]:
+            case self.refuses:
+                return {"error": "State cannot be reached"}
             case "stats":
                 return {**stats(), "mode": "live", "suspensions": self.suspensions, "alerts": self.alerts}
             case "resume":
@@ -237,7 +240,7 @@ class Node:
 
     def block(self, *addresses: str, **facts: Any) -> None:
         entry = {"stop": "all", "reason": "bad-mailbox", "site": "google", **facts}
-        question = {
+        question: Json = {
             "do": "people",
             "what": "block",
             "by": "postlane",
@@ -245,6 +248,15 @@ class Node:
             "entries": [{"recipient": one, **entry} for one in addresses or (DANA,)],
         }
         self.tell(question)
+
+    def doubt(self, site: str, *addresses: str) -> None:
+        """A bad hour of that site: what it said of them is pending."""
+        self.block(*addresses, stop="pending:all", reason="dead-mailbox", site=site, source="feedback")
+        usual = "usually 0.4 %: nobody is suppressed on its word, what it said is pending"
+        summary = f"{site} bounced 96 % of 250 as unknown users, {usual}"
+        advice = f"postlane suppress list --stop pending --site {site}; then suppress confirm or drop --site {site}"
+        alert = {"name": "bad-hour", "severity": "critical", "what": {"site": site}}
+        self.alerts.append({**alert, "summary": summary, "advice": advice})
 
     def tell(self, question: Json) -> None:
         """The desk of people, which runs a loop of its own."""
