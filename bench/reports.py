@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from relay.feedback.eventarchive import ROWS_IN_GROUP
 from relay.feedback.eventlog import hour_of
 from relay.reporting.counting import count
 from relay.reporting.question import DAY, REPORTS, ask
@@ -34,7 +35,8 @@ WEEK = 7 * DAY
 BEGIN = round(datetime(2026, 11, 14, tzinfo=UTC).timestamp() * 1000)
 END = BEGIN + WEEK
 
-# A company's mail: a dozen apps, forty streams, a campaign a day for each brand, three thousand sites of which ten get most.
+# A company's mail: a dozen apps, forty streams, a campaign a day for each brand, three thousand sites of which ten get most, and
+# five hundred templates; one app makes a new one for each message.
 _EVENTS = """
 COPY (
   SELECT 1 AS v, time, type, 'e' || lpad((n + {first})::VARCHAR, 15, '0') AS event_id, 'relay-1' AS node, '3f9a1c' AS policies,
@@ -44,13 +46,15 @@ COPY (
          'mx.' || site AS mx, 'TLSv1.3' AS tls, 1 AS attempt, reply, 'END' AS command, category, type = 'bounced' AS permanent,
          NULL::TIMESTAMP AS next_attempt, NULL::TIMESTAMP AS until, delay_ms, 18000 + n % 997 AS size,
          NULL::VARCHAR AS contradiction, reason, NULL::VARCHAR AS detail, NULL::VARCHAR AS duplicate_of,
-         false AS captured, CASE WHEN type = 'accepted' THEN 'k' || (h % 500) END AS skeleton, feedback_type, via,
+         false AS captured, skeleton, feedback_type, via,
          '{{"v":1,"time":"' || time || '","type":"' || type || '","event_id":"e' || n || '","id":"' || id || '","credential":"'
          || credential || '","stream":"' || stream || '","recipient":"p' || person || '@' || domain || '","site":"'
          || coalesce(site, '') || '","reply":{{"code":250,"text":"' || coalesce(reply.text, '') || '"}},"delay_ms":'
-         || coalesce(delay_ms, 0) || '}}' AS event
+         || coalesce(delay_ms, 0) || ',"skeleton":"' || skeleton || '"}}' AS event
   FROM (
     SELECT *, CASE class WHEN 'transactional' THEN 't' ELSE 'm' END || '-' || (h // 7 % 20) AS stream,
+           left(md5(CASE WHEN h // 7 % 12 = 11 THEN 'x' || (n + {first})
+                    ELSE 't' || (h // 7 % 60) || '-' || (h // 41 % 8) END), 12) AS skeleton,
            'app-' || (h // 7 % 12) AS credential, 'brand-' || (h // 7 % 6) AS brand,
            CASE WHEN class = 'marketing' THEN 'c-' || (h // 7 % 6) || '-' || {day} END AS campaign,
            CASE WHEN sent THEN domain END AS site, CASE WHEN sent THEN class END AS pool,
@@ -76,7 +80,7 @@ COPY (
       FROM (SELECT n, (hash(n + {first}) >> 8)::BIGINT AS h FROM range({count}) t(n))
     )
   ) ORDER BY n
-) TO '{target}' (FORMAT parquet, COMPRESSION zstd)
+) TO '{target}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows})
 """
 
 
@@ -92,7 +96,14 @@ def generate(folder: Path, events: int, hours: int = HOURS) -> None:
                 continue
             first = (hour * SHARDS + shard) * count
             partial = target.with_suffix(".partial")
-            facts = {"first": first, "day": hour // 24, "begin": begin, "hour": HOUR, "count": count}
+            facts = {
+                "first": first,
+                "day": hour // 24,
+                "begin": begin,
+                "hour": HOUR,
+                "count": count,
+                "rows": ROWS_IN_GROUP,
+            }
             with duckdb.connect(config={"threads": 1, "memory_limit": "1GB"}) as database:
                 database.execute(_EVENTS.format(target=partial, **facts))
             partial.rename(target)

@@ -337,7 +337,6 @@ def _ruled(weighed: Weighed, law: Law) -> dict[str, object]:
     facts |= {
         "judged": evidence.mail_class.label,
         "confidence": round(evidence.confidence, 2),
-        "skeleton": evidence.skeleton or None,
         "evidence": [term.term for term in evidence.terms[:MAX_REASONS]],
     }
     if weighed.remembered:
@@ -420,6 +419,7 @@ def _message(
         stream=decision.stream,
         mail_class=weighed.mail_class,
         contradiction=weighed.contradiction,
+        skeleton=weighed.evidence.skeleton if weighed.evidence is not None else "",
         author=decision.author,
         message_id=letter.message_id,
         subject=subject,

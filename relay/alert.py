@@ -21,6 +21,7 @@ from relay.policy.runaway import Runaway
 from relay.policy.streams import Stream
 from relay.schedule.watchdog import Stall
 from relay.shaping.health import Aside
+from relay.tally import DNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,23 +283,30 @@ def at_fault_no_more(one: Fault) -> Alert:
 
 
 def bad_hour(one: BadHour) -> Alert:
-    """A site says of nearly everybody that there is no such user."""
+    """A site says of nearly everybody that there is no such user; or DNS, that there are no such domains."""
+    if one.site == DNS:
+        advice = f"look at the name servers of [dns], or the system's; {_PENDING.format('dns')}"
+        summary = (
+            f"DNS denied {round(one.share * one.of)} of {one.of} domains that took mail lately: nobody is suppressed on its "
+            f"word{' any more' if one.until is not None else ''} that there is no such domain, what it said is pending"
+        )
+        return Alert(BAD_HOUR, summary, advice=advice, what={"site": DNS})
     summary = (
         f"{one.site} bounced {percent(one.share)} of {one.of:,} as unknown users"
         f"{f', usually {percent(one.usual)}' if one.known else ', and little is known of it'}: "
         f"nobody is suppressed on its word{' any more' if one.until is not None else ''}, what it said is pending"
     )
-    site = shlex.quote(one.site)
-    advice = (
-        f"postlane suppress list --stop pending --site {site}; then suppress confirm or suppress drop --site {site}"
-    )
-    severity = "critical" if one.known else "warning"
+    advice, severity = _PENDING.format(shlex.quote(one.site)), "critical" if one.known else "warning"
     return Alert(BAD_HOUR, summary, advice=advice, severity=severity, what={"site": one.site})
+
+
+_PENDING = "postlane suppress list --stop pending --site {0}; then suppress confirm or suppress drop --site {0}"
 
 
 def bad_hour_over(one: BadHour) -> Alert:
     """The same: a person has said what becomes of it."""
-    return Alert(BAD_HOUR, f"what {one.site} said of unknown users is {one.word or 'settled'}", what={"site": one.site})
+    whom = "unknown users" if one.site != DNS else "missing domains"
+    return Alert(BAD_HOUR, f"what {one.site} said of {whom} is {one.word or 'settled'}", what={"site": one.site})
 
 
 def source_aside(aside: Aside) -> Alert:

@@ -18,6 +18,7 @@ from relay.feedback.consequences import (
     owes_delay_report,
     put_off,
     understand,
+    word_of,
 )
 from relay.feedback.rulings import Rulings
 from relay.house import House
@@ -152,7 +153,7 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
         if not outcome.captured and not our_report:
             delivery.happened = _happened(delivery, outcome, house)
     elif delivery.attempts == 1 and outcome.category in FAULTS and not (outcome.captured or outcome.internal):
-        told = fault(delivery, Kind.PUT_OFF, _site(delivery, outcome), now, outcome.category, outcome.reply)
+        told = fault(delivery, Kind.PUT_OFF, word_of(delivery, outcome), now, outcome.category, outcome.reply)
         change.told_of.append((f"{message.id}-{delivery.index}-1", told))
     if verdict.report is not None:
         until = _until(delivery, house) if verdict.again is not None else None
@@ -172,18 +173,14 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
 def _happened(delivery: Delivery, outcome: Outcome, house: Attempting) -> tuple[object, ...]:
     """How it ended, as it counts for the health of its stream. What was said until it expired is as final as a 5xx."""
     if outcome.delivered:
-        return happened(delivery, Kind.DELIVERED, _site(delivery, outcome), delivery.arrived)
-    kind, site, now = kind_of(outcome.category, permanent=outcome.condemning), _site(delivery, outcome), house.clock()
+        return happened(delivery, Kind.DELIVERED, outcome.site or delivery.site, delivery.arrived)
+    kind, site, now = kind_of(outcome.category, permanent=outcome.condemning), word_of(delivery, outcome), house.clock()
     if kind is not Kind.FAULT:
         return happened(delivery, kind, site, now)
     if outcome.internal or (delivery.attempts > 1 and not outcome.permanent):
         # Our own words blame nobody; and of what was put off it has been told.
         return happened(delivery, Kind.BOUNCED, site, now)
     return fault(delivery, kind, site, now, outcome.category, outcome.reply)
-
-
-def _site(delivery: Delivery, outcome: Outcome) -> str:
-    return outcome.site or delivery.site
 
 
 async def _tell_late(delivery: Delivery, house: Attempting) -> None:

@@ -132,8 +132,11 @@ class Caring:
 
     async def _work(self) -> None:
         now = self._state.now()
-        hours = self._hours = await self._accounts.hours(self._beside(), now - self.limits.horizon, now, self._looks)
-        await self.doubting.look(hours, now - self.limits.horizon, now, self._looks)
+        since = now - self.limits.horizon
+        hours = await self._accounts.hours(self._beside(), since, now, self._looks)
+        if await self.doubting.look(hours, since, now, self._looks):
+            hours = await self._accounts.hours(self._beside(), since, now, self._looks)
+        self._hours = hours
         await self._blaming.look(hours, now)
         for key in {key for hour in hours for key in hour.streams} | {
             (s.stream, s.urgent) for s in self.streams.values()

@@ -12,6 +12,7 @@ import structlog
 
 from relay.accounts import loaded
 from relay.alert import Alert, bad_hour, bad_hour_over
+from relay.denials import fresh_denials
 from relay.event import Facts
 from relay.people import People
 from relay.person import DEAD_MAILBOX
@@ -19,6 +20,7 @@ from relay.policy import badhour
 from relay.policy.badhour import BadHour
 from relay.policy.tallies import Hour
 from relay.state.interface import State, StateError
+from relay.tally import DNS
 
 log = structlog.get_logger()
 
@@ -54,19 +56,26 @@ class Doubting:
         one = self.sites.get(site)
         return one is not None and one.doubted
 
-    async def look(self, hours: Collection[Hour], since: int, now: int, turn: int) -> None:
-        """For who judges. `hours`: all that count, from `since` on (ms); `turn` grows by one at each look."""
+    async def look(self, hours: Collection[Hour], since: int, now: int, turn: int) -> bool:
+        """For who judges. `hours`: all that count, from `since` on (ms); `turn` grows by one at each look. Does something else
+        count now than in `hours`?"""
+        before = self.sites
         for one in list(badhour.look(hours, self.sites, now)):
             await self._of_site(one, turn)
+        of_dns = badhour.of_dns(await fresh_denials(self._state, now), self.sites.get(DNS), now)
+        if of_dns is not None:
+            await self._of_site(of_dns, turn)
+        changed = self.sites is not before
         await self._take_back(turn)
         await self._forget(since)
+        return changed
 
     async def _of_site(self, one: BadHour, turn: int) -> None:
         before = self.sites.get(one.site)
         await self._state.pin(SITES, one.site, one.dump())
         self.sites = {**self.sites, one.site: one}
         if before is None or before.since != one.since:
-            log.warning("a site says of nearly everybody that there is no such user", site=one.site, share=one.share)
+            log.warning("what a site says of recipients is doubted", site=one.site, share=one.share)
             self._record("alert", bad_hour(one).event("firing"))
         if before is None or (before.since, before.until) != (one.since, one.until):
             self._sweeps[one.site] = [turn + wait for wait in SWEEPS]
@@ -109,8 +118,9 @@ class Doubting:
         for one in [one for one in self.sites.values() if site in ("", one.site) and not one.word]:
             if word == badhour.CONFIRMED or not one.doubted:
                 until = self._state.now() if one.until is None else one.until
-                await self._state.pin(SITES, one.site, replace(one, word=word, until=until).dump())
-                self._record("alert", bad_hour_over(one).event("resolved"))
+                after = replace(one, word=word, until=until)
+                await self._state.pin(SITES, one.site, after.dump())
+                self._record("alert", bad_hour_over(after).event("resolved"))
         await self.read()
         return {}
 

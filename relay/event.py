@@ -35,7 +35,7 @@ def reply_facts(reply: Reply) -> Facts:
 def about(delivery: Delivery) -> Facts:
     """Of which message to whom an event is, as all events of one say it."""
     message = delivery.message
-    return {
+    said: Facts = {
         "id": message.id,
         "rcpt": delivery.index,
         "message_id": message.message_id,
@@ -50,6 +50,9 @@ def about(delivery: Delivery) -> Facts:
         "recipient": delivery.recipient,
         "domain": delivery.domain,
     }
+    if message.skeleton:
+        said["skeleton"] = message.skeleton
+    return said
 
 
 class Recorder:

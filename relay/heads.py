@@ -59,9 +59,8 @@ async def own_heads(
 
 def _token(address: str, index: int, message: Message, offer: Offer, tokens: Tokens, now: int) -> str:
     campaign = message.campaign or ""
-    ticket = Ticket(
-        offer.brand, message.stream, address, now // DAY, offer.calls, message.id, index, message.credential, campaign
-    )
+    of = message.id, index, message.credential, campaign, message.skeleton
+    ticket = Ticket(offer.brand, message.stream, address, now // DAY, offer.calls, *of)
     try:
         return tokens.seal(ticket)
     except ValueError:  # the longest of names and addresses beside the longest of URLs

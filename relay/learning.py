@@ -1,9 +1,9 @@
 """What bounces and complaints teach of people, told to the desk: at once, or after failures on so many days within some time.
 
 What is decided is relay/feedback/aftermath.py's; here it is asked with what State knows of the person and of the site. While a
-site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending. A second word
-settles that: the same answer on another day, when the site is not doubted any more, suppresses; mail that arrives takes it off;
-so does an operator.
+site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending, and so is what
+DNS says of domains unless it can be trusted with that (relay/denials.py). A second word settles it: the same answer on another
+day, when the site is not doubted any more, suppresses; mail that arrives takes it off; so does an operator.
 
 It listens to effects (relay/effects.py), which come again after a crash: the days counted of a person stand in State, each with
 the delivery that failed first, so that none counts twice.
@@ -15,21 +15,23 @@ import orjson
 import structlog
 
 from relay.control import Json
+from relay.domain import a_label
 from relay.effects import Effect
 from relay.feedback.aftermath import believed, counted
 from relay.people import People
 from relay.person import DEAD_MAILBOX, person_of
 from relay.recipient import Keys
 from relay.state.interface import State, StateError
+from relay.tally import DNS
 
 log = structlog.get_logger()
 
 TOGETHER = 50  # of the 500 that the desk takes in one question, which it answers in one turn of the loop
 
-Doubted = Callable[[Collection[str]], Awaitable[Collection[str]]]
+Among = Callable[[Collection[str]], Awaitable[Collection[str]]]  # those of some
 
 
-async def _believed(_: Collection[str]) -> Collection[str]:
+async def _none(_: Collection[str]) -> Collection[str]:
     return ()
 
 
@@ -37,14 +39,22 @@ class Learning:
     """`keys` is replaced by the wiring at a reload."""
 
     def __init__(
-        self, state: State, people: People, keys: Keys, clock: Callable[[], int], doubted: Doubted = _believed
+        self,
+        state: State,
+        people: People,
+        keys: Keys,
+        clock: Callable[[], int],
+        doubted: Among = _none,
+        gone: Among = _none,
     ) -> None:
-        """`doubted`: those of some sites whose word is not taken now."""
+        """`doubted`: those of some sites whose word is not taken now; `gone`: those of some domains that do not exist, where
+        DNS is to be believed."""
         self.keys = keys
         self._state = state
         self._people = people
         self._clock = clock
         self._doubted = doubted
+        self._gone = gone
 
     def __repr__(self) -> str:
         return f"<Learning for {self._people!r}>"
@@ -78,12 +88,15 @@ class Learning:
         dead = [entry for entry in entries if entry["reason"] == DEAD_MAILBOX]
         if not dead:
             return list(entries)
+        denied = {_domain(entry) for entry in dead if entry.get("site") == DNS}
+        gone = await self._gone(denied) if denied else ()
         doubted = await self._doubted({str(entry.get("site")) for entry in dead})
         found = await self._state.told([self.keys.key(str(entry["recipient"])) for entry in dead], left=True)
         now, said = self._clock(), [entry for entry in entries if entry["reason"] != DEAD_MAILBOX]
         for entry, facts in zip(dead, found, strict=True):
             waits = [block.since for block in person_of(facts).blocks if block.pending and not block.over(now)]
-            done = believed(entry, waits, now, doubted=entry.get("site") in doubted)
+            unsure = entry.get("site") in doubted or (entry.get("site") == DNS and _domain(entry) not in gone)
+            done = believed(entry, waits, now, doubted=unsure)
             said += [done] if done is not None else []
         return said
 
@@ -98,6 +111,11 @@ class Learning:
         days = counted(orjson.loads(facts.get(name, "[]")), token, at, int(entry["within"]))
         await self._state.tell(key, {name: orjson.dumps(days).decode()})
         return len(days) >= after
+
+
+def _domain(entry: Json) -> str:
+    domain = str(entry["recipient"]).rpartition("@")[2]
+    return a_label(domain) or domain
 
 
 def _of_mail(token: str, entry: Json) -> Json:

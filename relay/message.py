@@ -99,6 +99,7 @@ class Message:
     priority   within its class, -9 to 9 (RFC 6710): higher goes first
     tls        what it says of the way: "" (nothing), "required" (REQUIRETLS), "waived" (TLS-Required: No), RFC 8689
     copy, collapse  hashes by which its copies, and what takes its place, are known (policy/copies.py); "": nothing is
+    skeleton   of the template that it is made from (policy/evidence/skeleton.py); "": nobody looked
     alike      hash of the template that it was held for, with many others of it (policy/runaway.py); "": it was not
     by, by_trace  when (ms) its sender is told that it is late, None: as usual; and of each hand-over (RFC 2852)
     send_at, valid_until  when its app wants it sent at the earliest, and no more; None: it did not say
@@ -131,6 +132,7 @@ class Message:
     copy: str = ""
     collapse: str = ""
     alike: str = ""
+    skeleton: str = ""
     by: int | None = None
     by_trace: bool = False
     row: int = 0

@@ -44,6 +44,10 @@ class Scope(Enum):
     SOURCE = "source"  # our own sending address (cannot bind, not welcome)
 
 
+NO_DOMAIN = "no-domain"  # NXDOMAIN
+NO_MAIL = "null-mx"  # it takes no mail, as it says itself (RFC 7505)
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of one attempt for one recipient.
@@ -58,6 +62,7 @@ class Outcome:
     captured  it was for the built-in capture server, not for the world
     category  what a failure means, as feedback/taxonomy.py names it; "" of a success, and until it was asked
     passing   it says that it will pass, however hard its code is: a limit, greylisting (feedback/consequences.py)
+    dns       what our own look-up said of the recipient's domain, if that is the last word: NO_DOMAIN, NO_MAIL; "" else
     transcript  of a failure, what was said in the session, a line each (egress/transcript.py)
     relayed_dsn  the peer offered DSN and was handed NOTIFY, RET, ENVID, ORCPT: success reports are its duty (RFC 3461 5.2.2)
     """
@@ -74,6 +79,7 @@ class Outcome:
     site: str = ""
     category: str = ""
     passing: bool = False
+    dns: str = ""
     transcript: tuple[str, ...] = ()
 
     @property

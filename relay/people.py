@@ -18,7 +18,7 @@ an object, with `error` where nothing was done.
                           -> {"kept": blocks}
     doubt     where, cursor, limit: what `list` lists waits for a second word from then on, and stops nothing meanwhile
     confirm   the same: what waits stops mail from then on                            -> {"changed", "cursor"}
-    list      where, cursor, limit, count (true: no rows)                             -> {"rows", "found", "cursor"}
+    list      where, cursor, limit, count (true: no rows)                   -> {"rows", "found", "people", "cursor"}
     clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
 
 Of an entry, what MAIL names is of the message that led to it, for its event; `told`: what it stops, as an event said already.
@@ -92,7 +92,7 @@ NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
-MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from")
+MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from", "skeleton")
 """Of a message and its recipient, as events say it."""
 SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 """Of a list of suppressions."""
@@ -193,7 +193,7 @@ class People:
             if not question.get("count"):
                 about = {"recipient": self._address(person, key), "key": key.hex()}
                 rows += [about | shown_block(one) for one in blocks]
-        return {"rows": rows, "found": found, "cursor": cursor}
+        return {"rows": rows, "found": found, "people": len(people), "cursor": cursor}
 
     async def _page(self, question: Json) -> tuple[list[tuple[bytes, Person, list[Block]]], str]:
         """People of whom a block is meant, with those blocks; the cursor of the next page."""

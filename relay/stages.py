@@ -24,6 +24,7 @@ from relay.checking import Checking
 from relay.config.evidence import load_model
 from relay.consent import Known
 from relay.copies import Copies
+from relay.denials import Denials
 from relay.door import Door
 from relay.edge.guesses import Guesses
 from relay.edge.limits import ByteBudget, ListenerSettings
@@ -77,6 +78,7 @@ from relay.state.permits import ConnectionPermits, QuotaLeases
 from relay.state.rates import RateLeases
 from relay.steering import Steering
 from relay.suspending import Suspending
+from relay.tally import DNS
 from relay.tallying import Tallying
 from relay.tls_reports import TlsReports
 from relay.tokens import Tokens
@@ -265,8 +267,9 @@ class Stages:
             [
                 self.capping.settle,
                 self.engaging.count,
-                Tallying(self.state, f"{in_force.deployment.node.name}/{number}").count,
+                # Before what is counted: that DNS is in doubt is known when its denials count against a stream.
                 lambda effects: self.learning.learn(effects),  # noqa: PLW0108 not yet there
+                Tallying(self.state, f"{in_force.deployment.node.name}/{number}").count,
             ],
         )
         return Shard(
@@ -328,7 +331,7 @@ class Stages:
         )
 
     def _doubts(self, site: str) -> bool:
-        return self.caring.doubting.doubts(site)
+        return self.caring.doubting.doubts(site) or (site == DNS and self.denials.doubtful)
 
     def _build_caring(self, node: str) -> None:
         """What operators stop, what the health of streams does, and what bounces teach of people."""
@@ -343,7 +346,13 @@ class Stages:
             policies.brands,
             self.slow,
         )
-        self.learning = Learning(self.state, self.people, self.known.keys, clock, self.caring.doubting.doubted)
+        self.denials = Denials(
+            self.state,
+            lambda domain: self.courier.resolver.mx_now(domain),  # noqa: PLW0108 a reload may bring another
+            lambda: self.checking.traffic.counts,
+        )
+        doubted, gone = self.caring.doubting.doubted, self.denials.gone
+        self.learning = Learning(self.state, self.people, self.known.keys, clock, doubted, gone)
 
     def _return_path(self, message_id: str, index: int, brand: str) -> str:
         domain = settings.return_path_domain(self.settings.in_force, brand)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 from relay.message import Delivery, MailClass
 from relay.outcome import Reply
 
+DNS = "dns"  # in place of a site: by whose word domains do not exist, all of them together
+
 
 class Kind(StrEnum):
     """How a delivery ended, or what was heard of it later. One letter: it stands in the spool for each delivery."""

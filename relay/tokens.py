@@ -29,6 +29,7 @@ STAMP_HOURS = 24  # how long a page's form may be sent
 _PLAIN, _OF_MESSAGE = [b"postlane ticket 1"], [b"postlane ticket 2"]
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _HOUR = 3_600_000
+_NO_SKELETON = "0" * 12
 
 
 class Ticket(NamedTuple):
@@ -36,7 +37,8 @@ class Ticket(NamedTuple):
 
     stream  of the message that brought it      day   it was sealed, counted from the epoch
     calls   the app's own unsubscribe URL, which is told as well; "" for none
-    message, rcpt, credential, campaign  of that message: its id, which of its recipients; "" where none brought it
+    message, rcpt, credential, campaign, skeleton  of that message: its id, which of its recipients, the name of its template;
+            "" where none brought it
     """
 
     brand: str
@@ -48,6 +50,7 @@ class Ticket(NamedTuple):
     rcpt: int = 0
     credential: str = ""
     campaign: str = ""
+    skeleton: str = ""
 
     def dump(self) -> bytes:
         """Octets that load() reads; raises ValueError where a part is too long."""
@@ -61,7 +64,8 @@ class Ticket(NamedTuple):
 
     def _of_message(self) -> bytes:
         credential, campaign = self.credential.encode(), self.campaign.encode()
-        numbers = pack(self.message) + self.rcpt.to_bytes(2, "big") + bytes((len(credential), len(campaign)))
+        template = bytes.fromhex(self.skeleton or _NO_SKELETON)
+        numbers = pack(self.message) + self.rcpt.to_bytes(2, "big") + template + bytes((len(credential), len(campaign)))
         return numbers + credential + campaign
 
     @classmethod
@@ -70,7 +74,7 @@ class Ticket(NamedTuple):
         stream = brand + octets[4]
         recipient = stream + int.from_bytes(octets[5:7], "big")
         rest = octets[recipient:]
-        about, calls = _about(rest) if of_message else (("", 0, "", ""), rest)
+        about, calls = _about(rest) if of_message else (("", 0, "", "", ""), rest)
         return cls(
             octets[7:brand].decode(),
             octets[brand:stream].decode(),
@@ -81,12 +85,14 @@ class Ticket(NamedTuple):
         )
 
 
-def _about(octets: bytes) -> tuple[tuple[str, int, str, str], bytes]:
-    """Of its message: id, which recipient, credential, campaign; and what stands behind them."""
-    credential = 14 + octets[12]
-    campaign = credential + octets[13]
-    names = octets[14:credential].decode(), octets[credential:campaign].decode()
-    return (unpack(octets[:10]), int.from_bytes(octets[10:12], "big"), *names), octets[campaign:]
+def _about(octets: bytes) -> tuple[tuple[str, int, str, str, str], bytes]:
+    """Of its message: id, which recipient, credential, campaign, skeleton; and what stands behind them."""
+    credential = 20 + octets[18]
+    campaign = credential + octets[19]
+    names = octets[20:credential].decode(), octets[credential:campaign].decode()
+    skeleton = octets[12:18].hex()
+    template = skeleton if skeleton != _NO_SKELETON else ""
+    return (unpack(octets[:10]), int.from_bytes(octets[10:12], "big"), *names, template), octets[campaign:]
 
 
 class Tokens:

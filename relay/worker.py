@@ -113,6 +113,7 @@ class Worker:
             stages.steering.run(),
             stages.engaging.run(),
             stages.caring.run(),
+            stages.denials.run(),
             worker_view.watch(watched, clock),
             self._watch_certificate(),
             self._watch_alerts(),

@@ -12,7 +12,7 @@ from relay.egress.pools import Pool, Source
 from relay.identity import Rate
 from relay.ids import pack
 from relay.message import Delivery, MailClass
-from relay.outcome import Outcome, Reply, Scope
+from relay.outcome import NO_DOMAIN, NO_MAIL, Outcome, Reply, Scope
 from relay.pause import Later, Pause
 from relay.person import Engaged, Wish
 from relay.policy.caps import Cap, Caps
@@ -73,13 +73,25 @@ async def test_what_left_by_a_return_path_of_ours_is_kept_for_what_may_come_back
         assert rig.spool.settled[0].sent == [(delivery, "192.0.2.1", "b.example")] * kept
 
 
-async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_alone() -> None:
+async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_not_from_ours() -> None:
     gone = Outcome(Reply(550, "5.1.1", "no such user"), "RCPT", mx="mx.b.example")
     for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 1)):
         rig, delivery = Rig(outcome), waiting_delivery()
         await attempt(delivery, rig.attempting())
         assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
         assert rig.spool.events()[0]["suppressed"] == ("all" if learnt else None)
+    for dns, site in ((NO_DOMAIN, "dns"), (NO_MAIL, "b.example")):
+        ours = Outcome(Reply(550, "5.1.2", "no"), "DNS", Scope.RECIPIENT, internal=True, dns=dns)
+        rig, delivery = Rig(DONE), waiting_delivery()
+        assert rig.courier is not None
+        rig.courier.nowhere = ours
+        await attempt(delivery, rig.attempting())
+        ((_, entry),) = rig.spool.settled[0].learnt
+        assert (entry["reason"], entry["stop"], entry["site"]) == ("dead-mailbox", "all", site), "DNS may say so, too"
+        assert delivery.happened is not None
+        assert delivery.happened[0] == "h"
+        assert delivery.happened[6] == site
+        assert rig.spool.events()[0]["site"] == "b.example", "of people's mail DNS is no site"
     rig = Rig(Outcome(Reply(550, "5.7.1", "blocked for spam"), "RCPT", mx="mx.b.example"))
     await attempt(waiting_delivery(), rig.attempting())
     assert rig.spool.settled[0].learnt == [], "a reputation block says nothing of the address"

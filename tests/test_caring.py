@@ -9,7 +9,9 @@ import pytest
 
 from relay.accounts import hour_of
 from relay.caring import LEASE, SELDOM, STANDING, Caring
+from relay.denials import Denials
 from relay.effects import Effect
+from relay.egress.mx import Answer, Found
 from relay.egress.pools import Pool, Source
 from relay.engaging import Engaging
 from relay.identity import Brand
@@ -58,10 +60,17 @@ class Worker:
         self.suspending = Suspending(self.state, house.suspensions, [commands], self._say, name)
         self.slowed = Slowed()
         self.caring = Caring(self.state, self.suspending, self.people, self._say, LIMITS, BRANDS, self.slowed)
-        self.learning = Learning(self.state, self.people, keys, clock, self.caring.doubting.doubted)
+        self.dns: dict[str, Found] = {}  # what it says but RECORDS
+        self.delivered: dict[str, int] = {}
+        self.denials = Denials(self.state, self._mx, lambda: self.delivered)
+        doubted, gone = self.caring.doubting.doubted, self.denials.gone
+        self.learning = Learning(self.state, self.people, keys, clock, doubted, gone)
         self.tallying = Tallying(self.state, f"{name}/0")
         self._number = 0
         self._name = name
+
+    async def _mx(self, domain: str) -> Answer:
+        return Answer(self.dns.get(domain, Found.RECORDS))
 
     def _say(self, kind: str, facts: Json) -> None:
         if kind != "audit":
@@ -73,13 +82,15 @@ class Worker:
     def events(self, kind: str) -> list[Json]:
         return [facts for one, facts in self.said if one == kind]
 
-    async def hear(self, kind: str, count: int, *, stream: str = "news", site: str = "yahoo", **more: Any) -> list[str]:
+    async def hear(
+        self, kind: str, count: int, *, stream: str = "news", site: str = "yahoo", there: str = "", **more: Any
+    ) -> list[str]:
         """Tells what became of so much mail, as the spool does. The addresses, of what bounced hard or arrived."""
         effects, addresses = [], []
         facts = {"urgent": False, "credential": "crm", "brand": "arava", "campaign": "", "at": self.clock.now, **more}
         for _ in range(count):
             self._number += 1
-            address = f"u{self._number}@{site}.example"
+            address = f"u{self._number}@{there or f'{site}.example'}"
             entry: Json = {"recipient": address, "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
             entry |= {"site": site, "stream": stream, "until": None}
             learnt = entry if kind in (Kind.HARD, Kind.LATE_HARD) else None

@@ -1,10 +1,13 @@
 """Sites in a bad hour, end to end over State: sheets of shards, one judge, notes, suppressions."""
 
 from relay.doubting import SITES
+from relay.effects import Effect
+from relay.egress.mx import Found
+from relay.message import MailClass
 from relay.policy.badhour import CONFIRMED, DROPPED
 from relay.policy.health import DAY
 from relay.policy.tallies import HOUR, QUARTER
-from relay.tally import Kind
+from relay.tally import DNS, Kind
 from tests.test_caring import Worker, one, workers
 
 __all__ = ["one", "workers"]  # fixtures
@@ -106,3 +109,85 @@ async def test_a_drop_while_it_goes_on_leaves_it_doubted(one: Worker) -> None:
     await one.look()
     assert await one.suppressed() == 0
     assert len(one.alerts) == 1
+
+
+async def deny(worker: Worker, domain: str, *, stream: str = "news") -> str:
+    """A mail to somebody there ends since DNS says that there is no such domain."""
+    (address,) = await worker.hear(Kind.HARD, 1, site=DNS, there=domain, stream=stream)
+    return address
+
+
+async def test_after_an_hour_in_which_dns_denied_everybody_nobody_is_suppressed(workers: tuple[Worker, Worker]) -> None:
+    """Its cache keeps large domains a while, so at first it only denies the small ones; one worker's DNS alone lies."""
+    one, other = workers
+    clock = one.clock
+    for worker in workers:
+        worker.delivered = {"gmail.example": 90, "yahoo.example": 9, "shop.example": 3, "gone.test": 1}
+    await one.hear(Kind.DELIVERED, 600)
+    one.dns["typo.example"] = other.dns["nobody.example"] = Found.NO_NAME
+    typo, nobody = await deny(one, "typo.example"), await deny(other, "nobody.example")
+    assert await one.stops(typo) == await one.stops(nobody) == ["all"], "at once, where DNS can be trusted with it"
+    await one.look(3)
+    assert one.alerts == []
+
+    clock.now += 2 * HOUR
+    before = await deny(one, "typo.example")
+    one.dns |= dict.fromkeys((f"d{number}.example" for number in range(60)), Found.NO_NAME)
+    one.dns["shop.example"] = Found.NO_NAME
+    early = [await deny(one, f"d{number}.example") for number in range(20)]
+    assert {tuple(await one.stops(address)) for address in early} == {("all",)}, "most witnesses are known still"
+    await one.look(3)
+    one.dns |= dict.fromkeys(one.delivered, Found.NO_NAME)
+    late = [await deny(one, f"d{number}.example") for number in range(20, 60)]
+    assert {tuple(await one.stops(address)) for address in late} == {("pending:all",)}, "from the first one on"
+    await one.look(40)
+    assert {tuple(await one.stops(address)) for address in [*early, before]} == {("pending:all",)}, "of the hour before"
+    assert await one.stops(typo) == ["all"], "what was said earlier is believed"
+    assert {tuple(await one.stops(await deny(other, f"e{number}.example"))) for number in range(3)} == {
+        ("pending:all",)
+    }
+    other.dns["f.example"] = Found.NO_NAME
+    assert await other.stops(await deny(other, "f.example")) == ["pending:all"], (
+        "whose DNS is right waits with the others"
+    )
+    firing = [told for worker in workers for told in worker.events("alert")]
+    assert [(told["name"], told["state"], told["what"]) for told in firing] == [("bad-hour", "firing", {"site": "dns"})]
+    assert one.alerts[0].startswith("DNS denied 3 of 3 domains that took mail lately: nobody is suppressed on its word")
+    assert not one.events("suspended"), "64 of 664 bounced hard"
+
+    one.dns.clear()
+    await one.denials.look()
+    await one.look(2)
+    assert [bad["until"] is None for bad in (await one.caring.answer({"what": "show"}))["sites"]] == [False]
+    clock.now += DAY
+    one.dns["d30.example"] = Found.NO_NAME
+    await one.learning.learn([effect(late[10])])
+    await one.learning.learn([effect(late[11])])
+    assert await one.stops(late[10]) == ["all"], "a second word on another day"
+    assert await one.stops(late[11]) == ["pending:all"], "DNS has taken it back"
+    assert await one.caring.answer({"what": "settle", "site": DNS, "word": DROPPED}) == {}
+    assert one.events("alert")[-1]["summary"] == "what dns said of missing domains is dropped"
+
+
+async def test_a_worker_that_died_leaves_no_doubt_behind(workers: tuple[Worker, Worker]) -> None:
+    one, other = workers
+    one.delivered = {"gmail.example": 2}
+    one.dns = {"gmail.example": Found.NO_NAME, "d.example": Found.NO_NAME}
+    await deny(one, "d.example")
+    await other.look()
+    assert [bad.doubted for bad in other.caring.doubting.sites.values()] == [True]
+    await other.look(60)
+    assert [bad.doubted for bad in other.caring.doubting.sites.values()] == [True]
+    await one.denials.look()
+    await other.look(100)
+    assert [bad.doubted for bad in other.caring.doubting.sites.values()] == [True], "it has said so again"
+    await other.look(30)
+    assert [bad.doubted for bad in other.caring.doubting.sites.values()] == [False]
+    await one.state.pin("health/dns", "newer", "?")
+    await other.look()
+    assert other.caring._looks == 192
+
+
+def effect(address: str) -> Effect:
+    entry = {"recipient": address, "stop": "all", "reason": "dead-mailbox", "source": "feedback", "site": DNS}
+    return Effect("again/0", address, "arava", MailClass.MARKETING, 0, False, entry)

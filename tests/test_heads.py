@@ -52,6 +52,14 @@ def ticket_of(letter: bytes) -> Ticket | None:
     return TOKENS.open(found[1])
 
 
+async def test_a_token_knows_the_template() -> None:
+    made = rig()
+    made.evidence = Evidence(MailClass.MARKETING, 0.9, "0ffe12345678")
+    ticket = ticket_of((await letters(made))[0])
+    assert ticket is not None
+    assert ticket.skeleton == "0ffe12345678"
+
+
 async def test_marketing_gets_both_fields_signed_by_every_key() -> None:
     (letter,) = await letters(rig())
     ticket = ticket_of(letter)

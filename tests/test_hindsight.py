@@ -66,6 +66,7 @@ class Scene:
         delivery = waiting_delivery()
         message = delivery.message
         message.id, message.brand, message.content = ID, "arava", b"Subject: hi\r\n\r\n"
+        message.skeleton = "0ffe12345678"
         delivery.mail_from, delivery.arrived = "b-1@bounce.arava.example", NOW
         await self.spool.put(Change(put=[(message, [delivery])]))
         await self.spool.settle(Change(finished=[delivery], sent=[(delivery, "192.0.2.3", "google")]))
@@ -106,6 +107,7 @@ async def test_a_bounce_after_delivery_is_on_record_reported_and_learnt_from(sce
     delivery = await scene.deliver()
     await scene.hear(FAILED)
     late, report = await scene.events()
+    assert late["skeleton"] == "0ffe12345678"
     assert (late["type"], late["id"], late["recipient"], late["category"]) == (
         "bounced-late",
         ID,

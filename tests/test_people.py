@@ -403,11 +403,13 @@ async def test_many_blocks_are_taken_off_page_by_page_by_what_they_are(desk: Des
 
 async def test_what_a_bounce_suppresses_is_told_with_its_mail_and_as_our_own_doing(desk: Desk) -> None:
     gone = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback", "told": "all"}
-    await desk.ask("block", entries=[{**gone, "id": "01kaj2n1c0b3", "rcpt": 2}], via="feedback", by="")
+    entry = {**gone, "id": "01kaj2n1c0b3", "rcpt": 2, "credential": "shop"}
+    await desk.ask("block", entries=[entry], via="feedback", by="")
     left = {"recipient": "noa@b.example", "stop": "marketing", "brand": "a", "reason": "unsubscribed", "id": "m1"}
     await desk.ask("block", entries=[left], via="feedback", by="")
     (kind, event), (other, unsubscribed) = desk.said
     assert (kind, event["id"], event["rcpt"], event["by"]) == ("suppressed", "01kaj2n1c0b3", 2, "postlane")
+    assert event["credential"] == "shop", "so that its app is told, though it holds for every brand"
     assert (event["stop"], event["brand"], event["reason"], event["expires"]) == ("all", None, "dead-mailbox", None)
     assert (other, unsubscribed["id"], "by" in unsubscribed) == ("unsubscribed", "m1", False)
     await desk.block("tal@b.example")

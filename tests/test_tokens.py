@@ -28,12 +28,20 @@ def test_what_was_sealed_is_opened(brand: str, stream: str, recipient: str, day:
     assert tokens.open(tokens.seal(ticket)) == ticket
 
 
-@given(DAYS, CALLS, st.integers(0, (1 << 80) - 1), st.integers(0, 65_535), NAMES, st.text(max_size=60))
+@given(
+    DAYS,
+    CALLS,
+    st.integers(0, (1 << 80) - 1),
+    st.integers(0, 65_535),
+    NAMES,
+    st.text(max_size=60),
+    st.sampled_from(["", "0ffe12345678"]),
+)
 def test_the_message_that_brought_it_is_known_again(
-    day: int, calls: str, identifier: int, rcpt: int, credential: str, campaign: str
+    day: int, calls: str, identifier: int, rcpt: int, credential: str, campaign: str, skeleton: str
 ) -> None:
     message = unpack(identifier.to_bytes(10, "big"))
-    ticket = Ticket("arava", "news", "dana@gmail.com", day, calls, message, rcpt, credential, campaign)
+    ticket = Ticket("arava", "news", "dana@gmail.com", day, calls, message, rcpt, credential, campaign, skeleton)
     tokens = Tokens([OLD])
     assert tokens.open(tokens.seal(ticket)) == ticket
 

@@ -6,14 +6,14 @@ bounce.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import chain, zip_longest
 
 from relay.egress.failure import ours
 from relay.egress.settings import Relay
-from relay.outcome import Outcome, Scope
+from relay.outcome import NO_DOMAIN, NO_MAIL, Outcome, Scope
 
 MAX_HOSTS = 10  # looked up for one route: the largest real sets have 5 to 7; a hostile zone may list thousands
 MAX_ADDRESSES = 8  # of one host and family
@@ -128,12 +128,12 @@ def exchanges(domain: str, answer: Answer) -> tuple[tuple[int, str], ...] | Outc
     if answer.found is Found.FAILED:
         return ours(451, "4.4.3", f"DNS has no answer for {domain} now: {answer.detail}", "DNS", Scope.SITE)
     if answer.found is Found.NO_NAME:
-        return ours(550, "5.1.2", f"no such domain: {domain}", "DNS", Scope.RECIPIENT)
+        return replace(ours(550, "5.1.2", f"no such domain: {domain}", "DNS", Scope.RECIPIENT), dns=NO_DOMAIN)
     if answer.found is Found.NOTHING:
         return ((0, domain),)
     named = sorted((preference, host) for preference, host in answer.records if host)
     if not named:
-        return ours(556, "5.1.10", f"{domain} accepts no mail (null MX)", "DNS", Scope.RECIPIENT)
+        return replace(ours(556, "5.1.10", f"{domain} accepts no mail (null MX)", "DNS", Scope.RECIPIENT), dns=NO_MAIL)
     return tuple(named[:MAX_HOSTS])
 
 

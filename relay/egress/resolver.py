@@ -124,6 +124,10 @@ class Resolver:
         v6, v4 = await asyncio.gather(self.look_up(host, "AAAA"), self.look_up(host, "A"))
         return v6, v4
 
+    async def mx_now(self, domain: str) -> Answer:
+        """The MX of `domain` as DNS has it at this moment, whatever is kept of it."""
+        return await self._ask(domain, "MX")
+
     async def look_up(self, name: str, kind: str) -> Answer:
         """One look-up of MX, A, AAAA, CNAME, TXT or TLSA."""
         key = (name, kind)

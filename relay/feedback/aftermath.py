@@ -132,6 +132,7 @@ def _entry(delivery: Delivery, rule: Rule, reason: str, site: str, now: int) -> 
         "until": now + rule.span if rule.span is not None else None,
         "site": site or delivery.site,
         "stream": stream,
+        "credential": delivery.message.credential,
         "at": now,
         "after": rule.after,
         "within": rule.within,

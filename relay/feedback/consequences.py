@@ -10,7 +10,7 @@ its recipient with aftermath.py, which has the rules of [suppress]:
 | from the same source | 4xx to RCPT, DATA or the final dot, which may be greylisting | `Outcome.keeps_source` |
 | given up, bounced | 5xx about recipient or message; what was tried until its time was over | `judge` |
 | the app is told | bounced, late or relayed, as NOTIFY, BY and the credential's `dsn` have it | `owes_...` |
-| the address is suppressed | bounced in a peer's words, never our own; by its category | `judge`, `aftermath` |
+| the address is suppressed | bounced in a peer's words or DNS's, never our own; by its category | `judge`, `aftermath` |
 | what was pending is taken off | delivered | `judge` |
 | it counts for or against its stream | its end: hard, as spam, for a fault of ours | `aftermath.kind_of` |
 
@@ -25,6 +25,7 @@ decided elsewhere:
 | failures on days enough suppress | aftermath.py `counted`, for relay/learning.py | those that State knows of |
 | a suppression waits for a second word | aftermath.py `believed`, likewise | whether its site is believed |
 | a site is not believed | policy/badhour.py | its share of unknown users against its usual one |
+| DNS is not believed | denials.py | whether it knows domains that took mail |
 | a stream is slowed or suspended | policy/health.py | shares of its mail over a day |
 | the postmaster is told of the sender's faults | policy/faults.py | shares of what sites refuse for them |
 | and of all this | alert.py, reporting/needs.py | what stands |
@@ -42,7 +43,8 @@ from relay.feedback.replies import diagnose
 from relay.feedback.rulings import NO_RULINGS, Rulings
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery
-from relay.outcome import Outcome, Reply, Scope
+from relay.outcome import NO_DOMAIN, Outcome, Reply, Scope
+from relay.tally import DNS
 
 
 class Report(Enum):
@@ -165,11 +167,18 @@ def _bounced(delivery: Delivery, outcome: Outcome, pool: str, now: int, bench: B
 
 
 def _learnt(delivery: Delivery, outcome: Outcome, now: int, bench: Bench) -> Facts | None:
-    """What a peer's refusal means for later mail: of a mailbox unknown until the message expired the same as of a 5xx."""
-    if outcome.internal:
+    """What a peer's refusal means for later mail, or DNS's word: of a mailbox unknown until the message expired the same as of a
+    5xx."""
+    if outcome.internal and not outcome.dns:
         return None
-    called_for = bench.aftermath.of_failure(delivery, outcome.category, outcome.condemning, outcome.site, now)
+    site = word_of(delivery, outcome)
+    called_for = bench.aftermath.of_failure(delivery, outcome.category, outcome.condemning, site, now)
     return told_of(called_for, delivery, now, bench.doubted)
+
+
+def word_of(delivery: Delivery, outcome: Outcome) -> str:
+    """By whose word it ended: a site's, or DNS's that there is no such domain, which is one site for all of them."""
+    return outcome.site or (DNS if outcome.dns == NO_DOMAIN else delivery.site)
 
 
 def told_of(called_for: Facts | None, delivery: Delivery, now: int, doubted: Callable[[str], bool]) -> Facts | None:

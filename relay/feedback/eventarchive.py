@@ -161,13 +161,28 @@ def first_hour(directory: Path) -> int | None:
 
 
 def events_of(path: Path, containing: Sequence[str] = ()) -> Iterator[Event]:
-    """Of one Parquet file, in its order; with `containing`, those alone whose record holds one of these texts, in any case."""
+    """Of one Parquet file, in its order; with `containing`, those alone whose record holds one of these texts, in any case.
+    Raises FileNotFoundError where it is gone."""
     one_of = " OR ".join(["contains(lower(event), ?)"] * len(containing)) or "true"
     with _database() as database:
         values = [str(path), *(text.lower() for text in containing)]
-        rows = database.execute(f"SELECT event FROM read_parquet(?) WHERE {one_of}", values)  # noqa: S608 - our own words
+        rows = _opened(database, f"SELECT event FROM read_parquet(?) WHERE {one_of}", values, path)  # noqa: S608 - our own words
         while chunk := rows.fetchmany(_ROWS):
             yield from (orjson.loads(record) for (record,) in chunk)
+
+
+def _opened(
+    database: "duckdb.DuckDBPyConnection", sql: str, values: Sequence[Any], path: Path
+) -> "duckdb.DuckDBPyConnection":
+    """Of a file that may be put in place anew, or given up, while it is opened: then once more."""
+    import duckdb  # noqa: PLC0415 - as above
+
+    try:
+        return database.execute(sql, values)
+    except duckdb.IOException:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
+        return database.execute(sql, values)
 
 
 def write_parquet(events: Iterable[Event], target: Path) -> None:
@@ -194,7 +209,8 @@ def strip(path: Path, fields: Sequence[str]) -> bool:
     patches = [orjson.dumps(patch).decode() for patch in (gone | {"headers": gone}, gone)]
     partial = path.with_suffix(".rewritten")
     with _database() as database:
-        if database.execute(f"SELECT 1 FROM read_parquet(?) WHERE {found} LIMIT 1", [str(path)]).fetchone() is None:  # noqa: S608
+        asked = f"SELECT 1 FROM read_parquet(?) WHERE {found} LIMIT 1"  # noqa: S608 - our own words
+        if _opened(database, asked, [str(path)], path).fetchone() is None:
             return False
         try:
             _copy(database, _STRIPPED, partial, [*patches, str(path)], columns=columns, found=found)

@@ -19,7 +19,7 @@ GIVE_UP = 3 * DAY  # since an event was queued
 DEAD = HOUR  # without a success, and with something to tell: a person should look
 OF_PEOPLE = frozenset({"unsubscribed", "preferences-changed", "suppressed", "unsuppressed"})
 _OURS = frozenset({"transcript"})
-_ANOTHERS = _OURS | {"id", "rcpt", "message_id", "credential", "campaign", "metadata", "sender", "from"}
+_ANOTHERS = _OURS | {"id", "rcpt", "message_id", "credential", "campaign", "metadata", "sender", "from", "skeleton"}
 
 
 @dataclass(frozen=True, slots=True)

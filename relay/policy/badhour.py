@@ -4,6 +4,10 @@ In December 2020 Gmail said so of accounts that existed, for some hours; whoever
 doubted while the share of what bounces hard there is five times its usual one, a fifth at least, of ten mails or more, for two
 streams at once; where a single stream sends there it must be half of all, since a bad list looks the same. While it is doubted
 nobody is suppressed on its word: what it says is kept, pending, and so is what it said in the hour before that was noticed.
+
+DNS has its bad hours, too, when it denies domains that exist. Each domain is a site of its own, and how much of all mail goes to
+new domains differs so that no share tells them: they are told by domains that took mail lately (relay/denials.py). They begin and
+end by that; all else is as of a site.
 """
 
 from collections import Counter
@@ -13,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 import orjson
 
 from relay.policy.tallies import HOUR, QUARTER, Hour
+from relay.tally import DNS
 
 FEWEST = 10  # such bounces: below that a typing error of a list may be all
 SHARE, ALONE, TIMES = 0.2, 0.5, 5.0
@@ -65,12 +70,31 @@ class BadHour:
 
 def said_of_everybody(site: str) -> str:
     """Why what was suppressed by its word is taken back, for events."""
-    return f"{site} says so of nearly everybody"
+    return f"{site} says so of nearly everybody" if site != DNS else "DNS alone says so, and may be wrong"
+
+
+def of_dns(denials: Collection[tuple[int, int]], before: BadHour | None, now: int) -> BadHour | None:
+    """The bad hour of DNS that begins or changes. `denials`: of the workers whose DNS denies such domains now, how many of how
+    many."""
+    if not denials:
+        return replace(before, until=now) if before is not None and before.until is None else None
+    if before is not None and (before.until is None or (before.word == CONFIRMED and now < before.until + DAY)):
+        return None
+    begin = _an_hour_before(now, before)
+    denied, asked = max(denials)
+    return BadHour(DNS, begin, denied / asked, asked, 0.0, now)
+
+
+def _an_hour_before(now: int, last: BadHour | None) -> int:
+    """From when its word is doubted that begins to be now; what another bad hour was about is done with."""
+    begin = now // QUARTER * QUARTER - HOUR + QUARTER
+    return max(begin, last.until) if last is not None and last.until is not None else begin
 
 
 def look(hours: Collection[Hour], known: Mapping[str, BadHour], now: int) -> Iterator[BadHour]:
     """Bad hours that begin, and those that change. `known`: the latest of each site."""
-    for site in sorted(_suspects(hours, now) | {one.site for one in known.values() if one.until is None}):
+    lasting = {one.site for one in known.values() if one.until is None and one.site != DNS}
+    for site in sorted(_suspects(hours, now) | lasting):
         before = known.get(site)
         if before is not None and before.until is None:
             after = _still(before, hours, now)
@@ -91,11 +115,10 @@ def _suspects(hours: Collection[Hour], now: int) -> set[str]:
 
 
 def _begins(site: str, hours: Collection[Hour], before: BadHour | None, now: int) -> BadHour | None:
-    begin = now // QUARTER * QUARTER - HOUR + QUARTER
-    if before is not None and before.until is not None:
-        begin = max(begin, before.until)
-        if before.word == CONFIRMED and now < before.until + DAY:  # a person knows better
-            return None
+    begin = _an_hour_before(now, before)
+    # A person knows better.
+    if before is not None and before.until is not None and before.word == CONFIRMED and now < before.until + DAY:
+        return None
     sent = hard = 0
     bad = 0
     for _, number, bounced in _streams(site, hours, begin):

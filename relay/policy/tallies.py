@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import orjson
 
-from relay.tally import Kind, Tally
+from relay.tally import DNS, Kind, Tally
 
 QUARTER, HOUR = 900_000, 3_600_000
 MOST = 300  # rows of a sheet in which campaigns stand apart; twice as many in which sites do
@@ -184,7 +184,8 @@ def sums_of(row: Row, counts: list[int], stream: str, at: int, facts: Facts) -> 
 @dataclass(slots=True)
 class Hour:
     """All that was sent in the hour that begins then, sheets of all shards added up: by stream and quarter, and of each stream in
-    all; by site what was sent and bounced hard, by quarter and stream; faults by stream and category, and by quarter."""
+    all; by site (of DNS nothing) what was sent and bounced hard, by quarter and stream; faults by stream and category, and by
+    quarter."""
 
     begin: int
     streams: dict[Key, dict[int, Sums]] = field(default_factory=dict)
@@ -203,7 +204,7 @@ class Hour:
                 found[urgent, at] = sums
             else:
                 known.add(sums)
-            if site not in ("", REST):
+            if site not in ("", REST, DNS):
                 by_stream = self.sites.setdefault(site, {})
                 sent, hard = by_stream.get((at, stream), (0, 0))
                 by_stream[at, stream] = sent + counts[DELIVERED] + counts[BOUNCED], hard + counts[HARD]

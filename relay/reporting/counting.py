@@ -1,8 +1,8 @@
 """Counts of events, beside them: a report over fifty million events reads a million rows of counts instead.
 
-    events/counts/2026-11-21T12.0.parquet              of a complete hour and shard
-    events/counts/2026-11-21T12.0.lines-73400320.parquet   of the first so many octets of a file that is not in columns yet
-    events/counts/2026-11-21.parquet, .json            of a day: all its hours and shards, and which they are
+    events/counts/2/2026-11-21T12.0.parquet            of a complete hour and shard
+    events/counts/2/2026-11-21T12.0.lines-73400320.parquet   of the first so many octets of a file that is not in columns yet
+    events/counts/2/2026-11-21.parquet, .json          of a day: all its hours and shards, and which they are
 
 All of them are made of event files and may be removed at any time; the next look makes them again. They say how many, never
 who: no recipient and no domain is in them, so a person who is forgotten is not in them either. Hours are added up to days when
@@ -47,7 +47,7 @@ def count(folder: Path, now: int, zone: str = "UTC") -> int:
     if not folder.exists():
         return 0
     place = folder / COUNTS
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     with alone(place):
         _clear(folder, place)
         made = 0
@@ -67,7 +67,8 @@ def _counted(path: Path, place: Path) -> int:
 
 
 def _clear(folder: Path, place: Path) -> None:
-    """What a crash left, and counts of events that are gone ([retention] events)."""
+    """What a crash left, counts of events that are gone ([retention] events), and those of an earlier version."""
+    _remove(path for path in place.parent.iterdir() if path.is_file())
     there = {stem_of(path.name) for path in event_files(folder, 0, LATEST)}
     for path in place.glob("*.partial"):
         path.unlink(missing_ok=True)

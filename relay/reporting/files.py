@@ -2,7 +2,7 @@
 to it ([web] events).
 
     data_dir/events/2026-11-21T12.0.parquet            an hour's events (feedback/eventlog.py)
-    data_dir/events/counts/2026-11-21T12.0.parquet     how many of each kind they are (counting.py)
+    data_dir/events/counts/2/2026-11-21T12.0.parquet   how many of each kind they are (counting.py)
 
 Where there are counts of a file they stand for it; of one that is being written, for as much of it as was counted.
 """
@@ -17,7 +17,7 @@ import orjson
 from relay.reporting.sql import Source
 from relay.times import LATEST
 
-COUNTS = "counts"  # the folder beside events
+COUNTS = "counts/2"  # below the folder of events; the number grows with what a file of counts has
 HOUR = 3_600_000
 DAY = 24 * HOUR
 LATE = DAY  # an event may stand in the file of a later hour (a full disk, a stop), hardly of a later day

@@ -13,6 +13,7 @@ from relay.reporting.findings import Finding
 
 # The order in which somebody would look: what is stopped or refused as a whole goes before what is merely more than usual.
 CRITICAL, STOPPED, BLAMED, MORE, SOON = range(5)
+BAD_HOUR = "bad-hour"  # the alert's name (relay/alert.py)
 LEAST = 10  # failures: fewer say nothing
 SHARE = 0.05  # of mail refused because of us, or for want of a mailbox: the limit at which a stream is suspended, too
 TIMES = 3.0  # as many as usual
@@ -36,7 +37,7 @@ _ADVICE = {
 class Need:
     """`rank`: CRITICAL first; `weight`: within a rank, the number of mails that it is about; `what` in one line, `advice` the
     cure, `said`: a reply as it came (whoever shows it may look it up by the selectors of `where`), `see`: the command that
-    shows more."""
+    shows more; `doubted`: the site whose word on its mailboxes somebody should confirm or drop."""
 
     rank: int
     weight: int
@@ -45,6 +46,7 @@ class Need:
     said: str = ""
     see: str = ""
     where: Mapping[str, str] = field(default_factory=dict)
+    doubted: str = ""
 
 
 def worst_first(needs: Iterable[Need]) -> list[Need]:
@@ -54,7 +56,13 @@ def worst_first(needs: Iterable[Need]) -> list[Need]:
 def of_status(facts: Mapping[str, Any]) -> list[Need]:
     """Of the node's own answer to "stats". What other parts of it know of (`needs`: rows of what, advice, see) goes last."""
     needs = [
-        Need(CRITICAL if one["severity"] == "critical" else MORE, 0, f"{one['name']}: {one['summary']}", one["advice"])
+        Need(
+            CRITICAL if one["severity"] == "critical" else MORE,
+            0,
+            f"{one['name']}: {one['summary']}",
+            one["advice"],
+            doubted=one["what"]["site"] if one["name"] == BAD_HOUR else "",
+        )
         for one in facts.get("alerts", ())
     ]
     for one in facts.get("suspensions", ()):

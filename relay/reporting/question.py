@@ -27,12 +27,15 @@ KEPT = (
 _APPS = ("node", "type", "class", "brand", "stream", "credential", "campaign", "pool", "category", "reason")
 LEVELS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "apps": _APPS,
+    "templates": (*_APPS, "skeleton"),
     "sites": ("node", "type", "class", "brand", "site", "pool", "category", "reason"),
     "sources": (*_APPS, "source"),
     "all": KEPT,
 })  # fmt: skip
 """Of an hour's events, what is added up over all else: of four streams to three thousand sites, four rows are enough where nobody
-asks for sites. The smallest first."""
+asks for sites. The smallest first; but of templates no more than TEMPLATES of an hour have a name (OTHERS)."""
+TEMPLATES = 1_000
+OTHERS = "(others)"
 DELAYS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "apps": ("node", "type", "class", "brand", "stream", "credential", "campaign", "pool"),
     "sites": ("node", "type", "class", "site", "pool"),
@@ -41,7 +44,7 @@ DELAYS: Mapping[str, tuple[str, ...]] = MappingProxyType({
 """The same of how long deliveries took."""
 FAILURE = frozenset({"category", "reason"})  # what only what went wrong has: a share is of all mail beside it
 TIMES = ("hour", "day")
-RECORDED = ("domain", "skeleton")  # not counted: they are read from the events themselves
+RECORDED = ("domain", "skeleton")  # of which there may be any number: counted by no level, or by one alone
 DIMENSIONS = (*KEPT, *RECORDED, *TIMES)
 SELECTORS = (*KEPT, *RECORDED, "id", "recipient")
 
@@ -154,14 +157,14 @@ class Question:
         return tuple(one for one in self.by if one not in TIMES)
 
     @property
+    def boundless(self) -> bool:
+        """May there be millions of what it is asked by? Of templates, where no few are named."""
+        return "skeleton" in self.keys and ("skeleton" not in self.where or self.where["skeleton"].wild)
+
+    @property
     def step(self) -> str:
         """hour, day; "" where it is not asked by time."""
         return next((one for one in self.by if one in TIMES), "")
-
-    @property
-    def by_template(self) -> bool:
-        """Is the skeleton asked for, which only `accepted` tells?"""
-        return "skeleton" in self.keys or "skeleton" in self.where
 
     @property
     def order(self) -> tuple[str, ...]:

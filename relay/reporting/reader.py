@@ -16,9 +16,10 @@ from relay.reporting import files, sql
 from relay.reporting.budget import Allowance, Budget, Share, budget
 from relay.reporting.counting import copy_lines
 from relay.reporting.database import THREADS, Database, opened
+from relay.reporting.extract import Extract
 from relay.reporting.figures import Answer, Figures, Row, begins
 from relay.reporting.findings import SCOPES, Bounces, Finding, Line, Whole, completed, finding, lines
-from relay.reporting.question import DAY, DELAYS, FAILURE, KEPT, MEASURES, Question, QuestionError
+from relay.reporting.question import DELAYS, FAILURE, KEPT, MEASURES, RECORDED, Question, QuestionError
 from relay.times import LATEST
 from relay.wildcard import any_of
 
@@ -63,6 +64,8 @@ class Reader:
         self.folders = tuple(folders)
         self._memory = memory
         self._turn = threading.Lock()
+        self._extract = Extract()
+        self._mixed = False
 
     def __repr__(self) -> str:
         return f"<Reader of {', '.join(map(str, self.folders))}>"
@@ -76,7 +79,7 @@ class Reader:
             total = _rows(database, whole, self._source(whole, whole.level(), database, scratch))[0][0]
             if question.report == "latency":
                 for one, some in ((question, rows), (whole, [total])):
-                    _add_delays(database, one, self._source(one, one.level(DELAYS), database, scratch), some)
+                    _add_delays(database, one, self._of_delays(one, database, scratch), some)
             others = _others(rows, total, question) if groups > len(rows) and not question.step else None
             return Answer(question, rows, total, others, groups, self._span(question))
 
@@ -164,7 +167,7 @@ class Reader:
             since = newest(self._hours(question, wanted, database, scratch), SAMPLED)
             lately = replace(question, since=max(question.since, since))
             source = self._recorded(lately, database)
-            if since >= question.until or not any(source):
+            if since >= question.until or not source.files:
                 return []
             return [Sample(*row) for row in database.execute(*sql.replies(lately, source, wanted, limit)).fetchall()]
 
@@ -181,7 +184,7 @@ class Reader:
                 since = newest(hours, least)
                 lately = replace(question, since=max(question.since, since))
                 source = self._recorded(lately, database)
-                if any(source):
+                if source.files:
                     rows = database.execute(*sql.found(lately, source, wanted, limit)).fetchall()
                     found = [orjson.loads(record) for (record,) in rows]
                 if lately.since == question.since or since <= hours[-1][0]:
@@ -209,7 +212,7 @@ class Reader:
         return self._asked(ask)
 
     def _budget(self, allowance: Allowance, question: Question, people: int, database: Database) -> Budget:
-        source = _threads(database, files.recorded(self.folders, allowance.since, question.until))
+        source = self._set(database, files.recorded(self.folders, allowance.since, question.until))
         used, shares = sql.budget(allowance, source, question.until)
         by_number = dict(database.execute(*used).fetchall())
         return budget(allowance, by_number, [Share(*row) for row in database.execute(*shares).fetchall()], people)
@@ -221,20 +224,32 @@ class Reader:
         fails."""
         import duckdb  # noqa: PLC0415 - relay/reporting/database.py says why
 
-        source = files.recorded(self.folders, since, until)
-        with self._turn, opened(self._memory) as database:
-            try:
-                _threads(database, source)
-                database.execute(sql.view(source, since, until))
-                database.execute(sql.confined(source))
-                statements = duckdb.extract_statements(query)
-                if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-                    raise QuestionError("one SELECT, and nothing else")
-                result = database.execute(statements[0])
-                names = [column[0] for column in result.description]
-            except duckdb.Error as error:
-                raise QuestionError(str(error)) from error
-            yield names, _fetched(result)
+        with self._turn:
+            for left in reversed(range(TRIES)):
+                with opened(self._memory) as database:
+                    try:
+                        names, result = self._put(database, query, since, until)
+                    except duckdb.IOException as error:  # as in _asked
+                        if not left:
+                            raise QuestionError(str(error)) from error
+                        continue
+                    except duckdb.Error as error:
+                        raise QuestionError(str(error)) from error
+                    yield names, _fetched(result)
+                    return
+
+    def _put(self, database: Database, query: str, since: int, until: int) -> tuple[list[str], Database]:
+        """Raises duckdb.Error, and QuestionError for what is not one SELECT."""
+        import duckdb  # noqa: PLC0415 - relay/reporting/database.py says why
+
+        source = _threads(database, files.recorded(self.folders, since, until))
+        database.execute(sql.view(source, since, until))
+        database.execute(sql.confined(source))
+        statements = duckdb.extract_statements(query)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise QuestionError("one SELECT, and nothing else")
+        result = database.execute(statements[0])
+        return [column[0] for column in result.description], result
 
     def _hours(
         self, question: Question, types: Sequence[str], database: Database, scratch: Path
@@ -246,20 +261,36 @@ class Reader:
         return [(begin, count) for begin, count in database.execute(*sql.slots(rough, source, types)).fetchall()]
 
     def _source(self, question: Question, level: str, database: Database, scratch: Path) -> sql.Source:
-        """Counts, where they know enough; of files that are being written the lines since they were counted."""
-        if not level:
-            return self._recorded(question, database)
+        """Counts, where they know enough; else the events, or an extract of them."""
+        if level:
+            source = self._counted(question, database, scratch)
+            named = "skeleton" not in question.where or not source.counts
+            if named or database.execute(*sql.lumped(question, source)).fetchone() is None:
+                return source
+        source = self._recorded(question, database)
+        if question.boundless or not {*RECORDED}.intersection(question.where):
+            return source
+        return self._extract.of(question, source, database)
+
+    def _of_delays(self, question: Question, database: Database, scratch: Path) -> sql.Source:
+        known = question.level(DELAYS)
+        return self._counted(question, database, scratch) if known else self._recorded(question, database)
+
+    def _counted(self, question: Question, database: Database, scratch: Path) -> sql.Source:
+        """Counts; of files that are being written the lines since they were counted."""
         found = files.counted(self.folders, question.first, question.until)
         lines = [*found.source.lines]
         for number, (path, offset) in enumerate(found.tails):
             tail = scratch / f"{number}.jsonl"
             if copy_lines(path, offset, tail):
                 lines.append(str(tail))
-        return _threads(database, found.source._replace(lines=tuple(lines)))
+        return self._set(database, found.source._replace(lines=tuple(lines)))
 
     def _recorded(self, question: Question, database: Database) -> sql.Source:
-        earlier = DAY if question.by_template else 0  # mail may have been accepted the day before
-        return _threads(database, files.recorded(self.folders, question.first - earlier, question.until))
+        return self._set(database, files.recorded(self.folders, question.first, question.until))
+
+    def _set(self, database: Database, source: sql.Source) -> sql.Source:
+        return _threads(database, source._replace(mixed=self._mixed))
 
     def _span(self, question: Question) -> int:
         """Of what is usual: how much of that time there are files of, in ms."""
@@ -279,6 +310,10 @@ class Reader:
                 except (duckdb.IOException, FileNotFoundError):
                     if not left:
                         raise
+                except (duckdb.BinderException, duckdb.InvalidInputException):
+                    if self._mixed:
+                        raise
+                    self._mixed = True  # a file of another version lacks a column
         raise AssertionError("unreachable")
 
 
@@ -317,8 +352,18 @@ def _threads(database: Database, source: sql.Source) -> sql.Source:
 def _rows(database: Database, question: Question, source: sql.Source) -> tuple[list[Row], int]:
     """And how many there are in all."""
     rows, groups, many = [], 0, len(question.by)
-    for values in database.execute(*sql.counted(question, source)).fetchall():
-        groups = values[many]
+    first = None
+    if (
+        question.keys
+        and not question.step
+        and (question.level() == "all" or (question.boundless and not source.counts))
+    ):
+        first = database.execute(*sql.ranked(question, source)).fetchall()
+    if first == []:
+        return [], 0
+    only = [values[:-1] for values in first] if first else None
+    for values in database.execute(*sql.counted(question, source, only)).fetchall():
+        groups = first[0][-1] if first else values[many]
         found = dict(zip(question.windows, _chunks(values[many + 1 :]), strict=True))
         rows.append(Row(_key(values, question), found["now"], found.get("usual"), found.get("then")))
     return rows, groups

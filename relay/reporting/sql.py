@@ -4,7 +4,7 @@ Three kinds of files look alike to a question: a *relation* has for each quarter
 are of (question.KEPT), how many there were. Counts (counting.py) are such rows already; of the others each event is one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -15,7 +15,20 @@ import orjson
 from relay.feedback.eventarchive import COLUMNS, SHAPED
 from relay.reporting.budget import Allowance
 from relay.reporting.figures import FINENESS
-from relay.reporting.question import DELAYS, FAILURE, KEPT, LEVELS, MEASURES, MOST, RECORDED, SELECTORS, SLOT, Question
+from relay.reporting.question import (
+    DELAYS,
+    FAILURE,
+    KEPT,
+    LEVELS,
+    MEASURES,
+    MOST,
+    OTHERS,
+    RECORDED,
+    SELECTORS,
+    SLOT,
+    TEMPLATES,
+    Question,
+)
 from relay.wildcard import AnyOf, re2
 
 Statement = tuple[str, list[Any]]
@@ -29,17 +42,42 @@ _LINES = f"ignore_errors = true, maximum_object_size = {_LONGEST}"
 _REASON = 'coalesce("reason", "feedback_type", "via")'  # of a complaint its type, of an unsubscription its way
 _BUCKET = f"floor({FINENESS} * log2(greatest(delay_ms, 1)))::UTINYINT"
 _BOUNCES = "('bounced', 'bounced-late')"
+_FAILED = "'bounced', 'bounced-late', 'complained', 'unsubscribed'"
 _HOUR = 3_600_000  # ms: the longest slot
 _DELAYS = "+delays"
+# Which templates have a name in counts: all of an hour; where they are very many, those of most events and of most failures.
+_NAMED = f"""
+known AS MATERIALIZED (
+    SELECT skeleton, sum(n) AS n, coalesce(sum(n) FILTER (type IN ({_FAILED})), 0) AS failed
+    FROM templates WHERE skeleton IS NOT NULL GROUP BY skeleton
+), few AS (SELECT count(*) <= {TEMPLATES} FROM known),
+named AS MATERIALIZED (
+    (SELECT skeleton FROM known WHERE n > 1 OR (FROM few) ORDER BY n DESC, skeleton LIMIT {TEMPLATES}) UNION
+    (SELECT skeleton FROM known WHERE failed > 1 ORDER BY failed DESC, skeleton LIMIT {TEMPLATES})
+)
+"""
+_TEMPLATES = f"""
+SELECT 'templates' AS level, slot, {{kept}},
+    CASE WHEN skeleton IS NULL OR skeleton IN (FROM named) THEN skeleton ELSE '{OTHERS}' END AS skeleton,
+    NULL::UTINYINT AS bucket, sum(n)::UINTEGER AS n
+FROM templates GROUP BY ALL
+"""
 CONTEXT = ("accepted", "delivered", "ended")  # what a share of failures is of, whatever its own category
 
 
 class Source(NamedTuple):
-    """Files that a question is put to; each event is in one of them."""
+    """Files that a question is put to; each event is in one of them. `mixed`: those in columns have not all the same ones;
+    `extract`: a file that `extract` made of all of them."""
 
     counts: tuple[str, ...] = ()
     columnar: tuple[str, ...] = ()
     lines: tuple[str, ...] = ()
+    mixed: bool = True
+    extract: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (*self.counts, *self.columnar, *self.lines)
 
 
 def _quoted(name: str) -> str:
@@ -50,8 +88,13 @@ def _nulls(names: Iterable[str]) -> str:
     return ", ".join(f"NULL::VARCHAR AS {_quoted(name)}" for name in names)
 
 
-# A file has the columns of its day: those that are missing are NULL, also where no file has one.
-_COLUMNAR = f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {_nulls(_TEXTS)} WHERE false"
+def _columnar(source: Source) -> str:
+    """A file has the columns of its day: those that are missing are NULL, also where no file has one. DuckDB has to look at
+    all of them for that, and to remember it: 100 MB for three hundred files. It raises an error where they are not `mixed` and
+    one lacks a column."""
+    if not source.mixed:
+        return "FROM read_parquet(?)"
+    return f"SELECT * FROM read_parquet(?, union_by_name = true) UNION ALL BY NAME SELECT {_nulls(_TEXTS)} WHERE false"
 
 
 def moment(ms: int) -> str:
@@ -63,7 +106,9 @@ def events(source: Source) -> Statement:
     """Every event of the files as a row: `time, delay_ms, reply` and the texts, NULL where it has none."""
     parts, values = [], []
     if source.columnar:
-        parts.append(f"SELECT time, delay_ms, reply.text AS said, {', '.join(map(_quoted, _TEXTS))} FROM ({_COLUMNAR})")
+        parts.append(
+            f"SELECT time, delay_ms, reply.text AS said, {', '.join(map(_quoted, _TEXTS))} FROM ({_columnar(source)})"
+        )
         values.append(list(source.columnar))
     if source.lines:
         columns = {"time": "VARCHAR", "delay_ms": "BIGINT", "reply": "JSON", **dict.fromkeys(_TEXTS, "VARCHAR")}
@@ -83,31 +128,50 @@ def _struct(columns: Mapping[str, str]) -> str:
     return "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items()) + "}"
 
 
-def relation(source: Source, question: Question) -> Statement:
-    """`slot`, KEPT, RECORDED, `n`; of counts those of the smallest level."""
+def relation(source: Source, question: Question, *, in_slots: bool = True) -> Statement:
+    """`slot`, KEPT, RECORDED, `n`; of counts those of the smallest level. Where windows of whole slots are all that is asked of
+    times, an event's own does as well, and is quicker than its slot."""
     parts, values = [], []
+    if source.extract:
+        parts.append("FROM read_parquet(?)")
+        values.append([source.extract])
     if source.counts:
         parts.append(
-            f"SELECT slot, {_kept()}, {_nulls(RECORDED)}, n FROM read_parquet(?) WHERE level = '{question.level()}'"
+            f"SELECT slot, {_kept()}, {_nulls(['domain'])}, skeleton, n FROM read_parquet(?) WHERE level = '{question.level()}'"
         )
         values.append(list(source.counts))
     if source.columnar or source.lines:
-        told, more = _with_skeletons(events(source), source, question)
-        parts.append(f"SELECT {_slot()} AS slot, {_asked_kept()}, {', '.join(RECORDED)}, 1 AS n FROM ({told})")
+        told, more = events(source)
+        slot = _slot() if in_slots else "time"
+        parts.append(f"SELECT {slot} AS slot, {_asked_kept()}, {', '.join(RECORDED)}, 1 AS n FROM ({told})")
         values += more
     if not parts:
         parts.append(f"SELECT NULL::TIMESTAMP AS slot, {_nulls((*KEPT, *RECORDED))}, 0 AS n WHERE false")
     return " UNION ALL ".join(parts), values
 
 
-def _with_skeletons(told: Statement, source: Source, question: Question) -> Statement:
-    """Of each event the skeleton of its message, if it is asked for."""
-    if not question.by_template:
-        return told
-    accepted, values = events(source)
-    known = f"SELECT id, any_value(skeleton) AS skeleton FROM ({accepted}) WHERE skeleton IS NOT NULL GROUP BY id"
-    joined = f"({told[0]}) AS told LEFT JOIN ({known}) AS known USING (id)"
-    return f"SELECT told.* REPLACE (known.skeleton AS skeleton) FROM {joined}", [*told[1], *values]
+def extract(question: Question, source: Source, names: Collection[str], target: str) -> Statement:
+    """Into a file of its own a relation of what RECORDED of the selectors say, by type and these names: what it takes to answer
+    this and every narrower question without reading all events again."""
+    told, values = relation(source, question)
+    asked, asked_values = conditions(question.where, [name for name in RECORDED if name in question.where])
+    columns = ", ".join(_quoted(one) if one == "type" or one in names else _nulls([one]) for one in (*KEPT, *RECORDED))
+    return (
+        f"COPY (SELECT slot, {columns}, sum(n)::BIGINT AS n FROM ({told}) "
+        f"WHERE {_within(question.windows)} AND {asked} GROUP BY ALL) TO {_text(target)} (FORMAT parquet)",
+        [*values, *asked_values],
+    )
+
+
+def lumped(question: Question, source: Source) -> Statement:
+    """A row, if counts have templates without a name among those asked for."""
+    asked, values = conditions(question.where, [name for name in question.where if name not in (*FAILURE, "skeleton")])
+    parts = [
+        f"level = '{question.level()}' AND skeleton = '{OTHERS}'",
+        _within(question.windows),
+        *([asked] if asked else []),
+    ]
+    return f"SELECT 1 FROM read_parquet(?) WHERE {' AND '.join(parts)} LIMIT 1", [list(source.counts), *values]
 
 
 def _kept() -> str:
@@ -133,7 +197,7 @@ def delays(source: Source, question: Question) -> Statement:
         )
         values.append(list(source.counts))
     if source.columnar or source.lines:
-        told, more = _with_skeletons(events(source), source, question)
+        told, more = events(source)
         parts.append(
             f"SELECT {_slot()} AS slot, {_kept()}, {', '.join(RECORDED)}, {_BUCKET} AS bucket, 1 AS n FROM ({told}) "
             f"WHERE type = 'delivered' AND delay_ms IS NOT NULL"
@@ -145,33 +209,39 @@ def delays(source: Source, question: Question) -> Statement:
 
 
 def counts_of(source: Source) -> Statement:
-    """What a file of counts has, of files of events: `level`, `slot`, KEPT, `bucket`, `n`, sorted so that a question to one level
-    skips the others."""
+    """What a file of counts has, of files of events: `level`, `slot`, KEPT, `skeleton`, `bucket`, `n`, sorted so that a question
+    to one level skips the others."""
     told, values = events(source)
+    templates = (
+        f"SELECT {_slot()} AS slot, {_asked_kept()}, skeleton, count(*) AS n "
+        f"FROM (SELECT * REPLACE ({_nulls(('site', 'source'))}) FROM ({told})) WHERE time IS NOT NULL GROUP BY ALL"
+    )
     everything = (
         f"SELECT {_slot()} AS slot, {_asked_kept()}, CASE WHEN type = 'delivered' THEN {_BUCKET} END AS bucket, count(*) AS n "
         f"FROM ({told}) WHERE time IS NOT NULL GROUP BY ALL"
     )
     levels = [
-        *(_level(name, kept, "NULL::UTINYINT", "") for name, kept in LEVELS.items()),
+        *(_level(name, kept, "NULL::UTINYINT", "") for name, kept in LEVELS.items() if "skeleton" not in kept),
         *(_level(name + _DELAYS, kept, "bucket", " WHERE bucket IS NOT NULL") for name, kept in DELAYS.items()),
+        _TEMPLATES.format(kept=_kept()),
     ]
     return (
-        f"WITH everything AS MATERIALIZED ({everything}) {' UNION ALL '.join(levels)} ORDER BY level, type, slot",
-        values,
+        f"WITH everything AS MATERIALIZED ({everything}), templates AS MATERIALIZED ({templates}), {_NAMED} "
+        f"{' UNION ALL '.join(levels)} ORDER BY level, type, slot, skeleton",
+        [*values, *values],
     )
 
 
 def _level(name: str, kept: Sequence[str], bucket: str, where: str) -> str:
     columns = ", ".join(_quoted(one) if one in kept else _nulls([one]) for one in KEPT)
-    added = f"'{name}' AS level, slot, {columns}, {bucket} AS bucket, sum(n)::UINTEGER AS n"
+    added = f"'{name}' AS level, slot, {columns}, {_nulls(['skeleton'])}, {bucket} AS bucket, sum(n)::UINTEGER AS n"
     return f"SELECT {added} FROM everything{where} GROUP BY ALL"
 
 
 def added(minutes: int, levels: Sequence[str] = ()) -> str:
     """Several files of counts as one, by slots of so many minutes. Of these levels (all, where none is named) rows that are alike
     are added up; others are kept as they are, which needs no memory."""
-    columns = f"{_kept()}, bucket"
+    columns = f"{_kept()}, skeleton, bucket"
     some = f" WHERE level IN ({', '.join(repr(one) for one in levels)})" if levels else ""
     summed = (
         f"SELECT level, time_bucket(INTERVAL '{minutes} minutes', slot) AS slot, {columns}, sum(n)::UINTEGER AS n "
@@ -204,31 +274,65 @@ def conditions(where: Mapping[str, AnyOf], names: Iterable[str]) -> Statement:
     return " AND ".join(parts), values
 
 
-def counted(question: Question, source: Source) -> Statement:
+def ranked(question: Question, source: Source) -> Statement:
+    """The first keys by the report's order, as many as the question's limit, and how many there are in all. Where there may be
+    millions of them this is little to remember of each."""
+    told, values = relation(source, question, in_slots=False)
+    failing, failing_values = conditions(question.where, sorted(FAILURE))
+    other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
+    plain, wanted = ([one for one in question.shape.order if (one in CONTEXT) is whole] for whole in (True, False))
+    counts = [
+        *([_is_of(plain)] if plain else []),
+        *([" AND ".join(filter(None, [_is_of(wanted), failing]))] if wanted else []),
+    ]
+    names = ", ".join(map(_quoted, question.keys))
+    parts = filter(None, [_in(question.windows["now"]), other, f"({' OR '.join(counts)})"])
+    worth = f"SELECT {names}, sum(n) AS worth FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY {names}"
+    return (
+        f"SELECT {names}, count(*) OVER () FROM ({worth}) ORDER BY worth DESC, {names} LIMIT {int(question.limit)}",
+        [*values, *other_values, *(failing_values if wanted else [])],
+    )
+
+
+def _is_of(measures: Iterable[str]) -> str:
+    return f"type IN ({', '.join(repr(kind) for name in measures for kind in MEASURES[name])})"
+
+
+def counted(question: Question, source: Source, only: Sequence[tuple[str | None, ...]] | None = None) -> Statement:
     """A row for each combination of `by` (times behind the others): its values, how many rows there are in all, and each measure
-    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order.
+    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order. `only`: of
+    these keys, without times.
 
     What is read is added up by type and window at first, and only then laid out as measures: a sum for each would cost ten
     times as much for each of millions of rows."""
-    told, values = relation(source, question)
+    told, values = relation(source, question, in_slots=bool(question.step))
     failing, failing_values = conditions(question.where, sorted(FAILURE))
     other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
     keys = _keys(question)
     names = [name for name, _ in keys]
     sums = (f"sum(n) FILTER (WHERE {_in(window)}) AS {_quoted(name)}" for name, window in question.windows.items())
     wanted = f"coalesce({failing}, false)" if failing else "true"
+    some, some_values = _one_of(question, only) if only is not None else ("", [])
     added = (
         f"SELECT {', '.join([*map(_named, keys), 'type AS kind', f'{wanted} AS wanted', *sums])} FROM ({told}) "
-        f"WHERE {' AND '.join(filter(None, (_within(question.windows), other)))} GROUP BY ALL"
+        f"WHERE {' AND '.join(filter(None, (_within(question.windows), other, some)))} GROUP BY ALL"
     )
     measures = _measures(question.windows)
     inner = f"SELECT {', '.join([*names, *(f'{how} AS {name}' for name, how in measures)])} FROM ({added})"
     if names:
         inner += f" GROUP BY {', '.join(names)}"
-    groups = f"count(*) FILTER (WHERE {_worth(question)} > 0) OVER ()"
+    groups = f"count_if({_worth(question)} > 0) OVER ()"  # as count(*) FILTER it would take the square of their number
     outer = ", ".join([*names, groups, *(_outer(name, question) for name, _ in measures)])
     ordered = _ordered(question, names) if names else ""
-    return f"SELECT {outer} FROM ({inner}){ordered}", [*failing_values, *values, *other_values]
+    return f"SELECT {outer} FROM ({inner}){ordered}", [*failing_values, *values, *other_values, *some_values]
+
+
+def _one_of(question: Question, keys: Sequence[tuple[str | None, ...]]) -> Statement:
+    """Of these keys, but for what a share of failures is of all mail beside."""
+    places = [place for place, name in enumerate(question.keys) if name not in FAILURE]
+    names = ", ".join(f"coalesce({_quoted(question.keys[place])}, '')" for place in places)
+    listed = ", ".join(["unnest(?::VARCHAR[])"] * len(places))
+    return f"({names}) IN (SELECT {listed})", [[key[place] or "" for key in keys] for place in places]
 
 
 def _in(window: tuple[int, int]) -> str:
@@ -315,7 +419,7 @@ def delayed(question: Question, source: Source, keys: Sequence[tuple[Any, ...]])
 
 def bounces(question: Question, source: Source, scopes: Sequence[str], limit: int) -> Statement:
     """Of each category and combination of these SCOPES how many bounces, those with most first."""
-    told, values = relation(source, replace(question, by=("category", *scopes)))
+    told, values = relation(source, replace(question, by=("category", *scopes)), in_slots=False)
     asked, asked_values = conditions(question.where, question.where)
     parts = filter(None, [_in(question.windows["now"]), f"type IN {_BOUNCES}", asked])
     names = ", ".join(("category", *scopes))
@@ -329,7 +433,7 @@ def bounces(question: Question, source: Source, scopes: Sequence[str], limit: in
 def wholes(question: Question, source: Source, names: Sequence[str], scopes: Sequence[Sequence[str]]) -> Statement:
     """Of each of these scopes, values of `names`: the values, the category (None of what was delivered), what ended now, what
     ended usually, and the bounces there are, and usually were."""
-    told, values = relation(source, replace(question, by=("category", *names)))
+    told, values = relation(source, replace(question, by=("category", *names)), in_slots=False)
     asked, asked_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
     windows = {"now": question.windows["now"], "usual": question.windows.get("usual", (0, 0))}
     parts = [_within(windows), f"type IN ('delivered', {_BOUNCES[1:]}", *([asked] if asked else [])]
@@ -354,7 +458,7 @@ def wholes(question: Question, source: Source, names: Sequence[str], scopes: Seq
 def replies(question: Question, source: Source, types: Sequence[str], limit: int) -> Statement:
     """What was answered, the most frequent first: type, category, one of the replies alike, how many, and of the newest of them
     when, and EXAMPLE."""
-    told, values = _with_skeletons(events(source), source, question)
+    told, values = events(source)
     where, more = _of_events(question, types)
     alike = r"regexp_replace(lower(said), '[^ ]*[0-9@][^ ]*', '#', 'g')"  # without ids, addresses, times
     columns = ", ".join(f"arg_max({_quoted(name)}, time) AS {name}" for name in EXAMPLE)
@@ -382,7 +486,7 @@ def slots(question: Question, source: Source, types: Sequence[str]) -> Statement
 
 def segment(question: Question, source: Source) -> Statement:
     """Who got mail that fits the selectors, each once: a table of `who`."""
-    told, values = _with_skeletons(events(source), source, question)
+    told, values = events(source)
     where, more = _of_events(question, ("delivered",))
     return f"SELECT DISTINCT lower(recipient) AS who FROM ({told}) WHERE {where} AND recipient IS NOT NULL", [
         *values,
@@ -417,7 +521,7 @@ def found(question: Question, source: Source, types: Sequence[str], limit: int) 
     parts, values = [], []
     where, more = _of_events(question, types)
     if source.columnar:
-        parts.append(f"SELECT time, event, event_id, {_asked(_quoted)} FROM ({_COLUMNAR})")
+        parts.append(f"SELECT time, event, event_id, {_asked(_quoted)} FROM ({_columnar(source)})")
         values.append(list(source.columnar))
     if source.lines:
         parts.append(
@@ -425,7 +529,7 @@ def found(question: Question, source: Source, types: Sequence[str], limit: int) 
             f"{_asked(_of_json)} FROM read_ndjson_objects(?, {_LINES})"
         )
         values.append(list(source.lines))
-    told, values = _with_skeletons((" UNION ALL ".join(parts), values), source, question)
+    told = " UNION ALL ".join(parts)
     return f"SELECT event FROM ({told}) WHERE {where} ORDER BY time DESC, event_id DESC LIMIT {int(limit)}", [
         *values,
         *more,

@@ -18,7 +18,7 @@ _MESSAGE_FACTS = (
     "credential", "brand", "stream", "author", "message_id", "subject", "size", "campaign",
     "metadata", "ret", "envid", "dsn", "utf8", "eightbit", "many", "signed",
     "contradiction", "send_at", "valid_until", "priority", "tls",
-    "copy", "collapse", "alike", "by", "by_trace",
+    "copy", "collapse", "alike", "by", "by_trace", "skeleton",
 )  # fmt: skip
 _message_facts = attrgetter(*_MESSAGE_FACTS)
 RECIPIENT_FACTS = ("recipient", "domain", "sender", "mail_from", "notify", "orcpt")
@@ -33,7 +33,9 @@ RECIPIENT_COLUMNS = (
 SENT_COLUMNS = ("id", "idx", "facts", "heard", "clue")
 SUBJECT = 150  # characters of a subject that a report tells (feedback/reports.py)
 # Of a message, and of a delivery, what `facts` of `sent` holds behind the first five.
-_SENT_FACTS = ("credential", "brand", "stream", "message_id", "campaign", "metadata", "ret", "envid", "dsn", "many")
+_SENT_FACTS = (
+    "credential", "brand", "stream", "message_id", "campaign", "metadata", "ret", "envid", "dsn", "many", "skeleton",
+)  # fmt: skip
 _SENT_NAMED = ("recipient", "domain", "sender", "notify", "orcpt", "site", "source")
 _sent_facts = attrgetter(*_SENT_FACTS)
 
@@ -167,7 +169,8 @@ def sent_of(identifier: str, index: int, packed: str) -> Delivery:
     accepted_at, arrived, mail_class, author, subject, *facts = found[: -len(_SENT_NAMED)]
     recipient, domain, sender, notify, orcpt, site, source = found[-len(_SENT_NAMED) :]
     known = {"mail_class": mail_class, "author": author or sender, "subject": subject, "size": 0}
-    message = message_of(0, identifier, accepted_at, known | dict(zip(_SENT_FACTS, facts, strict=True)))
+    told = dict(zip(_SENT_FACTS, facts, strict=False))  # an older row has no skeleton
+    message = message_of(0, identifier, accepted_at, known | told)
     domain = domain or _domain_of(recipient)
     return Delivery(
         message, index, recipient, domain, site, sender, "", b"", notify, orcpt, source=source, arrived=arrived

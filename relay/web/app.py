@@ -8,6 +8,7 @@ from relay.web.api.operations import PREFIX
 from relay.web.api.site import create_api
 from relay.web.desk.changes import Changes
 from relay.web.desk.reports import Reader
+from relay.web.desk.suppressions import Suppressions
 from relay.web.desk.views import Desk
 from relay.web.guard import Guard
 from relay.web.login.gate import LOGIN, Gate
@@ -24,6 +25,7 @@ def create_app(settings: WebSettings, control: Control, login: Login, reader: Re
     pages = Pages(settings)
     node = Node(control)
     desk, changes = Desk(settings, reader, node, pages, login), Changes(node, pages, login)
+    suppressions = Suppressions(settings, node, pages, login)
     views, entrance = Views(settings, node, pages, login.seal, desk.story), LoginPages(login, pages.page)
     routes: list[BaseRoute] = [
         Route("/", views.dashboard if settings.mode == "capture" else desk.today),
@@ -34,7 +36,9 @@ def create_app(settings: WebSettings, control: Control, login: Login, reader: Re
         Route("/found", desk.found),
         Route("/found/csv", desk.found_csv),
         Route("/recipient", desk.recipient),
-        Route("/suppressed", desk.suppressed),
+        Route("/suppressed", suppressions.listed),
+        Route("/suppressed/many", suppressions.many),
+        Route("/suppressed/many", changes.many, methods=["POST"]),
         Route("/undo", changes.undo, methods=["POST"]),
         Route("/resume", changes.resume, methods=["POST"]),
         Route("/queue", views.queue),

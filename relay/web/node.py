@@ -1,6 +1,7 @@
 """Questions to the running node, from pages: what it does not answer is a state to show, not a fault of a page."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import structlog
@@ -33,3 +34,13 @@ class Node:
         except (OSError, RuntimeError, ValueError, EOFError, TimeoutError) as error:
             log.warning("the node does not answer", error=str(error) or type(error).__name__)
             return {"error": "the node does not answer"}
+
+    async def pages(self, question: Json) -> AsyncGenerator[Json]:
+        """An answer page by page, each asked for when it is wanted. The last may have `error`."""
+        cursor = ""
+        while True:
+            page = await self.order({**question, "cursor": cursor})
+            yield page
+            cursor = str(page.get("cursor") or "")
+            if not cursor:
+                return

@@ -59,8 +59,10 @@ class Pages:
         """Of a page that may come in two parts: its main part alone with the layout "fragment.html"."""
         return self._pages.get_template(template).render(visitor=visitor, layout=layout, **facts)
 
-    def around(self, visitor: Visitor, title: str, here: str) -> tuple[str, str]:
+    def around(
+        self, visitor: Visitor, title: str, here: str, doing: str = "Reading the event log …"
+    ) -> tuple[str, str]:
         """What stands before and behind the main part of a page that is still to come."""
-        whole = self.text("desk/reading.html", visitor, title=title, here=here, marker=MARKER)
+        whole = self.text("desk/reading.html", visitor, title=title, here=here, doing=doing, marker=MARKER)
         before, _, behind = whole.partition(MARKER)
         return before, behind

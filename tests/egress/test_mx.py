@@ -18,7 +18,7 @@ from relay.egress.mx import (
     site_of,
 )
 from relay.egress.settings import Relay
-from relay.outcome import Outcome, Scope
+from relay.outcome import NO_DOMAIN, NO_MAIL, Outcome, Scope
 
 NOTHING = Answer(Found.NOTHING)
 FAILED = Answer(Found.FAILED, detail="SERVFAIL")
@@ -65,6 +65,8 @@ def test_implicit_mx() -> None:
 def test_null_mx() -> None:
     answer = exchanges("example.test", Answer(Found.RECORDS, ((0, ""),)))
     assert refusal(answer) == (556, "5.1.10", Scope.RECIPIENT, True)
+    assert isinstance(answer, Outcome)
+    assert answer.dns == NO_MAIL
 
 
 def test_null_mx_among_others_is_ignored() -> None:
@@ -72,7 +74,10 @@ def test_null_mx_among_others_is_ignored() -> None:
 
 
 def test_no_such_domain() -> None:
-    assert refusal(exchanges("example.test", Answer(Found.NO_NAME))) == (550, "5.1.2", Scope.RECIPIENT, True)
+    answer = exchanges("example.test", Answer(Found.NO_NAME))
+    assert refusal(answer) == (550, "5.1.2", Scope.RECIPIENT, True)
+    assert isinstance(answer, Outcome)
+    assert answer.dns == NO_DOMAIN
 
 
 def test_dns_trouble_is_temporary() -> None:

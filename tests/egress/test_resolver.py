@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from dns.resolver import BaseResolver, NoResolverConfiguration
 
-from relay.egress.mx import MAX_HOSTS, Route, Rules
+from relay.egress.mx import MAX_HOSTS, Found, Route, Rules
 from relay.egress.resolver import MAX_RECORDS, MAX_TEXT, MAX_TTL, Resolver
 from relay.egress.settings import Relay
 from relay.egress.urgency import URGENT
@@ -99,6 +99,16 @@ async def test_a_missing_record_is_remembered(dns: DnsServer, resolver: Resolver
     clock.now += 60_000
     await resolver.route("implicit.test", RULES)
     assert dns.asked("implicit.test", "MX") == 2
+
+
+async def test_what_is_kept_of_a_name_is_passed_over_where_it_is_asked_for_now(
+    dns: DnsServer, resolver: Resolver
+) -> None:
+    assert (await resolver.mx("new.test")).found is Found.NO_NAME
+    dns.add("new.test", "MX", "10 mx1.example.test.")
+    assert (await resolver.mx("new.test")).found is Found.NO_NAME
+    assert (await resolver.mx_now("new.test")).found is Found.RECORDS
+    assert (await resolver.mx("new.test")).found is Found.RECORDS, "and kept from then on"
 
 
 async def test_null_mx(dns: DnsServer, resolver: Resolver) -> None:

@@ -36,6 +36,7 @@ def test_a_mailbox_that_takes_nothing_gets_nothing_more(category: Category, reas
     assert entry is not None
     assert (entry["recipient"], entry["stop"], entry["brand"]) == (delivery.recipient, "all", "")
     assert (entry["reason"], entry["until"], entry["site"], entry["after"]) == (reason, until, "google", 1)
+    assert entry["credential"] == "shop", "whose app is told, too"
     assert SHIPS.of_failure(delivery, category, False, "google", NOW) is None, "temporary, whatever it is"
 
 

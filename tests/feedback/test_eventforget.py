@@ -127,3 +127,10 @@ def test_what_stands_in_its_place_may_be_longer_than_the_address(tmp_path: Path)
     written(path, [one])
     assert forget(tmp_path, "a@b.c") == 1
     assert orjson.loads(path.read_bytes()) == {"type": "audit"}
+
+
+def test_a_file_that_is_given_up_meanwhile_keeps_nobody(tmp_path: Path) -> None:
+    (tmp_path / "2026-11-21T09.0.parquet").symlink_to(tmp_path / "gone")
+    written(tmp_path / "2026-11-21T10.0.jsonl", [event(), *OTHERS])
+    to_parquet(tmp_path, NOW)
+    assert forget(tmp_path, "dana@b.example") == 1

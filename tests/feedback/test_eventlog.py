@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 
 import duckdb
@@ -501,3 +501,22 @@ def test_where_memory_does_not_hold_a_large_group_of_rows_it_is_written_by_small
         assert strip(target, ["transcript"])
     assert (logs, rows[0] < 2 * eventarchive.ROWS_AT_LEAST) == ([], True)
     assert [(int(one["event_id"]), len(one)) for one in events_of(target)] == [(n, 5) for n in range(25_000)]
+
+
+class PutInPlace(PosixPath):
+    """A file that another process is putting in place while we look."""
+
+    def exists(self, **_: Any) -> bool:
+        self.with_suffix(".aside").rename(self)
+        return True
+
+
+def test_a_file_that_is_put_in_place_anew_is_opened_again(mixed: Path) -> None:
+    to_parquet(mixed, T0)
+    path = sorted(mixed.glob("*.parquet"))[0]
+    before = list(events_of(path))
+    path.rename(path.with_suffix(".aside"))
+    assert list(events_of(PutInPlace(path))) == before
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        list(events_of(path))

@@ -51,6 +51,7 @@ def test_what_a_person_chose_by_another_apps_mail_is_told_without_that_mail() ->
         "via": "one-click",
     }
     mail = {"id": "01kaj2n1c0b30000", "rcpt": 0, "credential": "shop", "campaign": "may", "metadata": {"user": "8"}}
+    mail |= {"skeleton": "0ffe12345678"}
     line = orjson.dumps(left | mail)
     assert told(left | mail, SHOP, line) == line
     assert orjson.loads(told(left | mail | {"credential": "crm"}, SHOP, line)) == left

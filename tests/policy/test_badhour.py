@@ -1,11 +1,13 @@
 """A site that says "no such user" to everybody is doubted, one that says it of a bad list or as ever is not."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from relay.policy.badhour import CONFIRMED, DAY, SILENT, BadHour, look
+from relay.policy.badhour import CONFIRMED, DAY, SILENT, BadHour, look, of_dns
 from relay.policy.tallies import HOUR, QUARTER, Hour
+from relay.tally import DNS
 
 NOW = 494_400 * HOUR + 3 * QUARTER + 60_000
 SITE = "google"
@@ -86,6 +88,26 @@ def test_whoever_confirms_it_is_believed_for_a_day() -> None:
     assert len(found(hours((0, "news", 20, 20)), {SITE: said}, NOW + DAY)) == 0, "that was long ago"
     long_ago = BadHour(SITE, 0, 1.0, 20, 0.02, 0, until=NOW - 2 * DAY, word=CONFIRMED)
     assert len(found(hours((0, "news", 20, 20)), {SITE: long_ago})) == 1
+
+
+def test_dns_has_a_bad_hour_as_long_as_workers_say_so() -> None:
+    assert of_dns([], None, NOW) is None
+    begun = of_dns([(1, 2), (3, 3)], None, NOW)
+    assert begun == BadHour(DNS, NOW // QUARTER * QUARTER - HOUR + QUARTER, 1.0, 3, 0.0, NOW)
+    assert begun.doubted
+    assert begun.covers(NOW)
+    assert of_dns([(3, 3)], begun, NOW + 9 * HOUR) is None
+    assert found([], {DNS: begun}, NOW + 9 * HOUR) == [], "it is not over because nothing bounces"
+    over = of_dns([], begun, NOW + 60_000)
+    assert over is not None
+    assert over == replace(begun, until=NOW + 60_000)
+    assert of_dns([], over, NOW + HOUR) is None
+    again = of_dns([(3, 3)], over, NOW + 120_000)
+    assert again is not None
+    assert again.since == over.until
+    confirmed = replace(over, word=CONFIRMED)
+    assert of_dns([(3, 3)], confirmed, NOW + HOUR) is None
+    assert of_dns([(3, 3)], confirmed, NOW + 2 * DAY) is not None
 
 
 def test_it_is_kept_as_text() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from relay.policy import tallies
 from relay.policy.tallies import HOUR, KNOWN, QUARTER, Facts, Faults, Hour, Row, Sheet, Sums, alike, within
-from relay.tally import LATE, Kind, Tally
+from relay.tally import DNS, LATE, Kind, Tally
 
 
 def hour_of(begin: int, sheets: list[Sheet], facts: Facts) -> Hour:
@@ -104,6 +104,7 @@ def test_sheets_of_all_shards_are_added_up_by_stream_and_site() -> None:
     sheets[1].add(tally(Kind.HARD, site="yahoo"))
     sheets[1].add(tally(Kind.COMPLAINT, site="yahoo", at=NOW - QUARTER))
     sheets[2].add(tally(urgent=True, site=""))
+    sheets[2].add(tally(Kind.HARD, urgent=True, site=DNS))
     begin = NOW // HOUR * HOUR
     hour = hour_of(begin, sheets, nothing(reports=lambda site: site == "yahoo"))
     assert hour.streams[("news", False)] == {
@@ -111,7 +112,7 @@ def test_sheets_of_all_shards_are_added_up_by_stream_and_site() -> None:
         begin + QUARTER: Sums(complaints=1),
     }
     assert hour.totals[("news", False)] == Sums(delivered=1, bounced=1, hard=1, complaints=1)
-    assert hour.streams[("order", True)] == {begin + 2 * QUARTER: Sums(delivered=1)}
+    assert hour.streams[("order", True)] == {begin + 2 * QUARTER: Sums(delivered=1, bounced=1, hard=1)}
     assert hour.sites == {
         "google": {(begin + 2 * QUARTER, "news"): (1, 0)},
         "yahoo": {(begin + 2 * QUARTER, "news"): (1, 1), (begin + QUARTER, "news"): (0, 0)},

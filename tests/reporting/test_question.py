@@ -52,6 +52,9 @@ def test_by_time_nothing_stands_beside() -> None:
 @pytest.mark.parametrize(
     ("by", "where", "level"),
     [
+        (["skeleton", "category"], {"stream": ["news"]}, "templates"),
+        (["category"], {"skeleton": ["4ab*"]}, "templates"),
+        (["skeleton"], {"site": ["google"]}, ""),
         (["class", "stream", "category", "hour"], {}, "apps"),
         (["site"], {"class": ["marketing"]}, "sites"),
         (["source", "stream"], {}, "sources"),

@@ -1,14 +1,18 @@
 """Reports from folders of events: Parquet and JSON Lines give the same answers, whatever is asked."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
-from relay.reporting import Answer, QuestionError, Reader, counting
+from relay.reporting import Answer, QuestionError, Reader, counting, files
 from relay.reporting.counting import count
+from relay.reporting.files import COUNTS
 from relay.reporting.question import ask
+from relay.reporting.sql import Source
 from tests.support.event_folder import DAY, HOUR, NOON, EventFolder, said
 
 
@@ -25,17 +29,22 @@ def reader(request: pytest.FixtureRequest, few_are_enough: None, tmp_path_factor
     if request.param == "tails":
         folder.archive(at)
         assert count(folder.folder, NOON) == 8 + 6
-        assert len([*(folder.folder / "counts").glob("*.lines-*")]) == 1
+        assert len([*(folder.folder / COUNTS).glob("*.lines-*")]) == 1
     folder.add("accepted", at, 50, skeleton="k1")
-    folder.add("delivered", at, 90, id="m701", delay_ms=200, reply=said(250, "OK"))
+    folder.add("delivered", at, 90, delay_ms=200, reply=said(250, "OK"), skeleton="k1")
     folder.add(
-        "bounced", at, 8, id="m701", category="bad-mailbox", reply=said(550, "5.1.1 <p1@gmail.com> unknown id 77")
+        "bounced",
+        at,
+        8,
+        skeleton="k1",
+        category="bad-mailbox",
+        reply=said(550, "5.1.1 <p1@gmail.com> unknown id 77"),
     )
     folder.add(
         "bounced",
         at + 1,
         2,
-        id="m702",
+        skeleton="k1",
         category="reputation-block",
         reply=said(550, "blocked"),
         site="microsoft",
@@ -52,7 +61,7 @@ def reader(request: pytest.FixtureRequest, few_are_enough: None, tmp_path_factor
         folder.archive()
     if request.param == "days":
         assert count(folder.folder, NOON + 9 * DAY) == 8 + 8
-        assert not [*(folder.folder / "counts").glob("*T*")]
+        assert not [*(folder.folder / COUNTS).glob("*T*")]
     return Reader([folder.folder])
 
 
@@ -125,6 +134,53 @@ def test_reports_by_what_is_not_counted(reader: Reader) -> None:
     found = reader.messages(ask("bounces", NOON - DAY, NOON, where={"skeleton": ["k1"]}))
     assert {event["category"] for event in found} == {"bad-mailbox", "reputation-block"}
     assert sum(one.many for one in reader.samples(ask("bounces", NOON - DAY, NOON, where={"skeleton": ["k*"]}))) == 10
+
+
+def test_what_is_few_of_many_is_read_once(reader: Reader, tmp_path: Path) -> None:
+    copy = tmp_path / "events"
+    shutil.copytree(reader.folders[0], copy)
+    asking = Reader([copy])
+    where = {"domain": ["live.com"]}
+    assert values(today(asking, "bounces", by=["category", "site"], where=where), "bounces") == [
+        ("reputation-block", "microsoft", 2)
+    ]
+    shutil.rmtree(copy)
+    assert values(today(asking, "bounces", by=["site"], where=where), "bounces") == [("microsoft", 2)]
+    chart = asking.series(ask("bounces", NOON - DAY, NOON, by=["category"], where=where), "hour")
+    assert chart.lines["reputation-block"][-1]["bounced"] == 2
+    assert values(today(asking, "bounces", by=["stream"], where=where), "bounces") == [], "nobody asked for streams"
+    assert values(today(asking, "bounces", by=["site"], where={"domain": ["gmx.de"]}), "delivered") == []
+
+
+def test_a_template_by_what_it_is_not_counted_by(reader: Reader) -> None:
+    answer = today(reader, "bounces", by=["skeleton", "category"], where={"site": ["google", "micro*"]}, limit=1)
+    assert values(answer, "bounces", "ended") == [("k1", "bad-mailbox", 8, 100)]
+    assert (answer.groups, answer.total.now["bounced"]) == (2, 10)
+    assert answer.others is not None
+    assert answer.others.now["bounced"] == 2
+    assert values(today(reader, "bounces", by=["skeleton"], where={"site": ["gmx"]}), "bounces") == []
+    by_hour = today(reader, "bounces", by=["skeleton", "hour"], where={"skeleton": ["k1"], "domain": ["live.com"]})
+    assert values(by_hour, "bounces") == [("k1", NOON - HOUR, 2)]
+    latency = today(reader, "latency", where={"skeleton": ["k1"]})
+    assert [row.now.value("p50") for row in latency.rows] == [pytest.approx(200, rel=0.2)]
+
+
+def test_files_of_earlier_versions_lack_columns(tmp_path: Path) -> None:
+    folder = EventFolder(tmp_path)
+    for at in (NOON - 3 * HOUR, NOON - 2 * HOUR, NOON - HOUR):
+        folder.add("bounced", at, skeleton="k1", category="quota", domain="gmx.de")
+    folder.archive()
+    for hour in ("09", "11"):
+        path = tmp_path / f"2026-11-21T{hour}.0.parquet"
+        with duckdb.connect() as database:
+            database.read_parquet(str(path)).select("* EXCLUDE (skeleton)").write_parquet(f"{path}.old")
+        path.with_name(f"{path.name}.old").rename(path)
+        reader = Reader([tmp_path])
+        assert values(today(reader, "bounces", by=["domain"]), "bounces") == [("gmx.de", 3)]
+        known = {"09": 2, "11": 1}[hour]
+        assert values(today(reader, "bounces", by=["skeleton"]), "bounces") == sorted(
+            [("k1", known), (None, 3 - known)], key=lambda row: -row[1]
+        )
 
 
 def test_reasons_are_why_mail_was_withheld_and_of_what_kind_a_complaint_is(reader: Reader) -> None:
@@ -247,6 +303,22 @@ def test_a_question_of_ones_own(reader: Reader) -> None:
             ("reputation-block", "blocked", 2),
             ("bad-mailbox", "user is gone", 1),
         ]
+
+
+def test_a_question_of_ones_own_is_put_again_where_a_file_was_converted_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, listed = EventFolder(tmp_path), files.recorded
+    folder.add("delivered", NOON - HOUR, 2)
+
+    def convert_after_listing(*asked: Any) -> Source:
+        found = listed(*asked)
+        folder.archive()
+        return found
+
+    monkeypatch.setattr(files, "recorded", convert_after_listing)
+    with Reader([tmp_path]).query("SELECT count(*) FROM events", NOON - DAY, NOON) as (_, rows):
+        assert list(rows) == [(2,)]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ def test_an_old_list_is_stopped_and_a_providers_bad_hour_suppresses_nobody(tmp_p
                 an_old_list_is_stopped(node, app, mx, port)
                 a_bad_hour_suppresses_nobody(node)
                 what_sites_refuse_our_mail_for_is_told(node)
+                a_domain_is_given_up_where_dns_can_be_trusted(node, dns)
 
 
 def an_old_list_is_stopped(node: Node, app: HttpPeer, mx: PostfixMx, port: int) -> None:
@@ -169,3 +170,40 @@ def what_sites_refuse_our_mail_for_is_told(node: Node) -> None:
     assert found[0]["summary"] in node.run("status").stdout
     wait_for("them to bounce", lambda: set(ids) <= {one["id"] for one in node.events(type="bounced")})
     assert node.run("suppress", "list", "--site", "strict.example").stdout == "Nothing fits.\n"
+
+
+def a_domain_is_given_up_where_dns_can_be_trusted(node: Node, dns: DnsServer) -> None:
+    """Only a worker that delivered something has a witness: mail is sent until one of the two that has takes some."""
+    tried = iter(range(1000))
+
+    def send_one() -> None:
+        (identifier,) = send(node, [f"x@nowhere{next(tried)}.example"], "127.0.0.1")
+        assert node.final(identifier)["type"] == "bounced"
+
+    def listed(*more: str) -> list[dict[str, str]]:
+        send_one()
+        found = node.run("suppress", "list", "--site", "dns", *more, "--json").stdout.splitlines()
+        return [json.loads(line) for line in found]
+
+    gone = wait_for("a domain that does not exist to be given up", listed, 60)
+    assert {one["reason"] for one in gone} == {"dead-mailbox"}
+
+    for name in ("mail.example", "mx.mail.example"):
+        dns.remove(name)
+
+    def firing() -> list[dict[str, object]]:
+        send_one()
+        return [one for one in node.events(type="alert") if one["what"] == {"site": "dns"}]
+
+    (told,) = wait_for("the alert", firing, 60)
+    assert told["summary"].startswith("DNS denied 1 of 1 domains that took mail lately"), told
+    wait_for("what it said before to be held back", lambda: not listed(), 60)
+    held = {one["recipient"] for one in listed("--stop", "pending")}
+    assert {one["recipient"] for one in gone} <= held
+
+    def announced() -> bool:
+        send_one()
+        last = max(node.events(type="bounced"), key=lambda one: str(one["time"]))
+        return bool(last["suppressed"] == "pending:all")
+
+    wait_for("bounces to say so", announced)

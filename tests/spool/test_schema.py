@@ -121,4 +121,12 @@ async def test_a_file_of_before_message_ids_still_knows_what_it_sent(tmp_path: P
             1,
         )
     assert await spool.sent_as(("7@a.example", "dana@b.example")) is None, "they are not in the index"
+    delivery.message.skeleton = "0ffe12345678"
+    identifier, index, packed, *_ = rows.sent_row(delivery, "192.0.2.3", "google", 0)
+    assert rows.sent_of(identifier, index, packed).message.skeleton == "0ffe12345678"
+    before = json.loads(packed)
+    before.remove("0ffe12345678")
+    assert rows.sent_of(identifier, index, json.dumps(before)) == rows.sent_of(
+        identifier, index, packed.replace("0ffe12345678", "")
+    ), "a row of form 6 from before templates"
     await spool.close()

@@ -5,6 +5,7 @@ from typing import Any
 
 from relay.masking import key_in, masked
 from relay.people import SELECTORS
+from relay.person import PENDING
 from relay.recipient import normalised, spellings
 from relay.reporting import Question
 from relay.reporting.question import MEASURES
@@ -12,6 +13,11 @@ from relay.web.login.visitor import SEALED, Visitor
 from relay.wildcard import AnyOf
 
 Json = dict[str, Any]
+SPANS = {
+    "1h": 3_600_000,
+    "24h": 86_400_000,
+    "7d": 7 * 86_400_000,
+}  # since when a suppression of the list may have begun
 LOOKED = 31 * 86_400_000  # ms of events that are looked at: the longest window of a cap but a month's
 EVENTS = 200  # shown of one recipient
 TYPES = tuple(
@@ -56,9 +62,29 @@ def shown_row(row: Json, visitor: Visitor, seal: Callable[[str], str]) -> Json:
     return masked(row) if visitor.masked else row
 
 
-def where_of(query: Mapping[str, str]) -> dict[str, str]:
-    """Filters of the list."""
-    return {name: value for name in SELECTORS if (value := query.get(name, "")[:100])}
+def filters_of(query: Mapping[str, str]) -> dict[str, str]:
+    """Of the list, as they stand in addresses of pages and in forms. `since`: a key of SPANS, or ms; `pending`: "1" for those
+    that wait for a second word."""
+    filters = {name: value for name in SELECTORS if (value := query.get(name, "")[:100])}
+    since = query.get("since", "")
+    if since in SPANS or (since.isascii() and since.isdigit() and len(since) < 15):
+        filters["since"] = since
+    return filters | ({"pending": "1"} if query.get("pending") == "1" else {})
+
+
+def fixed(filters: Mapping[str, str], now: int) -> dict[str, str]:
+    """The same, of a time that does not move on: what was counted is what is changed."""
+    since = filters.get("since", "")
+    return dict(filters) | ({"since": str(now - SPANS[since])} if since in SPANS else {})
+
+
+def where_of(filters: Mapping[str, str], now: int) -> Json:
+    """As the desk of the node is asked (relay/people.py). What waits stands apart, since it stops nothing."""
+    said, pending = fixed(filters, now), "pending" in filters
+    where: Json = {name: said[name] for name in SELECTORS if name in said}
+    if pending and "stop" in where:
+        where["stop"] = f"{PENDING}{where['stop']}"
+    return where | ({"since": int(said["since"])} if "since" in said else {}) | {"pending": pending}
 
 
 def block_in(fields: Callable[[str], str]) -> dict[str, str]:

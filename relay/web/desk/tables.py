@@ -8,6 +8,7 @@ from typing import Any
 
 from relay.masking import mask_text
 from relay.reporting.figures import SHARES, SPANS, Answer, Row
+from relay.reporting.question import OTHERS
 from relay.reporting.spreadsheet import harmless
 from relay.web.desk import words
 from relay.web.desk.asked import FILTERS, Asked
@@ -85,7 +86,7 @@ def table(answer: Answer, asked: Asked, columns: Sequence[str] = ()) -> Table:
 def _line(row: Row, answer: Answer, asked: Asked, shown: Sequence[str], most: Mapping[str, float]) -> Line:
     key = row.key[0] if row.key else None
     cells = tuple(_cell(row, name, answer, most) for name in shown)
-    if not key or asked.by not in FILTERS:
+    if not key or asked.by not in FILTERS or (asked.by == "skeleton" and key == OTHERS):
         return Line("(none)" if not key else str(key), cells)
     name = str(key)
     return Line(name, cells, asked.drilled(asked.by, name), asked.messages(**{asked.by: name}))

@@ -39,8 +39,6 @@ SOON = 3.0  # s that the page of a recipient waits for events; what State knows 
 MINUTE = 60_000
 AGAIN = 5  # seconds, for who asked while others were before
 STORY = 2_000  # events of one message
-LISTED = 100  # suppressions on a page
-LOOKS = 20  # pages of people looked through for them: State tells 1,000 at a time
 COLUMNS = {  # of the small tables of today
     "bounces": ("bounces", "bounce_share"),
     "streams": ("accepted", "bounce_share", "complaint_share"),
@@ -208,36 +206,6 @@ class Desk:
 
     async def _known(self, address: str) -> Json | None:
         return await self._node.ask({"do": "people", "what": "show", "recipient": address})
-
-    async def suppressed(self, request: Request) -> Response:
-        visitor = visitor_of(request)
-        if visitor.limited:
-            raise HTTPException(403)
-        query = request.query_params
-        where = people.where_of(query)
-        rows, cursor = await self._listed(where, query.get("cursor", "")[:1000])
-        return self._page(
-            request,
-            "desk/suppressed.html",
-            rows=None if rows is None else [people.shown_row(row, visitor, self._login.seal) for row in rows],
-            cursor=cursor,
-            where=where,
-            done=query.get("done", ""),
-        )
-
-    async def _listed(self, where: dict[str, str], cursor: str) -> tuple[list[Json] | None, str]:
-        """Rows come as State goes through people, of whom few may fit."""
-        rows: list[Json] = []
-        for _ in range(LOOKS):
-            question = {"do": "people", "what": "list", "where": where, "cursor": cursor, "limit": LISTED}
-            page = await self._node.ask(question)
-            if page is None:
-                return None, ""
-            rows += page["rows"]
-            cursor = page["cursor"]
-            if not cursor or len(rows) >= LISTED:
-                break
-        return rows, cursor
 
     # --- how it is asked ----------------------------------------------------------------------------------------
 

@@ -84,6 +84,7 @@ def _of_message(ticket: Ticket) -> Json:
     if not ticket.message:
         return {}
     about = {"id": ticket.message, "rcpt": ticket.rcpt, "credential": ticket.credential}
+    about |= {"skeleton": ticket.skeleton} if ticket.skeleton else {}
     return about | {"class": MailClass.MARKETING.label, "campaign": ticket.campaign or None}
 
 

@@ -28,11 +28,13 @@ PAGES = {
     "recipient": "/recipient?address=dana.levi@gmail.com",
     "message": f"/m/{STORY}",
     "suppressed": "/suppressed",
+    "pending": "/suppressed?pending=1",
+    "settle": "/suppressed/many?pending=1&site=google",
     "queue": "/queue",
     "search": "/recipient",
     "not-found": "/nothing",
 }
-SHOWN = ("today", "bounces", "provider", "recipient", "message", "suppressed")  # in both schemes
+SHOWN = ("today", "bounces", "provider", "recipient", "message", "suppressed", "settle")  # in both schemes
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,7 @@ def node(node: Node) -> Node:
     told = {"what": "wish", "recipient": DANA, "brand": "arava", "topics_off": ["offers"], "at_most": "1/week"}
     node.tell({"do": "people", "by": "", "via": "page", **told})
     node.block("noa.cohen@outlook.com", "avi@walla.co.il", stop="marketing", reason="complaint", site="microsoft")
+    node.doubt("google", *(f"reader.{number}@gmail.com" for number in range(238)))
     return node
 
 
@@ -94,7 +97,7 @@ def test_every_page_is_accessible_and_fits(visit: Open, scheme: str) -> None:
         assert fits(page), path
         if scheme == "light":
             assert violations(page) == []
-        if name in ("today", "bounces") and scheme == "light":
+        if name in ("today", "bounces", "settle") and scheme == "light":
             picture(page, f"{name}-phone")
 
 
@@ -110,6 +113,22 @@ def test_all_of_it_works_without_scripts_and_by_keyboard(visit: Open, node: Node
     page.press("[name=why]", "Enter")
     page.locator(".cards").wait_for()
     assert page.get_by_text("Suspended: stream win-back").count() == 0
+    page.get_by_role("link", name="Confirm or drop").press("Enter")
+    page.get_by_text("238 addresses", exact=True).wait_for()
+    why = page.locator("form", has=page.get_by_role("button", name="Drop")).locator("[name=why]")
+    why.fill("Google says that it was theirs")
+    why.press("Enter")
+    assert page.locator("[role=status]").inner_text() == "Done: 238 dropped: mail goes on."
+    page.goto("/suppressed?reason=complaint")
+    page.get_by_role("link", name="Undo all that fit").press("Enter")
+    page.fill("[name=why]", "a test of ours")
+    page.get_by_role("button", name="Undo 2").press("Enter")
+    assert page.locator("[role=status]").inner_text() == "Done: 2 taken off: mail goes again."
+    assert [one["action"] for one in node.people.events("audit")] == [
+        "suppress remove",
+        "suppress drop",
+        "suppress remove",
+    ]
     page.get_by_role("button", name="Log out").press("Enter")
     assert page.title().startswith("Log in")
     page.goto("/today")

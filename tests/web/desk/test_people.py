@@ -61,8 +61,17 @@ def test_rows_are_masked_for_viewers_and_lead_to_the_persons_page() -> None:
 
 
 def test_filters_of_the_list_are_those_that_state_knows() -> None:
-    asked = {"reason": "quota", "site": "", "over": "true", "stop": "x" * 300}
-    assert people.where_of(asked) == {"reason": "quota", "stop": "x" * 100}
+    filters = people.filters_of({"reason": "quota", "site": "", "over": "true", "stop": "x" * 300, "since": "ever"})
+    assert filters == {"reason": "quota", "stop": "x" * 100}
+    assert people.where_of(filters, NOON) == {**filters, "pending": False}
+
+
+def test_what_is_pending_stands_apart() -> None:
+    filters = people.filters_of({"pending": "1", "stop": "all", "since": "24h"})
+    where = {"stop": "pending:all", "since": NOON - 86_400_000, "pending": True}
+    assert people.where_of(filters, NOON) == where
+    later = people.fixed(filters, NOON)
+    assert people.where_of(people.filters_of(later), NOON + 5) == where, "what was counted is what is changed"
 
 
 def test_a_form_means_one_block() -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.routing import Route
 
-from relay.web.desk import asking, views
+from relay.web.desk import asking, suppressions, views
 from relay.web.desk.asked import BY
 from relay.web.login import checking
 from tests.support.desk import DANA, STORY, SUSPENSION, Company, Node, Remembered, desk_site, users
@@ -19,7 +19,18 @@ from tests.support.event_folder import HOUR, NOON, EventFolder, said
 from tests.support.logins import browser, form_in, log_in, login_of
 
 REPORTS = [f"/report/{name}" for name in BY]
-PAGES = ["/today", "/messages", *REPORTS, "/found", "/recipient", "/suppressed", "/queue", "/connect", f"/m/{STORY}"]
+PAGES = [
+    "/today",
+    "/messages",
+    *REPORTS,
+    "/found",
+    "/recipient",
+    "/suppressed",
+    "/suppressed?pending=1",
+    "/queue",
+    "/connect",
+    f"/m/{STORY}",
+]
 FILES = ["/report/bounces/csv", "/found/csv", "/found/csv?report=complaints"]
 NAME = "dana.levi"  # what no viewer may read
 
@@ -220,7 +231,7 @@ async def test_who_is_limited_gets_nothing_by_asking_for_more(enter: Enter) -> N
     page = (await (await enter("noa")).get("/found?report=sites&credential=crm")).text
     identifier = re.search(r'href="/m/(m\d+)"', page)
     assert identifier is not None
-    for path in ("/queue", "/suppressed", "/suppressed?brand=arava"):
+    for path in ("/queue", "/suppressed", "/suppressed?brand=arava", "/suppressed/many?pending=1"):
         assert (await client.get(path)).status_code == 403, path
     for path in (f"/m/{identifier[1]}", f"/m/{identifier[1]}/html", f"/m/{identifier[1]}/source.eml"):
         assert (await client.get(path)).status_code == 404, path
@@ -364,6 +375,168 @@ async def test_what_the_node_refuses_is_told(enter: Enter, node: Node) -> None:
     )
 
 
+UNKNOWN = [f"u{number}@gmail.com" for number in range(238)]
+
+
+def fields_in(page: str, do: str) -> dict[str, str]:
+    """Of the form with that button."""
+    form = next(one for one in page.split('action="/suppressed/many"')[1:] if f'name="do" value="{do}"' in one)
+    return {**dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form.partition("</form>")[0])), "do": do}
+
+
+async def stopped(node: Node, **where: object) -> int:
+    page = await node({"do": "people", "what": "list", "where": {"pending": False, **where}, "count": True})
+    return int(page["found"])
+
+
+async def test_what_a_site_said_in_a_bad_hour_is_dropped_as_a_whole(enter: Enter, node: Node) -> None:
+    node.doubt("google", *UNKNOWN)
+    node.doubt("gmx", "tal@gmx.de")
+    client = await enter("noa")
+    way = re.search(
+        r'class="button" href="([^"]+)">Confirm or drop<span class="sr"> what google', (await client.get("/today")).text
+    )
+    assert way is not None
+    page = (await client.get(way[1].replace("&amp;", "&"))).text
+    assert "<strong>238 addresses</strong>" in page
+    assert "google bounced 96 % of 250 as unknown users" in page
+    fields = fields_in(page, "drop")
+    assert (await client.post("/suppressed/many", data={**fields, "why": " "})).status_code == 409
+    done = await client.post("/suppressed/many", data={**fields, "why": "Google says it was theirs"})
+    assert done.status_code == 303
+    assert "Done: 238 dropped: mail goes on." in (await client.get(done.headers["location"])).text
+    assert await stopped(node, pending=True) == 1, "gmx's is another hour"
+    assert node.people.events("unsuppressed") == [], "nothing was"
+    (audit,) = node.people.events("audit")
+    assert (audit["by"], audit["via"], audit["action"], audit["dropped"]) == ("noa", "web", "suppress drop", 238)
+    assert (audit["what"], audit["reason"]) == ({"site": "google", "pending": True}, "Google says it was theirs")
+    assert {"do": "health", "what": "settle", "site": "google", "word": "dropped"} in node.asked
+
+
+async def test_of_one_recipient_it_is_shown_and_dropped_too(enter: Enter, node: Node) -> None:
+    node.doubt("google", DANA)
+    client = await enter("noa")
+    page = (await client.get(await sealed_dana(client))).text
+    assert "<strong>dead-mailbox</strong> waits for a second word, and would stop all mail of every brand" in page
+    form = page.split('action="/undo"')[-1]
+    fields = dict(re.findall(r'name="(form|r|stop|brand|reason)" value="([^"]*)"', form))
+    assert (await client.post("/undo", data={**fields, "why": "she wrote to us"})).status_code == 303
+    assert await stopped(node, pending=True) == 0
+    assert await stopped(node) == 1
+
+
+async def test_or_it_is_confirmed(enter: Enter, node: Node) -> None:
+    node.doubt("google", *UNKNOWN[:3])
+    client = await enter("noa")
+    pending = (await client.get("/suppressed?pending=1&reason=dead-mailbox")).text
+    assert pending.count('<th scope="row">') == 3
+    way = re.search(r'href="([^"]+)">Confirm or drop all that fit', pending)
+    assert way is not None
+    fields = fields_in((await client.get(way[1].replace("&amp;", "&"))).text, "confirm")
+    assert (await client.post("/suppressed/many", data={**fields, "why": "a dead list"})).status_code == 303
+    assert await stopped(node, reason="dead-mailbox") == 3
+    assert [told["by"] for told in node.people.events("suppressed")[-3:]] == ["noa"] * 3
+    assert not [one for one in node.asked if one.get("what") == "settle"], "it may be a part of the hour's alone"
+    after = (await client.get(way[1].replace("&amp;", "&"))).text
+    assert "Nobody fits any more" in after
+
+
+async def test_all_that_fit_are_undone_as_they_were_counted(enter: Enter, node: Node) -> None:
+    node.block(*(f"p{number}@gmx.de" for number in range(41)), reason="quota", site="gmx")
+    client = await enter("noa")
+    page = (await client.get("/suppressed?site=gmx&since=24h")).text
+    way = re.search(r'href="(/suppressed/many[^"]+)">Undo all that fit', page)
+    assert way is not None
+    page = (await client.get(way[1].replace("&amp;", "&"))).text
+    assert "Undo 41</button>" in page
+    fields = fields_in(page, "undo")
+    assert fields["since"] == str(NOON - 24 * HOUR)
+    done = await client.post("/suppressed/many", data={**fields, "why": "their mailboxes were full of our test"})
+    assert "Done: 41 taken off" in (await client.get(done.headers["location"])).text
+    assert await stopped(node) == 1
+    (audit,) = node.people.events("audit")
+    assert (audit["action"], audit["removed"], audit["what"]["site"]) == ("suppress remove", 41, "gmx")
+
+
+async def test_nobody_undoes_everything_by_a_slip_or_a_made_up_form(enter: Enter, node: Node) -> None:
+    node.doubt("google", *UNKNOWN[:3])
+    client = await enter("noa")
+    assert "Undo all" not in (await client.get("/suppressed")).text
+    assert (await client.get("/suppressed/many")).headers["location"] == "/suppressed"
+    form = {"form": form_in((await client.get("/today")).text), "why": "x"}
+    for made in (
+        {"do": "undo"},
+        {"do": "undo", "pending": "1"},
+        {"do": "confirm", "site": "google"},
+        {"do": "forget", "site": "google"},
+        {"do": "undo", "since": "24h"},
+    ):
+        assert (await client.post("/suppressed/many", data={**form, **made})).status_code == 400, made
+    assert await stopped(node) == 1
+    assert await stopped(node, pending=True) == 3
+
+
+async def test_a_viewer_sees_what_waits_and_settles_nothing(enter: Enter, node: Node) -> None:
+    node.doubt("google", *UNKNOWN[:3])
+    client = await enter("dan")
+    for path in ("/today", "/suppressed"):
+        page = (await client.get(path)).text
+        assert 'href="/suppressed?pending=1&amp;site=google">Show<' in page
+        assert "/suppressed/many" not in page
+    pending = (await client.get("/suppressed?pending=1&site=google")).text
+    assert (pending.count('<th scope="row">'), "u1@" in pending) == (3, False)
+    assert (await client.get("/suppressed/many?pending=1&site=google")).status_code == 403
+    form = {"form": form_in((await client.get("/connect")).text), "why": "x", "do": "drop", "pending": "1"}
+    assert (await client.post("/suppressed/many", data=form)).status_code == 403
+    assert await stopped(node, pending=True) == 3
+
+
+async def test_what_cannot_be_counted_or_changed_is_said(
+    enter: Enter, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.doubt("google", *UNKNOWN[:3])
+    client = await enter("noa")
+    path = "/suppressed/many?pending=1&site=google&stop=all&since=7d"
+    fields = fields_in((await client.get(path)).text, "drop")
+    node.down = True
+    assert "They could not be counted: the node does not answer." in (await client.get(path)).text
+    answer = await client.post("/suppressed/many", data={**fields, "why": "x"})
+    assert (answer.status_code, "Nothing was changed" in answer.text) == (409, True)
+    assert node.people.events("audit") == []
+    node.down = False
+    monkeypatch.setattr(suppressions, "COUNTING", -1.0)
+    for part in range(3):
+        node.block(*(f"p{part}-{number}@gmx.de" for number in range(400)), reason="quota", site="gmx")
+    page = (await client.get(path)).text
+    assert "postlane suppress drop --stop pending:all --site google --since 2026-11-14T" in page
+    assert 'action="/suppressed/many"' not in page
+
+
+async def test_what_was_done_in_part_is_said_and_on_record(enter: Enter, node: Node) -> None:
+    node.doubt("google", *UNKNOWN[:3])
+    client = await enter("noa")
+    fields = fields_in((await client.get("/suppressed/many?pending=1&site=google")).text, "confirm")
+    node.refuses = "health"
+    answer = await client.post("/suppressed/many", data={**fields, "why": "x"})
+    assert answer.status_code == 409
+    assert "Only some were changed" in answer.text
+    assert "State cannot be reached. 3 were confirmed before." in answer.text
+    assert [one["confirmed"] for one in node.people.events("audit")] == [3]
+
+
+async def test_what_takes_long_to_count_comes_in_two_parts(
+    enter: Enter, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(suppressions, "quickly", never)
+    node.doubt("google", *UNKNOWN[:1])
+    page = (await (await enter("noa")).get("/suppressed/many?pending=1&site=google")).text
+    assert page.index("Counting …") < page.index("<strong>1 address</strong>") < page.index("</main>")
+    assert page.count("<main") == page.count("</html>") == page.count("<h1") == 1
+
+
 # -- lists, and days on which nothing works
 
 
@@ -494,5 +667,5 @@ def test_every_page_that_takes_a_form_asks_whose_it_is(folder: Path, node: Node)
     """So that no page to come forgets it: each is known here, and tried above and in login/test_pages.py."""
     app = desk_site(folder, node)
     posts = {one.path for one in app.routes if isinstance(one, Route) and "POST" in (one.methods or ())}
-    assert posts == {"/login", "/logout", "/undo", "/resume"}
+    assert posts == {"/login", "/logout", "/undo", "/resume", "/suppressed/many"}
     assert repr(login_of(folder)).startswith("<Login ")

@@ -7,7 +7,9 @@ import pytest
 from relay.web.public.standing import MAX_WEEKS, UNKNOWN, WEEK, Standing, chosen, leaves, returns, standing_of, wishes
 from tests.support.public import NOW, TICKET
 
-OF_MESSAGE = TICKET._replace(message="01kaj2n0b1k40000", rcpt=3, credential="crm", campaign="weekend-47")
+OF_MESSAGE = TICKET._replace(
+    message="01kaj2n0b1k40000", rcpt=3, credential="crm", campaign="weekend-47", skeleton="0ffe12345678"
+)
 
 
 def block(stop: str, brand: str | None, reason: str = "unsubscribed", over: bool = False) -> dict[str, Any]:
@@ -67,10 +69,12 @@ def test_who_leaves_says_by_which_message_where_the_link_knows() -> None:
     )
     assert asked == plain | {
         "id": "01kaj2n0b1k40000", "rcpt": 3, "credential": "crm", "class": "marketing", "campaign": "weekend-47",
+        "skeleton": "0ffe12345678",
     }  # fmt: skip
     assert "id" not in plain, "an old link, or one that no message brought"
-    ((none,),) = (one["entries"] for one in leaves(OF_MESSAGE._replace(campaign=""), "page", NOW))
+    ((none,),) = (one["entries"] for one in leaves(OF_MESSAGE._replace(campaign="", skeleton=""), "page", NOW))
     assert none["campaign"] is None
+    assert "skeleton" not in none
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""DNS says that there is no such domain: is it to be believed?
+
+A resolver that is broken, or a registry's zone that is cut short, denies domains by the thousand that exist; whoever believes it
+loses good addresses. So before an address is suppressed because its domain does not exist, DNS is asked once more, at that moment
+and past our cache, of the domain and of witnesses: domains to which this node delivers most, of the same top-level domain where
+there are such. It is believed where it says the same again and still knows most of them. That tells a domain that nobody has from
+one that DNS lost, however little mail goes, from the first minute on and after a restart; no usual share need be known, which the
+new domains of each campaign would change. Where there is no witness yet, or no answer, what it said waits for a second word on
+another day (relay/learning.py).
+
+A worker whose DNS denies most of its witnesses says so by a note in State, and asks them again until it knows them. From such
+notes the one that judges makes a bad hour of DNS (relay/doubting.py): what DNS denied in the hour before is held back, too.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from heapq import nlargest
+
+import orjson
+import structlog
+
+from relay.egress.mx import Answer, Found
+from relay.state.interface import State, StateError
+
+log = structlog.get_logger()
+
+BOARD = "health/dns"  # board: a worker -> when (ms) its DNS denied how many of how many witnesses
+WITNESSES = 3  # of a top-level domain: one of them may really be gone
+PATIENCE = 3.0  # s for all answers: what comes later is none
+AGAIN = 20.0  # s between looks at witnesses that were denied
+ANEW = 60_000  # ms after which it is looked up anew who gets most mail
+STALE = 120_000  # ms after which a note is that of a worker that is gone
+
+
+class Denials:
+    """`ask`: DNS for the MX of a domain, now; `delivered`: how much each domain took lately."""
+
+    def __init__(
+        self, state: State, ask: Callable[[str], Awaitable[Answer]], delivered: Callable[[], Mapping[str, int]]
+    ) -> None:
+        self._state = state
+        self._ask = ask
+        self._delivered = delivered
+        self._name = secrets.token_hex(6)
+        self._denied: frozenset[str] = frozenset()  # witnesses of whom our note tells
+        self._most: Mapping[str, Sequence[str]] = {}
+        self._counted = 0  # when that was looked up
+
+    def __repr__(self) -> str:
+        return f"<Denials, {len(self._denied)} of witnesses>"
+
+    @property
+    def doubtful(self) -> bool:
+        """Is DNS not to be believed, as far as is known without asking?"""
+        return bool(self._denied) or not self._delivered()
+
+    async def gone(self, domains: Collection[str]) -> set[str]:
+        """Those of them that DNS is believed not to exist. Raises StateError."""
+        most, tops = self._most_mailed(), {top_level(one) for one in domains}
+        witnesses = {top: chosen(most, top, domains) for top in tops}
+        found = await self._answers({*domains, *(one for named in witnesses.values() for one in named)})
+        denied = {name for name, answer in found.items() if answer is Found.NO_NAME}
+        there = {name for name, answer in found.items() if answer in (Found.RECORDS, Found.NOTHING)}
+        for named in witnesses.values():
+            if mostly(named, denied, there):
+                await self._tell(named, denied)
+        return {one for one in domains if one in denied and mostly(witnesses[top_level(one)], there, denied)}
+
+    def _most_mailed(self) -> Mapping[str, Sequence[str]]:
+        now = self._state.now()
+        if not self._most.get("") or now - self._counted >= ANEW:
+            self._most, self._counted = most_mailed(self._delivered()), now
+        return self._most
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(AGAIN)
+            with suppress(StateError):  # said where it came up
+                await self.look()
+
+    async def look(self) -> None:
+        """Does DNS know them again? Raises StateError."""
+        if not self._denied:
+            return
+        found = await self._answers(self._denied)
+        denied = {name for name, answer in found.items() if answer is Found.NO_NAME}
+        if mostly(self._denied, denied, found.keys() - denied):
+            await self._tell(self._denied, denied)
+        elif found:
+            await self._state.unpin(BOARD, self._name)
+            self._denied = frozenset()
+            log.warning("DNS knows the domains again that take mail")
+
+    async def _tell(self, witnesses: Collection[str], denied: Collection[str]) -> None:
+        before, self._denied = self._denied, frozenset(denied).intersection(witnesses)
+        if not before:
+            log.error("DNS denies domains that take mail", domains=sorted(self._denied))
+        note = [self._state.now(), len(self._denied), len(witnesses)]
+        await self._state.pin(BOARD, self._name, orjson.dumps(note).decode())
+
+    async def _answers(self, names: Iterable[str]) -> dict[str, Found]:
+        """Those that come in time, but for failures."""
+        asked = {asyncio.ensure_future(self._ask(name)): name for name in names}
+        done, late = await asyncio.wait(asked, timeout=PATIENCE)
+        for one in late:
+            one.cancel()
+        found = {asked[one]: one.result().found for one in done}
+        return {name: answer for name, answer in found.items() if answer is not Found.FAILED}
+
+
+async def fresh_denials(state: State, now: int) -> list[tuple[int, int]]:
+    """Of the workers whose DNS denies witnesses, how many of how many. Notes of those that are gone are taken off."""
+    fresh = []
+    for name, note in (await state.pinned(BOARD)).items():
+        at, denied, asked = orjson.loads(note)
+        if at > now - STALE:
+            fresh.append((denied, asked))
+        else:
+            await state.unpin(BOARD, name)
+    return fresh
+
+
+def top_level(domain: str) -> str:
+    return domain.rpartition(".")[2]
+
+
+def most_mailed(delivered: Mapping[str, int]) -> dict[str, list[str]]:
+    """The domains that get most mail, of each top-level domain, and of all (""). Pure; some ms for 20,000."""
+    named: dict[str, list[str]] = {"": list(delivered)}
+    for name in delivered:
+        named.setdefault(top_level(name), []).append(name)
+    return {top: nlargest(2 * WITNESSES, names, key=delivered.__getitem__) for top, names in named.items()}
+
+
+def chosen(most: Mapping[str, Sequence[str]], top: str, but: Collection[str]) -> list[str]:
+    """Witnesses of a top-level domain: those in it first; where they are few, others too. Pure."""
+    names = dict.fromkeys([*most.get(top, ()), *most.get("", ())])
+    return [name for name in names if name not in but][:WITNESSES]
+
+
+def mostly(names: Iterable[str], some: Collection[str], others: Collection[str]) -> bool:
+    """Are more of them among `some` than among `others`? Pure."""
+    names = list(names)
+    return sum(name in some for name in names) > sum(name in others for name in names)
