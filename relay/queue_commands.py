@@ -82,19 +82,22 @@ class QueueCommands:
 
     async def change(self, question: Json) -> Json:
         """{"action": hold|release|retry|cancel|move, "selector", "after", "reason"; "total": how many it will be in all pages;
-        "to": the pool} -> {"changed", "in_flight", "after"}, or {"error"} where no mail can be meant"""
+        "to": the pool} -> {"changed", "in_flight", "after"; of a move "left": deliveries that may not go there, by class}, or
+        {"error"} where no mail can be meant"""
         reason, total = str(question.get("reason", "")), int(question.get("total", 0))
+        left: Counter[str] = Counter()
         acts: dict[str, Act] = {
             "hold": lambda rows: self._hold(rows, HELD, {"reason": "held", "detail": reason, "until": None}),
             "release": lambda rows: self._release([d for d in rows if d.held in (HELD, RUNAWAY)], total),
             "retry": lambda rows: self._retry(rows, total),
             "cancel": lambda rows: self._cancel(rows, reason),
-            "move": lambda rows: self._move(rows, question),
+            "move": lambda rows: self._move(rows, question, left),
         }
         try:
             if question["action"] == "move":
                 self._check_move(question)
-            return await self._change(question, acts[question["action"]])
+            answer = await self._change(question, acts[question["action"]])
+            return {**answer, "left": +left} if +left else answer
         except SelectorError as error:
             return {"error": str(error)}
 
@@ -254,16 +257,17 @@ class QueueCommands:
         if to not in names:
             raise SelectorError(_no_such("there is no pool", to, names))
 
-    def _move(self, rows: Sequence[Delivery], question: Json) -> tuple[list[Delivery], Change]:
+    def _move(self, rows: Sequence[Delivery], question: Json, left: Counter[str]) -> tuple[list[Delivery], Change]:
         """Transactional mail goes elsewhere only where its class or the message was named, as with a route; other mail never
-        goes where transactional mail has its own pool (DESIGN, invariant 5)."""
+        goes where transactional mail has its own pool (DESIGN, invariant 5). What may not go is counted in `left`, by class."""
         to, asked = str(question["to"]), question.get("selector") or {}
         named, urgent = "id" in asked or "class" in asked, MailClass.TRANSACTIONAL
         own = {pool.name for c, pool in self.house.pools.items() if c is not urgent}
         reserved = to == self.house.pools[urgent].name and to not in own
-        chosen = [
-            d for d in rows if self._pool_of(d) != to and (named if d.message.mail_class is urgent else not reserved)
-        ]
+        elsewhere = [d for d in rows if self._pool_of(d) != to]
+        chosen = [d for d in elsewhere if (named if d.message.mail_class is urgent else not reserved)]
+        left.update(d.message.mail_class.label for d in elsewhere)
+        left.subtract(d.message.mail_class.label for d in chosen)
         for delivery in chosen:
             delivery.pool = to
             delivery.source = ""  # one of the pool it leaves

@@ -256,7 +256,7 @@ class Supervisor:
                 return await self._top(str(question.get("site", "")))
             case "versions":
                 versions = {"policies": self.decision.policies, "config": self.decision.config}
-                return {"node": self._name, **versions, "ports": self.sockets.ports}
+                return {"node": self._name, "others": self._others_up(), **versions, "ports": self.sockets.ports}
             case "reload":
                 return await self.reload(by)
             case "rollback":

@@ -4,6 +4,7 @@ import argparse
 import getpass
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,17 @@ def run_list(args: argparse.Namespace) -> int:
             shown += 1
     if not shown and not args.json:
         print("Nothing waits." if not chosen(args) else "Nothing that waits fits.")
+    _tell_of_others(args, data_dir)
     return 0
+
+
+def _tell_of_others(args: argparse.Namespace, data_dir: Path) -> None:
+    """Each node of a cluster has its own queue."""
+    if args.json:
+        return
+    found = request(data_dir, {"do": "versions"})
+    if others := found.get("others"):
+        print(f"This is the queue of {found['node']}; ask {', '.join(others)}, too.", file=sys.stderr)
 
 
 def line(item: Json) -> str:
@@ -123,6 +134,8 @@ def run_show(args: argparse.Namespace) -> int:
         if not shown:
             print(_not_here(selector), file=sys.stderr)
             status = 1
+    if status:
+        _tell_of_others(args, data_dir)
     return status
 
 
@@ -149,33 +162,49 @@ def run_change(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    waiting = sum(count(data_dir, selector) for selector in selectors)
+    counts = [count(data_dir, selector) for selector in selectors]
+    waiting, absent = sum(counts), [one for one, n in zip(selectors, counts, strict=True) if "id" in one and not n]
+    for selector in absent:
+        print(_not_here(selector), file=sys.stderr)
     if args.dry_run:
         print(
             json.dumps({"would_change": waiting}) if args.json else f"{waiting:,} deliveries fit. Nothing was changed."
         )
-        return 0
+        return 1 if absent else 0
     if not args.yes and sys.stdin.isatty() and not confirmed(args.action, waiting):
         print("Nothing was changed.", file=sys.stderr)
         return 1
-    done = {"changed": 0, "in_flight": 0}
+    done, left = {"changed": 0, "in_flight": 0}, Counter[str]()
     for selector in selectors:
         question = {"do": "queue.change", "action": args.action, "selector": selector, "reason": args.reason}
         question |= {"total": waiting, "to": getattr(args, "to", "")}
         for page in pages(data_dir, question):
             done["changed"] += page["changed"]
             done["in_flight"] += page["in_flight"]
+            left.update(page.get("left", {}))
     what = chosen(args) or ({"id": args.ids} if args.ids else {})
     audit = {"by": getpass.getuser(), "via": "cli", "action": f"queue {args.action}", "what": what}
     if args.action == "move":
         audit["to"] = args.to
     request(data_dir, {"do": "record", "kind": "audit", "facts": {**audit, "reason": args.reason, **done}})
     if args.json:
-        print(json.dumps(done))
+        print(json.dumps({**done, "left": left} if args.action == "move" else done))
     else:
-        left = f"; {done['in_flight']:,} are being sent at this moment and were left alone" if done["in_flight"] else ""
-        print(f"{done['changed']:,} {_DONE[args.action]}{left}.")
-    return 0
+        busy = f"; {done['in_flight']:,} are being sent at this moment and were left alone" if done["in_flight"] else ""
+        print(f"{done['changed']:,} {_DONE[args.action]}{busy}.")
+        for line in _why_left(left):
+            print(line)
+        _tell_of_others(args, data_dir)
+    return 1 if absent else 0
+
+
+def _why_left(left: Counter[str]) -> Iterator[str]:
+    """What may not go to the pool it was to go to (relay/queue_commands.py)."""
+    urgent, other = left["transactional"], left.total() - left["transactional"]
+    if urgent:
+        yield f"{urgent:,} transactional ones stay: they move where they are named, by --class transactional or an ID."
+    if other:
+        yield f"{other:,} stay: that pool is for transactional mail alone."
 
 
 def count(data_dir: Path, selector: Json) -> int:

@@ -27,8 +27,8 @@ GONE = "(forgotten)"  # in place of an address in a text
 KEPT = frozenset({
     "v", "time", "type", "event_id", "node", "policies", "id", "rcpt", "credential", "brand", "stream", "class", "campaign",
     "site", "pool", "source", "mx", "tls", "attempt", "command", "category", "permanent", "next_attempt", "until", "delay_ms",
-    "size", "contradiction", "reason", "captured", "claimed", "judged", "confidence", "rule", "stop", "expires", "topic", "via",
-    "by", "at", "was", "signed", "report_of", "duplicate_of",
+    "size", "contradiction", "reason", "captured", "claimed", "judged", "confidence", "skeleton", "rule", "stop", "expires",
+    "topic", "via", "by", "at", "was", "signed", "report_of", "duplicate_of",
 })  # fmt: skip
 _LINES = (".jsonl", ".damaged")
 _TOKEN = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|[^\s"'<>,;:()\[\]{}=]+)@[^\s"'<>,;:()\[\]{}=/?]+""")

@@ -30,17 +30,27 @@ class QueueNode(FakeNode):
     def __init__(self) -> None:
         super().__init__()
         self.items: list[dict[str, Any]] = [ITEM]
+        self.left: dict[str, Any] = {}
+        self.others: list[str] = []
 
     def reply(self, question: dict[str, Any]) -> dict[str, Any]:
         if question["do"] == "queue.count":
             return {"count": len(self.items), "cursor": None}
         if question["do"] == "queue.change":
-            return {"changed": len(self.items), "in_flight": 0, "cursor": None}
+            return {"changed": len(self.items), "in_flight": 0, "cursor": None, **self.left}
+        if question["do"] == "versions":
+            return {"node": "relay-1", "others": self.others}
         return {"items": self.items, "cursor": None}
 
     @property
     def selectors(self) -> list[dict[str, Any]]:
         return [question["selector"] for question in self.asked if "selector" in question]
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The last of the facts it was to record."""
+        facts: dict[str, Any] = [question for question in self.asked if question["do"] == "record"][-1]["facts"]
+        return facts
 
 
 @pytest.fixture
@@ -119,11 +129,11 @@ def test_a_change_counts_first_and_is_recorded(
 ) -> None:
     assert main(["queue", "hold", "--stream", "a", "--stream", "b*", "--reason", "look", "--yes", *folders]) == 0
     assert capsys.readouterr().out == "1 held.\n"
-    assert [question["do"] for question in node.asked] == ["queue.count", "queue.change", "record"]
-    facts = node.asked[-1]["facts"]
+    assert [question["do"] for question in node.asked][:3] == ["queue.count", "queue.change", "record"]
+    facts = node.recorded
     assert (facts["action"], facts["what"], facts["changed"]) == ("queue hold", {"stream": ["a", "b*"]}, 1)
     assert main(["queue", "hold", "--all", "--yes", *folders]) == 0
-    assert node.asked[-1]["facts"]["what"] == {}, "always an object"
+    assert node.recorded["what"] == {}, "always an object"
     capsys.readouterr()
     assert main(["queue", "cancel", "--pool", "x", "--dry-run", "--json", *folders]) == 0
     assert json.loads(capsys.readouterr().out) == {"would_change": 1}
@@ -134,10 +144,42 @@ def test_mail_is_moved_to_a_pool(node: QueueNode, folders: list[str], capsys: py
     assert main(["queue", "move", "--stream", "news", "--to", "cold", "--yes", *folders]) == 0
     assert capsys.readouterr().out == "1 moved.\n"
     assert (node.asked[1]["action"], node.asked[1]["to"], node.asked[1]["total"]) == ("move", "cold", 1)
-    assert node.asked[-1]["facts"]["to"] == "cold"
+    assert node.recorded["to"] == "cold"
+    node.left = {"left": {"transactional": 2, "service": 3, "marketing": 1}}
+    assert main(["queue", "move", "--all", "--to", "cold", "--yes", *folders]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 moved.",
+        "2 transactional ones stay: they move where they are named, by --class transactional or an ID.",
+        "4 stay: that pool is for transactional mail alone.",
+    ]
+    assert main(["queue", "move", "--all", "--to", "cold", "--yes", "--json", *folders]) == 0
+    assert json.loads(capsys.readouterr().out)["left"] == {"transactional": 2, "service": 3, "marketing": 1}
     with pytest.raises(SystemExit) as misuse:
         main(["queue", "move", "--stream", "news", "--yes", *folders])
     assert misuse.value.code == 2
+
+
+def test_an_id_that_does_not_wait_here_is_said(
+    node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.items = []
+    assert main(["queue", "release", "01kaj2m8q4x7aaaa", "--yes", *folders]) == 1
+    said = capsys.readouterr()
+    assert said.out == "0 released.\n"
+    assert said.err == "01kaj2m8q4x7aaaa does not wait here. Its story: postlane message 01kaj2m8q4x7aaaa\n"
+    assert main(["queue", "hold", "01kaj2m8q4x7aaaa", "--dry-run", *folders]) == 1
+    assert main(["queue", "hold", "--stream", "news", "--yes", *folders]) == 0, "a selector may fit nothing"
+
+
+def test_in_a_cluster_it_says_whose_queue_it_is(
+    node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.others = ["relay-2", "relay-3"]
+    for words in (["list"], ["hold", "--stream", "news", "--yes"]):
+        assert main(["queue", *words, *folders]) == 0
+        assert capsys.readouterr().err == "This is the queue of relay-1; ask relay-2, relay-3, too.\n"
+        assert main(["queue", *words, "--json", *folders]) == 0
+        assert capsys.readouterr().err == ""
 
 
 def test_what_the_node_cannot_mean_is_told(

@@ -36,7 +36,7 @@ def written(path: Path, events: list[dict[str, Any]]) -> bytes:
 @pytest.mark.parametrize("name", ["2026-11-21T10.0.open.jsonl", "2026-11-21T10.0.jsonl", "2026-11-21T10.0.damaged"])
 def test_lines_are_changed_in_place_and_keep_their_length(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
-    mine = [event("accepted", metadata={"user": "7"}), event(reply={"code": 250, "text": "ok"})]
+    mine = [event("accepted", metadata={"user": "7"}, skeleton="k1"), event(reply={"code": 250, "text": "ok"})]
     before = written(path, [mine[0], OTHERS[0], mine[1], OTHERS[1]])
     inode = path.stat().st_ino
     assert forget(tmp_path, "Dana@B.Example") == 2
@@ -50,7 +50,7 @@ def test_lines_are_changed_in_place_and_keep_their_length(tmp_path: Path, name: 
     assert [lines[1], lines[3]] == OTHERS
     assert lines[0] == {
         "v": 1, "time": "2026-11-21T10:05:31.104Z", "type": "accepted", "event_id": "e1", "id": "m1", "rcpt": 0,
-        "stream": "news", "recipient": None, "forgotten": True,
+        "stream": "news", "skeleton": "k1", "recipient": None, "forgotten": True,
     }  # fmt: skip
     assert forget(tmp_path, "dana@b.example") == 0
 
