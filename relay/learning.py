@@ -19,7 +19,7 @@ from relay.domain import a_label
 from relay.effects import Effect
 from relay.feedback.aftermath import believed, counted
 from relay.people import People
-from relay.person import DEAD_MAILBOX, person_of
+from relay.person import NOBODY_THERE, person_of
 from relay.recipient import Keys
 from relay.state.interface import State, StateError
 from relay.tally import DNS
@@ -85,14 +85,14 @@ class Learning:
 
     async def _believable(self, entries: Sequence[Json]) -> list[Json]:
         """What a doubted site says of a mailbox waits for a second word, and so does what it says the same day again."""
-        dead = [entry for entry in entries if entry["reason"] == DEAD_MAILBOX]
+        dead = [entry for entry in entries if entry["reason"] in NOBODY_THERE]
         if not dead:
             return list(entries)
         denied = {_domain(entry) for entry in dead if entry.get("site") == DNS}
         gone = await self._gone(denied) if denied else ()
         doubted = await self._doubted({str(entry.get("site")) for entry in dead})
         found = await self._state.told([self.keys.key(str(entry["recipient"])) for entry in dead], left=True)
-        now, said = self._clock(), [entry for entry in entries if entry["reason"] != DEAD_MAILBOX]
+        now, said = self._clock(), [entry for entry in entries if entry["reason"] not in NOBODY_THERE]
         for entry, facts in zip(dead, found, strict=True):
             waits = [block.since for block in person_of(facts).blocks if block.pending and not block.over(now)]
             unsure = entry.get("site") in doubted or (entry.get("site") == DNS and _domain(entry) not in gone)

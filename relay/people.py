@@ -23,8 +23,8 @@ an object, with `error` where nothing was done.
 
 Of an entry, what MAIL names is of the message that led to it, for its event; `told`: what it stops, as an event said already.
 
-`where`: stop, brand, reason, source, site, stream; pending: whether it waits for a second word; since and until, between
-which it began; over: true, also those that ended.
+`where`: stop, brand, reason, source, site, stream, of each one or a list; pending: whether it waits for a second word; since and
+until, between which it began; over: true, also those that ended.
 
     got       entries: [{recipient or key, brand, class, at}]: mail that arrived, which State may have lost     -> {}
     restored  -> {}: what State lost of people was told again, as far as it can be
@@ -64,6 +64,7 @@ from relay.person import (
     COMPLAINT,
     ERASED,
     MANUAL,
+    NOBODY_THERE,
     PENDING,
     UNSUBSCRIBED,
     Block,
@@ -345,7 +346,7 @@ class People:
         if address and not person.sealed and not person.erased:
             facts[ADDRESS] = self.keys.sealed_text(address)
         if not block.pending:
-            facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
+            facts |= {one.name: None for one in person.blocks if one.pending and block.reason in NOBODY_THERE}
             mail = {name: entry[name] for name in MAIL if name in entry}
             return _Step(facts, [_blocked(address, key, block, question, mail)])
         if entry.get("told") != block.stop[len(PENDING) :]:
@@ -550,10 +551,14 @@ def fits(block: Block, where: Mapping[str, Any], now: int) -> bool:
         return False
     if where.get("pending", block.pending) != block.pending:
         return False
-    if any(getattr(block, name) != where[name] for name in SELECTORS if where.get(name) is not None):
+    if any(not _is_one(getattr(block, name), where[name]) for name in SELECTORS if where.get(name) is not None):
         return False
     since, until = where.get("since"), where.get("until")
     return (since is None or block.since >= since) and (until is None or block.since < until)
+
+
+def _is_one(value: str, wanted: str | Sequence[str]) -> bool:
+    return value == wanted if isinstance(wanted, str) else value in wanted
 
 
 def _same(there: Block, wanted: Block, now: int) -> bool:

@@ -18,10 +18,9 @@ import orjson
 ADDRESS = "address"
 AT_MOST = ("", "1/day", "1/week", "1/month")  # the spool keeps their numbers
 
-# Reasons of blocks that Postlane gives itself; an operator's own are any slug.
-UNSUBSCRIBED, COMPLAINT, DEAD_MAILBOX, MANUAL, IMPORTED, ERASED = (
-    "unsubscribed", "complaint", "dead-mailbox", "manual", "imported", "erased",
-)  # fmt: skip
+# Reasons of blocks that Postlane gives itself, beside the categories of failures; an operator's own are any slug.
+UNSUBSCRIBED, COMPLAINT, MANUAL, IMPORTED, ERASED = "unsubscribed", "complaint", "manual", "imported", "erased"
+NOBODY_THERE = ("bad-mailbox", "bad-domain")  # of failures the category; of these alone a second word may be waited for
 
 FORGET = "recipient --forget"  # the action of an `audit` event, which tells what goes on to be stopped, by a hash alone
 PENDING = "pending:"  # how the stop begins of a suppression that waits for a second word, and stops nothing meanwhile

@@ -142,7 +142,9 @@ class Returns:
         recipients = submission.envelope.recipients
         about = [one for one in map(self._about, recipients) if one is not None]
         leavers = [one for one in map(self._leaver, recipients) if one is not None]
-        found = reports(mail, about, self._traced(mail)) + farewells(mail, submission.envelope.sender, leavers)
+        found = reports(mail, about, self._traced(mail), self._named(mail)) + farewells(
+            mail, submission.envelope.sender, leavers
+        )
         self.counters[label(mail)] += 1
         if mail.kind in (Kind.BOUNCE, Kind.COMPLAINT) and label(mail) == mail.kind.value and not found:
             self.counters["unmatched"] += 1
@@ -182,6 +184,11 @@ class Returns:
             return
         self._unplaced += 1
         await self._state.pin(UNPLACED, name_of(report), dumped(report._replace(at=now)))
+
+    def _named(self, mail: Mail) -> About | None:
+        """By the return path that it tells of what came back."""
+        local, _, domain = mail.return_path.rpartition("@")
+        return self.paths.open(local, self._state.now()) if domain.lower() in self.domains else None
 
     def _traced(self, mail: Mail) -> About | None:
         return self._house.tracer.open(mail.trace.strip())

@@ -78,7 +78,7 @@ async def test_without_state_all_is_taken_transactional_mail_goes_and_the_rest_w
 async def test_an_attempt_hears_what_was_said_since() -> None:
     people, delivery = FakePeople(), waiting_delivery()
     assert await at_attempt(delivery, None, NOW, House(people)) is None
-    people.block("dana@b.example", reason="dead-mailbox")
+    people.block("dana@b.example", reason="bad-mailbox")
     found = await at_attempt(delivery, None, NOW, House(people))
     assert isinstance(found, Withheld)
     assert found.status == "5.1.1"

@@ -16,7 +16,7 @@ from tests.support.clocks import Clock
 
 DAY = 86_400_000
 FULL = {"recipient": "dana@b.example", "stop": "all", "reason": "quota", "after": 3, "within": 14 * DAY}
-GONE = {"recipient": "noa@b.example", "stop": "all", "reason": "dead-mailbox", "after": 1, "within": DAY}
+GONE = {"recipient": "noa@b.example", "stop": "all", "reason": "bad-mailbox", "after": 1, "within": DAY}
 
 
 class Desk:

@@ -139,6 +139,21 @@ async def test_a_complaint_finds_its_message_by_the_trace_id(state: SqliteState)
     assert list(await told(state)) == [f"{ID}/2/complained"]
 
 
+async def test_a_complaint_finds_its_message_by_the_return_path_that_it_tells(state: SqliteState) -> None:
+    """Where the recipient and all fields of our own are taken out (RFC 6590)."""
+    one, path = door(state), PATHS.address(ID, 3, DOMAIN)
+    one.feedback = {"fbl"}
+    redacted = COMPLAINT.replace("X-Postlane-Trace: {}\n", "").replace(
+        "Version: 1", "Version: 1\nOriginal-Mail-From: {}"
+    )
+    for forged in (path.replace(DOMAIN, "other.example"), f"b-{'0' * 32}@{DOMAIN}", "<>", PATHS.leaving(ID, 3, DOMAIN)):
+        assert await one.accept(mail(redacted.format(forged), f"fbl@{DOMAIN}")) is TAKEN
+    assert (await told(state), one.counters["unmatched"]) == ({}, 4)
+    assert await one.accept(mail(redacted.format(f"<{path.upper()}>"), f"fbl@{DOMAIN}")) is TAKEN
+    ((name, note),) = (await told(state)).items()
+    assert (name, loaded(note).facts["matched_by"]) == (f"{ID}/3/complained", "token")
+
+
 @pytest.mark.parametrize(
     "text", ["", "Subject: hi\n\nhello", COMPLAINT.format("0" * 32), "Auto-Submitted: auto-replied\n\naway"]
 )

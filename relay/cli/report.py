@@ -145,7 +145,8 @@ def _page(args: argparse.Namespace, node: Whereabouts, reader: Reader, question:
         lines += ["", *table(page)]
     if args.samples:
         lines += ["", *sample_lines(reader.samples(question, _SAMPLES))]
-    needs = worst_first([*of_findings(found), *([NOT_RUNNING] if status is None else of_status(status))])
+    of_node = [NOT_RUNNING] if status is None else of_status(status)
+    needs = worst_first([*of_node, *of_findings(found, of_node)])
     return [*lines, "", *needs_lines([*_with_words(reader, question, needs)]), "", _HINT]
 
 

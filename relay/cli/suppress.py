@@ -47,7 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "remove",
         help="send again",
         description="The blocks of these addresses, or without any all that fit: --since 2h --site hotmail --reason "
-        "dead-mailbox undoes what a provider's bad hour did.",
+        "bad-mailbox undoes what a provider's bad hour did.",
     )
     remove.add_argument("addresses", metavar="ADDRESS", nargs="*")
     _add_selectors(remove)

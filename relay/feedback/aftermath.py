@@ -18,7 +18,7 @@ from types import MappingProxyType
 from relay.event import Facts, about
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
 from relay.message import Delivery
-from relay.person import COMPLAINT, DEAD_MAILBOX, PENDING, PENDING_FOR, UNSUBSCRIBED
+from relay.person import COMPLAINT, NOBODY_THERE, PENDING, PENDING_FOR, UNSUBSCRIBED
 from relay.tally import Kind
 
 DAY = 86_400_000
@@ -96,8 +96,7 @@ class Aftermath:
         rule = self._rules.get(category)
         if rule is None or (MEANINGS[Category(category)].condemns and not permanent):
             return None
-        reason = DEAD_MAILBOX if category in (Category.BAD_MAILBOX, Category.BAD_DOMAIN) else category
-        return _entry(delivery, rule, reason, site, now)
+        return _entry(delivery, rule, category, site, now)
 
     def of_complaint(self, delivery: Delivery, feedback_type: str, now: int) -> Facts | None:
         """Likewise, of mail that somebody complained about."""
@@ -152,7 +151,7 @@ def announced(called_for: Facts | None, waits: Sequence[int], now: int, *, doubt
 def believed(called_for: Facts, waits: Collection[int], now: int, *, doubted: bool) -> Facts | None:
     """What is done by a site's word that there is no such mailbox: while the site is `doubted` (relay/policy/badhour.py) it is
     left pending; what is pending already (`waits`: since when) the same answer settles on another day. None: all stays."""
-    if called_for["reason"] != DEAD_MAILBOX:
+    if called_for["reason"] not in NOBODY_THERE:
         return called_for
     if doubted:
         return None if waits else pending(called_for, now)

@@ -75,6 +75,7 @@ class Mail:
     envelope_id         Original-Envelope-Id (RFC 3461 ENVID)
     reporter            the reporting MTA or the feedback loop's name
     unnamed             what a report says that names nobody: who knows by its return path whom it is about knows all
+    return_path         that of the message that came back, as far as the report tells
     """
 
     kind: Kind
@@ -86,6 +87,7 @@ class Mail:
     envelope_id: str = ""
     reporter: str = ""
     unnamed: Recipient | None = None
+    return_path: str = ""
 
 
 _LINK = re.compile(r"https?://\S{1,200}")
@@ -111,7 +113,8 @@ def read_mail(content: bytes) -> Mail:
         if mail is not None:
             unnamed = _spared(mail.unnamed, seen.senders) if mail.unnamed is not None else None
             people = tuple(_spared(one, seen.senders) for one in mail.recipients)
-            return replace(mail, recipients=people, unnamed=unnamed)
+            return_path = mail.return_path or seen.return_path
+            return replace(mail, recipients=people, unnamed=unnamed, return_path=return_path)
     return Mail(Kind.OTHER)
 
 
@@ -197,17 +200,26 @@ class _Seen:
     @cached_property
     def original(self) -> tuple[str, str]:
         """Message-ID and trace id of the message that came back."""
-        for part in self.leaves:
-            if part.returned:
-                header = part.fields if part.kind not in parts.RETURNED else parts.split(part.body)[0]
-                found = header.get("message-id", "").strip(), header.get(TRACE_FIELD, "").strip()
-                if any(found):
-                    return found
+        for header in self.originals:
+            found = header.get("message-id", "").strip(), header.get(TRACE_FIELD, "").strip()
+            if any(found):
+                return found
         rest = self.human[1]
         for name in ("message-id", TRACE_FIELD):
             if name in rest.lower():
                 return _line_of(rest, "message-id"), _line_of(rest, TRACE_FIELD)
         return "", ""
+
+    @cached_property
+    def originals(self) -> list[Fields]:
+        """The header of each part that came back."""
+        return [part.header for part in self.leaves if part.returned]
+
+    @property
+    def return_path(self) -> str:
+        """Of the message that came back, where the last host on its way wrote it down (RFC 5321 4.4)."""
+        named = (status.address_of(header.get("return-path", "")) for header in self.originals)
+        return next(filter(None, named), "")
 
     @property
     def from_daemon(self) -> bool:
@@ -261,11 +273,11 @@ def _complaint(seen: _Seen) -> Mail | None:
             trace,
             head.get("original-envelope-id", ""),
             head.get("user-agent", ""),
+            return_path=status.address_of(head.get("original-mail-from", "")),
         )
     sender = seen.fields.get("from", "").lower()
     if "staff@hotmail.com" in sender or "complaint about message from" in seen.subject.lower():
-        returned = next((part for part in seen.leaves if part.returned), None)
-        header = parts.split(returned.body)[0] if returned else {}
+        header = next(iter(seen.originals), {})
         address = status.address_of(header.get(_HOTMAIL, ""))  # put there by the provider, above the returned message
         people = [address] if address else []
         return Mail(Kind.COMPLAINT, "sender", "abuse", tuple(map(Recipient, people)), message_id, trace, "", "hotmail")

@@ -242,18 +242,25 @@ def _level(name: str, kept: Sequence[str], bucket: str, where: str) -> str:
 
 def added(minutes: int, levels: Sequence[str] = ()) -> str:
     """Several files of counts as one, by slots of so many minutes. Of these levels (all, where none is named) rows that are alike
-    are added up; others are kept as they are, which needs no memory."""
+    are added up; others are kept as they are, which needs no memory: one after the other, so that a question to one level finds
+    it in a few groups of rows."""
     columns = f"{_kept()}, skeleton, bucket"
     some = f" WHERE level IN ({', '.join(repr(one) for one in levels)})" if levels else ""
     summed = (
         f"SELECT level, time_bucket(INTERVAL '{minutes} minutes', slot) AS slot, {columns}, sum(n)::UINTEGER AS n "
-        f"FROM read_parquet(?){some} GROUP BY ALL ORDER BY level, type, slot"
+        f"FROM read_parquet($1){some} GROUP BY ALL ORDER BY level, type, slot"
     )
     if not levels:
         return summed
-    return f"({summed}) UNION ALL SELECT level, slot, {columns}, n FROM read_parquet(?) {some.replace('IN', 'NOT IN')}"
+    others = (
+        f"SELECT level, slot, {columns}, n FROM read_parquet($1) WHERE level = '{one}'"
+        for one in _ALL
+        if one not in levels
+    )
+    return " UNION ALL ".join([f"({summed})", *others])
 
 
+_ALL = (*LEVELS, *(f"{name}{_DELAYS}" for name in DELAYS))
 FEW = ("apps", "sources", f"apps{_DELAYS}", f"sources{_DELAYS}")
 """The levels that stay small, whoever gets the mail."""
 

@@ -172,11 +172,11 @@ def test_many_are_let_go_by_site_reason_and_time_and_without_a_word_nobody_is(
     node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(5):
-        run(folders, "add", f"d{number}@hotmail.example", "--reason", "dead-mailbox")
-    run(folders, "add", "noa@b.example", "--reason", "dead-mailbox")
+        run(folders, "add", f"d{number}@hotmail.example", "--reason", "bad-mailbox")
+    run(folders, "add", "noa@b.example", "--reason", "bad-mailbox")
     assert run(folders, "remove") == 2
     assert "say whose or which" in capsys.readouterr().err
-    bad_hour = ("--since", "1h", "--site", "hotmail.example", "--reason", "dead-mailbox")
+    bad_hour = ("--since", "1h", "--site", "hotmail.example", "--reason", "bad-mailbox")
     assert run(folders, "remove", *bad_hour, "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"would_change": 5}
     assert run(folders, "remove", *bad_hour, "--yes", "--note", "bad hour") == 0
@@ -289,7 +289,7 @@ def test_what_state_lost_is_told_again_from_the_events(
 
 def pend(node: DeskNode, *addresses: str, site: str = "google") -> None:
     """What the site said of them waits for a second word."""
-    entry = {"stop": "pending:all", "reason": "dead-mailbox", "source": "feedback", "site": site}
+    entry = {"stop": "pending:all", "reason": "bad-mailbox", "source": "feedback", "site": site}
     entries = [{**entry, "recipient": address} for address in addresses]
     assert node.reply({"do": "people", "what": "block", "via": "feedback", "entries": entries})["changed"] == len(
         entries
@@ -305,7 +305,7 @@ def test_what_is_pending_stops_nothing_and_is_shown_apart(
     rows = listed(folders, capsys, "--stop", "pending", "--site", "google")
     assert sorted(row["recipient"] for row in rows) == ["dana@gmail.com", "noa@gmail.com"]
     assert run(folders, "list", "--stop", "pending") == 0
-    assert "nothing yet (pending: all mail)  dead-mailbox, feedback" in capsys.readouterr().out
+    assert "nothing yet (pending: all mail)  bad-mailbox, feedback" in capsys.readouterr().out
     assert run(folders, "show", "dana@gmail.com") == 1, "nothing stops mail"
     undo = capsys.readouterr().out.splitlines()[1].split()
     assert run(folders, *undo[2:]) == 0

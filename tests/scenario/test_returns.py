@@ -144,7 +144,7 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
         )
         wait_for("the app's report", lambda: [one for one in sink.messages if one.recipients == ["app@test.example"]])
         blocked = wait_for("the suppression", partial(node.events, type="suppressed"))[0]
-        assert (blocked["recipient"], blocked["reason"], blocked["stop"]) == ("dana@example.com", "dead-mailbox", "all")
+        assert (blocked["recipient"], blocked["reason"], blocked["stop"]) == ("dana@example.com", "bad-mailbox", "all")
         again = node.final(node.send("dana@example.com"))
         assert (again["type"], again["reason"]) == ("withheld", "suppressed")
 
