@@ -23,7 +23,7 @@ import structlog
 
 from relay.clue import Sought
 from relay.event import iso, reply_facts
-from relay.feedback.aftermath import Aftermath, condemns, kind_of, unsubscription, unwanted
+from relay.feedback.aftermath import Aftermath, condemns, kind_told, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report, told_of
 from relay.feedback.matching import Facts, Report, failed_of
@@ -160,9 +160,8 @@ class Hindsight:
         """Strangers cause it: a fault of ours with one must not end the worker, which would meet it again when it is back."""
         self.counters["failed"] += 1
         what = "a note of returned mail is dropped; a newer Postlane's, or a fault of ours"
-        log.error(
-            what, about=note[:30], exc_info=error
-        )  # the message's id: behind it stands what was said, and of whom
+        # The message's id alone: behind it stands what was said, and of whom.
+        log.error(what, about=note[:30], exc_info=error)
 
     async def _place(self, report: Report) -> bool:
         for shard, _, maker in self._shards:
@@ -282,7 +281,7 @@ def _counts(kind: str, facts: Facts) -> Kind | None:
         return Kind.COMPLAINT if unwanted(str(facts.get("feedback_type", ""))) else None
     if kind != "bounced-late":
         return None
-    return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
+    return LATE.get(kind_told(facts))
 
 
 def _happened(delivery: Delivery, kind: Kind, facts: Facts) -> tuple[object, ...]:
@@ -303,9 +302,9 @@ def _told(facts: Facts, delivery: Delivery) -> Facts:
 
 def _reply(facts: Facts) -> Reply:
     words, status = str(facts.get("reply") or ""), str(facts.get("status") or "5.0.0")
-    return (
-        reply_of(words, status, "failed") if words else Reply(550, status, "It came back; the report gives no reason")
-    )
+    if not words:
+        return Reply(550, status, "It came back; the report gives no reason")
+    return reply_of(words, status, "failed")
 
 
 def _outcome(facts: Facts) -> Outcome:
