@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from relay.config import Problem
 from relay.config.reader import shown_path
+from relay.egress.security.unmet import Demand
 from relay.kept import Decision
 from relay.policy.badhour import BadHour
 from relay.policy.contradiction import Trouble
@@ -57,6 +58,7 @@ WHY = 200  # characters of a reply in a summary
 HEALTH = "health"  # those of streams over their limits
 BAD_HOUR = "bad-hour"  # those of sites that bounce nearly everybody
 CHECK = "check"  # those of checks that mail does not pass
+TLS = "tls"  # those of domains whose mail waits for want of it
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
 _PENDING = "postlane suppress list --stop pending --site {0}; then suppress confirm or suppress drop --site {0}"
@@ -335,6 +337,26 @@ def source_back(source: str, site: str) -> Alert:
 
 def _of_source(source: str, site: str) -> dict[str, str | None]:
     return {"source": source, "site": site or None}
+
+
+def insecure(one: Demand) -> Alert:
+    """A domain's mail waits for want of TLS. Each worker finds out for itself; `one_each` shows people one."""
+    since = f"{when(one.since, ZoneInfo('UTC'))} UTC"
+    return Alert(
+        TLS,
+        f"mail to {one.domain} waits since {since}, as the TLS that is asked for cannot be had: {one.why[:WHY]}",
+        advice="it is tried again by itself; their host or its policy is at fault, or tls in policies/shaping.toml asks too much; "
+        f"postlane queue list --domain {one.domain}",
+        severity="warning",
+        what={"domain": one.domain},
+    )
+
+
+def secure(one: Demand) -> Alert:
+    """The same, ended."""
+    return Alert(
+        TLS, f"no mail to {one.domain} waits for TLS any more", severity="warning", what={"domain": one.domain}
+    )
 
 
 def worker_silent(name: str, seconds: int) -> Alert:

@@ -62,6 +62,7 @@ class Worker:
             stages.doing,
             stages.guarding.runaways,
             stages.caring.standing,
+            stages.unmet,
             stages.addresses,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])

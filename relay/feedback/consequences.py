@@ -28,6 +28,7 @@ decided elsewhere:
 | DNS is not believed | denials.py | whether it knows domains that took mail |
 | a stream is slowed or suspended | policy/health.py | shares of its mail over a day |
 | the postmaster is told of the sender's faults | policy/faults.py | shares of what sites refuse for them |
+| the postmaster is told of TLS that cannot be had | egress/security/unmet.py | whose mail is put off for it |
 | and of all this | alert.py, reporting/needs.py | what stands |
 """
 
