@@ -345,8 +345,8 @@ def insecure(one: Demand) -> Alert:
     return Alert(
         TLS,
         f"mail to {one.domain} waits since {since}, as the TLS that is asked for cannot be had: {one.why[:WHY]}",
-        advice="it is tried again by itself; their host or its policy is at fault, or tls in policies/shaping.toml asks too much; "
-        f"postlane queue list --domain {one.domain}",
+        advice="it is tried again by itself; their host or its policy is at fault, or tls in policies/shaping.toml asks too "
+        f"much; postlane queue list --domain {one.domain}",
         severity="warning",
         what={"domain": one.domain},
     )
