@@ -65,7 +65,7 @@ class Shard(Protocol):
 
 class Hindsight:
     """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
-    somebody complained about; `doubted`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
+    somebody complained about; `doubts`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
     `max_age` (ms for which what was sent is remembered) are replaced by the wiring at a reload."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Hindsight:
         shards: Sequence[tuple[Shard, House, str]],
         clock: Callable[[], int],
         complained: Callable[[str, str], None],
-        doubted: Callable[[str], bool],
+        doubts: Callable[[str], bool],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.aftermath, self.rulings, self.max_age = Aftermath(), NO_RULINGS, MAX_AGE
@@ -84,7 +84,7 @@ class Hindsight:
         self._shards = shards
         self._clock = clock
         self._complained = complained
-        self._doubted = doubted
+        self._doubts = doubts
 
     def __repr__(self) -> str:
         return f"<Hindsight {dict(self.counters)}>"
@@ -258,8 +258,8 @@ class Hindsight:
             called_for = self.aftermath.of_failure(delivery, category, permanent, delivery.site, now)
             if called_for is not None:
                 with suppress(StateError):  # it is asked again, and heard, when the desk is told (relay/learning.py)
-                    delivery.doubted = (await house.known.of([delivery.recipient]))[0].doubted
-        return told_of(called_for, delivery, now, self._doubted)
+                    delivery.pending_since = (await house.known.of([delivery.recipient]))[0].pending_since
+        return told_of(called_for, delivery, now, self._doubts)
 
 
 def _begun(note: str) -> int:
