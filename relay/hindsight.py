@@ -49,6 +49,7 @@ FORGET = 60.0  # s between looks for what is too old to come back
 HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
 SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent
 BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4, "left": 32}
+MOST_LEFT = 20_000  # deliveries that are not remembered and that somebody left by, the latest: some 2 MB
 _LEFT = ("stream", "brand", "credential", "campaign", "site")
 CONDEMNED, COUNTED = 8, 16  # of bounces: one was clear; one has counted for the health of the stream
 
@@ -79,6 +80,7 @@ class Hindsight:
         self.counters: Counter[str] = Counter()
         self.aftermath, self.rulings, self.max_age = Aftermath(), NO_RULINGS, MAX_AGE
         self._looked_for: set[str] = set()
+        self._left = dict[About, None]()
         self._oldest = 0  # when the oldest note began to wait for its sender, or before
         self._state = state
         self._shards = shards
@@ -188,10 +190,11 @@ class Hindsight:
         await self._state.unpin(board(maker), name)
 
     async def _count_left(self, report: Report, shard: Shard) -> None:
-        """Somebody left by it, for the health of its stream: once, at the time and site of its delivery. What left by its app's
-        return path is not remembered: of that as much counts as the desk was told."""
+        """Somebody left by it, for the health of its stream: once, however often he comes back and leaves again, at the time and
+        site of its delivery. What left by its app's return path is not remembered: of that as much counts as the desk was told,
+        once in this worker's life."""
         found = await shard.sent(*report.about)
-        if found is not None and found[1] & BITS["left"]:
+        if report.about in self._left or (found is not None and found[1] & BITS["left"]):
             self.counters["again"] += 1
             return
         identifier, index = report.about
@@ -201,6 +204,9 @@ class Hindsight:
             tally = unsubscribed(**{name: str(report.facts[name]) for name in _LEFT}, at=time_of(identifier) or 0)
         told_of, heard = [(f"{identifier}-{index}", tally)], [(identifier, index, BITS["left"])]
         await shard.settle(Change(told_of=told_of, heard=heard))
+        self._left[report.about] = None
+        if len(self._left) > MOST_LEFT:
+            del self._left[next(iter(self._left))]
         self.counters["left"] += 1
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:

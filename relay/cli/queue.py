@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli import top
+from relay.cli import slips, top
 from relay.cli.events import class_pattern, duration_ms
 from relay.config import whereabouts
 from relay.control import granted, request
@@ -99,6 +99,7 @@ def run_list(args: argparse.Namespace) -> int:
             shown += 1
     if not shown and not args.json:
         print("Nothing waits." if not chosen(args) else "Nothing that waits fits.")
+        slips.warn(request, data_dir, chosen(args))
     _tell_of_others(args, data_dir)
     return 0
 
@@ -166,6 +167,8 @@ def run_change(args: argparse.Namespace) -> int:
     waiting, absent = sum(counts), [one for one, n in zip(selectors, counts, strict=True) if "id" in one and not n]
     for selector in absent:
         print(_not_here(selector), file=sys.stderr)
+    if not waiting:
+        slips.warn(request, data_dir, chosen(args))
     if args.dry_run:
         print(
             json.dumps({"would_change": waiting}) if args.json else f"{waiting:,} deliveries fit. Nothing was changed."

@@ -159,20 +159,28 @@ class Others:
         """As they come, until each that is there has said its last, or nobody has said anything for so many seconds; `silent` are
         then those that have not."""
         end = time.monotonic() + patience
-        while self.silent and time.monotonic() < end:
-            part = self._ask({"what": "take", "id": self._id, "recipient": self._address})
-            if not part:
-                time.sleep(_POLL)
-                continue
-            yield part
-            end = time.monotonic() + patience
-            if part["last"]:
-                self.silent.remove(part["node"])
-                self.heard.append(part["node"])
-            if "failed" in part:
-                self.failed[part["node"]] = part["failed"]
-        if self._id:
-            self._ask({"what": "end", "id": self._id})
+        try:
+            while self.silent and time.monotonic() < end:
+                part = self._ask({"what": "take", "id": self._id, "recipient": self._address})
+                if not part:
+                    time.sleep(_POLL)
+                    continue
+                yield part
+                end = time.monotonic() + patience
+                if part["last"]:
+                    self._ended(part)
+        finally:  # also when somebody has had enough: nodes go on to the next errand then
+            if self._id:
+                self._ask({"what": "end", "id": self._id})
+
+    def _ended(self, part: Json) -> None:
+        """A node has said its last; one that failed before may have tried again meanwhile."""
+        if part["node"] in self.silent:
+            self.silent.remove(part["node"])
+            self.heard.append(part["node"])
+        self.failed.pop(part["node"], None)
+        if "failed" in part:
+            self.failed[part["node"]] = part["failed"]
 
 
 # -- giving
