@@ -62,6 +62,8 @@ CHECK = "check"  # those of checks that mail does not pass
 TLS = "tls"  # those of domains whose mail waits for want of it
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
+_PENDING = "postlane suppress list --stop pending --site {0}; then suppress confirm or suppress drop --site {0}"
+_LOGIN = ("530", "534", "535", "538")  # RFC 4954 6
 
 
 def started_with_last_good(problems: Sequence[Problem], decision: Decision, timezone: str, policies: Path) -> Alert:
@@ -277,9 +279,6 @@ def _cure(one: Fault) -> str:
     return f"postlane keys dns {domain} prints the DKIM records that DNS must have; its SPF must name our addresses"
 
 
-_LOGIN = ("530", "534", "535", "538")  # RFC 4954 6
-
-
 def at_fault_no_more(one: Fault) -> Alert:
     """The same, ended."""
     summary = f"mail of stream {one.stream} is not refused with {one.said} any more"
@@ -302,9 +301,6 @@ def bad_hour(one: BadHour) -> Alert:
     )
     advice, severity = _PENDING.format(shlex.quote(one.site)), "critical" if one.known else "warning"
     return Alert(BAD_HOUR, summary, advice=advice, severity=severity, what={"site": one.site})
-
-
-_PENDING = "postlane suppress list --stop pending --site {0}; then suppress confirm or suppress drop --site {0}"
 
 
 def bad_hour_over(one: BadHour) -> Alert:

@@ -55,7 +55,7 @@ import structlog
 from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
-from relay.event import Facts, iso
+from relay.event import MAIL, Facts, iso
 from relay.feedback.matching import Report
 from relay.ids import maker_of, time_of
 from relay.person import (
@@ -93,8 +93,6 @@ NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
-MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from", "skeleton")
-"""Of a message and its recipient, as events say it."""
 SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 """Of a list of suppressions."""
 

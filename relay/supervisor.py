@@ -265,6 +265,8 @@ class Supervisor:
                 return await self._page(question)
             case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health" | "board":
                 return await self._ask_any(question)
+            case "names":
+                return await self._ask_any(question)
             case "errands":
                 return await self._ask_web(question)
             case "paces":

@@ -204,7 +204,7 @@ class Reader:
             if people is None:
                 statement, values = sql.segment(question, self._recorded(question, database))
             else:
-                statement, values = "SELECT DISTINCT lower(unnest(?::VARCHAR[])) AS who", [list(people)]
+                statement, values = sql.listed(), [list(people)]
             database.execute(f"CREATE TEMP TABLE segment AS {statement}", values)
             ((known,),) = database.execute("SELECT count(*) FROM segment").fetchall()
             return [self._budget(one, question, known, database) for one in allowances]
