@@ -470,7 +470,7 @@ class Session(Wire):
         if isinstance(chunk, Reply):
             return self.close(chunk)  # nobody knows where the next command begins
         if chunk.size > DISCARD_FACTOR * self.limits.max_size:
-            return self.close(replies.TOO_BIG)
+            return self._give_up_on("BDAT", replies.TOO_BIG)
         intake = self._intake
         if not isinstance(intake, ChunkIntake):
             failure = None
@@ -495,7 +495,7 @@ class Session(Wire):
             return True
         if not intake.take(self._input):
             if intake.hopeless:
-                self.close(intake.failure)
+                self._give_up_on(intake.command, intake.failure or replies.TOO_BIG)
             return False
         self._collecting = False
         if intake.whole:
@@ -531,6 +531,11 @@ class Session(Wire):
         return self._begin(
             self._save(Submission(envelope, content, credential, identity.stream, peer, self.desk.clock()))
         )
+
+    def _give_up_on(self, command: str, reply: Reply) -> None:
+        """A message that is so much too big that its end is not waited for."""
+        self._report(command, reply, replies.REASONS[reply])
+        self.close(reply)
 
     def _refuse_message(self, command: str, reply: Reply) -> None:
         self._refuse(command, reply, replies.REASONS[reply])

@@ -271,6 +271,7 @@ async def test_a_chunk_of_unknown_size_ends_the_session(open_house: Opener) -> N
     async with open_house() as house:
         await house.play(BEGIN + TO_ONE + "C: BDAT x\nC: MAIL FROM:<a@example.com>\nS: 501 5.5.4 *\nS: <closed>")
         await house.play(BEGIN + TO_ONE + "C: BDAT 99999999999\nS: 552 5.3.4 *\nS: <closed>")
+        assert [(one["command"], one["reason"]) for one in house.door.rejections] == [("BDAT", "size")]
 
 
 async def test_the_order_of_commands(open_house: Opener) -> None:
