@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from relay.config import Problem
 from relay.config.reader import shown_path
+from relay.egress.replies import printable
 from relay.egress.security.unmet import Demand
 from relay.kept import Decision
 from relay.policy.badhour import BadHour
@@ -268,13 +269,14 @@ def at_fault(one: Fault) -> Alert:
 
 
 def _cure(one: Fault) -> str:
+    domain = shlex.quote(printable(one.domain))  # as an app wrote it, where it may write from any subdomain
     if one.category == "bad-sender":
-        return f"do {one.domain} and the domain of the return path exist, and take mail?"
+        return f"do {domain} and the domain of the return path exist, and take mail?"
     if one.category == "protocol-error":
         return "most likely a fault of this program: please report it"
     if one.said[:3] in _LOGIN:
         return "the next host wants another login: relay_user and relay_password_file in config/postlane.toml"
-    return f"postlane keys dns {one.domain} prints the DKIM records that DNS must have; its SPF must name our addresses"
+    return f"postlane keys dns {domain} prints the DKIM records that DNS must have; its SPF must name our addresses"
 
 
 def at_fault_no_more(one: Fault) -> Alert:
@@ -346,7 +348,7 @@ def insecure(one: Demand) -> Alert:
         TLS,
         f"mail to {one.domain} waits since {since}, as the TLS that is asked for cannot be had: {one.why[:WHY]}",
         advice="it is tried again by itself; their host or its policy is at fault, or tls in policies/shaping.toml asks too "
-        f"much; postlane queue list --domain {one.domain}",
+        f"much; postlane queue list --domain {shlex.quote(one.domain)}",
         severity="warning",
         what={"domain": one.domain},
     )
