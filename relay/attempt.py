@@ -77,7 +77,7 @@ class Attempting(House):
 
     pools      each class's own                              named   all, by name, for `routes`
     rulings    what replies mean by the admin's word          aftermath   what failures mean for later mail
-    doubted    is a site's word that there is no such user not taken now?
+    doubts     is a site's word that there is no such user not taken now?
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
@@ -93,7 +93,7 @@ class Attempting(House):
     retry: Mapping[MailClass, RetryPolicy]
     rulings: Rulings
     aftermath: Aftermath
-    doubted: Callable[[str], bool]
+    doubts: Callable[[str], bool]
     streams: Mapping[str, Stream]
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]

@@ -23,7 +23,7 @@ import structlog
 
 from relay.clue import Sought
 from relay.event import iso, reply_facts
-from relay.feedback.aftermath import Aftermath, condemns, kind_of, unsubscription, unwanted
+from relay.feedback.aftermath import Aftermath, condemns, kind_told, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report, told_of
 from relay.feedback.matching import Facts, Report, failed_of
@@ -66,7 +66,7 @@ class Shard(Protocol):
 
 class Hindsight:
     """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
-    somebody complained about; `doubted`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
+    somebody complained about; `doubts`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
     `max_age` (ms for which what was sent is remembered) are replaced by the wiring at a reload."""
 
     def __init__(
@@ -75,7 +75,7 @@ class Hindsight:
         shards: Sequence[tuple[Shard, House, str]],
         clock: Callable[[], int],
         complained: Callable[[str, str], None],
-        doubted: Callable[[str], bool],
+        doubts: Callable[[str], bool],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.aftermath, self.rulings, self.max_age = Aftermath(), NO_RULINGS, MAX_AGE
@@ -86,7 +86,7 @@ class Hindsight:
         self._shards = shards
         self._clock = clock
         self._complained = complained
-        self._doubted = doubted
+        self._doubts = doubts
 
     def __repr__(self) -> str:
         return f"<Hindsight {dict(self.counters)}>"
@@ -162,9 +162,8 @@ class Hindsight:
         """Strangers cause it: a fault of ours with one must not end the worker, which would meet it again when it is back."""
         self.counters["failed"] += 1
         what = "a note of returned mail is dropped; a newer Postlane's, or a fault of ours"
-        log.error(
-            what, about=note[:30], exc_info=error
-        )  # the message's id: behind it stands what was said, and of whom
+        # The message's id alone: behind it stands what was said, and of whom.
+        log.error(what, about=note[:30], exc_info=error)
 
     async def _place(self, report: Report) -> bool:
         for shard, _, maker in self._shards:
@@ -265,8 +264,8 @@ class Hindsight:
             called_for = self.aftermath.of_failure(delivery, category, permanent, delivery.site, now)
             if called_for is not None:
                 with suppress(StateError):  # it is asked again, and heard, when the desk is told (relay/learning.py)
-                    delivery.doubted = (await house.known.of([delivery.recipient]))[0].doubted
-        return told_of(called_for, delivery, now, self._doubted)
+                    delivery.pending_since = (await house.known.of([delivery.recipient]))[0].pending_since
+        return told_of(called_for, delivery, now, self._doubts)
 
 
 def _begun(note: str) -> int:
@@ -288,7 +287,7 @@ def _counts(kind: str, facts: Facts) -> Kind | None:
         return Kind.COMPLAINT if unwanted(str(facts.get("feedback_type", ""))) else None
     if kind != "bounced-late":
         return None
-    return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
+    return LATE.get(kind_told(facts))
 
 
 def _happened(delivery: Delivery, kind: Kind, facts: Facts) -> tuple[object, ...]:
@@ -309,9 +308,9 @@ def _told(facts: Facts, delivery: Delivery) -> Facts:
 
 def _reply(facts: Facts) -> Reply:
     words, status = str(facts.get("reply") or ""), str(facts.get("status") or "5.0.0")
-    return (
-        reply_of(words, status, "failed") if words else Reply(550, status, "It came back; the report gives no reason")
-    )
+    if not words:
+        return Reply(550, status, "It came back; the report gives no reason")
+    return reply_of(words, status, "failed")
 
 
 def _outcome(facts: Facts) -> Outcome:

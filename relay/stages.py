@@ -234,7 +234,7 @@ class Stages:
             retry=in_force.policies.retry,
             rulings=in_force.policies.rulings,
             aftermath=in_force.policies.aftermath,
-            doubted=self._doubts,
+            doubts=self._doubts,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,

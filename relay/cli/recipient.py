@@ -23,6 +23,8 @@ _LAST = 10  # events that are shown
 _COUNTED = 31 * 86_400_000  # ms: the longest window of a cap but a month's
 _POLL = 0.25  # s between looks for what other nodes answered
 _PATIENCE = 60.0  # s without a word from any of them
+_FOUND = "{events:,} events and {waiting:,} queued mails are of him"
+_FORGOTTEN = "Forgotten: {events:,} events changed, {cancelled:,} queued mails cancelled"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -247,10 +249,6 @@ def run_forget(args: argparse.Namespace) -> int:
     known = ", ".join(f"{what(block)} ({block['reason']})" for block in kept) or "nothing"
     text = f"By a hash alone it goes on to be known what is not sent: {known}."
     return _say(args, {"key": person["key"], **done, "kept": kept}, _FORGOTTEN, others, text)
-
-
-_FOUND = "{events:,} events and {waiting:,} queued mails are of him"
-_FORGOTTEN = "Forgotten: {events:,} events changed, {cancelled:,} queued mails cancelled"
 
 
 def _say(args: argparse.Namespace, here: Json, words: str, others: Others, text: str) -> int:

@@ -352,13 +352,7 @@ def _threads(database: Database, source: sql.Source) -> sql.Source:
 def _rows(database: Database, question: Question, source: sql.Source) -> tuple[list[Row], int]:
     """And how many there are in all."""
     rows, groups, many = [], 0, len(question.by)
-    first = None
-    if (
-        question.keys
-        and not question.step
-        and (question.level() == "all" or (question.boundless and not source.counts))
-    ):
-        first = database.execute(*sql.ranked(question, source)).fetchall()
+    first = database.execute(*sql.ranked(question, source)).fetchall() if _may_be_many(question, source) else None
     if first == []:
         return [], 0
     only = [values[:-1] for values in first] if first else None
@@ -367,6 +361,12 @@ def _rows(database: Database, question: Question, source: sql.Source) -> tuple[l
         found = dict(zip(question.windows, _chunks(values[many + 1 :]), strict=True))
         rows.append(Row(_key(values, question), found["now"], found.get("usual"), found.get("then")))
     return rows, groups
+
+
+def _may_be_many(question: Question, source: sql.Source) -> bool:
+    """Then the first rows are looked for before all is counted of them."""
+    without_bounds = question.level() == "all" or (question.boundless and not source.counts)
+    return bool(question.keys) and not question.step and without_bounds
 
 
 def _key(values: Sequence[Any], question: Question) -> tuple[Any, ...]:

@@ -397,7 +397,7 @@ class Rig:
             retry=self.retry,
             rulings=self.rulings,
             aftermath=Aftermath(),
-            doubted=self.doubted.__contains__,
+            doubts=self.doubted.__contains__,
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",
