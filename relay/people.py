@@ -3,31 +3,26 @@
 A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | page | one-click | ..., "reason": ...}; the answer
 an object, with `error` where nothing was done.
 
-    show      recipient; all (true: also what caps count of him, and failures that do) -> what is known of him
-    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told,
-                       and of MAIL}]
-                                                                                      -> {"changed", "same"}
-    unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
-    wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
-    together  recipient or key, changes: [block (one entry), unblock and wish, as they stand here]: all in one, or none of them
-                                                                                      -> {"changed"}
-    engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did
-                                                                                      -> {"changed"}
-    brands                                                                            -> {"brands"}: all there are
-    forget    recipient, stop: what is not sent from then on ("": nothing; not said: as the files say)
-                          -> {"kept": blocks}
-    doubt     where, cursor, limit: what `list` lists waits for a second word from then on, and stops nothing meanwhile
-    confirm   the same: what waits stops mail from then on                            -> {"changed", "cursor"}
-    list      where, cursor, limit, count (true: no rows)                   -> {"rows", "found", "people", "cursor"}
-    clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
+    show      recipient; all (true: also what caps count of him, and failures that do)    -> what is known of him
+    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told, and of
+              MAIL}]                                                                      -> {"changed", "same"}
+    unblock   recipient, where ({}: all)                                                  -> {"removed": [...]}
+    wish      recipient or key, brand, topics_off, at_most, paused_until                  -> {"before", "after"}
+    together  recipient or key, changes: [block (one entry), unblock and wish, as they stand here]: all in one, or none
+                                                                                          -> {"changed"}
+    engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did    -> {"changed"}
+    brands                                                                                -> {"brands"}: all there are
+    forget    recipient, stop: what is not sent from then on ("": nothing; not said: as the files say)    -> {"kept": blocks}
+    list      where, cursor, limit, count (true: no rows)                                 -> {"rows", "found", "people", "cursor"}
+    clear     the same: takes off what `list` lists                                       -> {"removed", "cursor"}
+    doubt     the same: it waits for a second word from then on, and stops nothing        -> {"changed", "cursor"}
+    confirm   the same: what waits stops mail from then on                                -> {"changed", "cursor"}
+    got       entries: [{recipient or key, brand, class, at}]: mail that arrived, which State may have lost    -> {}
+    restored  what State lost of people was told again, as far as it can be               -> {}
 
-Of an entry, what MAIL names is of the message that led to it, for its event; `told`: what it stops, as an event said already.
-
-`where`: stop, brand, reason, source, site, stream, of each one or a list; pending: whether it waits for a second word; since and
-until, between which it began; over: true, also those that ended.
-
-    got       entries: [{recipient or key, brand, class, at}]: mail that arrived, which State may have lost     -> {}
-    restored  -> {}: what State lost of people was told again, as far as it can be
+Of an entry, what MAIL (relay/event.py) names is of the message that led to it, for its event; `told`: what it stops, as an event
+said already. `where`: stop, brand, reason, source, site, stream, of each one or a list; pending: whether it waits for a second
+word; since and until, between which it began; over: true, also those that ended.
 
 Whoever changes something on a brand's page, unsubscribes by it or complains of its mail, has engaged with the brand that day; to
 look at a page is no such thing, since scanners open every link. What an app or an operator tells feeds the brand
@@ -35,8 +30,7 @@ look at a page is no such thing, since scanners open every link. What an app or 
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
 With `silent` it is told alone: events of it are there. Who left by a message is counted by the worker that sent it, which knows
-when and to which site (relay/hindsight.py).
-Times are ms. Nothing here waits for a person: who asks first counts and asks him.
+when and to which site (relay/hindsight.py). Times are ms. Nothing here waits for a person: who asks first counts and asks him.
 
 The module is long because each of these questions reads one person, tells State and records the same way: parted, the halves
 would share all that is below their `_` names.
@@ -55,7 +49,7 @@ import structlog
 from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
-from relay.event import Facts, iso
+from relay.event import MAIL, Facts, iso
 from relay.feedback.matching import Report
 from relay.ids import maker_of, time_of
 from relay.person import (
@@ -93,8 +87,6 @@ NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
-MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from", "skeleton")
-"""Of a message and its recipient, as events say it."""
 SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 """Of a list of suppressions."""
 

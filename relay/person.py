@@ -151,7 +151,7 @@ class Person:
     sealed: str = ""
 
     @property
-    def doubted(self) -> int:
+    def pending_since(self) -> int:
         """Since when something waits for a second word, the latest of it; 0: nothing does."""
         return max((block.since for block in self.blocks if block.pending), default=0)
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from relay.attempt import Attempting, pool_for
-from relay.event import iso
+from relay.event import about, iso
 from relay.message import HELD, RUNAWAY, Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
 from relay.policy.suspension import OLDER, Suspension, Suspensions
@@ -354,21 +354,11 @@ class QueueCommands:
 
 
 def _sent(delivery: Delivery, heard: int) -> Json:
-    message = delivery.message
     return {
-        "id": message.id,
-        "rcpt": delivery.index,
-        "recipient": delivery.recipient,
-        "sender": delivery.sender,
-        "from": message.author,
-        "subject": message.subject,
-        "message_id": message.message_id,
-        "credential": message.credential,
-        "brand": message.brand,
-        "stream": message.stream,
-        "campaign": message.campaign,
+        **about(delivery),
+        "subject": delivery.message.subject,
         "site": delivery.site,
-        "accepted": iso(message.accepted_at),
+        "accepted": iso(delivery.message.accepted_at),
         "delivered": iso(delivery.arrived) if delivery.arrived else None,
         "came_back": bool(heard),
     }

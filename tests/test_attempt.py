@@ -9,6 +9,7 @@ import pytest
 
 from relay.attempt import LOOK_AGAIN, MOST_SOURCES, Attempting, attempt, pool_for
 from relay.egress.pools import Pool, Source
+from relay.egress.security import unmet
 from relay.identity import Rate
 from relay.ids import pack
 from relay.message import Delivery, MailClass
@@ -51,6 +52,23 @@ async def test_delivered_ends_the_delivery_in_one_transaction() -> None:
     assert house.tally == {("delivered", MailClass.TRANSACTIONAL): 1}
     assert rig.went == [delivery], "the schedule heard that there was room"
     assert rig.delivered_to == [delivery.domain]
+
+
+async def test_mail_that_waits_for_tls_is_known_until_its_domain_takes_some() -> None:
+    insecure = Outcome(Reply(451, "4.7.10", "no STARTTLS"), "STARTTLS", Scope.SITE, internal=True)
+    waits = []
+    for outcome in (insecure, BUSY, replace(insecure, reply=Reply(550, "5.7.30", "no STARTTLS"), scope=Scope.MESSAGE)):
+        rig, delivery = Rig(outcome), waiting_delivery()
+        for rig.now in (NOW - unmet.PATIENCE, NOW):
+            await attempt(delivery, rig.attempting())
+        waits.append([state for state, _ in rig.unmet.news(NOW)])
+    assert waits == [["firing"], [], []], "what bounces does not wait"
+    rig = Rig(DONE)
+    for at in (NOW - unmet.PATIENCE, NOW):
+        rig.unmet.waits("b.example", "no STARTTLS", at)
+    assert [state for state, _ in rig.unmet.news(NOW)] == ["firing"]
+    await attempt(waiting_delivery(), rig.attempting())
+    assert [state for state, _ in rig.unmet.news(NOW)] == ["resolved"]
 
 
 async def test_the_event_says_that_it_went_to_the_capture_server() -> None:

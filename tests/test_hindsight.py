@@ -334,8 +334,23 @@ async def test_of_what_is_not_remembered_as_much_counts_as_the_link_said(scene: 
     await scene.hear(TOLD_LEFT)
     await scene.learnt()
     assert scene.tallies == [Tally("u", "news", False, "crm", "arava", "may", "b.example", NOW)]
-    await scene.hear(TOLD_LEFT._replace(facts={}))
+    await scene.hear(TOLD_LEFT._replace(about=(ID, 1), facts={}))
     assert scene.hindsight.counters == {"left": 1, "failed": 1}, "a note that is none"
+
+
+async def test_who_comes_back_and_leaves_again_and_again_counts_once_against_the_stream(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.hindsight.MOST_LEFT", 2)
+    for _ in range(30):
+        await scene.hear(TOLD_LEFT)
+    for index in (1, 2):
+        await scene.hear(TOLD_LEFT._replace(about=(ID, index)))
+    await scene.learnt()
+    assert len(scene.tallies) == 3
+    await scene.hear(TOLD_LEFT)
+    await scene.learnt()
+    assert len(scene.tallies) == 4, "who is remembered is bounded"
 
 
 async def test_a_busy_days_mail_is_forgotten_to_the_last(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,8 @@ Json = dict[str, Any]
 _HINT = f"More: --by {'|'.join(DIMENSIONS)}   --samples   --csv   --json   --compare 7d"
 _CAPS = (
     "The segment is the people of --people, or those who got mail that the selectors fit since --since. Used is what arrived in "
-    "the window of each limit until now, by address as written; of one person postlane recipient ADDRESS knows what is under "
-    "way, too."
+    "the window of each limit until now, by person: tags and dots are ignored where the provider does so. Of one person postlane "
+    "recipient ADDRESS knows what is under way, too."
 )
 MEMORY = "512MB"  # of one question: a command may take more than the admin site, and gives it back
 MOST_SHOWN = 1_000  # rows of somebody's own question, on a terminal

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
-from relay.cli import suppress_csv, suppress_restore
+from relay.cli import slips, suppress_csv, suppress_restore
 from relay.cli.events import duration_ms, now_ms, parse_since, printable
 from relay.cli.progress import Progress
 from relay.config import whereabouts
@@ -216,6 +216,8 @@ def undo(address: str, block: Json) -> str:
 def run_add(args: argparse.Namespace) -> int:
     data_dir, count = whereabouts(args.config).data_dir, len(args.addresses)
     block = {"stop": args.stop, "brand": args.brand or None, "expires": None}
+    kind, _, name = args.stop.partition(":")
+    slips.warn(request, data_dir, {kind: name})
     if args.dry_run:
         return _would(args, count, f"{count:,} addresses would get no more: {what(block)}.")
     defaults = _defaults(args, args.source or "cli")

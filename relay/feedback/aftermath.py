@@ -28,9 +28,8 @@ ON_COMPLAINT = "complaint"  # beside the categories of failures
 # What may have consequences at all: failures that are about the recipient.
 KINDS = (ON_COMPLAINT, *(one.value for one, meaning in MEANINGS.items() if meaning.reach is Reach.RECIPIENT))
 
-_ABUSE = frozenset(
-    {"abuse", "fraud", "other", ""}
-)  # RFC 5965 7.3; virus and not-spam say nothing of what a person wants
+# RFC 5965 7.3; virus and not-spam say nothing of what a person wants.
+_ABUSE = frozenset({"abuse", "fraud", "other", ""})
 _OPT_OUT = frozenset({"opt-out", "opt-out-list"})  # RFC 5965 once had them, some loops still do
 # Of the sending side: the postmaster is told, as only a person can mend them.
 FAULTS = frozenset({Category.AUTH_FAILURE.value, Category.BAD_SENDER.value, Category.PROTOCOL_ERROR.value})
@@ -51,9 +50,14 @@ def kind_of(category: str, *, permanent: bool) -> Kind:
     return Kind.SPAM if category == Category.SPAM_BLOCK else Kind.BOUNCED
 
 
+def kind_told(facts: Facts) -> Kind:
+    """The same of a failure as its event tells it."""
+    return kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent")))
+
+
 def condemns(facts: Facts) -> bool:
     """Does a failure, as its event tells it, say for good that nobody is there?"""
-    return kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))) is Kind.HARD
+    return kind_told(facts) is Kind.HARD
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ decided elsewhere:
 | DNS is not believed | denials.py | whether it knows domains that took mail |
 | a stream is slowed or suspended | policy/health.py | shares of its mail over a day |
 | the postmaster is told of the sender's faults | policy/faults.py | shares of what sites refuse for them |
+| the postmaster is told of TLS that cannot be had | egress/security/unmet.py | whose mail is put off for it |
 | and of all this | alert.py, reporting/needs.py | what stands |
 """
 
@@ -77,7 +78,7 @@ class Retry:
 
 
 class Bench(Protocol):
-    """What else a judgement needs. `aftermath`: which suppressions follow from what; `doubted`: is a site's word that there is no
+    """What else a judgement needs. `aftermath`: which suppressions follow from what; `doubts`: is a site's word that there is no
     such user not taken now?"""
 
     @property
@@ -85,7 +86,7 @@ class Bench(Protocol):
     @property
     def aftermath(self) -> Aftermath: ...
     @property
-    def doubted(self) -> Callable[[str], bool]: ...
+    def doubts(self) -> Callable[[str], bool]: ...
 
 
 def judge(
@@ -143,7 +144,7 @@ def put_off(outcome: Outcome) -> Outcome:
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, bench: Bench) -> Verdict:
     event = bench.recorder.of_attempt("delivered", delivery, outcome, pool, {})
     report = Report.RELAYED if _owes_success_report(delivery, outcome) else None
-    there = delivery.doubted and not outcome.captured  # there is such a mailbox
+    there = delivery.pending_since and not outcome.captured  # there is such a mailbox
     learnt = {"recipient": delivery.recipient, "arrived": True} if there else None
     return Verdict([event], None, report, outcome, learnt)
 
@@ -173,7 +174,7 @@ def _learnt(delivery: Delivery, outcome: Outcome, now: int, bench: Bench) -> Fac
         return None
     site = word_of(delivery, outcome)
     called_for = bench.aftermath.of_failure(delivery, outcome.category, outcome.condemning, site, now)
-    return told_of(called_for, delivery, now, bench.doubted)
+    return told_of(called_for, delivery, now, bench.doubts)
 
 
 def word_of(delivery: Delivery, outcome: Outcome) -> str:
@@ -181,12 +182,12 @@ def word_of(delivery: Delivery, outcome: Outcome) -> str:
     return outcome.site or (DNS if outcome.dns == NO_DOMAIN else delivery.site)
 
 
-def told_of(called_for: Facts | None, delivery: Delivery, now: int, doubted: Callable[[str], bool]) -> Facts | None:
+def told_of(called_for: Facts | None, delivery: Delivery, now: int, doubts: Callable[[str], bool]) -> Facts | None:
     """With what the event says of it (`told`)."""
     if called_for is None:
         return None
-    waits = [delivery.doubted] if delivery.doubted else []
-    return {**called_for, "told": announced(called_for, waits, now, doubted=doubted(called_for["site"]))}
+    waits = [delivery.pending_since] if delivery.pending_since else []
+    return {**called_for, "told": announced(called_for, waits, now, doubted=doubts(called_for["site"]))}
 
 
 def owes_failure_report(delivery: Delivery) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 
 from relay.feedback import parts, prose, status, telltale
 from relay.feedback.parts import Fields, Part
+from relay.feedback.providers import provider_of
 from relay.feedback.quoted import LENGTH, command_of, reply_of
 from relay.feedback.replies import Diagnosis, diagnose
 from relay.feedback.rulings import Rulings
@@ -295,8 +296,9 @@ def _delivery_status(seen: _Seen) -> Mail | None:
     head = groups[0]
     people: dict[str, Recipient] = {}
     by_words = len(told) == 1 or any(not one.diagnostic for one in told)
+    reporter = status.typed(head.get("reporting-mta", ""))
     for one in told:
-        people.setdefault(one.address.lower(), _of_status(one, seen, by_words=by_words))
+        people.setdefault(one.address.lower(), _of_status(one, seen, one.remote or reporter, by_words=by_words))
     return Mail(
         Kind.BOUNCE,
         "delivery status",
@@ -304,7 +306,7 @@ def _delivery_status(seen: _Seen) -> Mail | None:
         tuple(people.values()),
         *seen.original,
         head.get("original-envelope-id", ""),
-        status.typed(head.get("reporting-mta", "")),
+        reporter,
     )
 
 
@@ -316,10 +318,12 @@ def _embedded(seen: _Seen) -> list[Fields]:
     return status.blocks(text)
 
 
-def _of_status(one: status.Told, seen: _Seen, *, by_words: bool) -> Recipient:
+def _of_status(one: status.Told, seen: _Seen, host: str, *, by_words: bool) -> Recipient:
+    """`host`: who refused it, which says by whose own codes it is to be read."""
     if one.action not in ("failed", "delayed"):
         return Recipient(one.address, one.final, one.action, one.status)
-    return _failure(one.address, one.final, one.action, one.status, _texts(one, seen, by_words=by_words))
+    texts = _texts(one, seen, by_words=by_words)
+    return _failure(one.address, one.final, one.action, one.status, texts, provider_of(host))
 
 
 def _texts(one: status.Told, seen: _Seen, *, by_words: bool) -> Iterator[str]:
@@ -331,7 +335,7 @@ def _texts(one: status.Told, seen: _Seen, *, by_words: bool) -> Iterator[str]:
     yield seen.words
 
 
-def _failure(address: str, final: str, action: str, code: str, texts: Iterable[str]) -> Recipient:
+def _failure(address: str, final: str, action: str, code: str, texts: Iterable[str], provider: str = "") -> Recipient:
     """The recipient with the first of `texts` that says something clear.
 
     The words of a text are heard before the status `code` of the report: many mailers make that up from the three digits.
@@ -344,7 +348,7 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
         quoted = reply_of(text, "", action)
         whole = Reply(quoted.code, quoted.enhanced, " ".join(text.split())[:LENGTH])
         for reply in (quoted, reply_of(text, code, action), whole):
-            heard = _Heard(diagnose(reply, command), reply, command)
+            heard = _Heard(diagnose(reply, command, provider), reply, command)
             if heard.weight > best.weight:
                 best = heard
             if best.weight == _CLEAR_ENOUGH:
@@ -352,7 +356,7 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
         if best.weight == _CLEAR_ENOUGH:
             break
     if best.weight < _CLEAR_ENOUGH and code:
-        heard = _Heard(diagnose(reply_of("", code, action), best.command), best.reply, best.command)
+        heard = _Heard(diagnose(reply_of("", code, action), best.command, provider), best.reply, best.command)
         best = heard if heard.weight > best.weight else best
     found = best.found
     if found.category is Category.OTHER and action == "delayed":

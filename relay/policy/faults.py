@@ -20,10 +20,8 @@ import orjson
 from relay.policy.tallies import HOUR, QUARTER, Faults, Hour
 
 DAY = 24 * HOUR
-MOST, SOME = (
-    (5, 0.5),
-    (10, 0.05),
-)  # refusals, and of how much of the mail: where most of it is refused, fewer are enough
+# Refusals, and of how much of the mail: where most of it is refused, fewer are enough.
+MOST, SOME = (5, 0.5), (10, 0.05)
 LUCK = 5  # refusals that so much mail would have met at the same share: that it met none happens once in 150 times
 
 Key = tuple[str, str]  # a stream and a category

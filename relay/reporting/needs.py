@@ -65,10 +65,8 @@ def of_status(facts: Mapping[str, Any]) -> list[Need]:
         if one["past"]:
             what = f"stream {one['stream']} was to be looked at again by {one['review_by']}"
             needs.append(Need(SOON, 0, what, "is it still wanted? then give it a new review_by in streams.toml"))
-    rows = (row for row in facts.get("needs", ()))
-    return needs + [
-        Need(SOON, 0, str(row["what"]), str(row.get("advice", "")), see=str(row.get("see", ""))) for row in rows
-    ]
+    rows = facts.get("needs", ())
+    return needs + [Need(SOON, 0, row["what"], row.get("advice", ""), see=row.get("see", "")) for row in rows]
 
 
 def _of_alert(one: Mapping[str, Any]) -> Need:

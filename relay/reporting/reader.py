@@ -206,7 +206,7 @@ class Reader:
             if people is None:
                 statement, values = sql.segment(question, self._recorded(question, database))
             else:
-                statement, values = "SELECT DISTINCT lower(unnest(?::VARCHAR[])) AS who", [list(people)]
+                statement, values = sql.listed(), [list(people)]
             database.execute(f"CREATE TEMP TABLE segment AS {statement}", values)
             ((known,),) = database.execute("SELECT count(*) FROM segment").fetchall()
             return [self._budget(one, question, known, database) for one in allowances]
@@ -354,7 +354,7 @@ def _threads(database: Database, source: sql.Source) -> sql.Source:
 def _rows(database: Database, question: Question, source: sql.Source) -> tuple[list[Row], int]:
     """And how many there are in all."""
     told, all_groups = sql.added_up(question, source), None
-    if _are_many(question, source):
+    if _may_be_many(question, source):
         if not source.counts:  # events take long to read a second time
             database.execute(f"CREATE OR REPLACE TEMP TABLE {_ASIDE} AS {told[0]}", told[1])
             told = f"FROM {_ASIDE}", []
@@ -371,7 +371,7 @@ def _rows(database: Database, question: Question, source: sql.Source) -> tuple[l
     return rows, groups
 
 
-def _are_many(question: Question, source: sql.Source) -> bool:
+def _may_be_many(question: Question, source: sql.Source) -> bool:
     """May there be hundreds of thousands of rows, of which a few are asked for? Counts have names for few templates."""
     return not question.step and (len(question.keys) > _FEW_KEYS or (question.boundless and not source.counts))
 

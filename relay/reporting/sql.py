@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from relay.feedback.eventarchive import COLUMNS, SHAPED
+from relay.recipient import SAME, SIGNS, TAGS
 from relay.reporting.budget import Allowance
 from relay.reporting.figures import FINENESS
 from relay.reporting.question import (
@@ -46,6 +47,7 @@ _BOUNCES = "('bounced', 'bounced-late')"
 _FAILED = "'bounced', 'bounced-late', 'complained', 'unsubscribed'"
 _HOUR = 3_600_000  # ms: the longest slot
 _DELAYS = "+delays"
+_PLAIN = "[a-z0-9_+.-]+@[a-z0-9.-]+"  # of these, those of providers with more than one spelling are looked at closer
 # Which templates have a name in counts: all of an hour; where they are very many, those of most events and of most failures.
 _NAMED = f"""
 known AS MATERIALIZED (
@@ -497,10 +499,32 @@ def segment(question: Question, source: Source) -> Statement:
     """Who got mail that fits the selectors, each once: a table of `who`."""
     told, values = events(source)
     where, more = _of_events(question, ("delivered",))
-    return f"SELECT DISTINCT lower(recipient) AS who FROM ({told}) WHERE {where} AND recipient IS NOT NULL", [
+    return f"SELECT DISTINCT {spelling('recipient')} AS who FROM ({told}) WHERE {where} AND recipient IS NOT NULL", [
         *values,
         *more,
     ]
+
+
+def listed() -> str:
+    """The same of the addresses that are its one value."""
+    return f"SELECT DISTINCT {spelling('written')} AS who FROM (SELECT unnest(?::VARCHAR[]) AS written)"
+
+
+def spelling(address: str) -> str:
+    """`relay.recipient.normalised` of a column, where it is an address as nearly all are; of one with quotes, comments or
+    letters beyond ASCII only case does not count. No address has an apostrophe here: those of TAGS are our own words."""
+    whole = f"lower({address})"
+    local, domain = (f"split_part({whole}, '@', {number})" for number in (1, 2))
+    for other, same in SAME.items():
+        domain = f"CASE {domain} WHEN '{other}' THEN '{same}' ELSE {domain} END"
+    bare = f"split_part({local}, '+', 1)"
+    signs = " ".join(f"WHEN '{one}' THEN translate({bare}, '{ignored}', '')" for one, ignored in SIGNS.items())
+    plain = f"coalesce(nullif(CASE {domain} {signs} ELSE {bare} END, ''), {local})"
+    tags = ", ".join(f"'{one}'" for one in sorted(TAGS))
+    return (
+        f"CASE WHEN regexp_full_match({whole}, '{_PLAIN}') AND {domain} IN ({tags}) THEN {plain} || '@' || {domain} "
+        f"ELSE {whole} END"
+    )
 
 
 def budget(allowance: Allowance, source: Source, until: int) -> tuple[Statement, Statement]:
@@ -508,12 +532,12 @@ def budget(allowance: Allowance, source: Source, until: int) -> tuple[Statement,
     told, values = events(source)
     brands, classes = sorted(allowance.brands), sorted(allowance.classes)
     mail = (
-        f"SELECT lower(recipient) AS who, credential, stream FROM ({told}) WHERE type = 'delivered' "
+        f"SELECT {spelling('recipient')} AS who, credential, stream FROM ({told}) WHERE type = 'delivered' "
         f"AND time >= {moment(allowance.since)} AND time < {moment(until)} "
         f"AND brand IN ({', '.join('?' * len(brands))}) AND class IN ({', '.join('?' * len(classes))}) "
-        f"AND lower(recipient) IN (SELECT who FROM segment)"
     )
     values = [*values, *brands, *classes]
+    mail = f"SELECT * FROM ({mail}) WHERE who IN (SELECT who FROM segment)"
     used = f"SELECT n, count(*) FROM (SELECT who, count(*) AS n FROM ({mail}) GROUP BY who) GROUP BY n"
     shares = (
         f"SELECT credential, stream, count(*) AS sends, count(DISTINCT who) FROM ({mail}) "

@@ -71,6 +71,17 @@ def test_what_stops_everything_says_so(node: DeskNode, folders: list[str], capsy
     assert len(listed(folders, capsys)) == 1
 
 
+def test_a_stream_or_topic_that_nobody_knows_is_told_of(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.unheard = ['no stream "newz" in streams.toml; did you mean "news"?']
+    assert run(folders, "add", "dana@b.example", "--stop", "stream:newz") == 0
+    assert node.names == [{"stream": "newz"}]
+    assert capsys.readouterr().err == 'Mind: no stream "newz" in streams.toml; did you mean "news"?\n'
+    assert run(folders, "add", "dana@b.example") == 0
+    assert len(node.names) == 1
+
+
 def test_a_brand_or_stop_that_does_not_exist_is_refused(
     node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,7 +46,7 @@ class Bench:
         self.aftermath = Aftermath()
         self._doubts = doubts
 
-    def doubted(self, site: str) -> bool:
+    def doubts(self, site: str) -> bool:
         return site in self._doubts
 
 
@@ -350,13 +350,13 @@ def test_a_bounce_of_a_doubted_site_says_that_its_suppression_is_pending() -> No
     assert verdict.learnt is not None
     assert verdict.learnt["stop"] == "all", "what is done is settled by who knows for sure (relay/learning.py)"
     waiting = delivery()
-    waiting.doubted = NOW - 1000
+    waiting.pending_since = NOW - 1000
     assert judged(waiting, refused(550, "5.1.1", "no such user"))[1]["suppressed"] == "pending:all"
 
 
 def test_mail_that_arrives_takes_off_what_was_pending() -> None:
     waiting = delivery()
-    waiting.doubted = NOW - 1000
+    waiting.pending_since = NOW - 1000
     done = Outcome(Reply(250, "2.0.0", "OK"), "END")
     assert judged(waiting, done)[0].learnt == {"recipient": waiting.recipient, "arrived": True}
     done.captured = True

@@ -134,6 +134,22 @@ def test_what_is_said_of_the_sender_does_not_condemn_the_recipient() -> None:
     assert [(one.category, one.rule[-18:]) for one in mail.recipients] == [("bad-sender", "said of the sender")]
 
 
+@pytest.mark.parametrize(
+    ("host", "category"),
+    [
+        ("Remote-MTA: dns; a.mail.protection.outlook.com", "rate-limited"),
+        ("Remote-MTA: dns; mx.b.example", "policy-block"),
+        ("X-Other: y", "policy-block"),
+    ],
+)
+def test_codes_are_read_as_the_provider_that_refused_means_them(host: str, category: str) -> None:
+    fields = f"Final-Recipient: rfc822; a@b.example\nAction: failed\nStatus: 5.7.508\n{host}\n"
+    text = report(fields + "Diagnostic-Code: smtp; 550 5.7.508 Access denied\n")
+    assert [one.category for one in read(text).recipients] == [category]
+    own = text.replace("dns; mx.example.net", "dns; b.outlook.com")
+    assert [one.category for one in read(own).recipients] == [category if "Remote" in host else "rate-limited"]
+
+
 def test_international_addresses() -> None:
     text = report("Final-Recipient: utf-8; דנה@example.com\nAction: failed\nStatus: 5.1.1\n").replace(
         "message/delivery-status", "message/global-delivery-status"

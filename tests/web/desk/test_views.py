@@ -463,6 +463,7 @@ async def test_nobody_undoes_everything_by_a_slip_or_a_made_up_form(enter: Enter
     node.doubt("google", *UNKNOWN[:3])
     client = await enter("noa")
     assert "Undo all" not in (await client.get("/suppressed")).text
+    assert "Done" not in (await client.get(f"/suppressed?done=removed&n={'9' * 5_000}")).text
     assert (await client.get("/suppressed/many")).headers["location"] == "/suppressed"
     form = {"form": form_in((await client.get("/today")).text), "why": "x"}
     for made in (
