@@ -417,35 +417,36 @@ class Session(Wire):
             return self._err(replies.MAIL_FIRST if self._identity else self._who_are_you())
         if self._intake is not None:
             return self._err(replies.CHUNKS_BEGUN)
-        if len(envelope.recipients) >= self.limits.max_recipients:
-            return self._refuse_recipient(replies.TOO_MANY_RECIPIENTS, "recipients", argument)
         recipient = commands.rcpt(argument, envelope.utf8)
+        named = (
+            argument if isinstance(recipient, Reply) else recipient.address
+        )  # what is no address is told as it was said
+        if len(envelope.recipients) >= self.limits.max_recipients:
+            return self._refuse_recipient(replies.TOO_MANY_RECIPIENTS, "recipients", named)
         if isinstance(recipient, Reply):
-            return self._refuse_recipient(recipient, "address", argument)
+            return self._refuse_recipient(recipient, "address", named)
         assert self._identity is not None  # there would be no envelope
         answer = self.desk.door.check(self._identity.credential, recipient, self._patience)
         if answer is None or isinstance(answer, TurnedAway):
-            return self._checked(envelope, recipient, answer, argument)
-        return self._begin(self._check(envelope, recipient, answer, argument))
+            return self._checked(envelope, recipient, answer)
+        return self._begin(self._check(envelope, recipient, answer))
 
-    async def _check(
-        self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[TurnedAway | None], argument: str
-    ) -> None:
+    async def _check(self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[TurnedAway | None]) -> None:
         begun = self.loop.time()
         answer = await asked
         self._patience -= self.loop.time() - begun
-        self._checked(envelope, recipient, answer, argument)
+        self._checked(envelope, recipient, answer)
 
-    def _checked(self, envelope: Envelope, recipient: RcptTo, answer: TurnedAway | None, argument: str) -> None:
+    def _checked(self, envelope: Envelope, recipient: RcptTo, answer: TurnedAway | None) -> None:
         if answer is not None:
-            return self._refuse_recipient(answer.reply, answer.reason, argument)
+            return self._refuse_recipient(answer.reply, answer.reason, recipient.address)
         envelope.recipients.append(recipient)
         return self._output.append(replies.RECIPIENT_OK)
 
-    def _refuse_recipient(self, reply: Reply, reason: str, argument: str) -> None:
+    def _refuse_recipient(self, reply: Reply, reason: str, recipient: str) -> None:
         """Lists hold bad addresses: to a known app they are no errors of the session until there are as many as it may
         send."""
-        self._report("RCPT", reply, reason, argument)
+        self._report("RCPT", reply, reason, recipient)
         self._refused_recipients += 1
         if self._refused_recipients > self.limits.max_recipients:
             return self._err(reply)
