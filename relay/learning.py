@@ -106,11 +106,17 @@ class Learning:
         if after <= 1:
             return True
         at = int(entry.get("at") or self._clock())  # a former Postlane's effects do not say when
-        key, name = self.keys.key(str(entry["recipient"])), f"f:{entry['reason']}"
+        key, name = self.keys.key(str(entry["recipient"])), f"f:{_counted_as(entry)}"
         (facts,) = await self._state.told([key])
         days = counted(orjson.loads(facts.get(name, "[]")), token, at, int(entry["within"]))
         await self._state.tell(key, {name: orjson.dumps(days).decode()})
         return len(days) >= after
+
+
+def _counted_as(entry: Json) -> str:
+    """What counts together: who refuses one stream's mail has not refused another's."""
+    stop, brand = str(entry["stop"]), str(entry.get("brand") or "")
+    return " ".join([str(entry["reason"]), *([stop] if stop != "all" else []), *([brand] if brand else [])])
 
 
 def _domain(entry: Json) -> str:

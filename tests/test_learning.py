@@ -9,6 +9,7 @@ import pytest
 from relay.effects import Effect
 from relay.learning import Learning
 from relay.message import MailClass
+from relay.people import failures_of
 from relay.recipient import Keys
 from relay.state.interface import StateError
 from relay.state.sqlite import SqliteState
@@ -68,6 +69,23 @@ async def test_a_full_one_after_failures_on_three_days(scene: Scene) -> None:
     assert scene.desk.asked == [], "two days, however many messages, and however often they were told"
     await scene.learn("f/0", FULL)
     assert scene.desk.asked == [FULL | {"id": "f", "rcpt": 0}]
+
+
+async def test_who_refuses_one_streams_mail_has_not_refused_anothers(scene: Scene) -> None:
+    refused = {"recipient": "dana@b.example", "reason": "recipient-refused", "after": 2, "within": 30 * DAY}
+    news, offers = ({**refused, "stop": f"stream:{name}", "brand": ""} for name in ("news", "offers"))
+    for token, entry in (("a/0", news), ("b/0", offers), ("c/0", {**news, "brand": "arava"})):
+        await scene.learn(token, entry)
+        scene.clock.now += DAY
+    assert scene.desk.asked == []
+    await scene.learn("d/0", offers)
+    assert scene.desk.asked == [offers | {"id": "d", "rcpt": 0}]
+    (facts,) = await scene.state.told([scene.learning.keys.key("dana@b.example")])
+    assert sorted(failures_of(facts)) == [
+        "recipient-refused stream:news",
+        "recipient-refused stream:news arava",
+        "recipient-refused stream:offers",
+    ]
 
 
 async def test_a_failure_counts_for_the_day_on_which_it_was(scene: Scene) -> None:
