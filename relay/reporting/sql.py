@@ -33,6 +33,7 @@ from relay.reporting.question import (
 from relay.wildcard import AnyOf, re2
 
 Statement = tuple[str, list[Any]]
+Key = tuple[str | None, ...]  # values of `Question.keys`
 
 # What is read of events besides KEPT. All are VARCHAR in both kinds of files but the last ones.
 _TEXTS = tuple(dict.fromkeys((*KEPT, *RECORDED, "feedback_type", "via", "id", "recipient", "command")))
@@ -283,60 +284,61 @@ def conditions(where: Mapping[str, AnyOf], names: Iterable[str]) -> Statement:
     return " AND ".join(parts), values
 
 
-def ranked(question: Question, source: Source) -> Statement:
-    """The first keys by the report's order, as many as the question's limit, and how many there are in all. Where there may be
-    millions of them this is little to remember of each."""
-    told, values = relation(source, question, in_slots=False)
-    failing, failing_values = conditions(question.where, sorted(FAILURE))
-    other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
-    plain, wanted = ([one for one in question.shape.order if (one in CONTEXT) is whole] for whole in (True, False))
-    counts = [
-        *([_is_of(plain)] if plain else []),
-        *([" AND ".join(filter(None, [_is_of(wanted), failing]))] if wanted else []),
-    ]
-    names = ", ".join(map(_quoted, question.keys))
-    parts = filter(None, [_in(question.windows["now"]), other, f"({' OR '.join(counts)})"])
-    worth = f"SELECT {names}, sum(n) AS worth FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY {names}"
-    return (
-        f"SELECT {names}, count(*) OVER () FROM ({worth}) ORDER BY worth DESC, {names} LIMIT {int(question.limit)}",
-        [*values, *other_values, *(failing_values if wanted else [])],
-    )
-
-
-def _is_of(measures: Iterable[str]) -> str:
-    return f"type IN ({', '.join(repr(kind) for name in measures for kind in MEASURES[name])})"
-
-
-def counted(question: Question, source: Source, only: Sequence[tuple[str | None, ...]] | None = None) -> Statement:
-    """A row for each combination of `by` (times behind the others): its values, how many rows there are in all, and each measure
-    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order. `only`: of
-    these keys, without times.
-
-    What is read is added up by type and window at first, and only then laid out as measures: a sum for each would cost ten
-    times as much for each of millions of rows."""
+def added_up(question: Question, source: Source, only: Sequence[Key] | None = None) -> Statement:
+    """For each combination of `by` (times behind the others), type of event (`kind`), and whether it is of what FAILURE's
+    selectors say (`wanted`): how many in each window. To lay this out as measures at once, a sum for each, would cost ten
+    times as much for each of millions of rows. `only`: of these keys."""
     told, values = relation(source, question, in_slots=bool(question.step))
     failing, failing_values = conditions(question.where, sorted(FAILURE))
     other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
-    keys = _keys(question)
-    names = [name for name, _ in keys]
     sums = (f"sum(n) FILTER (WHERE {_in(window)}) AS {_quoted(name)}" for name, window in question.windows.items())
     wanted = f"coalesce({failing}, false)" if failing else "true"
     some, some_values = _one_of(question, only) if only is not None else ("", [])
-    added = (
-        f"SELECT {', '.join([*map(_named, keys), 'type AS kind', f'{wanted} AS wanted', *sums])} FROM ({told}) "
-        f"WHERE {' AND '.join(filter(None, (_within(question.windows), other, some)))} GROUP BY ALL"
+    columns = [*map(_named, _keys(question)), "type AS kind", f"{wanted} AS wanted", *sums]
+    return (
+        f"SELECT {', '.join(columns)} FROM ({told}) "
+        f"WHERE {' AND '.join(filter(None, (_within(question.windows), other, some)))} GROUP BY ALL",
+        [*failing_values, *values, *other_values, *some_values],
     )
+
+
+def ranked(question: Question, told: Statement) -> Statement:
+    """Of what is added up the first keys by the report's order, as many as the question's limit, and how many there are in all.
+    Where there may be millions of them this is little to remember of each."""
+    names = ", ".join(map(_quoted, question.keys))
+    parts = [_is_of(name) for name in question.shape.order]
+    worth = f"SELECT {names}, sum(now) AS worth FROM ({told[0]}) WHERE {' OR '.join(parts)} GROUP BY {names}"
+    shown = f"SELECT {names}, count(*) OVER () FROM ({worth}) WHERE worth > 0"
+    return f"{shown} ORDER BY worth DESC, {names} LIMIT {int(question.limit)}", told[1]
+
+
+def _is_of(measure: str) -> str:
+    of = f"kind IN ({', '.join(repr(one) for one in MEASURES[measure])})"
+    return of if measure in CONTEXT else f"({of} AND wanted)"
+
+
+def counted(question: Question, told: Statement) -> Statement:
+    """A row for each combination of `by` (times behind the others): its values, how many rows there are in all, and each measure
+    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order. `told`:
+    as added_up."""
+    names = [name for name, _ in _keys(question)]
     measures = _measures(question.windows)
-    inner = f"SELECT {', '.join([*names, *(f'{how} AS {name}' for name, how in measures)])} FROM ({added})"
+    inner = f"SELECT {', '.join([*names, *(f'{how} AS {name}' for name, how in measures)])} FROM ({told[0]})"
     if names:
         inner += f" GROUP BY {', '.join(names)}"
     groups = f"count_if({_worth(question)} > 0) OVER ()"  # as count(*) FILTER it would take the square of their number
     outer = ", ".join([*names, groups, *(_outer(name, question) for name, _ in measures)])
     ordered = _ordered(question, names) if names else ""
-    return f"SELECT {outer} FROM ({inner}){ordered}", [*failing_values, *values, *other_values, *some_values]
+    return f"SELECT {outer} FROM ({inner}){ordered}", told[1]
 
 
-def _one_of(question: Question, keys: Sequence[tuple[str | None, ...]]) -> Statement:
+def those(question: Question, keys: Sequence[Key], table: str) -> Statement:
+    """Of a table of what is added up."""
+    where, values = _one_of(question, keys)
+    return f"FROM {table} WHERE {where}", values
+
+
+def _one_of(question: Question, keys: Sequence[Key]) -> Statement:
     """Of these keys, but for what a share of failures is of all mail beside."""
     places = [place for place, name in enumerate(question.keys) if name not in FAILURE]
     names = ", ".join(f"coalesce({_quoted(question.keys[place])}, '')" for place in places)
