@@ -290,25 +290,14 @@ class People:
         if entry.get("recipient") or not entry.get("key"):
             address = address_of(entry)
             return address, self.keys.key(address)
-        try:
-            key = bytes.fromhex(str(entry["key"]))
-        except ValueError:
-            key = b""
-        if len(key) != KEY_OCTETS:
-            raise BadQuestion(f'"{str(entry["key"])[:100]}" is no key of a person: {2 * KEY_OCTETS} hexadecimal digits')
-        return "", key
+        return "", _key_of(entry)
 
     def _made(self, entry: Json, question: Json, now: int) -> Block:
         stop, brand = str(entry.get("stop") or "all"), str(entry.get("brand") or "")
         reason = str(entry.get("reason") or MANUAL)
-        if _STOP.fullmatch(stop.removeprefix(PENDING) if question.get("via") in _OURS else stop) is None:
-            raise BadQuestion(f'"{stop}" stops nothing: all, marketing, topic:NAME or stream:NAME')
-        if _SLUG.fullmatch(reason) is None:
-            raise BadQuestion(f'"{reason}" is no reason: small letters, digits and hyphens, such as manual')
-        if brand and brand not in self.brands and question.get("via") in _TYPED:
-            raise BadQuestion(
-                f'no brand "{brand}" in brands.toml; there are {", ".join(sorted(self.brands)) or "none"}'
-            )
+        _checked(stop.removeprefix(PENDING) if question.get("via") in _OURS else stop, reason)
+        if question.get("via") in _TYPED:
+            _named(brand, self.brands)
         address = str(entry.get("recipient") or "")
         return Block(
             stop=stop,
@@ -610,6 +599,45 @@ def address_of(question: Json) -> str:
     if not (local and at and domain) or len(address) > 320 or any(ord(sign) < 32 for sign in address):
         raise BadQuestion(f'"{address[:100]}" is no address')
     return address
+
+
+def wrong_with(entry: Json, brands: Collection[str]) -> str:
+    """Why the desk would refuse a block that somebody typed; "" where it takes it. So a long list is looked through before."""
+    try:
+        if entry.get("recipient") or not entry.get("key"):
+            address_of(entry)
+        else:
+            _key_of(entry)
+        _checked(str(entry.get("stop") or "all"), str(entry.get("reason") or MANUAL))
+        _named(str(entry.get("brand") or ""), brands)
+    except BadQuestion as error:
+        return str(error)
+    return ""
+
+
+def _key_of(entry: Json) -> bytes:
+    """Raises BadQuestion."""
+    try:
+        key = bytes.fromhex(str(entry["key"]))
+    except ValueError:
+        key = b""
+    if len(key) != KEY_OCTETS:
+        raise BadQuestion(f'"{str(entry["key"])[:100]}" is no key of a person: {2 * KEY_OCTETS} hexadecimal digits')
+    return key
+
+
+def _checked(stop: str, reason: str) -> None:
+    """Raises BadQuestion."""
+    if _STOP.fullmatch(stop) is None:
+        raise BadQuestion(f'"{stop}" stops nothing: all, marketing, topic:NAME or stream:NAME')
+    if _SLUG.fullmatch(reason) is None:
+        raise BadQuestion(f'"{reason}" is no reason: small letters, digits and hyphens, such as manual')
+
+
+def _named(brand: str, brands: Collection[str]) -> None:
+    """Raises BadQuestion."""
+    if brand and brand not in brands:
+        raise BadQuestion(f'no brand "{brand}" in brands.toml; there are {", ".join(sorted(brands)) or "none"}')
 
 
 def _engagement(entry: Json, brands: Collection[str], today: int) -> tuple[str, int | None]:

@@ -99,7 +99,7 @@ def judge(
         return _delivered(delivery, outcome, pool, bench)
     category = outcome.category
     delivery.last_reply = str(outcome.reply)
-    facts: Facts = {"category": category, "permanent": outcome.permanent}
+    facts: Facts = {"category": category, "permanent": outcome.permanent, "rule": outcome.rule or None}
     if outcome.transcript:
         facts["transcript"] = outcome.transcript
     if outcome.permanent:
@@ -107,7 +107,7 @@ def judge(
     plan = retry()
     if plan.again is None:
         late = Reply(550, "5.4.7", f"Not delivered in time; the last answer was: {outcome.reply}")
-        facts["category"] = "expired"
+        facts |= {"category": "expired", "rule": "not delivered in time"}
         verdict = _bounced(delivery, outcome, pool, now, bench, facts)
         verdict.outcome = replace(outcome, reply=late, category=Category.EXPIRED, internal=True)
         return verdict
@@ -126,7 +126,7 @@ def understand(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> No
         return
     own = NO_RULINGS if outcome.internal else rulings
     found = diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own)
-    outcome.category = found.category
+    outcome.category, outcome.rule = found.category, found.rule
     outcome.passing = outcome.reply.permanent and not found.permanent and not outcome.internal
 
 

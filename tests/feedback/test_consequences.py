@@ -236,6 +236,14 @@ def test_a_providers_own_code_is_read_as_the_provider_means_it() -> None:
     assert judged(delivery(), outcome)[1]["category"] == "auth-failure"
 
 
+def test_an_event_says_which_rule_decided() -> None:
+    gone = refused(550, "5.1.1", "no such user")
+    assert judged(delivery(), gone)[1]["rule"] == 'words "no such {person}"'
+    later = refused(451, "", "user is unknown, they say")
+    assert judged(delivery(), later)[1]["rule"] == 'words "{user} .. {absent}"'
+    assert judged(delivery(), later, Retry(None, warn=False))[1]["rule"] == "not delivered in time"
+
+
 def understood(outcome: Outcome, rulings: Rulings = NO_RULINGS) -> tuple[str, bool]:
     understand(outcome, "b.example", rulings)
     return outcome.category, outcome.permanent
