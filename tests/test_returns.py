@@ -12,7 +12,7 @@ import pytest
 from relay import returns
 from relay.edge.submission import Submission
 from relay.feedback.matching import NOBODY
-from relay.feedback.returned import Mail, read_mail
+from relay.feedback.returned import Kind, Mail, read_mail
 from relay.ids import Ids, maker_of
 from relay.message import Envelope, Peer, RcptTo
 from relay.return_path import MAX_AGE, ReturnPaths
@@ -31,6 +31,7 @@ from relay.returns import (
     TAKEN,
     TOO_BIG,
     UNPLACED,
+    UNREAD,
     Returns,
     board,
     loaded,
@@ -305,7 +306,12 @@ async def test_mail_for_postmasters_is_bounded_and_never_lost_in_silence(state: 
     rig = Rig()
     one = door(state, rig)
     letter = mail("Subject: hi\n\nhello", f"abuse@{DOMAIN}")
-    assert await one.accept(letter) is TAKEN, "with nobody to read it, it is taken and logged (RFC 5321 4.5.1)"
+    assert await one.accept(letter) is UNREAD, (
+        "with nobody to read it, it comes again: days in which somebody may be named"
+    )
+    report = mail(COMPLAINT.format(TRACER.token(ID, 2)), f"abuse@{DOMAIN}")
+    assert await one.accept(report) is TAKEN
+    assert (list(await told(state)), one.counters["unread"]) == ([f"{ID}/2/complained"], 2)
     one.postmasters = ["ops@a.example"]
     for _ in range(FORWARDED_AN_HOUR):
         assert await one.accept(letter) is TAKEN
@@ -347,7 +353,8 @@ async def test_at_an_address_without_a_token_it_says_nothing_of_anybody(state: S
     rig = Rig()
     one = door(state, rig)
     one.feedback = {"fbl"}
-    assert await one.accept(handed(BAD[name], f"fbl@{DOMAIN}")) is TAKEN
+    for_people = read_mail(BAD[name]).kind is Kind.OTHER
+    assert await one.accept(handed(BAD[name], f"fbl@{DOMAIN}")) is (UNREAD if for_people else TAKEN)
     assert await told(state) == {}
     assert await state.pinned(UNPLACED) == {}
     assert rig.spool.puts == []

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
@@ -16,7 +17,7 @@ from relay.cli.progress import Progress
 from relay.config import whereabouts
 from relay.control import granted, request
 from relay.feedback.eventarchive import read, scan
-from relay.people import SELECTORS
+from relay.people import SELECTORS, wrong_with
 from relay.person import PENDING
 
 Json = dict[str, Any]
@@ -244,10 +245,12 @@ def run_import(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"postlane suppress import: {args.file} cannot be read: {error.strerror}", file=sys.stderr)
         return 1
+    data_dir = whereabouts(args.config).data_dir
+    wrong = partial(wrong_with, brands=ask(data_dir, {"what": "brands"})["brands"])
     with file:
         good = bad = 0
         try:
-            for row in suppress_csv.read(file, defaults):
+            for row in suppress_csv.read(file, defaults, wrong):
                 if not row.fault:
                     good += 1
                     continue
@@ -272,8 +275,7 @@ def run_import(args: argparse.Namespace) -> int:
         if not _sure(args, f"This suppresses {good:,} addresses"):
             return 1
         file.seek(0)
-        entries = (row.entry for row in suppress_csv.read(file, defaults) if not row.fault)
-        data_dir = whereabouts(args.config).data_dir
+        entries = (row.entry for row in suppress_csv.read(file, defaults, wrong) if not row.fault)
         done = _send(data_dir, entries, good, args)
     _audit(data_dir, args, {"file": source}, {**done, "bad": bad})
     if args.json:

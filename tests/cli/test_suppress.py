@@ -127,6 +127,16 @@ def test_a_file_with_bad_lines_changes_nothing_unless_they_may_be_left_out(
     assert len(listed(folders, capsys)) == 1
     assert run(folders, "import", str(file), "--skip-bad") == 1
     assert "--stop marketing" in capsys.readouterr().err
+    file.write_text(
+        "email,stop,brand,reason\n" + "dana@b.example,all,,\n" * 3 + "a@b.example,all,nobody,\nb@b.example,no,,\n"
+    )
+    node.said.clear()
+    assert run(folders, "import", str(file)) == 1
+    told = capsys.readouterr().err
+    assert f'{file}:5: no brand "nobody" in brands.toml; there are ' in told
+    assert f'{file}:6: "no" stops nothing: all, marketing, topic:NAME or stream:NAME' in told
+    assert node.said == [], "not even those before them"
+    assert run(folders, "import", str(file), "--skip-bad") == 0
     file.write_bytes(b"d\xe4na@b.example\n")
     assert run(folders, "import", str(file), "--stop", "all") == 1
     assert "is no text in UTF-8" in capsys.readouterr().err

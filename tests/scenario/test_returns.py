@@ -288,6 +288,10 @@ def bad_mail_stops_nobody_and_changes_nothing_of_others(node: Node, sink: Sink, 
         client.ehlo()
         assert client.docmd(f"MAIL FROM:<> SIZE={100 << 20}")[0] == 552
     assert hundred_megabytes(port, path) == 552, "of what comes all the same nothing is kept"
+    wait_for(
+        "both to be counted",
+        lambda: [one["command"] for one in node.events(type="rejected", reason="size")] == ["MAIL", "DATA"],
+    )
     with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
         client.ehlo()
         client.mail("")
