@@ -242,6 +242,7 @@ async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house:
             return None
         return Pause(now + LOOK_AGAIN, "State cannot say whether its recipients still want it")
     delivery.pending_since = person.pending_since if person is not NOBODY else 0
+    delivery.refusals = person.refusals
     delivery.tier = house.engaging.table.tier(person, message)
     return standing
 

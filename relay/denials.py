@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 BOARD = "health/dns"  # board: a worker -> when (ms) its DNS denied how many of how many witnesses
 WITNESSES = 3  # of a top-level domain: one of them may really be gone
+AT_ONCE = 50  # questions on the way: a campaign to a million made-up domains leaves the resolver's places to the mail of others
 PATIENCE = 3.0  # s for all answers: what comes later is none
 AGAIN = 20.0  # s between looks at witnesses that were denied
 ANEW = 60_000  # ms after which it is looked up anew who gets most mail
@@ -55,6 +56,7 @@ class Denials:
         self._most: Mapping[str, Sequence[str]] = {}
         self._counted = 0  # when that was looked up
         self._total = 0  # delivered to all of them
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._since: dict[str, int] = {}  # witnesses that are denied: since when (ms), as far as they were asked
 
     def __repr__(self) -> str:
@@ -71,7 +73,7 @@ class Denials:
         lost = self._lost()
         witnesses = {top: chosen(most, top, {*domains, *lost}) for top in tops}
         called = {*lost, *(one for named in witnesses.values() for one in named)}  # who was lost may be back
-        found = await self._answers({*domains, *called})
+        found = await self._answers([*called, *domains])  # without witnesses the others' answers are worth nothing
         self._note(called, found)
         denied = {name for name, answer in found.items() if answer is Found.NO_NAME}
         there = {name for name, answer in found.items() if answer in (Found.RECORDS, Found.NOTHING)}
@@ -135,12 +137,16 @@ class Denials:
 
     async def _answers(self, names: Iterable[str]) -> dict[str, Found]:
         """Those that come in time, but for failures. It never raises: whoever asks would ask again, for ever."""
-        asked = {asyncio.ensure_future(self._ask(name)): name for name in names}
+        asked = {asyncio.ensure_future(self._answer(name)): name for name in dict.fromkeys(names)}
         done, late = await asyncio.wait(asked, timeout=PATIENCE)
         for one in late:
             one.cancel()
         found = {asked[one]: one.result().found for one in done if one.exception() is None}
         return {name: answer for name, answer in found.items() if answer is not Found.FAILED}
+
+    async def _answer(self, name: str) -> Answer:
+        async with self._places:
+            return await self._ask(name)
 
 
 async def fresh_denials(state: State, now: int) -> list[tuple[int, int]]:

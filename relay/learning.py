@@ -3,7 +3,8 @@
 What is decided is relay/feedback/aftermath.py's; here it is asked with what State knows of the person and of the site. While a
 site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending, and so is what
 DNS says of domains unless it can be trusted with that (relay/denials.py). A second word settles it: the same answer on another
-day, when the site is not doubted any more, suppresses; mail that arrives takes it off; so does an operator.
+day, when the site is not doubted any more, suppresses; mail that arrives takes it off; so does an operator. What arrives also
+ends a row of refusals of its stream's mail, which suppress where they come one after the other.
 
 It listens to effects (relay/effects.py), which come again after a crash: the days counted of a person stand in State, each with
 the delivery that failed first, so that none counts twice.
@@ -67,6 +68,8 @@ class Learning:
         for entry in (entry for _, entry in learnt if entry.get("arrived")):
             where = {"pending": True}
             await self._ask({"what": "unblock", "recipient": entry["recipient"], "where": where, "via": "feedback"})
+            if over := entry.get("over"):  # refusals suppress where they come one after the other
+                await self._state.tell(self.keys.key(str(entry["recipient"])), dict.fromkeys(map(str, over)))
         entries = [
             _of_mail(token, entry)
             for token, entry in learnt

@@ -143,12 +143,14 @@ class Engaged:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """All of it; `wishes` and `engaged` by brand. `sealed`: the address, "" where it is not kept."""
+    """All of it; `wishes` and `engaged` by brand. `sealed`: the address, "" where it is not kept. `refusals`: names of the facts
+    that count on which days he refused whose mail (relay/learning.py)."""
 
     blocks: tuple[Block, ...] = ()
     wishes: Mapping[str, Wish] = field(default_factory=dict)
     engaged: Mapping[str, Engaged] = field(default_factory=dict)
     sealed: str = ""
+    refusals: tuple[str, ...] = ()
 
     @property
     def pending_since(self) -> int:
@@ -161,6 +163,7 @@ class Person:
         return any(block.reason == ERASED for block in self.blocks)
 
 
+REFUSED = "f:recipient-refused"  # begins what counts them; then what they stop, if not all, and of which brand
 NOBODY = Person()  # of whom nothing is known: most people
 
 
@@ -173,6 +176,7 @@ def person_of(facts: Mapping[str, str]) -> Person:
         {name[2:]: Wish.load(text) for name, text in _named(facts, "w:")},
         {name[2:]: Engaged.load(text, facts.get(f"u:{name[2:]}")) for name, text in _named(facts, "e:")},
         facts.get(ADDRESS, ""),
+        tuple(name for name in facts if name.startswith(REFUSED)),
     )
 
 

@@ -150,6 +150,25 @@ async def test_strangers_cannot_make_dns_doubtful_by_domains_of_their_own(scene:
     assert (await scene.notes(), scene.denials.doubtful) == ([], False)
 
 
+async def test_a_million_made_up_domains_leave_places_to_others_and_witnesses_go_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = most = 0
+
+    async def ask(domain: str) -> Answer:
+        nonlocal under_way, most
+        under_way, most = under_way + 1, max(most, under_way + 1)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return await scene.dns.mx(domain)
+
+    monkeypatch.setattr(scene.denials, "_ask", ask)
+    made_up = [f"made-up-{number}.com" for number in range(1_000)]
+    assert await scene.gone(*made_up) == {*made_up}
+    assert most == denials.AT_ONCE
+    assert {*scene.dns.asked[:3]} == {"big.com", "mid.com", "low.com"}
+
+
 async def test_a_fault_of_ours_with_one_name_is_no_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(domain: str) -> Answer:
         if domain == "odd.com":

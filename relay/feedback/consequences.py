@@ -11,7 +11,7 @@ its recipient with aftermath.py, which has the rules of [suppress]:
 | given up, bounced | 5xx about recipient or message; what was tried until its time was over | `judge` |
 | the app is told | bounced, late or relayed, as NOTIFY, BY and the credential's `dsn` have it | `owes_...` |
 | the address is suppressed | bounced in a peer's words or DNS's, never our own; by its category | `judge`, `aftermath` |
-| what was pending is taken off | delivered | `judge` |
+| what was pending is taken off, refusals count anew | delivered | `judge` |
 | it counts for or against its stream | its end: hard, as spam, for a fault of ours | `aftermath.kind_of` |
 
 `follows` says for each category in words what that comes to. What needs more than this outcome, mostly what many add up to, is
@@ -45,6 +45,7 @@ from relay.feedback.rulings import NO_RULINGS, Rulings
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery
 from relay.outcome import NO_DOMAIN, Outcome, Reply, Scope
+from relay.person import REFUSED
 from relay.tally import DNS
 
 
@@ -144,9 +145,18 @@ def put_off(outcome: Outcome) -> Outcome:
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, bench: Bench) -> Verdict:
     event = bench.recorder.of_attempt("delivered", delivery, outcome, pool, {})
     report = Report.RELAYED if _owes_success_report(delivery, outcome) else None
-    there = delivery.pending_since and not outcome.captured  # there is such a mailbox
-    learnt = {"recipient": delivery.recipient, "arrived": True} if there else None
-    return Verdict([event], None, report, outcome, learnt)
+    return Verdict([event], None, report, outcome, None if outcome.captured else _refuted(delivery))
+
+
+def _refuted(delivery: Delivery) -> Facts | None:
+    """What its arrival takes off: that there is no such mailbox, and that he refuses mail of this stream."""
+    if not (delivery.pending_since or delivery.refusals):
+        return None
+    own = f"stream:{delivery.message.stream}"
+    over = [name for name in delivery.refusals if name == REFUSED or own in name.split(" ")]
+    if not (delivery.pending_since or over):
+        return None
+    return {"recipient": delivery.recipient, "arrived": True} | ({"over": over} if over else {})
 
 
 def _owes_success_report(delivery: Delivery, outcome: Outcome) -> bool:

@@ -124,7 +124,8 @@ def _still(one: Fault, refused: Mapping[int, Faults], sent: Mapping[int, int], n
     last = max(refused, default=None)
     if last is None:
         return replace(one, until=now)
-    if sum(number for at, number in sent.items() if at > last) * one.share >= LUCK:
+    # What a node sent whose clock is ahead says nothing yet: it would end now, and begin again with what was refused just now.
+    if sum(number for at, number in sent.items() if last < at <= now) * one.share >= LUCK:
         return replace(one, until=now)
     worse = _worst(one.key, refused, sent)
     return replace(worse, since=one.since) if worse is not None and worse.most and not one.most else one

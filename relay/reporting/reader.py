@@ -215,9 +215,10 @@ class Reader:
 
     def _budget(self, allowance: Allowance, question: Question, people: int, database: Database) -> Budget:
         source = self._set(database, files.recorded(self.folders, allowance.since, question.until))
-        used, shares = sql.budget(allowance, source, question.until)
-        by_number = dict(database.execute(*used).fetchall())
-        return budget(allowance, by_number, [Share(*row) for row in database.execute(*shares).fetchall()], people)
+        statement, values = sql.arrived(allowance, source, question.until)
+        database.execute(f"CREATE OR REPLACE TEMP TABLE arrived AS {statement}", values)
+        by_number = dict(database.execute(sql.USED).fetchall())
+        return budget(allowance, by_number, [Share(*row) for row in database.execute(sql.SHARES).fetchall()], people)
 
     @contextmanager
     def query(self, query: str, since: int, until: int) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:

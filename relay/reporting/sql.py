@@ -47,7 +47,10 @@ _BOUNCES = "('bounced', 'bounced-late')"
 _FAILED = "'bounced', 'bounced-late', 'complained', 'unsubscribed'"
 _HOUR = 3_600_000  # ms: the longest slot
 _DELAYS = "+delays"
-_PLAIN = "[a-z0-9_+.-]+@[a-z0-9.-]+"  # of these, those of providers with more than one spelling are looked at closer
+_SPELT = {
+    **{one: one for one in TAGS},
+    **SAME,
+}  # domains whose addresses have several spellings, and the one they have then
 # Which templates have a name in counts: all of an hour; where they are very many, those of most events and of most failures.
 _NAMED = f"""
 known AS MATERIALIZED (
@@ -499,53 +502,48 @@ def segment(question: Question, source: Source) -> Statement:
     """Who got mail that fits the selectors, each once: a table of `who`."""
     told, values = events(source)
     where, more = _of_events(question, ("delivered",))
-    return f"SELECT DISTINCT {spelling('recipient')} AS who FROM ({told}) WHERE {where} AND recipient IS NOT NULL", [
-        *values,
-        *more,
-    ]
+    mail = f"SELECT recipient FROM ({told}) WHERE {where} AND recipient IS NOT NULL"
+    return f"SELECT DISTINCT who FROM ({people(mail)})", [*values, *more]
 
 
 def listed() -> str:
     """The same of the addresses that are its one value."""
-    return f"SELECT DISTINCT {spelling('written')} AS who FROM (SELECT unnest(?::VARCHAR[]) AS written)"
+    return f"SELECT DISTINCT who FROM ({people('SELECT unnest(?::VARCHAR[]) AS recipient')})"
 
 
-def spelling(address: str) -> str:
-    """`relay.recipient.normalised` of a column, where it is an address as nearly all are; of one with quotes, comments or
-    letters beyond ASCII only case does not count. No address has an apostrophe here: those of TAGS are our own words."""
-    whole = f"lower({address})"
-    local, domain = (f"split_part({whole}, '@', {number})" for number in (1, 2))
-    for other, same in SAME.items():
-        domain = f"CASE {domain} WHEN '{other}' THEN '{same}' ELSE {domain} END"
-    bare = f"split_part({local}, '+', 1)"
-    signs = " ".join(f"WHEN '{one}' THEN translate({bare}, '{ignored}', '')" for one, ignored in SIGNS.items())
-    plain = f"coalesce(nullif(CASE {domain} {signs} ELSE {bare} END, ''), {local})"
-    tags = ", ".join(f"'{one}'" for one in sorted(TAGS))
+def people(select: str) -> str:
+    """These rows, with `who` for their `recipient`: `relay.recipient.normalised` of it where it is an address as nearly all are;
+    of one with quotes, comments or letters beyond ASCII only case does not count."""
+    names = ", ".join(f"('{one}', '{same}', '{SIGNS.get(same, '')}')" for one, same in sorted(_SPELT.items()))
+    local = "split_part(who, '@', 1)"
+    plain = f"coalesce(nullif(translate(split_part({local}, '+', 1), signs, ''), ''), {local}) || '@' || same"
     return (
-        f"CASE WHEN regexp_full_match({whole}, '{_PLAIN}') AND {domain} IN ({tags}) THEN {plain} || '@' || {domain} "
-        f"ELSE {whole} END"
+        f"SELECT * EXCLUDE (who, same, signs, name), "
+        f"CASE WHEN same IS NULL OR contains(who, '\"') THEN who ELSE {plain} END AS who "
+        f"FROM (SELECT * EXCLUDE recipient, lower(recipient) AS who FROM ({select})) "
+        f"LEFT JOIN (VALUES {names}) AS spelt (name, same, signs) ON split_part(who, '@', 2) = name"
     )
 
 
-def budget(allowance: Allowance, source: Source, until: int) -> tuple[Statement, Statement]:
-    """Of the people in the table `segment`: how many got how much of what is counted, and whose mail it was."""
+def arrived(allowance: Allowance, source: Source, until: int) -> Statement:
+    """What is counted, of the people in the table `segment`: a table of `who, credential, stream, n`. Added up by address first:
+    that costs less than to look at how each is spelled."""
     told, values = events(source)
     brands, classes = sorted(allowance.brands), sorted(allowance.classes)
     mail = (
-        f"SELECT {spelling('recipient')} AS who, credential, stream FROM ({told}) WHERE type = 'delivered' "
+        f"SELECT lower(recipient) AS recipient, credential, stream, count(*) AS n FROM ({told}) WHERE type = 'delivered' "
         f"AND time >= {moment(allowance.since)} AND time < {moment(until)} "
-        f"AND brand IN ({', '.join('?' * len(brands))}) AND class IN ({', '.join('?' * len(classes))}) "
+        f"AND brand IN ({', '.join('?' * len(brands))}) AND class IN ({', '.join('?' * len(classes))}) GROUP BY ALL"
     )
-    values = [*values, *brands, *classes]
-    mail = f"SELECT * FROM ({mail}) WHERE who IN (SELECT who FROM segment)"
-    used = f"SELECT n, count(*) FROM (SELECT who, count(*) AS n FROM ({mail}) GROUP BY who) GROUP BY n"
-    shares = (
-        f"SELECT credential, stream, count(*) AS sends, count(DISTINCT who) FROM ({mail}) "
-        f"GROUP BY ALL ORDER BY sends DESC, credential, stream"
-    )
-    return (used, values), (shares, values)
+    return f"SELECT * FROM ({people(mail)}) WHERE who IN (SELECT who FROM segment)", [*values, *brands, *classes]
 
 
+# Of such a table `arrived`: how many got how much, and whose mail it was.
+USED = "SELECT n, count(*) FROM (SELECT who, sum(n)::BIGINT AS n FROM arrived GROUP BY who) GROUP BY n"
+SHARES = (
+    "SELECT credential, stream, sum(n)::BIGINT AS sends, count(DISTINCT who) FROM arrived "
+    "GROUP BY ALL ORDER BY sends DESC, credential, stream"
+)
 EXAMPLE = ("id", "recipient", "site", "source", "stream", "command")
 
 

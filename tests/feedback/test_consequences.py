@@ -23,6 +23,7 @@ from relay.feedback.rulings import NO_RULINGS, Ruling, Rulings
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
+from relay.person import REFUSED
 from relay.tally import Kind
 
 NOW = 1_795_267_531_104
@@ -369,6 +370,17 @@ def test_mail_that_arrives_takes_off_what_was_pending() -> None:
     assert judged(waiting, done)[0].learnt == {"recipient": waiting.recipient, "arrived": True}
     done.captured = True
     assert judged(waiting, done)[0].learnt is None
+
+
+def test_mail_that_arrives_ends_a_row_of_refusals_of_its_stream() -> None:
+    one = delivery()
+    own, brands = (f"{REFUSED} stream:{one.message.stream}{more}" for more in ("", " arava"))
+    one.refusals = (REFUSED, own, brands, f"{REFUSED} stream:other")
+    done = Outcome(Reply(250, "2.0.0", "OK"), "END")
+    learnt = {"recipient": one.recipient, "arrived": True, "over": [REFUSED, own, brands]}
+    assert judged(one, done)[0].learnt == learnt
+    one.refusals = (f"{REFUSED} stream:other",)
+    assert judged(one, done)[0].learnt is None
 
 
 def test_where_sources_are_left_nothing_ends() -> None:

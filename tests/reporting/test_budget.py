@@ -87,7 +87,7 @@ def test_the_spelling_of_plain_addresses_is_that_of_live_mail() -> None:
     locals_ = ["".join(signs) for signs in itertools.product("aZ0.+-_", repeat=3)]
     domains = ("gmail.com", "GoogleMail.com", "proton.me", "outlook.com", "b.example", "sub.gmail.com")
     written = [f"{local}@{domain}" for local in locals_ for domain in domains]
-    query = " ".join(["SELECT written,", sql.spelling("written"), "FROM (SELECT unnest(?::VARCHAR[]) AS written)"])
+    query = sql.people("SELECT written, written AS recipient FROM (SELECT unnest(?::VARCHAR[]) AS written)")
     with opened("64MB", 1) as database:
         found = dict(database.execute(query, [written]).fetchall())
     assert found == {one: normalised(one) for one in written}
