@@ -133,7 +133,7 @@ def test_under_load_redis_stops_dies_and_comes_back_empty(tmp_path: Path) -> Non
         for number in range(10):
             nodes[number % 2].send([f"r{n}@example.com" for n in range(number * 52, number * 52 + 52)], source=BULK)
         wait_for("most of the quota", lambda: bulk_at(sink) == 520, 60)
-        with Load(nodes) as load:
+        with Load(nodes, repeats=True) as load:
             wait_for("bulk to go", lambda: bulk_at(sink) >= 530)
             redis.pause()
             live_without(redis, nodes, redis.resume)

@@ -110,11 +110,12 @@ def is_long(until: str) -> bool:
 
 
 class Load:
-    """Apps that hand in all the time, to each node in turn: bulk by two, now and then somebody's password, and once more to
-    those who got the first mails, r0 and so on: `again` so many."""
+    """Apps that hand in all the time, to each node in turn: bulk by two, now and then somebody's password, and where it
+    `repeats` once more to those who got the first mails, r0 and so on: `again` so many."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
+    def __init__(self, nodes: Sequence[Node], *, repeats: bool = False) -> None:
         self._nodes = nodes
+        self._repeats = repeats
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.bulk = 0
@@ -138,7 +139,7 @@ class Load:
             else:
                 node.send([f"b{number}-{n}@example.com" for n in range(2)], source=BULK)
                 self.bulk += 2
-            if number % 20 == 1:
+            if self._repeats and number % 20 == 1:
                 node.send(f"r{self.again}@example.com", source=BULK)
                 self.again += 1
             if self._enough.wait(0.2):
