@@ -25,6 +25,7 @@ import duckdb
 from relay.feedback.eventarchive import ROWS_IN_GROUP
 from relay.feedback.eventlog import hour_of
 from relay.reporting.counting import count
+from relay.reporting.files import COUNTS
 from relay.reporting.question import DAY, REPORTS, ask
 from relay.reporting.reader import Reader
 
@@ -161,6 +162,8 @@ def _day(reader: Reader) -> None:
     reader.answer(ask("summary", END - DAY, END))
 
 
+TEMPLATE = "07f66d534b1f"  # one of those that _EVENTS makes
+
 QUESTIONS: dict[str, Callable[[Reader], object]] = {
     "summary of the last day, usual week beside it": _day,
     **{f"{name}, the whole week": partial(_answer, name, (), {}) for name in REPORTS if name != "bounces"},
@@ -172,7 +175,16 @@ QUESTIONS: dict[str, Callable[[Reader], object]] = {
     "chart: bounces by category and hour": _series,
     "samples of replies": _samples,
     "messages: the newest 100 of a category and site": _messages,
-    "by domain (from the events themselves)": partial(_answer, "bounces", ("domain",), {}),
+    "bounces by template": partial(_answer, "bounces", ("skeleton",), {}),
+    "complaints by template": partial(_answer, "complaints", ("skeleton",), {}),
+    "bounces by template and category of one app": partial(
+        _answer, "bounces", ("skeleton", "category"), {"credential": ["app-3"]}
+    ),
+    "bounces by site, stream, source": partial(_answer, "bounces", ("site", "stream", "source"), {}),
+    "bounces by domain (from the events, as the next ones)": partial(_answer, "bounces", ("domain",), {}),
+    "bounces of one domain by category": partial(_answer, "bounces", ("category",), {"domain": ["small-579.example"]}),
+    "bounces of one template by category": partial(_answer, "bounces", ("category",), {"skeleton": [TEMPLATE]}),
+    "bounces of one site by template": partial(_answer, "bounces", ("skeleton",), {"site": ["big-3.example"]}),
 }
 
 
@@ -193,7 +205,7 @@ def main() -> None:
 def _print(folder: Path, events: int, counting: float) -> None:
     files = [*folder.glob("*.parquet")]
     octets, counts = (
-        sum(path.stat().st_size for path in paths) for paths in (files, (folder / "counts").glob("*.parquet"))
+        sum(path.stat().st_size for path in paths) for paths in (files, (folder / COUNTS).glob("*.parquet"))
     )
     print(
         f"{events:,} events in {len(files)} files, {octets / 1e9:.1f} GB; counts of them {counts / 1e6:.0f} MB", end=""

@@ -11,6 +11,8 @@ from zoneinfo import ZoneInfo
 
 from relay.config import Problem
 from relay.config.reader import shown_path
+from relay.egress.replies import printable
+from relay.egress.security.unmet import Demand
 from relay.kept import Decision
 from relay.policy.badhour import BadHour
 from relay.policy.contradiction import Trouble
@@ -57,8 +59,11 @@ WHY = 200  # characters of a reply in a summary
 HEALTH = "health"  # those of streams over their limits
 BAD_HOUR = "bad-hour"  # those of sites that bounce nearly everybody
 CHECK = "check"  # those of checks that mail does not pass
+TLS = "tls"  # those of domains whose mail waits for want of it
 SOON = timedelta(days=14)  # ahead of its day a review is announced: time to find whoever started the automation
 _ADVICE = "postlane check names every error; then postlane reload"
+_PENDING = "postlane suppress list --stop pending --site {0}; then suppress confirm or suppress drop --site {0}"
+_LOGIN = ("530", "534", "535", "538")  # RFC 4954 6
 
 
 def started_with_last_good(problems: Sequence[Problem], decision: Decision, timezone: str, policies: Path) -> Alert:
@@ -264,16 +269,14 @@ def at_fault(one: Fault) -> Alert:
 
 
 def _cure(one: Fault) -> str:
+    domain = shlex.quote(printable(one.domain))  # as an app wrote it, where it may write from any subdomain
     if one.category == "bad-sender":
-        return f"do {one.domain} and the domain of the return path exist, and take mail?"
+        return f"do {domain} and the domain of the return path exist, and take mail?"
     if one.category == "protocol-error":
         return "most likely a fault of this program: please report it"
     if one.said[:3] in _LOGIN:
         return "the next host wants another login: relay_user and relay_password_file in config/postlane.toml"
-    return f"postlane keys dns {one.domain} prints the DKIM records that DNS must have; its SPF must name our addresses"
-
-
-_LOGIN = ("530", "534", "535", "538")  # RFC 4954 6
+    return f"postlane keys dns {domain} prints the DKIM records that DNS must have; its SPF must name our addresses"
 
 
 def at_fault_no_more(one: Fault) -> Alert:
@@ -298,9 +301,6 @@ def bad_hour(one: BadHour) -> Alert:
     )
     advice, severity = _PENDING.format(shlex.quote(one.site)), "critical" if one.known else "warning"
     return Alert(BAD_HOUR, summary, advice=advice, severity=severity, what={"site": one.site})
-
-
-_PENDING = "postlane suppress list --stop pending --site {0}; then suppress confirm or suppress drop --site {0}"
 
 
 def bad_hour_over(one: BadHour) -> Alert:
@@ -339,6 +339,26 @@ def source_back(source: str, site: str) -> Alert:
 
 def _of_source(source: str, site: str) -> dict[str, str | None]:
     return {"source": source, "site": site or None}
+
+
+def insecure(one: Demand) -> Alert:
+    """A domain's mail waits for want of TLS. Each worker finds out for itself; `one_each` shows people one."""
+    since = f"{when(one.since, ZoneInfo('UTC'))} UTC"
+    return Alert(
+        TLS,
+        f"mail to {one.domain} waits since {since}, as the TLS that is asked for cannot be had: {one.why[:WHY]}",
+        advice="it is tried again by itself; their host or its policy is at fault, or tls in policies/shaping.toml asks too "
+        f"much; postlane queue list --domain {shlex.quote(one.domain)}",
+        severity="warning",
+        what={"domain": one.domain},
+    )
+
+
+def secure(one: Demand) -> Alert:
+    """The same, ended."""
+    return Alert(
+        TLS, f"no mail to {one.domain} waits for TLS any more", severity="warning", what={"domain": one.domain}
+    )
 
 
 def worker_silent(name: str, seconds: int) -> Alert:

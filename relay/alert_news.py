@@ -1,8 +1,8 @@
 """Alerts as those hear of them who do not look: what there is to tell now, as a mail and as a webhook's body. Pure.
 
 What is told is the difference between what they know and what is so. An alert that comes and goes within a pause is not
-told, one that flaps is told once a pause with how it stands then, and many at once are one mail: nothing floods, and what
-lasts is never lost.
+told, one that flaps is told once a pause with how it stands then, one that becomes critical is told again, and many at once
+are one mail: nothing floods, and what lasts is never lost.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,8 +48,13 @@ class News:
         if now < self._again:
             return []
         keys = {key_of(alert) for alert in standing}
-        begun = [Change("firing", alert) for alert in standing if key_of(alert) not in self._known]
+        begun = [Change("firing", alert) for alert in standing if self._is_news(alert)]
         return begun + [Change("resolved", alert) for key, alert in self._known.items() if key not in keys]
+
+    def _is_news(self, alert: Shown) -> bool:
+        """It began, or got worse."""
+        before = self._known.get(key_of(alert))
+        return before is None or (alert["severity"] == "critical" != before["severity"])
 
     def told(self, changes: Sequence[Change], now: int) -> None:
         self._failed = 0

@@ -20,12 +20,12 @@ from relay.edge.credentials import Directory
 from relay.identity import Brand, Credential, speaks_for
 from relay.message import RcptTo
 from relay.outcome import Reply
-from relay.person import PENDING
+from relay.person import IMPORTED, MANUAL, PENDING, UNSUBSCRIBED
 from relay.policy.addresses.check import Finding, refusal
 
 # What an app may take off again: what a person, an import or it itself asked for. What follows from a complaint or a mailbox that
 # is no more keeps mail from harming all who send here.
-_APPS_OWN = frozenset({"manual", "unsubscribed", "imported"})
+_APPS_OWN = frozenset({MANUAL, UNSUBSCRIBED, IMPORTED})
 
 
 _EARLIEST = date(1990, 1, 1)
@@ -228,7 +228,7 @@ class Apps:
             "recipient": call.recipient,
             "brand": call.brand,
             "stop": call.body.get("stop", "marketing"),
-            "reason": call.body.get("reason", "manual"),
+            "reason": call.body.get("reason", MANUAL),
             "until": self._moment(call.body.get("until"), "/until"),
             "note": call.body.get("note", ""),
             "source": "api",
@@ -363,7 +363,7 @@ def _stays_stopped(known: Json, agreed: Collection[str]) -> str:
     """Why what he agreed to (marketing, topic:NAME) may not be sent all the same, in words; "": it may. Pure."""
     stops = {*agreed, "all"} if "marketing" in agreed else set(agreed)
     fitting = [one for one in known["suppressions"] if one["stop"] in stops]
-    others = [one for one in fitting if one["every_brand"] or one["stop"] == "all" or one["reason"] != "unsubscribed"]
+    others = [one for one in fitting if one["every_brand"] or one["stop"] == "all" or one["reason"] != UNSUBSCRIBED]
     if not others:
         return ""
     own = all(one["reason"] in _APPS_OWN and not one["every_brand"] for one in others)
@@ -377,13 +377,13 @@ def _stays_stopped(known: Json, agreed: Collection[str]) -> str:
 
 def _agreed(call: _Call, stop: str) -> Json:
     """He is not unsubscribed from it any more."""
-    where = {"stop": stop, "brand": call.brand, "reason": "unsubscribed"}
+    where = {"stop": stop, "brand": call.brand, "reason": UNSUBSCRIBED}
     return {"what": "unblock", "where": where, "reason": f"agreed to {stop}"}
 
 
 def _withdrawn(call: _Call) -> Json:
-    reason = {"reason": "unsubscribed", "source": "api"}
-    return {"what": "block", "stop": "marketing", "brand": call.brand, **reason}
+    what = {"stop": "marketing", "brand": call.brand, "reason": UNSUBSCRIBED, "source": "api"}
+    return {"what": "block", **what}
 
 
 def _suppression(block: Json) -> Json:

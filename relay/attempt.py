@@ -9,6 +9,7 @@ from typing import Protocol
 from relay.consent import at_attempt
 from relay.egress.courier import Permit, Way
 from relay.egress.pools import Pool, Source
+from relay.egress.security.unmet import Unmet
 from relay.feedback.aftermath import FAULTS, Aftermath, kind_of
 from relay.feedback.consequences import (
     Report,
@@ -21,6 +22,7 @@ from relay.feedback.consequences import (
     word_of,
 )
 from relay.feedback.rulings import Rulings
+from relay.feedback.taxonomy import Category
 from relay.house import House
 from relay.identity import Rate
 from relay.lately import Lately
@@ -75,10 +77,11 @@ class Attempting(House):
 
     pools      each class's own                              named   all, by name, for `routes`
     rulings    what replies mean by the admin's word          aftermath   what failures mean for later mail
-    doubted    is a site's word that there is no such user not taken now?
+    doubts     is a site's word that there is no such user not taken now?
     streams    by name                                       tally   outcomes by kind and class, for metrics
     lately     the same by site and pool, of the last seconds
     delivered_to   is told each domain that took a message
+    unmet      domains whose mail waits for want of TLS
     quota_of   a credential's, by name                       timezone_of   a brand's, by name
     slow       which streams are slowed for their health
     going      tells the schedule that an attempt has all the permits it needs, so that the next one may ask
@@ -90,7 +93,7 @@ class Attempting(House):
     retry: Mapping[MailClass, RetryPolicy]
     rulings: Rulings
     aftermath: Aftermath
-    doubted: Callable[[str], bool]
+    doubts: Callable[[str], bool]
     streams: Mapping[str, Stream]
     quota_of: Callable[[str], Rate | None]
     timezone_of: Callable[[str], str]
@@ -100,6 +103,7 @@ class Attempting(House):
     tally: Counter[tuple[str, MailClass]]
     lately: Lately
     delivered_to: Callable[[str], None]
+    unmet: Unmet
     slow: Slowed
 
 
@@ -165,6 +169,9 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
     if outcome.delivered and not outcome.captured:
         house.delivered_to(delivery.domain)
+        house.unmet.arrived(delivery.domain)
+    elif outcome.category == Category.TLS_FAILURE and verdict.again is not None:
+        house.unmet.waits(delivery.domain, str(outcome.reply), now)
     house.tally[ended, message.mail_class] += 1
     _note(delivery, ended, pool, outcome.reply, house)
     return verdict.again

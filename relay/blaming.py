@@ -41,7 +41,7 @@ class Blaming:
             before = self.faults.get(one.key)
             await self._state.pin(FAULTS, one.name, one.dump())
             self.faults[one.key] = one
-            if before is None or before.lasts != one.lasts:
+            if before is None or (before.lasts, before.most) != (one.lasts, one.most):
                 self._tell(one)
         for one in list(self.faults.values()):
             if one.until is not None and one.until <= now - faults.DAY:

@@ -241,7 +241,8 @@ async def at_attempt(delivery: Delivery, stream: Stream | None, now: int, house:
         if class_of(message) is MailClass.TRANSACTIONAL:
             return None
         return Pause(now + LOOK_AGAIN, "State cannot say whether its recipients still want it")
-    delivery.doubted = person.doubted if person is not NOBODY else 0
+    delivery.pending_since = person.pending_since if person is not NOBODY else 0
+    delivery.refusals = person.refusals
     delivery.tier = house.engaging.table.tier(person, message)
     return standing
 

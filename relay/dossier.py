@@ -20,7 +20,7 @@ from relay.feedback.eventarchive import read
 from relay.feedback.eventforget import forget
 from relay.masking import key_in
 from relay.person import ERASED, FORGET
-from relay.recipient import normalised, spellings
+from relay.recipient import domains_of, normalised, spellings
 
 KINDS = ("waiting", "sent", "captured", "untold", "events")
 MOST_OCTETS = 4_000_000  # of a captured mail: what nodes tell each other has bounds
@@ -54,9 +54,7 @@ class Dossier:
         return {"events": sum(1 for _ in self.events()), "waiting": sum(1 for _ in self.waiting())}
 
     def waiting(self) -> Iterator[Json]:
-        domain = self._who.rpartition("@")[2]
-        selector = {"domain": [domain, "googlemail.com"] if domain == "gmail.com" else domain}
-        for page in self._pages({"do": "queue.page", "selector": selector}):
+        for page in self._pages({"do": "queue.page", "selector": {"domain": sorted(domains_of(self._who))}}):
             yield from (item for item in page["items"] if normalised(item["recipient"]) == self._who)
 
     def events(self) -> Iterator[Json]:

@@ -15,7 +15,7 @@ from relay.alert import Alert, bad_hour, bad_hour_over
 from relay.denials import fresh_denials
 from relay.event import Facts
 from relay.people import People
-from relay.person import DEAD_MAILBOX
+from relay.person import NOBODY_THERE
 from relay.policy import badhour
 from relay.policy.badhour import BadHour
 from relay.policy.tallies import Hour
@@ -87,7 +87,7 @@ class Doubting:
                 continue
             one = self.sites.get(site)
             if one is not None and not one.word:
-                where = {"reason": DEAD_MAILBOX, "source": "feedback", "site": site, "since": one.since}
+                where = {"reason": NOBODY_THERE, "source": "feedback", "site": site, "since": one.since}
                 done = await self._through({"what": "doubt", "where": where, "reason": badhour.said_of_everybody(site)})
                 if done:
                     log.warning("suppressions are held back", site=site, people=done)

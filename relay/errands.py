@@ -2,11 +2,13 @@
 
     errands/nodes     every node, by name, and when it was last there
     errands/to/NODE   what it is asked: forget, count or export, of whom (sealed)
-    errands/answers   ID/NODE/n: what came of it (sealed), taken off by who asked
+    errands/answers   ID/NODE: of which errands which nodes have begun to answer, and when
+    errands/answers/ID/NODE   what came of it (sealed), by number, taken off by who asked
 
 Notes on boards of State (relay/state/interface.py). A node looks at its own; it takes a note off when it is done. So one that is
 down forgets a person when it is back; to count or to export is of use only while somebody waits for it. What an export finds goes
-in parts, and no more are put there than who asked takes off.
+in parts, each when the one before was taken off, and each node's on a board of its own: a board is read as a whole, by a worker
+that carries mail, and what is asked of it has bounds (control.MAX_LINE).
 """
 
 import asyncio
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 
 NODES, ANSWERS = "errands/nodes", "errands/answers"
 WHATS = ("forget", "count", "export")
+_ONCE = ("count", "export")  # who asked has half of it when it fails, and asks again
 LOOK = 1.0  # s between looks at the board
 POLL = 0.25  # s between looks whether who asked has taken what there is
 HEARD = 10_000  # ms for which a node counts as there
@@ -39,8 +42,7 @@ AGAIN = 60_000  # ms until what failed is tried again
 TIDY = 60_000  # ms between looks for answers that nobody took
 LOST = 600_000  # ms after which nobody will
 GONE = 90 * 86_400_000  # ms after which a node that was not heard of is none any more, and is asked nothing
-PART = 256 * 1024  # octets of an export in one note, but for a larger single item
-AHEAD = 4  # parts that wait to be taken
+PART = 1024 * 1024  # octets of an export in one note, and a single item more
 
 
 def to(node: str) -> str:
@@ -48,10 +50,26 @@ def to(node: str) -> str:
     return f"errands/to/{node}"
 
 
+def said_by(errand: str, node: str) -> str:
+    """The name on the board of answers of what a node says."""
+    return f"{errand}/{node}"
+
+
+def board_of(name: str) -> str:
+    """Where it stands."""
+    return f"{ANSWERS}/{name}"
+
+
+def _last_heard(text: str, now: int) -> int:
+    """When (ms) a node was there; of words that only a newer Postlane reads: not lately."""
+    return int(text) if text.isascii() and text.isdigit() else now - HEARD
+
+
 class _Mine(NamedTuple):
-    """An errand of this node: its name, how what it finds is sealed, and whether somebody waits for it."""
+    """An errand of this node: its name, what it is about, how what it finds is sealed, and whether somebody waits for it."""
 
     name: str
+    what: str
     keys: Keys
     key: bytes
     awaited: bool
@@ -121,14 +139,20 @@ class Errands:
 
     async def _tidy(self) -> None:
         """Answers that nobody took, and nodes that will not come back."""
-        for name, text in (await self._notes(ANSWERS)).items():
-            if self._now - int(orjson.loads(text)["at"]) > LOST:
-                await self._do("unpin", ANSWERS, name=name)
+        for name, at in (await self._notes(ANSWERS)).items():
+            if self._now - _last_heard(at, self._now) > LOST:
+                await self._take_off(name)
         for node, at in (await self._notes(NODES)).items():
-            if self._now - int(at) > GONE:
+            if self._now - _last_heard(at, self._now) > GONE:
                 for name in await self._notes(to(node)):
                     await self._do("unpin", to(node), name=name)
                 await self._do("unpin", NODES, name=node)
+
+    async def _take_off(self, name: str) -> None:
+        """All that a node said of an errand."""
+        for part in await self._notes(board_of(name)):
+            await self._do("unpin", board_of(name), name=part)
+        await self._do("unpin", ANSWERS, name=name)
 
     async def _run_all(self, due: Mapping[str, str]) -> None:
         for name, note in sorted(due.items()):
@@ -138,15 +162,20 @@ class Errands:
         mine: _Mine | None = None
         try:
             errand = orjson.loads(note)
-            mine = _Mine(name, self._keys(), bytes.fromhex(errand["key"]), self._now - errand["at"] < WAITED)
+            awaited = self._now - errand["at"] < WAITED
+            mine = _Mine(name, errand["what"], self._keys(), bytes.fromhex(errand["key"]), awaited)
             await self._perform(errand, mine)
             await self._do("unpin", to(self._node), name=name)
         except Exception as error:
             self._again[name] = self._now + AGAIN
-            log.error("what another node asked for is not done; again in a minute", error=repr(error))
+            once = mine is not None and mine.what in _ONCE
+            again = "" if once else "; it tries again"
+            log.error(f"what another node asked for is not done{again}", error=repr(error))
             with contextlib.suppress(StateError):
                 if mine is not None:
-                    await self._answer(mine, {"failed": f"{error or type(error).__name__}; it tries again"})
+                    await self._answer(mine, {"failed": f"{error or type(error).__name__}{again}"})
+                if once:
+                    await self._do("unpin", to(self._node), name=name)
 
     async def _perform(self, errand: Json, mine: "_Mine") -> None:
         address = mine.keys.open_text(errand["sealed"], mine.key)
@@ -168,29 +197,28 @@ class Errands:
         while more:
             items = await asyncio.to_thread(_part, found)
             more = bool(items)
-            if not await self._has_room(mine.name):
+            if number and not await self._was_taken(mine):
                 return
             await self._answer(mine, {"items": items}, number, last=not more)
             number += 1
 
-    async def _has_room(self, name: str) -> bool:
-        """In time: who asked takes what there is."""
-        end = self._now + WAITED
-        while True:
-            ours = [one for one in await self._notes(ANSWERS) if one.startswith(f"{name}/{self._node}/")]
-            if len(ours) < AHEAD:
-                return True
+    async def _was_taken(self, mine: "_Mine") -> bool:
+        """The part before, in time: by who asked, and still waits."""
+        name, end = said_by(mine.name, self._node), self._now + WAITED
+        while await self._notes(board_of(name)):
             if self._now >= end:
                 return False
             await asyncio.sleep(POLL)
+        return name in await self._notes(ANSWERS)
 
     async def _answer(self, mine: "_Mine", part: Json, number: int = 0, *, last: bool = True) -> None:
         if not mine.awaited:
             return
         words = orjson.dumps({**part, "last": last}).decode()
         sealed = base64.b64encode(mine.keys.seal_for(mine.key, words)).decode()
-        text = orjson.dumps({"at": self._now, "sealed": sealed}).decode()
-        await self._do("pin", ANSWERS, name=f"{mine.name}/{self._node}/{number:06d}", text=text)
+        name = said_by(mine.name, self._node)
+        await self._do("pin", ANSWERS, name=name, text=str(self._now))
+        await self._do("pin", board_of(name), name=f"{number:06d}", text=sealed)
 
     # -- asking others
 
@@ -216,7 +244,8 @@ class Errands:
     async def _send(self, question: Json) -> Json:
         """Only to forget is asked of nodes that are not there."""
         keys, address, what = self._keys(), str(question["recipient"]), str(question["errand"])
-        heard = {node: int(at) for node, at in (await self._notes(NODES)).items() if node != self._node}
+        seats = await self._notes(NODES)
+        heard = {node: _last_heard(at, self._now) for node, at in seats.items() if node != self._node}
         asked = sorted(node for node, at in heard.items() if self._now - at < HEARD)
         later = sorted(node for node, at in heard.items() if HEARD <= self._now - at < GONE)
         identity = secrets.token_hex(8)
@@ -227,20 +256,30 @@ class Errands:
         return {"id": identity, "node": self._node, "asked": asked, "later": later}
 
     async def _take(self, question: Json) -> Json:
-        notes = await self._notes(ANSWERS)
-        name = min((one for one in notes if one.startswith(f"{question['id']}/")), default=None)
-        if name is None:
-            return {}
-        keys = self._keys()
-        sealed = base64.b64decode(orjson.loads(notes[name])["sealed"])
-        part: Json = orjson.loads(keys.open(sealed, keys.key(str(question["recipient"]))))
-        await self._do("unpin", ANSWERS, name=name)
-        return {"node": name.split("/")[1], **part}
+        for name in sorted(await self._names(str(question["id"]))):
+            for number, sealed in sorted((await self._notes(board_of(name))).items())[:1]:
+                part = self._opened(sealed, str(question["recipient"]))
+                await self._do("unpin", board_of(name), name=number)
+                if part["last"]:
+                    await self._do("unpin", ANSWERS, name=name)
+                return {"node": name.partition("/")[2], **part}
+        return {}
 
-    async def _end(self, identity: str) -> Json:
-        for name in await self._notes(ANSWERS):
-            if name.startswith(f"{identity}/"):
-                await self._do("unpin", ANSWERS, name=name)
+    def _opened(self, sealed: str, address: str) -> Json:
+        keys = self._keys()
+        try:
+            part: Json = orjson.loads(keys.open(base64.b64decode(sealed), keys.key(address)))
+        except ValueError:
+            return {"failed": "what it says cannot be opened here: has it other secrets?", "last": True}
+        return part
+
+    async def _names(self, errand: str) -> list[str]:
+        """Of what was said of it."""
+        return [name for name in await self._notes(ANSWERS) if name.startswith(said_by(errand, ""))]
+
+    async def _end(self, errand: str) -> Json:
+        for name in await self._names(errand):
+            await self._take_off(name)
         return {}
 
 

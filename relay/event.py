@@ -32,6 +32,10 @@ def reply_facts(reply: Reply) -> Facts:
     return {"code": reply.code, "enhanced": reply.enhanced, "text": reply.text}
 
 
+# Of what `about` says, that which is the app's own: brand, stream and the recipient are not.
+MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from", "skeleton")
+
+
 def about(delivery: Delivery) -> Facts:
     """Of which message to whom an event is, as all events of one say it."""
     message = delivery.message

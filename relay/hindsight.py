@@ -23,7 +23,7 @@ import structlog
 
 from relay.clue import Sought
 from relay.event import iso, reply_facts
-from relay.feedback.aftermath import Aftermath, condemns, kind_of, unsubscription, unwanted
+from relay.feedback.aftermath import Aftermath, condemns, kind_told, unsubscription, unwanted
 from relay.feedback.consequences import Report as Notification
 from relay.feedback.consequences import owes_failure_report, told_of
 from relay.feedback.matching import Facts, Report, failed_of
@@ -49,6 +49,7 @@ FORGET = 60.0  # s between looks for what is too old to come back
 HELD = 5 * 86_400_000  # ms for which a report waits for who sent its message to be back: as long as mail itself
 SEARCHES = 20  # of UNPLACED in one look: each costs the spool's thread some ms where tens of millions were sent
 BITS = {"bounced-late": 1, "complained": 2, "unsubscribed": 4, "left": 32}
+MOST_LEFT = 20_000  # deliveries that are not remembered and that somebody left by, the latest: some 2 MB
 _LEFT = ("stream", "brand", "credential", "campaign", "site")
 CONDEMNED, COUNTED = 8, 16  # of bounces: one was clear; one has counted for the health of the stream
 
@@ -65,7 +66,7 @@ class Shard(Protocol):
 
 class Hindsight:
     """`shards`: each spool with its house and the maker of its ids; `complained` is told the source and the site of mail that
-    somebody complained about; `doubted`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
+    somebody complained about; `doubts`: is a site's word that there is no such user not taken now? `aftermath`, `rulings` and
     `max_age` (ms for which what was sent is remembered) are replaced by the wiring at a reload."""
 
     def __init__(
@@ -74,17 +75,18 @@ class Hindsight:
         shards: Sequence[tuple[Shard, House, str]],
         clock: Callable[[], int],
         complained: Callable[[str, str], None],
-        doubted: Callable[[str], bool],
+        doubts: Callable[[str], bool],
     ) -> None:
         self.counters: Counter[str] = Counter()
         self.aftermath, self.rulings, self.max_age = Aftermath(), NO_RULINGS, MAX_AGE
         self._looked_for: set[str] = set()
+        self._left = dict[About, None]()
         self._oldest = 0  # when the oldest note began to wait for its sender, or before
         self._state = state
         self._shards = shards
         self._clock = clock
         self._complained = complained
-        self._doubted = doubted
+        self._doubts = doubts
 
     def __repr__(self) -> str:
         return f"<Hindsight {dict(self.counters)}>"
@@ -160,9 +162,8 @@ class Hindsight:
         """Strangers cause it: a fault of ours with one must not end the worker, which would meet it again when it is back."""
         self.counters["failed"] += 1
         what = "a note of returned mail is dropped; a newer Postlane's, or a fault of ours"
-        log.error(
-            what, about=note[:30], exc_info=error
-        )  # the message's id: behind it stands what was said, and of whom
+        # The message's id alone: behind it stands what was said, and of whom.
+        log.error(what, about=note[:30], exc_info=error)
 
     async def _place(self, report: Report) -> bool:
         for shard, _, maker in self._shards:
@@ -189,10 +190,11 @@ class Hindsight:
         await self._state.unpin(board(maker), name)
 
     async def _count_left(self, report: Report, shard: Shard) -> None:
-        """Somebody left by it, for the health of its stream: once, at the time and site of its delivery. What left by its app's
-        return path is not remembered: of that as much counts as the desk was told."""
+        """Somebody left by it, for the health of its stream: once, however often he comes back and leaves again, at the time and
+        site of its delivery. What left by its app's return path is not remembered: of that as much counts as the desk was told,
+        once in this worker's life."""
         found = await shard.sent(*report.about)
-        if found is not None and found[1] & BITS["left"]:
+        if report.about in self._left or (found is not None and found[1] & BITS["left"]):
             self.counters["again"] += 1
             return
         identifier, index = report.about
@@ -202,6 +204,9 @@ class Hindsight:
             tally = unsubscribed(**{name: str(report.facts[name]) for name in _LEFT}, at=time_of(identifier) or 0)
         told_of, heard = [(f"{identifier}-{index}", tally)], [(identifier, index, BITS["left"])]
         await shard.settle(Change(told_of=told_of, heard=heard))
+        self._left[report.about] = None
+        if len(self._left) > MOST_LEFT:
+            del self._left[next(iter(self._left))]
         self.counters["left"] += 1
 
     async def _hear(self, report: Report, shard: Shard, house: House) -> None:
@@ -259,8 +264,8 @@ class Hindsight:
             called_for = self.aftermath.of_failure(delivery, category, permanent, delivery.site, now)
             if called_for is not None:
                 with suppress(StateError):  # it is asked again, and heard, when the desk is told (relay/learning.py)
-                    delivery.doubted = (await house.known.of([delivery.recipient]))[0].doubted
-        return told_of(called_for, delivery, now, self._doubted)
+                    delivery.pending_since = (await house.known.of([delivery.recipient]))[0].pending_since
+        return told_of(called_for, delivery, now, self._doubts)
 
 
 def _begun(note: str) -> int:
@@ -282,7 +287,7 @@ def _counts(kind: str, facts: Facts) -> Kind | None:
         return Kind.COMPLAINT if unwanted(str(facts.get("feedback_type", ""))) else None
     if kind != "bounced-late":
         return None
-    return LATE.get(kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))))
+    return LATE.get(kind_told(facts))
 
 
 def _happened(delivery: Delivery, kind: Kind, facts: Facts) -> tuple[object, ...]:
@@ -303,9 +308,9 @@ def _told(facts: Facts, delivery: Delivery) -> Facts:
 
 def _reply(facts: Facts) -> Reply:
     words, status = str(facts.get("reply") or ""), str(facts.get("status") or "5.0.0")
-    return (
-        reply_of(words, status, "failed") if words else Reply(550, status, "It came back; the report gives no reason")
-    )
+    if not words:
+        return Reply(550, status, "It came back; the report gives no reason")
+    return reply_of(words, status, "failed")
 
 
 def _outcome(facts: Facts) -> Outcome:

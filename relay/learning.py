@@ -3,7 +3,8 @@
 What is decided is relay/feedback/aftermath.py's; here it is asked with what State knows of the person and of the site. While a
 site says of nearly everybody that there is no such user (relay/policy/badhour.py) what it says is left pending, and so is what
 DNS says of domains unless it can be trusted with that (relay/denials.py). A second word settles it: the same answer on another
-day, when the site is not doubted any more, suppresses; mail that arrives takes it off; so does an operator.
+day, when the site is not doubted any more, suppresses; mail that arrives takes it off; so does an operator. What arrives also
+ends a row of refusals of its stream's mail, which suppress where they come one after the other.
 
 It listens to effects (relay/effects.py), which come again after a crash: the days counted of a person stand in State, each with
 the delivery that failed first, so that none counts twice.
@@ -19,7 +20,7 @@ from relay.domain import a_label
 from relay.effects import Effect
 from relay.feedback.aftermath import believed, counted
 from relay.people import People
-from relay.person import DEAD_MAILBOX, person_of
+from relay.person import NOBODY_THERE, person_of
 from relay.recipient import Keys
 from relay.state.interface import State, StateError
 from relay.tally import DNS
@@ -67,6 +68,8 @@ class Learning:
         for entry in (entry for _, entry in learnt if entry.get("arrived")):
             where = {"pending": True}
             await self._ask({"what": "unblock", "recipient": entry["recipient"], "where": where, "via": "feedback"})
+            if over := entry.get("over"):  # refusals suppress where they come one after the other
+                await self._state.tell(self.keys.key(str(entry["recipient"])), dict.fromkeys(map(str, over)))
         entries = [
             _of_mail(token, entry)
             for token, entry in learnt
@@ -85,14 +88,14 @@ class Learning:
 
     async def _believable(self, entries: Sequence[Json]) -> list[Json]:
         """What a doubted site says of a mailbox waits for a second word, and so does what it says the same day again."""
-        dead = [entry for entry in entries if entry["reason"] == DEAD_MAILBOX]
+        dead = [entry for entry in entries if entry["reason"] in NOBODY_THERE]
         if not dead:
             return list(entries)
         denied = {_domain(entry) for entry in dead if entry.get("site") == DNS}
         gone = await self._gone(denied) if denied else ()
         doubted = await self._doubted({str(entry.get("site")) for entry in dead})
         found = await self._state.told([self.keys.key(str(entry["recipient"])) for entry in dead], left=True)
-        now, said = self._clock(), [entry for entry in entries if entry["reason"] != DEAD_MAILBOX]
+        now, said = self._clock(), [entry for entry in entries if entry["reason"] not in NOBODY_THERE]
         for entry, facts in zip(dead, found, strict=True):
             waits = [block.since for block in person_of(facts).blocks if block.pending and not block.over(now)]
             unsure = entry.get("site") in doubted or (entry.get("site") == DNS and _domain(entry) not in gone)
@@ -106,11 +109,17 @@ class Learning:
         if after <= 1:
             return True
         at = int(entry.get("at") or self._clock())  # a former Postlane's effects do not say when
-        key, name = self.keys.key(str(entry["recipient"])), f"f:{entry['reason']}"
+        key, name = self.keys.key(str(entry["recipient"])), f"f:{_counted_as(entry)}"
         (facts,) = await self._state.told([key])
         days = counted(orjson.loads(facts.get(name, "[]")), token, at, int(entry["within"]))
         await self._state.tell(key, {name: orjson.dumps(days).decode()})
         return len(days) >= after
+
+
+def _counted_as(entry: Json) -> str:
+    """What counts together: who refuses one stream's mail has not refused another's."""
+    stop, brand = str(entry["stop"]), str(entry.get("brand") or "")
+    return " ".join([str(entry["reason"]), *([stop] if stop != "all" else []), *([brand] if brand else [])])
 
 
 def _domain(entry: Json) -> str:

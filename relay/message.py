@@ -169,7 +169,8 @@ class Delivery:
     tier       of its recipient (relay/policy/engagement.py); "": not known. In memory alone
     happened   how it ended, for its stream's health (relay/tally.py); None: it does not count. In memory alone
     permitted  it has a permit of the rate that its stream is slowed to. In memory alone
-    doubted    since when a suppression of its recipient waits for a second word; 0: none does. In memory alone
+    pending_since  ms, of a suppression of its recipient that waits for a second word; 0: none does. In memory alone
+    refusals   what counts that he refused mail lately (relay/person.py). In memory alone
     """
 
     message: Message
@@ -205,7 +206,8 @@ class Delivery:
     tier: str = ""
     happened: tuple[object, ...] | None = None
     permitted: bool = False
-    doubted: int = 0
+    pending_since: int = 0
+    refusals: tuple[str, ...] = ()
 
     @property
     def engaged(self) -> bool | None:

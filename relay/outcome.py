@@ -61,6 +61,7 @@ class Outcome:
     internal  these are our own words (timeouts, DNS, connection lost): back-off rules for replies never see them
     captured  it was for the built-in capture server, not for the world
     category  what a failure means, as feedback/taxonomy.py names it; "" of a success, and until it was asked
+    rule      what decided that, in a few words, or the file and line of the admin's rule
     passing   it says that it will pass, however hard its code is: a limit, greylisting (feedback/consequences.py)
     dns       what our own look-up said of the recipient's domain, if that is the last word: NO_DOMAIN, NO_MAIL; "" else
     transcript  of a failure, what was said in the session, a line each (egress/transcript.py)
@@ -78,6 +79,7 @@ class Outcome:
     captured: bool = False
     site: str = ""
     category: str = ""
+    rule: str = ""
     passing: bool = False
     dns: str = ""
     transcript: tuple[str, ...] = ()

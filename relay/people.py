@@ -3,31 +3,26 @@
 A question is {"do": "people", "what": ..., "by": who, "via": cli | web | api | page | one-click | ..., "reason": ...}; the answer
 an object, with `error` where nothing was done.
 
-    show      recipient; all (true: also what caps count of him, and failures that do) -> what is known of him
-    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told,
-                       and of MAIL}]
-                                                                                      -> {"changed", "same"}
-    unblock   recipient, where (below; {}: all)                                       -> {"removed": [...]}
-    wish      recipient or key, brand, topics_off, at_most, paused_until                     -> {"before", "after"}
-    together  recipient or key, changes: [block (one entry), unblock and wish, as they stand here]: all in one, or none of them
-                                                                                      -> {"changed"}
-    engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did
-                                                                                      -> {"changed"}
-    brands                                                                            -> {"brands"}: all there are
-    forget    recipient, stop: what is not sent from then on ("": nothing; not said: as the files say)
-                          -> {"kept": blocks}
-    doubt     where, cursor, limit: what `list` lists waits for a second word from then on, and stops nothing meanwhile
-    confirm   the same: what waits stops mail from then on                            -> {"changed", "cursor"}
-    list      where, cursor, limit, count (true: no rows)                   -> {"rows", "found", "people", "cursor"}
-    clear     where, cursor, limit: takes off what `list` lists                       -> {"removed", "cursor"}
+    show      recipient; all (true: also what caps count of him, and failures that do)    -> what is known of him
+    block     entries: [{recipient or key, stop, brand, reason, source, until, note, site, stream, since, span, told, and of
+              MAIL}]                                                                      -> {"changed", "same"}
+    unblock   recipient, where ({}: all)                                                  -> {"removed": [...]}
+    wish      recipient or key, brand, topics_off, at_most, paused_until                  -> {"before", "after"}
+    together  recipient or key, changes: [block (one entry), unblock and wish, as they stand here]: all in one, or none
+                                                                                          -> {"changed"}
+    engaged   entries: [{recipient, brand, day}]; day since the epoch (UTC), None: he never did    -> {"changed"}
+    brands                                                                                -> {"brands"}: all there are
+    forget    recipient, stop: what is not sent from then on ("": nothing; not said: as the files say)    -> {"kept": blocks}
+    list      where, cursor, limit, count (true: no rows)                                 -> {"rows", "found", "people", "cursor"}
+    clear     the same: takes off what `list` lists                                       -> {"removed", "cursor"}
+    doubt     the same: it waits for a second word from then on, and stops nothing        -> {"changed", "cursor"}
+    confirm   the same: what waits stops mail from then on                                -> {"changed", "cursor"}
+    got       entries: [{recipient or key, brand, class, at}]: mail that arrived, which State may have lost    -> {}
+    restored  what State lost of people was told again, as far as it can be               -> {}
 
-Of an entry, what MAIL names is of the message that led to it, for its event; `told`: what it stops, as an event said already.
-
-`where`: stop, brand, reason, source, site, stream; pending: whether it waits for a second word; since and until, between
-which it began; over: true, also those that ended.
-
-    got       entries: [{recipient or key, brand, class, at}]: mail that arrived, which State may have lost     -> {}
-    restored  -> {}: what State lost of people was told again, as far as it can be
+Of an entry, what MAIL (relay/event.py) names is of the message that led to it, for its event; `told`: what it stops, as an event
+said already. `where`: stop, brand, reason, source, site, stream, of each one or a list; pending: whether it waits for a second
+word; since and until, between which it began; over: true, also those that ended.
 
 Whoever changes something on a brand's page, unsubscribes by it or complains of its mail, has engaged with the brand that day; to
 look at a page is no such thing, since scanners open every link. What an app or an operator tells feeds the brand
@@ -35,8 +30,7 @@ look at a page is no such thing, since scanners open every link. What an app or 
 
 Each change is told to State and then recorded as an event, of which webhooks and reports hear; what was so already is neither.
 With `silent` it is told alone: events of it are there. Who left by a message is counted by the worker that sent it, which knows
-when and to which site (relay/hindsight.py).
-Times are ms. Nothing here waits for a person: who asks first counts and asks him.
+when and to which site (relay/hindsight.py). Times are ms. Nothing here waits for a person: who asks first counts and asks him.
 
 The module is long because each of these questions reads one person, tells State and records the same way: parted, the halves
 would share all that is below their `_` names.
@@ -55,7 +49,7 @@ import structlog
 from relay.control import Json
 from relay.domain import a_label
 from relay.engaging import Engaging
-from relay.event import Facts, iso
+from relay.event import MAIL, Facts, iso
 from relay.feedback.matching import Report
 from relay.ids import maker_of, time_of
 from relay.person import (
@@ -64,6 +58,7 @@ from relay.person import (
     COMPLAINT,
     ERASED,
     MANUAL,
+    NOBODY_THERE,
     PENDING,
     UNSUBSCRIBED,
     Block,
@@ -92,8 +87,6 @@ NO_MAIL: Mapping[str, Any] = MappingProxyType({})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HIS_OWN = ("one-click", "page", "mailto")  # ways: a person, by a link in his own mail
 _TYPED = ("cli", "web", "api")  # whose words may hold a slip; a link in an old mail may name a brand that is gone
-MAIL = ("id", "rcpt", "message_id", "credential", "class", "campaign", "metadata", "sender", "from", "skeleton")
-"""Of a message and its recipient, as events say it."""
 SELECTORS = ("stop", "brand", "reason", "source", "site", "stream")
 """Of a list of suppressions."""
 
@@ -297,25 +290,14 @@ class People:
         if entry.get("recipient") or not entry.get("key"):
             address = address_of(entry)
             return address, self.keys.key(address)
-        try:
-            key = bytes.fromhex(str(entry["key"]))
-        except ValueError:
-            key = b""
-        if len(key) != KEY_OCTETS:
-            raise BadQuestion(f'"{str(entry["key"])[:100]}" is no key of a person: {2 * KEY_OCTETS} hexadecimal digits')
-        return "", key
+        return "", _key_of(entry)
 
     def _made(self, entry: Json, question: Json, now: int) -> Block:
         stop, brand = str(entry.get("stop") or "all"), str(entry.get("brand") or "")
         reason = str(entry.get("reason") or MANUAL)
-        if _STOP.fullmatch(stop.removeprefix(PENDING) if question.get("via") in _OURS else stop) is None:
-            raise BadQuestion(f'"{stop}" stops nothing: all, marketing, topic:NAME or stream:NAME')
-        if _SLUG.fullmatch(reason) is None:
-            raise BadQuestion(f'"{reason}" is no reason: small letters, digits and hyphens, such as manual')
-        if brand and brand not in self.brands and question.get("via") in _TYPED:
-            raise BadQuestion(
-                f'no brand "{brand}" in brands.toml; there are {", ".join(sorted(self.brands)) or "none"}'
-            )
+        _checked(stop.removeprefix(PENDING) if question.get("via") in _OURS else stop, reason)
+        if question.get("via") in _TYPED:
+            _named(brand, self.brands)
         address = str(entry.get("recipient") or "")
         return Block(
             stop=stop,
@@ -345,7 +327,7 @@ class People:
         if address and not person.sealed and not person.erased:
             facts[ADDRESS] = self.keys.sealed_text(address)
         if not block.pending:
-            facts |= {one.name: None for one in person.blocks if one.pending and one.reason == block.reason}
+            facts |= {one.name: None for one in person.blocks if one.pending and block.reason in NOBODY_THERE}
             mail = {name: entry[name] for name in MAIL if name in entry}
             return _Step(facts, [_blocked(address, key, block, question, mail)])
         if entry.get("told") != block.stop[len(PENDING) :]:
@@ -550,10 +532,14 @@ def fits(block: Block, where: Mapping[str, Any], now: int) -> bool:
         return False
     if where.get("pending", block.pending) != block.pending:
         return False
-    if any(getattr(block, name) != where[name] for name in SELECTORS if where.get(name) is not None):
+    if any(not _is_one(getattr(block, name), where[name]) for name in SELECTORS if where.get(name) is not None):
         return False
     since, until = where.get("since"), where.get("until")
     return (since is None or block.since >= since) and (until is None or block.since < until)
+
+
+def _is_one(value: str, wanted: str | Sequence[str]) -> bool:
+    return value == wanted if isinstance(wanted, str) else value in wanted
 
 
 def _same(there: Block, wanted: Block, now: int) -> bool:
@@ -613,6 +599,45 @@ def address_of(question: Json) -> str:
     if not (local and at and domain) or len(address) > 320 or any(ord(sign) < 32 for sign in address):
         raise BadQuestion(f'"{address[:100]}" is no address')
     return address
+
+
+def wrong_with(entry: Json, brands: Collection[str]) -> str:
+    """Why the desk would refuse a block that somebody typed; "" where it takes it. So a long list is looked through before."""
+    try:
+        if entry.get("recipient") or not entry.get("key"):
+            address_of(entry)
+        else:
+            _key_of(entry)
+        _checked(str(entry.get("stop") or "all"), str(entry.get("reason") or MANUAL))
+        _named(str(entry.get("brand") or ""), brands)
+    except BadQuestion as error:
+        return str(error)
+    return ""
+
+
+def _key_of(entry: Json) -> bytes:
+    """Raises BadQuestion."""
+    try:
+        key = bytes.fromhex(str(entry["key"]))
+    except ValueError:
+        key = b""
+    if len(key) != KEY_OCTETS:
+        raise BadQuestion(f'"{str(entry["key"])[:100]}" is no key of a person: {2 * KEY_OCTETS} hexadecimal digits')
+    return key
+
+
+def _checked(stop: str, reason: str) -> None:
+    """Raises BadQuestion."""
+    if _STOP.fullmatch(stop) is None:
+        raise BadQuestion(f'"{stop}" stops nothing: all, marketing, topic:NAME or stream:NAME')
+    if _SLUG.fullmatch(reason) is None:
+        raise BadQuestion(f'"{reason}" is no reason: small letters, digits and hyphens, such as manual')
+
+
+def _named(brand: str, brands: Collection[str]) -> None:
+    """Raises BadQuestion."""
+    if brand and brand not in brands:
+        raise BadQuestion(f'no brand "{brand}" in brands.toml; there are {", ".join(sorted(brands)) or "none"}')
 
 
 def _engagement(entry: Json, brands: Collection[str], today: int) -> tuple[str, int | None]:

@@ -18,10 +18,9 @@ import orjson
 ADDRESS = "address"
 AT_MOST = ("", "1/day", "1/week", "1/month")  # the spool keeps their numbers
 
-# Reasons of blocks that Postlane gives itself; an operator's own are any slug.
-UNSUBSCRIBED, COMPLAINT, DEAD_MAILBOX, MANUAL, IMPORTED, ERASED = (
-    "unsubscribed", "complaint", "dead-mailbox", "manual", "imported", "erased",
-)  # fmt: skip
+# Reasons of blocks that Postlane gives itself, beside the categories of failures; an operator's own are any slug.
+UNSUBSCRIBED, COMPLAINT, MANUAL, IMPORTED, ERASED = "unsubscribed", "complaint", "manual", "imported", "erased"
+NOBODY_THERE = ("bad-mailbox", "bad-domain")  # of failures the category; of these alone a second word may be waited for
 
 FORGET = "recipient --forget"  # the action of an `audit` event, which tells what goes on to be stopped, by a hash alone
 PENDING = "pending:"  # how the stop begins of a suppression that waits for a second word, and stops nothing meanwhile
@@ -144,15 +143,17 @@ class Engaged:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """All of it; `wishes` and `engaged` by brand. `sealed`: the address, "" where it is not kept."""
+    """All of it; `wishes` and `engaged` by brand. `sealed`: the address, "" where it is not kept. `refusals`: names of the facts
+    that count on which days he refused whose mail (relay/learning.py)."""
 
     blocks: tuple[Block, ...] = ()
     wishes: Mapping[str, Wish] = field(default_factory=dict)
     engaged: Mapping[str, Engaged] = field(default_factory=dict)
     sealed: str = ""
+    refusals: tuple[str, ...] = ()
 
     @property
-    def doubted(self) -> int:
+    def pending_since(self) -> int:
         """Since when something waits for a second word, the latest of it; 0: nothing does."""
         return max((block.since for block in self.blocks if block.pending), default=0)
 
@@ -162,6 +163,7 @@ class Person:
         return any(block.reason == ERASED for block in self.blocks)
 
 
+REFUSED = "f:recipient-refused"  # begins what counts them; then what they stop, if not all, and of which brand
 NOBODY = Person()  # of whom nothing is known: most people
 
 
@@ -174,6 +176,7 @@ def person_of(facts: Mapping[str, str]) -> Person:
         {name[2:]: Wish.load(text) for name, text in _named(facts, "w:")},
         {name[2:]: Engaged.load(text, facts.get(f"u:{name[2:]}")) for name, text in _named(facts, "e:")},
         facts.get(ADDRESS, ""),
+        tuple(name for name in facts if name.startswith(REFUSED)),
     )
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from relay.attempt import Attempting, pool_for
-from relay.event import iso
+from relay.event import about, iso
 from relay.message import HELD, RUNAWAY, Change, Delivery, LaneKey, MailClass
 from relay.policy import relevance
 from relay.policy.suspension import OLDER, Suspension, Suspensions
@@ -27,6 +27,9 @@ Act = Callable[[list[Delivery]], tuple[list[Delivery], Change]]
 SPREAD = 20  # ms for each delivery set free together: a page of 500 within 10 s
 SPREAD_AT_MOST = 600_000  # ms: what was held for a day need not wait for another; sites have limits of their own
 PAGE = 500  # deliveries a page: some 300 KB of JSON, a few ms of the spool's thread
+SENT_FOUND = (
+    2_000  # of these told in one answer, which has bounds (control.MAX_LINE): an app's own address may get all mail
+)
 SENT_PAGE = 10_000  # rows of what was sent that are looked through: some 15 ms of the spool's thread
 COUNT_PAGE = 5_000  # of which only numbers are told
 BREATH = 0.02  # s between the pages of what nobody waits for, so that it takes a third of the loop at most
@@ -56,7 +59,12 @@ class QueueCommands:
         begin = question.get("after") or ["", 0]
         signs = [f"@{domain}" for domain in sorted(domains_of(who))]
         found, after = await self.spool.sent_to(signs, (begin[0], begin[1]), SENT_PAGE)
-        return {"items": [_sent(*one) for one in found if normalised(one[0].recipient) == who], "after": after}
+        his = [one for one in found if normalised(one[0].recipient) == who]
+        if len(his) > SENT_FOUND:
+            his = his[:SENT_FOUND]
+            last, _ = his[-1]
+            after = last.message.id, last.index
+        return {"items": [_sent(*one) for one in his], "after": after}
 
     async def unsend(self, question: Json) -> Json:
         """{"sent": [[id, index], ...]} -> {"after": null}: what was delivered to somebody who is to be forgotten."""
@@ -354,21 +362,11 @@ class QueueCommands:
 
 
 def _sent(delivery: Delivery, heard: int) -> Json:
-    message = delivery.message
     return {
-        "id": message.id,
-        "rcpt": delivery.index,
-        "recipient": delivery.recipient,
-        "sender": delivery.sender,
-        "from": message.author,
-        "subject": message.subject,
-        "message_id": message.message_id,
-        "credential": message.credential,
-        "brand": message.brand,
-        "stream": message.stream,
-        "campaign": message.campaign,
+        **about(delivery),
+        "subject": delivery.message.subject,
         "site": delivery.site,
-        "accepted": iso(message.accepted_at),
+        "accepted": iso(delivery.message.accepted_at),
         "delivered": iso(delivery.arrived) if delivery.arrived else None,
         "came_back": bool(heard),
     }

@@ -29,12 +29,12 @@ REMEMBERED = 8_192  # keys of addresses, the latest: 1 MB
 # Gmail: support.google.com/mail/answer/7436150 (dots), /answer/22370 (+). Outlook: support.microsoft.com, "Add or remove an
 # email alias" and Exchange Online's plus addressing. iCloud: support.apple.com/guide/icloud, "plus addressing". Proton:
 # proton.me/support/addresses-and-aliases (+, and dots, hyphens and underscores). Fastmail: fastmail.help, "Plus addressing".
-_TAGS = frozenset({
+TAGS = frozenset({
     "gmail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "icloud.com", "me.com", "mac.com",
     "proton.me", "protonmail.com", "pm.me", "fastmail.com", "fastmail.fm",
 })  # fmt: skip
-_SAME = {"googlemail.com": "gmail.com"}  # support.google.com/mail/answer/10313
-_SIGNS = {"gmail.com": ".", "proton.me": ".-_", "protonmail.com": ".-_", "pm.me": ".-_"}
+SAME = {"googlemail.com": "gmail.com"}  # support.google.com/mail/answer/10313
+SIGNS = {"gmail.com": ".", "proton.me": ".-_", "protonmail.com": ".-_", "pm.me": ".-_"}
 
 # Most addresses have one spelling only, and say so: each message asks for that of its recipients.
 _PLAIN = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*@((?:[a-z0-9]+\.)+[a-z]+)")
@@ -47,12 +47,12 @@ def normalised(address: str) -> str:
     """The one spelling of all that reach the same mailbox: case, A-label, needless quotes and comments (RFC 5321 4.1.2, RFC
     5322 3.2.2), and tags and dots where the provider is known to ignore them. Total: nonsense has a spelling, too."""
     plain = _PLAIN.fullmatch(address)
-    if plain is not None and plain[1] not in _TAGS and plain[1] not in _SAME:
+    if plain is not None and plain[1] not in TAGS and plain[1] not in SAME:
         return address
     local, at, domain = address.strip().rpartition("@")
     local, domain = _bare(local), _bare(domain)
     domain = _literal(domain) if domain.startswith("[") else (a_label(domain) or domain.lower()).rstrip(".")
-    domain = _SAME.get(domain, domain)
+    domain = SAME.get(domain, domain)
     if (quoted := _QUOTED.fullmatch(local)) is not None:
         text = re.sub(r"\\(.)", r"\1", quoted[1], flags=re.DOTALL)
         if _DOT_ATOM.fullmatch(text) is None:
@@ -63,7 +63,7 @@ def normalised(address: str) -> str:
     if not local.isascii():
         local = unicodedata.normalize("NFC", local)  # RFC 6532 3.1
     local = local.lower()
-    if domain in _TAGS and not local.startswith('"'):
+    if domain in TAGS and not local.startswith('"'):
         local = _untagged(local, domain)
     return f"{local}{at}{domain}"
 
@@ -71,7 +71,7 @@ def normalised(address: str) -> str:
 def _untagged(local: str, domain: str) -> str:
     """What remains is never empty: such an address is none of the provider's, and is kept as it is."""
     plain = local.partition("+")[0]
-    for sign in _SIGNS.get(domain, ""):
+    for sign in SIGNS.get(domain, ""):
         plain = plain.replace(sign, "")
     return plain or local
 

@@ -2,7 +2,7 @@
 
     b-TOKEN@, u-TOKEN@   return paths and addresses by which recipients unsubscribe (relay/return_path.py)
     feedback_addresses   of bounces.toml: where providers send complaints, and the mails by which they ask whether we want them
-    postmaster@, abuse@  are forwarded to [alerts] mail, whatever they say
+    postmaster@, abuse@  are forwarded to [alerts] mail, whatever they say; where that names nobody they come again
 
 It is read at once, and what it says of which delivery (feedback/matching.py) goes to the worker that sent it, as a note on that
 worker's board in State: so it reaches another worker, another node, or one that is down and comes back. Where nobody can say who
@@ -55,6 +55,7 @@ GONE = TurnedAway(
 )
 TOO_BIG = Reply(552, "5.3.4", "Mail to people here may have 500 KB, and 64 KB of header")
 LATER = Reply(451, "4.3.0", "It cannot be kept now; try again later")
+UNREAD = Reply(451, "4.3.5", "Nobody reads mail for people here yet; try again later")
 TAKEN = Reply(250, "2.0.0", "OK")
 
 
@@ -142,12 +143,17 @@ class Returns:
         recipients = submission.envelope.recipients
         about = [one for one in map(self._about, recipients) if one is not None]
         leavers = [one for one in map(self._leaver, recipients) if one is not None]
-        found = reports(mail, about, self._traced(mail)) + farewells(mail, submission.envelope.sender, leavers)
+        found = reports(mail, about, self._traced(mail), self._named(mail)) + farewells(
+            mail, submission.envelope.sender, leavers
+        )
         self.counters[label(mail)] += 1
         if mail.kind in (Kind.BOUNCE, Kind.COMPLAINT) and label(mail) == mail.kind.value and not found:
             self.counters["unmatched"] += 1
         try:
-            if self._reader(mail, recipients) and (answer := await self._forward(submission)) is not TAKEN:
+            if (
+                self._reader(mail, recipients)
+                and (answer := await self._forward(submission, heard=bool(found))) is not TAKEN
+            ):
                 return answer
             for report in found:
                 await self._tell(report)
@@ -183,19 +189,25 @@ class Returns:
         self._unplaced += 1
         await self._state.pin(UNPLACED, name_of(report), dumped(report._replace(at=now)))
 
+    def _named(self, mail: Mail) -> About | None:
+        """By the return path that it tells of what came back."""
+        local, _, domain = mail.return_path.rpartition("@")
+        return self.paths.open(local, self._state.now()) if domain.lower() in self.domains else None
+
     def _traced(self, mail: Mail) -> About | None:
         return self._house.tracer.open(mail.trace.strip())
 
-    async def _forward(self, submission: Submission) -> Reply:
+    async def _forward(self, submission: Submission, *, heard: bool) -> Reply:
         """As it is, to those who run this node, from nobody, marked by whom it was taken for: what they send back here ends here
-        (RFC 5321 6.3). Raises SpoolError where it cannot be saved."""
+        (RFC 5321 6.3). `heard`: it is also a report, which is not lost where nobody reads it. Raises SpoolError where it cannot
+        be saved."""
         now, recipients = submission.received_at, submission.envelope.recipients
         taken_for = next(one.address for one in recipients if self._is_for_people(one)).lower()
         if not self.postmasters:
             self.counters["unread"] += 1
             if self.counters["unread"] == 1:  # strangers cause it, so once
                 log.warning("mail for postmaster or abuse, and [alerts] mail names nobody", peer=submission.peer.ip)
-            return TAKEN
+            return TAKEN if heard else UNREAD
         if taken_for in delivered_to(submission.content):
             self.counters["loop"] += 1
             return TAKEN

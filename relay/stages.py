@@ -36,6 +36,7 @@ from relay.egress.security.guard import Guard
 from relay.egress.security.ledger import Ledger as TlsLedger
 from relay.egress.security.policies import StsPolicies
 from relay.egress.security.store import Store as TlsStore
+from relay.egress.security.unmet import Unmet
 from relay.egress.settings import Share
 from relay.engaging import Engaging
 from relay.event import Recorder
@@ -136,7 +137,7 @@ class Stages:
         self._looking: set[asyncio.Task[None]] = set()
         self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
         self.signer = Signer(spare=SparePower())
-        self.lately = Lately()
+        self.lately, self.unmet = Lately(), Unmet()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)
         self.ledger, self.flags = Ledger(), Flags()
@@ -233,7 +234,7 @@ class Stages:
             retry=in_force.policies.retry,
             rulings=in_force.policies.rulings,
             aftermath=in_force.policies.aftermath,
-            doubted=self._doubts,
+            doubts=self._doubts,
             streams=in_force.policies.streams.named,
             quota_of=self._quota_of,
             timezone_of=self._timezone_of,
@@ -258,6 +259,7 @@ class Stages:
             tally=self.tally,
             lately=self.lately,
             delivered_to=self.checking.traffic.add,
+            unmet=self.unmet,
             slow=self.slow,
         )
         dispatcher = Dispatcher(spool, partial(attempt, house=attempting), clock)

@@ -265,6 +265,8 @@ class Supervisor:
                 return await self._page(question)
             case "record" | "suspend" | "resume" | "pace" | "warmup" | "people" | "api" | "would" | "health" | "board":
                 return await self._ask_any(question)
+            case "names":
+                return await self._ask_any(question)
             case "errands":
                 return await self._ask_web(question)
             case "paces":
@@ -313,24 +315,13 @@ class Supervisor:
         due, shaping = self._reviews(), self._together(rows, standing)
         hooks = await webhooks(self.web)
         return {
-            "node": self._name,
-            "version": __version__,
-            "policies": self.in_force.version,
-            "config": self.in_force.place.versions["config"],
-            "mode": self.in_force.deployment.delivery.mode,
-            "only_to": self.in_force.deployment.only_to,
-            "started": self._started,
-            "web": self.web.up,
+            **self._itself(),
             "alerts": one_each(alerts),
             "reviews": due,
             "needs": list(needs.values()),
             "shaping": shaping,
             "warming": await self._warming(),
             "suspensions": suspensions,
-            "waits": [str(problem) for problem in self.in_force.waits],
-            "decision": asdict(self.decision),
-            "nodes": self.cluster.shown() if self.cluster is not None else [],
-            "on_disk": fingerprint(contents(self.policies)),
             "gauges": {
                 "policies_last_reload_successful": int(not self._own_alerts()),
                 "streams_past_review": sum(one["past"] for one in due),
@@ -341,6 +332,24 @@ class Supervisor:
             },
             "counters": {"webhook_posts": hooks.get("counts", [])},
             "workers": workers,
+        }
+
+    def _itself(self) -> Json:
+        """What it knows without asking anybody."""
+        deployment = self.in_force.deployment
+        return {
+            "node": self._name,
+            "version": __version__,
+            "policies": self.in_force.version,
+            "config": self.in_force.place.versions["config"],
+            "mode": deployment.delivery.mode,
+            "only_to": deployment.only_to,
+            "started": self._started,
+            "web": self.web.up,
+            "waits": [str(problem) for problem in self.in_force.waits],
+            "decision": asdict(self.decision),
+            "nodes": self.cluster.shown() if self.cluster is not None else [],
+            "on_disk": fingerprint(contents(self.policies)),
         }
 
     async def _warming(self) -> list[Json]:

@@ -139,6 +139,9 @@ class Suspending:
 
     # -- commands
 
+    async def answer(self, question: Json) -> Json:
+        return await (self.suspend if question["do"] == "suspend" else self.resume)(question)
+
     async def suspend(self, question: Json) -> Json:
         """{"what": selectors, "for" (ms; null: until resumed), "reason", "by", "via", "waiting"} -> {"suspension"}, or
         {"error"}"""

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from relay.effects import Effect
-from relay.policy.tallies import Sheet, alike
+from relay.policy.health import DAY, LATE, LONGEST
+from relay.policy.tallies import HOUR, Sheet, alike
 from relay.state.interface import State
 from relay.tally import Kind, Tally
 
@@ -20,7 +21,10 @@ log = structlog.get_logger()
 HOURS = "health/hours"  # board: the hours of which there are sheets, a note each
 REPORTERS = "health/reporters"  # board: a site that reports complaints -> the day (since the epoch) of the latest
 KEPT = 64  # sheets in memory: those of this hour and of late reports; each 30 KB at most
-_DAY = 86_400_000
+# Hours for which they stand in State for sure: any stream is judged by the last three days. What is older may be taken off there
+# at any moment (relay/accounts.py), so nothing of it is remembered here.
+STEADY = 48
+OLDEST = (LONGEST + LATE * DAY) // HOUR  # hours after which nobody judges any stream by what was sent then
 _COMPLAINT = Kind.COMPLAINT.value  # as a plain text, which is quicker to compare
 
 
@@ -49,12 +53,20 @@ class Tallying:
             return
         token = next(one.token for one in effects if one.tally is not None)
         first = f"{token} {tallies[0].kind}"  # one delivery has one of a kind, so no other batch begins like this
-        adding = (self._add(at, mine, first, tallies) for at, mine in alike(tallies).items())
+        this = self._state.now() // HOUR
+        counts = {at: mine for at, mine in alike(tallies).items() if at[0] > this - OLDEST}
+        adding = (self._add(at, mine, first, tallies) for at, mine in counts.items())
         for failed in await asyncio.gather(*adding, return_exceptions=True):
             if failed is not None:
                 raise failed
         for site, at in {tally.site: tally.at for tally in tallies if tally.kind == _COMPLAINT}.items():
-            await self._reports(site, at // _DAY)
+            await self._reports(site, at // DAY)
+        self._forget(this - STEADY)
+
+    def _forget(self, before: int) -> None:
+        """What may change without us, and what is too much."""
+        self._hours = {hour for hour in self._hours if hour >= before}
+        self._sheets = {at: sheet for at, sheet in self._sheets.items() if at[0] >= before}
         while len(self._sheets) > KEPT:
             del self._sheets[next(iter(self._sheets))]
 

@@ -19,6 +19,7 @@ import uvloop
 from relay import boards, logs, worker_view
 from relay.alert_news import Change, letter, subject_of
 from relay.config.evidence import load_model
+from relay.config.names import unheard
 from relay.config.policies import everybody
 from relay.control import Json, answer_channel
 from relay.edge.credentials import Directory
@@ -62,6 +63,7 @@ class Worker:
             stages.doing,
             stages.guarding.runaways,
             stages.caring.standing,
+            stages.unmet,
             stages.addresses,
         )
         self.totals = worker_view.Totals(stages.tally, lambda: stages.door.counters["accepted"])
@@ -218,10 +220,10 @@ class Worker:
                 return {"alerts": alerts, "healthy": self.stages.healthy}
             case "alert.mail":
                 return await self._mail_alerts(question)
-            case "suspend":
-                return await self.stages.suspending.suspend(question)
-            case "resume":
-                return await self.stages.suspending.resume(question)
+            case "suspend" | "resume":
+                return await self.stages.suspending.answer(question)
+            case "names":
+                return {"unheard": unheard(question["what"], self.stages.settings.in_force.policies)}
             case "record":
                 self.stages.door.record(question["kind"], question["facts"])
                 return {"ok": True}

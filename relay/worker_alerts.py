@@ -1,7 +1,8 @@
 """What a worker alerts of: what stands, and what begins or ends.
 
 Mail that is another than it claims or does not pass a check that its brand wants flagged, State that is lost, a source that
-stands aside, a pool that has no other, mail that does not move. Who finds it keeps it; here it is put into words, and told once.
+stands aside, a pool that has no other, mail that does not move or waits for want of TLS. Who finds it keeps it; here it is put
+into words, and told once.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ from relay.alert import (
     contradiction_over,
     flagged,
     flagged_over,
+    insecure,
     moving,
     people_lost,
     pool_moves,
     pool_stalled,
     runaway,
     runaway_over,
+    secure,
     source_aside,
     source_back,
     sources_aside,
@@ -25,6 +28,7 @@ from relay.alert import (
     state_back,
     state_lost,
 )
+from relay.egress.security.unmet import Unmet
 from relay.policy.contradiction import Ledger, Trouble
 from relay.policy.flags import Flags
 from relay.policy.runaway import Runaways
@@ -49,6 +53,7 @@ class WorkerAlerts:
         doing: Callable[[str], str],
         runaways: Runaways,
         cared_for: Callable[[], Sequence[Alert]],
+        unmet: Unmet,
         pools: Callable[[], Mapping[str, Collection[str]]] = dict,
     ) -> None:
         self._ledger = ledger
@@ -59,6 +64,7 @@ class WorkerAlerts:
         self._doing = doing
         self._runaways = runaways
         self._cared_for = cared_for
+        self._unmet = unmet
         self._lost: Alert | None = None
         self._people = False  # it is of them
         self._pools = pools
@@ -80,6 +86,7 @@ class WorkerAlerts:
         alerts += map(runaway, self._runaways.standing())
         alerts += [self._lost] if self._lost else []
         alerts += [*self._stalled.values(), *sources_aside(self._aside.values())]
+        alerts += map(insecure, self._unmet.standing())
         alerts += self._cared_for()
         return alerts + [stalled(stall) for watchdog in self._watchdogs for stall in watchdog.standing()]
 
@@ -92,6 +99,8 @@ class WorkerAlerts:
         yield from self._of_sources(now)
         yield from self._of_pools(now)
         yield from self._of_progress()
+        for state, one in self._unmet.news(now):
+            yield state, insecure(one) if state == "firing" else secure(one)
 
     def _of_claims(self, now: int) -> Iterator[tuple[str, Alert]]:
         for state, trouble in self._ledger.news(now, self._trusts):

@@ -7,6 +7,7 @@ from pathlib import Path
 from relay.alert import (
     SOURCES,
     Alert,
+    at_fault,
     contradiction,
     contradiction_over,
     files_refused,
@@ -28,6 +29,7 @@ from relay.config import Problem
 from relay.kept import Decision
 from relay.message import MailClass
 from relay.policy.contradiction import Trouble
+from relay.policy.faults import Fault
 from relay.policy.flags import Flag
 from relay.policy.streams import Stream
 from relay.schedule.watchdog import Stall
@@ -206,3 +208,12 @@ def test_mail_that_stands_still_names_class_and_sites() -> None:
     ended = moving(Stall(MailClass.MARKETING, 1, ("c.example",), 0))
     assert begun.what == ended.what == {"class": "marketing"}
     assert ended.event("resolved")["summary"] == "marketing mail moves again"
+
+
+def test_what_an_app_wrote_runs_nothing_in_the_shell_of_who_does_as_he_is_told() -> None:
+    """A credential for `*.arava.example` chooses the rest of the domain itself, and RFC 5322 dot-atoms may have backquotes."""
+    for category in ("auth-failure", "bad-sender"):
+        fault = Fault("news", category, 0, 10, 10, "550 5.7.26", "`id`|\u202e.arava.example")
+        assert "'`id`|?.arava.example'" in at_fault(fault).advice
+    fault = replace(fault, domain="arava.example")
+    assert "do arava.example and" in at_fault(fault).advice

@@ -47,6 +47,16 @@ def test_what_flaps_does_not_flood_and_what_lasts_is_not_lost() -> None:
     assert told(news, alert("b"), alert("c"), at=NOW + PAUSE) == [("firing", "b"), ("firing", "c"), ("resolved", "a")]
 
 
+def test_what_becomes_critical_is_told_again_once() -> None:
+    news, warned = News(PAUSE, 900_000), alert() | {"severity": "warning"}
+    assert told(news, warned) == [("firing", "state")]
+    assert told(news, alert(), at=NOW + 1) == [], "not before the pause is over"
+    assert told(news, alert(), at=NOW + PAUSE) == [("firing", "state")]
+    for number, one in enumerate((alert(), warned, alert())):
+        assert told(news, one, at=NOW + (2 + number) * PAUSE) == []
+    assert told(news, at=NOW + 5 * PAUSE) == [("resolved", "state")]
+
+
 def test_troubles_of_the_same_name_are_told_apart_by_whom_they_concern() -> None:
     news = News(PAUSE, 900_000)
     assert len(told(news, alert("check", brand="a"), alert("check", brand="b"))) == 2

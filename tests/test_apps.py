@@ -92,16 +92,16 @@ class TestWhoMay:
     async def test_what_other_brands_know_is_not_told(self, node: Node) -> None:
         await ask(node, "suppress", by="erp", recipient=ADA, body={"note": "angry"})
         await ask(node, "prefer", by="erp", recipient=ADA, body={"at_most": "1/week"})
-        everywhere = [{"recipient": ADA, "stop": "all", "reason": "dead-mailbox", "note": "seen by noa"}]
+        everywhere = [{"recipient": ADA, "stop": "all", "reason": "bad-mailbox", "note": "seen by noa"}]
         await node.people.answer({"do": "people", "what": "block", "entries": everywhere, "by": "noa", "via": "cli"})
         told = await ask(node, "show", recipient=ADA)
         assert told["preferences"]["at_most"] == "each"
         assert told["marketing"] is False
         ((block),) = told["suppressions"]
-        assert (block["reason"], block["every_brand"], block["note"]) == ("dead-mailbox", True, "")
+        assert (block["reason"], block["every_brand"], block["note"]) == ("bad-mailbox", True, "")
 
     async def test_what_is_pending_is_told_to_no_app(self, node: Node) -> None:
-        entries = [{"recipient": ADA, "stop": "pending:all", "reason": "dead-mailbox"}]
+        entries = [{"recipient": ADA, "stop": "pending:all", "reason": "bad-mailbox"}]
         done = await node.people.answer({"do": "people", "what": "block", "entries": entries, "via": "feedback"})
         assert done["changed"] == 1
         told = await ask(node, "show", recipient=ADA)

@@ -9,6 +9,7 @@ import pytest
 
 from relay.attempt import LOOK_AGAIN, MOST_SOURCES, Attempting, attempt, pool_for
 from relay.egress.pools import Pool, Source
+from relay.egress.security import unmet
 from relay.identity import Rate
 from relay.ids import pack
 from relay.message import Delivery, MailClass
@@ -53,6 +54,23 @@ async def test_delivered_ends_the_delivery_in_one_transaction() -> None:
     assert rig.delivered_to == [delivery.domain]
 
 
+async def test_mail_that_waits_for_tls_is_known_until_its_domain_takes_some() -> None:
+    insecure = Outcome(Reply(451, "4.7.10", "no STARTTLS"), "STARTTLS", Scope.SITE, internal=True)
+    waits = []
+    for outcome in (insecure, BUSY, replace(insecure, reply=Reply(550, "5.7.30", "no STARTTLS"), scope=Scope.MESSAGE)):
+        rig, delivery = Rig(outcome), waiting_delivery()
+        for rig.now in (NOW - unmet.PATIENCE, NOW):
+            await attempt(delivery, rig.attempting())
+        waits.append([state for state, _ in rig.unmet.news(NOW)])
+    assert waits == [["firing"], [], []], "what bounces does not wait"
+    rig = Rig(DONE)
+    for at in (NOW - unmet.PATIENCE, NOW):
+        rig.unmet.waits("b.example", "no STARTTLS", at)
+    assert [state for state, _ in rig.unmet.news(NOW)] == ["firing"]
+    await attempt(waiting_delivery(), rig.attempting())
+    assert [state for state, _ in rig.unmet.news(NOW)] == ["resolved"]
+
+
 async def test_the_event_says_that_it_went_to_the_capture_server() -> None:
     for outcome, said in ((DONE, None), (replace(DONE, captured=True), True)):
         rig = Rig(outcome)
@@ -78,7 +96,7 @@ async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_not_fro
     for outcome, learnt in ((gone, 1), (replace(gone, internal=True), 0), (replace(gone, captured=True), 1)):
         rig, delivery = Rig(outcome), waiting_delivery()
         await attempt(delivery, rig.attempting())
-        assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+        assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["bad-mailbox"] * learnt
         assert rig.spool.events()[0]["suppressed"] == ("all" if learnt else None)
     for dns, site in ((NO_DOMAIN, "dns"), (NO_MAIL, "b.example")):
         ours = Outcome(Reply(550, "5.1.2", "no"), "DNS", Scope.RECIPIENT, internal=True, dns=dns)
@@ -87,7 +105,7 @@ async def test_a_mailbox_that_does_not_exist_is_learnt_from_a_peers_word_not_fro
         rig.courier.nowhere = ours
         await attempt(delivery, rig.attempting())
         ((_, entry),) = rig.spool.settled[0].learnt
-        assert (entry["reason"], entry["stop"], entry["site"]) == ("dead-mailbox", "all", site), "DNS may say so, too"
+        assert (entry["reason"], entry["stop"], entry["site"]) == ("bad-domain", "all", site), "DNS may say so, too"
         assert delivery.happened is not None
         assert delivery.happened[0] == "h"
         assert delivery.happened[6] == site
@@ -179,7 +197,7 @@ async def test_a_mailbox_that_was_unknown_until_the_message_expired_is_as_gone_a
     for give_up, scope, learnt in ((500, Scope.RECIPIENT, 1), (500, Scope.SITE, 0), (DAY, Scope.RECIPIENT, 0)):
         rig, delivery = Rig(replace(unknown, scope=scope), give_up=give_up), waiting_delivery()
         await attempt(delivery, rig.attempting())
-        assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["dead-mailbox"] * learnt
+        assert [one["reason"] for _, one in rig.spool.settled[0].learnt] == ["bad-mailbox"] * learnt
         if give_up < DAY:
             assert rig.spool.events()[0]["category"] == "expired"
             assert (delivery.happened or ("",))[0] == (Kind.HARD if learnt else Kind.BOUNCED)
@@ -507,7 +525,7 @@ async def test_who_is_refused_for_a_fault_of_his_own_is_told_of_once() -> None:
 
 async def test_mail_that_arrives_settles_what_was_pending_of_its_recipient() -> None:
     rig, delivery = Rig(DONE), waiting_delivery()
-    rig.people.block(delivery.recipient, "pending:all", "dead-mailbox")
+    rig.people.block(delivery.recipient, "pending:all", "bad-mailbox")
     assert await attempt(delivery, rig.attempting()) is None
     assert rig.spool.settled[-1].learnt == [(delivery, {"recipient": delivery.recipient, "arrived": True})]
 
@@ -761,13 +779,13 @@ async def test_what_an_operator_moved_goes_by_that_pool_before_any_route() -> No
 
 async def test_whom_mail_may_not_go_to_is_asked_again_before_each_attempt() -> None:
     rig, delivery = Rig(DONE), waiting_delivery(notify="FAILURE")
-    rig.people.block("dana@b.example", reason="dead-mailbox")
+    rig.people.block("dana@b.example", reason="bad-mailbox")
     assert await attempt(delivery, rig.attempting()) is None
     (change,) = rig.spool.settled
     assert change.finished == [delivery]
     withheld, report = rig.spool.events()
     assert (withheld["type"], withheld["reason"], withheld["at"]) == ("withheld", "suppressed", "attempt")
-    assert withheld["detail"] == "all, dead-mailbox, cli on 2026-11-21"
+    assert withheld["detail"] == "all, bad-mailbox, cli on 2026-11-21"
     assert report["type"] == "accepted"
     ((message, (note,)),) = change.put
     assert rig.offered == [note]

@@ -68,7 +68,7 @@ async def test_twelve_refusals_of_transactional_mail_are_told_until_mail_goes_th
     assert await other.state.pinned(FAULTS) == {}
 
 
-async def test_what_gets_worse_is_shown_as_it_is_and_told_once(one: Worker) -> None:
+async def test_what_becomes_critical_is_told_again_once(one: Worker) -> None:
     await one.hear(Kind.DELIVERED, 90)
     await one.hear(Kind.FAULT, 10, **AUTH)
     await one.look()
@@ -77,7 +77,10 @@ async def test_what_gets_worse_is_shown_as_it_is_and_told_once(one: Worker) -> N
     await one.look()
     assert [alert.severity for alert in one.caring.standing()] == ["critical"]
     assert one.alerts == ["stream news: 100 % of 20 messages refused with 550 5.7.26"]
-    assert told(one) == [("auth-failure", "firing")]
+    await one.hear(Kind.FAULT, 20, **AUTH)
+    await one.look(3)
+    assert [event["severity"] for event in one.events("alert")] == ["warning", "critical"]
+    assert told(one) == [("auth-failure", "firing")] * 2
 
 
 @pytest.mark.parametrize(

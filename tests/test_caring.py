@@ -28,7 +28,7 @@ from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Spool
 from relay.state.interface import StateError
 from relay.suspending import Suspending
-from relay.tally import Kind, Tally
+from relay.tally import DNS, Kind, Tally
 from relay.tallying import HOURS, Tallying, board
 from relay.web.metrics import exposition
 from tests.support.clocks import Clock
@@ -39,6 +39,12 @@ from tests.test_suspending import FailingState, never
 Json = dict[str, Any]
 BRANDS = {"arava": Brand("arava", domains=frozenset({"arava.example"}))}
 LIMITS = Health(Limits(min_messages=100))
+
+
+def denied(address: str, site: str) -> Json:
+    """What follows where a site, or DNS, says that nobody is there."""
+    reason = "bad-domain" if site == DNS else "bad-mailbox"
+    return {"recipient": address, "stop": "all", "reason": reason, "source": "feedback", "site": site}
 
 
 class Worker:
@@ -91,8 +97,7 @@ class Worker:
         for _ in range(count):
             self._number += 1
             address = f"u{self._number}@{there or f'{site}.example'}"
-            entry: Json = {"recipient": address, "stop": "all", "reason": "dead-mailbox", "source": "feedback"}
-            entry |= {"site": site, "stream": stream, "until": None}
+            entry = denied(address, site) | {"stream": stream, "until": None}
             learnt = entry if kind in (Kind.HARD, Kind.LATE_HARD) else None
             tally = Tally(str(kind), stream, site=site, **facts)
             token = f"{self._name}{self._number}/0"
@@ -102,10 +107,9 @@ class Worker:
         await self.learning.learn(effects)
         return addresses
 
-    async def bounce_again(self, address: str, site: str) -> None:
+    async def bounce_again(self, address: str, site: str, reason: str = "bad-mailbox") -> None:
         self._number += 1
-        entry = {"recipient": address, "stop": "all", "reason": "dead-mailbox", "source": "feedback", "site": site}
-        token = f"{self._name}{self._number}/0"
+        entry, token = denied(address, site) | {"reason": reason}, f"{self._name}{self._number}/0"
         await self.learning.learn([Effect(token, address, "arava", MailClass.MARKETING, 0, False, entry)])
 
     async def arrives(self, address: str) -> None:

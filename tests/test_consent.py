@@ -14,7 +14,7 @@ from relay.engaging import Engaging
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
 from relay.pause import Pause
-from relay.person import NOBODY, Engaged, Wish
+from relay.person import NOBODY, REFUSED, Engaged, Wish
 from relay.policy.caps import Cap, Caps
 from relay.policy.engagement import COLD, DAY, Sunset, Tiers
 from relay.policy.relevance import Postponed, Withheld
@@ -78,10 +78,20 @@ async def test_without_state_all_is_taken_transactional_mail_goes_and_the_rest_w
 async def test_an_attempt_hears_what_was_said_since() -> None:
     people, delivery = FakePeople(), waiting_delivery()
     assert await at_attempt(delivery, None, NOW, House(people)) is None
-    people.block("dana@b.example", reason="dead-mailbox")
+    people.block("dana@b.example", reason="bad-mailbox")
     found = await at_attempt(delivery, None, NOW, House(people))
     assert isinstance(found, Withheld)
     assert found.status == "5.1.1"
+
+
+async def test_an_attempt_knows_which_refusals_its_arrival_would_end() -> None:
+    people, delivery = FakePeople(), waiting_delivery()
+    people.facts[people.keys.key("dana@b.example")] = {f"{REFUSED} stream:order": "[]", "f:quota": "[]"}
+    assert await at_attempt(delivery, None, NOW, House(people)) is None
+    assert list(delivery.refusals) == [f"{REFUSED} stream:order"]
+    people.facts.clear()
+    assert await at_attempt(delivery, None, NOW, House(people)) is None
+    assert list(delivery.refusals) == []
 
 
 async def test_of_whom_nothing_is_known_nothing_is_asked_again_for_a_second() -> None:

@@ -120,6 +120,65 @@ async def test_it_is_asked_again_until_it_knows_them(scene: Scene, monkeypatch: 
     running.cancel()
 
 
+async def test_a_witness_that_is_gone_for_good_is_none_any_more(scene: Scene) -> None:
+    """Two of three that took most mail of a top-level domain end: DNS must not be in doubt for ever."""
+    scene.dns.says = {"gmx.de": LOST, "web.de": LOST}
+    assert await scene.gone("typo.de") == set()
+    for _ in range(denials.LOST // (STALE - 1)):
+        scene.clock.now += STALE - 1
+        await scene.denials.look()
+        assert len(await scene.notes()) == 1
+    scene.clock.now += STALE - 1
+    await scene.denials.look()
+    assert (await scene.notes(), scene.denials.doubtful) == ([], False)
+    assert await scene.gone("typo.de") == {"typo.de"}, "by those that are left"
+    assert await scene.notes() == []
+    scene.delivered.pop("web.de")
+    scene.clock.now += denials.ANEW
+    await scene.gone("typo.de")
+    assert list(scene.denials._since) == ["gmx.de"], "of what is no witness nothing is remembered"
+    scene.dns.says = dict.fromkeys(scene.delivered, LOST) | {"gmx.de": Found.RECORDS}
+    assert await scene.gone("typo.de") == set()
+    assert "gmx.de" not in scene.denials._since, "it is back"
+
+
+async def test_strangers_cannot_make_dns_doubtful_by_domains_of_their_own(scene: Scene) -> None:
+    """Who has mail sent to three domains that nobody else has mail for, and gives them up, speaks for these alone."""
+    scene.delivered |= {"gmail.com": 10_000, "a.zip": 3, "b.zip": 3, "c.zip": 3}
+    scene.dns.says = dict.fromkeys(("a.zip", "b.zip", "c.zip"), LOST)
+    assert await scene.gone("typo.zip", "typo.com") == {"typo.com"}
+    assert (await scene.notes(), scene.denials.doubtful) == ([], False)
+
+
+async def test_a_million_made_up_domains_leave_places_to_others_and_witnesses_go_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = most = 0
+
+    async def ask(domain: str) -> Answer:
+        nonlocal under_way, most
+        under_way, most = under_way + 1, max(most, under_way + 1)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return await scene.dns.mx(domain)
+
+    monkeypatch.setattr(scene.denials, "_ask", ask)
+    made_up = [f"made-up-{number}.com" for number in range(1_000)]
+    assert await scene.gone(*made_up) == {*made_up}
+    assert most == denials.AT_ONCE
+    assert {*scene.dns.asked[:3]} == {"big.com", "mid.com", "low.com"}
+
+
+async def test_a_fault_of_ours_with_one_name_is_no_answer(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(domain: str) -> Answer:
+        if domain == "odd.com":
+            raise UnicodeError("no name")
+        return await scene.dns.mx(domain)
+
+    monkeypatch.setattr(scene.denials, "_ask", ask)
+    assert await scene.gone("typo.com", "odd.com") == {"typo.com"}
+
+
 async def test_without_witnesses_or_answers_nobody_knows(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(denials, "PATIENCE", 0.01)
     scene.dns.silent = {"typo.com"}

@@ -144,7 +144,7 @@ async def turned_away(made: Door, credential: Credential, address: str) -> str:
 async def test_an_app_that_wants_it_hears_at_rcpt_whom_it_may_not_send_to(checking: Any) -> None:
     rig = Rig()
     made = Door(rig.acceptance(), checking)
-    rig.people.block("gone@b.example", reason="dead-mailbox")
+    rig.people.block("gone@b.example", reason="bad-mailbox")
     rig.people.block("no@b.example")
     plain, eager = SHOP, replace(SHOP, on_suppressed="refuse")
     assert [await turned_away(made, plain, f"{who}@b.example") for who in ("gone", "no", "dana")] == [""] * 3

@@ -8,7 +8,7 @@ from relay.policy.badhour import CONFIRMED, DROPPED
 from relay.policy.health import DAY
 from relay.policy.tallies import HOUR, QUARTER
 from relay.tally import DNS, Kind
-from tests.test_caring import Worker, one, workers
+from tests.test_caring import Worker, denied, one, workers
 
 __all__ = ["one", "workers"]  # fixtures
 
@@ -53,8 +53,8 @@ async def test_after_an_hour_in_which_everybody_was_unknown_nobody_is_suppressed
     await one.bounce_again(unknown[1], "google")
     assert await one.stops(unknown[1]) == ["pending:all"], "the same day's word is no second one"
     clock.now += DAY
-    await one.bounce_again(unknown[1], "google")
-    assert await one.stops(unknown[1]) == ["all"]
+    await one.bounce_again(unknown[1], "google", "bad-domain")
+    assert await one.stops(unknown[1]) == ["all"], "whether it says so of the mailbox or of its domain"
     await one.look()
     assert one.alerts, "it is told of until a person has looked"
 
@@ -75,7 +75,7 @@ async def test_whoever_confirms_is_believed(one: Worker) -> None:
     assert await one.suppressed() == 20, "before anybody could notice"
     await one.look()
     assert await one.suppressed() == 0
-    events = [told for told in one.events("unsuppressed") if told["was"] == "dead-mailbox"]
+    events = [told for told in one.events("unsuppressed") if told["was"] == "bad-mailbox"]
     assert len(events) == 20
     assert (one.caring.doubting.doubts("b"), one.caring.doubting.doubts("c")) == (True, False)
     more = await one.hear(Kind.HARD, 1, site="b")
@@ -189,5 +189,4 @@ async def test_a_worker_that_died_leaves_no_doubt_behind(workers: tuple[Worker, 
 
 
 def effect(address: str) -> Effect:
-    entry = {"recipient": address, "stop": "all", "reason": "dead-mailbox", "source": "feedback", "site": DNS}
-    return Effect("again/0", address, "arava", MailClass.MARKETING, 0, False, entry)
+    return Effect("again/0", address, "arava", MailClass.MARKETING, 0, False, denied(address, DNS))

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from relay import boards, control, dossier, errands
-from relay.errands import AGAIN, AHEAD, ANSWERS, GONE, HEARD, LOST, NODES, PART, TIDY, WAITED, Alone, Errands, to
+from relay.errands import AGAIN, ANSWERS, GONE, HEARD, LOST, NODES, PART, TIDY, WAITED, Alone, Errands, board_of, to
 from relay.recipient import Keys
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
@@ -56,6 +56,11 @@ class Rig:
     async def notes(self, node: Errands) -> int:
         return len(await self.state.pinned(to(repr(node).split()[-1][:-1])))
 
+    async def answers(self) -> list[str]:
+        """What waits to be taken."""
+        names = await self.state.pinned(ANSWERS)
+        return [text for name in names for text in (await self.state.pinned(board_of(name))).values()]
+
 
 @pytest.fixture
 async def rig(tmp_path: Path, state: SqliteState, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Rig:
@@ -99,44 +104,45 @@ async def test_a_node_that_is_down_forgets_when_it_is_back_and_answers_nobody(ri
 
 
 async def test_what_is_counted_or_given_comes_in_parts_sealed(rig: Rig) -> None:
-    rig.desk.queued = [{"id": f"m{n}", "recipient": DANA, "text": "x" * PART} for n in range(AHEAD + 2)]
+    rig.desk.queued = [{"id": f"m{n}", "recipient": DANA, "text": "x" * PART} for n in range(3)]
     rig.desk.sent = [{"id": "m1"}]
     counted = await rig.send("count")
     await rig.look()
-    assert (await rig.take(counted))["done"] == {"events": 0, "waiting": AHEAD + 2}
+    assert (await rig.take(counted))["done"] == {"events": 0, "waiting": 3}
     sent = await rig.send("export")
     await rig.other.look()
     items: list[Any] = []
     last = False
     while not last:
-        parts = await rig.state.pinned(ANSWERS)
-        assert len(parts) <= AHEAD
-        assert not any("waiting" in text for text in parts.values())
+        parts = await rig.answers()
+        assert len(parts) <= 1
+        assert not any("waiting" in text for text in parts)
         part = await rig.take(sent)
         items += part.get("items", [])
         last = part.get("last", False)
         await asyncio.sleep(0)
-    assert [kind for kind, _ in items] == ["waiting"] * (AHEAD + 2) + ["sent"]
-    assert [one["id"] for _, one in items] == [f"m{n}" for n in range(AHEAD + 2)] + ["m1"]
+    assert [kind for kind, _ in items] == ["waiting"] * 3 + ["sent"]
+    assert [one["id"] for _, one in items] == [f"m{n}" for n in range(3)] + ["m1"]
     await rig.look()
     assert (await rig.notes(rig.other), await rig.state.pinned(ANSWERS)) == (0, {})
 
 
 async def test_an_export_that_nobody_takes_ends(rig: Rig) -> None:
-    rig.desk.queued = [{"id": f"m{n}", "recipient": DANA, "text": "x" * PART} for n in range(AHEAD + 2)]
+    rig.desk.queued = [{"id": f"m{n}", "recipient": DANA, "text": "x" * PART} for n in range(3)]
     sent = await rig.send("export")
     await rig.other.look()
     async with asyncio.timeout(20):
-        while len(await rig.state.pinned(ANSWERS)) < AHEAD:  # noqa: ASYNC110 (there is no event to wait for)
+        while not await rig.answers():  # noqa: ASYNC110 (there is no event to wait for)
             await asyncio.sleep(0.001)
     rig.clock.now += WAITED
     assert rig.other._working is not None
     await rig.other._working
     assert await rig.notes(rig.other) == 0
     await rig.one.answer({"do": "errands", "what": "end", "id": "another"})
-    assert len(await rig.state.pinned(ANSWERS)) == AHEAD
+    assert len(await rig.answers()) == 1
+    (name,) = await rig.state.pinned(ANSWERS)
     await rig.one.answer({"do": "errands", "what": "end", "id": sent["id"]})
-    assert await rig.state.pinned(ANSWERS) == {}
+    assert (await rig.state.pinned(ANSWERS), await rig.state.pinned(board_of(name))) == ({}, {})
 
 
 async def test_what_fails_is_said_and_tried_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +170,55 @@ async def test_what_cannot_be_read_stays_for_a_newer_postlane_and_holds_up_nothi
     assert [one["log_level"] for one in logs if one["log_level"] == "error"] == ["error"]
     assert len(rig.desk.events("audit")) == 1
     assert list(await rig.state.pinned(to("other"))) == ["0"]
+
+
+async def test_what_was_given_in_part_and_failed_is_not_given_once_more(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "request", lambda *_: {"error": "worker-0: it is gone"})
+    sent = await rig.send("export")
+    with capture_logs():
+        await rig.look()
+    assert await rig.take(sent) == {"node": "other", "failed": "worker-0: it is gone", "last": True}
+    assert await rig.notes(rig.other) == 0
+
+
+async def test_a_node_with_other_secrets_is_named_and_what_it_was_asked_stays(rig: Rig) -> None:
+    rig.other._keys = lambda: Keys([b"t" * 32])
+    sent = await rig.send("forget")
+    with capture_logs():
+        await rig.look()
+    said = "what it says cannot be opened here: has it other secrets?"
+    assert await rig.take(sent) == {"node": "other", "failed": said, "last": True}
+    assert (await rig.notes(rig.other), await rig.state.pinned(ANSWERS)) == (1, {})
+
+
+async def test_a_seat_that_cannot_be_read_hinders_nobody_and_loses_nothing(rig: Rig) -> None:
+    await rig.state.pin(NODES, "newer", '{"at": 7}')
+    sent = await rig.send("forget")
+    assert (sent["asked"], sent["later"]) == (["other"], ["newer"])
+    rig.clock.now += GONE
+    await rig.look(rig.one)
+    assert len(await rig.state.pinned(to("newer"))) == 1
+
+
+async def test_what_nodes_say_at_once_is_no_more_than_fits(rig: Rig) -> None:
+    """One read of a board goes through the control socket as one line."""
+    rig.desk.queued = [{"id": f"m{n}", "recipient": DANA, "text": "x" * dossier.MOST_OCTETS} for n in range(6)]
+    sent = await rig.send("export")
+    await rig.other.look()
+    async with asyncio.timeout(20):
+        while not (found := await rig.state.pinned(ANSWERS)):  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0.001)
+        (name,) = found
+        while not await rig.answers():  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0.001)
+    answer = await rig.ask({"do": "board", "what": "read", "board": board_of(name)})
+    assert len(json.dumps(answer)) < control.MAX_OBJECT
+    await rig.one.answer({"do": "errands", "what": "end", "id": sent["id"]})
+    assert rig.other._working is not None
+    await rig.other._working
+    assert (await rig.state.pinned(ANSWERS), await rig.answers()) == ({}, []), "whoever stops waiting frees the node"
 
 
 async def test_an_errand_of_a_newer_postlane_is_not_taken_for_another(rig: Rig) -> None:

@@ -118,13 +118,13 @@ async def test_a_bounce_after_delivery_is_on_record_reported_and_learnt_from(sce
     assert (report["type"], report["recipient"], report["report_of"]) == ("accepted", delivery.sender, ID)
     assert [one.recipient for one in scene.rig.offered] == [delivery.sender], "the app's report is on its way"
     (entry,) = await scene.learnt()
-    assert (entry["recipient"], entry["stop"], entry["reason"]) == (delivery.recipient, "all", "dead-mailbox")
+    assert (entry["recipient"], entry["stop"], entry["reason"]) == (delivery.recipient, "all", "bad-mailbox")
     assert late["suppressed"] == "all"
 
 
 async def test_a_late_bounce_whose_word_is_not_taken_says_that_it_is_pending(scene: Scene) -> None:
     await scene.deliver()
-    scene.rig.people.block("dana@b.example", "pending:all", "dead-mailbox", since=NOW)
+    scene.rig.people.block("dana@b.example", "pending:all", "bad-mailbox", since=NOW)
     await scene.hear(FAILED)
     assert (await scene.events())[0]["suppressed"] == "pending:all", "the same day's word is no second one"
     assert [entry["told"] for entry in await scene.learnt()] == ["pending:all"]
@@ -240,7 +240,7 @@ async def test_a_clear_bounce_counts_after_those_that_said_little(scene: Scene) 
     assert [event["type"] for event in events].count("accepted") == 1, "the app is told by one report"
     assert scene.hindsight.counters == {"bounced-late": 2, "again": 4}
     (entry,) = await scene.learnt()
-    assert (entry["recipient"], entry["reason"]) == (delivery.recipient, "dead-mailbox")
+    assert (entry["recipient"], entry["reason"]) == (delivery.recipient, "bad-mailbox")
     assert [tally.kind for tally in scene.tallies] == ["H"]
 
 
@@ -248,7 +248,7 @@ async def test_of_bounces_of_one_delivery_one_counts_for_the_health_of_its_strea
     await scene.deliver()
     for report in (said("spam-block", "5.7.1"), said("spam-block", "5.7.1"), FAILED, said("spam-block", "5.7.1")):
         await scene.hear(report)
-    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert [entry["reason"] for entry in await scene.learnt()] == ["bad-mailbox"]
     assert [tally.kind for tally in scene.tallies] == ["S"]
     assert scene.hindsight.counters == {"bounced-late": 2, "again": 2}
 
@@ -262,7 +262,7 @@ async def test_a_clear_bounce_counts_also_where_both_wait_for_the_node_that_sent
         await scene.hindsight.look()
     assert await scene.state.pinned(board(MAKER)) == {}
     assert scene.hindsight.counters == {"bounced-late": 1, "complained": 1, "again": 1}
-    assert {entry["reason"] for entry in await scene.learnt()} == {"dead-mailbox", "complaint"}
+    assert {entry["reason"] for entry in await scene.learnt()} == {"bad-mailbox", "complaint"}
 
 
 async def test_a_rule_of_the_admin_can_say_what_makes_a_later_bounce_clear(scene: Scene) -> None:
@@ -272,7 +272,7 @@ async def test_a_rule_of_the_admin_can_say_what_makes_a_later_bounce_clear(scene
     gone = said("other", "5.7.99")
     for report in (said("other"), gone._replace(facts={**gone.facts, "texts": ["550 5.7.99 gone"]})):
         await scene.hear(report)
-    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert [entry["reason"] for entry in await scene.learnt()] == ["bad-mailbox"]
 
 
 async def test_of_what_nobody_sent_nothing_follows(scene: Scene) -> None:
@@ -334,8 +334,23 @@ async def test_of_what_is_not_remembered_as_much_counts_as_the_link_said(scene: 
     await scene.hear(TOLD_LEFT)
     await scene.learnt()
     assert scene.tallies == [Tally("u", "news", False, "crm", "arava", "may", "b.example", NOW)]
-    await scene.hear(TOLD_LEFT._replace(facts={}))
+    await scene.hear(TOLD_LEFT._replace(about=(ID, 1), facts={}))
     assert scene.hindsight.counters == {"left": 1, "failed": 1}, "a note that is none"
+
+
+async def test_who_comes_back_and_leaves_again_and_again_counts_once_against_the_stream(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.hindsight.MOST_LEFT", 2)
+    for _ in range(30):
+        await scene.hear(TOLD_LEFT)
+    for index in (1, 2):
+        await scene.hear(TOLD_LEFT._replace(about=(ID, index)))
+    await scene.learnt()
+    assert len(scene.tallies) == 3
+    await scene.hear(TOLD_LEFT)
+    await scene.learnt()
+    assert len(scene.tallies) == 4, "who is remembered is bounded"
 
 
 async def test_a_busy_days_mail_is_forgotten_to_the_last(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,7 +465,7 @@ async def test_it_is_looked_for_in_what_each_worker_sent(scene: Scene) -> None:
     assert late["reply"] == {"code": 550, "enhanced": "5.1.1", "text": "no such user"}, "as of any other failure"
     assert late["delivered_at"] <= late["time"]
     assert told["report_of"] == ID
-    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert [entry["reason"] for entry in await scene.learnt()] == ["bad-mailbox"]
     assert len(scene.tallies) == 1
     assert await scene.state.pinned(UNPLACED) == await scene.state.pinned(board(MAKER)) == {}
 
@@ -495,7 +510,7 @@ async def test_what_others_may_have_said_does_not_hide_what_is_sure(scene: Scene
     await scene.hindsight.look()
     assert await scene.learnt() == []
     await scene.hear(FAILED)
-    assert [entry["reason"] for entry in await scene.learnt()] == ["dead-mailbox"]
+    assert [entry["reason"] for entry in await scene.learnt()] == ["bad-mailbox"]
 
 
 async def test_where_others_know_the_message_id_nothing_is_learnt_from_it(scene: Scene) -> None:

@@ -269,7 +269,7 @@ async def test_who_comes_back_by_his_page_keeps_his_address(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "via", "days"), [("complaint", "feedback", 1), ("dead-mailbox", "feedback", 0), ("complaint", "cli", 0)]
+    ("reason", "via", "days"), [("complaint", "feedback", 1), ("bad-mailbox", "feedback", 0), ("complaint", "cli", 0)]
 )
 async def test_who_complains_has_read_it(desk: Desk, clock: Clock, reason: str, via: str, days: int) -> None:
     entry = {"recipient": "dana@b.example", "brand": "a", "stop": "marketing", "reason": reason, "source": "feedback"}
@@ -385,24 +385,25 @@ async def test_without_state_it_says_so(desk: Desk) -> None:
 
 async def test_many_blocks_are_taken_off_page_by_page_by_what_they_are(desk: Desk) -> None:
     for number in range(5):
-        await desk.block(f"d{number}@b.example", reason="dead-mailbox", site="hotmail")
+        await desk.block(f"d{number}@b.example", reason="bad-mailbox", site="hotmail")
         await desk.block(f"d{number}@b.example", stop="marketing", reason="complaint")
     desk.said.clear()
     removed, cursor = 0, ""
     while True:
-        page = await desk.ask("clear", where={"reason": "dead-mailbox", "site": "hotmail"}, cursor=cursor, limit=2)
+        where = {"reason": ["bad-domain", "bad-mailbox"], "site": "hotmail"}
+        page = await desk.ask("clear", where=where, cursor=cursor, limit=2)
         removed += page["removed"]
         if not (cursor := page["cursor"]):
             break
     assert removed == 5
     assert {(kind, event["recipient"], event["was"]) for kind, event in desk.said} == {
-        ("unsuppressed", f"d{n}@b.example", "dead-mailbox") for n in range(5)
+        ("unsuppressed", f"d{n}@b.example", "bad-mailbox") for n in range(5)
     }
     assert [one["reason"] for one in await desk.blocks("d3@b.example")] == ["complaint"]
 
 
 async def test_what_a_bounce_suppresses_is_told_with_its_mail_and_as_our_own_doing(desk: Desk) -> None:
-    gone = {"recipient": "dana@b.example", "stop": "all", "reason": "dead-mailbox", "source": "feedback", "told": "all"}
+    gone = {"recipient": "dana@b.example", "stop": "all", "reason": "bad-mailbox", "source": "feedback", "told": "all"}
     entry = {**gone, "id": "01kaj2n1c0b3", "rcpt": 2, "credential": "shop"}
     await desk.ask("block", entries=[entry], via="feedback", by="")
     left = {"recipient": "noa@b.example", "stop": "marketing", "brand": "a", "reason": "unsubscribed", "id": "m1"}
@@ -410,7 +411,7 @@ async def test_what_a_bounce_suppresses_is_told_with_its_mail_and_as_our_own_doi
     (kind, event), (other, unsubscribed) = desk.said
     assert (kind, event["id"], event["rcpt"], event["by"]) == ("suppressed", "01kaj2n1c0b3", 2, "postlane")
     assert event["credential"] == "shop", "so that its app is told, though it holds for every brand"
-    assert (event["stop"], event["brand"], event["reason"], event["expires"]) == ("all", None, "dead-mailbox", None)
+    assert (event["stop"], event["brand"], event["reason"], event["expires"]) == ("all", None, "bad-mailbox", None)
     assert (other, unsubscribed["id"], "by" in unsubscribed) == ("unsubscribed", "m1", False)
     await desk.block("tal@b.example")
     assert "id" not in desk.said[-1][1], "no mail led to it"
@@ -421,7 +422,7 @@ async def test_what_was_pending_stops_mail_for_as_long_as_the_rule_had_it(
     desk: Desk, clock: Clock, span: int | None
 ) -> None:
     """Counted from when it is confirmed: while it waited it stopped nothing."""
-    entry = {"recipient": "dana@b.example", "reason": "dead-mailbox", "site": "google"}
+    entry = {"recipient": "dana@b.example", "reason": "bad-mailbox", "site": "google"}
     left = {**entry, "stop": "pending:all", "until": clock.now + 30 * DAY, "span": span}
     await desk.ask("block", entries=[left], via="feedback")
     before = {**entry, "recipient": "noa@b.example", "until": clock.now + span if span else None}
@@ -437,13 +438,13 @@ async def test_what_was_pending_stops_mail_for_as_long_as_the_rule_had_it(
 
 
 async def test_an_event_that_said_too_much_before_its_worker_heard_of_the_doubt_is_taken_back(desk: Desk) -> None:
-    left = {"recipient": "dana@b.example", "stop": "pending:all", "reason": "dead-mailbox", "site": "google"}
+    left = {"recipient": "dana@b.example", "stop": "pending:all", "reason": "bad-mailbox", "site": "google"}
     await desk.ask("block", entries=[{**left, "told": "pending:all"}], via="feedback", by="")
     assert desk.said == []
     await desk.ask("block", entries=[{**left, "recipient": "noa@b.example", "told": "all"}], via="feedback", by="")
     ((kind, event),) = desk.said
     assert (kind, event["recipient"], event["stop"], event["was"]) == (
-        "unsuppressed", "noa@b.example", "all", "dead-mailbox",
+        "unsuppressed", "noa@b.example", "all", "bad-mailbox",
     )  # fmt: skip
     assert (event["by"], event["reason"]) == ("postlane", "google says so of nearly everybody")
 

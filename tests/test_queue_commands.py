@@ -291,6 +291,22 @@ async def test_what_was_sent_to_somebody_is_found_in_pages(
     assert (await commands.answer({"do": "queue.sent", "recipient": "tal@b.example"}))["items"] == []
 
 
+async def test_of_an_address_that_gets_all_mail_no_more_is_told_at_once_than_fits(
+    spool: Spool, commands: QueueCommands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.queue_commands.SENT_FOUND", 2)
+    delivery = waiting_delivery()
+    for index in range(5):
+        sent = replace(delivery, index=index, recipient="audit@shop.example", domain="shop.example", arrived=NOW)
+        await spool.settle(Change(sent=[(sent, "192.0.2.1", "google")]))
+    numbers, after = list[list[int]](), None
+    while not numbers or after is not None:
+        answer = await commands.answer({"do": "queue.sent", "recipient": "audit@shop.example", "after": after})
+        numbers.append([item["rcpt"] for item in answer["items"]])
+        after = answer["after"]
+    assert numbers == [[0, 1], [2, 3], [4]]
+
+
 async def test_mail_is_moved_to_another_pool(spool: Spool, commands: QueueCommands) -> None:
     await put(spool)
     question = {"action": "move", "to": "spare", "selector": {}}

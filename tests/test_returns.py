@@ -12,7 +12,7 @@ import pytest
 from relay import returns
 from relay.edge.submission import Submission
 from relay.feedback.matching import NOBODY
-from relay.feedback.returned import Mail, read_mail
+from relay.feedback.returned import Kind, Mail, read_mail
 from relay.ids import Ids, maker_of
 from relay.message import Envelope, Peer, RcptTo
 from relay.return_path import MAX_AGE, ReturnPaths
@@ -31,6 +31,7 @@ from relay.returns import (
     TAKEN,
     TOO_BIG,
     UNPLACED,
+    UNREAD,
     Returns,
     board,
     loaded,
@@ -137,6 +138,21 @@ async def test_a_complaint_finds_its_message_by_the_trace_id(state: SqliteState)
     one = door(state)
     assert await one.accept(mail(COMPLAINT.format(TRACER.token(ID, 2)), PATHS.address(ID, 3, DOMAIN))) is TAKEN
     assert list(await told(state)) == [f"{ID}/2/complained"]
+
+
+async def test_a_complaint_finds_its_message_by_the_return_path_that_it_tells(state: SqliteState) -> None:
+    """Where the recipient and all fields of our own are taken out (RFC 6590)."""
+    one, path = door(state), PATHS.address(ID, 3, DOMAIN)
+    one.feedback = {"fbl"}
+    redacted = COMPLAINT.replace("X-Postlane-Trace: {}\n", "").replace(
+        "Version: 1", "Version: 1\nOriginal-Mail-From: {}"
+    )
+    for forged in (path.replace(DOMAIN, "other.example"), f"b-{'0' * 32}@{DOMAIN}", "<>", PATHS.leaving(ID, 3, DOMAIN)):
+        assert await one.accept(mail(redacted.format(forged), f"fbl@{DOMAIN}")) is TAKEN
+    assert (await told(state), one.counters["unmatched"]) == ({}, 4)
+    assert await one.accept(mail(redacted.format(f"<{path.upper()}>"), f"fbl@{DOMAIN}")) is TAKEN
+    ((name, note),) = (await told(state)).items()
+    assert (name, loaded(note).facts["matched_by"]) == (f"{ID}/3/complained", "token")
 
 
 @pytest.mark.parametrize(
@@ -290,7 +306,12 @@ async def test_mail_for_postmasters_is_bounded_and_never_lost_in_silence(state: 
     rig = Rig()
     one = door(state, rig)
     letter = mail("Subject: hi\n\nhello", f"abuse@{DOMAIN}")
-    assert await one.accept(letter) is TAKEN, "with nobody to read it, it is taken and logged (RFC 5321 4.5.1)"
+    assert await one.accept(letter) is UNREAD, (
+        "with nobody to read it, it comes again: days in which somebody may be named"
+    )
+    report = mail(COMPLAINT.format(TRACER.token(ID, 2)), f"abuse@{DOMAIN}")
+    assert await one.accept(report) is TAKEN
+    assert (list(await told(state)), one.counters["unread"]) == ([f"{ID}/2/complained"], 2)
     one.postmasters = ["ops@a.example"]
     for _ in range(FORWARDED_AN_HOUR):
         assert await one.accept(letter) is TAKEN
@@ -332,7 +353,8 @@ async def test_at_an_address_without_a_token_it_says_nothing_of_anybody(state: S
     rig = Rig()
     one = door(state, rig)
     one.feedback = {"fbl"}
-    assert await one.accept(handed(BAD[name], f"fbl@{DOMAIN}")) is TAKEN
+    for_people = read_mail(BAD[name]).kind is Kind.OTHER
+    assert await one.accept(handed(BAD[name], f"fbl@{DOMAIN}")) is (UNREAD if for_people else TAKEN)
     assert await told(state) == {}
     assert await state.pinned(UNPLACED) == {}
     assert rig.spool.puts == []

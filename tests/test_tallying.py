@@ -106,6 +106,25 @@ async def test_late_reports_count_for_the_hour_in_which_the_mail_was_sent(
     assert len(await scene.state.pinned(HOURS)) == 2
 
 
+async def test_what_the_judge_took_off_meanwhile_is_not_put_back_and_stands_where_he_looks(scene: Scene) -> None:
+    late, hour = scene.now - 5 * 24 * HOUR, (scene.now - 5 * 24 * HOUR) // HOUR
+    for _ in range(2):
+        await scene.tallying.count([effect(1, at=late), effect(2, at=scene.now)])
+        await scene.state.unpin(HOURS, str(hour))
+        await scene.state.unpin(board(hour), "relay-1/0 news")
+    await scene.tallying.count([effect(3, Kind.UNSUBSCRIBED, at=late)])
+    assert str(hour) in await scene.state.pinned(HOURS), "or nobody would ever take it off"
+    (text,) = (await scene.state.pinned(board(hour))).values()
+    assert [sum(column) for column in zip(*Sheet.load(text).counts.values(), strict=True)][:6] == [0, 0, 0, 0, 0, 1]
+
+
+async def test_of_what_nobody_is_judged_by_any_more_nothing_is_kept(scene: Scene) -> None:
+    for at in (0, scene.now - tallying.OLDEST * HOUR):
+        await scene.tallying.count([effect(1, Kind.UNSUBSCRIBED, at=at)])
+        assert await scene.state.pinned(board(at // HOUR)) == {}
+    assert await scene.state.pinned(HOURS) == {}
+
+
 async def test_a_site_that_complaints_come_from_reports_them(scene: Scene) -> None:
     day = scene.now // 86_400_000
     for number, at in enumerate((scene.now, scene.now - 86_400_000)):

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from relay.alert import Alert
+from relay.egress.security.unmet import PATIENCE as UNMET_PATIENCE
+from relay.egress.security.unmet import Unmet
 from relay.message import LaneKey, MailClass
 from relay.policy.checks import Failed
 from relay.policy.contradiction import Ledger
@@ -29,6 +31,7 @@ class Desk:
         self.state = SqliteState(folder / "state.db")
         self.doing, self.runaways = "flag", Runaways()
         self.cared_for: list[Alert] = []
+        self.unmet = Unmet()
         self.alerts = WorkerAlerts(
             self.ledger,
             self.flags,
@@ -38,6 +41,7 @@ class Desk:
             lambda stream: self.doing,
             self.runaways,
             lambda: self.cared_for,
+            self.unmet,
             lambda: {"marketing": ["192.0.2.1", "192.0.2.2"], "other": ["192.0.2.1", "192.0.2.3"]},
         )
 
@@ -71,6 +75,10 @@ class Desk:
     def lose_source(self) -> None:
         self.health.note("192.0.2.1", "", Sign.FAULT, NOW, "cannot bind")
 
+    def lack_tls(self) -> None:
+        for at in (NOW - UNMET_PATIENCE, NOW):
+            self.unmet.waits("b.example", "451 4.7.10 mx.b.example does not offer STARTTLS", at)
+
     def stall(self, at: int = NOW) -> None:
         head = Head(LANE, NOW - OVERDUE - 1, (1, 0))
         for now in (at, at + PATIENCE):
@@ -92,6 +100,7 @@ TROUBLES: list[tuple[Callable[[Desk], None], str, str]] = [
     (Desk.lose_state, "state", ""),
     (Desk.lose_source, "source", "192.0.2.1"),
     (Desk.stall, "stalled", "transactional"),
+    (Desk.lack_tls, "tls", "b.example"),
 ]
 
 
@@ -140,6 +149,17 @@ def test_a_check_that_all_mail_passes_again_is_over(desk: Desk) -> None:
     desk.flag()
     desk.news()
     assert desk.news(QUIET) == [("resolved", "check", "arava postal-address")]
+    assert desk.standing() == []
+
+
+def test_a_domain_whose_mail_waits_for_tls_is_told_until_it_takes_some(desk: Desk) -> None:
+    desk.lack_tls()
+    desk.news()
+    (alert,) = desk.alerts.standing()
+    assert alert.summary.endswith("cannot be had: 451 4.7.10 mx.b.example does not offer STARTTLS")
+    assert "mail to b.example waits since Sat 21 Nov 13:15 UTC" in alert.summary
+    desk.unmet.arrived("b.example")
+    assert desk.news() == [("resolved", "tls", "b.example")]
     assert desk.standing() == []
 
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from relay.cli import slips
 from relay.cli.events import duration_ms
 from relay.cli.status import ordered
 from relay.config import whereabouts
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _order(args: argparse.Namespace) -> int:
     asked = {"site": args.site, "pool": args.pool or "", "rate": args.rate, "for": args.span}
+    slips.warn(request, whereabouts(args.config).data_dir, {"site": args.site})
     if args.dry_run:
         where = f"{args.site}, pool {args.pool}" if args.pool else args.site
         _say(args, asked, f"{where}: would be at most {args.rate} from each source. Nothing was changed.")

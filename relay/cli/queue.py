@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from relay.cli import top
+from relay.cli import slips, top
 from relay.cli.events import class_pattern, duration_ms
 from relay.config import whereabouts
 from relay.control import granted, request
@@ -99,6 +99,7 @@ def run_list(args: argparse.Namespace) -> int:
             shown += 1
     if not shown and not args.json:
         print("Nothing waits." if not chosen(args) else "Nothing that waits fits.")
+        slips.warn(request, data_dir, chosen(args))
     _tell_of_others(args, data_dir)
     return 0
 
@@ -166,6 +167,8 @@ def run_change(args: argparse.Namespace) -> int:
     waiting, absent = sum(counts), [one for one, n in zip(selectors, counts, strict=True) if "id" in one and not n]
     for selector in absent:
         print(_not_here(selector), file=sys.stderr)
+    if not waiting:
+        slips.warn(request, data_dir, chosen(args))
     if args.dry_run:
         print(
             json.dumps({"would_change": waiting}) if args.json else f"{waiting:,} deliveries fit. Nothing was changed."
@@ -174,14 +177,7 @@ def run_change(args: argparse.Namespace) -> int:
     if not args.yes and sys.stdin.isatty() and not confirmed(args.action, waiting):
         print("Nothing was changed.", file=sys.stderr)
         return 1
-    done, left = {"changed": 0, "in_flight": 0}, Counter[str]()
-    for selector in selectors:
-        question = {"do": "queue.change", "action": args.action, "selector": selector, "reason": args.reason}
-        question |= {"total": waiting, "to": getattr(args, "to", "")}
-        for page in pages(data_dir, question):
-            done["changed"] += page["changed"]
-            done["in_flight"] += page["in_flight"]
-            left.update(page.get("left", {}))
+    done, left = _change(args, data_dir, selectors, waiting)
     what = chosen(args) or ({"id": args.ids} if args.ids else {})
     audit = {"by": getpass.getuser(), "via": "cli", "action": f"queue {args.action}", "what": what}
     if args.action == "move":
@@ -196,6 +192,21 @@ def run_change(args: argparse.Namespace) -> int:
             print(line)
         _tell_of_others(args, data_dir)
     return 1 if absent else 0
+
+
+def _change(
+    args: argparse.Namespace, data_dir: Path, selectors: list[Json], waiting: int
+) -> tuple[dict[str, int], Counter[str]]:
+    """How many it was; of a move, how many may not go there, by class."""
+    done, left = {"changed": 0, "in_flight": 0}, Counter[str]()
+    for selector in selectors:
+        question = {"do": "queue.change", "action": args.action, "selector": selector, "reason": args.reason}
+        question |= {"total": waiting, "to": getattr(args, "to", "")}
+        for page in pages(data_dir, question):
+            done["changed"] += page["changed"]
+            done["in_flight"] += page["in_flight"]
+            left.update(page.get("left", {}))
+    return done, left
 
 
 def _why_left(left: Counter[str]) -> Iterator[str]:

@@ -23,6 +23,8 @@ _LAST = 10  # events that are shown
 _COUNTED = 31 * 86_400_000  # ms: the longest window of a cap but a month's
 _POLL = 0.25  # s between looks for what other nodes answered
 _PATIENCE = 60.0  # s without a word from any of them
+_FOUND = "{events:,} events and {waiting:,} queued mails are of him"
+_FORGOTTEN = "Forgotten: {events:,} events changed, {cancelled:,} queued mails cancelled"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -157,20 +159,28 @@ class Others:
         """As they come, until each that is there has said its last, or nobody has said anything for so many seconds; `silent` are
         then those that have not."""
         end = time.monotonic() + patience
-        while self.silent and time.monotonic() < end:
-            part = self._ask({"what": "take", "id": self._id, "recipient": self._address})
-            if not part:
-                time.sleep(_POLL)
-                continue
-            yield part
-            end = time.monotonic() + patience
-            if part["last"]:
-                self.silent.remove(part["node"])
-                self.heard.append(part["node"])
-            if "failed" in part:
-                self.failed[part["node"]] = part["failed"]
-        if self._id:
-            self._ask({"what": "end", "id": self._id})
+        try:
+            while self.silent and time.monotonic() < end:
+                part = self._ask({"what": "take", "id": self._id, "recipient": self._address})
+                if not part:
+                    time.sleep(_POLL)
+                    continue
+                yield part
+                end = time.monotonic() + patience
+                if part["last"]:
+                    self._ended(part)
+        finally:  # also when somebody has had enough: nodes go on to the next errand then
+            if self._id:
+                self._ask({"what": "end", "id": self._id})
+
+    def _ended(self, part: Json) -> None:
+        """A node has said its last; one that failed before may have tried again meanwhile."""
+        if part["node"] in self.silent:
+            self.silent.remove(part["node"])
+            self.heard.append(part["node"])
+        self.failed.pop(part["node"], None)
+        if "failed" in part:
+            self.failed[part["node"]] = part["failed"]
 
 
 # -- giving
@@ -239,10 +249,6 @@ def run_forget(args: argparse.Namespace) -> int:
     known = ", ".join(f"{what(block)} ({block['reason']})" for block in kept) or "nothing"
     text = f"By a hash alone it goes on to be known what is not sent: {known}."
     return _say(args, {"key": person["key"], **done, "kept": kept}, _FORGOTTEN, others, text)
-
-
-_FOUND = "{events:,} events and {waiting:,} queued mails are of him"
-_FORGOTTEN = "Forgotten: {events:,} events changed, {cancelled:,} queued mails cancelled"
 
 
 def _say(args: argparse.Namespace, here: Json, words: str, others: Others, text: str) -> int:

@@ -44,8 +44,8 @@ Json = dict[str, Any]
 _HINT = f"More: --by {'|'.join(DIMENSIONS)}   --samples   --csv   --json   --compare 7d"
 _CAPS = (
     "The segment is the people of --people, or those who got mail that the selectors fit since --since. Used is what arrived in "
-    "the window of each limit until now, by address as written; of one person postlane recipient ADDRESS knows what is under "
-    "way, too."
+    "the window of each limit until now, by person: tags and dots are ignored where the provider does so. Of one person postlane "
+    "recipient ADDRESS knows what is under way, too."
 )
 MEMORY = "512MB"  # of one question: a command may take more than the admin site, and gives it back
 MOST_SHOWN = 1_000  # rows of somebody's own question, on a terminal
@@ -145,7 +145,8 @@ def _page(args: argparse.Namespace, node: Whereabouts, reader: Reader, question:
         lines += ["", *table(page)]
     if args.samples:
         lines += ["", *sample_lines(reader.samples(question, _SAMPLES))]
-    needs = worst_first([*of_findings(found), *([NOT_RUNNING] if status is None else of_status(status))])
+    of_node = [NOT_RUNNING] if status is None else of_status(status)
+    needs = worst_first([*of_node, *of_findings(found, of_node)])
     return [*lines, "", *needs_lines([*_with_words(reader, question, needs)]), "", _HINT]
 
 

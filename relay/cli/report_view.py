@@ -8,7 +8,6 @@ from typing import Any
 from relay.cli.events import printable
 from relay.event import iso
 from relay.feedback.taxonomy import MEANINGS, Reach
-from relay.person import DEAD_MAILBOX
 from relay.reporting.budget import Budget
 from relay.reporting.figures import SHARES, SPANS, Answer, Row
 from relay.reporting.findings import Finding
@@ -22,10 +21,6 @@ _LABELS = {
     "deferral_share": "SHARE",
 }  # fmt: skip
 _OF_RECIPIENTS = frozenset(one.value for one, meaning in MEANINGS.items() if meaning.reach is Reach.RECIPIENT)
-_REASONS = {
-    "bad-mailbox": DEAD_MAILBOX,
-    "bad-domain": DEAD_MAILBOX,
-}  # of a suppression, by the category that it follows
 _SAID = 150  # characters of a reply in a line
 _NEEDS = 12  # that are shown
 
@@ -129,7 +124,7 @@ def _done(
     if finding.category not in _OF_RECIPIENTS:
         parts.append("nobody suppressed")
     elif finding.category not in told:
-        count = suppressed.get(_REASONS.get(finding.category, finding.category), 0)
+        count = suppressed.get(finding.category, 0)
         parts.append(f"{count:,} suppressed" if count else "nobody suppressed yet")
     stream = finding.scope.get("stream")
     if stream is not None and any(stream == what.get("stream") for what in stopped):

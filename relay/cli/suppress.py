@@ -6,17 +6,18 @@ import itertools
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
-from relay.cli import suppress_csv, suppress_restore
+from relay.cli import slips, suppress_csv, suppress_restore
 from relay.cli.events import duration_ms, now_ms, parse_since, printable
 from relay.cli.progress import Progress
 from relay.config import whereabouts
 from relay.control import granted, request
 from relay.feedback.eventarchive import read, scan
-from relay.people import SELECTORS
+from relay.people import SELECTORS, wrong_with
 from relay.person import PENDING
 
 Json = dict[str, Any]
@@ -47,7 +48,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "remove",
         help="send again",
         description="The blocks of these addresses, or without any all that fit: --since 2h --site hotmail --reason "
-        "dead-mailbox undoes what a provider's bad hour did.",
+        "bad-mailbox undoes what a provider's bad hour did.",
     )
     remove.add_argument("addresses", metavar="ADDRESS", nargs="*")
     _add_selectors(remove)
@@ -216,6 +217,8 @@ def undo(address: str, block: Json) -> str:
 def run_add(args: argparse.Namespace) -> int:
     data_dir, count = whereabouts(args.config).data_dir, len(args.addresses)
     block = {"stop": args.stop, "brand": args.brand or None, "expires": None}
+    kind, _, name = args.stop.partition(":")
+    slips.warn(request, data_dir, {kind: name})
     if args.dry_run:
         return _would(args, count, f"{count:,} addresses would get no more: {what(block)}.")
     defaults = _defaults(args, args.source or "cli")
@@ -242,10 +245,12 @@ def run_import(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"postlane suppress import: {args.file} cannot be read: {error.strerror}", file=sys.stderr)
         return 1
+    data_dir = whereabouts(args.config).data_dir
+    wrong = partial(wrong_with, brands=ask(data_dir, {"what": "brands"})["brands"])
     with file:
         good = bad = 0
         try:
-            for row in suppress_csv.read(file, defaults):
+            for row in suppress_csv.read(file, defaults, wrong):
                 if not row.fault:
                     good += 1
                     continue
@@ -270,8 +275,7 @@ def run_import(args: argparse.Namespace) -> int:
         if not _sure(args, f"This suppresses {good:,} addresses"):
             return 1
         file.seek(0)
-        entries = (row.entry for row in suppress_csv.read(file, defaults) if not row.fault)
-        data_dir = whereabouts(args.config).data_dir
+        entries = (row.entry for row in suppress_csv.read(file, defaults, wrong) if not row.fault)
         done = _send(data_dir, entries, good, args)
     _audit(data_dir, args, {"file": source}, {**done, "bad": bad})
     if args.json:

@@ -4,7 +4,7 @@ With a header line columns are found by name, in any order and case; without one
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TextIO
 
@@ -32,8 +32,8 @@ class Row(NamedTuple):
     fault: str = ""
 
 
-def read(file: TextIO, defaults: Json) -> Iterator[Row]:
-    """`defaults` fill what a line does not say. Empty lines are passed over."""
+def read(file: TextIO, defaults: Json, wrong: Callable[[Json], str] = lambda entry: "") -> Iterator[Row]:
+    """`defaults` fill what a line does not say; `wrong`: what else is wrong with an entry. Empty lines are passed over."""
     csv.field_size_limit(MAX_FIELD)
     lines = csv.reader(file, strict=False)
     columns: list[str] | None = None
@@ -53,7 +53,8 @@ def read(file: TextIO, defaults: Json) -> Iterator[Row]:
             if columns:
                 continue
             columns = ["recipient"]
-        yield _row(lines.line_num, dict(zip(columns, cells, strict=False)), defaults)
+        row = _row(lines.line_num, dict(zip(columns, cells, strict=False)), defaults)
+        yield row if row.fault else row._replace(fault=wrong(row.entry))
 
 
 def _header(cells: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from relay.cli import slips
 from relay.cli.events import class_pattern, duration_ms
 from relay.cli.queue import pages
 from relay.config import whereabouts
@@ -71,6 +72,8 @@ def run_suspend(args: argparse.Namespace) -> int:
         return 2
     data_dir, what = whereabouts(args.config).data_dir, _what(args)
     waiting, spared = _count(data_dir, what)
+    if not waiting and not spared:
+        slips.warn(request, data_dir, what)
     if args.dry_run:
         if args.json:
             print(json.dumps({"would_hold": waiting, "left_alone": spared}))

@@ -181,11 +181,18 @@ def _whole(document: Document, settings: PostlaneFile, home: Path) -> Iterator[P
     if not document.broken:
         if settings.delivery.return_path_domain and not takes_returns(settings.listener):
             yield document.problem(("delivery", "return_path_domain"), NOBODY_LISTENS, "no-effect", warning=True)
+        if not settings.alerts.mail:
+            for number, listener in enumerate(settings.listener):
+                if listener.role == "bounces":
+                    yield document.problem(("listener", number, "role"), NOBODY_READS, "no-effect", warning=True)
         yield from _of_retention(document, settings.retention)
 
 
 NOBODY_LISTENS = (
     'no listener here has role = "bounces": unless another node has, what comes back to this domain reaches nobody'
+)
+NOBODY_READS = (
+    "mail for postmaster@ and abuse@ there goes to [alerts] mail, which names nobody: it is put off until then"
 )
 
 

@@ -417,35 +417,36 @@ class Session(Wire):
             return self._err(replies.MAIL_FIRST if self._identity else self._who_are_you())
         if self._intake is not None:
             return self._err(replies.CHUNKS_BEGUN)
-        if len(envelope.recipients) >= self.limits.max_recipients:
-            return self._refuse_recipient(replies.TOO_MANY_RECIPIENTS, "recipients", argument)
         recipient = commands.rcpt(argument, envelope.utf8)
+        named = (
+            argument if isinstance(recipient, Reply) else recipient.address
+        )  # what is no address is told as it was said
+        if len(envelope.recipients) >= self.limits.max_recipients:
+            return self._refuse_recipient(replies.TOO_MANY_RECIPIENTS, "recipients", named)
         if isinstance(recipient, Reply):
-            return self._refuse_recipient(recipient, "address", argument)
+            return self._refuse_recipient(recipient, "address", named)
         assert self._identity is not None  # there would be no envelope
         answer = self.desk.door.check(self._identity.credential, recipient, self._patience)
         if answer is None or isinstance(answer, TurnedAway):
-            return self._checked(envelope, recipient, answer, argument)
-        return self._begin(self._check(envelope, recipient, answer, argument))
+            return self._checked(envelope, recipient, answer)
+        return self._begin(self._check(envelope, recipient, answer))
 
-    async def _check(
-        self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[TurnedAway | None], argument: str
-    ) -> None:
+    async def _check(self, envelope: Envelope, recipient: RcptTo, asked: Awaitable[TurnedAway | None]) -> None:
         begun = self.loop.time()
         answer = await asked
         self._patience -= self.loop.time() - begun
-        self._checked(envelope, recipient, answer, argument)
+        self._checked(envelope, recipient, answer)
 
-    def _checked(self, envelope: Envelope, recipient: RcptTo, answer: TurnedAway | None, argument: str) -> None:
+    def _checked(self, envelope: Envelope, recipient: RcptTo, answer: TurnedAway | None) -> None:
         if answer is not None:
-            return self._refuse_recipient(answer.reply, answer.reason, argument)
+            return self._refuse_recipient(answer.reply, answer.reason, recipient.address)
         envelope.recipients.append(recipient)
         return self._output.append(replies.RECIPIENT_OK)
 
-    def _refuse_recipient(self, reply: Reply, reason: str, argument: str) -> None:
+    def _refuse_recipient(self, reply: Reply, reason: str, recipient: str) -> None:
         """Lists hold bad addresses: to a known app they are no errors of the session until there are as many as it may
         send."""
-        self._report("RCPT", reply, reason, argument)
+        self._report("RCPT", reply, reason, recipient)
         self._refused_recipients += 1
         if self._refused_recipients > self.limits.max_recipients:
             return self._err(reply)
@@ -470,7 +471,7 @@ class Session(Wire):
         if isinstance(chunk, Reply):
             return self.close(chunk)  # nobody knows where the next command begins
         if chunk.size > DISCARD_FACTOR * self.limits.max_size:
-            return self.close(replies.TOO_BIG)
+            return self._give_up_on("BDAT", replies.TOO_BIG)
         intake = self._intake
         if not isinstance(intake, ChunkIntake):
             failure = None
@@ -495,7 +496,7 @@ class Session(Wire):
             return True
         if not intake.take(self._input):
             if intake.hopeless:
-                self.close(intake.failure)
+                self._give_up_on(intake.command, intake.failure or replies.TOO_BIG)
             return False
         self._collecting = False
         if intake.whole:
@@ -531,6 +532,11 @@ class Session(Wire):
         return self._begin(
             self._save(Submission(envelope, content, credential, identity.stream, peer, self.desk.clock()))
         )
+
+    def _give_up_on(self, command: str, reply: Reply) -> None:
+        """A message that is so much too big that its end is not waited for."""
+        self._report(command, reply, replies.REASONS[reply])
+        self.close(reply)
 
     def _refuse_message(self, command: str, reply: Reply) -> None:
         self._refuse(command, reply, replies.REASONS[reply])

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from relay.event import Facts, about
 from relay.feedback.taxonomy import MEANINGS, Category, Reach
 from relay.message import Delivery
-from relay.person import COMPLAINT, DEAD_MAILBOX, PENDING, PENDING_FOR, UNSUBSCRIBED
+from relay.person import COMPLAINT, NOBODY_THERE, PENDING, PENDING_FOR, UNSUBSCRIBED
 from relay.tally import Kind
 
 DAY = 86_400_000
@@ -28,9 +28,8 @@ ON_COMPLAINT = "complaint"  # beside the categories of failures
 # What may have consequences at all: failures that are about the recipient.
 KINDS = (ON_COMPLAINT, *(one.value for one, meaning in MEANINGS.items() if meaning.reach is Reach.RECIPIENT))
 
-_ABUSE = frozenset(
-    {"abuse", "fraud", "other", ""}
-)  # RFC 5965 7.3; virus and not-spam say nothing of what a person wants
+# RFC 5965 7.3; virus and not-spam say nothing of what a person wants.
+_ABUSE = frozenset({"abuse", "fraud", "other", ""})
 _OPT_OUT = frozenset({"opt-out", "opt-out-list"})  # RFC 5965 once had them, some loops still do
 # Of the sending side: the postmaster is told, as only a person can mend them.
 FAULTS = frozenset({Category.AUTH_FAILURE.value, Category.BAD_SENDER.value, Category.PROTOCOL_ERROR.value})
@@ -51,9 +50,14 @@ def kind_of(category: str, *, permanent: bool) -> Kind:
     return Kind.SPAM if category == Category.SPAM_BLOCK else Kind.BOUNCED
 
 
+def kind_told(facts: Facts) -> Kind:
+    """The same of a failure as its event tells it."""
+    return kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent")))
+
+
 def condemns(facts: Facts) -> bool:
     """Does a failure, as its event tells it, say for good that nobody is there?"""
-    return kind_of(str(facts.get("category", "")), permanent=bool(facts.get("permanent"))) is Kind.HARD
+    return kind_told(facts) is Kind.HARD
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,7 @@ class Aftermath:
         rule = self._rules.get(category)
         if rule is None or (MEANINGS[Category(category)].condemns and not permanent):
             return None
-        reason = DEAD_MAILBOX if category in (Category.BAD_MAILBOX, Category.BAD_DOMAIN) else category
-        return _entry(delivery, rule, reason, site, now)
+        return _entry(delivery, rule, category, site, now)
 
     def of_complaint(self, delivery: Delivery, feedback_type: str, now: int) -> Facts | None:
         """Likewise, of mail that somebody complained about."""
@@ -152,7 +155,7 @@ def announced(called_for: Facts | None, waits: Sequence[int], now: int, *, doubt
 def believed(called_for: Facts, waits: Collection[int], now: int, *, doubted: bool) -> Facts | None:
     """What is done by a site's word that there is no such mailbox: while the site is `doubted` (relay/policy/badhour.py) it is
     left pending; what is pending already (`waits`: since when) the same answer settles on another day. None: all stays."""
-    if called_for["reason"] != DEAD_MAILBOX:
+    if called_for["reason"] not in NOBODY_THERE:
         return called_for
     if doubted:
         return None if waits else pending(called_for, now)

@@ -11,7 +11,7 @@ its recipient with aftermath.py, which has the rules of [suppress]:
 | given up, bounced | 5xx about recipient or message; what was tried until its time was over | `judge` |
 | the app is told | bounced, late or relayed, as NOTIFY, BY and the credential's `dsn` have it | `owes_...` |
 | the address is suppressed | bounced in a peer's words or DNS's, never our own; by its category | `judge`, `aftermath` |
-| what was pending is taken off | delivered | `judge` |
+| what was pending is taken off, refusals count anew | delivered | `judge` |
 | it counts for or against its stream | its end: hard, as spam, for a fault of ours | `aftermath.kind_of` |
 
 `follows` says for each category in words what that comes to. What needs more than this outcome, mostly what many add up to, is
@@ -28,6 +28,7 @@ decided elsewhere:
 | DNS is not believed | denials.py | whether it knows domains that took mail |
 | a stream is slowed or suspended | policy/health.py | shares of its mail over a day |
 | the postmaster is told of the sender's faults | policy/faults.py | shares of what sites refuse for them |
+| the postmaster is told of TLS that cannot be had | egress/security/unmet.py | whose mail is put off for it |
 | and of all this | alert.py, reporting/needs.py | what stands |
 """
 
@@ -44,6 +45,7 @@ from relay.feedback.rulings import NO_RULINGS, Rulings
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery
 from relay.outcome import NO_DOMAIN, Outcome, Reply, Scope
+from relay.person import REFUSED
 from relay.tally import DNS
 
 
@@ -77,7 +79,7 @@ class Retry:
 
 
 class Bench(Protocol):
-    """What else a judgement needs. `aftermath`: which suppressions follow from what; `doubted`: is a site's word that there is no
+    """What else a judgement needs. `aftermath`: which suppressions follow from what; `doubts`: is a site's word that there is no
     such user not taken now?"""
 
     @property
@@ -85,7 +87,7 @@ class Bench(Protocol):
     @property
     def aftermath(self) -> Aftermath: ...
     @property
-    def doubted(self) -> Callable[[str], bool]: ...
+    def doubts(self) -> Callable[[str], bool]: ...
 
 
 def judge(
@@ -98,7 +100,7 @@ def judge(
         return _delivered(delivery, outcome, pool, bench)
     category = outcome.category
     delivery.last_reply = str(outcome.reply)
-    facts: Facts = {"category": category, "permanent": outcome.permanent}
+    facts: Facts = {"category": category, "permanent": outcome.permanent, "rule": outcome.rule or None}
     if outcome.transcript:
         facts["transcript"] = outcome.transcript
     if outcome.permanent:
@@ -106,7 +108,7 @@ def judge(
     plan = retry()
     if plan.again is None:
         late = Reply(550, "5.4.7", f"Not delivered in time; the last answer was: {outcome.reply}")
-        facts["category"] = "expired"
+        facts |= {"category": "expired", "rule": "not delivered in time"}
         verdict = _bounced(delivery, outcome, pool, now, bench, facts)
         verdict.outcome = replace(outcome, reply=late, category=Category.EXPIRED, internal=True)
         return verdict
@@ -125,7 +127,7 @@ def understand(outcome: Outcome, site: str, rulings: Rulings = NO_RULINGS) -> No
         return
     own = NO_RULINGS if outcome.internal else rulings
     found = diagnose(outcome.reply, outcome.command, provider_of(outcome.mx), outcome.site or site, own)
-    outcome.category = found.category
+    outcome.category, outcome.rule = found.category, found.rule
     outcome.passing = outcome.reply.permanent and not found.permanent and not outcome.internal
 
 
@@ -143,9 +145,18 @@ def put_off(outcome: Outcome) -> Outcome:
 def _delivered(delivery: Delivery, outcome: Outcome, pool: str, bench: Bench) -> Verdict:
     event = bench.recorder.of_attempt("delivered", delivery, outcome, pool, {})
     report = Report.RELAYED if _owes_success_report(delivery, outcome) else None
-    there = delivery.doubted and not outcome.captured  # there is such a mailbox
-    learnt = {"recipient": delivery.recipient, "arrived": True} if there else None
-    return Verdict([event], None, report, outcome, learnt)
+    return Verdict([event], None, report, outcome, None if outcome.captured else _refuted(delivery))
+
+
+def _refuted(delivery: Delivery) -> Facts | None:
+    """What its arrival takes off: that there is no such mailbox, and that he refuses mail of this stream."""
+    if not (delivery.pending_since or delivery.refusals):
+        return None
+    own = f"stream:{delivery.message.stream}"
+    over = [name for name in delivery.refusals if name == REFUSED or own in name.split(" ")]
+    if not (delivery.pending_since or over):
+        return None
+    return {"recipient": delivery.recipient, "arrived": True} | ({"over": over} if over else {})
 
 
 def _owes_success_report(delivery: Delivery, outcome: Outcome) -> bool:
@@ -173,7 +184,7 @@ def _learnt(delivery: Delivery, outcome: Outcome, now: int, bench: Bench) -> Fac
         return None
     site = word_of(delivery, outcome)
     called_for = bench.aftermath.of_failure(delivery, outcome.category, outcome.condemning, site, now)
-    return told_of(called_for, delivery, now, bench.doubted)
+    return told_of(called_for, delivery, now, bench.doubts)
 
 
 def word_of(delivery: Delivery, outcome: Outcome) -> str:
@@ -181,12 +192,12 @@ def word_of(delivery: Delivery, outcome: Outcome) -> str:
     return outcome.site or (DNS if outcome.dns == NO_DOMAIN else delivery.site)
 
 
-def told_of(called_for: Facts | None, delivery: Delivery, now: int, doubted: Callable[[str], bool]) -> Facts | None:
+def told_of(called_for: Facts | None, delivery: Delivery, now: int, doubts: Callable[[str], bool]) -> Facts | None:
     """With what the event says of it (`told`)."""
     if called_for is None:
         return None
-    waits = [delivery.doubted] if delivery.doubted else []
-    return {**called_for, "told": announced(called_for, waits, now, doubted=doubted(called_for["site"]))}
+    waits = [delivery.pending_since] if delivery.pending_since else []
+    return {**called_for, "told": announced(called_for, waits, now, doubted=doubts(called_for["site"]))}
 
 
 def owes_failure_report(delivery: Delivery) -> bool:

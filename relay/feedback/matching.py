@@ -1,10 +1,10 @@
 """Whom a returned mail is about: each thing it says, with the delivery of ours that it is said of. Pure.
 
 A bounce is believed where it arrives at a return path of ours (relay/return_path.py), which names the delivery; else, and all
-complaints, where the message that came back carries our trace id; else by its Message-ID together with the address that the
-report names. Those two are no secret among the recipients of one message, so what is found by them is told, and where a
-message had several recipients it teaches nothing (relay/hindsight.py). What names no delivery is nobody's: anybody can write
-a bounce. Automatic replies and reports of success are told apart and change nothing.
+complaints, where it tells such a return path of the message that came back, or where that carries our trace id; else by its
+Message-ID together with the address that the report names. Those two are no secret among the recipients of one message, so what
+is found by them is told, and where a message had several recipients it teaches nothing (relay/hindsight.py). What names no
+delivery is nobody's: anybody can write a bounce. Automatic replies and reports of success are told apart and change nothing.
 """
 
 from collections.abc import Sequence
@@ -44,24 +44,26 @@ def label(mail: Mail) -> str:
     return mail.kind.value if "failed" in actions else actions[0]
 
 
-def reports(mail: Mail, returned_to: Sequence[About], traced: About | None) -> list[Report]:
-    """`returned_to`: by the return paths it arrived at; `traced`: by the trace id in what came back."""
+def reports(mail: Mail, returned_to: Sequence[About], traced: About | None, named: About | None = None) -> list[Report]:
+    """`returned_to`: by the return paths it arrived at; `named`: by the one that it tells of what came back; `traced`: by the
+    trace id in that."""
+    found, by = (named, "token") if named is not None else (traced, "trace-id")
     if mail.kind is Kind.BOUNCE:
         failed = [one for one in _told(mail) if one.action == "failed"]
         if not failed:  # delayed, delivered, relayed, expanded: nothing has ended that had not
             return []
         if returned_to:
             return [Report(one, "bounced-late", _failure(mail, failed[0], "token")) for one in returned_to]
-        if traced is not None:
-            return [Report(traced, "bounced-late", _failure(mail, failed[0], "trace-id"))]
+        if found is not None:
+            return [Report(found, "bounced-late", _failure(mail, failed[0], by))]
         return [
             Report(NOBODY, "bounced-late", _failure(mail, one, "message-id"), sought)
             for one, sought in _sought(mail, failed)
         ]
     if mail.kind is Kind.COMPLAINT:
         facts: Facts = {"feedback_type": mail.feedback_type, "reported_by": mail.reporter}
-        if traced is not None:
-            return [Report(traced, "complained", facts | {"matched_by": "trace-id"})]
+        if found is not None:
+            return [Report(found, "complained", facts | {"matched_by": by})]
         facts["matched_by"] = "message-id"
         return [Report(NOBODY, "complained", facts, sought) for _, sought in _sought(mail, mail.recipients)]
     return []

@@ -55,6 +55,14 @@ class Part:
         return bare and ("received" in self.fields or {"from", "to"} <= self.fields.keys())
 
     @property
+    def header(self) -> Fields:
+        """Of one that was returned: the header of the message. It may be encoded (RFC 6522 4, RFC 6532 3.5), against the rules
+        (RFC 2046 5.2.1) a whole message, too."""
+        if self.kind not in RETURNED:
+            return self.fields
+        return split(_unwrapped(self, self.body[:MAX_TEXT]))[0]
+
+    @property
     def text(self) -> str:
         """The part as text: decoded as far as that goes, HTML without its tags."""
         if self._text is None:
@@ -177,14 +185,17 @@ def content_type(value: str) -> tuple[str, dict[str, str]]:
 
 
 def _decoded(part: Part) -> str:
-    octets = part.body[:MAX_TEXT]
-    encoding = part.fields.get("content-transfer-encoding", "").strip().lower()
-    if encoding == "base64":
-        octets = _base64(octets)
-    elif encoding == "quoted-printable":
-        octets = binascii.a2b_qp(octets)
+    octets = _unwrapped(part, part.body[:MAX_TEXT])
     text = _characters(octets, part.parameters.get("charset", "")).replace("\r\n", "\n").replace("\r", "\n")
     return _plain(text) if part.kind == "text/html" or _looks_like_html(text) else text
+
+
+def _unwrapped(part: Part, octets: bytes) -> bytes:
+    """`octets` of it without its transfer encoding (RFC 2045 6)."""
+    encoding = part.fields.get("content-transfer-encoding", "").strip().lower()
+    if encoding == "base64":
+        return _base64(octets)
+    return binascii.a2b_qp(octets) if encoding == "quoted-printable" else octets
 
 
 def _base64(octets: bytes) -> bytes:

@@ -80,11 +80,6 @@ def classify(reply: Reply, command: str, provider: str = "") -> tuple[Category, 
     return found.category, found.permanent
 
 
-def condemns(category: str, permanent: bool) -> bool:
-    """May this failure suppress the address? Never for what is the sender's, message's or connection's fault."""
-    return permanent and MEANINGS[Category(category)].condemns
-
-
 def _detail(reply: Reply, text: str) -> str:
     """ "1.1" of 5.1.1; "" if the reply has no enhanced code."""
     found = _ENHANCED.fullmatch(reply.enhanced) or _BURIED.search(text)

@@ -24,6 +24,7 @@ from typing import Any
 
 from relay.feedback import parts, prose, status, telltale
 from relay.feedback.parts import Fields, Part
+from relay.feedback.providers import provider_of
 from relay.feedback.quoted import LENGTH, command_of, reply_of
 from relay.feedback.replies import Diagnosis, diagnose
 from relay.feedback.rulings import Rulings
@@ -75,6 +76,7 @@ class Mail:
     envelope_id         Original-Envelope-Id (RFC 3461 ENVID)
     reporter            the reporting MTA or the feedback loop's name
     unnamed             what a report says that names nobody: who knows by its return path whom it is about knows all
+    return_path         that of the message that came back, as far as the report tells
     """
 
     kind: Kind
@@ -86,6 +88,7 @@ class Mail:
     envelope_id: str = ""
     reporter: str = ""
     unnamed: Recipient | None = None
+    return_path: str = ""
 
 
 _LINK = re.compile(r"https?://\S{1,200}")
@@ -111,7 +114,8 @@ def read_mail(content: bytes) -> Mail:
         if mail is not None:
             unnamed = _spared(mail.unnamed, seen.senders) if mail.unnamed is not None else None
             people = tuple(_spared(one, seen.senders) for one in mail.recipients)
-            return replace(mail, recipients=people, unnamed=unnamed)
+            return_path = mail.return_path or seen.return_path
+            return replace(mail, recipients=people, unnamed=unnamed, return_path=return_path)
     return Mail(Kind.OTHER)
 
 
@@ -197,17 +201,26 @@ class _Seen:
     @cached_property
     def original(self) -> tuple[str, str]:
         """Message-ID and trace id of the message that came back."""
-        for part in self.leaves:
-            if part.returned:
-                header = part.fields if part.kind not in parts.RETURNED else parts.split(part.body)[0]
-                found = header.get("message-id", "").strip(), header.get(TRACE_FIELD, "").strip()
-                if any(found):
-                    return found
+        for header in self.originals:
+            found = header.get("message-id", "").strip(), header.get(TRACE_FIELD, "").strip()
+            if any(found):
+                return found
         rest = self.human[1]
         for name in ("message-id", TRACE_FIELD):
             if name in rest.lower():
                 return _line_of(rest, "message-id"), _line_of(rest, TRACE_FIELD)
         return "", ""
+
+    @cached_property
+    def originals(self) -> list[Fields]:
+        """The header of each part that came back."""
+        return [part.header for part in self.leaves if part.returned]
+
+    @property
+    def return_path(self) -> str:
+        """Of the message that came back, where the last host on its way wrote it down (RFC 5321 4.4)."""
+        named = (status.address_of(header.get("return-path", "")) for header in self.originals)
+        return next(filter(None, named), "")
 
     @property
     def from_daemon(self) -> bool:
@@ -261,11 +274,11 @@ def _complaint(seen: _Seen) -> Mail | None:
             trace,
             head.get("original-envelope-id", ""),
             head.get("user-agent", ""),
+            return_path=status.address_of(head.get("original-mail-from", "")),
         )
     sender = seen.fields.get("from", "").lower()
     if "staff@hotmail.com" in sender or "complaint about message from" in seen.subject.lower():
-        returned = next((part for part in seen.leaves if part.returned), None)
-        header = parts.split(returned.body)[0] if returned else {}
+        header = next(iter(seen.originals), {})
         address = status.address_of(header.get(_HOTMAIL, ""))  # put there by the provider, above the returned message
         people = [address] if address else []
         return Mail(Kind.COMPLAINT, "sender", "abuse", tuple(map(Recipient, people)), message_id, trace, "", "hotmail")
@@ -283,8 +296,9 @@ def _delivery_status(seen: _Seen) -> Mail | None:
     head = groups[0]
     people: dict[str, Recipient] = {}
     by_words = len(told) == 1 or any(not one.diagnostic for one in told)
+    reporter = status.typed(head.get("reporting-mta", ""))
     for one in told:
-        people.setdefault(one.address.lower(), _of_status(one, seen, by_words=by_words))
+        people.setdefault(one.address.lower(), _of_status(one, seen, one.remote or reporter, by_words=by_words))
     return Mail(
         Kind.BOUNCE,
         "delivery status",
@@ -292,7 +306,7 @@ def _delivery_status(seen: _Seen) -> Mail | None:
         tuple(people.values()),
         *seen.original,
         head.get("original-envelope-id", ""),
-        status.typed(head.get("reporting-mta", "")),
+        reporter,
     )
 
 
@@ -304,10 +318,12 @@ def _embedded(seen: _Seen) -> list[Fields]:
     return status.blocks(text)
 
 
-def _of_status(one: status.Told, seen: _Seen, *, by_words: bool) -> Recipient:
+def _of_status(one: status.Told, seen: _Seen, host: str, *, by_words: bool) -> Recipient:
+    """`host`: who refused it, which says by whose own codes it is to be read."""
     if one.action not in ("failed", "delayed"):
         return Recipient(one.address, one.final, one.action, one.status)
-    return _failure(one.address, one.final, one.action, one.status, _texts(one, seen, by_words=by_words))
+    texts = _texts(one, seen, by_words=by_words)
+    return _failure(one.address, one.final, one.action, one.status, texts, provider_of(host))
 
 
 def _texts(one: status.Told, seen: _Seen, *, by_words: bool) -> Iterator[str]:
@@ -319,7 +335,7 @@ def _texts(one: status.Told, seen: _Seen, *, by_words: bool) -> Iterator[str]:
     yield seen.words
 
 
-def _failure(address: str, final: str, action: str, code: str, texts: Iterable[str]) -> Recipient:
+def _failure(address: str, final: str, action: str, code: str, texts: Iterable[str], provider: str = "") -> Recipient:
     """The recipient with the first of `texts` that says something clear.
 
     The words of a text are heard before the status `code` of the report: many mailers make that up from the three digits.
@@ -332,7 +348,7 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
         quoted = reply_of(text, "", action)
         whole = Reply(quoted.code, quoted.enhanced, " ".join(text.split())[:LENGTH])
         for reply in (quoted, reply_of(text, code, action), whole):
-            heard = _Heard(diagnose(reply, command), reply, command)
+            heard = _Heard(diagnose(reply, command, provider), reply, command)
             if heard.weight > best.weight:
                 best = heard
             if best.weight == _CLEAR_ENOUGH:
@@ -340,7 +356,7 @@ def _failure(address: str, final: str, action: str, code: str, texts: Iterable[s
         if best.weight == _CLEAR_ENOUGH:
             break
     if best.weight < _CLEAR_ENOUGH and code:
-        heard = _Heard(diagnose(reply_of("", code, action), best.command), best.reply, best.command)
+        heard = _Heard(diagnose(reply_of("", code, action), best.command, provider), best.reply, best.command)
         best = heard if heard.weight > best.weight else best
     found = best.found
     if found.category is Category.OTHER and action == "delayed":

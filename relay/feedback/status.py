@@ -29,6 +29,7 @@ class Told:
     action      one of ACTIONS, or "" where the report has none
     status      enhanced status code, or ""
     diagnostic  the reply it was refused with, unparsed, or ""
+    remote      the host that said so, or ""
     """
 
     address: str
@@ -36,6 +37,7 @@ class Told:
     action: str
     status: str
     diagnostic: str
+    remote: str = ""
 
 
 def blocks(text: str) -> list[Fields]:
@@ -73,7 +75,8 @@ def recipients(groups: Sequence[Fields]) -> Iterator[Told]:
             diagnostic = typed(group.get("diagnostic-code", "")) or group.get("x-supplementary-info", "")
             status = status_of(group.get("status", ""))
             other = final if final.lower() != address.lower() else ""
-            yield Told(address, other, _action(group.get("action", ""), status), status, diagnostic)
+            remote = typed(group.get("remote-mta", ""))
+            yield Told(address, other, _action(group.get("action", ""), status), status, diagnostic, remote)
 
 
 def typed(value: str) -> str:

@@ -32,6 +32,9 @@ LOOK = 1.0  # s between looks into the log: what happened is told within two
 TIDY = 60.0  # s between looks for what is too old
 AGAIN = 5.0  # s until what failed by our own fault (a full disk, say) is tried again
 PERSON_PAGE = 5_000  # events looked through for one person, beside the loop: some 20 ms
+PERSON_FOUND = (
+    1_000  # of these told in one answer, which has bounds (control.MAX_LINE): an app's own address may get all mail
+)
 ROWS = 1_000  # of the log of tries in one answer
 
 
@@ -241,10 +244,13 @@ class Hooks:
         page = self._queue.page(int(question.get("cursor") or 0), PERSON_PAGE)
         found = [(sequence, credential, line, gone.of_line(line)) for sequence, credential, line in page]
         his = [(sequence, credential, line, other) for sequence, credential, line, other in found if other is not None]
+        cursor = page[-1][0] if len(page) == PERSON_PAGE else None
+        if len(his) > PERSON_FOUND:
+            his = his[:PERSON_FOUND]
+            cursor = his[-1][0]
         if question.get("forget"):
             self._queue.change((sequence, orjson.dumps(other)) for sequence, _, _, other in his)
         items = [{"credential": credential, "event": orjson.loads(line)} for _, credential, line, _ in his]
-        cursor = page[-1][0] if len(page) == PERSON_PAGE else None
         return {"items": [] if question.get("forget") else items, "changed": len(his), "cursor": cursor}
 
     async def _rotate(self, endpoint: Endpoint, overlap: int) -> Json:

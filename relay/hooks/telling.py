@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from relay.event import VERSION, iso
+from relay.event import MAIL, VERSION, iso
 from relay.identity import HookSecret
 
 Event = Mapping[str, Any]
@@ -19,7 +19,7 @@ GIVE_UP = 3 * DAY  # since an event was queued
 DEAD = HOUR  # without a success, and with something to tell: a person should look
 OF_PEOPLE = frozenset({"unsubscribed", "preferences-changed", "suppressed", "unsuppressed"})
 _OURS = frozenset({"transcript"})
-_ANOTHERS = _OURS | {"id", "rcpt", "message_id", "credential", "campaign", "metadata", "sender", "from", "skeleton"}
+_ANOTHERS = (_OURS | {*MAIL}) - {"class"}
 
 
 @dataclass(frozen=True, slots=True)

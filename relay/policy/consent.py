@@ -12,7 +12,7 @@ from relay.event import iso
 from relay.identity import Credential
 from relay.message import MailClass, Message
 from relay.outcome import Reply
-from relay.person import DEAD_MAILBOX, NOBODY, UNSUBSCRIBED, Block, Person, Wish
+from relay.person import NOBODY, NOBODY_THERE, UNSUBSCRIBED, Block, Person, Wish
 from relay.policy.relevance import Postponed, Withheld, until_end
 from relay.policy.streams import Stream
 
@@ -75,7 +75,7 @@ def refusal_of(block: Block) -> Withheld:
     detail = f"{block.stop.replace(':', ' ')}, {why} on {iso(block.since)[:10]}"
     if block.until is not None:
         detail += f", until {iso(block.until)[:10]}"
-    status = NO_SUCH_MAILBOX if (block.stop, block.reason) == ("all", DEAD_MAILBOX) else "5.7.1"
+    status = NO_SUCH_MAILBOX if block.stop == "all" and block.reason in NOBODY_THERE else "5.7.1"
     return Withheld(reason, detail, status)
 
 

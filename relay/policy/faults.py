@@ -20,10 +20,8 @@ import orjson
 from relay.policy.tallies import HOUR, QUARTER, Faults, Hour
 
 DAY = 24 * HOUR
-MOST, SOME = (
-    (5, 0.5),
-    (10, 0.05),
-)  # refusals, and of how much of the mail: where most of it is refused, fewer are enough
+# Refusals, and of how much of the mail: where most of it is refused, fewer are enough.
+MOST, SOME = (5, 0.5), (10, 0.05)
 LUCK = 5  # refusals that so much mail would have met at the same share: that it met none happens once in 150 times
 
 Key = tuple[str, str]  # a stream and a category
@@ -126,7 +124,8 @@ def _still(one: Fault, refused: Mapping[int, Faults], sent: Mapping[int, int], n
     last = max(refused, default=None)
     if last is None:
         return replace(one, until=now)
-    if sum(number for at, number in sent.items() if at > last) * one.share >= LUCK:
+    # What a node sent whose clock is ahead says nothing yet: it would end now, and begin again with what was refused just now.
+    if sum(number for at, number in sent.items() if last < at <= now) * one.share >= LUCK:
         return replace(one, until=now)
     worse = _worst(one.key, refused, sent)
     return replace(worse, since=one.since) if worse is not None and worse.most and not one.most else one

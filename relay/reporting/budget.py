@@ -1,7 +1,7 @@
 """Who used a segment's budget: of the people of a cap, how many have how many places left, and whose mail took the others. Pure.
 
-It is counted from the event log, mail that arrived, by the address as it is written; what is under way, and what people chose for
-themselves, only State knows (`postlane recipient`).
+It is counted from the event log, mail that arrived, by person: dots and tags are ignored where providers do so. What is under
+way, and what people chose for themselves, only State knows (`postlane recipient`).
 """
 
 from collections.abc import Collection, Mapping, Sequence

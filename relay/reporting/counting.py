@@ -156,7 +156,7 @@ def _add_up(folder: Path, place: Path, now: int, zone: str) -> int:
         with opened(MEMORY, threads=1) as database:
             minutes = 60 if _whole_hours(day, zone) else 15
             paths_of_day = [str(path) for path in counts]
-            _write(database, sql.added(minutes, sql.FEW), [paths_of_day] * 2, place / f"{day}.parquet")
+            _write(database, sql.added(minutes, sql.FEW), [paths_of_day], place / f"{day}.parquet")
         _listed(place / f"{day}.json", stems)
         _remove(counts)
         made += 1

@@ -15,9 +15,8 @@ from relay.reporting.database import Database
 from relay.reporting.question import RECORDED, Question
 from relay.wildcard import AnyOf
 
-FRESH = (
-    30.0  # seconds: what the parts of a page and of a command take together, and new events are not missed for longer
-)
+# Seconds: what the parts of a page and of a command take together, and new events are not missed for longer.
+FRESH = 30.0
 
 
 class _Made(NamedTuple):

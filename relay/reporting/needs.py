@@ -55,16 +55,7 @@ def worst_first(needs: Iterable[Need]) -> list[Need]:
 
 def of_status(facts: Mapping[str, Any]) -> list[Need]:
     """Of the node's own answer to "stats". What other parts of it know of (`needs`: rows of what, advice, see) goes last."""
-    needs = [
-        Need(
-            CRITICAL if one["severity"] == "critical" else MORE,
-            0,
-            f"{one['name']}: {one['summary']}",
-            one["advice"],
-            doubted=one["what"]["site"] if one["name"] == BAD_HOUR else "",
-        )
-        for one in facts.get("alerts", ())
-    ]
+    needs = [_of_alert(one) for one in facts.get("alerts", ())]
     for one in facts.get("suspensions", ()):
         why = f": {one['reason']}" if one["reason"] else ""
         needs.append(
@@ -74,18 +65,30 @@ def of_status(facts: Mapping[str, Any]) -> list[Need]:
         if one["past"]:
             what = f"stream {one['stream']} was to be looked at again by {one['review_by']}"
             needs.append(Need(SOON, 0, what, "is it still wanted? then give it a new review_by in streams.toml"))
-    rows = (row for row in facts.get("needs", ()))
-    return needs + [
-        Need(SOON, 0, str(row["what"]), str(row.get("advice", "")), see=str(row.get("see", ""))) for row in rows
-    ]
+    rows = facts.get("needs", ())
+    return needs + [Need(SOON, 0, row["what"], row.get("advice", ""), see=row.get("see", "")) for row in rows]
+
+
+def _of_alert(one: Mapping[str, Any]) -> Need:
+    blames_us = one["name"] in MEANINGS  # the category of what sites refuse (relay/policy/faults.py)
+    return Need(
+        CRITICAL if one["severity"] == "critical" else BLAMED if blames_us else MORE,
+        0,
+        f"{one['name']}: {one['summary']}",
+        one["advice"],
+        where={"category": one["name"], **one["what"]} if blames_us else {},
+        doubted=one["what"]["site"] if one["name"] == BAD_HOUR else "",
+    )
 
 
 NOT_RUNNING = Need(CRITICAL, 0, "the node is not running: mail is neither taken nor sent", "systemctl status postlane")
 
 
-def of_findings(findings: Sequence[Finding]) -> list[Need]:
-    """Failures that somebody has to do something about."""
-    return [need for finding in findings if (need := _of_finding(finding)) is not None]
+def of_findings(findings: Sequence[Finding], told: Sequence[Need] = ()) -> list[Need]:
+    """Failures that somebody has to do something about, but for those that `told` tells of."""
+    known = [need.where.items() for need in told if need.where]
+    new = [finding for finding in findings if not any(one <= finding.where.items() for one in known)]
+    return [need for finding in new if (need := _of_finding(finding)) is not None]
 
 
 def _of_finding(finding: Finding) -> Need | None:

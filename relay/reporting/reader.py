@@ -29,6 +29,8 @@ Found = TypeVar("Found")
 MEMORY = "128MB"  # of one question; the admin site has 300 MB in all
 _COMBINATIONS = 5_000  # of categories, streams, sites and sources that findings are made of: the largest
 _FETCHED = 1_000  # rows at a time
+_ASIDE = "added_up"
+_FEW_KEYS = 2  # dimensions whose combinations are not that many
 SAMPLED = 5_000  # events of which replies are shown: a second's worth of reading
 TRIES = 3  # of a question whose files are turned into Parquet, or given up, under its hands
 
@@ -204,7 +206,7 @@ class Reader:
             if people is None:
                 statement, values = sql.segment(question, self._recorded(question, database))
             else:
-                statement, values = "SELECT DISTINCT lower(unnest(?::VARCHAR[])) AS who", [list(people)]
+                statement, values = sql.listed(), [list(people)]
             database.execute(f"CREATE TEMP TABLE segment AS {statement}", values)
             ((known,),) = database.execute("SELECT count(*) FROM segment").fetchall()
             return [self._budget(one, question, known, database) for one in allowances]
@@ -213,9 +215,10 @@ class Reader:
 
     def _budget(self, allowance: Allowance, question: Question, people: int, database: Database) -> Budget:
         source = self._set(database, files.recorded(self.folders, allowance.since, question.until))
-        used, shares = sql.budget(allowance, source, question.until)
-        by_number = dict(database.execute(*used).fetchall())
-        return budget(allowance, by_number, [Share(*row) for row in database.execute(*shares).fetchall()], people)
+        statement, values = sql.arrived(allowance, source, question.until)
+        database.execute(f"CREATE OR REPLACE TEMP TABLE arrived AS {statement}", values)
+        by_number = dict(database.execute(sql.USED).fetchall())
+        return budget(allowance, by_number, [Share(*row) for row in database.execute(sql.SHARES).fetchall()], people)
 
     @contextmanager
     def query(self, query: str, since: int, until: int) -> Iterator[tuple[list[str], Iterator[tuple[Any, ...]]]]:
@@ -351,22 +354,27 @@ def _threads(database: Database, source: sql.Source) -> sql.Source:
 
 def _rows(database: Database, question: Question, source: sql.Source) -> tuple[list[Row], int]:
     """And how many there are in all."""
+    told, all_groups = sql.added_up(question, source), None
+    if _may_be_many(question, source):
+        if not source.counts:  # events take long to read a second time
+            database.execute(f"CREATE OR REPLACE TEMP TABLE {_ASIDE} AS {told[0]}", told[1])
+            told = f"FROM {_ASIDE}", []
+        first = database.execute(*sql.ranked(question, told)).fetchall()
+        if not first:
+            return [], 0
+        only, all_groups = [values[:-1] for values in first], first[0][-1]
+        told = sql.added_up(question, source, only) if source.counts else sql.those(question, only, _ASIDE)
     rows, groups, many = [], 0, len(question.by)
-    first = None
-    if (
-        question.keys
-        and not question.step
-        and (question.level() == "all" or (question.boundless and not source.counts))
-    ):
-        first = database.execute(*sql.ranked(question, source)).fetchall()
-    if first == []:
-        return [], 0
-    only = [values[:-1] for values in first] if first else None
-    for values in database.execute(*sql.counted(question, source, only)).fetchall():
-        groups = first[0][-1] if first else values[many]
+    for values in database.execute(*sql.counted(question, told)).fetchall():
+        groups = values[many] if all_groups is None else all_groups
         found = dict(zip(question.windows, _chunks(values[many + 1 :]), strict=True))
         rows.append(Row(_key(values, question), found["now"], found.get("usual"), found.get("then")))
     return rows, groups
+
+
+def _may_be_many(question: Question, source: sql.Source) -> bool:
+    """May there be hundreds of thousands of rows, of which a few are asked for? Counts have names for few templates."""
+    return not question.step and (len(question.keys) > _FEW_KEYS or (question.boundless and not source.counts))
 
 
 def _key(values: Sequence[Any], question: Question) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from relay.feedback.eventarchive import COLUMNS, SHAPED
+from relay.recipient import SAME, SIGNS, TAGS
 from relay.reporting.budget import Allowance
 from relay.reporting.figures import FINENESS
 from relay.reporting.question import (
@@ -32,6 +33,7 @@ from relay.reporting.question import (
 from relay.wildcard import AnyOf, re2
 
 Statement = tuple[str, list[Any]]
+Key = tuple[str | None, ...]  # values of `Question.keys`
 
 # What is read of events besides KEPT. All are VARCHAR in both kinds of files but the last ones.
 _TEXTS = tuple(dict.fromkeys((*KEPT, *RECORDED, "feedback_type", "via", "id", "recipient", "command")))
@@ -45,6 +47,10 @@ _BOUNCES = "('bounced', 'bounced-late')"
 _FAILED = "'bounced', 'bounced-late', 'complained', 'unsubscribed'"
 _HOUR = 3_600_000  # ms: the longest slot
 _DELAYS = "+delays"
+_SPELT = {
+    **{one: one for one in TAGS},
+    **SAME,
+}  # domains whose addresses have several spellings, and the one they have then
 # Which templates have a name in counts: all of an hour; where they are very many, those of most events and of most failures.
 _NAMED = f"""
 known AS MATERIALIZED (
@@ -240,18 +246,25 @@ def _level(name: str, kept: Sequence[str], bucket: str, where: str) -> str:
 
 def added(minutes: int, levels: Sequence[str] = ()) -> str:
     """Several files of counts as one, by slots of so many minutes. Of these levels (all, where none is named) rows that are alike
-    are added up; others are kept as they are, which needs no memory."""
+    are added up; others are kept as they are, which needs no memory: one after the other, so that a question to one level finds
+    it in a few groups of rows."""
     columns = f"{_kept()}, skeleton, bucket"
     some = f" WHERE level IN ({', '.join(repr(one) for one in levels)})" if levels else ""
     summed = (
         f"SELECT level, time_bucket(INTERVAL '{minutes} minutes', slot) AS slot, {columns}, sum(n)::UINTEGER AS n "
-        f"FROM read_parquet(?){some} GROUP BY ALL ORDER BY level, type, slot"
+        f"FROM read_parquet($1){some} GROUP BY ALL ORDER BY level, type, slot"
     )
     if not levels:
         return summed
-    return f"({summed}) UNION ALL SELECT level, slot, {columns}, n FROM read_parquet(?) {some.replace('IN', 'NOT IN')}"
+    others = (
+        f"SELECT level, slot, {columns}, n FROM read_parquet($1) WHERE level = '{one}'"
+        for one in _ALL
+        if one not in levels
+    )
+    return " UNION ALL ".join([f"({summed})", *others])
 
 
+_ALL = (*LEVELS, *(f"{name}{_DELAYS}" for name in DELAYS))
 FEW = ("apps", "sources", f"apps{_DELAYS}", f"sources{_DELAYS}")
 """The levels that stay small, whoever gets the mail."""
 
@@ -274,60 +287,61 @@ def conditions(where: Mapping[str, AnyOf], names: Iterable[str]) -> Statement:
     return " AND ".join(parts), values
 
 
-def ranked(question: Question, source: Source) -> Statement:
-    """The first keys by the report's order, as many as the question's limit, and how many there are in all. Where there may be
-    millions of them this is little to remember of each."""
-    told, values = relation(source, question, in_slots=False)
-    failing, failing_values = conditions(question.where, sorted(FAILURE))
-    other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
-    plain, wanted = ([one for one in question.shape.order if (one in CONTEXT) is whole] for whole in (True, False))
-    counts = [
-        *([_is_of(plain)] if plain else []),
-        *([" AND ".join(filter(None, [_is_of(wanted), failing]))] if wanted else []),
-    ]
-    names = ", ".join(map(_quoted, question.keys))
-    parts = filter(None, [_in(question.windows["now"]), other, f"({' OR '.join(counts)})"])
-    worth = f"SELECT {names}, sum(n) AS worth FROM ({told}) WHERE {' AND '.join(parts)} GROUP BY {names}"
-    return (
-        f"SELECT {names}, count(*) OVER () FROM ({worth}) ORDER BY worth DESC, {names} LIMIT {int(question.limit)}",
-        [*values, *other_values, *(failing_values if wanted else [])],
-    )
-
-
-def _is_of(measures: Iterable[str]) -> str:
-    return f"type IN ({', '.join(repr(kind) for name in measures for kind in MEASURES[name])})"
-
-
-def counted(question: Question, source: Source, only: Sequence[tuple[str | None, ...]] | None = None) -> Statement:
-    """A row for each combination of `by` (times behind the others): its values, how many rows there are in all, and each measure
-    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order. `only`: of
-    these keys, without times.
-
-    What is read is added up by type and window at first, and only then laid out as measures: a sum for each would cost ten
-    times as much for each of millions of rows."""
+def added_up(question: Question, source: Source, only: Sequence[Key] | None = None) -> Statement:
+    """For each combination of `by` (times behind the others), type of event (`kind`), and whether it is of what FAILURE's
+    selectors say (`wanted`): how many in each window. To lay this out as measures at once, a sum for each, would cost ten
+    times as much for each of millions of rows. `only`: of these keys."""
     told, values = relation(source, question, in_slots=bool(question.step))
     failing, failing_values = conditions(question.where, sorted(FAILURE))
     other, other_values = conditions(question.where, [name for name in question.where if name not in FAILURE])
-    keys = _keys(question)
-    names = [name for name, _ in keys]
     sums = (f"sum(n) FILTER (WHERE {_in(window)}) AS {_quoted(name)}" for name, window in question.windows.items())
     wanted = f"coalesce({failing}, false)" if failing else "true"
     some, some_values = _one_of(question, only) if only is not None else ("", [])
-    added = (
-        f"SELECT {', '.join([*map(_named, keys), 'type AS kind', f'{wanted} AS wanted', *sums])} FROM ({told}) "
-        f"WHERE {' AND '.join(filter(None, (_within(question.windows), other, some)))} GROUP BY ALL"
+    columns = [*map(_named, _keys(question)), "type AS kind", f"{wanted} AS wanted", *sums]
+    return (
+        f"SELECT {', '.join(columns)} FROM ({told}) "
+        f"WHERE {' AND '.join(filter(None, (_within(question.windows), other, some)))} GROUP BY ALL",
+        [*failing_values, *values, *other_values, *some_values],
     )
+
+
+def ranked(question: Question, told: Statement) -> Statement:
+    """Of what is added up the first keys by the report's order, as many as the question's limit, and how many there are in all.
+    Where there may be millions of them this is little to remember of each."""
+    names = ", ".join(map(_quoted, question.keys))
+    parts = [_is_of(name) for name in question.shape.order]
+    worth = f"SELECT {names}, sum(now) AS worth FROM ({told[0]}) WHERE {' OR '.join(parts)} GROUP BY {names}"
+    shown = f"SELECT {names}, count(*) OVER () FROM ({worth}) WHERE worth > 0"
+    return f"{shown} ORDER BY worth DESC, {names} LIMIT {int(question.limit)}", told[1]
+
+
+def _is_of(measure: str) -> str:
+    of = f"kind IN ({', '.join(repr(one) for one in MEASURES[measure])})"
+    return of if measure in CONTEXT else f"({of} AND wanted)"
+
+
+def counted(question: Question, told: Statement) -> Statement:
+    """A row for each combination of `by` (times behind the others): its values, how many rows there are in all, and each measure
+    of each window. The first rows by the report's order, as many as the question's limit; by time, in its order. `told`:
+    as added_up."""
+    names = [name for name, _ in _keys(question)]
     measures = _measures(question.windows)
-    inner = f"SELECT {', '.join([*names, *(f'{how} AS {name}' for name, how in measures)])} FROM ({added})"
+    inner = f"SELECT {', '.join([*names, *(f'{how} AS {name}' for name, how in measures)])} FROM ({told[0]})"
     if names:
         inner += f" GROUP BY {', '.join(names)}"
     groups = f"count_if({_worth(question)} > 0) OVER ()"  # as count(*) FILTER it would take the square of their number
     outer = ", ".join([*names, groups, *(_outer(name, question) for name, _ in measures)])
     ordered = _ordered(question, names) if names else ""
-    return f"SELECT {outer} FROM ({inner}){ordered}", [*failing_values, *values, *other_values, *some_values]
+    return f"SELECT {outer} FROM ({inner}){ordered}", told[1]
 
 
-def _one_of(question: Question, keys: Sequence[tuple[str | None, ...]]) -> Statement:
+def those(question: Question, keys: Sequence[Key], table: str) -> Statement:
+    """Of a table of what is added up."""
+    where, values = _one_of(question, keys)
+    return f"FROM {table} WHERE {where}", values
+
+
+def _one_of(question: Question, keys: Sequence[Key]) -> Statement:
     """Of these keys, but for what a share of failures is of all mail beside."""
     places = [place for place, name in enumerate(question.keys) if name not in FAILURE]
     names = ", ".join(f"coalesce({_quoted(question.keys[place])}, '')" for place in places)
@@ -488,31 +502,48 @@ def segment(question: Question, source: Source) -> Statement:
     """Who got mail that fits the selectors, each once: a table of `who`."""
     told, values = events(source)
     where, more = _of_events(question, ("delivered",))
-    return f"SELECT DISTINCT lower(recipient) AS who FROM ({told}) WHERE {where} AND recipient IS NOT NULL", [
-        *values,
-        *more,
-    ]
+    mail = f"SELECT recipient FROM ({told}) WHERE {where} AND recipient IS NOT NULL"
+    return f"SELECT DISTINCT who FROM ({people(mail)})", [*values, *more]
 
 
-def budget(allowance: Allowance, source: Source, until: int) -> tuple[Statement, Statement]:
-    """Of the people in the table `segment`: how many got how much of what is counted, and whose mail it was."""
+def listed() -> str:
+    """The same of the addresses that are its one value."""
+    return f"SELECT DISTINCT who FROM ({people('SELECT unnest(?::VARCHAR[]) AS recipient')})"
+
+
+def people(select: str) -> str:
+    """These rows, with `who` for their `recipient`: `relay.recipient.normalised` of it where it is an address as nearly all are;
+    of one with quotes, comments or letters beyond ASCII only case does not count."""
+    names = ", ".join(f"('{one}', '{same}', '{SIGNS.get(same, '')}')" for one, same in sorted(_SPELT.items()))
+    local = "split_part(who, '@', 1)"
+    plain = f"coalesce(nullif(translate(split_part({local}, '+', 1), signs, ''), ''), {local}) || '@' || same"
+    return (
+        f"SELECT * EXCLUDE (who, same, signs, name), "
+        f"CASE WHEN same IS NULL OR contains(who, '\"') THEN who ELSE {plain} END AS who "
+        f"FROM (SELECT * EXCLUDE recipient, lower(recipient) AS who FROM ({select})) "
+        f"LEFT JOIN (VALUES {names}) AS spelt (name, same, signs) ON split_part(who, '@', 2) = name"
+    )
+
+
+def arrived(allowance: Allowance, source: Source, until: int) -> Statement:
+    """What is counted, of the people in the table `segment`: a table of `who, credential, stream, n`. Added up by address first:
+    that costs less than to look at how each is spelled."""
     told, values = events(source)
     brands, classes = sorted(allowance.brands), sorted(allowance.classes)
     mail = (
-        f"SELECT lower(recipient) AS who, credential, stream FROM ({told}) WHERE type = 'delivered' "
+        f"SELECT lower(recipient) AS recipient, credential, stream, count(*) AS n FROM ({told}) WHERE type = 'delivered' "
         f"AND time >= {moment(allowance.since)} AND time < {moment(until)} "
-        f"AND brand IN ({', '.join('?' * len(brands))}) AND class IN ({', '.join('?' * len(classes))}) "
-        f"AND lower(recipient) IN (SELECT who FROM segment)"
+        f"AND brand IN ({', '.join('?' * len(brands))}) AND class IN ({', '.join('?' * len(classes))}) GROUP BY ALL"
     )
-    values = [*values, *brands, *classes]
-    used = f"SELECT n, count(*) FROM (SELECT who, count(*) AS n FROM ({mail}) GROUP BY who) GROUP BY n"
-    shares = (
-        f"SELECT credential, stream, count(*) AS sends, count(DISTINCT who) FROM ({mail}) "
-        f"GROUP BY ALL ORDER BY sends DESC, credential, stream"
-    )
-    return (used, values), (shares, values)
+    return f"SELECT * FROM ({people(mail)}) WHERE who IN (SELECT who FROM segment)", [*values, *brands, *classes]
 
 
+# Of such a table `arrived`: how many got how much, and whose mail it was.
+USED = "SELECT n, count(*) FROM (SELECT who, sum(n)::BIGINT AS n FROM arrived GROUP BY who) GROUP BY n"
+SHARES = (
+    "SELECT credential, stream, sum(n)::BIGINT AS sends, count(DISTINCT who) FROM arrived "
+    "GROUP BY ALL ORDER BY sends DESC, credential, stream"
+)
 EXAMPLE = ("id", "recipient", "site", "source", "stream", "command")
 
 

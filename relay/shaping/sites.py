@@ -49,6 +49,11 @@ class Sites:
     def __repr__(self) -> str:
         return f"<Sites of {len(self._providers)} providers, {len(self._learned)} learned>"
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(one.name for one in self._providers)
+
     def expected(self, domain: str) -> str:
         """The site of a domain as far as it is known without DNS."""
         return self._by_domain.get(domain) or self._learned.get(domain, domain)

@@ -334,7 +334,8 @@ class RedisState:
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         """The cursor: a tag of the server that is looked through, and how far that is."""
         tag, _, at = (cursor or "0:0").partition(":")
-        if not (at.isascii() and at.isdigit() and 0 <= int(tag) < TAGS):
+        if not (_is_number(tag) and int(tag) < TAGS and _is_number(at) and int(at) < 1 << 64):
+            # Redis takes no other, and what it does not take counts as its fault: all of State would be down for a while.
             raise ValueError("no cursor of ours")
 
         def settle(answers: list[Any]) -> tuple[str, list[bytes]]:
@@ -524,6 +525,10 @@ class RedisState:
 # -- names of keys: what stands between braces decides where in a cluster a key lives
 
 _MEMBERS = "postlane:members"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 20  # digits of 64 bits
 
 
 def _node(member: str) -> str:

@@ -5,8 +5,8 @@ talking; MAIL and RCPT are ours, because aiosmtpd's refuse DSN parameters, the n
 
 At sim.test (RFC 6761 reserves .test) the local part says what happens, so that an app's handling of failures can be
 tried: see PARTS. All other recipients are taken. Who bounces, complains or unsubscribes is suppressed as a person would be, so
-that a test that is run again needs another address: bounce+2@ plays the same part. An absence note is only a promise in the
-reply so far.
+that a test that is run again needs another address: bounce+2@ plays the same part. Who is away says so (absence.py), in a note
+that is kept beside the message, as it would go to the app.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import re
 import socket
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -21,7 +22,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from relay.control import Json, NodeDown
 from relay.header import split
-from relay.web.captures import Captures
+from relay.web.absence import note
+from relay.web.captures import Capture, Captures
 
 log = structlog.get_logger()
 
@@ -52,7 +54,10 @@ PARTS: dict[str, Part] = {
     "slow": Part("", "taken, but the answer takes 5 seconds"),
     "complaint": Part("", "taken, and complained about: marketing to it is withheld from then on"),
     "unsubscribe": Part("", "taken, and unsubscribed from: marketing to it is withheld from then on"),
-    "away": Part("", "taken; the absence note follows in a later version"),
+    "away": Part(
+        "",
+        "taken; an absence note goes back, as to a person's mail: it stands beside the message, as a copy to its sender",
+    ),
 }
 _TAKEN = Part("", "")
 _STOPS = {"complaint": "complaint", "unsubscribe": "unsubscribed"}  # part -> reason of the block that follows
@@ -120,9 +125,14 @@ class _Handler:
     """What the sessions share: the store, and who was greylisted."""
 
     def __init__(
-        self, captures: Captures, clock: Callable[[], int], sleep: Callable[[float], Awaitable[None]], ask: Ask | None
+        self,
+        captures: Captures,
+        hostname: str,
+        clock: Callable[[], int],
+        sleep: Callable[[float], Awaitable[None]],
+        ask: Ask | None,
     ) -> None:
-        self._captures, self._clock, self._sleep, self._ask = captures, clock, sleep, ask
+        self._captures, self._hostname, self._clock, self._sleep, self._ask = captures, hostname, clock, sleep, ask
         self._met: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     async def handle_EHLO(  # noqa: N802 aiosmtpd finds hooks by these names
@@ -151,6 +161,7 @@ class _Handler:
             log.error("a captured message cannot be kept", error=str(error))
             return "452 4.3.1 The capture directory does not take it"
         await self._stop(recipients)
+        await self._be_away(capture, content)
         return f"250 2.0.0 OK captured as {capture.name}"
 
     async def _stop(self, recipients: list[str]) -> None:
@@ -168,6 +179,16 @@ class _Handler:
             answer = {"error": str(error)}
         if "error" in answer:
             log.warning("a simulated unsubscription was not taken", error=answer["error"])
+
+    async def _be_away(self, capture: Capture, content: bytes) -> None:
+        for one in capture.recipients:
+            if part_of(one) != "away":
+                continue
+            told = note(one, capture.sender, content, self._clock(), self._hostname)
+            if told is not None:
+                with suppress(OSError):  # the message itself was kept
+                    about = self._clock(), capture.id
+                    await asyncio.to_thread(self._captures.add, "", [capture.sender], [], told, *about)
 
     def _unmet(self, sender: str, recipients: list[str], content: bytes) -> bool:
         """Greylisting as hosts do it: (sender, recipient, message) is put off at first sight (RFC 6647 2.2)."""
@@ -203,7 +224,7 @@ class CaptureServer:
     ) -> None:
         """`ask`: the node, for what some of sim.test do."""
         self._link, self._hostname = link, hostname
-        self._handler = _Handler(captures, clock, sleep, ask)
+        self._handler = _Handler(captures, hostname, clock, sleep, ask)
         self._server: asyncio.Server | None = None
         self._sessions: set[CaptureSession] = set()
 

@@ -60,8 +60,11 @@ class Captures:
     def __repr__(self) -> str:
         return f"<Captures {len(self._kept)} of {self._max_count}, {self._bytes} of {self._max_bytes} octets>"
 
-    def add(self, sender: str, recipients: list[str], options: list[str], content: bytes, now: int) -> Capture:
-        """Keeps one message; raises OSError where the disk does not take it."""
+    def add(
+        self, sender: str, recipients: list[str], options: list[str], content: bytes, now: int, about: str = ""
+    ) -> Capture:
+        """Keeps one message, or an answer to the one of ours that has the id `about`; raises OSError where the disk does not
+        take it."""
         fields, _ = split(content)
         with self._lock:
             number = next(self._numbers) % 1_000_000
@@ -69,7 +72,7 @@ class Captures:
             capture = Capture(
                 name=name,
                 time=now,
-                id=message_id(fields),
+                id=about or message_id(fields),
                 trace=_trace(fields),
                 sender=_readable(sender),
                 recipients=tuple(map(_readable, recipients)),

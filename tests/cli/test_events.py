@@ -96,8 +96,8 @@ LINES = [
         f"14:05:31 withheld   {ID}  d@gmail.com cancelled: by noa",
     ),
     (
-        {**BARE, "type": "suppressed", "recipient": "d@gmail.com", "stop": "all", "reason": "dead-mailbox"},
-        "14:05:31 suppressed  d@gmail.com  all mail: dead-mailbox",
+        {**BARE, "type": "suppressed", "recipient": "d@gmail.com", "stop": "all", "reason": "bad-mailbox"},
+        "14:05:31 suppressed  d@gmail.com  all mail: bad-mailbox",
     ),
     (
         {

@@ -135,6 +135,15 @@ def test_an_order(node: PacingNode, folders: list[str], capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["undo"] == "postlane pace --site google --pool marketing --end"
 
 
+def test_a_site_that_nobody_knows_is_told_of(
+    node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.unheard = ['no site "gogle" in shaping.toml, nor a domain; did you mean "google"?']
+    assert main(["pace", "--site", "gogle", "--rate", "5/minute", "--for", "2h", "--dry-run", *folders]) == 0
+    assert node.names == [{"site": "gogle"}]
+    assert 'did you mean "google"?' in capsys.readouterr().err
+
+
 def test_a_dry_run_changes_nothing(node: PacingNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     order = ["pace", "--site", "google", "--rate", "10/second", "--for", "2h", "--dry-run", *folders]
     assert main(order) == 0

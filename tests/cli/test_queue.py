@@ -140,6 +140,20 @@ def test_a_change_counts_first_and_is_recorded(
     assert node.asked[-1]["do"] == "queue.count", "nothing was changed"
 
 
+def test_a_name_that_nobody_knows_is_told_of_where_nothing_fits(
+    node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.unheard = ['no stream "newz" in streams.toml; did you mean "news"?']
+    assert main(["queue", "hold", "--stream", "newz", "--yes", *folders]) == 0
+    assert (node.names, capsys.readouterr().err) == ([], "")
+    node.items = []
+    assert main(["queue", "hold", "--stream", "newz", "--dry-run", *folders]) == 0
+    assert capsys.readouterr().err == 'Mind: no stream "newz" in streams.toml; did you mean "news"?\n'
+    assert main(["queue", "list", "--stream", "newz", *folders]) == 0
+    assert 'did you mean "news"?' in capsys.readouterr().err
+    assert node.names == [{"stream": "newz"}] * 2
+
+
 def test_mail_is_moved_to_a_pool(node: QueueNode, folders: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queue", "move", "--stream", "news", "--to", "cold", "--yes", *folders]) == 0
     assert capsys.readouterr().out == "1 moved.\n"

@@ -201,3 +201,18 @@ def test_who_is_forgotten_is_forgotten_by_all_nodes(
     node.others = [answered("relay-2", failed="the disk is full; it tries again")]
     assert run(folders, "dana@gmail.com", "--forget", "--yes", "--json") == 1
     assert json.loads(capsys.readouterr().out)["nodes"] == {"relay-2": {"failed": "the disk is full; it tries again"}}
+
+
+def test_a_node_that_failed_and_tried_again_while_others_were_at_it_counts_as_it_ended(
+    node: DeskNode, events: Path, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.sent_to = {"id": "a1", "node": "relay-1", "asked": ["relay-2", "relay-4"], "later": []}
+    done = {"events": 3, "cancelled": 2, "captures": 0, "untold": 0}
+    node.others = [
+        answered("relay-2", failed="the disk is full; it tries again"),
+        answered("relay-2", done=done),
+        answered("relay-4", done=done),
+    ]
+    assert run(folders, "dana@gmail.com", "--forget", "--yes", "--json") == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["nodes"] == {"relay-2": done, "relay-4": done}

@@ -39,7 +39,7 @@ def node(folders: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     folder.add("accepted", at, 3)
     folder.add("delivered", at, 59, delay_ms=200)
     folder.add("bounced", at, 41, category="bad-mailbox", stream="win-back", reply=said(550, "=no such user"))
-    folder.add("suppressed", at, 40, reason="dead-mailbox")
+    folder.add("suppressed", at, 40, reason="bad-mailbox")
     monkeypatch.setattr(report, "now_ms", lambda: NOON)
     monkeypatch.setattr(report, "request", lambda _place, _question: STATUS)
     return folders

@@ -71,6 +71,17 @@ def test_what_stops_everything_says_so(node: DeskNode, folders: list[str], capsy
     assert len(listed(folders, capsys)) == 1
 
 
+def test_a_stream_or_topic_that_nobody_knows_is_told_of(
+    node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    node.unheard = ['no stream "newz" in streams.toml; did you mean "news"?']
+    assert run(folders, "add", "dana@b.example", "--stop", "stream:newz") == 0
+    assert node.names == [{"stream": "newz"}]
+    assert capsys.readouterr().err == 'Mind: no stream "newz" in streams.toml; did you mean "news"?\n'
+    assert run(folders, "add", "dana@b.example") == 0
+    assert len(node.names) == 1
+
+
 def test_a_brand_or_stop_that_does_not_exist_is_refused(
     node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +127,16 @@ def test_a_file_with_bad_lines_changes_nothing_unless_they_may_be_left_out(
     assert len(listed(folders, capsys)) == 1
     assert run(folders, "import", str(file), "--skip-bad") == 1
     assert "--stop marketing" in capsys.readouterr().err
+    file.write_text(
+        "email,stop,brand,reason\n" + "dana@b.example,all,,\n" * 3 + "a@b.example,all,nobody,\nb@b.example,no,,\n"
+    )
+    node.said.clear()
+    assert run(folders, "import", str(file)) == 1
+    told = capsys.readouterr().err
+    assert f'{file}:5: no brand "nobody" in brands.toml; there are ' in told
+    assert f'{file}:6: "no" stops nothing: all, marketing, topic:NAME or stream:NAME' in told
+    assert node.said == [], "not even those before them"
+    assert run(folders, "import", str(file), "--skip-bad") == 0
     file.write_bytes(b"d\xe4na@b.example\n")
     assert run(folders, "import", str(file), "--stop", "all") == 1
     assert "is no text in UTF-8" in capsys.readouterr().err
@@ -161,11 +182,11 @@ def test_many_are_let_go_by_site_reason_and_time_and_without_a_word_nobody_is(
     node: DeskNode, folders: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(5):
-        run(folders, "add", f"d{number}@hotmail.example", "--reason", "dead-mailbox")
-    run(folders, "add", "noa@b.example", "--reason", "dead-mailbox")
+        run(folders, "add", f"d{number}@hotmail.example", "--reason", "bad-mailbox")
+    run(folders, "add", "noa@b.example", "--reason", "bad-mailbox")
     assert run(folders, "remove") == 2
     assert "say whose or which" in capsys.readouterr().err
-    bad_hour = ("--since", "1h", "--site", "hotmail.example", "--reason", "dead-mailbox")
+    bad_hour = ("--since", "1h", "--site", "hotmail.example", "--reason", "bad-mailbox")
     assert run(folders, "remove", *bad_hour, "--dry-run", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"would_change": 5}
     assert run(folders, "remove", *bad_hour, "--yes", "--note", "bad hour") == 0
@@ -278,7 +299,7 @@ def test_what_state_lost_is_told_again_from_the_events(
 
 def pend(node: DeskNode, *addresses: str, site: str = "google") -> None:
     """What the site said of them waits for a second word."""
-    entry = {"stop": "pending:all", "reason": "dead-mailbox", "source": "feedback", "site": site}
+    entry = {"stop": "pending:all", "reason": "bad-mailbox", "source": "feedback", "site": site}
     entries = [{**entry, "recipient": address} for address in addresses]
     assert node.reply({"do": "people", "what": "block", "via": "feedback", "entries": entries})["changed"] == len(
         entries
@@ -294,7 +315,7 @@ def test_what_is_pending_stops_nothing_and_is_shown_apart(
     rows = listed(folders, capsys, "--stop", "pending", "--site", "google")
     assert sorted(row["recipient"] for row in rows) == ["dana@gmail.com", "noa@gmail.com"]
     assert run(folders, "list", "--stop", "pending") == 0
-    assert "nothing yet (pending: all mail)  dead-mailbox, feedback" in capsys.readouterr().out
+    assert "nothing yet (pending: all mail)  bad-mailbox, feedback" in capsys.readouterr().out
     assert run(folders, "show", "dana@gmail.com") == 1, "nothing stops mail"
     undo = capsys.readouterr().out.splitlines()[1].split()
     assert run(folders, *undo[2:]) == 0

@@ -86,6 +86,23 @@ def test_a_class_that_is_named_is_counted(
     assert "left alone" not in capsys.readouterr().out
 
 
+def test_who_mistypes_a_name_is_told_where_no_mail_waits_of_it(
+    node: SuspendingNode, folders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["suspend", "--stream", "newz", "--domain", "b.example", "--yes", *folders]
+    node.unheard = ['no stream "newz" in streams.toml; did you mean "news"?']
+    assert main(words) == 0
+    assert (node.names, capsys.readouterr().err) == ([], ""), "mail of it waits from before a file changed"
+    node.by_class = {}
+    assert main([*words, "--dry-run"]) == 0
+    assert node.names == [{"stream": ["newz"]}]
+    assert capsys.readouterr().err == 'Mind: no stream "newz" in streams.toml; did you mean "news"?\n'
+    assert main(words) == 0
+    assert node.asked[-1]["do"] == "suspend", "mail to come may be of it"
+    assert main(["suspend", "--domain", "b.example", "--yes", *folders]) == 0
+    assert len(node.names) == 2, "of other selectors nobody knows all values"
+
+
 @pytest.mark.parametrize("command", ["suspend", "resume"])
 def test_every_selector_is_heard(node: SuspendingNode, folders: list[str], command: str) -> None:
     names = ("domain", "site", "stream", "credential", "brand", "campaign", "pool", "recipient")

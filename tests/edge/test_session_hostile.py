@@ -158,6 +158,7 @@ async def test_data_without_end_is_not_read_for_ever(open_house: Opener) -> None
         with pytest.raises(ConnectionError):
             await client.flood(b"x" * 10_000)
         await house.empty()
+        assert [(one["command"], one["reason"]) for one in house.door.rejections] == [("DATA", "size")]
         assert house.listener.desk.budget.used == 0
 
 

@@ -15,6 +15,7 @@ from relay.egress.security.demands import Demand, Need, plain
 from relay.egress.settings import Relay, Timeouts
 from relay.egress.transaction import Transaction
 from relay.outcome import Outcome, Scope
+from tests.support import needs
 from tests.support.certificates import self_signed, server_context
 from tests.support.egress import HERE, IMPATIENT, run_on, until
 from tests.support.smtp_peer import Answer, Close, Deaf, Drip, Flood, Raw, Reset, Silence, Slow, SmtpPeer, Wait
@@ -299,12 +300,15 @@ def test_a_cancelled_transaction_ends_the_connection(loop: str) -> None:
 # ----------------------------------------------------------------------------------------------------- opening
 
 
-def test_the_source_address_is_bound_and_named(loop: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "127.0.0.77"), *([("::1", "::1")] if needs.ipv6() else [])]
+)
+def test_the_source_address_is_bound_and_named(loop: str, host: str, address: str) -> None:
     async def work() -> None:
-        async with SmtpPeer() as peer:
-            connection = await connected(peer, source=Source("127.0.0.77", "s1.test"))
+        async with SmtpPeer(host=host) as peer:
+            connection = await connected(peer, source=Source(address, "s1.test"))
             await send(connection)
-            assert peer.transactions[0].client == "127.0.0.77"
+            assert peer.transactions[0].client == address
             assert peer.transactions[0].ehlo == "relay.test"
             connection.abort()
 

@@ -25,8 +25,8 @@ SHIPS = Aftermath()
 @pytest.mark.parametrize(
     ("category", "reason", "until"),
     [
-        (Category.BAD_MAILBOX, "dead-mailbox", None),
-        (Category.BAD_DOMAIN, "dead-mailbox", None),
+        (Category.BAD_MAILBOX, "bad-mailbox", None),
+        (Category.BAD_DOMAIN, "bad-domain", None),
         (Category.INACTIVE_MAILBOX, "inactive-mailbox", NOW + 180 * DAY),
     ],
 )
@@ -120,8 +120,9 @@ def test_an_event_says_what_is_suppressed_at_once() -> None:
     assert announced(called_for("quota"), [], NOW, doubted=False) is None, "its third day's failure does, not this one"
 
 
-def test_a_doubted_site_s_word_is_pending_until_the_same_comes_on_another_day() -> None:
-    entry, morning, yesterday = called_for(), NOW - DAY // 8, NOW - DAY
+@pytest.mark.parametrize("category", ["bad-mailbox", "bad-domain"])
+def test_a_doubted_site_s_word_is_pending_until_the_same_comes_on_another_day(category: str) -> None:
+    entry, morning, yesterday = called_for(category), NOW - DAY // 8, NOW - DAY
     assert announced(entry, [], NOW, doubted=True) == "pending:all"
     assert announced(entry, [morning], NOW, doubted=True) == "pending:all"
     assert believed(entry, [morning], NOW, doubted=True) is None, "it waits already"

@@ -23,6 +23,7 @@ from relay.feedback.rulings import NO_RULINGS, Ruling, Rulings
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.message import Delivery, MailClass, Message
 from relay.outcome import Outcome, Reply, Scope
+from relay.person import REFUSED
 from relay.tally import Kind
 
 NOW = 1_795_267_531_104
@@ -46,7 +47,7 @@ class Bench:
         self.aftermath = Aftermath()
         self._doubts = doubts
 
-    def doubted(self, site: str) -> bool:
+    def doubts(self, site: str) -> bool:
         return site in self._doubts
 
 
@@ -236,6 +237,14 @@ def test_a_providers_own_code_is_read_as_the_provider_means_it() -> None:
     assert judged(delivery(), outcome)[1]["category"] == "auth-failure"
 
 
+def test_an_event_says_which_rule_decided() -> None:
+    gone = refused(550, "5.1.1", "no such user")
+    assert judged(delivery(), gone)[1]["rule"] == 'words "no such {person}"'
+    later = refused(451, "", "user is unknown, they say")
+    assert judged(delivery(), later)[1]["rule"] == 'words "{user} .. {absent}"'
+    assert judged(delivery(), later, Retry(None, warn=False))[1]["rule"] == "not delivered in time"
+
+
 def understood(outcome: Outcome, rulings: Rulings = NO_RULINGS) -> tuple[str, bool]:
     understand(outcome, "b.example", rulings)
     return outcome.category, outcome.permanent
@@ -350,17 +359,28 @@ def test_a_bounce_of_a_doubted_site_says_that_its_suppression_is_pending() -> No
     assert verdict.learnt is not None
     assert verdict.learnt["stop"] == "all", "what is done is settled by who knows for sure (relay/learning.py)"
     waiting = delivery()
-    waiting.doubted = NOW - 1000
+    waiting.pending_since = NOW - 1000
     assert judged(waiting, refused(550, "5.1.1", "no such user"))[1]["suppressed"] == "pending:all"
 
 
 def test_mail_that_arrives_takes_off_what_was_pending() -> None:
     waiting = delivery()
-    waiting.doubted = NOW - 1000
+    waiting.pending_since = NOW - 1000
     done = Outcome(Reply(250, "2.0.0", "OK"), "END")
     assert judged(waiting, done)[0].learnt == {"recipient": waiting.recipient, "arrived": True}
     done.captured = True
     assert judged(waiting, done)[0].learnt is None
+
+
+def test_mail_that_arrives_ends_a_row_of_refusals_of_its_stream() -> None:
+    one = delivery()
+    own, brands = (f"{REFUSED} stream:{one.message.stream}{more}" for more in ("", " arava"))
+    one.refusals = (REFUSED, own, brands, f"{REFUSED} stream:other")
+    done = Outcome(Reply(250, "2.0.0", "OK"), "END")
+    learnt = {"recipient": one.recipient, "arrived": True, "over": [REFUSED, own, brands]}
+    assert judged(one, done)[0].learnt == learnt
+    one.refusals = (f"{REFUSED} stream:other",)
+    assert judged(one, done)[0].learnt is None
 
 
 def test_where_sources_are_left_nothing_ends() -> None:

@@ -36,6 +36,15 @@ def test_else_by_the_trace_id_in_what_came_back() -> None:
     assert [report.about for report in reports(bounce(FAILED), [], TRACED)] == [TRACED]
 
 
+def test_a_return_path_that_the_report_tells_goes_before_the_trace_id() -> None:
+    named = ("01kaj2order00000", 5)
+    (report,) = reports(bounce(FAILED), [], TRACED, named)
+    assert (report.about, report.facts["matched_by"]) == (named, "token")
+    assert [one.about for one in reports(bounce(FAILED), [ABOUT], TRACED, named)] == [ABOUT]
+    (report,) = reports(Mail(Kind.COMPLAINT, feedback_type="abuse"), [ABOUT], TRACED, named)
+    assert (report.about, report.kind, report.facts["matched_by"]) == (named, "complained", "token")
+
+
 def test_else_by_message_id_and_address() -> None:
     other = Recipient("noa@example.com", action="failed")
     fine = Recipient("dana@example.com", action="delivered")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.feedback.codes import BASIC, COMMANDS, FIRM, SUBJECTS, WEAK
-from relay.feedback.replies import WORDS, classify, condemns, diagnose
+from relay.feedback.replies import WORDS, classify, diagnose
 from relay.feedback.taxonomy import MEANINGS, Category
 from relay.outcome import Reply
 
@@ -96,12 +96,6 @@ def test_permanent_needs_both_codes_to_say_so() -> None:
 def test_an_ip_address_is_no_enhanced_code() -> None:
     assert category(550, "", "go away 5.1.1.7", "END") == "other"
     assert category(550, "", "go away 192.5.1.1", "END") == "other"
-
-
-def test_only_permanent_failures_of_the_address_condemn_it() -> None:
-    assert condemns("bad-mailbox", True)
-    assert not condemns("bad-mailbox", False)
-    assert not condemns("reputation-block", True)
 
 
 def test_every_category_is_reached_by_some_rule() -> None:

@@ -1,6 +1,8 @@
 """What a mail that came back says. The mails are made up here, in the forms that mail systems use."""
 
+import base64
 import json
+import quopri
 
 import pytest
 from hypothesis import given, settings
@@ -132,11 +134,35 @@ def test_what_is_said_of_the_sender_does_not_condemn_the_recipient() -> None:
     assert [(one.category, one.rule[-18:]) for one in mail.recipients] == [("bad-sender", "said of the sender")]
 
 
+@pytest.mark.parametrize(
+    ("host", "category"),
+    [
+        ("Remote-MTA: dns; a.mail.protection.outlook.com", "rate-limited"),
+        ("Remote-MTA: dns; mx.b.example", "policy-block"),
+        ("X-Other: y", "policy-block"),
+    ],
+)
+def test_codes_are_read_as_the_provider_that_refused_means_them(host: str, category: str) -> None:
+    fields = f"Final-Recipient: rfc822; a@b.example\nAction: failed\nStatus: 5.7.508\n{host}\n"
+    text = report(fields + "Diagnostic-Code: smtp; 550 5.7.508 Access denied\n")
+    assert [one.category for one in read(text).recipients] == [category]
+    own = text.replace("dns; mx.example.net", "dns; b.outlook.com")
+    assert [one.category for one in read(own).recipients] == [category if "Remote" in host else "rate-limited"]
+
+
 def test_international_addresses() -> None:
     text = report("Final-Recipient: utf-8; דנה@example.com\nAction: failed\nStatus: 5.1.1\n").replace(
         "message/delivery-status", "message/global-delivery-status"
     )
     assert [one.address for one in read(text).recipients] == ["דנה@example.com"]
+    coded = "".join(f"\\x{{{ord(letter):X}}}" for letter in "דנה")  # RFC 6533 3: where the way is not clean of 8 bits
+    assert [one.address for one in read(text.replace("דנה", coded)).recipients] == ["דנה@example.com"]
+    inner = text.partition("delivery-status\n\n")[2].partition("--=b\n")[0]
+    wrapped = text.replace(
+        f"delivery-status\n\n{inner}",
+        f"delivery-status\nContent-Transfer-Encoding: base64\n\n{base64.encodebytes(inner.encode()).decode()}",
+    )
+    assert [one.address for one in read(wrapped).recipients] == ["דנה@example.com"]
 
 
 def test_a_status_written_into_the_text() -> None:
@@ -322,6 +348,28 @@ def test_a_complaint() -> None:
 def test_a_redacted_complaint_leads_back_by_the_trace_only(extra: str) -> None:
     mail = read(complaint(extra))
     assert (mail.kind, mail.recipients, mail.trace) == (Kind.COMPLAINT, (), "t1-abc")
+
+
+def test_the_return_path_of_what_came_back_leads_back_too() -> None:
+    assert read(complaint("Original-Mail-From: <b-7@bounce.marom.example>")).return_path == "b-7@bounce.marom.example"
+    noted = complaint("").replace("Received: from", "Return-Path: <b-8@bounce.marom.example>\nReceived: from")
+    assert read(noted).return_path == "b-8@bounce.marom.example"
+    assert read(complaint("Original-Mail-From: <>")).return_path == ""
+    bounce = report(
+        "Final-Recipient: rfc822; a@b.example\nAction: failed\n", original=f"Return-Path: <c@d>\n{ORIGINAL}"
+    )
+    assert read(bounce).return_path == "c@d"
+
+
+@pytest.mark.parametrize("kind", ["text/rfc822-headers", "message/global-headers", "message/global", "message/rfc822"])
+@pytest.mark.parametrize("encoding", ["quoted-printable", "base64"])
+def test_what_came_back_may_be_encoded(kind: str, encoding: str) -> None:
+    encode = base64.encodebytes if encoding == "base64" else quopri.encodestring
+    original = ORIGINAL.replace("<order.7@", "<order=7@").replace("t1-abc", "t1=abc" + "f" * 80)
+    text = report("Final-Recipient: rfc822; a@b.example\nAction: failed\n", original="HERE")
+    text = text.replace("message/rfc822", f"{kind}\nContent-Transfer-Encoding: {encoding}")
+    mail = read(text.replace("HERE", encode(original.encode()).decode()))
+    assert (mail.message_id, mail.trace) == ("<order=7@marom.example>", "t1=abc" + "f" * 80)
 
 
 def test_other_feedback_types() -> None:

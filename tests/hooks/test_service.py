@@ -346,8 +346,9 @@ async def test_what_is_given_up_is_counted(rig: Rig) -> None:
         ]
 
 
-async def test_of_who_is_forgotten_nothing_more_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.hooks.service.PERSON_PAGE", 2)
+@pytest.mark.parametrize("bound", ["PERSON_PAGE", "PERSON_FOUND"])
+async def test_of_who_is_forgotten_nothing_more_is_told(rig: Rig, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(f"relay.hooks.service.{bound}", 2)
     key = "0f" * 16
     async with HttpPeer(NO) as peer, running(rig, shop=url(peer)) as hooks:
         for who in ("noa@gmail.com", "Da.Na@gmail.com", f"~{key}@gmail.com", "lea@b.example", ""):
@@ -362,7 +363,9 @@ async def test_of_who_is_forgotten_nothing_more_is_told(rig: Rig, monkeypatch: p
                 pages.append(await hooks.answer({**about, **more, "cursor": pages[-1]["cursor"]}))
             return pages
 
-        kept = [item for page in await through() for item in page["items"]]
+        pages = await through()
+        assert max(len(page["items"]) for page in pages) == 2
+        kept = [item for page in pages for item in page["items"]]
         assert [(one["credential"], one["event"]["recipient"][:2]) for one in kept][1:3] == [
             ("shop", "Da"),
             ("shop", "~0"),

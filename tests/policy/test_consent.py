@@ -72,8 +72,8 @@ def test_it_says_why_in_the_words_of_its_event() -> None:
     unsubscribed = Person((Block("topic:offers", "a", "unsubscribed", "one-click", NOW),))
     said = "topic offers, one-click on 2026-11-21"
     assert judge(unsubscribed, message(), NEWS, NOW) == Withheld("unsubscribed", said, "5.7.1")
-    dead = Person((Block("all", "", "dead-mailbox", "dsn", NOW, NOW + 48 * HOUR),))
-    said = "all, dead-mailbox, dsn on 2026-11-21, until 2026-11-23"
+    dead = Person((Block("all", "", "bad-mailbox", "dsn", NOW, NOW + 48 * HOUR),))
+    said = "all, bad-mailbox, dsn on 2026-11-21, until 2026-11-23"
     assert judge(dead, message(), NEWS, NOW) == Withheld("suppressed", said, "5.1.1")
     by_hand = Person((Block("all", "", "manual", "", NOW),))
     assert judge(by_hand, message(), NEWS, NOW) == Withheld("suppressed", "all, manual on 2026-11-21", "5.7.1")
@@ -129,9 +129,10 @@ def test_at_rcpt_only_what_stops_all_that_the_app_may_send_is_refused(
 
 def test_a_dead_mailbox_alone_is_refused_as_one() -> None:
     for stop, reason, said in (
-        ("all", "dead-mailbox", "550 5.1.1 No such mailbox: all, dead-mailbox, cli on 2026-11-21"),
+        ("all", "bad-mailbox", "550 5.1.1 No such mailbox: all, bad-mailbox, cli on 2026-11-21"),
+        ("all", "bad-domain", "550 5.1.1 No such mailbox: all, bad-domain, cli on 2026-11-21"),
         ("all", "complaint", "550 5.7.1 Suppressed: all, complaint, cli on 2026-11-21"),
-        ("marketing", "dead-mailbox", "550 5.7.1 Suppressed: marketing, dead-mailbox, cli on 2026-11-21"),
+        ("marketing", "bad-mailbox", "550 5.7.1 Suppressed: marketing, bad-mailbox, cli on 2026-11-21"),
     ):
         reply = refused_at_rcpt(blocked(stop, reason=reason), replace(SHOP, mail_class=MARKETING), NOW)
         assert str(reply) == f"{said}; it is not sent to any more"

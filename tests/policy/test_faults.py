@@ -69,6 +69,11 @@ def test_it_is_over_when_mail_goes_through_and_begins_anew_after_that() -> None:
     assert (again.refused, again.of, again.lasts) == (5, 10, True)
 
 
+def test_a_node_whose_clock_is_ahead_makes_it_end_and_begin_at_no_look() -> None:
+    (bad,) = found(hours((0, 12, 12), (-2, 50, 0)))
+    assert found(hours((0, 12, 12), (-2, 50, 0)), bad) == []
+
+
 def test_where_few_are_refused_more_has_to_go_through() -> None:
     (some,) = found(hours((5, 200, 10)))
     assert found(hours((5, 200, 10), (0, 99, 0)), some) == []

@@ -1,5 +1,6 @@
 """How much of its caps a segment has used, and whose mail it was."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from relay.config.units import rate
 from relay.message import MailClass
 from relay.policy.caps import Cap, Caps
-from relay.reporting import Reader
+from relay.recipient import normalised
+from relay.reporting import Reader, sql
 from relay.reporting.budget import Allowance, Share, allowances, budget
+from relay.reporting.database import opened
 from relay.reporting.question import ask
 from tests.support.event_folder import DAY, HOUR, NOON, EventFolder
 
@@ -67,6 +70,27 @@ def test_a_list_of_people_has_those_too_who_got_nothing(reader: Reader) -> None:
     (week,) = reader.budgets(allowances(CAPS, NOON)[:1], question, people)
     assert week.used == {0: 1, 1: 0, 2: 1}
     assert [(one.credential, one.sends) for one in week.shares] == [("crm", 2), ("club", 1)]
+
+
+def test_one_person_is_one_however_his_address_is_written(tmp_path: Path) -> None:
+    folder = EventFolder(tmp_path)
+    for written in ("Dana.L@gmail.com", "danal+news@googlemail.com", "noa+a@b.example", "noa+b@b.example"):
+        folder.add("delivered", NOON - HOUR, 1, recipient=written)
+    question = ask("summary", NOON - DAY, NOON)
+    (week,) = Reader([tmp_path]).budgets(allowances(CAPS, NOON)[:1], question)
+    assert week.used == {0: 0, 1: 2, 2: 1}, "Gmail ignores dots and tags, of others nobody knows"
+    (listed,) = Reader([tmp_path]).budgets(allowances(CAPS, NOON)[:1], question, ["d.a.n.a.l@gmail.com"])
+    assert (listed.used, listed.shares) == ({0: 0, 1: 0, 2: 1}, [Share("crm", "news", 2, 1)])
+
+
+def test_the_spelling_of_plain_addresses_is_that_of_live_mail() -> None:
+    locals_ = ["".join(signs) for signs in itertools.product("aZ0.+-_", repeat=3)]
+    domains = ("gmail.com", "GoogleMail.com", "proton.me", "outlook.com", "b.example", "sub.gmail.com")
+    written = [f"{local}@{domain}" for local in locals_ for domain in domains]
+    query = sql.people("SELECT written, written AS recipient FROM (SELECT unnest(?::VARCHAR[]) AS written)")
+    with opened("64MB", 1) as database:
+        found = dict(database.execute(query, [written]).fetchall())
+    assert found == {one: normalised(one) for one in written}
 
 
 def test_without_events_nobody_used_anything(tmp_path: Path) -> None:

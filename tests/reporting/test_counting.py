@@ -1,5 +1,6 @@
 """Counts beside events: made once, made again where they are gone, added up by days, and never of what is not there any more."""
 
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -10,7 +11,7 @@ from relay.feedback.eventretention import remove_expired
 from relay.reporting import Reader, counting
 from relay.reporting.counting import copy_lines, count
 from relay.reporting.files import COUNTS
-from relay.reporting.question import OTHERS, TEMPLATES, ask
+from relay.reporting.question import DELAYS, LEVELS, OTHERS, TEMPLATES, ask
 from tests.support.event_folder import DAY, HOUR, NOON, EventFolder
 
 
@@ -218,3 +219,12 @@ def test_counts_of_an_earlier_version_are_made_anew(folder: EventFolder) -> None
     assert count(folder.folder, NOON) == 2
     assert not old.exists()
     assert delivered(folder) == 5
+
+
+def test_each_level_of_a_day_stands_together_so_that_the_others_are_not_read(folder: EventFolder) -> None:
+    count(folder.folder, NOON + 3 * DAY)
+    (file,) = (folder.folder / COUNTS).glob("*.parquet")
+    with duckdb.connect() as database:
+        rows = database.execute("SELECT level FROM read_parquet(?)", [str(file)]).fetchall()
+    levels = [level for level, _ in groupby(level for (level,) in rows)]
+    assert len(rows) > len(levels) == len(set(levels)) == len(LEVELS) + len(DELAYS)

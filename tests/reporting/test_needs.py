@@ -57,6 +57,26 @@ def test_what_heals_by_itself_needs_nobody(more: dict[str, Any], needed: bool) -
     assert bool(of_findings([finding(**more)])) is needed
 
 
+def test_what_an_alert_tells_of_no_finding_says_again() -> None:
+    said = {
+        "summary": "stream news: 50 % of 20 messages refused with 550 5.7.26",
+        "advice": "postlane keys dns a.example",
+    }
+    fault = {"name": "auth-failure", "severity": "warning", "what": {"stream": "news"}, **said}
+    lost = {"name": "state", "severity": "critical", "what": {}, "summary": "State is lost", "advice": ""}
+    of_node = of_status({"alerts": [fault, lost]})
+    elsewhere = Finding("auth-failure", 100, 200, 0.5, 0.0, {"stream": "order", "site": "google"}, {})
+    same = Finding("auth-failure", 100, 200, 0.5, 0.0, {"stream": "news", "site": "google"}, {})
+    found = of_findings([same, elsewhere, finding("bad-sender")], of_node)
+    assert [need.what.partition(":")[0] for need in worst_first([*found, *of_node])] == [
+        "state",
+        "auth-failure, stream order, site google",
+        "bad-sender, stream news",
+        "auth-failure",
+    ]
+    assert of_node[0].where == {"category": "auth-failure", "stream": "news"}, "by which its mail is found"
+
+
 def test_a_need_says_what_where_and_how_much() -> None:
     assert of_findings([finding("auth-failure", share=0.5, usual=0.001)]) == [
         Need(

@@ -186,7 +186,7 @@ def a_domain_is_given_up_where_dns_can_be_trusted(node: Node, dns: DnsServer) ->
         return [json.loads(line) for line in found]
 
     gone = wait_for("a domain that does not exist to be given up", listed, 60)
-    assert {one["reason"] for one in gone} == {"dead-mailbox"}
+    assert {one["reason"] for one in gone} == {"bad-domain"}
 
     for name in ("mail.example", "mx.mail.example"):
         dns.remove(name)

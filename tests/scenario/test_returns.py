@@ -144,7 +144,7 @@ def test_a_bounce_and_a_complaint_days_later_are_traced_told_and_acted_on(tmp_pa
         )
         wait_for("the app's report", lambda: [one for one in sink.messages if one.recipients == ["app@test.example"]])
         blocked = wait_for("the suppression", partial(node.events, type="suppressed"))[0]
-        assert (blocked["recipient"], blocked["reason"], blocked["stop"]) == ("dana@example.com", "dead-mailbox", "all")
+        assert (blocked["recipient"], blocked["reason"], blocked["stop"]) == ("dana@example.com", "bad-mailbox", "all")
         again = node.final(node.send("dana@example.com"))
         assert (again["type"], again["reason"]) == ("withheld", "suppressed")
 
@@ -288,6 +288,10 @@ def bad_mail_stops_nobody_and_changes_nothing_of_others(node: Node, sink: Sink, 
         client.ehlo()
         assert client.docmd(f"MAIL FROM:<> SIZE={100 << 20}")[0] == 552
     assert hundred_megabytes(port, path) == 552, "of what comes all the same nothing is kept"
+    wait_for(
+        "both to be counted",
+        lambda: [one["command"] for one in node.events(type="rejected", reason="size")] == ["MAIL", "DATA"],
+    )
     with smtplib.SMTP("127.0.0.1", port, timeout=30) as client:
         client.ehlo()
         client.mail("")

@@ -138,7 +138,8 @@ def test_dane(authority: Authority, tmp_path: Path) -> None:
 
 
 def test_the_admins_word_against_hostile_hosts(authority: Authority, tmp_path: Path) -> None:
-    """No STARTTLS, a handshake that hangs, a certificate that has expired, one for another name; then a good one."""
+    """No STARTTLS, a certificate that has expired, one for another name, a handshake that breaks; then a good one. One that
+    hangs: tests/egress/test_opening.py."""
     dns, peer = zone(), SmtpPeer()
     verify = f'[domain."{D}"]\ntls = "verify"\n'
     with serving(dns, peer), node_of(tmp_path / "node", dns, peer, shaping=verify) as node:

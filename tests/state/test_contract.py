@@ -341,7 +341,9 @@ async def test_everyone_is_met_page_by_page(state: State) -> None:
     assert await met(state) == keys
 
 
-@pytest.mark.parametrize("cursor", ["é", "x", "-1:0", "999:0", "0:x", "0:²"])
+@pytest.mark.parametrize(
+    "cursor", ["é", "x", "-1:0", "999:0", "0:x", "0:²", f"0:{1 << 64}", f"0:{'9' * 900}", f"{'9' * 5_000}:0"]
+)
 async def test_a_cursor_that_no_page_had_disturbs_nobody(state: State, cursor: str) -> None:
     asking = asyncio.gather(state.told([KEY]), state.everyone(cursor, 7), state.told([KEY]), return_exceptions=True)
     first, refused, last = await asking

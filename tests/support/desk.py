@@ -251,7 +251,7 @@ class Node:
 
     def doubt(self, site: str, *addresses: str) -> None:
         """A bad hour of that site: what it said of them is pending."""
-        self.block(*addresses, stop="pending:all", reason="dead-mailbox", site=site, source="feedback")
+        self.block(*addresses, stop="pending:all", reason="bad-mailbox", site=site, source="feedback")
         usual = "usually 0.4 %: nobody is suppressed on its word, what it said is pending"
         summary = f"{site} bounced 96 % of 250 as unknown users, {usual}"
         advice = f"postlane suppress list --stop pending --site {site}; then suppress confirm or drop --site {site}"

@@ -16,6 +16,7 @@ from relay.edge.submission import Submission
 from relay.egress.courier import Permit, Way
 from relay.egress.mx import Rules, site_of
 from relay.egress.pools import Pool, Source
+from relay.egress.security.unmet import Unmet
 from relay.egress.settings import Relay
 from relay.engaging import Engaging
 from relay.event import Recorder
@@ -318,6 +319,7 @@ class Rig:
         self.copies = Copies(self.marks.state, Hashes(b"s" * 32))
         self.guarding = Guarding(self.marks.state, self.copies.hashes)
         self.lately = Lately()
+        self.unmet = Unmet()
         self.slow = Slowed()
         self.doubted: set[str] = set()  # sites
         self.delivered_to: list[str] = []
@@ -395,7 +397,7 @@ class Rig:
             retry=self.retry,
             rulings=self.rulings,
             aftermath=Aftermath(),
-            doubted=self.doubted.__contains__,
+            doubts=self.doubted.__contains__,
             streams=self.streams.named,
             quota_of=lambda _: self.quota,
             timezone_of=lambda _: "UTC",
@@ -421,6 +423,7 @@ class Rig:
             lately=self.lately,
             slow=self.slow,
             delivered_to=self.delivered_to.append,
+            unmet=self.unmet,
         )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 from typing import Final, NoReturn
 
 import pytest
@@ -34,6 +35,16 @@ def root(why: str = "this test starts Postfix") -> None:
     """The test goes on only as root."""
     if os.geteuid():
         lack(f"{why}, which needs root")
+
+
+def ipv6() -> bool:
+    """Does this machine have ::1? A container may not, whatever is installed."""
+    try:
+        with socket.socket(socket.AF_INET6) as link:
+            link.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def lack(reason: str) -> NoReturn:

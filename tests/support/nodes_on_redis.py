@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,10 @@ SHAPING = """\
 rate = "100000/second"
 pace_start = "50000/second"
 """
+CAPPED = {  # one mail a week of all that these nodes carry
+    "policies/brands.toml": '[brand.shop]\ndomains = ["test.example"]\n',
+    "policies/caps.toml": '[cap.shop]\nbrands = "shop"\nlimits = "1/7d"\n',
+}
 BULK = "127.0.0.9"
 PASSWORD = "s3cret-of-redis"
 SECRET = "5e" * 32 + "\n"  # the same on all nodes, so that each opens what another sealed
@@ -31,7 +35,15 @@ RETURN_PATH = '\nreturn_path_domain = "bounce.test.example"'
 
 
 def node_of(
-    folder: Path, name: str, sink: Sink, url: str, place: str = "", *, workers: int = 2, bounces: int = 0
+    folder: Path,
+    name: str,
+    sink: Sink,
+    url: str,
+    place: str = "",
+    *,
+    workers: int = 2,
+    bounces: int = 0,
+    files: Mapping[str, str] | None = None,
 ) -> Node:
     """`url`: of its State. `bounces`: the port where what comes back is taken; 0: mail leaves by the app's own return path."""
     credentials = CREDENTIALS.replace('"transactional"', '"transactional"\nquota = "1000/hour"')
@@ -48,6 +60,7 @@ def node_of(
             "policies/shaping.toml": SHAPING,
             "redis-password": PASSWORD,
             "secret": SECRET,
+            **(files or {}),
         },
         workers=workers,
     )
@@ -59,10 +72,16 @@ def node_of(
 
 @contextmanager
 def two_nodes(
-    folder: Path, sink: Sink, url: str, *, workers: int = 2, bounces: Sequence[int] = (0, 0)
+    folder: Path,
+    sink: Sink,
+    url: str,
+    *,
+    workers: int = 2,
+    bounces: Sequence[int] = (0, 0),
+    files: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Node, Node]]:
     named = zip(("relay-1", "relay-2"), bounces, strict=True)
-    one, other = (node_of(folder, name, sink, url, workers=workers, bounces=port) for name, port in named)
+    one, other = (node_of(folder, name, sink, url, workers=workers, bounces=port, files=files) for name, port in named)
     with together(one, other):
         yield one, other
 
@@ -91,7 +110,8 @@ def is_long(until: str) -> bool:
 
 
 class Load:
-    """Apps that hand in all the time, to each node in turn: bulk by two, and now and then somebody's password."""
+    """Apps that hand in all the time, to each node in turn: bulk by two, now and then somebody's password, and once more to
+    those who got the first mails, r0 and so on: `again` so many."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self._nodes = nodes
@@ -99,6 +119,7 @@ class Load:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.bulk = 0
         self.urgent = 0
+        self.again = 0
 
     def __enter__(self) -> "Load":
         self._thread.start()
@@ -117,5 +138,8 @@ class Load:
             else:
                 node.send([f"b{number}-{n}@example.com" for n in range(2)], source=BULK)
                 self.bulk += 2
+            if number % 20 == 1:
+                node.send(f"r{self.again}@example.com", source=BULK)
+                self.again += 1
             if self._enough.wait(0.2):
                 return

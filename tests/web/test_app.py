@@ -363,7 +363,7 @@ async def test_settings_to_paste_and_recipients_that_play_a_part() -> None:
     page = (await get(site(Events()), "/connect")).text
     for words in ("EMAIL_PORT = 2525", "MAIL_HOST=127.0.0.1", "port: 2525", "WP Mail SMTP", "bounce@sim.test"):
         assert words in page
-    assert "follows in a later version" in page
+    assert "an absence note goes back" in page
     assert "any password" in page
 
 

@@ -178,8 +178,15 @@ async def test_slow_waits_before_its_final_reply(house: House) -> None:
     assert house.slept == [SLOW_SECONDS]
 
 
-async def test_an_absence_note_follows_in_a_later_version(house: House) -> None:
+async def test_who_is_away_says_so_beside_the_message_and_to_no_machine(house: House) -> None:
     assert (await house.send("away@sim.test"))[-1].startswith("250 2.0.0")
+    message, note = house.captures.of_message(MESSAGE_ID)
+    assert (message.recipients, note.sender, note.recipients) == (("away@sim.test",), "", ("shop@shop.example",))
+    assert b"Auto-Submitted: auto-replied\r\n" in (house.captures.content(note) or b"")
+    await house.send("away@sim.test", sender="")
+    await house.send("away@sim.test", b"List-Unsubscribe: <https://x.example/u>\r\n" + MESSAGE)
+    await house.send("dana@sim.test")
+    assert len(house.captures.of_message(MESSAGE_ID)) == 5
     assert house.asked == []
 
 

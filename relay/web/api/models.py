@@ -19,7 +19,7 @@ Stop = Annotated[
         examples=["marketing"],
     ),
 ]
-Reason = Literal["manual", "unsubscribed", "complaint", "dead-mailbox", "imported"]
+Reason = Literal["manual", "unsubscribed", "complaint", "bad-mailbox", "bad-domain", "imported"]
 AtMost = Literal["each", "1/day", "1/week", "1/month"]
 Tag = Literal["typo", "no-domain", "no-host", "null-mx", "no-mx", "disposable", "role", "syntax"]
 

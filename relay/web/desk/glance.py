@@ -50,7 +50,7 @@ def needs(findings: Sequence[Finding], status: Mapping[str, Any] | None, asked: 
     bounces = replace(asked, report="bounces", by="")
     return [
         Todo(need, bounces.messages(**need.where) if need.where else "")
-        for need in worst_first([*of_node, *of_findings(findings)])[:MOST]
+        for need in worst_first([*of_node, *of_findings(findings, of_node)])[:MOST]
     ]
 
 

@@ -67,9 +67,14 @@ def filters_of(query: Mapping[str, str]) -> dict[str, str]:
     that wait for a second word."""
     filters = {name: value for name in SELECTORS if (value := query.get(name, "")[:100])}
     since = query.get("since", "")
-    if since in SPANS or (since.isascii() and since.isdigit() and len(since) < 15):
+    if since in SPANS or is_number(since):
         filters["since"] = since
     return filters | ({"pending": "1"} if query.get("pending") == "1" else {})
+
+
+def is_number(text: str) -> bool:
+    """In an address of a page: of a length that can be said as a time, and that int() takes."""
+    return text.isascii() and text.isdigit() and len(text) < 15
 
 
 def fixed(filters: Mapping[str, str], now: int) -> dict[str, str]:

@@ -70,7 +70,7 @@ class Suppressions:
             cursor=cursor,
             filters=filters,
             hours=await self._bad_hours(),
-            done=f"{int(many):,} {DONE[done]}." if done in DONE and many.isascii() and many.isdigit() else "",
+            done=f"{int(many):,} {DONE[done]}." if done in DONE and people.is_number(many) else "",
         )
 
     async def _listed(self, filters: dict[str, str], cursor: str) -> tuple[list[Json] | None, str]:

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from relay.control import Json
 from relay.message import MailClass
+from relay.person import UNSUBSCRIBED
 from relay.tokens import Ticket
 from relay.web.public.forms import Fields, first
 
 FREQUENCIES = {"each": "", "daily": "1/day", "weekly": "1/week", "monthly": "1/month"}  # as forms say it -> the desk
 WEEK = 7 * 86_400_000
 MAX_WEEKS = 52
-_UNSUBSCRIBED = "unsubscribed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def standing_of(answer: Json, brand: str, now: int) -> Standing:
 
 def _own(block: Json, brand: str) -> bool:
     """What the person did and can undo, without undoing what concerns other brands."""
-    return block["reason"] == _UNSUBSCRIBED and block["stop"] == "marketing" and (block["brand"] or "") == brand
+    return block["reason"] == UNSUBSCRIBED and block["stop"] == "marketing" and (block["brand"] or "") == brand
 
 
 # --- questions to the desk
@@ -70,7 +70,7 @@ def leaves(ticket: Ticket, via: str, now: int) -> list[Json]:
         "recipient": ticket.recipient,
         "stop": "marketing",
         "brand": ticket.brand,
-        "reason": _UNSUBSCRIBED,
+        "reason": UNSUBSCRIBED,
         "source": via,
         "since": now,
         "stream": ticket.stream,
@@ -98,7 +98,7 @@ def _his(ticket: Ticket, **asked: object) -> Json:
 
 
 def _lifted(ticket: Ticket, stop: str) -> Json:
-    return {"what": "unblock", "where": {"brand": ticket.brand, "stop": stop, "reason": _UNSUBSCRIBED}}
+    return {"what": "unblock", "where": {"brand": ticket.brand, "stop": stop, "reason": UNSUBSCRIBED}}
 
 
 def chosen(fields: Fields, topics: Collection[str], weeks: Collection[int], now: int) -> Standing:

@@ -22,6 +22,13 @@ def test_what_needs_a_person_worst_first_with_the_way_to_its_messages() -> None:
     assert found[1].address == "/found?span=7d&report=bounces&category=reputation-block&stream=order&site=google"
 
 
+def test_a_fault_of_ours_is_told_once_with_the_way_to_its_messages() -> None:
+    fault = {"name": "auth-failure", "severity": "critical", "what": {"stream": "order"}, "summary": "12", "advice": ""}
+    (todo,) = needs([finding("auth-failure", 50)], {"alerts": [fault]}, ABOUT)
+    assert todo.need.what == "auth-failure: 12"
+    assert todo.address == "/found?span=7d&report=bounces&category=auth-failure&stream=order"
+
+
 def test_suspensions_have_a_place_of_their_own() -> None:
     assert needs([], {"suspensions": [SUSPENDED]}, ABOUT) == []
 

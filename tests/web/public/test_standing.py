@@ -48,7 +48,7 @@ def test_a_topic_he_unsubscribed_from_elsewhere_is_off() -> None:
         ([block("marketing", None)], False, True),
         ([block("marketing", "arava", "complaint")], False, True),
         ([block("marketing", None, "erased")], False, True),
-        ([block("all", None, "dead-mailbox"), block("marketing", "arava")], True, True),
+        ([block("all", None, "bad-mailbox"), block("marketing", "arava")], True, True),
         ([block("stream:tips", "arava")], False, False),
     ],
 )
