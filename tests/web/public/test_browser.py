@@ -79,7 +79,7 @@ def test_all_of_it_works_without_scripts(visit: Open, site: Site, language: str,
     assert not page.is_checked("input[value=tips]")
     assert page.is_checked("input[value=weekly]")
     picture(page, f"saved-{language}-phone")
-    (wish, *_) = site.desk.changes
+    wish, *_ = site.desk.changes[0]["changes"]
     assert (wish["topics_off"], wish["at_most"]) == (["tips"], "1/week")
     assert wish["paused_until"] == NOW + 4 * 7 * 86_400_000
 
