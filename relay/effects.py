@@ -18,8 +18,8 @@ from relay.tally import Tally
 log = structlog.get_logger()
 
 # s between looks: a place that mail gave up is free to others soon; each look writes sheets of some 100 KB.
-INTERVAL = 0.5
-COMMITS = 128  # of the spool in one go: what a busy one makes in that time; some thousand effects at most
+INTERVAL = 1.0
+COMMITS = 256  # of the spool in one go: what a busy one makes in that time; some thousand effects at most
 AGAIN = 1.0  # s until State is asked again that could not be reached
 
 
