@@ -94,7 +94,7 @@ def _decide(code: int, detail: str, text: str, command: str, provider: str) -> t
     told = FIRM.get(detail)
     if told is not None:
         return told, f"code x.{detail}"
-    rank = _rank(text)
+    rank = rank_of(text)
     if rank < _FIRST_VAGUE:
         return _by_words(rank)
     if not text.isascii():
@@ -110,7 +110,7 @@ def _decide(code: int, detail: str, text: str, command: str, provider: str) -> t
 
 
 @lru_cache(maxsize=64)
-def _rank(text: str) -> int:
+def rank_of(text: str) -> int:
     """Remembered, since a report of many recipients says the same of each, and a site to each of its mail."""
     return WORDS.find(words_of(text))
 
