@@ -300,7 +300,8 @@ class Alone:
     def __init__(self, node: str) -> None:
         self._node = node
 
-    async def run(self) -> None: ...
+    async def run(self) -> None:
+        """No errands come."""
 
     async def answer(self, question: Json) -> Json:
         return {"id": "", "node": self._node, "asked": [], "later": []}

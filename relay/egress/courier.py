@@ -66,9 +66,11 @@ class Permit(Protocol):
 class Free:
     """A permit of what has no limit: nothing is counted when it leaves, and another is always there."""
 
-    def depart(self) -> None: ...
+    def depart(self) -> None:
+        """Nothing counts it."""
 
-    async def again(self) -> None: ...
+    async def again(self) -> None:
+        """There is none to wait for."""
 
 
 FREE = Free()

@@ -12,10 +12,9 @@ end by that; all else is as of a site.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-import orjson
-
+from relay.policy.note import Note
 from relay.policy.tallies import HOUR, QUARTER, Hour
 from relay.tally import DNS
 
@@ -31,7 +30,7 @@ CONFIRMED, DROPPED = "confirmed", "dropped"
 
 
 @dataclass(frozen=True, slots=True)
-class BadHour:
+class BadHour(Note):
     """Of a site. `since`: from when its word is doubted; `until`: None as long as it is; `share`, `of`: when it was noticed;
     `usual`: before, and whether it is `known`; `last`: when it was last seen; `word`: what an operator said of the pending
     ones, confirmed | dropped | ""."""
@@ -45,15 +44,6 @@ class BadHour:
     until: int | None = None
     word: str = ""
     known: bool = True
-
-    def dump(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def load(cls, text: str) -> "BadHour":
-        """Raises ValueError, TypeError."""
-        facts = orjson.loads(text)
-        return cls(**{name: facts[name] for name in cls.__slots__ if name in facts})
 
     @property
     def doubted(self) -> bool:

@@ -13,10 +13,9 @@ for a day nobody has refused anything.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-import orjson
-
+from relay.policy.note import Note
 from relay.policy.tallies import HOUR, QUARTER, Faults, Hour
 
 DAY = 24 * HOUR
@@ -28,7 +27,7 @@ Key = tuple[str, str]  # a stream and a category
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Note):
     """Of a stream's mail since `since`, `refused` of `of` for a fault of this category; `said`: by which codes the last;
     `domain`: of its From. `until`: None as long as it lasts."""
 
@@ -62,15 +61,6 @@ class Fault:
     def most(self) -> bool:
         """Is most of it refused?"""
         return self.share >= MOST[1]
-
-    def dump(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def load(cls, text: str) -> "Fault":
-        """What a newer Postlane says beside is passed over. Raises ValueError, TypeError."""
-        facts = orjson.loads(text)
-        return cls(**{name: facts[name] for name in cls.__slots__ if name in facts})
 
 
 def look(hours: Collection[Hour], known: Mapping[Key, Fault], now: int) -> Iterator[Fault]:

@@ -16,15 +16,14 @@ Transactional mail is judged apart and never slowed or stopped (DESIGN, invarian
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
-
-import orjson
 
 from relay.event import iso
 from relay.message import Delivery, MailClass
 from relay.pacing import Limit as Pace
 from relay.pacing import of_health
+from relay.policy.note import Note
 from relay.policy.tallies import HOUR, QUARTER, Hour, Key, Sums, within
 
 DAY = 86_400_000
@@ -160,7 +159,7 @@ WATCHED, SLOW, SUSPENDED, RETURNING, WELL = "watched", "slow", "suspended", "ret
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Note):
     """How a stream stands; nothing of it is known of one that is well and always was.
 
     state     watched (it is told of) | slow | suspended | returning | well (what was before `since` does not count)
@@ -195,15 +194,6 @@ class Standing:
     def troubled(self) -> bool:
         """It is told of as long as it is."""
         return self.state in (WATCHED, SLOW, SUSPENDED)
-
-    def dump(self) -> str:
-        return orjson.dumps(asdict(self)).decode()
-
-    @classmethod
-    def load(cls, text: str) -> "Standing":
-        """What a newer Postlane says beside is passed over. Raises ValueError, TypeError."""
-        facts = orjson.loads(text)
-        return cls(**{name: facts[name] for name in cls.__slots__ if name in facts})
 
 
 def next_of(
