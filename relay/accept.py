@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relay.consent import Accepted, Consent, at_accept
+from relay.consent import Accepted, Consent, ask_early, at_accept
 from relay.edge.submission import Submission
 from relay.event import iso
 from relay.guarding import Guarding
 from relay.header import Field, split
 from relay.heads import own_heads, shared_head
 from relay.house import House, KeysFor
-from relay.message import RUNAWAY, Change, Delivery, MailClass, Message, RcptTo
+from relay.message import RUNAWAY, Change, Delivery, Envelope, MailClass, Message, RcptTo
 from relay.notice import withhold
 from relay.outcome import Reply
 from relay.pacing import Limit, of_credential, spacing
@@ -81,6 +81,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     _name_copies(message, decision, letter, hashed, house)
     recipients = submission.envelope.recipients
     addresses = [rcpt.address for rcpt in recipients]
+    early = ask_early(message, addresses, house)
     seconds = await house.copies.claim(message, addresses)
     timezone = _timezone(decision, house)
     due = [now] * len(recipients)
@@ -92,9 +93,9 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
         due = permits
     stale = relevance.stale(message, stream, now)
     postponed = None if stale else relevance.postponed(message, stream, now)
-    withheld = [second or stale for second in seconds]
-    later = postponed is not None or any(turn > now for turn in due)
-    found = await at_accept(message, addresses, withheld, stream, now, house, later=later)
+    withheld = seconds if stale is None else [second or stale for second in seconds]
+    later = postponed is not None or max(due) > now
+    found = await at_accept(message, addresses, withheld, stream, now, house, early, later=later)
     if found.refused:
         house.copies.given_up(message, addresses)
         return _over_its_cap(message, addresses, found.stands)
@@ -102,35 +103,36 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     if any(go):
         message.signed = [key.named for key in keys]
     heads = await _heads(submission, weighed, letter, hashed, keys, go, message, house)
-    deliveries = [
-        _delivery(message, i, rcpt, submission.envelope.sender, head, house)
-        for i, (rcpt, head) in enumerate(zip(recipients, heads, strict=True))
-    ]
-    lots = _lots(recipients, deliveries, due, found, postponed)
-    await _guard(seen, lots, house)
+    lots = _lots(message, submission.envelope, heads, due, found, postponed, house)
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
+    await _guard(seen, message, goes, house)
     await _line_up(goes, stream, timezone, house)
-    facts = _ruled(weighed, law) | _noted(decision, asked, law)
-    events = [house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot, law) | facts) for lot in lots]
-    change = Change(put=[(message, [lot.delivery for lot in goes])] if goes else [], events=events)
+    facts = _ruled(weighed, law)
+    facts |= _noted(decision, asked, law)
+    change = Change(put=[(message, [lot.delivery for lot in goes])] if goes else [])
+    for lot in lots:
+        change.events.append(house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot, law), facts))
     for lot in lots:
         await _tell(change, lot, house)
-    if not await _save(change, message, lots, house):
+    if not await _save(change, message, lots, goes, house):
         return Reply(452, "4.3.1", "The message could not be saved; try again later")
     if weighed.checks:
         house.flags.count(decision.brand, weighed.checks, now)
     return _answer(message, asked, seconds)
 
 
-async def _save(change: Change, message: Message, lots: Sequence["_Lot"], house: Acceptance) -> bool:
-    """On disk, and what goes in the schedule; False: there was no room."""
+async def _save(
+    change: Change, message: Message, lots: Sequence["_Lot"], goes: Sequence["_Lot"], house: Acceptance
+) -> bool:
+    """On disk, and what `goes` of all `lots` in the schedule; False: there was no room."""
     try:
         await house.spool.put(change)
     except SpoolError:
         house.copies.given_up(message, [lot.recipient.address for lot in lots])
         return False
-    house.copies.kept(message, [lot.recipient.address for lot in lots if not isinstance(lot.stand, Withheld)])
-    house.copies.given_up(message, [lot.recipient.address for lot in lots if lot.fails])
+    house.copies.kept(message, [lot.recipient.address for lot in goes])
+    if len(goes) < len(lots):
+        house.copies.given_up(message, [lot.recipient.address for lot in lots if lot.fails])
     for _, waiting in change.put:
         house.capping.saved(waiting)
         house.offer(waiting)
@@ -238,36 +240,36 @@ class _Lot:
 
 
 def _lots(
-    recipients: Sequence[RcptTo],
-    deliveries: Sequence[Delivery],
+    message: Message,
+    envelope: Envelope,
+    heads: Sequence[bytes],
     due: Sequence[int],
     found: Accepted,
     postponed: Postponed | None,
+    house: Acceptance,
 ) -> list[_Lot]:
-    for delivery, stand in zip(deliveries, found.stands, strict=True):
+    lots = []
+    for index, (rcpt, head) in enumerate(zip(envelope.recipients, heads, strict=True)):
+        delivery, stand = _delivery(message, index, rcpt, envelope.sender, head, house), found.stands[index]
         delivery.counted = found.placed and stand is None
+        lots.append(_Lot(rcpt, delivery, due[index], stand if postponed is None else _later(stand, postponed)))
     for index in found.nobody:
-        deliveries[index].free_at = deliveries[index].message.accepted_at
-    return [_Lot(*one) for one in zip(recipients, deliveries, due, _later(found.stands, postponed), strict=True)]
+        lots[index].delivery.free_at = message.accepted_at
+    return lots
 
 
-def _later(stands: Sequence[Consent], postponed: Postponed | None) -> list[Consent]:
-    """`postponed`: all of them, until then; of two times the later holds."""
-    if postponed is None:
-        return list(stands)
-    return [
-        postponed if stand is None or (isinstance(stand, Postponed) and stand.until <= postponed.until) else stand
-        for stand in stands
-    ]
+def _later(stand: Consent, postponed: Postponed) -> Consent:
+    """Of two times the later holds."""
+    first = stand is None or (isinstance(stand, Postponed) and stand.until <= postponed.until)
+    return postponed if first else stand
 
 
-async def _guard(letter: Letter, lots: Sequence[_Lot], house: Acceptance) -> None:
+async def _guard(letter: Letter, message: Message, goes: Sequence[_Lot], house: Acceptance) -> None:
     """What is one too many of its kind is held."""
-    goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     if house.guarding.guard is None or not goes:
         return
     addresses = [lot.recipient.address for lot in goes]
-    for lot, one in zip(goes, await house.guarding.look(letter, goes[0].delivery.message, addresses), strict=True):
+    for lot, one in zip(goes, await house.guarding.look(letter, message, addresses), strict=True):
         if one is not None:
             lot.stand, lot.delivery.held = one, RUNAWAY
 

@@ -144,14 +144,15 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
     if not outcome.category:
         understand(outcome, delivery.site, house.rulings)
     verdict = judge(delivery, outcome, lambda: _retry(delivery, house), pool.name, now, house)
-    if outcome.delivered:
+    delivered = outcome.delivered
+    if delivered:
         delivery.arrived = house.clock()
     change = Change(events=verdict.events)
     (change.finished if verdict.again is None else change.again).append(delivery)
     if verdict.learnt is not None:
         change.learnt.append((delivery, verdict.learnt))
     if verdict.again is None:
-        if outcome.delivered and delivery.ours and not outcome.captured:  # what may still come back is about it
+        if delivered and delivery.ours and not outcome.captured:  # what may still come back is about it
             change.sent.append((delivery, outcome.source, outcome.site or delivery.site))
         our_report = not delivery.sender and delivery.notify == "NEVER"  # says nothing of an app
         if not outcome.captured and not our_report:
@@ -163,11 +164,11 @@ async def _conclude(delivery: Delivery, outcome: Outcome, pool: Pool, now: int, 
         until = _until(delivery, house) if verdict.again is not None else None
         content = await _content(message, house)
         await add_report(change, verdict.report, delivery, verdict.outcome, content, house, verdict.again, until)
-    if verdict.again is None and not outcome.delivered:
+    if verdict.again is None and not delivered:
         await house.copies.give_up(delivery)
     await _settle(change, house)
-    ended = "deferred" if verdict.again is not None else "delivered" if outcome.delivered else "bounced"
-    if outcome.delivered and not outcome.captured:
+    ended = "deferred" if verdict.again is not None else "delivered" if delivered else "bounced"
+    if delivered and not outcome.captured:
         house.delivered_to(delivery.domain)
         house.unmet.arrived(delivery.domain)
     elif outcome.category == Category.TLS_FAILURE and verdict.again is not None:

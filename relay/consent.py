@@ -38,12 +38,15 @@ FRESH = 1_000  # ms for which "nothing is known of him" is not asked again: as l
 Consent = Withheld | Postponed | None  # None: it goes
 
 
+Told = asyncio.Future[list[Any]]  # an answer of State; StateError soon where it has none
+
+
 class _Question(NamedTuple):
     """Of people by their keys, or of those who ask for places."""
 
     keys: Sequence[bytes]
     asks: Sequence[Ask]
-    answer: "asyncio.Future[list[Any]]"
+    answer: Told
 
 
 class Known:
@@ -59,24 +62,30 @@ class Known:
     def __repr__(self) -> str:
         return f"<Known of {self._state!r}{', which is down' if self._down_until else ''}>"
 
+    def ask(self, addresses: Sequence[str]) -> Told:
+        """Of the persons behind them, whom `persons` makes of the answer. Nobody has to wait for it."""
+        key = self.keys.key
+        return self._question([key(one) for one in addresses], ())
+
     async def of(self, addresses: Sequence[str]) -> list[Person]:
         """The persons behind them. Raises StateError soon; also where facts of one cannot be read, as a newer Postlane's."""
-        key = self.keys.key
-        return _persons(await self._question(_Question([key(one) for one in addresses], (), _answer())))
+        return persons(await self.ask(addresses))
 
     async def consult(self, asks: Sequence[Ask]) -> tuple[list[Person], list[Room]]:
         """The same of those who ask for a place, and what is in their way."""
-        found = await self._question(_Question((), asks, _answer()))
-        return _persons([facts for facts, _ in found]), [room for _, room in found]
+        found = await self._question((), asks)
+        return persons([facts for facts, _ in found]), [room for _, room in found]
 
-    async def _question(self, question: _Question) -> list[Any]:
+    def _question(self, keys: Sequence[bytes], asks: Sequence[Ask]) -> Told:
         loop = asyncio.get_running_loop()
+        question = _Question(keys, asks, loop.create_future())
         if self._down_until and loop.time() < self._down_until:
-            raise StateError("it did not answer lately")
+            self._tell([question], StateError("it did not answer lately"))
+            return question.answer
         if not self._asked:
             loop.call_soon(self._ask)
         self._asked.append(question)
-        return await question.answer
+        return question.answer
 
     def _ask(self) -> None:
         asked, self._asked = self._asked, []
@@ -127,13 +136,10 @@ class Known:
         for question in asked:
             if not question.answer.done():
                 question.answer.set_exception(error)
+                question.answer.exception()  # or asyncio complains where whoever asked does not wait for it any more
 
 
-def _answer() -> "asyncio.Future[list[Any]]":
-    return asyncio.get_running_loop().create_future()
-
-
-def _persons(told: Sequence[dict[str, str]]) -> list[Person]:
+def persons(told: Sequence[dict[str, str]]) -> list[Person]:
     """Raises StateError where one cannot be read."""
     try:
         return [person_of(facts) if facts else NOBODY for facts in told]
@@ -165,6 +171,13 @@ class Accepted(NamedTuple):
     nobody: Collection[int] = ()
 
 
+def ask_early(message: Message, recipients: Sequence[str], house: Asked) -> Told | None:
+    """What at_accept() asks, asked before: State looks for copies of the message at the same time, which saves half of the
+    questions. None where a place is to be taken: what is a copy must not take one."""
+    terms = house.capping.terms(message)
+    return house.known.ask(recipients) if terms is None or not terms.bounds else None
+
+
 async def at_accept(
     message: Message,
     recipients: Sequence[str],
@@ -172,20 +185,21 @@ async def at_accept(
     stream: Stream | None,
     now: int,
     house: Asked,
+    early: Told | None = None,
     *,
     later: bool = False,
 ) -> Accepted:
-    """`withheld`: those that it is known of already why it is not sent to them. `later`: it has to wait anyway, and takes its
-    places when it goes."""
+    """`withheld`: those that it is known of already why it is not sent to them. `early`: what ask_early() has asked. `later`: it
+    has to wait anyway, and takes its places when it goes."""
     if all(withheld):
         return Accepted(withheld)
     terms = None if later else house.capping.terms(message)
-    each = [(index, address) for index, address in enumerate(recipients) if withheld[index] is None]
     try:
         if terms is None or not terms.bounds:
-            people = await house.known.of(recipients)
+            people = persons(await (early or house.known.ask(recipients)))
             nobody = [index for index, person in enumerate(people) if person is NOBODY]
             return Accepted(_judged(people, message, withheld, stream, now, house), nobody=nobody)
+        each = [(index, address) for index, address in enumerate(recipients) if withheld[index] is None]
         known, asked = await house.known.consult(house.capping.asks(message, each, terms, firm=False))
         people = [NOBODY] * len(recipients)
         for (index, _), person in zip(each, known, strict=True):

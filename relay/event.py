@@ -84,11 +84,13 @@ class Recorder:
             "policies": self.policies,
         }
 
-    def of_delivery(self, kind: str, delivery: Delivery, facts: Facts) -> bytes:
-        """An event of one recipient of one message."""
-        said = about(delivery)
-        said |= facts
-        return orjson.dumps(self._common(kind) | said)
+    def of_delivery(self, kind: str, delivery: Delivery, *facts: Facts) -> bytes:
+        """An event of one recipient of one message; of `facts` of the same name the last one counts."""
+        said = self._common(kind)
+        said |= about(delivery)
+        for some in facts:
+            said |= some
+        return orjson.dumps(said)
 
     def of_attempt(self, kind: str, delivery: Delivery, outcome: Outcome, pool: str, facts: Facts) -> bytes:
         """delivered, deferred or bounced: what one attempt came to. `delay_ms` counts from accept; `captured` is there,
@@ -105,8 +107,7 @@ class Recorder:
             "delay_ms": self._clock() - delivery.message.accepted_at,
             "size": delivery.message.size,
             "signed": delivery.message.signed,
-            **facts,
         }
         if outcome.captured:
             about["captured"] = True
-        return self.of_delivery(kind, delivery, about)
+        return self.of_delivery(kind, delivery, about, facts)

@@ -5,7 +5,7 @@ before it) is kept as a nameless field, so that what leaves is what came.
 """
 
 import re
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from email.errors import HeaderParseError
 from email.header import decode_header
 from functools import lru_cache, partial
@@ -59,11 +59,20 @@ def split(content: bytes) -> tuple[list[Field], int]:
         return [], 0
     end = content.find(b"\r\n\r\n")
     end = len(content) if end < 0 else end + 2
-    fields = []
-    for line in _FIELD_END.split(content[:end].removesuffix(b"\r\n")):
+    header, fields = content[:end].removesuffix(b"\r\n"), []
+    folded = b"\r\n " in header or b"\r\n\t" in header
+    for line in _FIELD_END.split(header) if folded else header.split(b"\r\n"):
         name, colon, _ = line.partition(b":")
         fields.append(_field((_name(name) if colon else "", line + b"\r\n")))
     return fields, end
+
+
+def first(fields: Sequence[Field], name: str) -> bytes:
+    """The value of the first field of this name (in lower case); b"" without one."""
+    for field in fields:
+        if field.name == name:
+            return field.value
+    return b""
 
 
 def readable(value: bytes) -> str:

@@ -7,6 +7,7 @@ millisecond and place in it.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2s
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -63,6 +64,7 @@ def maker_of(identifier: str) -> str:
     return identifier[10:14]
 
 
+@lru_cache(maxsize=1024)  # a message's is asked for three times until it is queued
 def pack(identifier: str) -> bytes:
     """The 80 bits of an id as 10 octets."""
     return int(identifier.translate(_AS_PYTHON), 32).to_bytes(10, "big")

@@ -86,7 +86,7 @@ class Outcome:
 
     @property
     def delivered(self) -> bool:
-        return self.reply.ok
+        return 200 <= self.reply.code < 300
 
     @property
     def permanent(self) -> bool:

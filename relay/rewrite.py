@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 
-from relay.header import Field, covered, readable
+from relay.header import Field, covered, first, readable
 from relay.message import Peer
 
 _REMOVED = frozenset({"bcc", "resent-bcc", "return-path"})
@@ -65,13 +65,13 @@ def rewrite(
         header = b"".join([f.raw for f in kept])
         content, rest = header + content[rest:], len(header)
     ours = [Field("received", received)]
-    first = {f.name: f for f in reversed(kept)}
-    own_id = first.get("message-id")
+    there = {f.name: f for f in reversed(kept)}
+    own_id = there.get("message-id")
     if own_id is None:
         ours.append(Field("message-id", b"Message-ID: " + message_id.encode() + b"\r\n"))
-    if "date" not in first:
+    if "date" not in there:
         ours.append(Field("date", b"Date: " + date(now).encode() + b"\r\n"))
-    if feedback_id and "feedback-id" not in first and not ("dkim-signature" in first and _signed(kept)):
+    if feedback_id and "feedback-id" not in there and not ("dkim-signature" in there and _signed(kept)):
         ours.append(Field("feedback-id", feedback_id))
     return Rewritten(
         fields=ours + kept,
@@ -130,5 +130,4 @@ def _date(second: int) -> str:
 
 def subject_of(fields: Sequence[Field]) -> str:
     """The subject as people read it (RFC 2047 decoded), bounded; never raises."""
-    raw = next((f.value for f in fields if f.name == "subject"), b"")
-    return readable(raw[: MAX_SUBJECT * 4])[:MAX_SUBJECT]
+    return readable(first(fields, "subject")[: MAX_SUBJECT * 4])[:MAX_SUBJECT]

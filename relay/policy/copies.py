@@ -14,12 +14,14 @@ What State is told by are keyed hashes: it learns neither addresses nor what mai
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from hashlib import blake2b, blake2s, sha256
 
-from relay.header import Field
+from relay.header import Field, first
 
 KEY_OCTETS = 12  # of a hash: of 100 million the next is one of them with a probability of 1 in 10^21
 BOUNDARIES = 8  # in one message that are left out: nobody nests deeper
+REMEMBERED = 1_024  # keys, the latest: 300 KB
 _BOUNDARY = b"boundary="
 _END = b' \t\r\n;"'
 
@@ -29,29 +31,27 @@ class Hashes:
 
     def __init__(self, secret: bytes) -> None:
         self._key = blake2s(secret, person=b"copies").digest()
+        self.key = lru_cache(maxsize=REMEMBERED)(self._new_key)  # a copy is claimed, then kept
 
     def of(self, kind: bytes, parts: Iterable[bytes]) -> str:
         """Of a message, in hexadecimal; other kinds have other hashes."""
         whole = blake2b(digest_size=KEY_OCTETS, key=self._key, person=kind)
-        for part in parts:
-            whole.update(len(part).to_bytes(4, "big"))
-            whole.update(part)
+        whole.update(b"".join([len(part).to_bytes(4, "big") + part for part in parts]))
         return whole.hexdigest()
 
-    def key(self, of_message: str, recipient: str) -> bytes:
+    def _new_key(self, of_message: str, recipient: str) -> bytes:
         """Of that message to him; whoever writes an address in capitals means the same one."""
-        return blake2b(
-            f"{of_message}{recipient.lower()}".encode("utf-8", "surrogatepass"), digest_size=KEY_OCTETS, key=self._key
-        ).digest()
+        whole = f"{of_message}{recipient.lower()}".encode("utf-8", "surrogatepass")
+        return blake2b(whole, digest_size=KEY_OCTETS, key=self._key).digest()
 
     def copy(self, credential: str, idempotency_key: str, fields: Sequence[Field], body: Callable[[], bytes]) -> str:
         """By which copies of a message are known, but for the recipient; "" where its app has not said what it is. `body`:
         the hash of its body (body_of)."""
-        first = {field.name: field.value for field in reversed(fields) if field.name in _LOOKED_AT}
-        said = b"key " + idempotency_key.encode() if idempotency_key else first.get("message-id", b"")
+        said = b"key " + idempotency_key.encode() if idempotency_key else first(fields, "message-id")
         if not said:
             return ""
-        return self.of(b"copy", (credential.encode(), said, first.get("from", b""), first.get("subject", b""), body()))
+        parts = credential.encode(), said, first(fields, "from"), first(fields, "subject"), body()
+        return self.of(b"copy", parts)
 
     def alike(self, credential: str, stream: str, skeleton: str) -> str:
         """By which the messages of one template are known, but for the recipient."""
@@ -62,12 +62,9 @@ class Hashes:
         return self.of(b"collapse", (credential.encode(), key.encode())) if key else ""
 
 
-_LOOKED_AT = frozenset({"message-id", "from", "subject"})
-
-
 def body_of(fields: Sequence[Field], content: bytes, start: int, plain: Callable[[], bytes]) -> bytes:
     """A hash of the body, which begins at `start`: `plain`, which its signature needs too, unless it is a multipart one."""
-    kind = next((field.value for field in fields if field.name == "content-type"), b"")
+    kind = first(fields, "content-type")
     if _BOUNDARY not in kind.lower():
         return plain()
     body = content[start:]

@@ -128,6 +128,6 @@ def outline_of(letter: Letter, credential: str, stream: str, claimed: MailClass)
         elif name == "to":
             to = raw[:MAX_TO]
     names = to.decode("latin-1").translate(_BLANKS).split()
-    words = [word.strip(_PUNCTUATION) for word in letter.subject[:MAX_SUBJECT].split()]
-    kept = " ".join([word for word in words if word.isalpha() and word not in names])
+    words = letter.subject[:MAX_SUBJECT].split()
+    kept = " ".join([bare for word in words if (bare := word.strip(_PUNCTUATION)).isalpha() and bare not in names])
     return credential, stream, claimed, kept, kind, marks, len(letter.content).bit_length()

@@ -165,9 +165,9 @@ class FakePeople(Known):
         here: Any = FakeState(self)
         super().__init__(here, Keys([b"s" * 32]))
 
-    async def _question(self, question: Any) -> list[Any]:
+    def _question(self, keys: Any, asks: Any) -> Any:
         self._down_until = 0.0  # its being down has no memory
-        return await super()._question(question)
+        return super()._question(keys, asks)
 
     def block(self, address: str, stop: str = "all", reason: str = "manual", brand: str = "", **more: Any) -> None:
         block = Block(stop, brand, reason, **{"source": "cli", "since": NOW - 1000, **more})
