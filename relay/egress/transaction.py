@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from relay.domain import a_label
 from relay.egress.failure import ours
 from relay.message import Delivery
+from relay.needle import Needle
 from relay.outcome import Outcome, Reply, Scope
 
 
@@ -154,27 +155,14 @@ def wire_address(address: str, domain: str = "") -> str:
 # ----------------------------------------------------------------------------------------------------- content
 
 
+_DOT_LINE = Needle(b"\r\n.")
+
+
 def stuff(content: bytes) -> bytes:
     """Dot-stuffing (RFC 5321 4.5.2), without a copy where no line begins with a dot."""
-    if _has_dot_line(content):
+    if _DOT_LINE.find(content) >= 0:
         content = content.replace(b"\r\n.", b"\r\n..")
     return b"." + content if content[:1] == b"." else content
-
-
-def _has_dot_line(content: bytes) -> bool:
-    """Is there a line after the first that begins with a dot?
-
-    A search for three octets takes 60 us in 100 KB, for a single one 1.5: so look at each dot while they are few
-    (base64 has none), and no longer than a third of the time the search takes.
-    """
-    at = content.find(b".")
-    for _ in range(32 + (len(content) >> 9)):
-        if at < 0:
-            return False
-        if content[at - 2 : at] == b"\r\n":
-            return True
-        at = content.find(b".", at + 1)
-    return content.find(b"\r\n.", max(at - 2, 0)) >= 0
 
 
 def final_dot(content: bytes) -> bytes:

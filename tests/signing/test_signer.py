@@ -2,13 +2,15 @@
 
 import asyncio
 from base64 import b64decode
+from collections.abc import Sequence
 
 import pytest
 
 from relay.header import Field, split
 from relay.signing import dkim
-from relay.signing.keyfile import RSA
+from relay.signing.keyfile import RSA, PrivateKey
 from relay.signing.keys import SigningKey
+from relay.signing.lanes import LANES, Lanes
 from relay.signing.signer import Signer
 from tests.support.signatures import NOW, both_keys, rsa_private, verdicts
 
@@ -132,3 +134,103 @@ async def test_the_signature_covers_the_fields_it_was_given() -> None:
     assert verdicts(head + added.raw + content, both_keys(), 2) == [True, True]
     assert verdicts(head + content, both_keys(), 2) == [False, False]
     assert b64decode(head.rsplit(b" b=", 1)[1].replace(b"\r\n", b""))
+
+
+class CountedLanes(Lanes):
+    """Lanes of OpenSSL's, for machines without any: they count what they are given. `good`: until one is not."""
+
+    def __init__(self, good: int = 99) -> None:
+        self.calls: list[int] = []
+        self.good = good
+
+    def takes(self, private: PrivateKey) -> bool:
+        return private is rsa_private()
+
+    def sign(self, wanted: Sequence[tuple[PrivateKey, bytes]]) -> list[bytes] | None:
+        self.calls.append(len(wanted))
+        if len(self.calls) > self.good:
+            return None
+        return [SigningKey("example.com", "2026b", RSA, private).sign(digest) for private, digest in wanted]
+
+
+def busy(lanes: Lanes) -> Signer:
+    """Of a machine whose processors are all busy: nothing goes to threads."""
+    return Signer(spare=lambda: False, lanes=lanes)
+
+
+@pytest.mark.parametrize(
+    ("number", "calls"), [(1, []), (2, []), (3, [3]), (8, [8]), (10, [8]), (11, [8, 3]), (25, [8, 8, 8])]
+)
+async def test_what_comes_together_is_signed_side_by_side(number: int, calls: list[int]) -> None:
+    """What is left over and too little for lanes is signed alone; keys of other kinds are too."""
+    lanes = CountedLanes()
+    signer = busy(lanes)
+    heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(number)])
+    for i, head in enumerate(heads):
+        assert verdicts(head + letter(i), both_keys(), 2) == [True, True]
+    assert lanes.calls == calls
+    assert repr(signer).endswith(f"{number} signed inline, 0 in threads>")
+
+
+async def test_more_are_waited_for_while_they_keep_coming() -> None:
+    lanes = CountedLanes()
+    signer = busy(lanes)
+    tasks = [asyncio.ensure_future(sign(signer, letter(i), both_keys())) for i in range(2)]
+    for i in range(2, LANES):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert lanes.calls == []
+        tasks.append(asyncio.ensure_future(sign(signer, letter(i), both_keys())))
+    await asyncio.gather(*tasks)
+    assert lanes.calls == [LANES]
+
+
+async def test_nobody_is_waited_for_in_vain() -> None:
+    """Two come together, and then nobody: they are signed all the same. One alone after them waits that once."""
+    lanes = CountedLanes()
+    signer = busy(lanes)
+    assert all(await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(2)]))
+    assert await sign(signer, letter(3), both_keys())
+    alone = asyncio.ensure_future(sign(signer, letter(4), both_keys()))
+    await asyncio.sleep(0)  # it asks
+    await asyncio.sleep(0)  # it is signed
+    await asyncio.sleep(0)
+    assert alone.done()
+    assert lanes.calls == []
+
+
+async def test_the_threads_use_lanes_too() -> None:
+    lanes = CountedLanes()
+    signer = Signer(lanes=lanes)
+    heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(16)])
+    assert [verdicts(head + letter(i), both_keys(), 2) for i, head in enumerate(heads)] == [[True, True]] * 16
+    assert lanes.calls == [8, 8]
+    signer.close()
+
+
+async def test_what_lanes_get_wrong_is_signed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    lanes = CountedLanes(good=1)
+    signer = busy(lanes)
+    heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(16)])
+    assert [verdicts(head + letter(i), both_keys(), 2) for i, head in enumerate(heads)] == [[True, True]] * 16
+    assert "one by one" in capsys.readouterr().out
+
+
+class TornLanes(CountedLanes):
+    def takes(self, private: PrivateKey) -> bool:
+        raise RuntimeError("torn")
+
+
+async def test_a_fault_of_lanes_costs_no_signature() -> None:
+    signer = busy(TornLanes())
+    heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(4)])
+    assert all(verdicts(head + letter(i), both_keys(), 2) == [True, True] for i, head in enumerate(heads))
+
+
+async def test_close_waits_for_no_more() -> None:
+    signer = busy(CountedLanes())
+    tasks = [asyncio.ensure_future(sign(signer, letter(i), both_keys())) for i in range(2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    signer.close()
+    assert all(await asyncio.gather(*tasks))
