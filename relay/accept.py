@@ -107,8 +107,7 @@ async def accept(submission: Submission, house: Acceptance) -> Reply | Refusal:
     goes = [lot for lot in lots if not isinstance(lot.stand, Withheld)]
     await _guard(seen, message, goes, house)
     await _line_up(goes, stream, timezone, house)
-    facts = _ruled(weighed, law)
-    facts |= _noted(decision, asked, law)
+    facts = _ruled(weighed, law) | _noted(decision, asked, law)
     change = Change(put=[(message, [lot.delivery for lot in goes])] if goes else [])
     for lot in lots:
         change.events.append(house.recorder.of_delivery("accepted", lot.delivery, _looked_at(lot, law), facts))

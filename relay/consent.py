@@ -196,7 +196,7 @@ async def at_accept(
     terms = None if later else house.capping.terms(message)
     try:
         if terms is None or not terms.bounds:
-            people = persons(await (early or house.known.ask(recipients)))
+            people = persons(await (early if early is not None else house.known.ask(recipients)))
             nobody = [index for index, person in enumerate(people) if person is NOBODY]
             return Accepted(_judged(people, message, withheld, stream, now, house), nobody=nobody)
         each = [(index, address) for index, address in enumerate(recipients) if withheld[index] is None]

@@ -1,6 +1,7 @@
 """What State knows of the recipients, and what follows where it cannot tell."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -9,7 +10,7 @@ import pytest
 
 from relay import consent
 from relay.capping import Capping
-from relay.consent import FRESH, LOOK_AGAIN, Accepted, Known, at_accept, at_attempt
+from relay.consent import FRESH, LOOK_AGAIN, Accepted, Known, ask_early, at_accept, at_attempt
 from relay.engaging import Engaging
 from relay.identity import Rate
 from relay.message import Delivery, MailClass, Message
@@ -378,6 +379,30 @@ async def test_what_is_asked_in_one_turn_is_one_question_and_each_hears_of_his_o
     assert [await one, await none, await two] == [[NOBODY], [], [NOBODY, NOBODY]]
     assert state.asked == 1
     assert gone.cancelled()
+
+
+async def test_what_was_asked_early_is_not_asked_again_and_who_wants_a_place_asks_late() -> None:
+    state: Any = Slow()
+    house = House(Known(state, Keys([b"s" * 32])), ONE)
+    message, dana, twice = waiting_delivery().message, ["dana@b.example"], Withheld("duplicate", "", other="x")
+    early = ask_early(message, dana, house)
+    assert await at_accept(message, dana, [twice], None, NOW, house, early) == Accepted(
+        [twice]
+    )  # and waits for nothing
+    state.answers.set()
+    assert await at_accept(message, dana, [None], None, NOW, house, early) == Accepted([None], nobody=[0])
+    assert state.asked == 1
+    assert ask_early(newsletter().message, dana, house) is None
+
+
+async def test_nobody_need_wait_for_what_was_asked_early(caplog: pytest.LogCaptureFixture) -> None:
+    state: Any = None
+    known = Known(state, Keys([b"s" * 32]))
+    asked = known.ask(["dana@b.example"])
+    await asyncio.wait([asked])
+    del asked
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 @pytest.mark.parametrize("begun", [False, True])
