@@ -118,7 +118,10 @@ class Door:
 
     async def accept(self, submission: Submission) -> Reply:
         """accept() with the one guarantee that a session needs: an answer, whatever happens."""
-        await self._convoy.join()
+        async with self._convoy:
+            return await self._accept(submission)
+
+    async def _accept(self, submission: Submission) -> Reply:
         # A session keeps whom it knew; a reload may have changed or disabled him since.
         current = known(submission.credential.name, self._directory.get(submission.credential.name))
         if isinstance(current, Refusal):

@@ -2,14 +2,18 @@
 
 import asyncio
 
+import pytest
+
 from relay.convoy import MOST, PATIENCE, Convoy
 
 
 class Gate:
-    """A convoy, who has left with it, and in which turn of the loop."""
+    """A convoy, who went in with it, and in which turn of the loop. `hold`: who goes in stays there until it is set."""
 
     def __init__(self, convoy: Convoy | None = None) -> None:
         self.convoy = convoy or Convoy()
+        self.hold = asyncio.Event()
+        self.hold.set()
         self.turn = 0
         self.left: list[tuple[str, int]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -18,8 +22,12 @@ class Gate:
         self._tasks += [asyncio.ensure_future(self._pass(name)) for name in names]
 
     async def _pass(self, name: str) -> None:
-        await self.convoy.join()
-        self.left.append((name, self.turn))
+        async with self.convoy:
+            self.left.append((name, self.turn))
+            await self.hold.wait()
+
+    def cancel_first(self) -> None:
+        self._tasks[0].cancel()
 
     async def turns(self, number: int) -> None:
         for _ in range(number):
@@ -52,18 +60,31 @@ async def test_those_who_come_together_wait_for_more_and_leave_together() -> Non
     assert len({turn for _, turn in gate.left}) == 1
 
 
-async def test_the_next_one_after_company_waits_and_the_one_after_him_does_not() -> None:
+async def test_while_others_are_inside_the_next_one_waits_and_afterwards_he_does_not() -> None:
     gate = Gate()
-    gate.come("a", "b")
-    await gate.turns(PATIENCE + 4)
+    gate.hold.clear()
+    gate.come("a")
+    await gate.turns(4)
+    gate.come("b")
+    await gate.turns(4)
+    assert gate.names == ["a"]
+    await gate.turns(PATIENCE)
+    assert gate.names == ["a", "b"]
+    gate.hold.set()
+    await gate.turns(2)
     gate.come("c")
     await gate.turns(4)
-    assert gate.names == ["a", "b"]
-    await gate.turns(PATIENCE)
     assert gate.names == ["a", "b", "c"]
-    gate.come("d")
+
+
+async def test_who_fails_inside_is_out() -> None:
+    gate = Gate()
+    with pytest.raises(ValueError, match="ours"):
+        async with gate.convoy:
+            raise ValueError("ours")
+    gate.come("a")
     await gate.turns(4)
-    assert gate.names == ["a", "b", "c", "d"]
+    assert gate.names == ["a"]
 
 
 async def test_a_full_convoy_leaves_at_once() -> None:
@@ -81,10 +102,10 @@ async def test_nobody_waits_longer_than_the_bound() -> None:
 
 
 async def test_who_is_gone_keeps_nobody_back() -> None:
-    convoy = Convoy()
-    gone, stays = asyncio.ensure_future(convoy.join()), asyncio.ensure_future(convoy.join())
-    await asyncio.sleep(0)
-    gone.cancel()
-    await asyncio.wait_for(stays, 5)
-    assert gone.cancelled()
-    assert repr(convoy) == "<Convoy: 0 wait, 2 went last>"
+    gate = Gate()
+    gate.come("gone", "stays")
+    await gate.turns(2)
+    gate.cancel_first()
+    await gate.turns(PATIENCE + 4)
+    assert gate.names == ["stays"]
+    assert repr(gate.convoy) == "<Convoy: 0 wait, 0 are inside>"
