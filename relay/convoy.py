@@ -10,7 +10,7 @@ Rules
 import asyncio
 
 MOST = 16  # twice what is signed at a time (signing/lanes.py); a worker has some ten connections that are busy at once
-PATIENCE = 3  # turns of the loop without another message, after which those that are there go
+PATIENCE = 12  # turns of the loop without another message, after which those that are there go
 LONGEST = 0.005  # seconds, of the 50 ms that urgent mail has from accept to delivered
 
 
