@@ -10,6 +10,7 @@ import structlog
 from relay.accept import Acceptance, accept
 from relay.checking import Checking
 from relay.consent import at_rcpt
+from relay.convoy import Convoy
 from relay.edge.credentials import Directory, Login
 from relay.edge.submission import Submission, TurnedAway
 from relay.event import Facts, reply_facts
@@ -61,6 +62,7 @@ class Door:
         """`checking` None: addresses are not looked at."""
         self._house = house
         self._checking = checking
+        self._convoy = Convoy()
         self._directory = Directory(())
         self._allowance = _Allowance()
         self._recording: set[asyncio.Task[None]] = set()
@@ -116,6 +118,7 @@ class Door:
 
     async def accept(self, submission: Submission) -> Reply:
         """accept() with the one guarantee that a session needs: an answer, whatever happens."""
+        await self._convoy.join()
         # A session keeps whom it knew; a reload may have changed or disabled him since.
         current = known(submission.credential.name, self._directory.get(submission.credential.name))
         if isinstance(current, Refusal):
