@@ -4,7 +4,8 @@
     python -m bench.caps --people 10000000    as many as is promised for; 1 GB of memory for Redis, some minutes
 
 A message is what live mail asks of State: consent and a place at accept, the same again at its attempt, and its end, with as
-many messages at once as a busy worker has. CPU is that of this process, all threads; of redis-server besides.
+many messages at once as a busy worker has; that the message itself is made is not counted. CPU is
+that of this process, all threads; of redis-server besides.
 """
 
 import argparse

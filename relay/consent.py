@@ -124,12 +124,12 @@ class Known:
                 if not answer.done():  # whoever asked may be gone
                     answer.set_result(found)
 
-    async def _both(self, keys: Sequence[bytes], asks: Sequence[Ask]) -> tuple[Sequence[Any], Sequence[Any]]:
+    async def _both(self, keys: Sequence[bytes], asks: Sequence[Ask]) -> tuple[list[Any], list[Any]]:
         """Of most turns of the loop there is one kind."""
         if not asks:
-            return await self._state.told(keys), ()
+            return await self._state.told(keys), []
         if not keys:
-            return (), await self._state.consult(asks)
+            return [], await self._state.consult(asks)
         return await asyncio.gather(self._state.told(keys), self._state.consult(asks))
 
     def _tell(self, asked: Sequence[_Question], error: StateError) -> None:

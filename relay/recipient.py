@@ -119,7 +119,8 @@ class Keys:
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(normal.encode("utf-8", "surrogatepass"))
         outer.update(inner.digest())
-        return outer.digest()[:KEY_OCTETS]
+        key: bytes = outer.digest()[:KEY_OCTETS]
+        return key
 
     def seal(self, address: str) -> bytes:
         """The id of the key, then the address by AES-SIV (RFC 5297), which needs no random number. Equal addresses look equal,
