@@ -1,8 +1,8 @@
 """Makes the DKIM-Signature fields of a message, many at a time and off the event loop where that pays.
 
-An RSA-2048 signature takes OpenSSL 215 us or more, without the GIL. Requests are collected for one turn of the loop, and
-while several come together for as long as more keep coming, at most eight: those are signed side by side (`Lanes`) for
-the price of three. A single one, with nothing else in hand, is signed on the spot: a thread could not do it sooner, and
+An RSA-2048 signature takes OpenSSL 215 us or more, without the GIL. Requests are collected for one turn of the loop;
+messages that come together ask together (`convoy.py`), and eight are signed side by side for the price of three
+(`Lanes`). A single one, with nothing else in hand, is signed on the spot: a thread could not do it sooner, and
 its hand-over costs. So are all of them while no processor is idle (`spare`): threads would then only fight for Python's
 lock. Else they go to the threads in as many batches as there are threads, and each batch comes back with one
 call_soon_threadsafe (a wake-up of the loop costs 10 to 20 us, which a batch shares).
@@ -22,8 +22,6 @@ from relay.header import Field
 from relay.signing import dkim
 from relay.signing.keys import SigningKey
 from relay.signing.lanes import LANES, WORTH, Lanes
-
-PATIENCE = 16  # turns of the loop without a new request, after which those that are there are signed
 
 log = structlog.get_logger()
 
@@ -102,9 +100,6 @@ class Signer:
         self._threads: list[Thread] = []
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._arrived: list[_Request] = []
-        self._seen = 0  # of them when the last turn ended
-        self._still = 0  # turns since one came
-        self._together = 1  # were signed last time
         self._batches = 0
         self._closed = False
         self.inline = 0
@@ -138,13 +133,8 @@ class Signer:
         return future
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        """What has arrived is signed here or dealt out, or more is waited for."""
-        if self._waits():
-            loop.call_soon(self._turn, loop)
-            return
+        """What arrived in one turn of the loop: signed here or dealt out."""
         requests, self._arrived = self._arrived, []
-        self._seen = self._still = 0
-        self._together = len(requests)
         if self._closed or (len(requests) == 1 and not self._batches) or not self._spare():
             self.inline += len(requests)
             _work(requests, self._lanes)
@@ -157,15 +147,6 @@ class Signer:
         for first in range(0, len(requests), share):
             self._batches += 1
             self._queue.put((loop, requests[first : first + share]))
-
-    def _waits(self) -> bool:
-        """Is it likely that lanes fill? Whoever is alone, as he was last time, waits for nobody."""
-        number = len(self._arrived)
-        if self._lanes is None or self._closed or number >= LANES or max(number, self._together) == 1:
-            return False
-        self._still = 0 if number > self._seen else self._still + 1
-        self._seen = number
-        return self._still <= PATIENCE
 
     def _start_threads(self) -> None:
         while len(self._threads) < self._size:

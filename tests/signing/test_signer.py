@@ -10,7 +10,7 @@ from relay.header import Field, split
 from relay.signing import dkim
 from relay.signing.keyfile import RSA, PrivateKey
 from relay.signing.keys import SigningKey
-from relay.signing.lanes import LANES, Lanes
+from relay.signing.lanes import Lanes
 from relay.signing.signer import Signer
 from tests.support.signatures import NOW, both_keys, rsa_private, verdicts
 
@@ -172,33 +172,6 @@ async def test_what_comes_together_is_signed_side_by_side(number: int, calls: li
     assert repr(signer).endswith(f"{number} signed inline, 0 in threads>")
 
 
-async def test_more_are_waited_for_while_they_keep_coming() -> None:
-    lanes = CountedLanes()
-    signer = busy(lanes)
-    tasks = [asyncio.ensure_future(sign(signer, letter(i), both_keys())) for i in range(2)]
-    for i in range(2, LANES):
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert lanes.calls == []
-        tasks.append(asyncio.ensure_future(sign(signer, letter(i), both_keys())))
-    await asyncio.gather(*tasks)
-    assert lanes.calls == [LANES]
-
-
-async def test_nobody_is_waited_for_in_vain() -> None:
-    """Two come together, and then nobody: they are signed all the same. One alone after them waits that once."""
-    lanes = CountedLanes()
-    signer = busy(lanes)
-    assert all(await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(2)]))
-    assert await sign(signer, letter(3), both_keys())
-    alone = asyncio.ensure_future(sign(signer, letter(4), both_keys()))
-    await asyncio.sleep(0)  # it asks
-    await asyncio.sleep(0)  # it is signed
-    await asyncio.sleep(0)
-    assert alone.done()
-    assert lanes.calls == []
-
-
 async def test_the_threads_use_lanes_too() -> None:
     lanes = CountedLanes()
     signer = Signer(lanes=lanes)
@@ -225,12 +198,3 @@ async def test_a_fault_of_lanes_costs_no_signature() -> None:
     signer = busy(TornLanes())
     heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(4)])
     assert all(verdicts(head + letter(i), both_keys(), 2) == [True, True] for i, head in enumerate(heads))
-
-
-async def test_close_waits_for_no_more() -> None:
-    signer = busy(CountedLanes())
-    tasks = [asyncio.ensure_future(sign(signer, letter(i), both_keys())) for i in range(2)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    signer.close()
-    assert all(await asyncio.gather(*tasks))
