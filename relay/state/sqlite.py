@@ -191,7 +191,8 @@ class SqliteState:
         await self._ask(lambda now: sqlite_places.confirm(self._db, places, now + lease))
 
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
-        await self._ask(lambda now: sqlite_places.settle(self._db, settled, now, keep), durable=True)
+        """`keep` is the sweep's."""
+        await self._ask(lambda _: sqlite_places.settle(self._db, settled), durable=True)
 
     async def standing(self, people: Sequence[bytes]) -> list[Standing]:
         found: list[Standing] = await self._ask(lambda now: sqlite_places.standing(self._db, people, now))
