@@ -18,7 +18,7 @@ from relay.effects import Effect
 from relay.event import iso
 from relay.identity import Rate
 from relay.message import Delivery, Message
-from relay.policy.caps import Cap, Caps, Terms, begin_of, waits
+from relay.policy.caps import Cap, Caps, Terms, begin_of
 from relay.recipient import Keys
 from relay.room import Ask, Room, Settled, Standing
 from relay.state.interface import State, StateError
@@ -49,7 +49,7 @@ class Capping:
 
     def asks(self, message: Message, recipients: Sequence[tuple[int, str]], terms: Terms, *, firm: bool) -> list[Ask]:
         """What State is asked for each recipient (index, address). `firm`: it leaves now."""
-        lease, come_again, since = HELD if firm else UNSAFE, waits(terms), begin_of(message)
+        lease, come_again, since = HELD if firm else UNSAFE, terms.waits, begin_of(message)
         asks = [
             Ask(
                 self.keys.key(address), f"{message.id}/{index}", terms.mark, terms.bounds, message.priority, since,

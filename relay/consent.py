@@ -8,7 +8,6 @@ What a person wants and whether there is room for more of it (relay/capping.py) 
 
 import asyncio
 from collections.abc import Collection, Sequence
-from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -42,7 +41,7 @@ Told = asyncio.Future[list[Any]]  # an answer of State; StateError soon where it
 
 
 class _Question(NamedTuple):
-    """Of people by their keys, or of those who ask for places."""
+    """Of people by their keys, or of those who ask for places: of one of the two."""
 
     keys: Sequence[bytes]
     asks: Sequence[Ask]
@@ -118,18 +117,19 @@ class Known:
             self._tell(asked, StateError(why))
         else:
             self._down_until = 0.0
-            some, others = iter(told), iter(held)
-            for question in asked:
-                found = [*islice(some, len(question.keys)), *islice(others, len(question.asks))]
-                if not question.answer.done():  # whoever asked may be gone
-                    question.answer.set_result(found)
+            at = after = 0  # how many answers of each kind were given on
+            for own, wishes, answer in asked:
+                found = held[after : after + len(wishes)] if wishes else told[at : at + len(own)]
+                at, after = at + len(own), after + len(wishes)
+                if not answer.done():  # whoever asked may be gone
+                    answer.set_result(found)
 
-    async def _both(self, keys: Sequence[bytes], asks: Sequence[Ask]) -> tuple[Sequence[Any], Sequence[Any]]:
+    async def _both(self, keys: Sequence[bytes], asks: Sequence[Ask]) -> tuple[list[Any], list[Any]]:
         """Of most turns of the loop there is one kind."""
         if not asks:
-            return await self._state.told(keys), ()
+            return await self._state.told(keys), []
         if not keys:
-            return (), await self._state.consult(asks)
+            return [], await self._state.consult(asks)
         return await asyncio.gather(self._state.told(keys), self._state.consult(asks))
 
     def _tell(self, asked: Sequence[_Question], error: StateError) -> None:
@@ -207,6 +207,8 @@ async def at_accept(
     except StateError:
         return Accepted(withheld)
     stands = _judged(people, message, withheld, stream, now, house)
+    if not any(stands) and not any(asked):
+        return Accepted(stands, True)
     rooms = {index: room for (index, _), room in zip(each, asked, strict=True)}
     unwanted = [(index, address) for index, address in each if stands[index] is not None and not rooms[index]]
     if unwanted:

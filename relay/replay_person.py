@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from relay.message import Message
 from relay.policy import relevance
-from relay.policy.caps import Caps, Terms, begin_of, decisive, waits
+from relay.policy.caps import Caps, Terms, begin_of, decisive
 from relay.policy.relevance import Withheld
 from relay.policy.streams import Stream
 from relay.room import Ask, Room, Send
@@ -197,4 +197,4 @@ def _waits_until(life: Life, message: Message, stream: Stream | None, now: int) 
 def _wish(token: str, message: Message, terms: Terms, *, firm: bool) -> Ask:
     """As capping.py asks; the person is the one that is looked at."""
     since, priority = begin_of(message), message.priority
-    return Ask(b"", token, terms.mark, terms.bounds, priority, since, _FOR_EVER, firm, waits(terms))
+    return Ask(b"", token, terms.mark, terms.bounds, priority, since, _FOR_EVER, firm, terms.waits)

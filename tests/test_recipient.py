@@ -1,5 +1,8 @@
 """Who is behind an address: one spelling, one key, and the address sealed beside it."""
 
+import hmac
+from hashlib import blake2s
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,6 +93,12 @@ def test_different_mailboxes_have_different_keys(one: str, other: str) -> None:
     keys = Keys([SECRET])
     same = one.lower() == other.lower()
     assert (keys.key(f"{one}@b.example") == keys.key(f"{other}@b.example")) is same
+
+
+def test_a_key_is_an_hmac_of_the_one_spelling() -> None:
+    person = blake2s(b"s" * 32, person=b"person").digest()
+    for address in ("dana@b.example", "ד@b.example", "x" * 300 + "@b.example"):
+        assert Keys([b"s" * 32]).key_of(address) == hmac.digest(person, address.encode(), "sha256")[:KEY_OCTETS]
 
 
 def test_keys_stay_when_a_secret_is_added_and_what_was_sealed_still_opens() -> None:

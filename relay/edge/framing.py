@@ -8,7 +8,8 @@ message is never split.
 
 A pass over the octets costs up to 1 us per KB, which soon is more than all the rest of a session. Hence one search for
 two things (end and stuffed dots), which is a Needle's; and line ends are made anew and compared: bytes.replace() of one
-octet is faster than bytes.count() or a regular expression.
+octet is faster than bytes.count() or a regular expression. What is large is mostly base64, whose lines are all of one
+length: their ends are columns, which can be cut out as such in a third of that time.
 """
 
 import re
@@ -19,6 +20,8 @@ from relay.outcome import Reply
 END = b"\r\n.\r\n"
 DOT = Needle(b"\r\n.")
 MAX_LINE = 1000  # RFC 5321 4.5.3.1.6: text line with its CRLF
+LARGE = 32 << 10  # octets from which on it pays to look for even lines
+LEAST_WIDTH = 40  # of even lines: each costs some 5 ns
 
 BARE = Reply(550, "5.5.2", "bare CR or LF: lines must end with CRLF")
 NUL = Reply(550, "5.6.0", "NUL in the message")
@@ -88,15 +91,39 @@ def checked(content: bytes, *, fix: bool, long_lines: bool) -> bytes | Reply:
     """
     if b"\0" in content:
         return NUL
-    if _has_bare(content):
+    start, end = even_lines(content) if len(content) >= LARGE else (0, 0)
+    above, below = content[:start], content[end:]
+    if _has_bare(above) or _has_bare(below):
         if not fix:
             return BARE
         content = _ANY_LINE_END.sub(b"\r\n", content)
+        above, below = b"", content
     if content and not content.endswith(b"\r\n"):
         content += b"\r\n"
-    if not long_lines and has_long_line(content):
+        below += b"\r\n"
+    if not long_lines and (has_long_line(above) or has_long_line(below)):
         return LONG_LINE
     return content
+
+
+def even_lines(content: bytes) -> tuple[int, int]:
+    """Where the lines around the middle that are all equally long begin and end, of MAX_LINE octets at most and without a bare CR
+    or LF; (0, 0) if there are none."""
+    first = content.find(b"\n", len(content) // 2) + 1
+    width = content.find(b"\n", first) + 1 - first
+    if not (first and LEAST_WIDTH <= width <= MAX_LINE):
+        return 0, 0
+    row, top = divmod(first - 1, width)
+    column = content[top::width]  # whose LFs around `row` end these lines, and the line above them
+    above = len(column[:row].rstrip(b"\n"))
+    last = len(column) - len(column[row:].lstrip(b"\n")) - 1
+    start, end = top + above * width + 1, top + last * width + 1
+    lines = bytearray(memoryview(content)[start:end])
+    del lines[width - 1 :: width]
+    if lines[width - 2 :: width - 1] != b"\r" * (last - above):
+        return 0, 0
+    del lines[width - 2 :: width - 1]
+    return (0, 0) if b"\r" in lines or b"\n" in lines else (start, end)
 
 
 def _has_bare(content: bytes) -> bool:

@@ -52,11 +52,13 @@ class Cap:
 
 
 class Terms(NamedTuple):
-    """What State is asked for one message. `caps`: whose each bound is, None: the person's own wish."""
+    """What State is asked for one message. `caps`: whose each bound is, None: the person's own wish. `waits`: would mail without
+    room come again?"""
 
     mark: int
     bounds: tuple[Bound, ...]
     caps: tuple[Cap | None, ...]
+    waits: bool
 
 
 class Caps:
@@ -103,7 +105,8 @@ class Caps:
             bounds.append(Bound(wished, timezone, frozenset({mark})))
             caps.append(None)
         counted = wished is not None or any(mail_class in cap.counts for cap in mine)
-        return Terms(mark, tuple(bounds), tuple(caps)) if counted or bounds else None
+        waits = all(cap is None or cap.over == "postpone" for cap in caps)
+        return Terms(mark, tuple(bounds), tuple(caps), waits) if counted or bounds else None
 
     def of(self, brand: str) -> tuple[str, frozenset[Cap]]:
         """All that says how much mail of this brand a person gets, and by which days: equal where nothing differs."""
@@ -166,11 +169,6 @@ def _over(terms: Terms, full: Full) -> str:
 def refused(terms: Terms, room: Room) -> bool:
     """Is it a cap's word that the app shall hear of it?"""
     return any(_over(terms, full) == "reject" for full in room)
-
-
-def waits(terms: Terms) -> bool:
-    """Would mail without room come again?"""
-    return all(cap is None or cap.over == "postpone" for cap in terms.caps)
 
 
 def wished_of(person: Person, message: Message) -> str:

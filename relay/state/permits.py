@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 LEASE = 30_000  # a dead worker's connections block their slots this long: a site's greeting takes as long at worst
 RENEW_EVERY = 10.0  # two renewals may fail before a lease ends
+TOGETHER = 0.05  # seconds that what is given back waits for more; who was refused asks again later than that
 ASK_AGAIN = 0.25  # seconds after a refusal: others may have given one back
 LOOK_AGAIN = 1.0  # seconds between looks for a State that is down
 STATE_DOWN = 5_000  # when State cannot answer: ask again after this
@@ -66,7 +67,7 @@ class ConnectionPermits:
         return max(1, self._workers, self._state.sharers)
 
     async def run(self) -> None:
-        """Give back what is released at once, and renew the rest every ten seconds, until cancelled."""
+        """Give back what is released soon, and renew the rest every ten seconds, until cancelled."""
         loop = asyncio.get_running_loop()
         asked = loop.time()
         if await self._try(self._state.drop(self._holder)):
@@ -76,6 +77,7 @@ class ConnectionPermits:
             try:
                 async with asyncio.timeout_at(renew_at):
                     await self._wake.wait()
+                await asyncio.sleep(TOGETHER)
             except TimeoutError:
                 pass
             if loop.time() >= renew_at:  # also where there was always something to give back

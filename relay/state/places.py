@@ -70,7 +70,7 @@ def ask(person: Person, wish: Ask, now: int) -> tuple[Room, Place | None]:
 
 def _in_the_way(person: Person, wish: Ask, now: int) -> Room:
     most = len(person.sends) + len(person.places)
-    if all(most < bound.rate.count for bound in wish.bounds):
+    if most < min([bound.rate.count for bound in wish.bounds], default=most + 1):
         return ()  # most people, at once
     own = person.places.get(wish.token)
     had = own is not None and own.kind != WAITS

@@ -1,8 +1,9 @@
 """State in one SQLite file, shared by all worker processes of a node.
 
-One thread per worker does everything with the connection. What was asked for while a transaction ran is done together
-in the next one, BEGIN IMMEDIATE: the write lock is held from the first read, so no other process grants in between. The
-clock is read under that lock, so time goes forward from one transaction to the next.
+One thread per worker does everything with the connection. What was asked for while a transaction ran, and what turns of the
+loop bring one after the other, is done together in the next one, BEGIN IMMEDIATE: the write lock is held from the first read,
+so no other process grants in between. The clock is read under that lock, so time goes forward from one transaction to the
+next.
 
 Durability: what is granted must be on record before it is used. With WAL a commit survives the death of any process at
 once. Quotas are promised exactly, through a loss of power too: a transaction that takes permits is fsynced
@@ -33,6 +34,7 @@ from relay.state.marks import Change
 log = structlog.get_logger()
 
 BATCH = 256  # requests in one transaction: about 5 ms with the lock held
+GATHER = 32  # requests that are not held back for more: each turn of a busy loop may bring one
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
 MAPPED = (
@@ -106,6 +108,7 @@ class SqliteState:
         self.trouble = self.forgot = ""
         self._path = path
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._gathered: list[Request] = []  # of the last turns of the loop, soon among the requests
         self._thread: threading.Thread | None = None
         self._db: Any = None
         self._durable = True
@@ -130,6 +133,7 @@ class SqliteState:
 
     async def close(self) -> None:
         if self._thread is not None:
+            self._hand_over()
             self._requests.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
@@ -187,7 +191,8 @@ class SqliteState:
         await self._ask(lambda now: sqlite_places.confirm(self._db, places, now + lease))
 
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
-        await self._ask(lambda now: sqlite_places.settle(self._db, settled, now, keep), durable=True)
+        """`keep` is the sweep's."""
+        await self._ask(lambda _: sqlite_places.settle(self._db, settled), durable=True)
 
     async def standing(self, people: Sequence[bytes]) -> list[Standing]:
         found: list[Standing] = await self._ask(lambda now: sqlite_places.standing(self._db, people, now))
@@ -224,9 +229,25 @@ class SqliteState:
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
         if self._thread is None:
             raise StateError(f"{self._path} is not open")
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._requests.put(Request(action, answer, durable))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._gathered.append(Request(action, answer, durable))
+        if len(self._gathered) == 1:
+            loop.call_soon(self._gather, 0)
         return await answer
+
+    def _gather(self, seen: int) -> None:
+        """As long as turns of the loop bring more: all of it shares one transaction, and one change of thread and back."""
+        count = len(self._gathered)
+        if seen < count < GATHER:
+            asyncio.get_running_loop().call_soon(self._gather, count)
+        else:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        for request in gathered:
+            self._requests.put(request)
 
     # -- in the thread
 

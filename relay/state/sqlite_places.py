@@ -27,6 +27,8 @@ TABLE = """
 PAGE = 1_000  # people looked at in one transaction of the sweep: 2 ms
 
 _READ = "SELECT (SELECT sends FROM got WHERE key = ?1), (SELECT places FROM place WHERE key = ?1)"
+_GIVE_UP = "DELETE FROM place WHERE key = ? RETURNING places"
+_GOT = "INSERT INTO got VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET sends = CAST(sends || excluded.sends AS BLOB)"
 _CONSULT = f"{_READ}, (SELECT facts FROM known WHERE key = ?1)"  # noqa: S608
 
 
@@ -66,16 +68,18 @@ def confirm(db: Any, tokens: Sequence[tuple[bytes, str]], until: int) -> None:
             _write_places(db, key, person)
 
 
-def settle(db: Any, settled: Sequence[Settled], now: int, keep: int) -> None:
+def settle(db: Any, settled: Sequence[Settled]) -> None:
+    """A send is put behind those that are there, unread; the sweep forgets what counts no more."""
     for key, token, at in settled:
-        person = _read(db, key)
-        place = person.places.pop(token, None)
-        if place is None:
+        held = db.execute(_GIVE_UP, (key,)).fetchall()
+        if not held:
             continue
-        _write_places(db, key, person)
-        if at and place.kind != WAITS:
-            person.sends = places.still([*person.sends, (at, place.mark)], now, keep)
-            _write_sends(db, key, person)
+        person = _person(None, held[0][0])
+        place = person.places.pop(token, None)
+        if person.places:  # of other mail, under way to him as well
+            _write_places(db, key, person)
+        if at and place is not None and place.kind != WAITS:
+            db.execute(_GOT, (key, places.pack([(at, place.mark)])))
 
 
 def standing(db: Any, keys: Sequence[bytes], now: int) -> list[Standing]:

@@ -149,3 +149,58 @@ def test_998_octets_are_a_line_and_999_are_not() -> None:
 def test_long_lines_are_found_wherever_they_are(lengths: list[int]) -> None:
     content = b"".join(b"x" * length + b"\r\n" for length in lengths)
     assert framing.has_long_line(content) == any(length > 998 for length in lengths)
+
+
+# Base64 and what stands around it; widths around the bounds, and octets that spoil a line.
+EVEN = st.builds(
+    lambda above, width, count, below: above + (b"x" * (width - 2) + b"\r\n") * count + below,
+    STREAMS,
+    st.sampled_from([2, framing.LEAST_WIDTH - 1, framing.LEAST_WIDTH, 78, framing.MAX_LINE, framing.MAX_LINE + 1]),
+    st.integers(min_value=0, max_value=8),
+    STREAMS,
+)
+
+
+def spoilt(content: bytes, places: list[int], octet: bytes) -> bytes:
+    spoiling = bytearray(content)
+    for place in places if content else []:
+        spoiling[place % len(content)] = octet[0]
+    return bytes(spoiling)
+
+
+@given(
+    EVEN,
+    st.lists(st.integers(min_value=0, max_value=10_000), max_size=2),
+    st.sampled_from([b"\r", b"\n", b"x"]),
+)
+def test_even_lines_are_whole_lines_none_of_them_long(content: bytes, places: list[int], octet: bytes) -> None:
+    content = spoilt(content, places, octet)
+    start, end = framing.even_lines(content)
+    assert start == end == 0 or (start == 0 or content[start - 1 : start] == b"\n")
+    lines = content[start:end].split(b"\r\n")
+    assert lines.pop() == b""
+    assert len({len(line) for line in lines}) <= 1
+    assert all(len(line) + 2 <= framing.MAX_LINE and b"\r" not in line and b"\n" not in line for line in lines)
+
+
+def test_base64_is_even_lines() -> None:
+    above, below = b"Subject: a\r\n\r\n", b"eHg=\r\n"
+    content = above + (b"x" * 76 + b"\r\n") * 100 + below
+    assert framing.even_lines(content) == (len(above), len(content) - len(below))
+
+
+@given(
+    EVEN,
+    st.lists(st.integers(min_value=0, max_value=10_000), max_size=2),
+    st.sampled_from([b"\r", b"\n", b"x"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_large_content_is_checked_as_any_other(
+    content: bytes, places: list[int], octet: bytes, fix: bool, long_lines: bool
+) -> None:
+    content = spoilt(content, places, octet)
+    expected = framing.checked(content, fix=fix, long_lines=long_lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "LARGE", 0)
+        assert framing.checked(content, fix=fix, long_lines=long_lines) == expected

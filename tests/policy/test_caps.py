@@ -6,7 +6,7 @@ import pytest
 
 from relay.identity import Rate
 from relay.message import MailClass, Message
-from relay.policy.caps import LATEST, TURN, Cap, Caps, refused, waits
+from relay.policy.caps import LATEST, TURN, Cap, Caps, refused
 from relay.policy.relevance import Postponed, Withheld
 from relay.policy.streams import Stream
 from relay.room import Bound, Full, mark_of
@@ -169,7 +169,7 @@ def test_it_is_withheld_where_one_cap_says_so(over: str) -> None:
     assert isinstance(judged(full(0, 9), caps=caps), Postponed)
     terms = caps.terms(message())
     assert terms is not None
-    assert not waits(terms)
+    assert not terms.waits
     assert refused(terms, (full(0, 9), full(2, 5))) is (over == "reject")
     assert not refused(terms, (full(0, 9),))
 
@@ -195,7 +195,7 @@ def test_sends_are_kept_for_the_longest_window() -> None:
     assert Caps([cap(limits=(Rate(1, 90 * 86_400, "", "1/90d"),))], ZONES).keep == 92 * 86_400
     terms = CAPS.terms(message())
     assert terms is not None
-    assert waits(terms)
+    assert terms.waits
     assert "arava, group" in repr(CAPS)
 
 

@@ -67,6 +67,15 @@ async def test_what_is_asked_together_is_done_in_one_transaction(tmp_path: Path)
     await state.close()
 
 
+async def test_what_was_asked_in_the_turn_of_the_end_is_answered(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    asked = asyncio.create_task(state.acquire("c", 1, "a", 30_000))
+    await asyncio.sleep(0)
+    await state.close()
+    assert await asked
+
+
 async def test_a_full_disk_refuses_all_and_records_nothing(tmp_path: Path) -> None:
     state = SqliteState(tmp_path / "state.db", Clock())
     await state.open()
