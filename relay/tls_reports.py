@@ -28,6 +28,7 @@ from relay.spool.errors import SpoolError
 log = structlog.get_logger()
 
 FLUSH = 30.0  # seconds between two writes of what was counted
+PAUSE = 0.1  # seconds: a hundred questions a second at most
 REFRESH = 3600.0  # seconds between two looks for policies of MTA-STS that are older than a day
 A_MINUTE = 100  # reports at most
 SPREAD = 4 * 3600_000  # ms
@@ -61,7 +62,7 @@ class TlsReports:
             if self._lead and beats % round(60 / FLUSH) == 0:
                 await self.send_due()
             await asyncio.sleep(FLUSH)
-            await self._ledger.flush()
+            await self._ledger.flush(PAUSE)
             beats += 1
             if beats % round(REFRESH / FLUSH) == 0:
                 await self._policies.refresh()

@@ -58,20 +58,28 @@ class Ledger:
             counts = self._counted[key] = Counts()
         counts.add(failure)
 
-    async def flush(self) -> None:
-        """Write down what was counted of domains that want reports."""
-        counted, self._counted = self._counted, {}
-        asked = iter(dict.fromkeys(d for (_, d, applied), counts in counted.items() if self._asks(d, applied, counts)))
+    async def flush(self, pause: float = 0.0) -> None:
+        """Write down what was counted of domains that want reports. `pause`: seconds that each of ten rests after a question, so
+        that a campaign to domains that all fail does not keep the node busy with reports of it. Nothing is lost if cancelled."""
+        keys = list(self._counted)
+        asked = dict.fromkeys(d for (_, d, applied), found in self._counted.items() if self._asks(d, applied, found))
         wanting: set[str] = set()
 
+        left = iter(asked)
+
         async def ask() -> None:
-            for domain in asked:
+            for domain in left:
                 if await self.addresses(domain):
                     wanting.add(domain)
-                await asyncio.sleep(0)  # answers that are known already take no time for others
+                await asyncio.sleep(pause)  # 0: answers that are known already take no time for others
 
         await asyncio.gather(*(ask() for _ in range(AT_ONCE)))
         self._wanting = wanting if len(self._wanting) > MOST else self._wanting | wanting
+        counted = {
+            key: self._counted.pop(key)
+            for key in keys
+            if key[1] in asked or not self._asks(key[1], key[2], self._counted[key])  # what has failed since is next
+        }
         for day in {day for day, _, _ in counted}:
             kept = [(d, applied, counts) for (at, d, applied), counts in counted.items() if at == day and d in wanting]
             try:

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,48 @@ async def test_few_are_asked_at_once_and_answers_that_are_known_leave_time_for_o
         task.cancel()
         assert turns >= 9
     assert most == 10
+
+
+class Wanting:
+    """Each domain wants reports. `heard` is called for each question."""
+
+    def __init__(self, heard: Callable[[], object]) -> None:
+        self._heard = heard
+
+    async def look_up(self, name: str, kind: str) -> Answer:
+        self._heard()
+        return Answer(Found.RECORDS, ((0, "v=TLSRPTv1; rua=mailto:tls@a.test"),))
+
+
+async def test_an_end_while_domains_are_asked_loses_nothing(tmp_path: Path) -> None:
+    """The pause is longer than any test: only an end ends it."""
+    asked = asyncio.Event()
+    store = Store(tmp_path / "tls.db")
+    ledger = Ledger(Wanting(asked.set), store, lambda: NOW)
+    ledger.count("a.test", none("a.test"), BAD)
+    flushing = asyncio.create_task(ledger.flush(3600.0))
+    await asked.wait()
+    ledger.count("a.test", none("a.test"))
+    flushing.cancel()
+    await asyncio.gather(flushing, return_exceptions=True)
+    await ledger.flush()
+    counts = store.counted("2026-11-22", "a.test")[none("a.test")]
+    assert (counts.good, counts.bad) == (1, 1)
+    store.close()
+
+
+async def test_what_begins_to_fail_while_others_are_asked_is_next(tmp_path: Path) -> None:
+    store = Store(tmp_path / "tls.db")
+    ledger = Ledger(Wanting(lambda: ledger.count("b.test", none("b.test"), BAD)), store, lambda: NOW)
+    ledger.count("a.test", none("a.test"), BAD)
+    ledger.count("b.test", none("b.test"))
+    await ledger.flush()
+    assert store.counted("2026-11-22", "b.test") == {}
+    assert "1 to be flushed" in repr(ledger)
+    await ledger.flush()
+    counts = store.counted("2026-11-22", "b.test")[none("b.test")]
+    assert (counts.good, counts.bad) == (1, 2)
+    store.close()
 
 
 async def test_days_are_kept_apart(tmp_path: Path) -> None:
