@@ -18,7 +18,7 @@ from dkim.crypto import RSASSA_PKCS1_v1_5_sign, parse_private_key
 
 from bench.peers import find
 from bench.processes import BenchError
-from relay.signing.lanes import LANES, load_lanes
+from relay.signing.multibuffer import LANES, load_multibuffer
 
 
 def describe(directory: Path) -> list[str]:
@@ -45,11 +45,11 @@ def _speed() -> str:
     digest = bytes(32)
     fast = _least_ms(lambda: key.sign(digest, padding.PKCS1v15(), SHA256()), 400)
     slow = _least_ms(lambda: RSASSA_PKCS1_v1_5_sign(sha256(), plain), 40)
-    lanes = load_lanes()
-    if lanes is None:
+    multibuffer = load_multibuffer()
+    if multibuffer is None:
         eight = "no vector instructions for several at a time"
     else:
-        eight = f"eight side by side {_least_ms(lambda: lanes.sign([(key, digest)] * LANES), 60) * 1000:.0f} us"
+        eight = f"eight side by side {_least_ms(lambda: multibuffer.sign([(key, digest)] * LANES), 60) * 1000:.0f} us"
     return f"an RSA-2048 signature takes OpenSSL {fast * 1000:.0f} us of CPU, {eight}, plain Python {slow:.1f} ms"
 
 

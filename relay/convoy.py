@@ -9,7 +9,7 @@ Rules
 
 import asyncio
 
-MOST = 16  # twice what is signed at a time (signing/lanes.py); a worker has some ten connections that are busy at once
+MOST = 16  # twice what is signed at a time (signing/multibuffer.py); a worker has some ten connections that are busy at once
 PATIENCE = 12  # turns of the loop without another message, after which those that are there go
 LONGEST = 0.005  # seconds, of the 50 ms that urgent mail has from accept to delivered
 

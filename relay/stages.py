@@ -71,7 +71,7 @@ from relay.schedule.watchdog import Watchdog
 from relay.settings import WorkerSettings
 from relay.shaping.pacemaker import Pacemaker
 from relay.shaping.shaper import Shaper
-from relay.signing.lanes import load_lanes
+from relay.signing.multibuffer import load_multibuffer
 from relay.signing.signer import Signer
 from relay.spare import SparePower
 from relay.spool.store import Spool
@@ -137,7 +137,7 @@ class Stages:
         self.guarding = Guarding(self.state, self.copies.hashes)
         self._looking: set[asyncio.Task[None]] = set()
         self.engaging = Engaging(self.state, self.known.keys, self.settings.in_force.policies.tiers, clock)
-        self.signer = Signer(spare=SparePower(), lanes=load_lanes())
+        self.signer = Signer(spare=SparePower(), multibuffer=load_multibuffer())
         self.lately, self.unmet = Lately(), Unmet()
         self.tally: Counter[tuple[str, MailClass]] = Counter()
         self.judge = Judge(load_model)

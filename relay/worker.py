@@ -29,7 +29,7 @@ from relay.notice import put_alert
 from relay.order import DRAIN_SECONDS, Order, Place
 from relay.queue_commands import QueueCommands
 from relay.settings import WorkerSettings, asks_evidence
-from relay.signing.lanes import LANES, load_lanes
+from relay.signing.multibuffer import LANES, load_multibuffer
 from relay.spool.errors import SpoolError
 from relay.stages import Stages, clock
 from relay.state.interface import StateError
@@ -129,7 +129,9 @@ class Worker:
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: the collector need not look at it again
         gc.set_threshold(50_000, 20, 20)  # a message's objects die by reference count; 700 would look 30 times a second
-        log.info("worker runs", shards=self.order.shards, rsa_at_a_time=LANES if load_lanes() else 1, **stages.versions)
+        log.info(
+            "worker runs", shards=self.order.shards, rsa_at_a_time=LANES if load_multibuffer() else 1, **stages.versions
+        )
         await self._stop.wait()
         if self._fatal:
             return 1

@@ -2,7 +2,7 @@
 
 An RSA-2048 signature takes OpenSSL 215 us or more, without the GIL. Requests are collected for one turn of the loop;
 messages that come together ask together (`convoy.py`), and eight are signed side by side for the price of three
-(`Lanes`). A single one, with nothing else in hand, is signed on the spot: a thread could not do it sooner, and
+(`MultiBuffer`). A single one, with nothing else in hand, is signed on the spot: a thread could not do it sooner, and
 its hand-over costs. So are all of them while no processor is idle (`spare`): threads would then only fight for Python's
 lock. Else they go to the threads in as many batches as there are threads, and each batch comes back with one
 call_soon_threadsafe (a wake-up of the loop costs 10 to 20 us, which a batch shares).
@@ -21,7 +21,7 @@ import structlog
 from relay.header import Field
 from relay.signing import dkim
 from relay.signing.keys import SigningKey
-from relay.signing.lanes import LANES, WORTH, Lanes
+from relay.signing.multibuffer import LANES, WORTH, MultiBuffer
 
 log = structlog.get_logger()
 
@@ -56,28 +56,28 @@ class _Request:
             self._future.set_exception(self._fault)
 
 
-def _work(requests: Sequence[_Request], lanes: Lanes | None) -> None:
+def _work(requests: Sequence[_Request], multibuffer: MultiBuffer | None) -> None:
     """In any thread."""
-    if lanes is not None and len(requests) >= WORTH:
+    if multibuffer is not None and len(requests) >= WORTH:
         try:
-            _work_in_lanes(requests, lanes)
+            _work_abreast(requests, multibuffer)
         except Exception:  # our own fault; OpenSSL signs them
             log.exception("signatures could not be made side by side")
     for request in requests:
         request.work()
 
 
-def _work_in_lanes(requests: Sequence[_Request], lanes: Lanes) -> None:
+def _work_abreast(requests: Sequence[_Request], multibuffer: MultiBuffer) -> None:
     """Eight by eight; what is left over, and what comes out wrong, is left to OpenSSL."""
     places = [
         (request, place, key.private, digest)
         for request in requests
         for place, (key, digest) in enumerate(request.wanted)
-        if lanes.takes(key.private)
+        if multibuffer.takes(key.private)
     ]
     for first in range(0, len(places) - WORTH + 1, LANES):
         together = places[first : first + LANES]
-        signatures = lanes.sign([(private, digest) for _, _, private, digest in together])
+        signatures = multibuffer.sign([(private, digest) for _, _, private, digest in together])
         if signatures is None:
             log.error("signatures made side by side are not good; they are made one by one", number=len(together))
             continue
@@ -91,12 +91,14 @@ _Batch = tuple[asyncio.AbstractEventLoop, list[_Request]]
 class Signer:
     """Signs for one event loop. `threads`: two keep both cores of a small machine busy when one worker gets all the
     connections; more only wait for the GIL. They start with the first batch. `spare`: is a processor idle for them?
-    `lanes`: None where this machine has none."""
+    `multibuffer`: None where this machine has none."""
 
-    def __init__(self, threads: int = 2, spare: Callable[[], bool] = lambda: True, lanes: Lanes | None = None) -> None:
+    def __init__(
+        self, threads: int = 2, spare: Callable[[], bool] = lambda: True, multibuffer: MultiBuffer | None = None
+    ) -> None:
         self._size = threads
         self._spare = spare
-        self._lanes = lanes
+        self._multibuffer = multibuffer
         self._threads: list[Thread] = []
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._arrived: list[_Request] = []
@@ -137,13 +139,13 @@ class Signer:
         requests, self._arrived = self._arrived, []
         if self._closed or (len(requests) == 1 and not self._batches) or not self._spare():
             self.inline += len(requests)
-            _work(requests, self._lanes)
+            _work(requests, self._multibuffer)
             for request in requests:
                 request.answer()
             return
         self._start_threads()
         self.handed_over += len(requests)
-        share = max(-(-len(requests) // self._size), LANES if self._lanes is not None else 1)
+        share = max(-(-len(requests) // self._size), LANES if self._multibuffer is not None else 1)
         for first in range(0, len(requests), share):
             self._batches += 1
             self._queue.put((loop, requests[first : first + share]))
@@ -157,7 +159,7 @@ class Signer:
     def _work(self) -> None:
         while (batch := self._queue.get()) is not None:
             loop, requests = batch
-            _work(requests, self._lanes)
+            _work(requests, self._multibuffer)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._finished, requests)
 

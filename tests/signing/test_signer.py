@@ -10,7 +10,7 @@ from relay.header import Field, split
 from relay.signing import dkim
 from relay.signing.keyfile import RSA, PrivateKey
 from relay.signing.keys import SigningKey
-from relay.signing.lanes import Lanes
+from relay.signing.multibuffer import MultiBuffer
 from relay.signing.signer import Signer
 from tests.support.signatures import NOW, both_keys, rsa_private, verdicts
 
@@ -136,8 +136,8 @@ async def test_the_signature_covers_the_fields_it_was_given() -> None:
     assert b64decode(head.rsplit(b" b=", 1)[1].replace(b"\r\n", b""))
 
 
-class CountedLanes(Lanes):
-    """Lanes of OpenSSL's, for machines without any: they count what they are given. `good`: until one is not."""
+class CountedMultiBuffer(MultiBuffer):
+    """MultiBuffer of OpenSSL's, for machines without any: they count what they are given. `good`: until one is not."""
 
     def __init__(self, good: int = 99) -> None:
         self.calls: list[int] = []
@@ -153,48 +153,48 @@ class CountedLanes(Lanes):
         return [SigningKey("example.com", "2026b", RSA, private).sign(digest) for private, digest in wanted]
 
 
-def busy(lanes: Lanes) -> Signer:
+def busy(multibuffer: MultiBuffer) -> Signer:
     """Of a machine whose processors are all busy: nothing goes to threads."""
-    return Signer(spare=lambda: False, lanes=lanes)
+    return Signer(spare=lambda: False, multibuffer=multibuffer)
 
 
 @pytest.mark.parametrize(
     ("number", "calls"), [(1, []), (2, []), (3, [3]), (8, [8]), (10, [8]), (11, [8, 3]), (25, [8, 8, 8])]
 )
 async def test_what_comes_together_is_signed_side_by_side(number: int, calls: list[int]) -> None:
-    """What is left over and too little for lanes is signed alone; keys of other kinds are too."""
-    lanes = CountedLanes()
-    signer = busy(lanes)
+    """What is left over and too little for it is signed alone; keys of other kinds are too."""
+    multibuffer = CountedMultiBuffer()
+    signer = busy(multibuffer)
     heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(number)])
     for i, head in enumerate(heads):
         assert verdicts(head + letter(i), both_keys(), 2) == [True, True]
-    assert lanes.calls == calls
+    assert multibuffer.calls == calls
     assert repr(signer).endswith(f"{number} signed inline, 0 in threads>")
 
 
-async def test_the_threads_use_lanes_too() -> None:
-    lanes = CountedLanes()
-    signer = Signer(lanes=lanes)
+async def test_the_threads_use_it_too() -> None:
+    multibuffer = CountedMultiBuffer()
+    signer = Signer(multibuffer=multibuffer)
     heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(16)])
     assert [verdicts(head + letter(i), both_keys(), 2) for i, head in enumerate(heads)] == [[True, True]] * 16
-    assert lanes.calls == [8, 8]
+    assert multibuffer.calls == [8, 8]
     signer.close()
 
 
-async def test_what_lanes_get_wrong_is_signed_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    lanes = CountedLanes(good=1)
-    signer = busy(lanes)
+async def test_what_comes_out_wrong_is_signed_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    multibuffer = CountedMultiBuffer(good=1)
+    signer = busy(multibuffer)
     heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(16)])
     assert [verdicts(head + letter(i), both_keys(), 2) for i, head in enumerate(heads)] == [[True, True]] * 16
     assert "one by one" in capsys.readouterr().out
 
 
-class TornLanes(CountedLanes):
+class TornMultiBuffer(CountedMultiBuffer):
     def takes(self, private: PrivateKey) -> bool:
         raise RuntimeError("torn")
 
 
-async def test_a_fault_of_lanes_costs_no_signature() -> None:
-    signer = busy(TornLanes())
+async def test_a_fault_of_the_library_costs_no_signature() -> None:
+    signer = busy(TornMultiBuffer())
     heads = await asyncio.gather(*[sign(signer, letter(i), both_keys()) for i in range(4)])
     assert all(verdicts(head + letter(i), both_keys(), 2) == [True, True] for i, head in enumerate(heads))

@@ -58,7 +58,7 @@ def _numbers(private: PrivateKey) -> _Numbers | None:
     return _Numbers(private)
 
 
-class Lanes:
+class MultiBuffer:
     """The library, ready to sign. Any thread may; Python's lock is free meanwhile."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
@@ -74,7 +74,7 @@ class Lanes:
         self._room = max(library.mbx_RSA_Method_BufSize(method) for method in (self._signs, self._checks))
 
     def __repr__(self) -> str:
-        return f"<Lanes {LANES} of RSA-{BITS}>"
+        return f"<MultiBuffer {LANES} of RSA-{BITS}>"
 
     def takes(self, private: PrivateKey) -> bool:
         """Can this key sign in a lane?"""
@@ -105,10 +105,10 @@ class Lanes:
 
 
 @lru_cache(maxsize=1)
-def load_lanes() -> Lanes | None:
+def load_multibuffer() -> MultiBuffer | None:
     """None where crypto_mb is not or cannot work. Once a process; a copy of a process that has it shares it."""
     library = crypto_mb.load()
-    return None if library is None else Lanes(library)
+    return None if library is None else MultiBuffer(library)
 
 
 def _method(library: ctypes.CDLL, name: str) -> c_void_p:
