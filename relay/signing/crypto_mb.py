@@ -30,10 +30,10 @@ def load() -> ctypes.CDLL | None:
         return None
     try:
         library = _open(without_needed(file.read_bytes(), _NEEDLESS))
-    except (OSError, ValueError):  # no OpenSSL 3 here, no memfd, no ELF as we know it
+        library.mbx_is_crypto_mb_applicable.argtypes = [ctypes.c_uint64]
+        return library if library.mbx_is_crypto_mb_applicable(0) == 1 else None
+    except (OSError, ValueError, AttributeError):  # no OpenSSL 3 here, no memfd, no ELF or no functions as we know them
         return None
-    library.mbx_is_crypto_mb_applicable.argtypes = [ctypes.c_uint64]
-    return library if library.mbx_is_crypto_mb_applicable(0) == 1 else None
 
 
 def _find() -> Path | None:

@@ -108,7 +108,10 @@ class MultiBuffer:
 def load_multibuffer() -> MultiBuffer | None:
     """None where crypto_mb is not or cannot work. Once a process; a copy of a process that has it shares it."""
     library = crypto_mb.load()
-    return None if library is None else MultiBuffer(library)
+    try:
+        return None if library is None else MultiBuffer(library)
+    except AttributeError:  # a later one that has other functions
+        return None
 
 
 def _method(library: ctypes.CDLL, name: str) -> c_void_p:

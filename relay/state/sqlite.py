@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 BATCH = 256  # requests in one transaction: about 5 ms with the lock held
 GATHER = 32  # requests that are not held back for more: each turn of a busy loop may bring one
+GATHER_SECONDS = 0.002  # nor longer than this: turns of a loop with large messages in hand are slow
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
 MAPPED = (
@@ -233,14 +234,14 @@ class SqliteState:
         answer: asyncio.Future[Any] = loop.create_future()
         self._gathered.append(Request(action, answer, durable))
         if len(self._gathered) == 1:
-            loop.call_soon(self._gather, 0)
+            loop.call_soon(self._gather, 0, loop.time() + GATHER_SECONDS)
         return await answer
 
-    def _gather(self, seen: int) -> None:
+    def _gather(self, seen: int, until: float) -> None:
         """As long as turns of the loop bring more: all of it shares one transaction, and one change of thread and back."""
-        count = len(self._gathered)
-        if seen < count < GATHER:
-            asyncio.get_running_loop().call_soon(self._gather, count)
+        loop, count = asyncio.get_running_loop(), len(self._gathered)
+        if seen < count < GATHER and loop.time() < until:
+            loop.call_soon(self._gather, count, until)
         else:
             self._hand_over()
 

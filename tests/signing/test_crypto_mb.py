@@ -1,5 +1,6 @@
 """The library is found and loaded where it can work, and asks for nothing that it does not use."""
 
+import ctypes
 import struct
 from pathlib import Path
 
@@ -61,4 +62,13 @@ def test_a_file_that_cannot_be_loaded_is_none(content: bytes, tmp_path: Path, mo
     file = tmp_path / "libcrypto_mb.so"
     file.write_bytes(content)
     monkeypatch.setattr(crypto_mb, "_find", lambda: file)
+    assert crypto_mb.load() is None
+
+
+def test_a_library_without_its_functions_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later one may have others: what is loaded here is the program's own symbols."""
+    file = tmp_path / "libcrypto_mb.so"
+    file.write_bytes(shared_object([]))
+    monkeypatch.setattr(crypto_mb, "_find", lambda: file)
+    monkeypatch.setattr(crypto_mb, "_open", lambda image: ctypes.CDLL(None))
     assert crypto_mb.load() is None

@@ -1,10 +1,12 @@
 """What is signed side by side is what OpenSSL signs, octet for octet; what cannot be is refused, never wrong."""
 
+import ctypes
 from hashlib import sha256
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateNumbers, generate_private_key
 
+from relay.signing import crypto_mb
 from relay.signing.keyfile import RSA, PrivateKey
 from relay.signing.keys import SigningKey
 from relay.signing.multibuffer import LANES, MultiBuffer, load_multibuffer
@@ -75,3 +77,8 @@ def test_a_signature_that_a_fault_spoilt_is_shown_to_nobody() -> None:
 def test_a_library_is_loaded_once() -> None:
     assert load_multibuffer() is multibuffer
     assert multibuffer is None or repr(multibuffer) == f"<{MultiBuffer.__name__} 8 of RSA-2048>"
+
+
+def test_one_that_lacks_a_function_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crypto_mb, "load", lambda: ctypes.CDLL(None))
+    assert load_multibuffer.__wrapped__() is None

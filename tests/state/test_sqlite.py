@@ -76,6 +76,24 @@ async def test_what_was_asked_in_the_turn_of_the_end_is_answered(tmp_path: Path)
     assert await asked
 
 
+@pytest.mark.parametrize(("seconds", "held_back"), [(0.0, False), (3600.0, True)])
+async def test_what_is_asked_waits_for_more_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, held_back: bool
+) -> None:
+    """Each turn of the loop brings one more: without an end of the moment all of them would wait for each other."""
+    monkeypatch.setattr(sqlite, "GATHER_SECONDS", seconds)
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    most, asked = 0, []
+    for number in range(20):
+        asked.append(asyncio.ensure_future(state.acquire("key", 100, f"w{number}", 1000)))
+        await asyncio.sleep(0)
+        most = max(most, len(state._gathered))
+    assert (most > 10) == held_back
+    assert all(await asyncio.gather(*asked))
+    await state.close()
+
+
 async def test_a_full_disk_refuses_all_and_records_nothing(tmp_path: Path) -> None:
     state = SqliteState(tmp_path / "state.db", Clock())
     await state.open()

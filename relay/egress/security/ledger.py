@@ -60,7 +60,8 @@ class Ledger:
 
     async def flush(self, pause: float = 0.0) -> None:
         """Write down what was counted of domains that want reports. `pause`: seconds that each of ten rests after a question, so
-        that a campaign to domains that all fail does not keep the node busy with reports of it. Nothing is lost if cancelled."""
+        that a campaign to domains that all fail does not keep the node busy with reports of it. Nothing is lost
+        if cancelled while it asks."""
         keys = list(self._counted)
         asked = dict.fromkeys(d for (_, d, applied), found in self._counted.items() if self._asks(d, applied, found))
         wanting: set[str] = set()
