@@ -82,7 +82,7 @@ async def test_what_a_busy_loop_brings_turn_by_turn_shares_an_fsync(
         puts.append(asyncio.create_task(spool.put(Change(put=[letter(number)]))))
         await asyncio.sleep(0)
     await asyncio.gather(*puts)  # and it ends as soon as a turn brings nothing, not after a minute
-    assert disk.syncs - before <= 3  # of twenty; a thread that looks after the file meanwhile flushes it, too
+    assert disk.syncs - before <= 3  # for twenty
 
 
 async def test_a_loop_that_always_brings_more_is_not_waited_for(
