@@ -26,6 +26,7 @@ from typing import Any
 import apsw
 import structlog
 
+from relay.gather import Gather
 from relay.spool.errors import SpoolError, SpoolFull
 from relay.spool.shard import Fault, Shard, Write
 
@@ -72,8 +73,9 @@ class Committer:
         self._vfs = vfs
         self._housekeeping = housekeeping
         self._queue: SimpleQueue[Write | Read | None] = SimpleQueue()
-        self._gathered: list[Write | Read] = []  # in the loop's thread, soon for the queue
-        self._gather_until = 0.0
+        self._gathered: Gather[Write | Read] = Gather(
+            self._hand_over, GATHER
+        )  # in the loop's thread, soon for the queue
         self._submitted = self._answered = 0  # counted in the loop's thread
         self._breathing = False
         self._stuck: list[Write] = []
@@ -102,22 +104,9 @@ class Committer:
             operation.future.set_exception(SpoolError(f"{self._path} is closed: {self._dead or 'shutting down'}"))
             return
         self._submitted += 1
-        self._gathered.append(operation)
-        if len(self._gathered) == 1:
-            self._gather_until = self._loop.time() + GATHER
-            self._loop.call_soon(self._gather, 0, 1)
+        self._gathered.add(operation)
 
-    def _gather(self, seen: int, before: int) -> None:
-        """Did one of the last two turns of the loop bring more? Then the next one may, too. (Two, because this runs
-        before what the same turn brings.)"""
-        count = len(self._gathered)
-        if count > seen and self._loop.time() < self._gather_until:
-            self._loop.call_soon(self._gather, before, count)
-        else:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        gathered, self._gathered = self._gathered, []
+    def _hand_over(self, gathered: list[Write | Read]) -> None:
         for operation in gathered:
             self._queue.put(operation)
         if self._dead is not None:  # asked after that: the thread may have died meanwhile, and nobody would answer
@@ -132,7 +121,7 @@ class Committer:
         if self._closed is None:
             self._closed = self._loop.create_future()
             self._submitted += 1
-            self._hand_over()
+            self._gathered.flush()
             self._queue.put(None)
         if self._dead is not None and not self._closed.done():
             self._closed.set_result(None)

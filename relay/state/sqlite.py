@@ -25,6 +25,7 @@ import apsw
 import structlog
 
 from relay.database import DatabaseError, check_library, keep_plans, migrate
+from relay.gather import Gather
 from relay.identity import Rate
 from relay.room import Ask, Room, Send, Settled, Standing
 from relay.state import limits, sqlite_marks, sqlite_people, sqlite_places
@@ -109,7 +110,7 @@ class SqliteState:
         self.trouble = self.forgot = ""
         self._path = path
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
-        self._gathered: list[Request] = []  # of the last turns of the loop, soon among the requests
+        self._gathered: Gather[Request] = Gather(self._hand_over, GATHER_SECONDS, GATHER)  # soon among the requests
         self._thread: threading.Thread | None = None
         self._db: Any = None
         self._durable = True
@@ -134,7 +135,7 @@ class SqliteState:
 
     async def close(self) -> None:
         if self._thread is not None:
-            self._hand_over()
+            self._gathered.flush()
             self._requests.put(None)
             await asyncio.to_thread(self._thread.join)
             self._thread = None
@@ -230,23 +231,11 @@ class SqliteState:
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
         if self._thread is None:
             raise StateError(f"{self._path} is not open")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Any] = loop.create_future()
-        self._gathered.append(Request(action, answer, durable))
-        if len(self._gathered) == 1:
-            loop.call_soon(self._gather, 0, loop.time() + GATHER_SECONDS)
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._gathered.add(Request(action, answer, durable))
         return await answer
 
-    def _gather(self, seen: int, until: float) -> None:
-        """As long as turns of the loop bring more: all of it shares one transaction, and one change of thread and back."""
-        loop, count = asyncio.get_running_loop(), len(self._gathered)
-        if seen < count < GATHER and loop.time() < until:
-            loop.call_soon(self._gather, count, until)
-        else:
-            self._hand_over()
-
-    def _hand_over(self) -> None:
-        gathered, self._gathered = self._gathered, []
+    def _hand_over(self, gathered: list[Request]) -> None:
         for request in gathered:
             self._requests.put(request)
 

@@ -75,7 +75,7 @@ async def test_many_puts_share_few_fsyncs_on_a_slow_disk(spool: Spool, disk: Fau
 async def test_what_a_busy_loop_brings_turn_by_turn_shares_an_fsync(
     spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "GATHER", 60.0)  # however slow this machine is
+    monkeypatch.setattr(spool._committer._gathered, "longest", 60.0)  # however slow this machine is
     before = disk.syncs
     puts = []
     for number in range(20):
@@ -88,7 +88,7 @@ async def test_what_a_busy_loop_brings_turn_by_turn_shares_an_fsync(
 async def test_a_loop_that_always_brings_more_is_not_waited_for(
     spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(committer, "GATHER", 0.0)
+    monkeypatch.setattr(spool._committer._gathered, "longest", 0.0)
     done: list[asyncio.Task[None]] = []
     async with asyncio.timeout(20):
         while not any(put.done() for put in done):
