@@ -86,7 +86,7 @@ class Outcome:
 
     @property
     def delivered(self) -> bool:
-        return 200 <= self.reply.code < 300
+        return self.reply.ok
 
     @property
     def permanent(self) -> bool:

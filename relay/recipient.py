@@ -7,13 +7,13 @@ forgotten loses that, and his key still stops mail.
 
 import base64
 import binascii
+import hmac
 import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import blake2s, sha256
+from hashlib import blake2s
 from ipaddress import AddressValueError, IPv6Address
-from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -102,7 +102,7 @@ class Keys:
     of them open."""
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
-        self._inner, self._outer = _hmac(blake2s(secrets[0], person=b"person").digest())
+        self._person = hmac.new(blake2s(secrets[0], person=b"person").digest(), digestmod="sha256")
         self._seals = [(_id(one), _aead(one)) for one in secrets]
         # A message asks of its recipient at accept, at each attempt, and for what it counts.
         self.key = lru_cache(maxsize=REMEMBERED)(self._key)
@@ -116,11 +116,9 @@ class Keys:
 
     def key_of(self, normal: str) -> bytes:
         """The same of an address that is `normalised`."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(normal.encode("utf-8", "surrogatepass"))
-        outer.update(inner.digest())
-        key: bytes = outer.digest()[:KEY_OCTETS]
-        return key
+        begun = self._person.copy()  # half of what hmac.digest() takes, which begins anew with the key each time
+        begun.update(normal.encode("utf-8", "surrogatepass"))
+        return begun.digest()[:KEY_OCTETS]
 
     def seal(self, address: str) -> bytes:
         """The id of the key, then the address by AES-SIV (RFC 5297), which needs no random number. Equal addresses look equal,
@@ -152,16 +150,6 @@ class Keys:
             return self.open(base64.b64decode(text, validate=True), key)
         except binascii.Error:
             raise SealError("it is no sealed address") from None
-
-
-_INNER, _OUTER = (bytes(octet ^ pad for octet in range(256)) for pad in (0x36, 0x5C))
-
-
-def _hmac(key: bytes) -> tuple[Any, Any]:
-    """Both hashes of an HMAC (RFC 2104 2), begun with a key of 64 octets at most, to be copied: hmac.digest() begins them anew
-    each time, which is more than half of what it takes."""
-    whole = key.ljust(64, b"\0")
-    return sha256(whole.translate(_INNER)), sha256(whole.translate(_OUTER))
 
 
 def _id(secret: bytes) -> bytes:
