@@ -134,11 +134,11 @@ class SqliteState:
             raise
 
     async def close(self) -> None:
-        if self._thread is not None:
+        thread, self._thread = self._thread, None  # who asks from now on is told so: the thread would not hear him
+        if thread is not None:
             self._gathered.flush()
             self._requests.put(None)
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+            await asyncio.to_thread(thread.join)
 
     async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
         zone = ZoneInfo(timezone)

@@ -76,6 +76,16 @@ async def test_what_was_asked_in_the_turn_of_the_end_is_answered(tmp_path: Path)
     assert await asked
 
 
+async def test_what_is_asked_while_it_ends_is_refused_at_once(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    ending = asyncio.create_task(state.close())
+    await asyncio.sleep(0)
+    with pytest.raises(StateError, match="not open"):
+        await state.acquire("c", 1, "a", 30_000)
+    await ending
+
+
 @pytest.mark.parametrize(("seconds", "held_back"), [(0.0, False), (3600.0, True)])
 async def test_what_is_asked_waits_for_more_for_a_moment_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, held_back: bool
