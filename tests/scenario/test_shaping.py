@@ -2,7 +2,7 @@
 
 import smtplib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ messages_per_connection = 3
 """
 PASSWORD = "s3cret-of-redis"
 CONTENT = b"From: app@test.example\r\nTo: dana@example.com\r\nSubject: n\r\n\r\nhi\r\n"
+JITTER = 0.1  # seconds
 
 
 class Arrivals:
@@ -93,6 +94,12 @@ def hand_in(node: Node, domains: list[str], rounds: int) -> None:
                 submit(client, "app@test.example", [f"dana@{domains[number % len(domains)]}"], CONTENT)
 
 
+def most_in_a_second(times: Sequence[float]) -> int:
+    """Less JITTER: permits are exact (tests/state/test_contract.py, by a simulated clock), but on a busy machine one message
+    takes longer than another from its permit to the sink."""
+    return max(sum(end - 1.0 + JITTER < at <= end for at in times) for end in times)
+
+
 def test_no_limit_is_exceeded_where_it_counts_and_nobody_waits_for_another_site(tmp_path: Path) -> None:
     with world(tmp_path) as (node, _, arrivals):
         hand_in(node, ["a.test", "b.test", "c.test"], 9)
@@ -106,7 +113,7 @@ def test_no_limit_is_exceeded_where_it_counts_and_nobody_waits_for_another_site(
         wait_for("the slow ones", lambda: len(arrivals.of(*slow)) == 72)
         events = node.events(type="delivered")
     times = arrivals.of(*slow)
-    assert max(sum(end - 1.0 < at <= end for at in times) for end in times) <= 12
+    assert most_in_a_second(times) <= 12
     assert times[-1] - times[0] < 72 / 12 * 2, "and it is used"
     assert {event["site"] for event in events if event["domain"] in slow} == {"slow"}
     assert {event["site"] for event in events if event["domain"] == "quick.test"} == {"quick.test"}
@@ -164,7 +171,7 @@ def test_two_nodes_on_one_redis_keep_within_one_limit(tmp_path: Path) -> None:
         wait_for("all of both nodes", lambda: len(arrivals.of("a.test", "b.test", "c.test")) == 80, 90)
         shares = [len(node.events(type="delivered")) for node in nodes]
     times = arrivals.of("a.test", "b.test", "c.test")
-    assert max(sum(end - 1.0 < at <= end for at in times) for end in times) <= 12
+    assert most_in_a_second(times) <= 12
     assert times[-1] - times[0] < 80 / 12 * 6, "and it is used, on a busy machine too"
     assert sink.most_connected <= 3
     assert min(shares) > 0
