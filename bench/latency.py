@@ -8,8 +8,6 @@ Mail goes by MX, so each recipient domain is a site of its own.
 """
 
 import argparse
-import contextlib
-import json
 import socket
 import statistics
 import sys
@@ -26,6 +24,7 @@ from bench.postlane_node import PostlaneNode
 from bench.processes import BenchError, end_on_sigterm, tree, wait_until
 from bench.result import publish
 from bench.signing_key import SigningKey
+from relay.feedback.eventarchive import columns
 
 RATE = 100  # messages a second
 SESSIONS = 4  # an app's pool
@@ -61,15 +60,9 @@ def delays(node: PostlaneNode, count: int, since: int, mail_class: str = "transa
 
 
 def delivered(node: PostlaneNode, mail_class: str) -> list[int]:
-    """delay_ms of every `delivered` event of a class, in the order of their times."""
-    events = []
-    for path in (node.data / "events").glob("*.jsonl"):
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError):  # the last line may still be written
-                event = json.loads(line)
-                if event["type"] == "delivered" and event["class"] == mail_class:
-                    events.append((event["time"], event["delay_ms"]))
-    return [delay for _, delay in sorted(events)]
+    """delay_ms of every `delivered` event of a class, in the order of their times; those of a past hour are in Parquet."""
+    match = {"type": "delivered", "class": mail_class}
+    return [delay for _, delay in sorted(columns(node.data / "events", ("time", "delay_ms"), match=match))]
 
 
 def send(node: PostlaneNode, load: Load, directory: Path) -> float:
