@@ -2,9 +2,9 @@
 
 Strategy. Operations are gathered in the loop's thread for as long as turns of the loop bring more, a few
 milliseconds at most: a busy loop then shares one commit (half a dozen pages beside the mail's own, an fsync, two
-changes of thread) among many messages, and an idle one waits for nothing. The thread takes all that waits, bounded by
-count and bytes, applies every write in one transaction, answers all of them with one call into the loop, then does the
-reads. Outcomes alone wait a few milliseconds to share new mail's fsync.
+changes of thread) among many messages, and an idle one waits for nothing. Outcomes wait there too, some milliseconds,
+for new mail whose fsync they can share. The thread takes all that was handed over, bounded by count and bytes, applies
+every write in one transaction, answers all of them with one call into the loop, then does the reads.
 
 Faults. No room: the batch rolls back; its outcomes are kept and tried again each second until they are saved, new mail
 is refused with SpoolFull, and `healthy` is False until there is room again. An error that one write brought with it
@@ -35,7 +35,8 @@ log = structlog.get_logger()
 MAX_OPERATIONS = 256  # of one batch: more gains nothing (the fsync is shared already) and delays the first of them
 MAX_BYTES = 16 << 20  # of one batch: about a tenth of a second of writing on a slow disk
 GATHER = 0.004  # seconds a busy loop may gather for: of the 50 ms that urgent mail has from accept to delivered
-RIDE = 0.005  # seconds outcomes wait for new mail to share its fsync with
+RIDE = 0.02  # seconds outcomes wait for new mail to share its fsync with, where some came within that time ...
+ALONE = 0.005  # ... and where none did: others that end soon, for there are places for so many attempts only
 RETRY = 1.0  # seconds between looks at a full disk
 CHECKPOINT_BYTES = 8 << 20  # written since the last checkpoint: the WAL's size in normal times
 BREATH_EVERY = 0.01  # seconds without an answer after which the loop lets the thread have Python's lock ...
@@ -76,7 +77,10 @@ class Committer:
         self._gathered: Gather[Write | Read] = Gather(
             self._hand_over, GATHER
         )  # in the loop's thread, soon for the queue
-        self._submitted = self._answered = 0  # counted in the loop's thread
+        self._riding: list[Write | Read] = []  # outcomes that wait for what is gathered next
+        self._alone: asyncio.TimerHandle | None = None  # their departure where nothing comes
+        self._came = 0.0  # when the last of that was handed over, by the loop's clock
+        self._handed_over = self._answered = 0  # counted in the loop's thread
         self._breathing = False
         self._stuck: list[Write] = []
         self._looked = 0.0  # when the disk's room or the file's size was last looked at (monotonic)
@@ -95,7 +99,7 @@ class Committer:
         """Opens the shard; the result is the highest message row in it. Answers come in `loop`."""
         self._loop = loop
         opened: asyncio.Future[int] = loop.create_future()
-        self._submitted += 1
+        self._handed_over += 1
         Thread(target=self._run, args=(opened,), name=f"spool {self._path.name}", daemon=True).start()
         return opened
 
@@ -103,16 +107,29 @@ class Committer:
         if self._dead is not None or self._closed is not None:
             operation.future.set_exception(SpoolError(f"{self._path} is closed: {self._dead or 'shutting down'}"))
             return
-        self._submitted += 1
-        self._gathered.add(operation)
+        if isinstance(operation, Read) or not operation.patient:
+            self._gathered.add(operation)
+            return
+        self._riding.append(operation)
+        if self._alone is None:
+            lately = self._loop.time() - self._came < RIDE
+            self._alone = self._loop.call_later(RIDE if lately else ALONE, self._hand_over, [])
 
     def _hand_over(self, gathered: list[Write | Read]) -> None:
-        for operation in gathered:
+        """What rides goes first: a read sees what was submitted before it."""
+        if self._alone is not None:
+            self._alone.cancel()
+            self._alone = None
+        if gathered:
+            self._came = self._loop.time()
+        going, self._riding = self._riding + gathered, []
+        self._handed_over += len(going)
+        for operation in going:
             self._queue.put(operation)
         if self._dead is not None:  # asked after that: the thread may have died meanwhile, and nobody would answer
             why = f"{self._path} is closed: {self._dead}"
-            self._complete([(operation.future, SpoolError(why)) for operation in gathered])
-        elif gathered and not self._breathing:
+            self._complete([(operation.future, SpoolError(why)) for operation in going])
+        elif going and not self._breathing:
             self._breathing = True
             self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, BREATH)
 
@@ -120,7 +137,7 @@ class Committer:
         """Everything submitted before is done first; the result comes when the file is closed."""
         if self._closed is None:
             self._closed = self._loop.create_future()
-            self._submitted += 1
+            self._handed_over += 1
             self._gathered.flush()
             self._queue.put(None)
         if self._dead is not None and not self._closed.done():
@@ -134,7 +151,7 @@ class Committer:
         woken; each such instant starts the thread's claim to it anew, so that it can wait for seconds (CPython 3.11,
         ceval_gil.h). So where nothing was answered since the last look, this sleeps for a moment, without the lock.
         """
-        if self._answered >= self._submitted or self._dead is not None:
+        if self._answered >= self._handed_over or self._dead is not None:
             self._breathing = False
             return
         if self._answered == answered:
@@ -174,8 +191,7 @@ class Committer:
         """What waits; nothing, if for some time nothing came and there is housekeeping to do. False: stop after it."""
         writes: list[Write] = []
         reads: list[Read] = []
-        size, patient, leave_by = 0, True, 0.0
-        wait = self._patience()
+        size, wait = 0, self._patience()
         while len(writes) + len(reads) < MAX_OPERATIONS and size < MAX_BYTES:
             try:
                 operation = self._queue.get(wait != 0, wait)
@@ -185,13 +201,10 @@ class Committer:
                 return writes, reads, False
             if isinstance(operation, Read):
                 reads.append(operation)
-                patient = False
             else:
                 writes.append(operation)
                 size += operation.size
-                patient = patient and operation.patient
-                leave_by = leave_by or time.monotonic() + RIDE
-            wait = max(0.0, leave_by - time.monotonic()) if patient else 0.0
+            wait = 0.0
         return writes, reads, True
 
     def _patience(self) -> float | None:

@@ -108,6 +108,47 @@ async def test_outcomes_ride_with_new_mail(spool: Spool, disk: FaultyDisk) -> No
     assert await stored(spool) == {second[0].id}
 
 
+async def test_outcomes_of_many_turns_wait_for_the_next_mail_and_share_its_fsync(
+    spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "RIDE", 60.0)
+    made = [letter(number) for number in range(9)]
+    await spool.put(Change(put=made[:8]))
+    before, settles = disk.syncs, []
+    for _, deliveries in made[:8]:
+        settles.append(asyncio.create_task(spool.settle(Change(finished=deliveries))))
+        await asyncio.sleep(0)
+    assert not any(settle.done() for settle in settles)
+    await asyncio.gather(spool.put(Change(put=made[8:])), *settles)
+    assert disk.syncs - before == 1
+    assert await stored(spool) == {made[8][0].id}
+
+
+async def test_a_read_sees_the_outcomes_that_were_there_before_it(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "RIDE", 60.0)
+    made = letter()
+    await spool.put(Change(put=[made]))
+    settle = asyncio.create_task(spool.settle(Change(finished=made[1])))
+    await asyncio.sleep(0)
+    assert await stored(spool) == set()
+    await settle
+
+
+async def test_outcomes_that_still_ride_are_saved_before_the_file_is_closed(
+    spool: Spool, disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committer, "RIDE", 60.0)
+    made = letter()
+    await spool.put(Change(put=[made]))
+    before, settle = disk.syncs, asyncio.create_task(spool.settle(Change(finished=made[1])))
+    await asyncio.sleep(0)
+    await spool.close()
+    await settle
+    assert disk.syncs > before
+
+
 async def test_an_outcome_alone_is_saved_too(spool: Spool, disk: FaultyDisk) -> None:
     made = letter()
     await spool.put(Change(put=[made]))
