@@ -7,6 +7,7 @@ Outcome.
 """
 
 import asyncio
+import os
 import random
 import time
 from collections import OrderedDict
@@ -27,7 +28,7 @@ import structlog
 from relay.egress.failure import ours
 from relay.egress.mx import Answer, Found, MxHost, Route, Rules, choose_hosts, exchanges, literal, parse_address
 from relay.egress.plain_dns import cut, question, read
-from relay.egress.plain_udp import ask
+from relay.egress.plain_udp import NameServer
 from relay.egress.settings import Relay
 from relay.egress.urgency import URGENT, Places
 from relay.outcome import Outcome, Scope
@@ -44,11 +45,9 @@ FAILURE_TTL = (
 )
 LITERAL = Answer(Found.NOTHING)  # an address literal is its own host
 PATIENCE = 1.0  # seconds for a plain answer: then dnspython asks again, all servers in turn, with time to spare
-QUERIES = 200  # on the way at once: each holds a socket
+QUERIES = 200  # on the way at once: each may hold a socket
 # Of these, for transactional mail alone: dead name servers of a campaign's domains may hold all others for long.
 SPARE = 50
-
-_ids = random.SystemRandom()  # of questions: whoever would forge answers must not guess them (RFC 5452 4.3)
 
 
 class Resolver:
@@ -73,7 +72,7 @@ class Resolver:
         self._timeout = timeout
         self._lifetime = lifetime
         self._client: dns.asyncresolver.Resolver | None = None
-        self._first: tuple[str, int] | None = None  # of its servers, once it is made
+        self._first: NameServer | None = None  # of its servers, once it is made
         self._cache: OrderedDict[tuple[str, str], tuple[int, Answer]] = OrderedDict()
         self._running: dict[tuple[str, str, bool], asyncio.Task[Answer]] = {}
         self._queries = Places(QUERIES, SPARE)
@@ -91,18 +90,13 @@ class Resolver:
         named = exchanges(domain, await self.look_up(domain, "MX"))
         if isinstance(named, Outcome):
             return named
-        hosts = {host for _, host in named}
-        answers = await asyncio.gather(*(self._addresses(host) for host in hosts))
-        return choose_hosts(domain, named, dict(zip(hosts, answers, strict=True)), rules, self._rand)
+        asked = {host: self._addresses(host) for _, host in named}
+        answers = {host: (await v6, await v4) for host, (v6, v4) in asked.items()}
+        return choose_hosts(domain, named, answers, rules, self._rand)
 
     def known_mx(self, domain: str) -> Answer | None:
         """What `mx` would say, where it would not have to ask."""
-        key = (domain, "MX")
-        cached = self._cache.get(key)
-        if cached is None or self._clock() >= cached[0]:
-            return None
-        self._cache.move_to_end(key)
-        return cached[1]
+        return self._known(domain, "MX")
 
     async def mx(self, domain: str) -> Answer:
         """The MX of `domain` (an A-label, or an address literal); the same object while one look-up holds."""
@@ -112,7 +106,8 @@ class Resolver:
         """The addresses of a relay the admin named: any address will do, and the system's hosts file counts too."""
         if parse_address(relay.host):
             return Route((MxHost(relay.host, 0, (relay.host,)),), relay.port)
-        answers = await self._addresses(relay.host)
+        v6, v4 = self._addresses(relay.host)
+        answers = await v6, await v4
         addresses = [address for answer in answers for _, address in answer.records]
         addresses = addresses or await _system_addresses(relay.host)
         if not addresses:
@@ -120,29 +115,35 @@ class Resolver:
             return ours(451, "4.4.3", text, "DNS", Scope.SITE)
         return Route((MxHost(relay.host, 0, tuple(addresses)),), relay.port)
 
-    async def _addresses(self, host: str) -> tuple[Answer, Answer]:
-        v6, v4 = await asyncio.gather(self.look_up(host, "AAAA"), self.look_up(host, "A"))
-        return v6, v4
+    def _addresses(self, host: str) -> tuple[asyncio.Future[Answer], asyncio.Future[Answer]]:
+        return self.look_up(host, "AAAA"), self.look_up(host, "A")
 
     async def mx_now(self, domain: str) -> Answer:
         """The MX of `domain` as DNS has it at this moment, whatever is kept of it."""
         return await self._ask(domain, "MX")
 
-    async def look_up(self, name: str, kind: str) -> Answer:
-        """One look-up of MX, A, AAAA, CNAME, TXT or TLSA."""
-        key = (name, kind)
-        cached = self._cache.get(key)
-        if cached is not None:
-            if self._clock() < cached[0]:
-                self._cache.move_to_end(key)
-                return cached[1]
-            del self._cache[key]
+    def look_up(self, name: str, kind: str) -> asyncio.Future[Answer]:
+        """One look-up of MX, A, AAAA, CNAME, TXT or TLSA: it is asked at once, and awaited where the answer is needed."""
+        known = self._known(name, kind)
+        if known is not None:
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(known)
+            return future
         asking = (name, kind, URGENT.get())  # who is urgent asks himself: another's question may still stand in line
         task = self._running.get(asking)
         if task is None:
             task = self._running[asking] = asyncio.create_task(self._ask(name, kind))
             task.add_done_callback(lambda _: self._running.pop(asking, None))
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
+
+    def _known(self, name: str, kind: str) -> Answer | None:
+        """What would not have to be asked."""
+        key = (name, kind)
+        cached = self._cache.get(key)
+        if cached is None or self._clock() >= cached[0]:
+            return None
+        self._cache.move_to_end(key)
+        return cached[1]
 
     async def _ask(self, name: str, kind: str) -> Answer:
         async with self._queries.one():
@@ -151,6 +152,7 @@ class Resolver:
             log.debug("DNS look-up failed", name=name, kind=kind, detail=answer.detail)
         if ttl > 0:
             self._cache[name, kind] = (self._clock() + ttl * 1000, answer)
+            self._cache.move_to_end((name, kind))
             if len(self._cache) > MAX_ENTRIES:
                 self._cache.popitem(last=False)
         return answer
@@ -182,10 +184,11 @@ class Resolver:
     async def _ask_plainly(self, name: str, kind: str) -> tuple[tuple[Answer, int] | None, bool]:
         """What the first name server says at once, where it is plain (plain_dns.py), and how many seconds that holds; else
         None, and whether it is to be asked for by TCP."""
-        query = question(name, kind, _ids.randrange(1 << 16), authentic=self._trust_ad)
+        number = int.from_bytes(os.urandom(2))  # whoever would forge answers must not guess it (RFC 5452 4.3)
+        query = question(name, kind, number, authentic=self._trust_ad)
         if query is None or self._first is None:
             return None, False
-        response = await ask(self._first, query, min(PATIENCE, self._timeout))
+        response = await self._first.ask(query)
         if response is None or cut(response):
             return None, response is not None
         found = read(response, query, authentic=self._trust_ad)
@@ -207,7 +210,8 @@ class Resolver:
         client.use_edns(0, 0, 1232)  # the size that is not fragmented (DNS flag day 2020); larger answers come by TCP
         if self._trust_ad:
             client.flags = dns.flags.RD | dns.flags.AD  # AD in a question asks for it in the answer (RFC 6840 5.7)
-        self._first = _address(client)
+        address = _address(client)
+        self._first = NameServer(address, min(PATIENCE, self._timeout)) if address is not None else None
         self._client = client
         return client
 
