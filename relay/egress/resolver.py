@@ -44,6 +44,7 @@ FAILURE_TTL = (
     5  # RFC 2308 7 allows five minutes; just enough that a full lane does not ask a dead server for each message
 )
 LITERAL = Answer(Found.NOTHING)  # an address literal is its own host
+BOTH = ("AAAA", "A")
 PATIENCE = 1.0  # seconds for a plain answer: then dnspython asks again, all servers in turn, with time to spare
 QUERIES = 200  # on the way at once: each may hold a socket
 # Of these, for transactional mail alone: dead name servers of a campaign's domains may hold all others for long.
@@ -81,8 +82,9 @@ class Resolver:
         servers = [str(each) for each in self._nameservers] or "of the system"
         return f"<Resolver {servers} cached={len(self._cache)} asking={len(self._running)}>"
 
-    async def route(self, domain: str, rules: Rules) -> Route | Outcome:
-        """Where mail for `domain` (an A-label, or an address literal) goes now, or why nowhere."""
+    async def route(self, domain: str, rules: Rules, source: str = "") -> Route | Outcome:
+        """Where mail for `domain` (an A-label, or an address literal) goes now, or why nowhere. `source`: our address that it
+        leaves from; where addresses of that family lead somewhere, those of the other are not asked for. "": both count."""
         address = literal(domain)
         if address is not None:
             found = {domain: (Answer(Found.RECORDS, ((0, address),)),)}
@@ -90,9 +92,13 @@ class Resolver:
         named = exchanges(domain, await self.look_up(domain, "MX"))
         if isinstance(named, Outcome):
             return named
-        asked = {host: self._addresses(host) for _, host in named}
-        answers = {host: (await v6, await v4) for host, (v6, v4) in asked.items()}
-        return choose_hosts(domain, named, answers, rules, self._rand)
+        for kinds in _families(source, rules):
+            asked = {host: [self.look_up(host, kind) for kind in kinds] for _, host in named}
+            answers = {host: [await each for each in waited] for host, waited in asked.items()}
+            route = choose_hosts(domain, named, answers, rules, self._rand)
+            if isinstance(route, Route):
+                break
+        return route
 
     def known_mx(self, domain: str) -> Answer | None:
         """What `mx` would say, where it would not have to ask."""
@@ -106,7 +112,7 @@ class Resolver:
         """The addresses of a relay the admin named: any address will do, and the system's hosts file counts too."""
         if parse_address(relay.host):
             return Route((MxHost(relay.host, 0, (relay.host,)),), relay.port)
-        v6, v4 = self._addresses(relay.host)
+        v6, v4 = [self.look_up(relay.host, kind) for kind in BOTH]
         answers = await v6, await v4
         addresses = [address for answer in answers for _, address in answer.records]
         addresses = addresses or await _system_addresses(relay.host)
@@ -114,9 +120,6 @@ class Resolver:
             text = f"relay_host {relay.host} has no address: {answers[-1].detail or answers[-1].found.value}"
             return ours(451, "4.4.3", text, "DNS", Scope.SITE)
         return Route((MxHost(relay.host, 0, tuple(addresses)),), relay.port)
-
-    def _addresses(self, host: str) -> tuple[asyncio.Future[Answer], asyncio.Future[Answer]]:
-        return self.look_up(host, "AAAA"), self.look_up(host, "A")
 
     async def mx_now(self, domain: str) -> Answer:
         """The MX of `domain` as DNS has it at this moment, whatever is kept of it."""
@@ -214,6 +217,13 @@ class Resolver:
         self._first = NameServer(address, min(PATIENCE, self._timeout)) if address is not None else None
         self._client = client
         return client
+
+
+def _families(source: str, rules: Rules) -> Sequence[Sequence[str]]:
+    """What is asked of hosts, and what next where that leads nowhere: which host is ours is told by addresses of both."""
+    if not source or any((":" in ours) != (":" in source) for ours in rules.own_addresses):
+        return (BOTH,)
+    return (("AAAA",) if ":" in source else ("A",), BOTH)
 
 
 def _address(client: dns.asyncresolver.Resolver) -> tuple[str, int] | None:
