@@ -77,6 +77,8 @@ class Guard:
         signed, anchors = await self._anchors(domain, names) if asks and self._trust_ad else (False, {})
         security = decide(domain, names, level, wish, Facts(signed, anchors, policy))
         self._remember((domain, level, wish.value), security)
+        if not security.skipped:
+            return way, security
         for skipped in security.skipped.values():
             self._ledger.count(domain, skipped.applied, skipped.failure)
         hosts = tuple(host for host in way.hosts if host.name in security.by_host)
