@@ -81,7 +81,7 @@ class Committer:
         self._alone: asyncio.TimerHandle | None = None  # their departure where nothing comes
         self._came = 0.0  # when the last of that was handed over, by the loop's clock
         self._handed_over = self._answered = 0  # counted in the loop's thread
-        self._breathing = False
+        self._breathing: asyncio.TimerHandle | None = None
         self._stuck: list[Write] = []
         self._looked = 0.0  # when the disk's room or the file's size was last looked at (monotonic)
         self._dead: BaseException | None = None
@@ -129,9 +129,8 @@ class Committer:
         if self._dead is not None:  # asked after that: the thread may have died meanwhile, and nobody would answer
             why = f"{self._path} is closed: {self._dead}"
             self._complete([(operation.future, SpoolError(why)) for operation in going])
-        elif going and not self._breathing:
-            self._breathing = True
-            self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, BREATH)
+        elif going and self._breathing is None:
+            self._breathing = self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, BREATH)
 
     def stop(self) -> asyncio.Future[None]:
         """Everything submitted before is done first; the result comes when the file is closed."""
@@ -151,15 +150,15 @@ class Committer:
         woken; each such instant starts the thread's claim to it anew, so that it can wait for seconds (CPython 3.11,
         ceval_gil.h). So where nothing was answered since the last look, this sleeps for a moment, without the lock.
         """
-        if self._answered >= self._handed_over or self._dead is not None:
-            self._breathing = False
+        if self._dead is not None:
+            self._breathing = None
             return
         if self._answered == answered:
             time.sleep(breath)
             breath = min(2 * breath, LONGEST_BREATH)
         else:
             breath = BREATH
-        self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, breath)
+        self._breathing = self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, breath)
 
     # The thread.
 
@@ -349,3 +348,6 @@ class Committer:
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        if self._breathing is not None and self._answered == self._handed_over:
+            self._breathing.cancel()
+            self._breathing = None
