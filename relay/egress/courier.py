@@ -250,7 +250,7 @@ class Courier:
     async def _lease(
         self, delivery: Delivery, source: Source, way: Way, terms: Terms, *, fresh: bool = False, avoid: str = ""
     ) -> Connection | Outcome | Later:
-        found = await self._route(delivery, way, terms)
+        found = await self._route(delivery, source, way, terms)
         if isinstance(found, Outcome):
             return found
         route, security = found
@@ -262,15 +262,17 @@ class Courier:
         wanted.note = partial(self._guard.note, delivery.domain)
         return await self._connections.lease(wanted)
 
-    async def _route(self, delivery: Delivery, way: Way, terms: Terms) -> tuple[Route, Security] | Outcome:
+    async def _route(
+        self, delivery: Delivery, source: Source, way: Way, terms: Terms
+    ) -> tuple[Route, Security] | Outcome:
         """The hosts that mail may go to, and what each must prove."""
         if way.relay is not None:
             route = await self._resolver.relay_route(way.relay)
             security = self._security(delivery, way, terms)
             assert security is not None
             return route if isinstance(route, Outcome) else (route, security)
-        wish, route_of = Wish(delivery.message.tls), self._resolver.route(delivery.domain, way.rules)
-        return await self._guard.secure(delivery.domain, LEVELS[terms.tls], wish, route_of)
+        route_of = self._resolver.route(delivery.domain, way.rules, source.address)
+        return await self._guard.secure(delivery.domain, LEVELS[terms.tls], Wish(delivery.message.tls), route_of)
 
     def _security(self, delivery: Delivery, way: Way, terms: Terms) -> Security | None:
         """What is required of the hosts, as far as it is known without a look-up."""

@@ -1,6 +1,8 @@
 """How a connection leaves: bound to the source, or made by the proxy on whose machine the source's address lives."""
 
 import asyncio
+import errno
+import os
 import socket
 
 from relay.egress.connection import Target, describe
@@ -29,11 +31,32 @@ async def dial(target: Target, source: Source, seconds: float) -> socket.socket:
             if source.address:
                 _bind(sock, source.address)
             async with asyncio.timeout(seconds):
-                await asyncio.get_running_loop().sock_connect(sock, address)
+                await _connect(sock, address)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+async def _connect(sock: socket.socket, address: tuple[str, int]) -> None:
+    """What the loop's sock_connect does; but uvloop's has a thread resolve the address first, which is one already."""
+    error = sock.connect_ex(address)
+    if error == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.add_writer(sock, _end, ended)
+        try:
+            await ended
+        finally:
+            loop.remove_writer(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _bind(sock: socket.socket, address: str) -> None:

@@ -16,6 +16,7 @@ from typing import cast
 
 import aiosmtplib
 import aiosmtplib.protocol
+from aiosmtplib.protocol import SMTPProtocol
 
 from relay.egress import transcript
 from relay.egress.connection import Connection, Target, describe
@@ -71,6 +72,20 @@ class _TlsFailed(_Failed):
         self.failure = failure
 
 
+class _Client(aiosmtplib.SMTP):
+    """One that finds its socket connected: `connect` would make a task and a lock beside."""
+
+    async def greeted(self) -> aiosmtplib.SMTPResponse:
+        """Take the socket over and read the banner. Raises SMTPConnectResponseError where that says no."""
+        loop = asyncio.get_running_loop()
+        self.protocol = protocol = SMTPProtocol(loop)
+        self.transport, _ = await loop.create_connection(lambda: protocol, sock=self.sock)
+        banner = await protocol.read_response()
+        if banner.code != aiosmtplib.SMTPStatus.ready:
+            raise aiosmtplib.SMTPConnectResponseError(banner.code, banner.message)
+        return banner
+
+
 async def open_connection(target: Target, how: Opening, on_lost: Callable[[Connection], None]) -> Connection | Outcome:
     """Connect, greet, encrypt, log in. An Outcome says why not; nothing a peer does raises."""
     failure = how.demand.breach
@@ -103,16 +118,12 @@ async def _open(
 ) -> tuple[Connection, Failure | None]:
     """By the first rung of `ladder`; or in clear, if the last allows it and the peer has no TLS, which is then told."""
     how.heard.append(("CONNECT", None))
-    client = aiosmtplib.SMTP(
-        sock=await _dial(target, how),
-        local_hostname=how.ehlo,
-        timeout=how.timeouts.banner,
-        start_tls=False,
-        tls_context=trust.verifying() if ladder[0] is Need.VERIFY else trust.encrypting(),
-    )
+    context = trust.verifying() if ladder[0] is Need.VERIFY else trust.encrypting()
+    client = _Client(sock=await _dial(target, how), timeout=None, start_tls=False, tls_context=context)
+    client.local_hostname = how.ehlo  # as an argument it is looked at letter by letter; the configuration did that
     missing = None
     try:
-        await _step(client.connect(), "CONNECT", target, how, "BANNER")
+        await _step(client.greeted(), "CONNECT", target, how, "BANNER", how.timeouts.banner)
         await _greet(client, target, how)
         if ladder[0] is not Need.CLEAR:
             missing = await _encrypt(client, target, how, ladder)
@@ -150,11 +161,11 @@ async def _dial(target: Target, how: Opening) -> socket.socket:
 async def _greet(client: aiosmtplib.SMTP, target: Target, how: Opening) -> None:
     """EHLO, or HELO for a host that has never heard of it (RFC 5321 3.2)."""
     try:
-        await _step(client.ehlo(timeout=how.timeouts.ehlo), "EHLO", target, how)
+        await _step(client.ehlo(), "EHLO", target, how, seconds=how.timeouts.ehlo)
     except _Failed as failed:
         if not client.is_connected or failed.outcome.internal or not failed.outcome.reply.permanent:
             raise
-        await _step(client.helo(timeout=how.timeouts.ehlo), "EHLO", target, how, "HELO")
+        await _step(client.helo(), "EHLO", target, how, "HELO", how.timeouts.ehlo)
 
 
 async def _encrypt(client: aiosmtplib.SMTP, target: Target, how: Opening, ladder: Sequence[Need]) -> Failure | None:
@@ -228,13 +239,19 @@ def _refused(text: str, target: Target, how: Opening) -> Outcome:
 
 
 async def _step(
-    work: Coroutine[object, object, aiosmtplib.SMTPResponse], command: str, target: Target, how: Opening, step: str = ""
+    work: Coroutine[object, object, aiosmtplib.SMTPResponse],
+    command: str,
+    target: Target,
+    how: Opening,
+    step: str = "",
+    seconds: float | None = None,
 ) -> None:
     """One exchange by aiosmtplib; its exceptions, and what TLS and the system throw, become outcomes here. `step`: where the
-    transcript has another word for it."""
+    transcript has another word for it. `seconds`: for it, where aiosmtplib was not told."""
     answer: transcript.Answer = None
     try:
-        answer = await work
+        async with asyncio.timeout(seconds):
+            answer = await work
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         answer = _outcome(command, error, target, how)
         raise _Failed(answer) from error

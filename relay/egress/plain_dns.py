@@ -7,7 +7,8 @@ and dnspython asks again: what is hard about DNS stays in one place.
 """
 
 import re
-from ipaddress import IPv4Address, IPv6Address
+import struct
+from ipaddress import IPv6Address
 
 from relay.egress.mx import Answer, Found
 
@@ -22,7 +23,9 @@ _RESPONSE, _TRUNCATED, _OPCODE, _RCODE = 0x8000, 0x0200, 0x7800, 0x000F
 _NO_ERROR, _NO_NAME = 0, 3
 _IN, _SOA = 1, 6
 _HEADER = 12
-_FIXED = 10  # type, class, TTL, length
+_POINTER = b"\xc0\x0c"  # to the name asked about, which most owners of records are
+_HEAD = struct.Struct("!HHHHHH")  # id, flags, how many questions, answers, records of authority, others
+_FIXED = struct.Struct("!HHIH")  # type, class, TTL, length
 _JUMPS = 20  # pointers in one name: an honest one has two or three
 _TOO_HIGH = 2**31  # a TTL that means 0 (RFC 2181 8)
 _V4_MAPPED = b"\0" * 10 + b"\xff\xff"  # written in two ways: dnspython's is the one
@@ -37,9 +40,8 @@ def question(name: str, kind: str, number: int, *, authentic: bool) -> bytes | N
     if kind not in KINDS or _NAME.fullmatch(name) is None:
         return None
     flags = _RECURSE | (_AUTHENTIC if authentic else 0)
-    head = b"".join(field.to_bytes(2, "big") for field in (number, flags, 1, 0, 0, 1))
-    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    return head + labels + b"\0" + KINDS[kind].to_bytes(2, "big") + b"\0\1" + _EDNS
+    labels = b"".join([bytes((len(label),)) + label for label in name.encode().split(b".")])
+    return _HEAD.pack(number, flags, 1, 0, 0, 1) + labels + b"\0" + KINDS[kind].to_bytes(2, "big") + b"\0\1" + _EDNS
 
 
 def answers(response: bytes, query: bytes) -> bool:
@@ -62,7 +64,7 @@ def read(response: bytes, query: bytes, *, authentic: bool) -> tuple[Answer, int
         return None
     try:
         return _read(response, query, code, secure=authentic and bool(flags & _AUTHENTIC))
-    except (_Odd, IndexError):
+    except (_Odd, IndexError, struct.error):
         return None
 
 
@@ -72,16 +74,17 @@ def _read(response: bytes, query: bytes, code: int, *, secure: bool) -> tuple[An
     name, _ = _name(query, _HEADER)
     found: dict[tuple[int, str], None] = {}
     least = _TOO_HIGH
-    for _ in range(int.from_bytes(response[6:8], "big")):
-        owner, record, ttl, start, at = _record(response, at)
+    _, _, _, records, authority, _ = _HEAD.unpack_from(response)
+    for _ in range(records):
+        owner, record, ttl, start, at = _record(response, at, name)
         if owner != name or record != kind:
             return None
         found[_value(response, kind, start, at)] = None
         least = min(least, ttl)
     if found and code == _NO_ERROR:
         return Answer(Found.RECORDS, tuple(found), "", secure, name), least
-    for _ in range(int.from_bytes(response[8:10], "big")):
-        owner, record, ttl, start, at = _record(response, at)
+    for _ in range(authority):
+        owner, record, ttl, start, at = _record(response, at, name)
         if record == _SOA and (not owner or name == owner or name.endswith("." + owner)):
             minimum = int.from_bytes(response[at - 4 : at], "big")  # RFC 2308 4: the smaller counts
             nothing = Answer(Found.NO_NAME if code else Found.NOTHING, secure=secure)
@@ -89,13 +92,15 @@ def _read(response: bytes, query: bytes, code: int, *, secure: bool) -> tuple[An
     return None
 
 
-def _record(message: bytes, at: int) -> tuple[str, int, int, int, int]:
-    """Owner, type, TTL, and where its data begins and ends."""
-    owner, at = _name(message, at)
-    start = at + _FIXED
-    record, of_class = int.from_bytes(message[at : at + 2], "big"), int.from_bytes(message[at + 2 : at + 4], "big")
-    ttl = int.from_bytes(message[at + 4 : at + 8], "big")
-    end = start + int.from_bytes(message[at + 8 : start], "big")
+def _record(message: bytes, at: int, asked: str) -> tuple[str, int, int, int, int]:
+    """Owner, type, TTL, and where its data begins and ends; `asked`: the name asked about."""
+    if message.startswith(_POINTER, at):
+        owner, at = asked, at + 2
+    else:
+        owner, at = _name(message, at)
+    record, of_class, ttl, length = _FIXED.unpack_from(message, at)
+    start = at + _FIXED.size
+    end = start + length
     if of_class != _IN or end > len(message):
         raise _Odd
     return owner, record, ttl if ttl < _TOO_HIGH else 0, start, end
@@ -130,7 +135,7 @@ def _value(message: bytes, kind: int, start: int, end: int) -> tuple[int, str]:
     """As Answer.records has it."""
     data = message[start:end]
     if kind == KINDS["A"] and len(data) == 4:
-        return 0, str(IPv4Address(data))
+        return 0, ".".join(map(str, data))
     if kind == KINDS["AAAA"] and len(data) == 16 and not data.startswith(_V4_MAPPED):
         return 0, str(IPv6Address(data))
     if kind == KINDS["MX"] and len(data) > 2:

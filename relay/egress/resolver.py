@@ -7,6 +7,7 @@ Outcome.
 """
 
 import asyncio
+import os
 import random
 import time
 from collections import OrderedDict
@@ -27,7 +28,7 @@ import structlog
 from relay.egress.failure import ours
 from relay.egress.mx import Answer, Found, MxHost, Route, Rules, choose_hosts, exchanges, literal, parse_address
 from relay.egress.plain_dns import cut, question, read
-from relay.egress.plain_udp import ask
+from relay.egress.plain_udp import NameServer
 from relay.egress.settings import Relay
 from relay.egress.urgency import URGENT, Places
 from relay.outcome import Outcome, Scope
@@ -43,12 +44,11 @@ FAILURE_TTL = (
     5  # RFC 2308 7 allows five minutes; just enough that a full lane does not ask a dead server for each message
 )
 LITERAL = Answer(Found.NOTHING)  # an address literal is its own host
+BOTH = ("AAAA", "A")
 PATIENCE = 1.0  # seconds for a plain answer: then dnspython asks again, all servers in turn, with time to spare
-QUERIES = 200  # on the way at once: each holds a socket
+QUERIES = 200  # on the way at once: each may hold a socket
 # Of these, for transactional mail alone: dead name servers of a campaign's domains may hold all others for long.
 SPARE = 50
-
-_ids = random.SystemRandom()  # of questions: whoever would forge answers must not guess them (RFC 5452 4.3)
 
 
 class Resolver:
@@ -73,7 +73,7 @@ class Resolver:
         self._timeout = timeout
         self._lifetime = lifetime
         self._client: dns.asyncresolver.Resolver | None = None
-        self._first: tuple[str, int] | None = None  # of its servers, once it is made
+        self._first: NameServer | None = None  # of its servers, once it is made
         self._cache: OrderedDict[tuple[str, str], tuple[int, Answer]] = OrderedDict()
         self._running: dict[tuple[str, str, bool], asyncio.Task[Answer]] = {}
         self._queries = Places(QUERIES, SPARE)
@@ -82,8 +82,9 @@ class Resolver:
         servers = [str(each) for each in self._nameservers] or "of the system"
         return f"<Resolver {servers} cached={len(self._cache)} asking={len(self._running)}>"
 
-    async def route(self, domain: str, rules: Rules) -> Route | Outcome:
-        """Where mail for `domain` (an A-label, or an address literal) goes now, or why nowhere."""
+    async def route(self, domain: str, rules: Rules, source: str = "") -> Route | Outcome:
+        """Where mail for `domain` (an A-label, or an address literal) goes now, or why nowhere. `source`: our address that it
+        leaves from; where addresses of that family lead somewhere, those of the other are not asked for. "": both count."""
         address = literal(domain)
         if address is not None:
             found = {domain: (Answer(Found.RECORDS, ((0, address),)),)}
@@ -91,18 +92,17 @@ class Resolver:
         named = exchanges(domain, await self.look_up(domain, "MX"))
         if isinstance(named, Outcome):
             return named
-        hosts = {host for _, host in named}
-        answers = await asyncio.gather(*(self._addresses(host) for host in hosts))
-        return choose_hosts(domain, named, dict(zip(hosts, answers, strict=True)), rules, self._rand)
+        for kinds in _families(source, rules):
+            asked = {host: [self.look_up(host, kind) for kind in kinds] for _, host in named}
+            answers = {host: [await each for each in waited] for host, waited in asked.items()}
+            route = choose_hosts(domain, named, answers, rules, self._rand)
+            if isinstance(route, Route):
+                break
+        return route
 
     def known_mx(self, domain: str) -> Answer | None:
         """What `mx` would say, where it would not have to ask."""
-        key = (domain, "MX")
-        cached = self._cache.get(key)
-        if cached is None or self._clock() >= cached[0]:
-            return None
-        self._cache.move_to_end(key)
-        return cached[1]
+        return self._known(domain, "MX")
 
     async def mx(self, domain: str) -> Answer:
         """The MX of `domain` (an A-label, or an address literal); the same object while one look-up holds."""
@@ -112,7 +112,8 @@ class Resolver:
         """The addresses of a relay the admin named: any address will do, and the system's hosts file counts too."""
         if parse_address(relay.host):
             return Route((MxHost(relay.host, 0, (relay.host,)),), relay.port)
-        answers = await self._addresses(relay.host)
+        v6, v4 = [self.look_up(relay.host, kind) for kind in BOTH]
+        answers = await v6, await v4
         addresses = [address for answer in answers for _, address in answer.records]
         addresses = addresses or await _system_addresses(relay.host)
         if not addresses:
@@ -120,29 +121,32 @@ class Resolver:
             return ours(451, "4.4.3", text, "DNS", Scope.SITE)
         return Route((MxHost(relay.host, 0, tuple(addresses)),), relay.port)
 
-    async def _addresses(self, host: str) -> tuple[Answer, Answer]:
-        v6, v4 = await asyncio.gather(self.look_up(host, "AAAA"), self.look_up(host, "A"))
-        return v6, v4
-
     async def mx_now(self, domain: str) -> Answer:
         """The MX of `domain` as DNS has it at this moment, whatever is kept of it."""
         return await self._ask(domain, "MX")
 
-    async def look_up(self, name: str, kind: str) -> Answer:
-        """One look-up of MX, A, AAAA, CNAME, TXT or TLSA."""
-        key = (name, kind)
-        cached = self._cache.get(key)
-        if cached is not None:
-            if self._clock() < cached[0]:
-                self._cache.move_to_end(key)
-                return cached[1]
-            del self._cache[key]
+    def look_up(self, name: str, kind: str) -> asyncio.Future[Answer]:
+        """One look-up of MX, A, AAAA, CNAME, TXT or TLSA: it is asked at once, and awaited where the answer is needed."""
+        known = self._known(name, kind)
+        if known is not None:
+            future = asyncio.get_running_loop().create_future()
+            future.set_result(known)
+            return future
         asking = (name, kind, URGENT.get())  # who is urgent asks himself: another's question may still stand in line
         task = self._running.get(asking)
         if task is None:
             task = self._running[asking] = asyncio.create_task(self._ask(name, kind))
             task.add_done_callback(lambda _: self._running.pop(asking, None))
-        return await asyncio.shield(task)
+        return asyncio.shield(task)
+
+    def _known(self, name: str, kind: str) -> Answer | None:
+        """What would not have to be asked."""
+        key = (name, kind)
+        cached = self._cache.get(key)
+        if cached is None or self._clock() >= cached[0]:
+            return None
+        self._cache.move_to_end(key)
+        return cached[1]
 
     async def _ask(self, name: str, kind: str) -> Answer:
         async with self._queries.one():
@@ -151,6 +155,7 @@ class Resolver:
             log.debug("DNS look-up failed", name=name, kind=kind, detail=answer.detail)
         if ttl > 0:
             self._cache[name, kind] = (self._clock() + ttl * 1000, answer)
+            self._cache.move_to_end((name, kind))
             if len(self._cache) > MAX_ENTRIES:
                 self._cache.popitem(last=False)
         return answer
@@ -182,10 +187,11 @@ class Resolver:
     async def _ask_plainly(self, name: str, kind: str) -> tuple[tuple[Answer, int] | None, bool]:
         """What the first name server says at once, where it is plain (plain_dns.py), and how many seconds that holds; else
         None, and whether it is to be asked for by TCP."""
-        query = question(name, kind, _ids.randrange(1 << 16), authentic=self._trust_ad)
+        number = int.from_bytes(os.urandom(2))  # whoever would forge answers must not guess it (RFC 5452 4.3)
+        query = question(name, kind, number, authentic=self._trust_ad)
         if query is None or self._first is None:
             return None, False
-        response = await ask(self._first, query, min(PATIENCE, self._timeout))
+        response = await self._first.ask(query)
         if response is None or cut(response):
             return None, response is not None
         found = read(response, query, authentic=self._trust_ad)
@@ -207,9 +213,17 @@ class Resolver:
         client.use_edns(0, 0, 1232)  # the size that is not fragmented (DNS flag day 2020); larger answers come by TCP
         if self._trust_ad:
             client.flags = dns.flags.RD | dns.flags.AD  # AD in a question asks for it in the answer (RFC 6840 5.7)
-        self._first = _address(client)
+        address = _address(client)
+        self._first = NameServer(address, min(PATIENCE, self._timeout)) if address is not None else None
         self._client = client
         return client
+
+
+def _families(source: str, rules: Rules) -> Sequence[Sequence[str]]:
+    """What is asked of hosts, and what next where that leads nowhere: which host is ours is told by addresses of both."""
+    if not source or any((":" in ours) != (":" in source) for ours in rules.own_addresses):
+        return (BOTH,)
+    return (("AAAA",) if ":" in source else ("A",), BOTH)
 
 
 def _address(client: dns.asyncresolver.Resolver) -> tuple[str, int] | None:

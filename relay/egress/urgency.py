@@ -4,8 +4,7 @@ Who sends says it (`URGENT`), and it holds for all that its task begins; nothing
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 
 URGENT: ContextVar[bool] = ContextVar("urgent", default=False)
@@ -16,17 +15,31 @@ class Places:
 
     def __init__(self, most: int, spare: int) -> None:
         self._all = asyncio.Semaphore(most)
-        self._bulk = asyncio.Semaphore(most - spare)
+        self._bulk = _Both(asyncio.Semaphore(most - spare), self._all)
 
     def __repr__(self) -> str:
-        return f"<Places {self._all!r}, not urgent {self._bulk!r}>"
+        return f"<Places {self._all!r}, not urgent {self._bulk.first!r}>"
 
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
+    def one(self) -> AbstractAsyncContextManager[None]:
         """Waits for its turn: urgent ones only for each other."""
-        if URGENT.get():
-            async with self._all:
-                yield
-        else:
-            async with self._bulk, self._all:
-                yield
+        return self._all if URGENT.get() else self._bulk
+
+
+class _Both:
+    """A place of each. Without state of its own: many are inside at once."""
+
+    def __init__(self, first: asyncio.Semaphore, second: asyncio.Semaphore) -> None:
+        self.first = first
+        self._second = second
+
+    async def __aenter__(self) -> None:
+        await self.first.acquire()
+        try:
+            await self._second.acquire()
+        except BaseException:
+            self.first.release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._second.release()
+        self.first.release()

@@ -23,7 +23,7 @@ from relay.schedule.ready import DEFAULT_LIMITS, Limits, Load, Ready
 log = structlog.get_logger()
 
 LONGEST_SLEEP = 60_000  # a clock that is set forward is noticed within a minute
-FEEL_EVERY = 0.01  # seconds: how often the loop's pulse is felt while anything is in flight
+FEEL_EVERY = 0.01  # seconds: how often the loop's pulse is felt while that matters (flight.py)
 HEALTH_CHECK = 1_000  # how often a spool that is not healthy is looked at
 
 
@@ -61,6 +61,7 @@ class Dispatcher:
         self._reads: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._wake_at = 0
+        self._pulse: asyncio.TimerHandle | None = None
         self.ended = [0] * len(MailClass)  # attempts that came to something, by class
         self._stopped = False
 
@@ -137,7 +138,6 @@ class Dispatcher:
     async def run(self) -> None:
         """Until `drain`: find what waits in the spool, do what is due and sleep until the next time."""
         self._ready.look_through()
-        self._reads.add(asyncio.create_task(self._feel()))
         while not self._stopped:
             self._changed.clear()
             self._wake_at = self._pump()
@@ -153,14 +153,17 @@ class Dispatcher:
             await asyncio.wait(tuple(self._tasks.values()), timeout=seconds)
         return len(self._tasks)
 
-    async def _feel(self) -> None:
-        """Other mail than transactional has fewer places while the loop is late (flight.py)."""
+    def _feel_soon(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            at = loop.time() + FEEL_EVERY
-            await asyncio.sleep(FEEL_EVERY)
-            if self._ready.feel(loop.time() - at):
-                self._poke()
+        self._pulse = loop.call_later(FEEL_EVERY, self._feel, loop, loop.time() + FEEL_EVERY)
+
+    def _feel(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+        """Other mail than transactional has fewer places while the loop is late (flight.py)."""
+        self._pulse = None
+        if self._ready.feel(loop.time() - due):
+            self._poke()
+        if self._pulse is None and self._ready.feels() and not self._stopped:
+            self._feel_soon()
 
     async def _sleep(self, ms: int) -> None:
         try:
@@ -198,6 +201,8 @@ class Dispatcher:
 
     def _launch(self, delivery: Delivery) -> None:
         self._tasks[delivery.key] = asyncio.create_task(self._carry(delivery))
+        if self._pulse is None and self._ready.feels():
+            self._feel_soon()
 
     async def _carry(self, delivery: Delivery) -> None:
         try:

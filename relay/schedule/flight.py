@@ -13,7 +13,7 @@ from relay.message import Delivery, MailClass
 if TYPE_CHECKING:
     from relay.schedule.lanes import Lane
 
-LATE = 0.004  # seconds: a dozen turns as long as that are a twentieth of a second
+LATE = 0.002  # seconds: what is due comes late by half a turn on average, and a dozen turns of 4 ms are a twentieth of a second
 LEAST = 8  # attempts: what other mail always has, however late the loop is
 SMALL = 64 * 1024  # content up to here is bounded by the number of attempts alone: 400 of them are 25 MB
 
@@ -28,6 +28,7 @@ class Flight:
         self.flying: dict[Key, Lane] = {}
         self.large = 0
         self.urgent = 0  # of these, bytes of transactional mail
+        self._others = 0  # attempts with other mail
         self._places = places
         self._bulk = self._most = max(places[1:])
         self._of_site = of_site
@@ -43,6 +44,10 @@ class Flight:
         if mail_class and self._bulk < places:
             places = self._bulk
         return min(self._of_site, places - len(self.flying))
+
+    def feels(self) -> bool:
+        """Does it matter how late the loop is? Of transactional mail alone it does not, once other mail has all its places."""
+        return self._others > 0 or self._bulk < self._most
 
     def feel(self, late: float) -> bool:
         """The loop came round `late` seconds after it should have. True: more may start than before."""
@@ -64,6 +69,7 @@ class Flight:
 
     def start(self, lane: "Lane", delivery: Delivery) -> None:
         self.flying[delivery.key] = lane
+        self._others += lane.key[0] is not MailClass.TRANSACTIONAL
         lane.in_flight += 1
         lane.group.in_flight += 1
         size = delivery.message.size
@@ -72,6 +78,7 @@ class Flight:
 
     def land(self, delivery: Delivery) -> "Lane":
         lane = self.flying.pop(delivery.key)
+        self._others -= lane.key[0] is not MailClass.TRANSACTIONAL
         lane.in_flight -= 1
         lane.group.in_flight -= 1
         size = delivery.message.size

@@ -338,6 +338,10 @@ class Ready:
         self._looking = look is not None
         return look
 
+    def feels(self) -> bool:
+        """Does it matter how late the loop is?"""
+        return self._flight.feels()
+
     def feel(self, late: float) -> bool:
         """The loop is `late` by so many seconds. True: more may start than before."""
         return self._flight.feel(late)

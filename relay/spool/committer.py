@@ -77,7 +77,7 @@ class Committer:
             self._hand_over, GATHER
         )  # in the loop's thread, soon for the queue
         self._submitted = self._answered = 0  # counted in the loop's thread
-        self._breathing = False
+        self._breathing: asyncio.TimerHandle | None = None
         self._stuck: list[Write] = []
         self._looked = 0.0  # when the disk's room or the file's size was last looked at (monotonic)
         self._dead: BaseException | None = None
@@ -112,9 +112,8 @@ class Committer:
         if self._dead is not None:  # asked after that: the thread may have died meanwhile, and nobody would answer
             why = f"{self._path} is closed: {self._dead}"
             self._complete([(operation.future, SpoolError(why)) for operation in gathered])
-        elif gathered and not self._breathing:
-            self._breathing = True
-            self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, BREATH)
+        elif gathered and self._breathing is None:
+            self._breathing = self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, BREATH)
 
     def stop(self) -> asyncio.Future[None]:
         """Everything submitted before is done first; the result comes when the file is closed."""
@@ -134,15 +133,15 @@ class Committer:
         woken; each such instant starts the thread's claim to it anew, so that it can wait for seconds (CPython 3.11,
         ceval_gil.h). So where nothing was answered since the last look, this sleeps for a moment, without the lock.
         """
-        if self._answered >= self._submitted or self._dead is not None:
-            self._breathing = False
+        if self._dead is not None:
+            self._breathing = None
             return
         if self._answered == answered:
             time.sleep(breath)
             breath = min(2 * breath, LONGEST_BREATH)
         else:
             breath = BREATH
-        self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, breath)
+        self._breathing = self._loop.call_later(BREATH_EVERY, self._breathe, self._answered, breath)
 
     # The thread.
 
@@ -336,3 +335,6 @@ class Committer:
                 future.set_exception(result)
             else:
                 future.set_result(result)
+        if self._breathing is not None and self._answered == self._submitted:
+            self._breathing.cancel()
+            self._breathing = None

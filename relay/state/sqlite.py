@@ -3,7 +3,8 @@
 One thread per worker does everything with the connection. What was asked for while a transaction ran, and what turns of the
 loop bring one after the other, is done together in the next one, BEGIN IMMEDIATE: the write lock is held from the first read,
 so no other process grants in between. The clock is read under that lock, so time goes forward from one transaction to the
-next.
+next. Only leases are granted in the loop's own thread, by a connection of its own, where the lock is free: each new connection to
+a site needs one at once, and a change of threads there and back takes longer than that transaction.
 
 Durability: what is granted must be on record before it is used. With WAL a commit survives the death of any process at
 once. Quotas are promised exactly, through a loss of power too: a transaction that takes permits is fsynced
@@ -113,6 +114,8 @@ class SqliteState:
         self._gathered: Gather[Request] = Gather(self._hand_over, GATHER_SECONDS, GATHER)  # soon among the requests
         self._thread: threading.Thread | None = None
         self._db: Any = None
+        self._near: Any = None  # the connection of the loop's thread, while the file is open
+        self._dropping = 0  # holders who begin anew: what they had goes before they are granted anything
         self._durable = True
         self._sweep_at = 0
         self._marks_swept = 0
@@ -151,7 +154,10 @@ class SqliteState:
         return count
 
     async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
-        granted: bool = await self._ask(lambda now: self._acquire(key, limit, holder, now, now + ttl_ms))
+        """What is refused at once is asked again behind all that waits: one may be given back there."""
+        if self._acquire_at_once(key, limit, holder, ttl_ms):
+            return True
+        granted: bool = await self._ask(lambda now: _acquire(self._db, key, limit, holder, now, now + ttl_ms))
         return granted
 
     async def renew(self, holder: str, ttl_ms: int) -> None:
@@ -161,7 +167,11 @@ class SqliteState:
         await self._ask(lambda _: self._release(key, holder))
 
     async def drop(self, holder: str) -> None:
-        await self._ask(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
+        self._dropping += 1
+        try:
+            await self._ask(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
+        finally:
+            self._dropping -= 1
 
     async def pin(self, board: str, name: str, text: str) -> None:
         await self._ask(
@@ -239,11 +249,28 @@ class SqliteState:
         for request in gathered:
             self._requests.put(request)
 
+    def _acquire_at_once(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
+        """False also where somebody else writes just now, and for any fault: the thread meets that too, and says so."""
+        db = self._near
+        if db is None or self._thread is None or self._dropping:
+            return False
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            now = self.now()
+            granted = _acquire(db, key, limit, holder, now, now + ttl_ms)
+            db.execute("COMMIT")
+        except Exception:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            return False
+        return granted
+
     # -- in the thread
 
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
             self._db = _connect(self._path)
+            self._near = _connect_near(self._path)
         except (apsw.Error, OSError, DatabaseError) as fault:
             self.trouble = f"{self._path}: {fault}"
             loop.call_soon_threadsafe(_answer, [(opened, None)], StateError(self.trouble))
@@ -255,6 +282,8 @@ class SqliteState:
                 answers, error = self._transact(batch)
                 loop.call_soon_threadsafe(_answer, answers, error)
         finally:
+            near, self._near = self._near, None
+            near.close()
             self._db.close()
 
     def _collect(self) -> list[Request]:
@@ -312,16 +341,6 @@ class SqliteState:
         ).fetchall()
         return found
 
-    def _acquire(self, key: str, limit: int, holder: str, now: int, expires: int) -> bool:
-        held, first = self._db.execute(_HELD, (key,)).get
-        if first <= now:
-            self._do("DELETE FROM lease WHERE key = ? AND expires <= ?", key, now)
-            held, first = self._db.execute(_HELD, (key,)).get
-        if held >= limit:
-            return False
-        self._do(_LEASE, key, holder, expires)
-        return True
-
     def _release(self, key: str, holder: str) -> None:
         self._do("DELETE FROM lease WHERE key = ? AND holder = ? AND count = 1", key, holder)
         if not self._db.changes():
@@ -343,6 +362,18 @@ class SqliteState:
 
     def _do(self, statement: str, *values: str | int) -> None:
         self._db.execute(statement, values)
+
+
+def _acquire(db: Any, key: str, limit: int, holder: str, now: int, expires: int) -> bool:
+    """In the transaction of the caller."""
+    held, first = db.execute(_HELD, (key,)).get
+    if first <= now:
+        db.execute("DELETE FROM lease WHERE key = ? AND expires <= ?", (key, now))
+        held, first = db.execute(_HELD, (key,)).get
+    if held >= limit:
+        return False
+    db.execute(_LEASE, (key, holder, expires))
+    return True
 
 
 def _name(key: str, rate: Rate) -> str:
@@ -370,6 +401,15 @@ def _connect(path: Path) -> Any:
     db.execute("PRAGMA synchronous = FULL")
     db.execute(f"PRAGMA mmap_size = {MAPPED}")
     migrate(db, MIGRATIONS)
+    return db
+
+
+def _connect_near(path: Path) -> Any:
+    """One that never waits for the lock, and for the disk only where the WAL begins anew: the thread moves it into the file."""
+    db = apsw.Connection(str(path))
+    keep_plans(db)
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint = 0")
     return db
 
 

@@ -12,7 +12,7 @@ from relay.egress.connection import Target
 from relay.egress.departure import SourceFault, dial
 from relay.egress.pools import Protocol, Proxy, Source
 from relay.egress.proxy import Unreachable
-from tests.support.egress import LOOPS, run_on
+from tests.support.egress import HERE, LOOPS, run_on
 from tests.support.node import free_port
 from tests.support.socks5_server import Socks5Server
 
@@ -49,6 +49,32 @@ async def greeting(sock: socket.socket) -> bytes:
     line = await reader.readline()
     writer.close()
     return line
+
+
+@every_loop
+def test_without_a_proxy(loop: str) -> None:
+    async def work() -> None:
+        seen: list[str] = []
+        async with host(seen) as target:
+            assert await greeting(await dial(target, Source("127.0.0.7", ""), 5)) == b"220 here\r\n"
+            assert seen == ["127.0.0.7"]
+        with pytest.raises(ConnectionRefusedError):
+            await dial(Target("host.test", "127.0.0.1", free_port()), HERE, 5)
+
+    run_on(loop, work)
+
+
+@every_loop
+def test_a_host_that_does_not_answer(loop: str) -> None:
+    """The kernel passes over who comes where nobody accepts and the queue is full."""
+
+    async def work() -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as first:
+            first.connect(full.getsockname())
+            with pytest.raises(TimeoutError):
+                await dial(Target("host.test", *full.getsockname()), HERE, 0.05)
+
+    run_on(loop, work)
 
 
 @every_loop

@@ -82,6 +82,40 @@ async def test_answers_are_kept_for_their_ttl(dns: DnsServer, resolver: Resolver
     assert dns.asked("example.test", "MX") == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "addresses", "kinds"),
+    [
+        ("192.0.2.1", ("127.0.0.1",), {"MX", "A"}),
+        ("2001:db8::1", ("::1",), {"MX", "AAAA"}),
+        ("", ("::1", "127.0.0.1"), {"MX", "AAAA", "A"}),
+    ],
+)
+async def test_only_addresses_that_the_source_reaches_are_asked_for(
+    dns: DnsServer, resolver: Resolver, source: str, addresses: tuple[str, ...], kinds: set[str]
+) -> None:
+    dns.add("one.test", "MX", "10 mx1.example.test.")
+    assert hosts(await resolver.route("one.test", RULES, source)) == [("mx1.example.test", addresses)]
+    assert {query.kind for query in dns.queries} == kinds
+
+
+async def test_the_others_are_where_those_lead_nowhere(resolver: Resolver, dns: DnsServer) -> None:
+    """The outcome is the same as for whoever asks for both."""
+    dns.add("six.test", "MX", "10 mx.six.test.")
+    dns.add("mx.six.test", "AAAA", "2001:db8::9")
+    assert hosts(await resolver.route("six.test", RULES, "192.0.2.1")) == [("mx.six.test", ("2001:db8::9",))]
+    dns.add("private.test", "MX", "10 mx.private.test.")
+    dns.add("mx.private.test", "A", "10.0.0.1")
+    dns.add("mx.private.test", "AAAA", "2a00:1450::1")
+    public_only = Rules(25, False, frozenset(), frozenset())
+    route = await resolver.route("private.test", public_only, "192.0.2.1")
+    assert hosts(route) == [("mx.private.test", ("2a00:1450::1",))]
+
+
+async def test_a_host_that_is_ours_by_its_other_address_is_found_out(resolver: Resolver) -> None:
+    ours = Rules(25, True, frozenset(), frozenset({"::1"}))
+    assert refusal(await resolver.route("example.test", ours, "192.0.2.1")) == (554, "5.4.6", True)
+
+
 async def test_a_missing_name_is_remembered(dns: DnsServer, resolver: Resolver, clock: Clock) -> None:
     for _ in range(3):
         assert refusal(await resolver.route("gone.invalid", RULES)) == (550, "5.1.2", True)

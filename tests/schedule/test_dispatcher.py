@@ -83,6 +83,28 @@ async def test_an_offer_starts_without_waiting_for_the_loop_of_the_schedule(
     assert await dispatcher.drain(5) == 0
 
 
+async def test_the_pulse_of_the_loop_is_felt_only_while_other_mail_is_in_flight(
+    spool: FakeSpool, attempts: Attempts
+) -> None:
+    dispatcher = Dispatcher(spool, attempts, clock)
+
+    def felt() -> bool:
+        return dispatcher._pulse is not None
+
+    attempts.hang = {"b.example": asyncio.Event(), "t.example": asyncio.Event()}
+    dispatcher.offer([queued(1, "t.example", TRANSACTIONAL, at=0)])
+    assert not felt()
+    dispatcher.offer([queued(2, at=0)])
+    assert felt()
+    attempts.hang["b.example"].set()
+    async with asyncio.timeout(10):
+        while felt():  # noqa: ASYNC110 - it ends at one of its beats
+            await asyncio.sleep(0.001)
+    assert dispatcher.in_flight((1, 0))
+    attempts.hang["t.example"].set()
+    assert await dispatcher.drain(5) == 0
+
+
 async def test_what_waited_in_the_spool_goes_at_the_start(spool: FakeSpool, attempts: Attempts) -> None:
     spool.put(*(queued(row, f"s{row % 7}.example", at=0) for row in range(300)))
     async with running(Dispatcher(spool, attempts, clock, Limits(site_attempts=5))):

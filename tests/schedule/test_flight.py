@@ -53,6 +53,22 @@ def test_a_loop_that_keeps_up_again_gives_the_places_back_step_by_step() -> None
     assert 10 < steps < 100, "a second, felt a hundred times a second"
 
 
+def test_how_late_the_loop_is_matters_while_other_mail_flies_or_lacks_places() -> None:
+    ready = Ready()
+    urgent, bulk = queued(1, "t.example", TRANSACTIONAL), queued(2)
+    assert ready.offer(urgent, NOW)
+    assert not ready.feels()
+    assert ready.offer(bulk, NOW)
+    assert ready.feels()
+    ready.feel(2 * LATE)
+    ready.finished(bulk, None, NOW)
+    ready.finished(urgent, None, NOW)
+    assert ready.feels()
+    while ready.feel(0.0):
+        pass
+    assert not ready.feels()
+
+
 def test_large_marketing_in_flight_does_not_hold_up_a_large_transactional_message() -> None:
     ready = Ready(Limits(flight_bytes=16 * SMALL))
     bulk = [queued(row, f"m{row}.example", size=4 * SMALL) for row in range(1, 10)]

@@ -95,12 +95,12 @@ async def test_what_is_asked_waits_for_more_for_a_moment_only(
     state = SqliteState(tmp_path / "state.db")
     await state.open()
     most, asked = 0, []
-    for number in range(20):
-        asked.append(asyncio.ensure_future(state.acquire("key", 100, f"w{number}", 1000)))
+    for _ in range(20):
+        asked.append(asyncio.ensure_future(state.granted("key", PER_HOUR)))
         await asyncio.sleep(0)
         most = max(most, len(state._gathered))
     assert (most > 10) == held_back
-    assert all(await asyncio.gather(*asked))
+    assert await asyncio.gather(*asked) == [0] * 20
     await state.close()
 
 
@@ -108,12 +108,14 @@ async def test_a_full_disk_refuses_all_and_records_nothing(tmp_path: Path) -> No
     state = SqliteState(tmp_path / "state.db", Clock())
     await state.open()
     await state.take("k", PER_HOUR, 1)
-    state._db.pragma("max_page_count", state._db.pragma("page_count"))
+    for db in (state._db, state._near):
+        db.pragma("max_page_count", db.pragma("page_count"))
     large = "x" * 20_000
     with pytest.raises(StateError, match="full"):
         await state.acquire(large, 1, "a", 30_000)
     assert "full" in state.trouble
-    state._db.pragma("max_page_count", 1_000_000)
+    for db in (state._db, state._near):
+        db.pragma("max_page_count", 1_000_000)
     assert await state.take("k", PER_HOUR, 9) == 0
     assert await state.acquire(large, 1, "a", 30_000)
     assert state.trouble == ""
@@ -136,12 +138,39 @@ async def test_a_lock_that_is_never_given_back_is_an_error_and_not_a_hang(
     await state.close()
 
 
+async def test_a_lease_is_granted_at_once_and_behind_him_where_another_writes(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    with pytest.raises(StopIteration, match="True"):  # without a turn of the loop
+        state.acquire("c", 2, "a", 30_000).send(None)
+    other = apsw.Connection(str(tmp_path / "state.db"))
+    other.execute("BEGIN IMMEDIATE")
+    behind = asyncio.create_task(state.acquire("c", 2, "a", 30_000))
+    await asyncio.sleep(0)
+    assert not behind.done()
+    other.execute("ROLLBACK")
+    other.close()
+    assert await behind
+    assert not await state.acquire("c", 2, "a", 30_000)
+    await state.close()
+
+
+async def test_a_lease_is_asked_for_again_behind_one_that_is_given_back(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    assert await state.acquire("c", 1, "a", 30_000)
+    _, granted = await asyncio.gather(state.release("c", "a"), state.acquire("c", 1, "a", 30_000))
+    assert granted
+    await state.close()
+
+
 async def test_only_quotas_wait_for_the_disk(tmp_path: Path) -> None:
     state = SqliteState(tmp_path / "state.db")
     await state.open()
     full, normal = 2, 1
-    await state.acquire("c", 1, "a", 30_000)
+    await state.release("c", "a")
     assert state._db.pragma("synchronous") == normal
+    assert state._near.pragma("synchronous") == normal
     await state.take("k", PER_HOUR, 1)
     assert state._db.pragma("synchronous") == full
     assert state._db.pragma("journal_mode") == "wal"

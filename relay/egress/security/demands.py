@@ -50,8 +50,10 @@ class Wish(Enum):
     WAIVED = "waived"
 
 
+_STRENGTH = {need: strength for strength, need in enumerate(Need)}
 _PROVEN = frozenset({Need.VERIFY, Need.DANE})
-_LADDER = {Need.TRY: (Need.TRY, Need.CLEAR)}  # opportunistic: after a failed handshake in clear (RFC 7435)
+# Opportunistic: after a failed handshake in clear (RFC 7435)
+_LADDER = {need: (need,) for need in Need} | {Need.TRY: (Need.TRY, Need.CLEAR)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Demand:
 
 
 def plain(need: Need) -> Demand:
-    return Demand(_LADDER.get(need, (need,)))
+    return Demand(_LADDER[need])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def uniform(need: Need, *, requiretls: bool = False, why: str = "") -> Security:
 
 def stronger(needs: Sequence[tuple[Need, str]]) -> tuple[Need, str]:
     """The strongest need, and the first who has it."""
-    return max(needs, key=lambda each: list(Need).index(each[0]))
+    return max(needs, key=lambda each: _STRENGTH[each[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +148,11 @@ def decide(domain: str, hosts: Sequence[str], level: Need, wish: Wish, facts: Fa
 
 
 def _of_host(domain: str, host: str, level: Need, wish: Wish, facts: Facts) -> Demand | Skipped:
-    local = replace(plain(level), why=_of_level(level))
+    # No report tells of it where nothing was asked of the recipient's policies, nor of sessions in which we did not try.
+    told = wish is not Wish.WAIVED and level is not Need.CLEAR
+    local = Demand(_LADDER[level], _of_level(level), applied=Applied("no-policy-found", domain) if told else None)
     if wish is Wish.WAIVED:
-        return local  # and no report tells of it: nothing was asked of the recipient's policies
-    if level is not Need.CLEAR:  # nor of sessions in which we did not try
-        local = replace(local, applied=Applied("no-policy-found", domain))
+        return local
     anchors, policy = facts.anchors.get(host, dane.NONE), facts.policy
     active = policy if policy is not None and policy.active else None
     if anchors.status is Status.FAILED:
@@ -209,7 +211,7 @@ def _tlsa(anchors: Anchors, host: str) -> Applied:
 def _label(by_host: Mapping[str, Demand]) -> str:
     """A word where hosts make no difference; else also a digest of hosts and demands."""
     ladders = {demand.ladder for demand in by_host.values()}
-    strongest = max((demand.ladder[0] for demand in by_host.values()), key=list(Need).index, default=Need.TRY)
+    strongest = max((demand.ladder[0] for demand in by_host.values()), key=_STRENGTH.__getitem__, default=Need.TRY)
     if len(ladders) == 1 and strongest not in _PROVEN:
         return strongest.value
     told = [

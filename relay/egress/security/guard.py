@@ -68,16 +68,17 @@ class Guard:
     ) -> tuple[Route, Security] | Outcome:
         """The hosts of `route` that mail may go to, in its order, and the demands on each; or why to none."""
         asks = wish is not Wish.WAIVED and not domain.startswith("[")
-        if asks:
-            way, policy = await asyncio.gather(route, self._policies.find(domain))
-        else:
-            way, policy = await route, None
+        record = self._policies.record(domain) if asks else None
+        way = await route
+        policy = await self._policies.find(domain, record) if record is not None else None
         if isinstance(way, Outcome):
             return way
         names = [host.name for host in way.hosts]
         signed, anchors = await self._anchors(domain, names) if asks and self._trust_ad else (False, {})
         security = decide(domain, names, level, wish, Facts(signed, anchors, policy))
         self._remember((domain, level, wish.value), security)
+        if not security.skipped:
+            return way, security
         for skipped in security.skipped.values():
             self._ledger.count(domain, skipped.applied, skipped.failure)
         hosts = tuple(host for host in way.hosts if host.name in security.by_host)

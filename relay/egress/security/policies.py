@@ -7,7 +7,7 @@ is kept, so that a domain that gets little mail keeps its protection.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import apsw
@@ -37,7 +37,9 @@ _TROUBLE = (apsw.Error, DatabaseError, OSError)
 
 
 class Lookup(Protocol):
-    async def look_up(self, name: str, kind: str) -> Answer: ...
+    def look_up(self, name: str, kind: str) -> Awaitable[Answer]:
+        """Asked at once, and awaited where the answer is needed."""
+        ...
 
 
 async def addresses_of(resolver: Lookup, host: str, allow_private: bool) -> list[str]:
@@ -48,7 +50,8 @@ async def addresses_of(resolver: Lookup, host: str, allow_private: bool) -> list
 
 
 class StsPolicies:
-    """`find` is the door. `report` is told of policies that could not be had: domain, policy, failure."""
+    """`find` is the door, and `record` what it begins with. `report` is told of policies that could not be had: domain,
+    policy, failure."""
 
     def __init__(
         self,
@@ -87,9 +90,13 @@ class StsPolicies:
             return
         self._kept.update((kept.domain, kept) for kept in found)
 
-    async def find(self, domain: str) -> Policy | None:
-        """The policy that holds for `domain` (an A-label) now."""
-        answer = await self.resolver.look_up(f"_mta-sts.{domain}", "TXT")
+    def record(self, domain: str) -> Awaitable[Answer]:
+        """What says whether `domain` (an A-label) has a policy, and which: asked for at once."""
+        return self.resolver.look_up(f"_mta-sts.{domain}", "TXT")
+
+    async def find(self, domain: str, record: Awaitable[Answer]) -> Policy | None:
+        """The policy that holds for `domain` now, by its `record`."""
+        answer = await record
         kept = self._holding(domain)
         identifier = sts.record_id(text for _, text in answer.records) if answer.found is Found.RECORDS else None
         if identifier is not None and (kept is None or kept.id != identifier):
