@@ -308,53 +308,34 @@ local function places_of(key, bucket, person, sends, grace)
     return places
 end
 
--- KEYS: bucket of sends, places, facts, the word on people, epoch. ARGV: epoch, quiet, person, token, mark, priority, since, lease, firm, waits, grace, how
--- long a place is remembered; then of each bound count, window (0: calendar), begin (s), end (ms), how many marks, and these.
--- The person's facts; and of what is in the way: number of the bound, ms to wait, how many marks, of each itself and how often.
--- And whether people are known, as `about` says; where they are lost, nobody has a place.
-local function reserve()
-    local refusal, word = not_now(KEYS[5], ARGV[3], ARGV[4]), redis.call('GET', KEYS[4])
-    if refusal then
-        return refusal
-    elseif word == 'lost' then
-        return {'lost', now, 0}
-    end
-    local person, token = ARGV[5], ARGV[6]
-    local own = {
-        kind = 1 + ARGV[11], mark = tonumber(ARGV[7]), at = now, till = now + ARGV[10],
-        priority = tonumber(ARGV[8]), since = tonumber(ARGV[9]),
-    }
-    local sends = sends_of(KEYS[1], person)
-    local places = places_of(KEYS[2], KEYS[1], person, sends, tonumber(ARGV[13]))
-    local had = places[token] and places[token].kind ~= 0
-    places[token] = nil
-    local others = {}
-    for _, place in pairs(places) do
-        local before = place.priority > own.priority or place.priority == own.priority and place.since < own.since
-        if place.kind ~= 0 or not had and place.till <= now and before then
-            others[#others + 1] = place
-        end
-    end
-    local full, longest, at, number = {}, 0, 15, 0
-    while at <= #ARGV do
-        local limit, window, begin, ends = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+-- A person's key is the end of what his places and facts stand under.
+local function person_of(key)
+    return string.sub(key, -16)
+end
+
+-- What is in the way of one wish among sends and places: number of the bound, ms to wait, how many marks, of each itself and how
+-- often, and so on; and the longest wait. Nothing: it came with a calendar slot which is over.
+local function in_the_way(bounds, sends, others)
+    local full, longest = {}, 0
+    for number, bound in ipairs(bounds) do
+        local limit, window, begin, ends, counted = unpack(bound)
         if window > 0 then
             begin = math.floor(now / 1000) - window
         elseif now < begin * 1000 or now >= ends then
-            return {'another slot', now, now}
+            return nil
         end
-        local marks, next_bound = {}, at + 5 + ARGV[at + 4]
-        for one = at + 5, next_bound - 1 do
-            marks[tonumber(ARGV[one])] = 0
+        local marks = {}
+        for _, one in ipairs(counted) do
+            marks[one] = 0
         end
-        local used, count = {}, 0
+        local used = {}
         for _, send in ipairs(sends) do
             if send[1] >= begin and marks[send[2]] then
                 used[#used + 1] = send
                 marks[send[2]] = marks[send[2]] + 1
             end
         end
-        count = #used
+        local count = #used
         for _, place in ipairs(others) do
             if marks[place.mark] then
                 count = count + 1
@@ -368,7 +349,7 @@ local function reserve()
                 wait = window == 0 and ends - now or (used[#used - limit + 1][1] + 1 + window) * 1000 - now
             end
             longest = math.max(longest, wait)
-            full[#full + 1] = number
+            full[#full + 1] = number - 1
             full[#full + 1] = wait
             full[#full + 1] = 0
             local head = #full
@@ -380,22 +361,69 @@ local function reserve()
                 end
             end
         end
-        at, number = next_bound, number + 1
     end
-    if #full == 0 or ARGV[12] == '1' and (ARGV[11] == '1' or longest > 0) then
-        if #full > 0 then
-            own.kind, own.till = 0, now + longest
+    return full, longest
+end
+
+-- What is in the way of one wish; and whether it has a place from now on, or waits at one.
+local function ask(bucket, key, wish, grace, remembered)
+    local token, mark, priority, since, lease, firm, waits, bounds = unpack(wish)
+    local person = person_of(key)
+    local sends = sends_of(bucket, person)
+    local places = places_of(key, bucket, person, sends, grace)
+    local had = places[token] and places[token].kind ~= 0
+    places[token] = nil
+    local others = {}
+    for _, place in pairs(places) do
+        local before = place.priority > priority or place.priority == priority and place.since < since
+        if place.kind ~= 0 or not had and place.till <= now and before then
+            others[#others + 1] = place
         end
-        redis.call('HSET', KEYS[2], token, text_of(own))
-        live_at_least(KEYS[2], own.till - now + ARGV[14])
-        if not word then -- as `learn` does: what people got is missed like what is known of them
-            redis.call('SET', KEYS[4], 'known')
+    end
+    local full, longest = in_the_way(bounds, sends, others)
+    if not full then
+        return nil
+    elseif #full > 0 and not (waits and (firm or longest > 0)) then
+        redis.call('HDEL', key, token)
+        return full, false
+    end
+    local own = {
+        kind = firm and 2 or 1, mark = mark, at = now, till = now + lease, priority = priority, since = since,
+    }
+    if #full > 0 then
+        own.kind, own.till = 0, now + longest
+    end
+    redis.call('HSET', key, token, text_of(own))
+    live_at_least(key, own.till - now + remembered)
+    return full, true
+end
+
+-- KEYS: of each wish bucket of sends, places, facts; then the word on people, and the epoch. ARGV: epoch, quiet, grace, how long
+-- a place is remembered, and JSON: of each wish token, mark, priority, since, lease, firm, waits, and its bounds: count, window
+-- (0: calendar), begin (s), end (ms), marks.
+-- Of each the person's facts and what is in the way, as `in_the_way` says. And whether people are known, as `about` says; where
+-- they are lost, nobody has a place.
+local function reserve()
+    local refusal, word = not_now(KEYS[#KEYS], ARGV[3], ARGV[4]), redis.call('GET', KEYS[#KEYS - 1])
+    if refusal then
+        return refusal
+    elseif word == 'lost' then
+        return {'lost', now, 0}
+    end
+    local found, grace, remembered = {}, tonumber(ARGV[5]), tonumber(ARGV[6])
+    for number, wish in ipairs(cjson.decode(ARGV[7])) do
+        local first = number * 3 - 2
+        local full, placed = ask(KEYS[first], KEYS[first + 1], wish, grace, remembered)
+        if not full then
+            return {'another slot', now, now}
+        end
+        if placed and not word then -- as `learn` does: what people got is missed like what is known of them
+            redis.call('SET', KEYS[#KEYS - 1], 'known')
             word = 'known'
         end
-    else
-        redis.call('HDEL', KEYS[2], token)
+        found[number] = {redis.call('HGETALL', KEYS[first + 2]), full}
     end
-    return {'done', now, {redis.call('HGETALL', KEYS[3]), full}, word and 1 or 0}
+    return {'done', now, found, word and 1 or 0}
 end
 
 -- KEYS: places. ARGV: token, lease, how long a place is remembered
@@ -410,22 +438,28 @@ local function confirm()
     return {'done', now, 0}
 end
 
--- KEYS: bucket of sends, places. ARGV: person, token, when it arrived (0: it did not), how long sends are kept (s)
+-- KEYS: of each place bucket of sends, places. ARGV: how long sends are kept (s), and JSON: of each token, and when its mail arrived
+-- (0: it did not).
 local function settle()
-    local found = redis.call('HGET', KEYS[2], ARGV[4])
-    if found then
-        redis.call('HDEL', KEYS[2], ARGV[4])
-        local place, at = place_of(found), tonumber(ARGV[5])
-        if at > 0 and place.kind ~= 0 then
-            local sends = sends_of(KEYS[1], ARGV[3])
-            sends[#sends + 1] = {at, place.mark}
-            keep_sends(KEYS[1], ARGV[3], sends, math.floor(now / 1000) - ARGV[6])
+    local oldest = math.floor(now / 1000) - ARGV[3]
+    for number, one in ipairs(cjson.decode(ARGV[4])) do
+        local bucket, key, token, at = KEYS[number * 2 - 1], KEYS[number * 2], one[1], one[2]
+        local found = redis.call('HGET', key, token)
+        if found then
+            redis.call('HDEL', key, token)
+            local place = place_of(found)
+            if at > 0 and place.kind ~= 0 then
+                local person = person_of(key)
+                local sends = sends_of(bucket, person)
+                sends[#sends + 1] = {at, place.mark}
+                keep_sends(bucket, person, sends, oldest)
+            end
         end
     end
     return {'done', now, 0}
 end
 
--- The same keys. ARGV: person, grace. Sends as they are kept, and the marks of places.
+-- KEYS: bucket of sends, places. ARGV: person, grace. Sends as they are kept, and the marks of places.
 local function standing()
     local sends = sends_of(KEYS[1], ARGV[3])
     local under_way = {}

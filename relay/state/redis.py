@@ -227,22 +227,24 @@ class RedisState:
         return [room for _, room in await self.consult(asks)]
 
     async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
+        """One call for each of our tags that the people are under."""
         there = 0  # the server's time, where it has just told that it is in another slot
-        found: list[tuple[dict[str, str], Room]] = []
+        groups = redis_places.by_tag([wish.person for wish in asks], TAGS)
+        found: list[tuple[dict[str, str], Room]] = [({}, ())] * len(asks)
 
         def calls() -> list[Call]:
-            return [self._reserve(wish, there or self.now()) for wish in asks]
+            now = there or self.now()
+            return [self._reserve(tag, [asks[n] for n in numbers], now) for tag, numbers in groups]
 
         def settle(answers: list[Any]) -> tuple[bytes, int]:
-            nonlocal there, found
-            for wish, (kind, _, _, *known) in zip(asks, answers, strict=True):
-                tag = redis_places.tag_of(wish.person, TAGS)
+            nonlocal there
+            for (tag, _), (kind, _, _, *known) in zip(groups, answers, strict=True):
                 self._hear_of_people(tag, kind, known=bool(known and known[0]), left=False)
             not_yet = next((answer for answer in answers if answer[0] != b"done"), None)
             if not_yet is None:
-                found = [
-                    (redis_people.facts_of(facts), redis_places.room_of(flat)) for _, _, (facts, flat), _ in answers
-                ]
+                for (_, numbers), answer in zip(groups, answers, strict=True):
+                    for number, (facts, flat) in zip(numbers, answer[2], strict=True):
+                        found[number] = redis_people.facts_of(facts), redis_places.room_of(flat)
                 return b"done", 0
             there = not_yet[1] if not_yet[0] == b"another slot" else 0
             return not_yet[0], 0
@@ -259,10 +261,8 @@ class RedisState:
         ])  # fmt: skip
 
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
-        keys = redis_places.keys_of
-        await self._ask([
-            self._call(keys(one.person, TAGS), "settle", *redis_places.settling(one, keep)) for one in settled
-        ])  # fmt: skip
+        groups = redis_places.by_tag([one.person for one in settled], TAGS)
+        await self._ask([self._settle([settled[n] for n in numbers], keep) for _, numbers in groups])
 
     async def standing(self, people: Sequence[bytes]) -> list[Standing]:
         calls = [self._call(redis_places.keys_of(person, TAGS), "standing", person, GRACE) for person in people]
@@ -282,11 +282,17 @@ class RedisState:
         await self._ask([self._call((key,), "sweep", keep) for key in redis_places.bucket_keys(buckets, TAGS)])
         return reached
 
-    def _reserve(self, wish: Ask, now: int) -> Call:
-        tag = redis_places.tag_of(wish.person, TAGS)
-        about = redis_people.name_of(wish.person, TAGS), redis_people.word_of(tag)
-        keys = (*redis_places.keys_of(wish.person, TAGS), *about, _epoch(tag))
-        return self._call(keys, "reserve", self._epochs[tag], self._quiet, *redis_places.asking(wish, now))
+    def _reserve(self, tag: int, wishes: Sequence[Ask], now: int) -> Call:
+        keys: list[str | bytes] = []
+        for wish in wishes:
+            keys += (*redis_places.keys_of(wish.person, TAGS), redis_people.name_of(wish.person, TAGS))
+        keys += (redis_people.word_of(tag), _epoch(tag))
+        words = self._epochs[tag], self._quiet, GRACE, redis_places.KEPT, redis_places.asking(wishes, now)
+        return self._call(tuple(keys), "reserve", *words)
+
+    def _settle(self, settled: Sequence[Settled], keep: int) -> Call:
+        keys = [key for one in settled for key in redis_places.keys_of(one.person, TAGS)]
+        return self._call(tuple(keys), "settle", keep, redis_places.settling(settled))
 
     # -- what is known of people
 

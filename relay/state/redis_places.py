@@ -9,9 +9,11 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from relay.room import Ask, Full, Room, Send, Settled, Standing
+import orjson
+
+from relay.room import Ask, Bound, Full, Room, Send, Settled, Standing
 from relay.state import places
-from relay.state.places import GRACE, NEAR
+from relay.state.places import NEAR
 
 BUCKET_BITS = 20  # ten people in each of ten million
 BUCKETS = 1 << BUCKET_BITS
@@ -22,6 +24,14 @@ Key = str | bytes
 
 def tag_of(person: bytes, tags: int) -> int:
     return _bucket(person) % tags
+
+
+def by_tag(people: Sequence[bytes], tags: int) -> list[tuple[int, list[int]]]:
+    """Which of them, by number, are under each tag."""
+    found: dict[int, list[int]] = {}
+    for number, person in enumerate(people):
+        found.setdefault(tag_of(person, tags), []).append(number)
+    return [*found.items()]
 
 
 def _bucket(person: bytes) -> int:
@@ -37,15 +47,18 @@ def keys_of(person: bytes, tags: int) -> tuple[Key, Key]:
     return _sends(bucket, tags), f"postlane:{{{bucket % tags}}}:places:".encode() + person
 
 
-def asking(wish: Ask, now: int) -> list[str | int | bytes]:
-    """Words of `reserve`, with calendar windows as they are at `now`."""
-    words: list[str | int | bytes] = [
-        wish.person, wish.token, wish.mark, wish.priority, wish.since, wish.lease, int(wish.firm), int(wish.waits), GRACE, KEPT,
-    ]  # fmt: skip
-    for rate, timezone, marks in wish.bounds:
-        begin, end = places.window(rate, timezone, now)
-        words += [rate.count, 0 if rate.calendar else rate.window, begin, end, len(marks), *sorted(marks)]
-    return words
+def asking(wishes: Iterable[Ask], now: int) -> bytes:
+    """JSON of `reserve`: one word where redis-py would encode each number for itself. Calendar windows are as at `now`."""
+    return orjson.dumps([
+        (one.token, one.mark, one.priority, one.since, one.lease, one.firm, one.waits, [_bound(b, now) for b in one.bounds])
+        for one in wishes
+    ])  # fmt: skip
+
+
+def _bound(bound: Bound, now: int) -> tuple[int, int, int, int, list[int]]:
+    rate, timezone, marks = bound
+    begin, end = places.window(rate, timezone, now)
+    return rate.count, 0 if rate.calendar else rate.window, begin, end, sorted(marks)
 
 
 def room_of(flat: Sequence[int]) -> Room:
@@ -65,8 +78,9 @@ def standing_of(answer: Sequence[Any]) -> Standing:
     return Standing(tuple(sorted(places.unpack(sends or b""))), tuple(sorted(marks)))
 
 
-def settling(one: Settled, keep: int) -> list[str | int | bytes]:
-    return [one.person, one.token, one.at, keep]
+def settling(settled: Iterable[Settled]) -> bytes:
+    """JSON of `settle`."""
+    return orjson.dumps([(one.token, one.at) for one in settled])
 
 
 def recalling(person: bytes, sends: Iterable[Send]) -> list[str | int | bytes]:

@@ -89,6 +89,18 @@ async def test_room_and_what_is_known_of_a_person_are_one_question(state: State)
     assert found == [((known, {})[n % 2], (Full(0, 0, ((NEWS, 4),)),) if n > 7 else ()) for n in range(9)]
 
 
+async def test_each_of_many_people_has_his_own_answer(state: State, clock: Clock) -> None:
+    people = [bytes([n * 37 % 256, n, n * 101 % 256, n]) * 4 for n in range(100)]
+    for number in (3, 50, 77):
+        await state.tell(people[number], {"name": f"{number}"})
+    asked = [wish(f"m/{n}", FOUR, person=person, firm=True) for n, person in enumerate(people)]
+    found = await state.consult(asked)
+    assert found == [({"name": f"{n}"} if n in (3, 50, 77) else {}, ()) for n in range(100)]
+    now = clock.now // 1000
+    await state.settle([Settled(one.person, one.token, now - n if n % 2 else 0) for n, one in enumerate(asked)], KEEP)
+    assert await state.standing(people) == [Standing(((now - n, NEWS),) if n % 2 else (), ()) for n in range(100)]
+
+
 async def test_what_does_not_arrive_gives_its_place_back(state: State) -> None:
     await state.reserve([wish(f"m/{n}", FOUR) for n in range(4)])
     await state.settle([Settled(DANA, "m/1", 0), Settled(DANA, "nobody", 0)], KEEP)
