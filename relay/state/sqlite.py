@@ -7,12 +7,15 @@ next. Only leases are granted in the loop's own thread, by a connection of its o
 a site needs one at once, and a change of threads there and back takes longer than that transaction.
 
 Durability: what is granted must be on record before it is used. With WAL a commit survives the death of any process at
-once. Quotas are promised exactly, through a loss of power too: a transaction that takes permits is fsynced
-(synchronous=FULL). Leases mean nothing after a loss of power, since the connections are gone: transactions with nothing
-else are not (NORMAL), so that a connection does not cost a disk flush beside the spool's.
+once. Quotas are promised exactly, through a loss of power too: who takes permits is told so after an fsync of the log.
+Leases mean nothing after a loss of power, since the connections are gone: transactions with nothing else are not fsynced,
+so that a connection does not cost a disk flush beside the spool's. SQLite would hold the write lock meanwhile
+(synchronous=FULL); here it is given back first, and other workers write while this one waits for the disk. What they read
+of it before it will last stands before their own in the log, so their fsync covers it.
 """
 
 import asyncio
+import os
 import queue
 import random
 import threading
@@ -114,9 +117,9 @@ class SqliteState:
         self._gathered: Gather[Request] = Gather(self._hand_over, GATHER_SECONDS, GATHER)  # soon among the requests
         self._thread: threading.Thread | None = None
         self._db: Any = None
+        self._log = -1  # descriptor of the write-ahead log, once it is there
         self._near: Any = None  # the connection of the loop's thread, while the file is open
         self._dropping = 0  # holders who begin anew: what they had goes before they are granted anything
-        self._durable = True
         self._sweep_at = 0
         self._marks_swept = 0
 
@@ -285,6 +288,9 @@ class SqliteState:
             near, self._near = self._near, None
             near.close()
             self._db.close()
+            if self._log >= 0:
+                os.close(self._log)
+                self._log = -1
 
     def _collect(self) -> list[Request]:
         """What waits, at least one; nothing when it is time to stop."""
@@ -304,14 +310,16 @@ class SqliteState:
         return batch
 
     def _transact(self, batch: list[Request]) -> tuple[list[tuple[asyncio.Future[Any], Any]], StateError | None]:
-        """Do them all in one transaction: every answer, or one error for all of them and no trace in the file."""
+        """Do them all in one transaction: every answer, or one error for all of them and no trace in the file; but where an
+        fsync fails, which leaves too much taken, never too little."""
         try:
-            self._set_durable(any(request.durable for request in batch))
             self._db.execute("BEGIN IMMEDIATE")
             now = self.now()
             self._sweep(now)
             answers = [(request.answer, request.action(now)) for request in batch]
             self._db.execute("COMMIT")
+            if any(request.durable for request in batch):
+                self._make_last()
         except Exception as fault:  # whatever it is, those who asked must hear of it, and the thread lives on
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -321,10 +329,12 @@ class SqliteState:
         self.trouble = ""
         return answers, None
 
-    def _set_durable(self, durable: bool) -> None:
-        if durable != self._durable:
-            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
+    def _make_last(self) -> None:
+        """All that was committed outlives a loss of power. No lock of SQLite's is on the log, so a descriptor of ours does no
+        harm; it stays the same file for as long as anybody has it open."""
+        if self._log < 0:
+            self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        os.fdatasync(self._log)
 
     def _take(self, key: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> int:
         wait = limits.wait(rate, self._granted(key, rate, zone, now), count, now, zone)
@@ -398,7 +408,7 @@ def _connect(path: Path) -> Any:
     db.set_busy_handler(_wait_for_lock())
     keep_plans(db)
     _enter_wal(db)
-    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA mmap_size = {MAPPED}")
     migrate(db, MIGRATIONS)
     return db

@@ -1,9 +1,12 @@
 """The SQLite backend: several processes, kill -9, faults of the file."""
 
 import asyncio
+import errno
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import apsw
@@ -164,17 +167,52 @@ async def test_a_lease_is_asked_for_again_behind_one_that_is_given_back(tmp_path
     await state.close()
 
 
-async def test_only_quotas_wait_for_the_disk(tmp_path: Path) -> None:
+async def test_only_quotas_wait_for_the_disk_and_nobody_else_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, other = SqliteState(tmp_path / "state.db"), SqliteState(tmp_path / "state.db")
+    await state.open()
+    await other.open()
+    assert state._db.pragma("journal_mode") == "wal"
+    synced, wait = threading.Semaphore(0), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        assert os.path.sameopenfile(descriptor, log)
+        synced.release()
+        assert wait.wait(20)
+
+    log = os.open(tmp_path / "state.db-wal", os.O_RDONLY)
+    monkeypatch.setattr(os, "fdatasync", slow)
+    await state.acquire("c", 1, "a", 30_000)
+    asked = asyncio.create_task(state.take("k", PER_HOUR, 10))
+    assert await asyncio.to_thread(synced.acquire, timeout=20)
+    assert await other.granted("k", PER_HOUR) == 10, "committed, and the lock is free"
+    assert await other.acquire("d", 1, "b", 30_000)
+    assert not asked.done(), "who asked is told when it will last"
+    wait.set()
+    assert await asked == 0
+    assert not synced.acquire(blocking=False), "leases are not waited for"
+    os.close(log)
+    await other.close()
+    await state.close()
+
+
+async def test_a_disk_that_cannot_make_it_last_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = SqliteState(tmp_path / "state.db")
     await state.open()
-    full, normal = 2, 1
-    await state.release("c", "a")
-    assert state._db.pragma("synchronous") == normal
-    assert state._near.pragma("synchronous") == normal
-    await state.take("k", PER_HOUR, 1)
-    assert state._db.pragma("synchronous") == full
-    assert state._db.pragma("journal_mode") == "wal"
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", _broken)
+        with pytest.raises(StateError, match="Input/output error"):
+            await state.take("k", PER_HOUR, 1)
+    assert "Input/output error" in state.trouble
+    assert await state.take("k", PER_HOUR, 9) == 0
+    assert await state.take("k", PER_HOUR, 1) > 0, "too much is taken rather than too little"
+    assert state.trouble == ""
     await state.close()
+
+
+def _broken(descriptor: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 async def test_what_no_longer_counts_is_swept(tmp_path: Path) -> None:
