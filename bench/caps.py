@@ -112,28 +112,58 @@ def people(number: int) -> Iterator[list[tuple[bytes, bytes]]]:
         yield page
 
 
-def sqlite_people(number: int, folder: Path) -> tuple[float, Any]:
-    """Octets a person, and the file, opened as State does it."""
+async def begin(path: Path) -> None:
+    """An empty file of State."""
+    state = SqliteState(path)
+    await state.open()
+    await state.close()
+
+
+def sqlite_people(number: int, folder: Path) -> tuple[float, Path]:
+    """Octets a person, and State's file."""
     path = folder / f"people-{number}.db"
+    uvloop.run(begin(path))
     db = apsw.Connection(str(path))
-    db.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -400000")
-    db.execute(sqlite_places.TABLE)
+    db.execute("PRAGMA synchronous = OFF; PRAGMA cache_size = -400000")
     for page in people(number):
         with db:
             db.executemany("INSERT OR REPLACE INTO got VALUES (?, ?)", page)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
-    db = apsw.Connection(str(path))
-    db.execute(f"PRAGMA mmap_size = {MAPPED}")
-    return path.stat().st_size / number, db
+    return path.stat().st_size / number, path
 
 
-def on_sqlite(db: Any, keys: list[bytes]) -> float:
-    """Microseconds of CPU a look-up."""
-    now, began = clock(), time.process_time()
-    for start in range(0, len(keys), AT_ONCE):
-        sqlite_places.standing(db, keys[start : start + AT_ONCE], now)
-    return (time.process_time() - began) / len(keys) * 1e6
+class OnSqlite:
+    """State's file, open. Microseconds of CPU a look-up, `AT_ONCE` people in one question."""
+
+    def __init__(self, path: Path, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._state = SqliteState(path)
+        runner.run(self._state.open())
+        self._db = apsw.Connection(str(path))
+        self._db.execute(f"PRAGMA mmap_size = {MAPPED}")
+
+    def asked(self, keys: list[bytes]) -> float:
+        """As the program does it: State is asked."""
+        return self._runner.run(self._asked(keys))
+
+    async def _asked(self, keys: list[bytes]) -> float:
+        began = time.process_time()
+        for start in range(0, len(keys), AT_ONCE):
+            await self._state.standing(keys[start : start + AT_ONCE])
+        return (time.process_time() - began) / len(keys) * 1e6
+
+    def bare(self, keys: list[bytes]) -> float:
+        """The part of that which looks: SELECT in a transaction, and what becomes of its answer."""
+        now, began = clock(), time.process_time()
+        with self._db:
+            for start in range(0, len(keys), AT_ONCE):
+                sqlite_places.standing(self._db, keys[start : start + AT_ONCE], now)
+        return (time.process_time() - began) / len(keys) * 1e6
+
+    def close(self) -> None:
+        self._db.close()
+        self._runner.run(self._state.close())
 
 
 def redis_people(number: int, redis: Any) -> float:
@@ -201,9 +231,14 @@ def main() -> int:
         print(f"redis-server: {ticks / os.sysconf('SC_CLK_TCK') / args.messages * 1e6:.0f} us a message besides")
         more = free_port()
         servers.append(subprocess.Popen([*words, "--port", str(more)], stdout=subprocess.DEVNULL))
-        few, many = (sqlite_people(number, folder) for number in (FEW, args.people))
-        turns = in_turns(args.people, lambda keys: on_sqlite(few[1], keys), lambda keys: on_sqlite(many[1], keys))
-        print(f"SQLite: {many[0]:.0f} octets each of {args.people} people; {turns}", flush=True)
+        (_, small), (octets, large) = (sqlite_people(number, folder) for number in (FEW, args.people))
+        print(f"SQLite: {octets:.0f} octets each of {args.people} people", flush=True)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            few, many = OnSqlite(small, runner), OnSqlite(large, runner)
+            print(f"SQLite, State is asked: {in_turns(args.people, few.asked, many.asked)}", flush=True)
+            print(f"SQLite, of that the file: {in_turns(args.people, few.bare, many.bare)}", flush=True)
+            few.close()
+            many.close()
         redis.flushall()
         redis_people(FEW, redis)
         other = Redis(port=more)

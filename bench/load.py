@@ -24,6 +24,7 @@ class Load:
 
     kept    many messages a connection (smtp-source -d); else one
     varied  bodies, senders, sizes and 1,000 recipient domains as bench/varied.py draws them; `size` is then no matter
+    marketing  each to somebody else, so that frequency caps, consent and one-click unsubscribe are of each his own
     domain  of all recipients of a varied load, instead of those 1,000; rate: its messages a second, 0 for all it can
     """
 
@@ -34,10 +35,12 @@ class Load:
     varied: bool = False
     domain: str = ""
     rate: int = 0
+    marketing: bool = False
 
     def __str__(self) -> str:
         what = "varied" if self.varied else f"{self.size // 1024} KB"
-        return f"{what}, {'kept' if self.kept else 'one a connection'}"
+        kind = ", marketing with caps" if self.marketing else ""
+        return f"{what}, {'kept' if self.kept else 'one a connection'}{kind}"
 
     def command(self, port: int) -> list[str]:
         if self.varied:
@@ -45,8 +48,10 @@ class Load:
             options = ["--domain", self.domain, "--rate", f"{self.rate}"]
             return [sys.executable, "-m", "bench.varied", *numbers, *options]
         options = ["-s", f"{self.sessions}", "-l", f"{self.size}", "-m", f"{self.messages}"]
-        options += ["-f", f"orders@{DOMAIN}", "-t", "dana@recipient.example", "-S", "Your order 1042"]
-        return [find("smtp-source"), "-4", *(["-d"] if self.kept else []), *options, f"127.0.0.1:{port}"]
+        subject = "The weekend's offers: 30% off" if self.marketing else "Your order 1042"
+        options += ["-f", f"orders@{DOMAIN}", "-t", "dana@recipient.example", "-S", subject]
+        switches = [*(["-d"] if self.kept else []), *(["-N"] if self.marketing else [])]
+        return [find("smtp-source"), "-4", *switches, *options, f"127.0.0.1:{port}"]
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,13 @@ class System(Protocol):
 Builder = Callable[[Path, int, SigningKey], System]
 
 
-def builders(workers: int) -> dict[str, Builder]:
-    """How to make each system in a directory, for a sink's port and a key."""
-    return {
-        "postfix": PostfixOpenDkim,
-        "postlane": lambda directory, sink, key: PostlaneNode(directory, f"127.0.0.1:{sink}", key, workers=workers),
-    }
+def builders(workers: int, mail_class: str = "transactional") -> dict[str, Builder]:
+    """How to make each system in a directory, for a sink's port and a key; Postlane takes mail for that of a class."""
+
+    def postlane(directory: Path, sink: int, key: SigningKey) -> PostlaneNode:
+        return PostlaneNode(directory, f"127.0.0.1:{sink}", key, workers=workers, mail_class=mail_class)
+
+    return {"postfix": PostfixOpenDkim, "postlane": postlane}
 
 
 @contextmanager

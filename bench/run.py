@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Result:
 def measure(build: Builder, load: Load, key: SigningKey, parent: Path, *, look: bool = False) -> Result:
     """One round. `look`: sample memory, which costs CPU and so is done in rounds whose rates are not used."""
     with running(build, key, parent) as (system, sink, directory):
-        carry(Load(WARM_UP, load.size, load.kept, load.sessions, load.varied), system, sink, directory)
+        carry(replace(load, messages=WARM_UP), system, sink, directory)
         before = cpu_seconds(system.pids())
         with MemorySampler(system.pids() if look else []) as sampler:
             accepted, delivered = carry(load, system, sink, directory)
@@ -88,7 +88,7 @@ class MemorySampler:
 
 
 def loads(sizes: Sequence[int], messages: int, sessions: int) -> list[Load]:
-    """The loads of a run: each size with kept connections and with one a message, then the varied one.
+    """The loads of a run: each size with kept connections and with one a message, the varied one, then marketing mail.
 
     Fewer large messages: a round then lasts as long.
     """
@@ -97,7 +97,8 @@ def loads(sizes: Sequence[int], messages: int, sessions: int) -> list[Load]:
         for size in sizes
         for kept in (True, False)
     ]
-    return [*alike, Load(messages, 0, True, sessions, varied=True)]
+    varied = Load(messages, 0, True, sessions, varied=True)
+    return [*alike, varied, Load(messages, 10 * 1024, True, sessions, marketing=True)]
 
 
 Rounds = dict[str, list[Result]]
@@ -151,7 +152,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"bench: not here: {', '.join(absent)} (apt-get install postfix opendkim, and run as root)", file=sys.stderr
         )
         return 1
-    chosen = {name: build for name, build in builders(args.workers).items() if args.only in ("", name)}
+
+    def chosen(mail_class: str = "transactional") -> dict[str, Builder]:
+        every = builders(args.workers, mail_class)
+        return {name: build for name, build in every.items() if args.only in ("", name)}
+
     key = SigningKey.make()
     with tempfile.TemporaryDirectory(dir=args.dir, prefix="postlane-bench-") as name:
         parent = Path(name)
@@ -160,12 +165,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {args.sessions} sessions, {args.rounds} interleaved rounds",
             "",
         ]
-        lines += [f"- {line}" for line in machine.describe(parent)] + ["", *heading(list(chosen))]
+        lines += [f"- {line}" for line in machine.describe(parent)] + ["", *heading(list(chosen()))]
         try:
-            for build in chosen.values():
+            for build in chosen().values():
                 prove_signed(build, key, parent)
             for load in loads(args.sizes, args.messages, args.sessions):
-                lines.append(row(load, interleaved(chosen, load, args.rounds, key, parent)))
+                systems = chosen("marketing" if load.marketing else "transactional")
+                lines.append(row(load, interleaved(systems, load, args.rounds, key, parent)))
         except BenchError as problem:
             print(f"bench: {problem}", file=sys.stderr)
             return 1

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.load import Load, Sink
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             sink.start()
             node.start()
-            carry(Load(WARM_UP, load.size, load.kept, load.sessions, load.varied), node, sink, directory)
+            carry(replace(load, messages=WARM_UP), node, sink, directory)
             (books / "on").touch()
             before = cpu_seconds(node.pids())
             accepted, delivered = carry(load, node, sink, directory)
