@@ -73,7 +73,7 @@ async def _through(sock: socket.socket, proxy: Proxy, target: Target, source: So
     conversation = _conversation(proxy, target, source)
     try:
         async with asyncio.timeout(min(seconds, PROXY_SECONDS)) as patience:
-            await loop.sock_connect(sock, (proxy.host, proxy.port))
+            await _connect(sock, (proxy.host, proxy.port))
             step = after(conversation, None)
             while step is not None:
                 if step.host:

@@ -2,7 +2,7 @@
 
 Strategy: a socket for the questions of a moment. The kernel draws its port, which whoever would forge an answer has to
 guess beside the question's id (RFC 5452 4.5); connected, it hears no other host. It closes when nobody waits any more, and
-takes no further question after a quarter of a second, so that a port is in use for little longer than one answer takes.
+takes no further question after a quarter of a second, so that a port is in use for as long as the slowest answer takes.
 """
 
 import asyncio
@@ -66,6 +66,9 @@ class _Line:
         try:
             self._link.send(query)
             return await future
+        except OSError:  # of all: it is told once
+            self._give_up()
+            raise
         finally:
             del self._waiting[query[:2]]
             if not self._waiting:
@@ -84,6 +87,8 @@ class _Line:
             asked[1].set_result(response)
 
     def _give_up(self) -> None:
+        """Nor does it take more: uvloop hears nothing of a socket after an error."""
+        self._full = 0.0
         for _, future in self._waiting.values():
             if not future.done():
                 future.set_result(None)

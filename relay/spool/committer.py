@@ -120,7 +120,7 @@ class Committer:
         if self._alone is not None:
             self._alone.cancel()
             self._alone = None
-        if gathered:
+        if any(isinstance(one, Write) for one in gathered):
             self._came = self._loop.time()
         going, self._riding = self._riding + gathered, []
         self._handed_over += len(going)

@@ -18,6 +18,7 @@ from relay.state.places import NEAR
 BUCKET_BITS = 20  # ten people in each of ten million
 BUCKETS = 1 << BUCKET_BITS
 SWEPT = 64  # buckets in one page of the sweep
+MOST = 64  # people of one script: a millisecond or two
 KEPT = 45 * 86_400_000  # ms a place is remembered beyond its lease: it may be a send, which counts as long as that
 Key = str | bytes
 
@@ -27,11 +28,14 @@ def tag_of(person: bytes, tags: int) -> int:
 
 
 def by_tag(people: Sequence[bytes], tags: int) -> list[tuple[int, list[int]]]:
-    """Which of them, by number, are under each tag."""
+    """Which of them, by number, are under each tag, so many at most that a script of them ends soon: the server does nothing
+    else meanwhile."""
     found: dict[int, list[int]] = {}
     for number, person in enumerate(people):
         found.setdefault(tag_of(person, tags), []).append(number)
-    return [*found.items()]
+    return [
+        (tag, numbers[start : start + MOST]) for tag, numbers in found.items() for start in range(0, len(numbers), MOST)
+    ]
 
 
 def _bucket(person: bytes) -> int:

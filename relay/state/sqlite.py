@@ -15,6 +15,7 @@ of it before it will last stands before their own in the log, so their fsync cov
 """
 
 import asyncio
+import contextlib
 import os
 import queue
 import random
@@ -118,6 +119,7 @@ class SqliteState:
         self._thread: threading.Thread | None = None
         self._db: Any = None
         self._log = -1  # descriptor of the write-ahead log, once it is there
+        self._unsafe = False  # an fsync of it has failed: what is there may not outlive a loss of power
         self._near: Any = None  # the connection of the loop's thread, while the file is open
         self._dropping = 0  # holders who begin anew: what they had goes before they are granted anything
         self._sweep_at = 0
@@ -170,11 +172,16 @@ class SqliteState:
         await self._ask(lambda _: self._release(key, holder))
 
     async def drop(self, holder: str) -> None:
+        """It is done, and nothing granted at once before that, also where who asked does not wait for it any more."""
+        asked = self._put(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
         self._dropping += 1
-        try:
-            await self._ask(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
-        finally:
-            self._dropping -= 1
+        asked.add_done_callback(self._dropped)
+        await asyncio.shield(asked)
+
+    def _dropped(self, asked: asyncio.Future[Any]) -> None:
+        self._dropping -= 1
+        if not asked.cancelled():
+            asked.exception()  # or asyncio complains where nobody waits
 
     async def pin(self, board: str, name: str, text: str) -> None:
         await self._ask(
@@ -242,11 +249,14 @@ class SqliteState:
         return stood
 
     async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
+        return await self._put(action, durable)
+
+    def _put(self, action: Callable[[int], Any], durable: bool = False) -> asyncio.Future[Any]:
         if self._thread is None:
             raise StateError(f"{self._path} is not open")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._gathered.add(Request(action, answer, durable))
-        return await answer
+        return answer
 
     def _hand_over(self, gathered: list[Request]) -> None:
         for request in gathered:
@@ -263,8 +273,9 @@ class SqliteState:
             granted = _acquire(db, key, limit, holder, now, now + ttl_ms)
             db.execute("COMMIT")
         except Exception:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            with contextlib.suppress(apsw.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
             return False
         return granted
 
@@ -275,6 +286,8 @@ class SqliteState:
             self._db = _connect(self._path)
             self._near = _connect_near(self._path)
         except (apsw.Error, OSError, DatabaseError) as fault:
+            if self._db is not None:
+                self._db.close()
             self.trouble = f"{self._path}: {fault}"
             loop.call_soon_threadsafe(_answer, [(opened, None)], StateError(self.trouble))
             return
@@ -311,7 +324,7 @@ class SqliteState:
 
     def _transact(self, batch: list[Request]) -> tuple[list[tuple[asyncio.Future[Any], Any]], StateError | None]:
         """Do them all in one transaction: every answer, or one error for all of them and no trace in the file; but where an
-        fsync fails, which leaves too much taken, never too little."""
+        fsync fails, they may have been done: too much is taken, never too little."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             now = self.now()
@@ -334,7 +347,22 @@ class SqliteState:
         harm; it stays the same file for as long as anybody has it open."""
         if self._log < 0:
             self._log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        os.fdatasync(self._log)
+        if self._unsafe:
+            self._rescue()
+            return
+        try:
+            os.fdatasync(self._log)
+        except OSError:
+            self._unsafe = True
+            raise
+
+    def _rescue(self) -> None:
+        """An fsync that is tried again after it failed may say yes to data that is gone, and what comes behind that in the log
+        would be gone with it. So the log's content goes into the file, with fsyncs of that, and the log begins anew."""
+        busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").get
+        if busy:
+            raise StateError("what is in its log cannot be made to last: others are reading")
+        self._unsafe = False
 
     def _take(self, key: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> int:
         wait = limits.wait(rate, self._granted(key, rate, zone, now), count, now, zone)

@@ -130,3 +130,16 @@ async def test_nobody_there() -> None:
 
 async def test_an_address_that_no_socket_reaches() -> None:
     assert await NameServer(("nowhere.invalid", 53), 5).ask(asked(1)) is None
+
+
+async def test_a_port_that_has_failed_takes_no_more_questions() -> None:
+    async with host(lambda _: []) as (address, heard):
+        server = NameServer(address, 5)
+        silent = asyncio.create_task(server.ask(asked(1)))
+        await until(lambda: len(heard) == 1)
+        line = server._line
+        assert line is not None
+        assert line.takes(asked(2))
+        line._give_up()  # as where nobody listens; who asked has not noticed yet
+        assert not line.takes(asked(2))
+        assert await silent is None

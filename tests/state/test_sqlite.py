@@ -167,6 +167,19 @@ async def test_a_lease_is_asked_for_again_behind_one_that_is_given_back(tmp_path
     await state.close()
 
 
+async def test_what_a_holder_had_goes_before_he_is_granted_more_though_nobody_waits_for_it(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    assert await state.acquire("c", 1, "a", 30_000)
+    dropping = asyncio.create_task(state.drop("a"))
+    await asyncio.sleep(0)
+    dropping.cancel()
+    await asyncio.sleep(0)
+    assert await state.acquire("c", 1, "a", 30_000)
+    assert not await state.acquire("c", 1, "b", 30_000)
+    await state.close()
+
+
 async def test_only_quotas_wait_for_the_disk_and_nobody_else_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +218,10 @@ async def test_a_disk_that_cannot_make_it_last_is_said(tmp_path: Path, monkeypat
         with pytest.raises(StateError, match="Input/output error"):
             await state.take("k", PER_HOUR, 1)
     assert "Input/output error" in state.trouble
+    log = tmp_path / "state.db-wal"
+    assert log.stat().st_size
     assert await state.take("k", PER_HOUR, 9) == 0
+    assert not log.stat().st_size, "no fsync is believed that comes after one that failed: the file has it now"
     assert await state.take("k", PER_HOUR, 1) > 0, "too much is taken rather than too little"
     assert state.trouble == ""
     await state.close()

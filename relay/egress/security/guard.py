@@ -70,9 +70,9 @@ class Guard:
         asks = wish is not Wish.WAIVED and not domain.startswith("[")
         record = self._policies.record(domain) if asks else None
         way = await route
-        policy = await self._policies.find(domain, record) if record is not None else None
         if isinstance(way, Outcome):
             return way
+        policy = await self._policies.find(domain, record) if record is not None else None
         names = [host.name for host in way.hosts]
         signed, anchors = await self._anchors(domain, names) if asks and self._trust_ad else (False, {})
         security = decide(domain, names, level, wish, Facts(signed, anchors, policy))
