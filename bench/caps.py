@@ -48,6 +48,7 @@ MARKETING = frozenset({MailClass.MARKETING})
 CAP = Cap("shop", frozenset({"shop"}), MARKETING, MARKETING, (Rate(4, 7 * 86_400, "", "4/7d"),), "postpone")
 BATCH = 20_000  # people written in one go
 FEW, TURNS = 10_000, 20  # people of the smaller list, and looks at both
+SOME = 1_000  # messages of one turn, each to somebody else: the smaller list is three times as long in the end
 
 
 @dataclass
@@ -78,8 +79,8 @@ async def one(mail: Delivery, house: House) -> None:
     assert await at_attempt(mail, None, now, house) is None
 
 
-async def cost(state: State, messages: int) -> float:
-    """Microseconds of CPU a message."""
+async def cost(state: State, messages: int, others: int = 0) -> float:
+    """Microseconds of CPU a message; to others than the first `others` people."""
     await state.open()
     keys = Keys([b"s" * 32])
     capping = Capping(state, Caps([CAP], {"shop": "UTC"}), keys, clock)
@@ -87,7 +88,7 @@ async def cost(state: State, messages: int) -> float:
     spent = 0.0
     for start in range(-5 * AT_ONCE, messages, AT_ONCE):  # the first ones warm up
         mails = [
-            delivery(start + 10 * AT_ONCE + n) for n in range(AT_ONCE)
+            delivery(others + start + 10 * AT_ONCE + n) for n in range(AT_ONCE)
         ]  # whoever sends mail has made it: not counted
         ends = [
             Effect(f"{mail.message.id}/0", mail.recipient, "shop", MailClass.MARKETING, clock(), True) for mail in mails
@@ -202,9 +203,14 @@ def in_turns(number: int, few: Callable[[list[bytes]], float], many: Callable[[l
     for turn in range(TURNS):
         random.Random(turn).shuffle(known)
         pairs.append((few(known), many(keys[turn * FEW : (turn + 1) * FEW])))
+    return compared("a look-up", number, pairs)
+
+
+def compared(what: str, number: int, pairs: list[tuple[float, float]]) -> str:
+    """Microseconds with few and with many people, a pair of each turn."""
     ratio = statistics.median(more / less for less, more in pairs)
     less, more = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return f"a look-up {less:.2f} us among {FEW}, {more:.2f} us among {number}, {ratio:.2f} of it"
+    return f"{what} {less:.2f} us among {FEW}, {more:.2f} us among {number}, {ratio:.2f} of it"
 
 
 def main() -> int:
@@ -239,6 +245,11 @@ def main() -> int:
             print(f"SQLite, of that the file: {in_turns(args.people, few.bare, many.bare)}", flush=True)
             few.close()
             many.close()
+        pairs = []
+        for turn in range(TURNS):
+            costs = [uvloop.run(cost(SqliteState(path), SOME, turn * 2 * SOME)) for path in (small, large)]
+            pairs.append((costs[0], costs[1]))
+        print(f"SQLite, {compared('consent and caps of a message', args.people, pairs)}", flush=True)
         redis.flushall()
         redis_people(FEW, redis)
         other = Redis(port=more)
