@@ -229,7 +229,7 @@ class RedisState:
     async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
         """One call for each of our tags that the people are under."""
         there = 0  # the server's time, where it has just told that it is in another slot
-        groups = redis_places.by_tag([wish.person for wish in asks], TAGS)
+        groups = redis_places.by_tag(redis_places.tag_of(wish.person, TAGS) for wish in asks)
         found: list[tuple[dict[str, str], Room]] = [({}, ())] * len(asks)
 
         def calls() -> list[Call]:
@@ -261,7 +261,7 @@ class RedisState:
         ])  # fmt: skip
 
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
-        groups = redis_places.by_tag([one.person for one in settled], TAGS)
+        groups = redis_places.by_tag(redis_places.tag_of(one.person, TAGS) for one in settled)
         await self._ask([self._settle([settled[n] for n in numbers], keep) for _, numbers in groups])
 
     async def standing(self, people: Sequence[bytes]) -> list[Standing]:
@@ -367,10 +367,7 @@ class RedisState:
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
         """One call for each of our tags that the keys are under."""
-        by_tag: dict[int, list[int]] = {}
-        for number, change in enumerate(changes):
-            by_tag.setdefault(redis_marks.tag_of(change.key, TAGS), []).append(number)
-        groups = list(by_tag.items())
+        groups = redis_places.by_tag(redis_marks.tag_of(change.key, TAGS) for change in changes)
 
         def calls() -> list[Call]:
             now = self.now()

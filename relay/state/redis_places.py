@@ -27,12 +27,12 @@ def tag_of(person: bytes, tags: int) -> int:
     return _bucket(person) % tags
 
 
-def by_tag(people: Sequence[bytes], tags: int) -> list[tuple[int, list[int]]]:
-    """Which of them, by number, are under each tag, so many at most that a script of them ends soon: the server does nothing
-    else meanwhile."""
+def by_tag(tags: Iterable[int]) -> list[tuple[int, list[int]]]:
+    """Of what has these tags, which, by number, are under each; so many at most that a script of them ends soon, since the
+    server does nothing else meanwhile."""
     found: dict[int, list[int]] = {}
-    for number, person in enumerate(people):
-        found.setdefault(tag_of(person, tags), []).append(number)
+    for number, tag in enumerate(tags):
+        found.setdefault(tag, []).append(number)
     return [
         (tag, numbers[start : start + MOST]) for tag, numbers in found.items() for start in range(0, len(numbers), MOST)
     ]
