@@ -1,33 +1,34 @@
-"""What frequency caps cost: CPU a message with consent, on SQLite and Redis, and octets a person with four sends.
+"""What frequency caps cost: CPU a message with consent, on SQLite and Redis, octets a person with four sends, and look-ups among
+few people and among many.
 
     python -m bench.caps                      cost of 20,000 messages, octets of a million people
     python -m bench.caps --people 10000000    as many as is promised for; 1 GB of memory for Redis, some minutes
 
 A message is what live mail asks of State: consent and a place at accept, the same again at its attempt, and its end, with as
-many messages at once as a busy worker has; that the message itself is made is not counted. CPU is
-that of this process, all threads; of redis-server besides.
+many messages at once as a busy worker has; that the message itself is made is not counted. A look-up is the first of these. CPU
+is that of this process, all threads, and of the thread of redis-server that answers.
 """
 
 import argparse
 import asyncio
-import itertools
-import os
+import contextlib
 import random
 import shutil
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
 import uvloop
+from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
-from bench.processes import free_port
+from bench.processes import free_port, wait_until
 from relay.capping import Capping
 from relay.consent import Known, at_accept, at_attempt
 from relay.effects import Effect
@@ -45,6 +46,7 @@ from relay.state.sqlite import MAPPED, SqliteState
 
 AT_ONCE = 64
 MARKETING = frozenset({MailClass.MARKETING})
+SECRET = b"s" * 32
 CAP = Cap("shop", frozenset({"shop"}), MARKETING, MARKETING, (Rate(4, 7 * 86_400, "", "4/7d"),), "postpone")
 BATCH = 20_000  # people written in one go
 FEW, TURNS = 10_000, 20  # people of the smaller list, and looks at both
@@ -62,13 +64,16 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+def address(number: int) -> str:
+    return f"r{number}@example.com"
+
+
 def delivery(number: int) -> Delivery:
     now = clock()
     message = Message(
         f"{number:016d}", now, "crm", "shop", "offers", MailClass.MARKETING, "s@shop.example", "<1@shop.example>", "", 9
     )
-    to = f"r{number}@example.com"
-    return Delivery(message, 0, to, "example.com", "example.com", "s@shop.example", "s@shop.example", b"")
+    return Delivery(message, 0, address(number), "example.com", "example.com", "s@shop.example", "s@shop.example", b"")
 
 
 async def one(mail: Delivery, house: House) -> None:
@@ -81,10 +86,7 @@ async def one(mail: Delivery, house: House) -> None:
 
 async def cost(state: State, messages: int, others: int = 0) -> float:
     """Microseconds of CPU a message; to others than the first `others` people."""
-    await state.open()
-    keys = Keys([b"s" * 32])
-    capping = Capping(state, Caps([CAP], {"shop": "UTC"}), keys, clock)
-    house = House(Known(state, keys), capping, Engaging(state, keys, Tiers(), clock))
+    house = furnished(state)
     spent = 0.0
     for start in range(-5 * AT_ONCE, messages, AT_ONCE):  # the first ones warm up
         mails = [
@@ -98,8 +100,43 @@ async def cost(state: State, messages: int, others: int = 0) -> float:
         await house.capping.settle(ends)
         if start >= 0:
             spent += time.process_time() - began
-    await state.close()
     return spent / messages * 1e6
+
+
+async def opened_cost(state: State, messages: int) -> float:
+    await state.open()
+    try:
+        return await cost(state, messages)
+    finally:
+        await state.close()
+
+
+def furnished(state: State) -> House:
+    """That has met nobody yet."""
+    keys = Keys([SECRET])
+    capping = Capping(state, Caps([CAP], {"shop": "UTC"}), keys, clock)
+    return House(Known(state, keys), capping, Engaging(state, keys, Tiers(), clock))
+
+
+def keys_of(numbers: Iterable[int]) -> list[bytes]:
+    keys = Keys([SECRET])
+    return [keys.key_of(address(number)) for number in numbers]
+
+
+async def asked_for(state: State, numbers: Sequence[int]) -> float:
+    """Microseconds of CPU a recipient: consent, and a place where there is room, as mail asks for them at accept. What that took
+    is given back, uncounted."""
+    house = furnished(state)
+    spent = 0.0
+    for start in range(0, len(numbers), AT_ONCE):
+        mails = [delivery(number) for number in numbers[start : start + AT_ONCE]]
+        began = time.process_time()
+        await asyncio.gather(*(at_accept(one.message, [one.recipient], [None], None, clock(), house) for one in mails))
+        spent += time.process_time() - began
+        await house.capping.settle(
+            [Effect(f"{one.message.id}/0", one.recipient, "shop", MailClass.MARKETING, 0, True) for one in mails]
+        )
+    return spent / len(numbers) * 1e6
 
 
 def people(number: int) -> Iterator[list[tuple[bytes, bytes]]]:
@@ -107,9 +144,9 @@ def people(number: int) -> Iterator[list[tuple[bytes, bytes]]]:
     chance, now, mark = random.Random(1), clock() // 1000, mark_of("shop", "marketing")
     for start in range(0, number, BATCH):
         page = []
-        for _ in range(min(BATCH, number - start)):
+        for key in keys_of(range(start, min(start + BATCH, number))):
             sends: list[Send] = sorted((now - chance.randrange(30 * 86_400), mark) for _ in range(4))
-            page.append((chance.randbytes(16), places.pack(sends)))
+            page.append((key, places.pack(sends)))
         yield page
 
 
@@ -135,7 +172,7 @@ def sqlite_people(number: int, folder: Path) -> tuple[float, Path]:
 
 
 class OnSqlite:
-    """State's file, open. Microseconds of CPU a look-up, `AT_ONCE` people in one question."""
+    """State's file, open all the time as a worker has it. Microseconds of CPU; `AT_ONCE` people in one question."""
 
     def __init__(self, path: Path, runner: asyncio.Runner) -> None:
         self._runner = runner
@@ -144,27 +181,64 @@ class OnSqlite:
         self._db = apsw.Connection(str(path))
         self._db.execute(f"PRAGMA mmap_size = {MAPPED}")
 
-    def asked(self, keys: list[bytes]) -> float:
-        """As the program does it: State is asked."""
-        return self._runner.run(self._asked(keys))
+    def mail(self, numbers: Sequence[int]) -> float:
+        """A look-up as mail makes it: a recipient is asked for at accept."""
+        return self._runner.run(asked_for(self._state, numbers))
 
-    async def _asked(self, keys: list[bytes]) -> float:
-        began = time.process_time()
-        for start in range(0, len(keys), AT_ONCE):
-            await self._state.standing(keys[start : start + AT_ONCE])
-        return (time.process_time() - began) / len(keys) * 1e6
+    def asked(self, numbers: Sequence[int]) -> float:
+        """State alone is asked for what people got."""
+        return self._runner.run(standing_of(self._state, numbers))
 
-    def bare(self, keys: list[bytes]) -> float:
+    def bare(self, numbers: Sequence[int]) -> float:
         """The part of that which looks: SELECT in a transaction, and what becomes of its answer."""
-        now, began = clock(), time.process_time()
+        keys, now, began = keys_of(numbers), clock(), time.process_time()
         with self._db:
             for start in range(0, len(keys), AT_ONCE):
                 sqlite_places.standing(self._db, keys[start : start + AT_ONCE], now)
         return (time.process_time() - began) / len(keys) * 1e6
 
+    def whole(self, messages: int, others: int) -> float:
+        """All that a message asks, and what it leaves, of others than the first `others` people."""
+        return self._runner.run(cost(self._state, messages, others))
+
     def close(self) -> None:
         self._db.close()
         self._runner.run(self._state.close())
+
+
+async def standing_of(state: State, numbers: Sequence[int]) -> float:
+    keys, began = keys_of(numbers), time.process_time()
+    for start in range(0, len(keys), AT_ONCE):
+        await state.standing(keys[start : start + AT_ONCE])
+    return (time.process_time() - began) / len(keys) * 1e6
+
+
+class Server:
+    """A redis-server of our own, empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        words = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), "--port", str(self.port)]
+        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        self.client: Any = Redis(port=self.port)
+        wait_until(self._answers, 5, "redis-server does not answer")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(RedisConnectionError):
+            return bool(self.client.ping())
+        return False
+
+    def state(self) -> RedisState:
+        return RedisState(f"redis://127.0.0.1:{self.port}/0", quiet=0)
+
+    def spent(self) -> float:
+        """Microseconds of CPU of the thread that answers."""
+        return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0]) / 1000
+
+    def stop(self) -> None:
+        self.client.close()
+        self._process.kill()
+        self._process.wait()
 
 
 def redis_people(number: int, redis: Any) -> float:
@@ -178,32 +252,39 @@ def redis_people(number: int, redis: Any) -> float:
     return (int(redis.info("memory")["used_memory"]) - before) / number
 
 
-def on_redis(redis: Any, keys: list[bytes]) -> float:
-    """Microseconds of CPU a look-up, ours and the server's."""
-    redis.execute_command("CONFIG", "RESETSTAT")
-    began = time.process_time()
-    for start in range(0, len(keys), AT_ONCE):
-        pipe = redis.pipeline(transaction=False)
-        for key in keys[start : start + AT_ONCE]:
-            pipe.execute_command("HGET", redis_places.keys_of(key, TAGS)[0], key)
-        pipe.execute()
-    return (time.process_time() - began) / len(keys) * 1e6 + of_server(redis)
+class OnRedis:
+    """The same on a server. Microseconds of CPU, ours and its own."""
+
+    def __init__(self, server: Server, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._server = server
+        self._state = server.state()
+        runner.run(self._state.open())
+
+    def mail(self, numbers: Sequence[int]) -> float:
+        before = self._server.spent()
+        ours = self._runner.run(asked_for(self._state, numbers))
+        return ours + (self._server.spent() - before) / len(numbers)
+
+    def asked(self, numbers: Sequence[int]) -> float:
+        before = self._server.spent()
+        ours = self._runner.run(standing_of(self._state, numbers))
+        return ours + (self._server.spent() - before) / len(numbers)
+
+    def close(self) -> None:
+        self._runner.run(self._state.close())
 
 
-def of_server(redis: Any) -> float:
-    """Microseconds that the server itself took for each look-up since it was last asked to forget that."""
-    return float(redis.info("commandstats")["cmdstat_hget"]["usec_per_call"])
+Looks = Callable[[Sequence[int]], float]  # microseconds of CPU for each of these people
 
 
-def in_turns(number: int, few: Callable[[list[bytes]], float], many: Callable[[list[bytes]], float]) -> str:
+def in_turns(what: str, number: int, few: Looks, many: Looks) -> str:
     """Look-ups among `FEW` people and among all, in turns, of others each time, so that both see the same machine."""
-    keys = [key for page in itertools.islice(people(number), TURNS * FEW // BATCH) for key, _ in page]
-    known = keys[:FEW]
     pairs = []
     for turn in range(TURNS):
-        random.Random(turn).shuffle(known)
-        pairs.append((few(known), many(keys[turn * FEW : (turn + 1) * FEW])))
-    return compared("a look-up", number, pairs)
+        chance = random.Random(turn)
+        pairs.append((few(chance.sample(range(FEW), FEW)), many(chance.sample(range(number), FEW))))
+    return compared(what, number, pairs)
 
 
 def compared(what: str, number: int, pairs: list[tuple[float, float]]) -> str:
@@ -213,55 +294,60 @@ def compared(what: str, number: int, pairs: list[tuple[float, float]]) -> str:
     return f"{what} {less:.2f} us among {FEW}, {more:.2f} us among {number}, {ratio:.2f} of it"
 
 
+def tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def tell_costs(messages: int, folder: Path, server: Server) -> None:
+    spent = uvloop.run(opened_cost(SqliteState(folder / "state.db"), messages))
+    tell(f"SQLite: {spent:.0f} us of CPU a message, consent and caps, {AT_ONCE} at once")
+    before = server.spent()
+    spent = uvloop.run(opened_cost(server.state(), messages))
+    besides = (server.spent() - before) / messages
+    tell(f"Redis: {spent:.0f} us of CPU a message, consent and caps, and {besides:.0f} us of redis-server")
+
+
+def tell_sqlite(number: int, folder: Path, runner: asyncio.Runner) -> None:
+    (_, small), (octets, large) = (sqlite_people(one, folder) for one in (FEW, number))
+    tell(f"SQLite: {octets:.0f} octets each of {number} people")
+    few, many = OnSqlite(small, runner), OnSqlite(large, runner)
+    tell(f"SQLite, {in_turns('a recipient asked for at accept', number, few.mail, many.mail)}")
+    tell(f"SQLite, {in_turns('of that what somebody got', number, few.asked, many.asked)}")
+    tell(f"SQLite, {in_turns('of that the file', number, few.bare, many.bare)}")
+    begins = range(number, number + TURNS * 2 * SOME, 2 * SOME)
+    pairs = [(few.whole(SOME, begin), many.whole(SOME, begin)) for begin in begins]
+    tell(f"SQLite, {compared('consent and caps of a message', number, pairs)}")
+    few.close()
+    many.close()
+
+
+def tell_redis(number: int, small: Server, large: Server, runner: asyncio.Runner) -> None:
+    small.client.flushall()
+    _, octets = redis_people(FEW, small.client), redis_people(number, large.client)
+    tell(f"Redis: {octets:.0f} octets each of {number} people")
+    few, many = OnRedis(small, runner), OnRedis(large, runner)
+    tell(f"Redis, {in_turns('a recipient asked for at accept', number, few.mail, many.mail)}")
+    tell(f"Redis, {in_turns('of that what somebody got', number, few.asked, many.asked)}")
+    few.close()
+    many.close()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.caps", description="What frequency caps cost")
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--people", type=int, default=1_000_000)
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="bench-caps-"))
-    port = free_port()
-    words = ["redis-server", "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen([*words, "--port", str(port)], stdout=subprocess.DEVNULL)
-    servers = [server]
-    redis = Redis(port=port)
-    try:
-        time.sleep(0.5)
-        states: dict[str, State] = {
-            "SQLite": SqliteState(folder / "state.db"),
-            "Redis": RedisState(f"redis://127.0.0.1:{port}/0", quiet=0),
-        }
-        for name, state in states.items():
-            spent = uvloop.run(cost(state, args.messages))
-            print(f"{name}: {spent:.0f} us of CPU a message, consent and caps, {AT_ONCE} at once", flush=True)
-        ticks = sum(map(int, Path(f"/proc/{server.pid}/stat").read_text().split()[13:15]))
-        print(f"redis-server: {ticks / os.sysconf('SC_CLK_TCK') / args.messages * 1e6:.0f} us a message besides")
-        more = free_port()
-        servers.append(subprocess.Popen([*words, "--port", str(more)], stdout=subprocess.DEVNULL))
-        (_, small), (octets, large) = (sqlite_people(number, folder) for number in (FEW, args.people))
-        print(f"SQLite: {octets:.0f} octets each of {args.people} people", flush=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        small = Server(folder)
+        stack.callback(small.stop)
+        large = Server(folder)
+        stack.callback(large.stop)
+        tell_costs(args.messages, folder, small)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            few, many = OnSqlite(small, runner), OnSqlite(large, runner)
-            print(f"SQLite, State is asked: {in_turns(args.people, few.asked, many.asked)}", flush=True)
-            print(f"SQLite, of that the file: {in_turns(args.people, few.bare, many.bare)}", flush=True)
-            few.close()
-            many.close()
-        pairs = []
-        for turn in range(TURNS):
-            costs = [uvloop.run(cost(SqliteState(path), SOME, turn * 2 * SOME)) for path in (small, large)]
-            pairs.append((costs[0], costs[1]))
-        print(f"SQLite, {compared('consent and caps of a message', args.people, pairs)}", flush=True)
-        redis.flushall()
-        redis_people(FEW, redis)
-        other = Redis(port=more)
-        octets = redis_people(args.people, other)
-        turns = in_turns(args.people, lambda keys: on_redis(redis, keys), lambda keys: on_redis(other, keys))
-        print(f"Redis: {octets:.0f} octets each of {args.people} people; {turns}", flush=True)
-        print(f"of that the server's own: {of_server(redis):.2f} and {of_server(other):.2f} us", flush=True)
-    finally:
-        for one_server in servers:
-            one_server.kill()
-            one_server.wait()
-        shutil.rmtree(folder)
+            tell_sqlite(args.people, folder, runner)
+            tell_redis(args.people, small, large, runner)
     return 0
 
 
