@@ -43,7 +43,7 @@ Listener = Callable[[Sequence[Effect]], Awaitable[None]]
 class Source(Protocol):
     """What is needed of a spool."""
 
-    async def effects(self, commits: int) -> tuple[int, bytes] | None: ...
+    async def effects(self, commits: int) -> tuple[int, bytes, bool] | None: ...
     async def told(self, sequence: int) -> None: ...
 
 
@@ -77,9 +77,11 @@ class Effects:
             log.warning("outcomes not told to State; they stay in the spool", error=repr(error))
 
     async def step(self) -> None:
-        """All that waits."""
-        while (batch := await self._spool.effects(COMMITS)) is not None:
-            sequence, lines = batch
+        """All that waits now. What comes meanwhile waits for the next look, or a busy spool were looked at all the time, for a
+        few outcomes at once."""
+        more = True
+        while more and (batch := await self._spool.effects(COMMITS)) is not None:
+            sequence, lines, more = batch
             effects = [_effect(line) for line in lines.splitlines()]
             for listener in self._listeners:
                 await listener(effects)

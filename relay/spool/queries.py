@@ -135,7 +135,7 @@ SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB) FROM (
 """
 
 _EFFECTS = """
-SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB)
+SELECT max(sequence), CAST(group_concat(lines, '') AS BLOB), count(*) = ?1
   FROM (SELECT sequence, lines FROM effect ORDER BY sequence LIMIT ?1)
 """
 
@@ -323,10 +323,10 @@ def outbox(db: apsw.Connection, limit_bytes: int) -> tuple[int, bytes] | None:
     return None if sequence is None else (sequence, lines)
 
 
-def effects(db: apsw.Connection, commits: int) -> tuple[int, bytes] | None:
-    """Those of the earliest commits."""
-    sequence, lines = db.execute(_EFFECTS, (commits,)).get
-    return None if sequence is None else (sequence, lines)
+def effects(db: apsw.Connection, commits: int) -> tuple[int, bytes, bool] | None:
+    """Those of the earliest commits; are there so many that others may wait behind them?"""
+    sequence, lines, full = db.execute(_EFFECTS, (commits,)).get
+    return None if sequence is None else (sequence, lines, bool(full))
 
 
 def sent(db: apsw.Connection, identifier: str, index: int) -> tuple[Delivery, int] | None:

@@ -44,9 +44,6 @@ GATHER = 32  # requests that are not held back for more: each turn of a busy loo
 GATHER_SECONDS = 0.002  # nor longer than this: turns of a loop with large messages in hand are slow
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
-MAPPED = (
-    1 << 30
-)  # octets of the file that are read as memory, shared with the system's cache: of millions of people each is elsewhere
 SWEEP_EVERY = 600_000  # ms between two removals of what no longer counts: keeps the file small, no decision needs it
 
 MIGRATIONS: tuple[str, ...] = (
@@ -437,7 +434,6 @@ def _connect(path: Path) -> Any:
     keep_plans(db)
     _enter_wal(db)
     db.execute("PRAGMA synchronous = NORMAL")
-    db.execute(f"PRAGMA mmap_size = {MAPPED}")
     migrate(db, MIGRATIONS)
     return db
 
