@@ -42,7 +42,7 @@ from relay.room import Send, mark_of
 from relay.state import places, redis_places, sqlite_places
 from relay.state.interface import State
 from relay.state.redis import TAGS, RedisState
-from relay.state.sqlite import MAPPED, SqliteState
+from relay.state.sqlite import SqliteState
 
 AT_ONCE = 64
 MARKETING = frozenset({MailClass.MARKETING})
@@ -179,7 +179,6 @@ class OnSqlite:
         self._state = SqliteState(path)
         runner.run(self._state.open())
         self._db = apsw.Connection(str(path))
-        self._db.execute(f"PRAGMA mmap_size = {MAPPED}")
 
     def mail(self, numbers: Sequence[int]) -> float:
         """A look-up as mail makes it: a recipient is asked for at accept."""

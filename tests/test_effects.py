@@ -67,6 +67,32 @@ async def test_ends_and_places_given_up_are_told_once_and_forgotten(tmp_path: Pa
     await spool.close()
 
 
+async def test_one_look_tells_all_that_waits_and_leaves_what_comes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMITS", 2)
+    spool, ear = await opened(tmp_path / "0.db"), Ear()
+
+    async def ends(number: int) -> None:
+        mail = newsletter(number, counted=True)
+        await spool.put(Change(put=[(mail.message, [mail])]))
+        await spool.settle(Change(finished=[mail]))
+
+    async def comes(_: Sequence[Effect]) -> None:
+        """As on a busy spool: while State is told, more ends."""
+        if len(ear.heard) == 5:
+            await ends(5)
+
+    for number in range(5):
+        await ends(number)
+    effects = Effects(spool, [ear, comes])
+    await effects.step()
+    assert ear.heard == [effect(number) for number in range(5)]
+    await effects.step()
+    assert ear.heard[5:] == [effect(5)]
+    await spool.close()
+
+
 async def test_receipts_have_no_effect(tmp_path: Path) -> None:
     spool = await opened(tmp_path / "0.db")
     receipt = waiting_delivery()

@@ -39,10 +39,10 @@ class FailingState(SqliteState):
 
     down = False
 
-    async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
+    async def _ask(self, action: Callable[[Any, int], Any], durable: bool = False, quick: bool = False) -> Any:
         if self.down:
             raise StateError("gone")
-        return await super()._ask(action, durable)
+        return await super()._ask(action, durable, quick)
 
 
 class OneWorker:

@@ -1,7 +1,7 @@
 """Suspensions as workers keep in step with them: over State alone, each with its own rows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from relay.queue_commands import QueueCommands
 from relay.schedule.dispatcher import Dispatcher
 from relay.spool.store import Selector, Spool
 from relay.state.interface import StateError
-from relay.state.sqlite import SqliteState
+from relay.state.sqlite import Action, SqliteState
 from relay.suspending import Suspending
 from tests.support.clocks import Clock
 from tests.support.house import Rig
@@ -33,10 +33,10 @@ class FailingState(SqliteState):
 
     down = False
 
-    async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
+    async def _ask(self, action: Action, durable: bool = False, quick: bool = False) -> Any:
         if self.down:
             raise StateError("gone")
-        return await super()._ask(action, durable)
+        return await super()._ask(action, durable, quick)
 
 
 class OneWorker:

@@ -164,8 +164,8 @@ class Spool:
         return await self._read(lambda db: queries.outbox(db, limit_bytes))
 
     async def effects(self, commits: int) -> tuple[int, bytes, bool] | None:
-        """Of the earliest commits that State was not told of: sequence of the last, lines (rows.effect_of), and whether others may
-        wait behind them. None: it was told of all."""
+        """Of the earliest commits that State was not told of: sequence of the last, lines (rows.effect_of), and whether others
+        may wait behind them. None: it was told of all."""
         return await self._read(lambda db: queries.effects(db, commits))
 
     async def told(self, sequence: int) -> None:

@@ -3,8 +3,8 @@
 One thread per worker does everything with the connection. What was asked for while a transaction ran, and what turns of the
 loop bring one after the other, is done together in the next one, BEGIN IMMEDIATE: the write lock is held from the first read,
 so no other process grants in between. The clock is read under that lock, so time goes forward from one transaction to the
-next. Only leases are granted in the loop's own thread, by a connection of its own, where the lock is free: each new connection to
-a site needs one at once, and a change of threads there and back takes longer than that transaction.
+next. What is quick is done in the loop's own thread, by a connection of its own, where the lock is free and the file was quick
+of late, too: a change of threads there and back takes longer than such a transaction.
 
 Durability: what is granted must be on record before it is used. With WAL a commit survives the death of any process at
 once. Quotas are promised exactly, through a loss of power too: who takes permits is told so after an fsync of the log.
@@ -44,6 +44,9 @@ GATHER = 32  # requests that are not held back for more: each turn of a busy loo
 GATHER_SECONDS = 0.002  # nor longer than this: turns of a loop with large messages in hand are slow
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
+QUICK = 64  # people, or marks: 0.5 ms
+SLOW = 0.02  # seconds of the loop that a quick transaction may take: beyond that pages come from a disk, or it hangs
+AWAY = 1.0  # seconds for which the thread does all of it then
 SWEEP_EVERY = 600_000  # ms between two removals of what no longer counts: keeps the file small, no decision needs it
 
 MIGRATIONS: tuple[str, ...] = (
@@ -95,12 +98,16 @@ def clock() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Request(NamedTuple):
-    """One question, asked in the loop, answered by the thread. `durable`: it must outlive a loss of power."""
+Action = Callable[[Any, int], Any]  # by which connection, and now
 
-    action: Callable[[int], Any]
+
+class Request(NamedTuple):
+    """One question, asked in the loop. `durable`: it must outlive a loss of power; `quick`: it need not, and is answered soon."""
+
+    action: Action
     answer: asyncio.Future[Any]
     durable: bool
+    quick: bool
 
 
 class SqliteState:
@@ -118,6 +125,7 @@ class SqliteState:
         self._log = -1  # descriptor of the write-ahead log, once it is there
         self._unsafe = False  # an fsync of it has failed: what is there may not outlive a loss of power
         self._near: Any = None  # the connection of the loop's thread, while the file is open
+        self._near_from = 0.0  # by the clock of time.monotonic(): it is not used before
         self._dropping = 0  # holders who begin anew: what they had goes before they are granted anything
         self._sweep_at = 0
         self._marks_swept = 0
@@ -147,30 +155,37 @@ class SqliteState:
 
     async def take(self, key: str, rate: Rate, count: int, timezone: str = "UTC") -> int:
         zone = ZoneInfo(timezone)
-        waited: int = await self._ask(lambda now: self._take(key, rate, count, zone, now), durable=True)
+        waited: int = await self._ask(lambda db, now: _take(db, key, rate, count, zone, now), durable=True)
         return waited
 
     async def granted(self, key: str, rate: Rate, timezone: str = "UTC") -> int:
         zone = ZoneInfo(timezone)
-        count: int = await self._ask(lambda now: sum(number for _, number in self._granted(key, rate, zone, now)))
+        count: int = await self._ask(lambda db, now: sum(number for _, number in _granted(db, key, rate, zone, now)))
         return count
 
     async def acquire(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
-        """What is refused at once is asked again behind all that waits: one may be given back there."""
-        if self._acquire_at_once(key, limit, holder, ttl_ms):
+        """At once, since a connection waits for it. What is refused is asked again behind all that waits: one may be given back
+        there."""
+
+        def action(db: Any, now: int) -> bool:
+            return _acquire(db, key, limit, holder, now, now + ttl_ms)
+
+        if self._at_once([action]) == [True]:
             return True
-        granted: bool = await self._ask(lambda now: _acquire(self._db, key, limit, holder, now, now + ttl_ms))
+        granted: bool = await self._ask(action)
         return granted
 
     async def renew(self, holder: str, ttl_ms: int) -> None:
-        await self._ask(lambda now: self._do("UPDATE lease SET expires = ? WHERE holder = ?", now + ttl_ms, holder))
+        await self._ask(
+            lambda db, now: _do(db, "UPDATE lease SET expires = ? WHERE holder = ?", now + ttl_ms, holder), quick=True
+        )
 
     async def release(self, key: str, holder: str) -> None:
-        await self._ask(lambda _: self._release(key, holder))
+        await self._ask(lambda db, _: _release(db, key, holder), quick=True)
 
     async def drop(self, holder: str) -> None:
         """It is done, and nothing granted at once before that, also where who asked does not wait for it any more."""
-        asked = self._put(lambda _: self._do("DELETE FROM lease WHERE holder = ?", holder))
+        asked = self._put(lambda db, _: _do(db, "DELETE FROM lease WHERE holder = ?", holder))
         self._dropping += 1
         asked.add_done_callback(self._dropped)
         await asyncio.shield(asked)
@@ -182,54 +197,58 @@ class SqliteState:
 
     async def pin(self, board: str, name: str, text: str) -> None:
         await self._ask(
-            lambda _: self._do("INSERT OR REPLACE INTO note VALUES (?, ?, ?)", board, name, text), durable=True
+            lambda db, _: _do(db, "INSERT OR REPLACE INTO note VALUES (?, ?, ?)", board, name, text), durable=True
         )
 
     async def unpin(self, board: str, name: str) -> bool:
-        taken: bool = await self._ask(lambda _: self._unpin(board, name), durable=True)
+        taken: bool = await self._ask(lambda db, _: _unpin(db, board, name), durable=True)
         return taken
 
     async def pinned(self, board: str) -> dict[str, str]:
-        notes: dict[str, str] = await self._ask(lambda _: self._pinned(board))
+        notes: dict[str, str] = await self._ask(lambda db, _: _pinned(db, board))
         return notes
 
     async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
         """What may be sent from now on must be on record, through a loss of power too."""
         firm = any(wish.firm for wish in asks)
-        rooms: list[Room] = await self._ask(lambda now: sqlite_places.reserve(self._db, asks, now), durable=firm)
+        rooms: list[Room] = await self._ask(
+            lambda db, now: sqlite_places.reserve(db, asks, now), firm, not firm and len(asks) <= QUICK
+        )
         return rooms
 
     async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
         firm = any(wish.firm for wish in asks)
         found: list[tuple[dict[str, str], Room]] = await self._ask(
-            lambda now: sqlite_places.consult(self._db, asks, now), durable=firm
+            lambda db, now: sqlite_places.consult(db, asks, now), firm, not firm and len(asks) <= QUICK
         )
         return found
 
     async def confirm(self, places: Sequence[tuple[bytes, str]], lease: int) -> None:
-        await self._ask(lambda now: sqlite_places.confirm(self._db, places, now + lease))
+        await self._ask(lambda db, now: sqlite_places.confirm(db, places, now + lease))
 
     async def settle(self, settled: Sequence[Settled], keep: int) -> None:
         """`keep` is the sweep's."""
-        await self._ask(lambda _: sqlite_places.settle(self._db, settled), durable=True)
+        await self._ask(lambda db, _: sqlite_places.settle(db, settled), durable=True)
 
     async def standing(self, people: Sequence[bytes]) -> list[Standing]:
-        found: list[Standing] = await self._ask(lambda now: sqlite_places.standing(self._db, people, now))
+        found: list[Standing] = await self._ask(lambda db, now: sqlite_places.standing(db, people, now))
         return found
 
     async def recall(self, sends: Sequence[tuple[bytes, Sequence[Send]]]) -> None:
-        await self._ask(lambda _: sqlite_places.recall(self._db, sends), durable=True)
+        await self._ask(lambda db, _: sqlite_places.recall(db, sends), durable=True)
 
     async def sweep(self, after: bytes, keep: int) -> bytes:
-        reached: bytes = await self._ask(lambda now: sqlite_places.sweep(self._db, after, now, keep))
+        reached: bytes = await self._ask(lambda db, now: sqlite_places.sweep(db, after, now, keep))
         return reached
 
     async def tell(self, key: bytes, facts: Mapping[str, str | None]) -> None:
-        await self._ask(lambda _: sqlite_people.tell(self._db, key, facts), durable=True)
+        await self._ask(lambda db, _: sqlite_people.tell(db, key, facts), durable=True)
 
     async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
         """`left`: a file loses nothing."""
-        found: list[dict[str, str]] = await self._ask(lambda _: sqlite_people.told(self._db, keys))
+        found: list[dict[str, str]] = await self._ask(
+            lambda db, _: sqlite_people.told(db, keys), quick=len(keys) <= QUICK
+        )
         return found
 
     async def brought_back(self) -> None: ...
@@ -237,44 +256,55 @@ class SqliteState:
     async def everyone(self, cursor: str, limit: int) -> tuple[list[tuple[bytes, dict[str, str]]], str]:
         after = bytes.fromhex(cursor)  # here: what raises in the thread fails for all that ask at the same time
         page: tuple[list[tuple[bytes, dict[str, str]]], str] = await self._ask(
-            lambda _: sqlite_people.everyone(self._db, after, limit)
+            lambda db, _: sqlite_people.everyone(db, after, limit)
         )
         return page
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
-        stood: list[bytes] = await self._ask(lambda now: sqlite_marks.mark(self._db, ttl_ms, changes, now))
+        stood: list[bytes] = await self._ask(
+            lambda db, now: sqlite_marks.mark(db, ttl_ms, changes, now), quick=len(changes) <= QUICK
+        )
         return stood
 
-    async def _ask(self, action: Callable[[int], Any], durable: bool = False) -> Any:
-        return await self._put(action, durable)
+    async def _ask(self, action: Action, durable: bool = False, quick: bool = False) -> Any:
+        return await self._put(action, durable, quick)
 
-    def _put(self, action: Callable[[int], Any], durable: bool = False) -> asyncio.Future[Any]:
+    def _put(self, action: Action, durable: bool = False, quick: bool = False) -> asyncio.Future[Any]:
         if self._thread is None:
             raise StateError(f"{self._path} is not open")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._gathered.add(Request(action, answer, durable))
+        self._gathered.add(Request(action, answer, durable, quick))
         return answer
 
     def _hand_over(self, gathered: list[Request]) -> None:
+        quick = [request for request in gathered if request.quick]
+        found = self._at_once([request.action for request in quick]) if quick else None
+        if found is not None:
+            _answer([(request.answer, one) for request, one in zip(quick, found, strict=True)], None)
         for request in gathered:
-            self._requests.put(request)
+            if found is None or not request.quick:
+                self._requests.put(request)
 
-    def _acquire_at_once(self, key: str, limit: int, holder: str, ttl_ms: int) -> bool:
-        """False also where somebody else writes just now, and for any fault: the thread meets that too, and says so."""
-        db = self._near
-        if db is None or self._thread is None or self._dropping:
-            return False
+    def _at_once(self, actions: Sequence[Action]) -> list[Any] | None:
+        """Their answers; None where somebody else writes just now, and for any fault: the thread meets that too, and says so."""
+        db, began = self._near, time.monotonic()
+        if db is None or self._thread is None or self._dropping or began < self._near_from:
+            return None
         try:
             db.execute("BEGIN IMMEDIATE")
             now = self.now()
-            granted = _acquire(db, key, limit, holder, now, now + ttl_ms)
+            found = [action(db, now) for action in actions]
             db.execute("COMMIT")
         except Exception:
             with contextlib.suppress(apsw.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
-            return False
-        return granted
+            return None
+        finally:
+            ended = time.monotonic()
+            if ended - began > SLOW:
+                self._near_from = ended + AWAY
+        return found
 
     # -- in the thread
 
@@ -326,7 +356,7 @@ class SqliteState:
             self._db.execute("BEGIN IMMEDIATE")
             now = self.now()
             self._sweep(now)
-            answers = [(request.answer, request.action(now)) for request in batch]
+            answers = [(request.answer, request.action(self._db, now)) for request in batch]
             self._db.execute("COMMIT")
             if any(request.durable for request in batch):
                 self._make_last()
@@ -361,42 +391,33 @@ class SqliteState:
             raise StateError("what is in its log cannot be made to last: others are reading")
         self._unsafe = False
 
-    def _take(self, key: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> int:
-        wait = limits.wait(rate, self._granted(key, rate, zone, now), count, now, zone)
-        if not wait:
-            slot = limits.slot_of(rate, now, zone)
-            self._do(_GRANT, _name(key, rate), slot, count, limits.expiry(rate, slot, zone))
-        return wait
-
-    def _granted(self, key: str, rate: Rate, zone: ZoneInfo, now: int) -> list[tuple[int, int]]:
-        """What counts of it now, by slot."""
-        oldest = limits.oldest_slot(rate, limits.slot_of(rate, now, zone))
-        found: list[tuple[int, int]] = self._db.execute(
-            "SELECT slot, count FROM granted WHERE key = ? AND slot >= ?", (_name(key, rate), oldest)
-        ).fetchall()
-        return found
-
-    def _release(self, key: str, holder: str) -> None:
-        self._do("DELETE FROM lease WHERE key = ? AND holder = ? AND count = 1", key, holder)
-        if not self._db.changes():
-            self._do("UPDATE lease SET count = count - 1 WHERE key = ? AND holder = ? AND count > 1", key, holder)
-
-    def _unpin(self, board: str, name: str) -> bool:
-        self._do("DELETE FROM note WHERE board = ? AND name = ?", board, name)
-        return bool(self._db.changes())
-
-    def _pinned(self, board: str) -> dict[str, str]:
-        return dict(self._db.execute("SELECT name, text FROM note WHERE board = ?", (board,)).fetchall())
-
     def _sweep(self, now: int) -> None:
         self._marks_swept = sqlite_marks.sweep(self._db, now, self._marks_swept)
         if now >= self._sweep_at:
             self._sweep_at = now + SWEEP_EVERY
-            self._do("DELETE FROM granted WHERE expires <= ?", now)
-            self._do("DELETE FROM lease WHERE expires <= ?", now)
+            _do(self._db, "DELETE FROM granted WHERE expires <= ?", now)
+            _do(self._db, "DELETE FROM lease WHERE expires <= ?", now)
 
-    def _do(self, statement: str, *values: str | int) -> None:
-        self._db.execute(statement, values)
+
+def _do(db: Any, statement: str, *values: str | int) -> None:
+    db.execute(statement, values)
+
+
+def _take(db: Any, key: str, rate: Rate, count: int, zone: ZoneInfo, now: int) -> int:
+    wait = limits.wait(rate, _granted(db, key, rate, zone, now), count, now, zone)
+    if not wait:
+        slot = limits.slot_of(rate, now, zone)
+        db.execute(_GRANT, (_name(key, rate), slot, count, limits.expiry(rate, slot, zone)))
+    return wait
+
+
+def _granted(db: Any, key: str, rate: Rate, zone: ZoneInfo, now: int) -> list[tuple[int, int]]:
+    """What counts of it now, by slot."""
+    oldest = limits.oldest_slot(rate, limits.slot_of(rate, now, zone))
+    found: list[tuple[int, int]] = db.execute(
+        "SELECT slot, count FROM granted WHERE key = ? AND slot >= ?", (_name(key, rate), oldest)
+    ).fetchall()
+    return found
 
 
 def _acquire(db: Any, key: str, limit: int, holder: str, now: int, expires: int) -> bool:
@@ -409,6 +430,21 @@ def _acquire(db: Any, key: str, limit: int, holder: str, now: int, expires: int)
         return False
     db.execute(_LEASE, (key, holder, expires))
     return True
+
+
+def _release(db: Any, key: str, holder: str) -> None:
+    _do(db, "DELETE FROM lease WHERE key = ? AND holder = ? AND count = 1", key, holder)
+    if not db.changes():
+        _do(db, "UPDATE lease SET count = count - 1 WHERE key = ? AND holder = ? AND count > 1", key, holder)
+
+
+def _unpin(db: Any, board: str, name: str) -> bool:
+    _do(db, "DELETE FROM note WHERE board = ? AND name = ?", board, name)
+    return bool(db.changes())
+
+
+def _pinned(db: Any, board: str) -> dict[str, str]:
+    return dict(db.execute("SELECT name, text FROM note WHERE board = ?", (board,)).fetchall())
 
 
 def _name(key: str, rate: Rate) -> str:

@@ -16,6 +16,7 @@ from relay import database
 from relay.identity import Rate
 from relay.state import sqlite
 from relay.state.interface import StateError
+from relay.state.marks import FIRST, Change
 from relay.state.sqlite import SqliteState
 from tests.support.clocks import Clock
 
@@ -155,6 +156,78 @@ async def test_a_lease_is_granted_at_once_and_behind_him_where_another_writes(tm
     other.close()
     assert await behind
     assert not await state.acquire("c", 2, "a", 30_000)
+    await state.close()
+
+
+def commits_of(db: apsw.Connection) -> list[None]:
+    """One for each transaction."""
+    seen: list[None] = []
+
+    def committed() -> bool:
+        seen.append(None)
+        return False
+
+    db.set_commit_hook(committed)
+    return seen
+
+
+def first(number: int) -> Change:
+    return Change(FIRST, b"%016d" % number, b"x", 60_000)
+
+
+async def test_what_is_quick_is_done_in_the_loop_where_nobody_else_writes(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    near, far = commits_of(state._near), commits_of(state._db)
+    assert await state.mark(60_000, [first(1)]) == [b""]
+    assert (len(near), len(far)) == (1, 0)
+    assert (
+        await state.mark(60_000, [first(number) for number in range(1, sqlite.QUICK + 2)])
+        == [b"x"] + [b""] * sqlite.QUICK
+    )
+    assert (len(near), len(far)) == (1, 1), "as many as that may take long"
+    told, _ = await asyncio.gather(state.told([b"k" * 16]), state.tell(b"k" * 16, {"a": "b"}))
+    assert told == [{}], "what is quick does not wait for what is not"
+    assert (len(near), len(far)) == (2, 2)
+    other = apsw.Connection(str(tmp_path / "state.db"))
+    other.execute("BEGIN IMMEDIATE")
+    behind = asyncio.create_task(state.mark(60_000, [first(1_000)]))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not behind.done()
+    other.execute("ROLLBACK")
+    other.close()
+    assert await behind == [b""]
+    assert (len(near), len(far)) == (2, 3)
+    await state.close()
+
+
+async def test_a_slow_file_keeps_the_loop_waiting_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "SLOW", -1.0)
+    monkeypatch.setattr(sqlite, "AWAY", 3600.0)
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    near, far = commits_of(state._near), commits_of(state._db)
+    for number in range(3):
+        await state.mark(60_000, [first(number)])
+    assert (len(near), len(far)) == (1, 2)
+    state._near_from = 0.0  # later
+    await state.mark(60_000, [first(3)])
+    assert (len(near), len(far)) == (2, 2)
+    await state.close()
+
+
+async def test_what_fails_in_the_loop_is_done_by_the_thread_which_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    state._near.pragma("query_only", True)
+    assert await state.mark(60_000, [first(1)]) == [b""]
+    assert not state._near.in_transaction
+    monkeypatch.setattr("relay.state.sqlite_marks._PUT_FIRST", "nonsense")
+    with pytest.raises(StateError, match="nonsense"):
+        await state.mark(60_000, [first(2)])
     await state.close()
 
 
