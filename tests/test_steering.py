@@ -39,7 +39,7 @@ class FailingState(SqliteState):
 
     down = False
 
-    async def _ask(self, action: Callable[[Any, int], Any], durable: bool = False, quick: bool = False) -> Any:
+    async def _ask(self, action: Callable[[Any, int], Any], durable: bool = False, quick: int = 0) -> Any:
         if self.down:
             raise StateError("gone")
         return await super()._ask(action, durable, quick)

@@ -33,7 +33,7 @@ class FailingState(SqliteState):
 
     down = False
 
-    async def _ask(self, action: Action, durable: bool = False, quick: bool = False) -> Any:
+    async def _ask(self, action: Action, durable: bool = False, quick: int = 0) -> Any:
         if self.down:
             raise StateError("gone")
         return await super()._ask(action, durable, quick)

@@ -84,7 +84,7 @@ class State(Protocol):
         """All notes on a board, by name. Never an empty board that has only lost its notes: then StateError."""
         ...
 
-    # What people get (relay/room.py). All of one call is done together; what is asked in one turn of the loop as well.
+    # What people get (relay/room.py). All of one call is done together.
 
     async def reserve(self, asks: Sequence[Ask]) -> list[Room]:
         """Of each what is in its way; nothing: it has its place. Whoever asks, sends and places of a person's window never

@@ -1,10 +1,10 @@
 """State in one SQLite file, shared by all worker processes of a node.
 
-One thread per worker does everything with the connection. What was asked for while a transaction ran, and what turns of the
-loop bring one after the other, is done together in the next one, BEGIN IMMEDIATE: the write lock is held from the first read,
-so no other process grants in between. The clock is read under that lock, so time goes forward from one transaction to the
+One thread per worker does what waits for the disk or may take long. What was asked for while a transaction ran, and what turns
+of the loop bring one after the other, is done together in the next one, BEGIN IMMEDIATE: the write lock is held from the first
+read, so no other process grants in between. The clock is read under that lock, so time goes forward from one transaction to the
 next. What is quick is done in the loop's own thread, by a connection of its own, where the lock is free and the file was quick
-of late, too: a change of threads there and back takes longer than such a transaction.
+of late, too: a change of threads there and back takes longer than such a transaction. It may overtake what waits for the thread.
 
 Durability: what is granted must be on record before it is used. With WAL a commit survives the death of any process at
 once. Quotas are promised exactly, through a loss of power too: who takes permits is told so after an fsync of the log.
@@ -44,9 +44,12 @@ GATHER = 32  # requests that are not held back for more: each turn of a busy loo
 GATHER_SECONDS = 0.002  # nor longer than this: turns of a loop with large messages in hand are slow
 BUSY_SECONDS = 5.0  # saturated by four processes, the lock was waited for 0.7 s at worst; beyond this something hangs
 BUSY_NAP = 0.001  # s between two tries for the lock, on average: about a transaction's length
-QUICK = 64  # people, or marks: 0.5 ms
+QUICK = 128  # people and marks that one transaction in the loop is about, at most: 1 ms
 SLOW = 0.02  # seconds of the loop that a quick transaction may take: beyond that pages come from a disk, or it hangs
-AWAY = 1.0  # seconds for which the thread does all of it then
+AWAY = 1.0  # seconds for which the thread does all of it then, and after a fault
+REST = 50  # times as long as it took at least: of the loop's time a hundredth or two
+LONG = 1_000  # pages of the log (SQLite's own measure) from which on it is to be moved into the file
+MOVES = 0.02  # seconds in which the thread alone writes, or the log would never be moved to its end and begin anew
 SWEEP_EVERY = 600_000  # ms between two removals of what no longer counts: keeps the file small, no decision needs it
 
 MIGRATIONS: tuple[str, ...] = (
@@ -102,12 +105,13 @@ Action = Callable[[Any, int], Any]  # by which connection, and now
 
 
 class Request(NamedTuple):
-    """One question, asked in the loop. `durable`: it must outlive a loss of power; `quick`: it need not, and is answered soon."""
+    """One question, asked in the loop. `durable`: it must outlive a loss of power. `quick`: how many people or marks it is about,
+    where it need not, and takes little time for each; 0: it is the thread's."""
 
     action: Action
     answer: asyncio.Future[Any]
     durable: bool
-    quick: bool
+    quick: int
 
 
 class SqliteState:
@@ -177,11 +181,11 @@ class SqliteState:
 
     async def renew(self, holder: str, ttl_ms: int) -> None:
         await self._ask(
-            lambda db, now: _do(db, "UPDATE lease SET expires = ? WHERE holder = ?", now + ttl_ms, holder), quick=True
+            lambda db, now: _do(db, "UPDATE lease SET expires = ? WHERE holder = ?", now + ttl_ms, holder), quick=1
         )
 
     async def release(self, key: str, holder: str) -> None:
-        await self._ask(lambda db, _: _release(db, key, holder), quick=True)
+        await self._ask(lambda db, _: _release(db, key, holder), quick=1)
 
     async def drop(self, holder: str) -> None:
         """It is done, and nothing granted at once before that, also where who asked does not wait for it any more."""
@@ -212,14 +216,14 @@ class SqliteState:
         """What may be sent from now on must be on record, through a loss of power too."""
         firm = any(wish.firm for wish in asks)
         rooms: list[Room] = await self._ask(
-            lambda db, now: sqlite_places.reserve(db, asks, now), firm, not firm and len(asks) <= QUICK
+            lambda db, now: sqlite_places.reserve(db, asks, now), firm, 0 if firm else len(asks)
         )
         return rooms
 
     async def consult(self, asks: Sequence[Ask]) -> list[tuple[dict[str, str], Room]]:
         firm = any(wish.firm for wish in asks)
         found: list[tuple[dict[str, str], Room]] = await self._ask(
-            lambda db, now: sqlite_places.consult(db, asks, now), firm, not firm and len(asks) <= QUICK
+            lambda db, now: sqlite_places.consult(db, asks, now), firm, 0 if firm else len(asks)
         )
         return found
 
@@ -246,9 +250,7 @@ class SqliteState:
 
     async def told(self, keys: Sequence[bytes], *, left: bool = False) -> list[dict[str, str]]:
         """`left`: a file loses nothing."""
-        found: list[dict[str, str]] = await self._ask(
-            lambda db, _: sqlite_people.told(db, keys), quick=len(keys) <= QUICK
-        )
+        found: list[dict[str, str]] = await self._ask(lambda db, _: sqlite_people.told(db, keys), quick=len(keys))
         return found
 
     async def brought_back(self) -> None: ...
@@ -262,14 +264,14 @@ class SqliteState:
 
     async def mark(self, ttl_ms: int, changes: Sequence[Change]) -> list[bytes]:
         stood: list[bytes] = await self._ask(
-            lambda db, now: sqlite_marks.mark(db, ttl_ms, changes, now), quick=len(changes) <= QUICK
+            lambda db, now: sqlite_marks.mark(db, ttl_ms, changes, now), quick=len(changes)
         )
         return stood
 
-    async def _ask(self, action: Action, durable: bool = False, quick: bool = False) -> Any:
+    async def _ask(self, action: Action, durable: bool = False, quick: int = 0) -> Any:
         return await self._put(action, durable, quick)
 
-    def _put(self, action: Action, durable: bool = False, quick: bool = False) -> asyncio.Future[Any]:
+    def _put(self, action: Action, durable: bool = False, quick: int = 0) -> asyncio.Future[Any]:
         if self._thread is None:
             raise StateError(f"{self._path} is not open")
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -278,7 +280,8 @@ class SqliteState:
 
     def _hand_over(self, gathered: list[Request]) -> None:
         quick = [request for request in gathered if request.quick]
-        found = self._at_once([request.action for request in quick]) if quick else None
+        few = 0 < sum(request.quick for request in quick) <= QUICK
+        found = self._at_once([request.action for request in quick]) if few else None
         if found is not None:
             _answer([(request.answer, one) for request, one in zip(quick, found, strict=True)], None)
         for request in gathered:
@@ -286,7 +289,7 @@ class SqliteState:
                 self._requests.put(request)
 
     def _at_once(self, actions: Sequence[Action]) -> list[Any] | None:
-        """Their answers; None where somebody else writes just now, and for any fault: the thread meets that too, and says so."""
+        """Their answers; None where somebody else writes just now, and for any fault: the thread does them all then."""
         db, began = self._near, time.monotonic()
         if db is None or self._thread is None or self._dropping or began < self._near_from:
             return None
@@ -295,23 +298,34 @@ class SqliteState:
             now = self.now()
             found = [action(db, now) for action in actions]
             db.execute("COMMIT")
-        except Exception:
+        except Exception as fault:
             with contextlib.suppress(apsw.Error):
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+            if not isinstance(fault, apsw.BusyError):
+                log.warning("state: not in the loop; its thread tries", file=str(self._path), error=str(fault))
+                self._leave_to_thread(AWAY)
             return None
-        finally:
-            ended = time.monotonic()
-            if ended - began > SLOW:
-                self._near_from = ended + AWAY
+        took = time.monotonic() - began
+        if took > SLOW:
+            self._leave_to_thread(max(AWAY, REST * took))
         return found
+
+    def _leave_to_thread(self, seconds: float) -> None:
+        self._near_from = max(self._near_from, time.monotonic() + seconds)
+
+    def _grown(self, _db: Any, _name: str, pages: int) -> int:
+        """SQLite tells of the log's length after each commit in the loop, where nobody waits for it to be moved."""
+        if pages >= LONG:
+            self._leave_to_thread(MOVES)
+        return apsw.SQLITE_OK
 
     # -- in the thread
 
     def _work(self, loop: asyncio.AbstractEventLoop, opened: "asyncio.Future[None]") -> None:
         try:
             self._db = _connect(self._path)
-            self._near = _connect_near(self._path)
+            self._near = _connect_near(self._path, self._grown)
         except (apsw.Error, OSError, DatabaseError) as fault:
             if self._db is not None:
                 self._db.close()
@@ -474,12 +488,13 @@ def _connect(path: Path) -> Any:
     return db
 
 
-def _connect_near(path: Path) -> Any:
-    """One that never waits for the lock, and for the disk only where the WAL begins anew: the thread moves it into the file."""
+def _connect_near(path: Path, grown: Callable[[Any, str, int], int]) -> Any:
+    """One that never waits for the lock, and for the disk only where the log begins anew: the thread moves it into the file.
+    `grown` hears of its length."""
     db = apsw.Connection(str(path))
     keep_plans(db)
     db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA wal_autocheckpoint = 0")
+    db.set_wal_hook(grown)  # in place of SQLite's own, which would move it
     return db
 
 

@@ -1,4 +1,4 @@
-"""Facts of people in SQLite: one row a person, found by his key; what is asked of it runs in the thread of SqliteState."""
+"""Facts of people in SQLite: one row a person, found by his key; what is asked of it runs in a transaction of SqliteState."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sends and places of people in the SQLite file of State, for the thread that has the connection; what they mean says
+"""Sends and places of people in the SQLite file of State, in a transaction of the caller's; what they mean says
 relay/state/places.py.
 
 Keys are random, so each person's sends are on a page of their own, and each page that a transaction changes is written
@@ -53,7 +53,7 @@ def _reserve(db: Any, asks: Sequence[Ask], people: Mapping[bytes, Person], now: 
     for wish in asks:
         person = people[wish.person]
         if person.places and places.expire(person, now):
-            sent[wish.person] = person
+            sent[wish.person] = changed[wish.person] = person
         room, place = places.ask(person, wish, now)
         before = person.places.pop(wish.token, None)
         if place is not None:

@@ -215,6 +215,17 @@ async def test_a_place_is_asked_for_anew_where_other_mail_used_it_up(state: Stat
     assert dana.under_way == ()
 
 
+async def test_what_was_sent_and_never_settled_counts_once_however_often_others_are_refused_for_it(
+    state: State, clock: Clock
+) -> None:
+    assert not await ask(state, "m/0", ONE_A_DAY, firm=True)
+    clock.now += LEASE
+    for number in range(1, 4):
+        assert await ask(state, f"m/{number}", ONE_A_DAY)
+    (found,) = await state.standing([DANA])
+    assert found == Standing((((clock.now - LEASE) // 1000, NEWS),), ())
+
+
 async def test_a_lease_ends_as_given_up_or_as_sent(state: State, clock: Clock) -> None:
     """A crash left them: what cannot have been sent counts no more, what may have been does."""
     await ask(state, "held", FOUR)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from structlog.testing import capture_logs
 
 from relay import database
 from relay.identity import Rate
@@ -226,8 +227,38 @@ async def test_what_fails_in_the_loop_is_done_by_the_thread_which_says_why(
     assert await state.mark(60_000, [first(1)]) == [b""]
     assert not state._near.in_transaction
     monkeypatch.setattr("relay.state.sqlite_marks._PUT_FIRST", "nonsense")
-    with pytest.raises(StateError, match="nonsense"):
+    state._near_from = 0.0  # a second later
+    with pytest.raises(StateError, match="nonsense"), capture_logs() as logs:
         await state.mark(60_000, [first(2)])
+    assert [line["log_level"] for line in logs] == ["warning", "error"]
+    await state.close()
+
+
+async def test_the_log_begins_anew_however_much_is_done_in_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the loop never rested the thread could not move it to its end: it grew for as long as there was mail."""
+    monkeypatch.setattr(sqlite, "MOVES", 3600.0)
+    monkeypatch.setattr(sqlite, "LONG", 100)
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    state._db.pragma("wal_autocheckpoint", 100)
+    near, far = commits_of(state._near), commits_of(state._db)
+    for number in range(2_000):
+        await state.mark(60_000, [first(number)])
+    assert near
+    assert far
+    assert (tmp_path / "state.db-wal").stat().st_size < 4096 * 1_000
+    await state.close()
+
+
+async def test_what_a_turn_brings_is_not_done_in_the_loop_where_it_is_much(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    await state.open()
+    near, far = commits_of(state._near), commits_of(state._db)
+    several = [[first(100 * n + m) for m in range(sqlite.QUICK // 4)] for n in range(5)]
+    await asyncio.gather(*(state.mark(60_000, changes) for changes in several))
+    assert (len(near), len(far)) == (0, 1)
     await state.close()
 
 
